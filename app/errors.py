@@ -1,0 +1,57 @@
+"""What can go wrong that a caller can do something about. Routes turn these into RFC 9457 problem JSON.
+
+Problem
+├── NotFound        404  it does not exist, or belongs to another project (never 403)
+├── Conflict        409  the object is not in a state that allows this
+├── Invalid         422  the request is understood and refused; `errors` name row, field, reason and mend
+├── Unauthorized    401
+└── Forbidden       403  the key lacks the scope
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    field: str
+    reason: str
+    mend: str
+    line: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+class Problem(Exception):
+    status = 500
+    code = "internal_error"
+    title = "Internal error"
+
+    def __init__(self, detail: str, *, code: str | None = None, errors: tuple[FieldError, ...] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or self.code
+        self.errors = errors
+
+
+class NotFound(Problem):
+    status, code, title = 404, "not_found", "Not found"
+
+
+class Conflict(Problem):
+    status, code, title = 409, "conflict", "Conflict"
+
+
+class Invalid(Problem):
+    status, code, title = 422, "invalid", "Invalid request"
+
+
+class Unauthorized(Problem):
+    status, code, title = 401, "unauthorized", "Unauthorized"
+
+
+class Forbidden(Problem):
+    status, code, title = 403, "missing_scope", "Missing scope"

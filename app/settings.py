@@ -1,0 +1,50 @@
+"""Everything a deployment sets, from STAR_* environment variables. The only reader of the environment in app/ and worker/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Defaults are the embedded mode: one machine, SQLite, a folder for artifacts."""
+
+    model_config = SettingsConfigDict(env_prefix="STAR_", extra="ignore", frozen=True)
+
+    home: Path = Path(".star")  # database, artifacts, logs and key of the embedded mode
+    database_url: str = ""  # empty: SQLite under home
+    broker_url: str = "redis://127.0.0.1:6379/0"
+    storage_url: str = ""  # empty: a folder under home; else a path or s3://bucket/prefix
+    models_file: Path = Path("models.yaml")  # the allow-list of base models
+
+    shard_examples: int = Field(default=128, ge=1)  # examples per sampling or evaluation step
+    lease_seconds: float = Field(default=60, gt=0)
+    heartbeat_seconds: float = Field(default=10, gt=0)
+    stall_seconds: float = Field(default=900, gt=0)  # no progress for this long: the GPU process is replaced
+    max_attempts: int = Field(default=3, ge=1)  # per step
+    redispatch_seconds: float = Field(default=30, gt=0)  # a queued step is rung again after this long
+    scheduler_seconds: float = Field(default=0.5, gt=0)  # pause between two turns of the scheduler
+    record_batch: int = Field(default=64, ge=1)  # rationales per transaction; what a crash can cost
+
+    max_upload_bytes: int = Field(default=1 << 30, ge=1)
+    max_line_bytes: int = Field(default=1 << 20, ge=1)
+    max_row_errors: int = Field(default=100, ge=1)  # bad rows reported per upload
+
+    sampler: str = "transformers"  # transformers | vllm | scripted (tests)
+    device: str = "cpu"  # cpu | cuda
+    threads: int | None = None  # torch threads of the GPU process on CPU; None: torch's own choice
+    sampler_batch: int = Field(default=64, ge=1)  # sequences decoded at once by the transformers sampler
+
+    @model_validator(mode="after")
+    def _lease_outlives_heartbeats(self) -> Settings:
+        if self.lease_seconds < 3 * self.heartbeat_seconds:
+            raise ValueError("STAR_LEASE_SECONDS must be at least three times STAR_HEARTBEAT_SECONDS")
+        return self
+
+    def resolved_database_url(self) -> str:
+        return self.database_url or f"sqlite:///{(self.home / 'star.db').absolute()}"
+
+    def resolved_storage_url(self) -> str:
+        return self.storage_url or str((self.home / "artifacts").absolute())

@@ -1,0 +1,126 @@
+"""Everything that decides what a STaR run does, written once for the API, the job's row and the engine.
+
+Field names follow the paper and its released code where they name a thing (arXiv 2203.14465, section 3).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """Frozen and strict about names: a misspelt setting is an error, never a silent default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Kind(StrEnum):
+    """How questions are laid out and how answers are verified."""
+
+    SCRATCHPAD = "scratchpad"  # digits after </scratch>: the paper's addition, section 4.3
+    NUMERIC = "numeric"  # a number after ####: GSM8K, section 4.5
+    CHOICE = "choice"  # a letter in parentheses: CommonsenseQA, section 4.4
+
+
+class Generation(Section):
+    """The route without a hint."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0  # the paper decodes greedily
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Field(ge=0)] = 0  # 0: all tokens
+    samples_per_example: Annotated[int, Field(ge=1, le=256)] = 1
+    max_tokens: Annotated[int, Field(ge=1, le=32768)] = 256
+    few_shot: Literal["always", "first_iteration"] = "always"
+
+
+class Rationalization(Section):
+    """The route with the answer as a hint, tried where generation failed (section 3.1)."""
+
+    enabled: bool = True
+    probability: Annotated[float, Field(ge=0, le=1)] = 1.0  # p_rationalization of the released code
+    few_shot: Literal["always", "first_iteration"] = "always"
+
+
+class GeometricSchedule(Section):
+    """start * factor^(n-1) optimizer steps in iteration n; 40 and 1.2 in the paper."""
+
+    kind: Literal["geometric"] = "geometric"
+    start: Annotated[int, Field(ge=1)] = 40
+    factor: Annotated[float, Field(ge=1)] = 1.2
+    max_steps: Annotated[int, Field(ge=1)] | None = None
+
+
+class LinearSchedule(Section):
+    """start + add * (n-1) optimizer steps; 300 and 20 for the paper's arithmetic."""
+
+    kind: Literal["linear"] = "linear"
+    start: Annotated[int, Field(ge=1)] = 300
+    add: Annotated[int, Field(ge=0)] = 20
+    max_steps: Annotated[int, Field(ge=1)] | None = None
+
+
+Schedule = Annotated[GeometricSchedule | LinearSchedule, Field(discriminator="kind")]
+
+
+class Lora(Section):
+    rank: Annotated[int, Field(ge=1, le=512)] = 16
+    alpha: Annotated[int, Field(ge=1)] = 32
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+
+
+class Training(Section):
+    """Fine-tuning of one iteration. Loss on completion tokens only."""
+
+    start_from: Literal["base", "previous"] = "base"  # the paper retrains M each time (Algorithm 1, line 7)
+    schedule: Schedule = GeometricSchedule()
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 8  # sequences per optimizer step
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-4
+    warmup_steps: Annotated[int, Field(ge=0)] = 0  # linear, then constant
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    max_length: Annotated[int, Field(ge=16)] = 1024  # tokens of prompt and completion
+    checkpoint_every: Annotated[int, Field(ge=1)] = 50  # steps; what a crash can cost
+    lora: Lora = Lora()
+
+
+class TrainingSetOptions(Section):
+    """What of the correct rationales is trained on."""
+
+    filters: tuple[str, ...] = ("hint_markers", "answer_only")
+    dedupe: bool = True
+    max_per_example: Annotated[int, Field(ge=1)] | None = None
+    min_kept: Annotated[int, Field(ge=1)] = 1  # fewer kept than this: the job pauses with a diagnosis
+    few_shot_in_prompt: bool = False  # few_shot_train of the released code
+
+
+class Evaluation(Section):
+    split: Literal["validation", "test"] = "validation"
+    max_examples: Annotated[int, Field(ge=1)] | None = None
+    baselines: tuple[Literal["few_shot_direct", "few_shot_cot"], ...] = ("few_shot_direct", "few_shot_cot")
+
+
+class StopRule(Section):
+    """Ends a job before its last iteration. Reads the validation split, never the test split."""
+
+    patience: Annotated[int, Field(ge=1)] | None = None  # iterations without a better accuracy; None: off
+    min_gain: Annotated[float, Field(ge=0, lt=1)] = 0.005
+    target_accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+class StarConfig(Section):
+    """One STaR run."""
+
+    kind: Kind
+    iterations: Annotated[int, Field(ge=1, le=200)] = 5
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    examples_per_iteration: Annotated[int, Field(ge=1)] | None = None  # None: the whole train split
+    generation: Generation = Generation()
+    rationalization: Rationalization = Rationalization()
+    training_set: TrainingSetOptions = TrainingSetOptions()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    stop: StopRule = StopRule()

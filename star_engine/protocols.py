@@ -1,0 +1,117 @@
+"""What the loop asks of a GPU: a Sampler (prompts to completions) and a Trainer (training set to adapter)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from star_engine.config import Training
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """One prompt. `key` comes back with the completion; `seed` matters only when temperature > 0."""
+
+    key: str
+    prompt: str
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0  # 0: all tokens
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()  # sampling may end at the first of these; the text is cut by the caller
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What was generated after the prompt, uncut and without EOS."""
+
+    key: str
+    text: str
+    prompt_tokens: int
+    tokens: int  # generated tokens
+    finish_reason: Literal["stop", "length"]
+
+
+class Sampler(Protocol):
+    """Holds one base model and at most one adapter."""
+
+    def use(self, adapter: Path | None) -> None:
+        """Sample from the base model (None) or from the base model with this adapter from now on."""
+
+    def stream(self, queue: deque[SampleRequest], params: SamplingParams) -> Iterator[Completion]:
+        """Yield completions as they finish, in any order, until the queue is empty and nothing runs.
+
+        The caller may append to the queue while it iterates: such requests join the running batch. That is
+        how a failed example goes into rationalization without a barrier.
+        """
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Length of each text in tokens of the base model."""
+
+    def close(self) -> None:
+        """Free the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingText:
+    """One training example as text. EOS is appended by the trainer; loss falls on completion and EOS only."""
+
+    prompt: str
+    completion: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingProgress:
+    step: int  # optimizer steps done
+    steps: int
+    loss: float  # mean over the completion tokens of this step's batch
+    tokens: int  # tokens seen since step 0, padding not counted
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterProbe:
+    """What PEFT sees when it loads an adapter on the base model."""
+
+    texts: tuple[str, ...]  # greedy completions of the probe prompts with the adapter
+    base_texts: tuple[str, ...]  # the same without it
+    finite: bool  # no NaN or infinity in any weight
+    weight_norm: float  # Frobenius norm of the full update, summed over layers; 0 means it changes nothing
+    max_logit_delta: float  # largest change of a next-token logit at the end of a probe prompt
+
+
+class Trainer(Protocol):
+    def train(
+        self,
+        rows: Sequence[TrainingText],
+        training: Training,
+        steps: int,
+        seed: int,
+        out: Path,
+        checkpoints: Path,
+        start: Path | None,
+    ) -> Iterator[TrainingProgress]:
+        """Train a LoRA adapter and yield once per optimizer step.
+
+        When the iterator ends, `out` holds `adapter_config.json` and `adapter_model.safetensors`. `start` is
+        the adapter to go on from (None: fresh weights on the base model); the optimizer is always fresh.
+        Resumes from the newest valid checkpoint in `checkpoints`, if there is one for the same input.
+        """
+
+    def probe(self, adapter: Path, prompts: Sequence[str], max_tokens: int) -> AdapterProbe:
+        """Load an adapter with PEFT and continue each prompt greedily. BadAdapter if it does not load."""
+
+
+class BadAdapter(ValueError):
+    """An adapter that must not be published; the message says why."""
+
+
+class OutOfMemory(RuntimeError):
+    """The device could not hold the batch: halve it and try again."""
