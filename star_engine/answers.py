@@ -1,0 +1,47 @@
+"""From a completion to a verdict: cut at the first stop, verify, never raise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from star_engine.config import Kind
+from star_engine.examples import Example
+from star_engine.prompts import stops
+from star_engine.protocols import Completion
+from star_engine.verifiers.cut import cut_at_first_stop
+from star_engine.verifiers.verdict import Verdict
+from star_engine.verifiers.verify import verify, verify_direct
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A completion as it is stored and judged."""
+
+    text: str  # cut at the first stop, outer white space removed
+    verdict: str
+    extracted: str | None
+    rule: str
+    finish_reason: Literal["stop", "length"]
+
+
+def judge(kind: Kind, example: Example, completion: Completion, *, direct: bool = False) -> Answer:
+    """Verify one completion. What goes wrong inside a verifier is the verdict "error", never an exception."""
+    raw = completion.text.replace("\x00", "\ufffd")  # PostgreSQL stores no NUL
+    cut = cut_at_first_stop(raw, stops(kind))
+    text = cut.strip()
+    finish_reason = "stop" if len(cut) < len(raw) else completion.finish_reason
+    try:
+        found = (verify_direct if direct else verify)(kind, text, example.answer, example.choices)
+    except Exception as problem:  # noqa: BLE001 - one odd completion must not end a shard of thousands
+        return Answer(text, "error", None, f"raised {type(problem).__name__}", finish_reason)
+    if finish_reason == "length" and _cut_inside_answer(kind, text, found):
+        return Answer(text, "unparsed", found.extracted, "answer cut off", finish_reason)
+    return Answer(text, str(found.verdict), found.extracted, found.rule, finish_reason)
+
+
+def _cut_inside_answer(kind: Kind, text: str, found: Verdict) -> bool:
+    """Whether more of the answer may have followed: "#### 7" at the token limit can be the start of 72."""
+    if kind is Kind.CHOICE or found.span is None:
+        return False
+    return found.span[1] >= len(text)

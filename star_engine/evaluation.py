@@ -1,0 +1,159 @@
+"""Accuracy on held-out examples: of the few-shot base model and of each iteration's adapter."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from star_engine.answers import judge
+from star_engine.config import StarConfig
+from star_engine.examples import Example, PromptSet
+from star_engine.prompts import render_prompt, stops
+from star_engine.protocols import Completion, Sampler, SampleRequest, SamplingParams
+from star_engine.rationales import few_shot_in
+from star_engine.schedule import select_examples
+
+DIRECT_MAX_TOKENS = 64  # an answer alone; 10 digits with spaces are 20 tokens for a character-level model
+
+
+class EvaluationMode(StrEnum):
+    FEW_SHOT_DIRECT = "few_shot_direct"  # base model, few-shot examples without rationale
+    FEW_SHOT_COT = "few_shot_cot"  # base model, few-shot examples with rationale
+    ADAPTER = "adapter"  # an iteration's model
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedAnswer:
+    example_id: str
+    group: str | None
+    text: str  # cut at the first stop
+    verdict: str
+    extracted: str | None
+    rule: str
+    prompt_tokens: int
+    tokens: int
+    finish_reason: Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many answers got which verdict. The six counts sum to n."""
+
+    n: int
+    correct: int
+    wrong: int
+    unparsed: int  # said something to the end, but no answer
+    truncated: int  # ran into max_tokens before an answer
+    ambiguous: int
+    error: int
+
+    @property
+    def accuracy(self) -> float:
+        """correct / n; 0 where nothing was asked."""
+        return self.correct / self.n if self.n else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    overall: Tally
+    groups: Mapping[str, Tally]  # examples without a group count in `overall` only
+
+    @property
+    def accuracy(self) -> float:
+        return self.overall.accuracy
+
+
+def select_held_out(config: StarConfig, count: int) -> list[int]:
+    """Positions of the held-out examples that are asked: the same in every iteration of a job."""
+    return select_examples(count, config.evaluation.max_examples, config.seed, iteration=0)
+
+
+def evaluation_prompt(
+    config: StarConfig, prompt_set: PromptSet, example: Example, mode: EvaluationMode, iteration: int
+) -> str:
+    """What the model is asked in this mode.
+
+    The adapter of iteration n is asked the way iteration n+1 will sample from it, so that its accuracy says
+    what sampling will meet: with few-shot examples if `generation.few_shot` is "always", without them if it
+    is "first_iteration". The baselines always show them.
+    """
+    if mode is EvaluationMode.ADAPTER:
+        shown = few_shot_in(config.generation.few_shot, iteration + 1)
+        return render_prompt(config.kind, prompt_set, example, few_shot=shown)
+    direct = mode is EvaluationMode.FEW_SHOT_DIRECT
+    return render_prompt(config.kind, prompt_set, example, direct=direct)
+
+
+def evaluation_params(config: StarConfig, mode: EvaluationMode) -> SamplingParams:
+    """Greedy, whatever the job samples with: the paper reports greedy accuracy."""
+    limit = config.generation.max_tokens
+    if mode is EvaluationMode.FEW_SHOT_DIRECT:
+        limit = min(limit, DIRECT_MAX_TOKENS)
+    return SamplingParams(temperature=0.0, max_tokens=limit, stop=stops(config.kind))
+
+
+def evaluate(
+    sampler: Sampler,
+    config: StarConfig,
+    prompt_set: PromptSet,
+    examples: Sequence[Example],
+    mode: EvaluationMode,
+    iteration: int,
+    done: Set[str],
+) -> Iterator[EvaluatedAnswer]:
+    """Ask every example whose id is not in `done`; yields in the order of finishing."""
+    by_id = {example.id: example for example in examples if example.id not in done}
+    queue = deque(
+        SampleRequest(example.id, evaluation_prompt(config, prompt_set, example, mode, iteration))
+        for example in by_id.values()
+    )
+    for completion in sampler.stream(queue, evaluation_params(config, mode)):
+        yield _answered(config, by_id[completion.key], completion, mode)
+
+
+def _answered(
+    config: StarConfig, example: Example, completion: Completion, mode: EvaluationMode
+) -> EvaluatedAnswer:
+    answer = judge(config.kind, example, completion, direct=mode is EvaluationMode.FEW_SHOT_DIRECT)
+    return EvaluatedAnswer(
+        example_id=example.id,
+        group=example.group,
+        text=answer.text,
+        verdict=answer.verdict,
+        extracted=answer.extracted,
+        rule=answer.rule,
+        prompt_tokens=completion.prompt_tokens,
+        tokens=completion.tokens,
+        finish_reason=answer.finish_reason,
+    )
+
+
+def outcome(verdict: str, finish_reason: str) -> str:
+    """The verdict, with "truncated" for an unparsed text that ran into max_tokens."""
+    return "truncated" if verdict == "unparsed" and finish_reason == "length" else verdict
+
+
+def summarise(answers: Iterable[EvaluatedAnswer]) -> Accuracy:
+    """Accuracy overall and per group."""
+    answered = list(answers)
+    names = sorted({answer.group for answer in answered if answer.group is not None})
+    return Accuracy(
+        overall=_tally(answered),
+        groups={name: _tally([a for a in answered if a.group == name]) for name in names},
+    )
+
+
+def _tally(answers: Sequence[EvaluatedAnswer]) -> Tally:
+    counts = Counter(outcome(answer.verdict, answer.finish_reason) for answer in answers)
+    return Tally(
+        n=len(answers),
+        correct=counts["correct"],
+        wrong=counts["wrong"],
+        unparsed=counts["unparsed"],
+        truncated=counts["truncated"],
+        ambiguous=counts["ambiguous"],
+        error=counts["error"],
+    )

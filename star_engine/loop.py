@@ -1,0 +1,131 @@
+"""The outer loop of STaR as one pure function over what has been recorded (Algorithm 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from star_engine.config import StarConfig
+
+
+class PhaseName(StrEnum):
+    BASELINES = "baselines"  # iteration 0 only
+    SAMPLE = "sample"
+    BUILD = "build"
+    TRAIN = "train"
+    VERIFY_ADAPTER = "verify_adapter"
+    EVALUATE = "evaluate"
+
+
+ITERATION_PHASES = (
+    PhaseName.SAMPLE,
+    PhaseName.BUILD,
+    PhaseName.TRAIN,
+    PhaseName.VERIFY_ADAPTER,
+    PhaseName.EVALUATE,
+)
+
+
+class StopReason(StrEnum):
+    COMPLETED_ITERATIONS = "completed_iterations"
+    PLATEAU = "plateau"
+    TARGET_REACHED = "target_reached"
+    COVERAGE_SATURATED = "coverage_saturated"
+    INSUFFICIENT_KEPT = "insufficient_kept"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    USER_CANCELLED = "user_cancelled"
+    DEADLINE = "deadline"
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    iteration: int
+    name: PhaseName
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    reason: StopReason
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The run cannot go on as configured, but nothing is lost. `diagnosis` says why and what to change."""
+
+    reason: StopReason
+    diagnosis: str
+
+
+@dataclass(frozen=True, slots=True)
+class IterationHistory:
+    """What has been recorded of one iteration; number 0 holds the baselines."""
+
+    number: int
+    done: frozenset[PhaseName] = field(default_factory=frozenset)
+    kept: int | None = None  # training examples; known once build is done
+    diagnosis: str | None = None  # written by build where too little was kept
+    accuracy: float | None = None  # held out; iteration 0: the best baseline
+    solve_rate: float | None = None  # share of the sampled train examples right without hint
+
+
+def next_phase(config: StarConfig, history: Sequence[IterationHistory]) -> Phase | Stop | Pause:
+    """The phase to do next, or why there is none.
+
+    Pure: the same record gives the same answer, so it may be asked again after every crash. `history` may
+    come in any order; numbers are unique. A Pause stays until the record changes: to try an iteration
+    again, its sample and build phases are taken out of `done`; to accept it, `training_set.min_kept` is
+    lowered.
+    """
+    by_number = {record.number: record for record in history}
+    baselines = by_number.get(0, IterationHistory(0))
+    if config.evaluation.baselines and PhaseName.BASELINES not in baselines.done:
+        return Phase(0, PhaseName.BASELINES)
+    for number in range(1, config.iterations + 1):
+        record = by_number.get(number, IterationHistory(number))
+        step = _next_in(config, record)
+        if step is not None:
+            return step
+        reason = _stop_after(config, number, by_number)
+        if reason is not None:
+            return Stop(reason)
+    return Stop(StopReason.COMPLETED_ITERATIONS)
+
+
+def _next_in(config: StarConfig, record: IterationHistory) -> Phase | Pause | None:
+    for name in ITERATION_PHASES:
+        kept = record.kept or 0
+        if name is PhaseName.TRAIN and name not in record.done and kept < config.training_set.min_kept:
+            return Pause(StopReason.INSUFFICIENT_KEPT, record.diagnosis or f"{kept} rationales were kept.")
+        if name not in record.done:
+            return Phase(record.number, name)
+    return None
+
+
+def _stop_after(
+    config: StarConfig, number: int, by_number: Mapping[int, IterationHistory]
+) -> StopReason | None:
+    """The stop rule, read after iteration `number` was evaluated. Off unless `stop` is configured."""
+    rule = config.stop
+    accuracies = [by_number[n].accuracy for n in range(number + 1) if n in by_number]
+    known = [accuracy for accuracy in accuracies if accuracy is not None]
+    latest = by_number[number].accuracy
+    if rule.target_accuracy is not None and latest is not None and latest >= rule.target_accuracy:
+        return StopReason.TARGET_REACHED
+    if rule.patience is None:
+        return None
+    if config.examples_per_iteration is None and (by_number[number].solve_rate or 0.0) >= 1.0:
+        return StopReason.COVERAGE_SATURATED
+    return StopReason.PLATEAU if _without_gain(known, rule.min_gain) >= rule.patience else None
+
+
+def _without_gain(accuracies: Sequence[float], min_gain: float) -> int:
+    """How many of the last accuracies in a row fail to beat the best before them by `min_gain`."""
+    best: float | None = None
+    idle = 0
+    for accuracy in accuracies:
+        if best is None or accuracy > best + min_gain:
+            best, idle = accuracy, 0
+        else:
+            idle += 1
+    return idle

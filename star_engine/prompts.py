@@ -1,0 +1,89 @@
+"""What the model is shown and what it should write, byte for byte as in the paper and its released code.
+
+| kind       | block                                            | hint                                |
+| ---------- | ------------------------------------------------ | ----------------------------------- |
+| choice     | "Q: ..\\nAnswer Choices:\\n(a) ..\\n(b) ..\\nA:" | " (CORRECT)" after the right choice |
+| numeric    | "Q: ..\\nA:"                                     | "Q: .. (72)\\nA:"                   |
+| scratchpad | "Input:\\n6 2 4 + 2 5 9\\nTarget:"               | "Target: 8 8 3"                     |
+
+The numeric hint is the paper's; the released code shows the whole human solution instead. Blocks are joined
+by a blank line. A prompt ends without white space; the completion begins with the separator.
+"""
+
+from __future__ import annotations
+
+from star_engine.config import Kind
+from star_engine.examples import Example, FewShotExample, PromptSet, choice_letter, folded
+
+HINT_MARK = "(CORRECT)"
+
+_STOPS: dict[Kind, tuple[str, ...]] = {
+    Kind.SCRATCHPAD: ("\nInput:", "\nQ:"),
+    Kind.NUMERIC: ("\nQ:", "\nInput:"),
+    Kind.CHOICE: ("\nQ:", "\nInput:"),
+}
+
+
+def stops(kind: Kind) -> tuple[str, ...]:
+    """Where a completion ends even without EOS: the start of a next block."""
+    return _STOPS[kind]
+
+
+def hint_text(kind: Kind, example: Example) -> str:
+    """The characters that the hint adds to the prompt, outer white space aside."""
+    if kind is Kind.CHOICE:
+        return HINT_MARK
+    return f"({example.answer})" if kind is Kind.NUMERIC else example.answer
+
+
+def render_completion(kind: Kind, rationale_text: str) -> str:
+    """What follows a prompt: the separator (a space; a new line for scratchpads) and the rationale."""
+    return ("\n" if kind is Kind.SCRATCHPAD else " ") + rationale_text
+
+
+def render_prompt(
+    kind: Kind,
+    prompt_set: PromptSet,
+    example: Example,
+    *,
+    hint: bool = False,
+    direct: bool = False,
+    few_shot: bool = True,
+) -> str:
+    """The whole prompt for one example.
+
+    hint: with the gold answer shown, in the few-shot examples too (section 3.1). direct: few-shot examples
+    that answer without a rationale, for the baseline. A few-shot example that asks the example's own question
+    is left out: it would show the answer (the published GSM8K few-shot examples are rows of its train split).
+    """
+    if hint and direct:
+        raise ValueError("a direct prompt has no hint: it would show the answer and ask for nothing else")
+    blocks = _shown(kind, prompt_set, example, hint, direct) if few_shot else []
+    blocks.append(_block(kind, example, hint))
+    return "\n\n".join(blocks)
+
+
+def _shown(kind: Kind, prompt_set: PromptSet, example: Example, hint: bool, direct: bool) -> list[str]:
+    asked = folded(example.question)
+    others = [shown for shown in prompt_set.for_group(example.group) if folded(shown.question) != asked]
+    written = [_direct(kind, shown) if direct else shown.rationale for shown in others]
+    return [
+        _block(kind, shown, hint) + render_completion(kind, text)
+        for shown, text in zip(others, written, strict=True)
+    ]
+
+
+def _direct(kind: Kind, shown: FewShotExample) -> str:
+    return f"({shown.answer})." if kind is Kind.CHOICE else shown.answer
+
+
+def _block(kind: Kind, example: Example | FewShotExample, hint: bool) -> str:
+    if kind is Kind.SCRATCHPAD:
+        return f"Input:\n{example.question}\nTarget:" + (f" {example.answer}" if hint else "")
+    if kind is Kind.NUMERIC:
+        return f"Q: {example.question}" + (f" ({example.answer})" if hint else "") + "\nA:"
+    lines = [f"Q: {example.question}", "Answer Choices:"]
+    for position, text in enumerate(example.choices or ()):
+        letter = choice_letter(position)
+        lines.append(f"({letter}) {text}" + (f" {HINT_MARK}" if hint and letter == example.answer else ""))
+    return "\n".join([*lines, "A:"])

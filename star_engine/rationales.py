@@ -1,0 +1,153 @@
+"""Tries at examples: what was sampled, what the verifier said, and how a run of tries is driven."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from star_engine.answers import judge
+from star_engine.config import StarConfig
+from star_engine.examples import Example, PromptSet
+from star_engine.prompts import render_prompt, stops
+from star_engine.protocols import Completion, Sampler, SampleRequest, SamplingParams
+from star_engine.schedule import chance, sample_seed
+
+CORRECT = "correct"
+
+
+class Route(StrEnum):
+    GENERATED = "generated"  # without the hint
+    RATIONALIZED = "rationalized"  # with the gold answer as a hint
+
+
+@dataclass(frozen=True, slots=True)
+class RationaleKey:
+    """Unique within an iteration."""
+
+    example_id: str
+    route: Route
+    sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rationale:
+    key: RationaleKey
+    text: str  # cut at the first stop; what is trained on
+    verdict: str  # a star_engine.verifiers.verdict value: correct, wrong, unparsed, ambiguous, error
+    extracted: str | None
+    rule: str
+    prompt_tokens: int
+    tokens: int
+    finish_reason: Literal["stop", "length"]
+
+
+def sampling_params(config: StarConfig) -> SamplingParams:
+    """How both routes decode."""
+    generation = config.generation
+    return SamplingParams(
+        temperature=generation.temperature,
+        top_p=generation.top_p,
+        top_k=generation.top_k,
+        max_tokens=generation.max_tokens,
+        stop=stops(config.kind),
+    )
+
+
+def few_shot_in(setting: Literal["always", "first_iteration"], iteration: int) -> bool:
+    """Whether prompts of this iteration show the few-shot examples."""
+    return setting == "always" or iteration == 1
+
+
+def rationale_prompt(
+    config: StarConfig, prompt_set: PromptSet, example: Example, route: Route, iteration: int
+) -> str:
+    """The prompt that a try of this route and iteration is sampled from."""
+    hint = route is Route.RATIONALIZED
+    setting = config.rationalization.few_shot if hint else config.generation.few_shot
+    shown = few_shot_in(setting, iteration)
+    return render_prompt(config.kind, prompt_set, example, hint=hint, few_shot=shown)
+
+
+def sample_rationales(
+    sampler: Sampler,
+    config: StarConfig,
+    prompt_set: PromptSet,
+    examples: Sequence[Example],
+    iteration: int,
+    recorded: Mapping[RationaleKey, str],
+) -> Iterator[Rationale]:
+    """Sample and verify every try at these examples that is not in `recorded` (key to verdict).
+
+    Algorithm 1, lines 3 to 6: `samples_per_example` generated tries; where none of them is correct, one
+    rationalized try. Its request joins the running batch as soon as the example's last generated try has
+    failed, so no example waits for another. Which tries are made, their prompts and their seeds depend on
+    the arguments alone, never on the order in which completions finish. Yields in the order of finishing.
+    """
+    plan = _Plan(config, prompt_set, iteration, dict(recorded))
+    for example in examples:
+        plan.begin(example)
+    for completion in sampler.stream(plan.queue, sampling_params(config)):
+        yield plan.finish(completion)
+
+
+@dataclass(slots=True)
+class _Plan:
+    """The queue, and for each example how far it is."""
+
+    config: StarConfig
+    prompt_set: PromptSet
+    iteration: int
+    verdicts: dict[RationaleKey, str]
+    queue: deque[SampleRequest] = field(default_factory=deque)
+    asked: dict[str, tuple[Example, RationaleKey]] = field(default_factory=dict)
+
+    def begin(self, example: Example) -> None:
+        missing = [key for key in self._generated(example) if key not in self.verdicts]
+        for key in missing:
+            self._ask(example, key)
+        if not missing:
+            self._rationalize(example)
+
+    def finish(self, completion: Completion) -> Rationale:
+        example, key = self.asked.pop(completion.key)
+        answer = judge(self.config.kind, example, completion)
+        self.verdicts[key] = answer.verdict
+        if key.route is Route.GENERATED:
+            self._rationalize(example)
+        return Rationale(
+            key=key,
+            text=answer.text,
+            verdict=answer.verdict,
+            extracted=answer.extracted,
+            rule=answer.rule,
+            prompt_tokens=completion.prompt_tokens,
+            tokens=completion.tokens,
+            finish_reason=answer.finish_reason,
+        )
+
+    def _generated(self, example: Example) -> list[RationaleKey]:
+        count = self.config.generation.samples_per_example
+        return [RationaleKey(example.id, Route.GENERATED, sample) for sample in range(count)]
+
+    def _rationalize(self, example: Example) -> None:
+        """Ask for the rationalized try, if all generated ones are in, none is right and the dice agree."""
+        verdicts = [self.verdicts.get(key) for key in self._generated(example)]
+        key = RationaleKey(example.id, Route.RATIONALIZED, 0)
+        if None in verdicts or CORRECT in verdicts or key in self.verdicts:
+            return
+        rationalization = self.config.rationalization
+        dice = chance(self.config.seed, self.iteration, "rationalize", example.id)
+        if rationalization.enabled and dice < rationalization.probability:
+            self._ask(example, key)
+
+    def _ask(self, example: Example, key: RationaleKey) -> None:
+        prompt = rationale_prompt(self.config, self.prompt_set, example, key.route, self.iteration)
+        seed = None
+        if self.config.generation.temperature > 0:
+            seed = sample_seed(self.config.seed, self.iteration, key.example_id, key.route, key.sample)
+        request = SampleRequest(f"{key.route}/{key.sample}/{key.example_id}", prompt, seed)
+        self.asked[request.key] = (example, key)
+        self.queue.append(request)
