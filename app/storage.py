@@ -1,0 +1,126 @@
+"""Artifacts by their SHA-256, in a local folder or in S3. What is read back is checked against its name.
+
+Files lie at `sha256/ab/cdef...`. Nothing here is ever changed in place, so a name that resolves is complete.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from hashlib import file_digest, sha256
+from pathlib import Path
+
+import obstore
+from obstore.store import LocalStore, ObjectStore, from_url
+
+CHUNK = 1 << 20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class MissingArtifact(LookupError):
+    """Nothing is stored under this SHA-256."""
+
+
+class CorruptArtifact(RuntimeError):
+    """The stored bytes do not have the SHA-256 that they are stored under."""
+
+
+class Storage:
+    """Opened on a folder's path or on s3://bucket/prefix; credentials come from the AWS_* variables."""
+
+    def __init__(self, url: str) -> None:
+        self.folder = None if "://" in url else Path(url)
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._store: ObjectStore = LocalStore(self.folder)
+        elif url.startswith("s3://"):
+            # A slow reader of a large adapter outlives the default of 30 s for a whole response.
+            self._store = from_url(url, client_options={"timeout": "1h"})
+        else:
+            self._store = from_url(url)
+
+    def put_file(self, path: Path) -> str:
+        """Store a file and return its SHA-256. When this returns, the bytes survive a power cut."""
+        if self.folder is not None:
+            return _put_local(self.folder, path)
+        with path.open("rb") as file:
+            sha = file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            obstore.put(self._store, _key(sha), file)
+        return sha
+
+    def open_range(self, sha: str, start: int, stop: int) -> Iterator[bytes]:
+        """Bytes from `start` up to `stop`, in chunks. Raises MissingArtifact before the first of them."""
+        if start >= stop:  # a store refuses an empty range, also that of an empty file
+            self.size(sha)
+            return iter(())
+        try:
+            found = obstore.get(self._store, _key(sha), options={"range": (start, stop)})
+        except FileNotFoundError as missing:
+            raise MissingArtifact(sha) from missing
+        return (bytes(chunk) for chunk in found.stream(min_chunk_size=CHUNK))
+
+    def fetch(self, sha: str, target: Path) -> None:
+        """Copy an artifact to `target`, which appears only once its bytes have been checked."""
+        part = _temporary(target)
+        digest = sha256()
+        try:
+            with part.open("xb") as file:
+                for chunk in self.open_range(sha, 0, self.size(sha)):
+                    digest.update(chunk)
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            if digest.hexdigest() != sha:
+                raise CorruptArtifact(f"stored as sha256 {sha}, but its bytes have {digest.hexdigest()}")
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def size(self, sha: str) -> int:
+        """Bytes stored under this SHA-256. Raises MissingArtifact."""
+        try:
+            return obstore.head(self._store, _key(sha))["size"]
+        except FileNotFoundError as missing:
+            raise MissingArtifact(sha) from missing
+
+
+def _key(sha: str) -> str:
+    if not _SHA256.fullmatch(sha):
+        raise ValueError(f"not a SHA-256: {sha!r}")
+    return f"sha256/{sha[:2]}/{sha[2:]}"
+
+
+def _put_local(folder: Path, path: Path) -> str:
+    """obstore's own local put does not fsync, and a name must never outlive its bytes."""
+    part = _temporary(folder / "incoming")
+    digest = sha256()
+    try:
+        with path.open("rb") as source, part.open("xb") as copy:
+            while chunk := source.read(CHUNK):
+                digest.update(chunk)
+                copy.write(chunk)
+            copy.flush()
+            os.fsync(copy.fileno())
+        target = folder / _key(digest.hexdigest())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    for directory in (target.parent, target.parent.parent, folder):
+        _fsync_directory(directory)
+    return digest.hexdigest()
+
+
+def _temporary(beside: Path) -> Path:
+    return beside.with_name(f"{beside.name}.part-{secrets.token_hex(8)}")
+
+
+def _fsync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
