@@ -74,7 +74,10 @@ class Example(Base):
     """Question and answer. `position` counts from 0 within the split: shards are ranges of positions."""
 
     __tablename__ = "examples"
-    __table_args__ = (UniqueConstraint("dataset_id", "external_id"), UniqueConstraint("dataset_id", "split", "position"))
+    __table_args__ = (
+        UniqueConstraint("dataset_id", "external_id"),
+        UniqueConstraint("dataset_id", "split", "position"),
+    )
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
     split: Mapped[str]

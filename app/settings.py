@@ -1,4 +1,4 @@
-"""Everything a deployment sets, from STAR_* environment variables. The only reader of the environment in app/ and worker/."""
+"""Everything a deployment sets, from STAR_* variables: the only reader of the environment in app/ and worker/."""
 
 from __future__ import annotations
 

@@ -1,0 +1,23 @@
+"""One append-only log per job with a gapless sequence; polling, streaming and webhooks all read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.models import Event, Job
+
+
+def append_event(session: Session, job: Job, type_: str, data: dict[str, Any]) -> None:
+    """Write the job's next event. The caller holds the job's row lock, so the sequence has no gaps."""
+    job.events_written += 1
+    session.add(Event(job_id=job.id, seq=job.events_written, type=type_, data=data))
+
+
+def list_events(session: Session, job_id: str, after: int, limit: int) -> Sequence[Event]:
+    """Events with seq > after, oldest first."""
+    query = select(Event).where(Event.job_id == job_id, Event.seq > after).order_by(Event.seq).limit(limit)
+    return session.scalars(query).all()

@@ -1,0 +1,197 @@
+"""Jobs: create, look up, cancel, pause, resume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from app.database import new_id
+from app.errors import Conflict, Invalid, NotFound
+from app.ledger.events import append_event
+from app.ledger.outbox import ring
+from app.ledger.planning import advance
+from app.ledger.steps import drop_waiting_steps, settle
+from app.ledger.transitions import TERMINAL, JobStatus, StepStatus, lock_job, move_job
+from app.models import Adapter, Dataset, IdempotencyKey, Iteration, Job, JsonObject, Model, PromptSet, Step
+from app.settings import Settings
+from star_engine.config import StarConfig
+from star_engine.loop import StopReason
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job that has been checked and may be recorded."""
+
+    name: str
+    config: StarConfig
+    model: Model
+    dataset: Dataset
+    prompt_set: PromptSet
+    priority: int
+    labels: JsonObject
+
+
+def create_job(session: Session, project_id: str, key_id: str, new: NewJob, settings: Settings) -> Job:
+    """Record a job, its first steps and their rings in the caller's transaction."""
+    job = Job(
+        id=new_id("job"),
+        project_id=project_id,
+        created_by=key_id,
+        name=new.name,
+        status=JobStatus.VALIDATING.value,
+        config=new.config.model_dump(mode="json"),
+        dataset_id=new.dataset.id,
+        prompt_set_id=new.prompt_set.id,
+        model_id=new.model.id,
+        priority=new.priority,
+        labels=new.labels,
+        iteration=0,
+        events_written=0,
+    )
+    session.add(job)
+    session.flush()
+    append_event(
+        session, job, "job.created", {"name": job.name, "model": job.model_id, "dataset": job.dataset_id}
+    )
+    move_job(session, job, JobStatus.QUEUED)
+    advance(session, job, settings)
+    return job
+
+
+def remember_key(session: Session, job: Job, key: str, fingerprint: str) -> None:
+    """Tie an Idempotency-Key to the job, in the transaction that creates it."""
+    session.add(IdempotencyKey(project_id=job.project_id, key=key, fingerprint=fingerprint, job_id=job.id))
+    session.flush()
+
+
+def replayed_job(session: Session, project_id: str, key: str, fingerprint: str) -> Job | None:
+    """The job that this key made before, if any. Raises Invalid if the key stood for another request."""
+    known = session.get(IdempotencyKey, (project_id, key))
+    if known is None:
+        return None
+    if known.fingerprint != fingerprint:
+        raise Invalid(
+            "This Idempotency-Key was used with another request body. Use a new key for a new job.",
+            code="idempotency_mismatch",
+        )
+    return session.get_one(Job, known.job_id)
+
+
+def get_job(session: Session, project_id: str, job_id: str) -> Job:
+    job = session.get(Job, job_id)
+    if job is None or job.project_id != project_id:
+        raise NotFound(f"There is no job {job_id}.")
+    return job
+
+
+def list_jobs(
+    session: Session, project_id: str, *, status: str | None, after: str | None, limit: int
+) -> Sequence[Job]:
+    """Newest first; `after` is the id of the last job seen."""
+    query = select(Job).where(Job.project_id == project_id).order_by(Job.id.desc()).limit(limit)
+    if status is not None:
+        query = query.where(Job.status == status)
+    if after is not None:
+        query = query.where(Job.id < after)
+    return session.scalars(query).all()
+
+
+def cancel_job(session: Session, job: Job) -> Job:
+    """Stop a job for good. Asking twice is the same as asking once; a finished job raises Conflict."""
+    job = lock_job(session, job.id)
+    status = JobStatus(job.status)
+    if status in (JobStatus.CANCELLING, JobStatus.CANCELLED):
+        return job
+    _refuse_terminal(job, "cancelled")
+    job.stop_reason = StopReason.USER_CANCELLED.value
+    drop_waiting_steps(session, job)
+    if status in (JobStatus.RUNNING, JobStatus.PAUSING):
+        move_job(session, job, JobStatus.CANCELLING)
+        settle(session, job)
+    else:
+        move_job(session, job, JobStatus.CANCELLED)
+    return job
+
+
+def pause_job(session: Session, job: Job) -> Job:
+    """Hold a job: running steps hand back what they have, queued ones wait. Nothing recorded is lost."""
+    job = lock_job(session, job.id)
+    status = JobStatus(job.status)
+    if status in (JobStatus.PAUSING, JobStatus.PAUSED):
+        return job
+    _refuse_terminal(job, "paused")
+    if status is JobStatus.CANCELLING:
+        raise Conflict("The job is being cancelled.", code="job_cancelling")
+    _move_waiting_steps(session, job, StepStatus.QUEUED, StepStatus.HELD)
+    move_job(session, job, JobStatus.PAUSING if status is JobStatus.RUNNING else JobStatus.PAUSED)
+    settle(session, job)
+    return job
+
+
+def resume_job(session: Session, job: Job, settings: Settings) -> Job:
+    """Go on where the job was held. A job that paused itself needs other settings, so it raises Conflict."""
+    job = lock_job(session, job.id)
+    if JobStatus(job.status) in (JobStatus.QUEUED, JobStatus.RUNNING):
+        return job
+    _refuse_terminal(job, "resumed")
+    if JobStatus(job.status) is not JobStatus.PAUSED:
+        raise Conflict(f"The job is {job.status}; wait until it is paused.", code="job_not_paused")
+    if job.status_reason is not None:
+        raise Conflict(
+            f"The job paused itself: {job.status_reason['message']} Resuming would end in the same place. "
+            "Create a new job with other settings, or cancel this one.",
+            code=job.status_reason["code"],
+        )
+    move_job(session, job, JobStatus.QUEUED if job.started_at is None else JobStatus.RUNNING)
+    ring(session, _move_waiting_steps(session, job, StepStatus.HELD, StepStatus.QUEUED))
+    return job
+
+
+def job_progress(session: Session, job: Job) -> dict[str, Any]:
+    """How far the current phase is, summed over its steps; `unit` is what is counted."""
+    if job.phase is None:
+        return {}
+    here = (Step.job_id == job.id, Step.iteration_number == job.iteration, Step.phase == job.phase)
+    steps = session.execute(select(Step.status, Step.work, Step.progress).where(*here)).all()
+    done = total = 0
+    unit = "steps"
+    for status, work, progress in steps:
+        size = work["stop"] - work["start"] if "stop" in work else progress.get("total", 1)
+        unit = "examples" if "stop" in work else progress.get("unit", unit)
+        total += size
+        done += size if status == StepStatus.SUCCEEDED else min(progress.get("done", 0), size)
+    return {"done": done, "total": total, "unit": unit}
+
+
+def best_iteration(session: Session, job: Job) -> dict[str, Any] | None:
+    """The iteration whose adapter answered most held-out examples; the earlier one on a tie."""
+    rows = session.execute(
+        select(Iteration.number, Iteration.metrics, Adapter.id)
+        .join(Adapter, (Adapter.job_id == Iteration.job_id) & (Adapter.iteration_number == Iteration.number))
+        .where(Iteration.job_id == job.id, Adapter.verification.is_not(None))
+        .order_by(Iteration.number)
+    ).all()
+    scored = [row for row in rows if "accuracy" in row.metrics]
+    if not scored:
+        return None
+    best = max(scored, key=lambda row: row.metrics["accuracy"])
+    return {"iteration": best.number, "accuracy": best.metrics["accuracy"], "adapter_id": best.id}
+
+
+def waiting_steps(session: Session) -> int:
+    """Steps that any worker could claim now."""
+    return session.scalar(select(func.count()).where(Step.status == StepStatus.QUEUED.value)) or 0
+
+
+def _refuse_terminal(job: Job, verb: str) -> None:
+    if JobStatus(job.status) in TERMINAL:
+        raise Conflict(f"The job has {job.status} and cannot be {verb}.", code="job_is_terminal")
+
+
+def _move_waiting_steps(session: Session, job: Job, old: StepStatus, new: StepStatus) -> list[str]:
+    moved = update(Step).where(Step.job_id == job.id, Step.status == old.value).values(status=new.value)
+    return list(session.scalars(moved.returning(Step.id)))

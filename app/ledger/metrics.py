@@ -1,0 +1,138 @@
+"""What a finished phase adds to its iteration's metrics: counted in SQL, stored on the iteration's row."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.ledger.examples import split_size
+from app.models import Adapter, Evaluation, Example, Iteration, Job, JsonObject, Rationale
+from star_engine.config import StarConfig
+from star_engine.evaluation import Accuracy, EvaluatedAnswer, summarise
+from star_engine.loop import PhaseName
+from star_engine.rationales import Route
+from star_engine.schedule import select_examples
+
+
+def phase_metrics(session: Session, job: Job, iteration: Iteration, phase: PhaseName) -> JsonObject:
+    """Metrics that became known with this phase; keys are those of GET /v1/jobs/{id}/iterations/{n}."""
+    if phase is PhaseName.SAMPLE:
+        return _sampled(session, job, iteration)
+    if phase is PhaseName.BUILD:
+        return _kept(session, job, iteration)
+    if phase is PhaseName.TRAIN:
+        adapter = session.scalars(
+            select(Adapter).where(Adapter.job_id == job.id, Adapter.iteration_number == iteration.number)
+        ).one()
+        return {"training": adapter.training}
+    if phase is PhaseName.BASELINES:
+        modes = StarConfig.model_validate(job.config).evaluation.baselines
+        return {"baselines": {mode: _accuracy(session, iteration, mode) for mode in modes}} | {
+            "accuracy": max(_accuracy(session, iteration, mode)["accuracy"] for mode in modes)
+        }
+    if phase is PhaseName.EVALUATE:
+        found = _accuracy(session, iteration, "adapter")
+        return {
+            "accuracy": found["accuracy"],
+            "accuracy_by_group": found["by_group"],
+            "evaluated": {key: found[key] for key in ("n", "unparsed", "truncated")},
+        }
+    return {}
+
+
+def selected_count(session: Session, job: Job, number: int) -> int:
+    """How many train examples iteration `number` asks."""
+    config = StarConfig.model_validate(job.config)
+    count = split_size(session, job.dataset_id, "train")
+    return len(select_examples(count, config.examples_per_iteration, config.seed, number))
+
+
+def _sampled(session: Session, job: Job, iteration: Iteration) -> JsonObject:
+    counts = session.execute(
+        select(Rationale.route, Rationale.verdict, func.count())
+        .where(Rationale.iteration_id == iteration.id)
+        .group_by(Rationale.route, Rationale.verdict)
+    )
+    sampled: dict[str, dict[str, int]] = defaultdict(dict)
+    for route, verdict, count in counts:
+        sampled[route][verdict] = count
+    solved = session.scalar(
+        select(func.count(Rationale.example_id.distinct())).where(
+            Rationale.iteration_id == iteration.id,
+            Rationale.route == Route.GENERATED.value,
+            Rationale.verdict == "correct",
+        )
+    )
+    return {
+        "sampled": dict(sampled),
+        "solve_rate": _share(solved or 0, selected_count(session, job, iteration.number)),
+    }
+
+
+def _kept(session: Session, job: Job, iteration: Iteration) -> JsonObject:
+    counts = session.execute(
+        select(Rationale.route, Rationale.decision, Rationale.reason, func.count())
+        .where(Rationale.iteration_id == iteration.id)
+        .group_by(Rationale.route, Rationale.decision, Rationale.reason)
+    )
+    kept = dict.fromkeys((route.value for route in Route), 0)
+    dropped: dict[str, dict[str, int]] = {route.value: {} for route in Route}
+    for route, decision, reason, count in counts:
+        if decision == "kept":
+            kept[route] += count
+        else:
+            dropped[route][reason] = count
+    return {"kept": kept, "dropped": dropped, "coverage": _coverage(session, job, iteration)}
+
+
+def _coverage(session: Session, job: Job, iteration: Iteration) -> dict[str, float]:
+    """Shares of the iteration's examples in its training set; each counts once, as generated if it can."""
+    best_route = func.min(Rationale.route)  # "generated" sorts before "rationalized"
+    per_example = (
+        select(best_route.label("route"))
+        .where(Rationale.iteration_id == iteration.id, Rationale.decision == "kept")
+        .group_by(Rationale.example_id)
+        .subquery()
+    )
+    counts = dict(
+        session.execute(select(per_example.c.route, func.count()).group_by(per_example.c.route)).tuples()
+    )
+    asked = selected_count(session, job, iteration.number)
+    shares = {route.value: _share(counts.get(route.value, 0), asked) for route in Route}
+    return {**shares, "total": _share(sum(counts.values()), asked)}
+
+
+def _accuracy(session: Session, iteration: Iteration, mode: str) -> dict[str, Any]:
+    rows = session.execute(
+        select(Evaluation, Example.external_id, Example.group)
+        .join(Example, Example.id == Evaluation.example_id)
+        .where(Evaluation.iteration_id == iteration.id, Evaluation.mode == mode)
+    )
+    summary: Accuracy = summarise(
+        EvaluatedAnswer(
+            example_id=external_id,
+            group=group,
+            text=row.text,
+            verdict=row.verdict,
+            extracted=row.extracted,
+            rule="",
+            prompt_tokens=0,
+            tokens=row.tokens,
+            finish_reason=row.finish_reason,  # type: ignore[arg-type]  # written by record_evaluations only
+        )
+        for row, external_id, group in rows
+    )
+    return {
+        "accuracy": round(summary.accuracy, 6),
+        "by_group": {group: round(tally.accuracy, 6) for group, tally in sorted(summary.groups.items())},
+        "n": summary.overall.n,
+        "unparsed": summary.overall.unparsed,
+        "truncated": summary.overall.truncated,
+    }
+
+
+def _share(part: int, whole: int) -> float:
+    return round(part / whole, 6) if whole else 0.0

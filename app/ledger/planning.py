@@ -1,0 +1,152 @@
+"""What a job does next: the engine's next_phase(), asked whenever a phase ends, in that transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from app.database import clock, new_id
+from app.ledger.events import append_event
+from app.ledger.examples import split_size
+from app.ledger.metrics import phase_metrics
+from app.ledger.outbox import ring
+from app.ledger.transitions import JobStatus, StepStatus, move_job
+from app.models import Iteration, Job, JsonObject, Step
+from app.settings import Settings
+from star_engine.config import StarConfig
+from star_engine.evaluation import EvaluationMode, select_held_out
+from star_engine.loop import ITERATION_PHASES, IterationHistory, Pause, Phase, PhaseName, Stop, next_phase
+from star_engine.schedule import select_examples, shard_bounds
+
+OPEN = (StepStatus.QUEUED.value, StepStatus.HELD.value, StepStatus.RUNNING.value)
+
+
+def advance(session: Session, job: Job, settings: Settings) -> None:
+    """Close the job's phase if its last step is done, then start the next one, or end or pause the job.
+
+    The caller holds the job's row lock.
+    """
+    if job.phase is not None:
+        if _has_open_steps(session, job):
+            return
+        _close_phase(session, job)
+    config = StarConfig.model_validate(job.config)
+    decision = next_phase(config, read_history(session, job))
+    if isinstance(decision, Phase):
+        _start_phase(session, job, config, decision, settings)
+    elif isinstance(decision, Stop):
+        job.stop_reason = decision.reason.value
+        move_job(session, job, JobStatus.SUCCEEDED, stop_reason=decision.reason.value)
+    else:
+        _pause_with_diagnosis(session, job, decision)
+
+
+def read_history(session: Session, job: Job) -> Sequence[IterationHistory]:
+    """What next_phase() needs to know, from the iterations' rows."""
+    session.flush()
+    rows = session.scalars(
+        select(Iteration).where(Iteration.job_id == job.id).order_by(Iteration.number)
+    ).all()
+    return [
+        IterationHistory(
+            number=row.number,
+            done=frozenset(PhaseName(name) for name in row.phases_done),
+            kept=sum(row.metrics["kept"].values()) if "kept" in row.metrics else None,
+            diagnosis=row.metrics.get("diagnosis"),
+            accuracy=row.metrics.get("accuracy"),
+            solve_rate=row.metrics.get("solve_rate"),
+        )
+        for row in rows
+    ]
+
+
+def _has_open_steps(session: Session, job: Job) -> bool:
+    session.flush()
+    return bool(session.scalar(select(exists().where(Step.job_id == job.id, Step.status.in_(OPEN)))))
+
+
+def _close_phase(session: Session, job: Job) -> None:
+    phase = PhaseName(job.phase or "")
+    iteration = session.scalars(
+        select(Iteration).where(Iteration.job_id == job.id, Iteration.number == job.iteration)
+    ).one()
+    found = phase_metrics(session, job, iteration, phase)
+    seconds = {**iteration.metrics.get("seconds", {}), phase.value: _phase_seconds(session, job, phase)}
+    iteration.metrics = {**iteration.metrics, **found, "seconds": seconds}
+    iteration.phases_done = [*iteration.phases_done, phase.value]
+    append_event(session, job, "phase.finished", {"phase": phase.value, "iteration": job.iteration, **found})
+    if phase in (PhaseName.BASELINES, ITERATION_PHASES[-1]):
+        iteration.finished_at = clock()  # type: ignore[assignment]
+        append_event(session, job, "iteration.finished", {"iteration": job.iteration, **iteration.metrics})
+    job.phase = None
+
+
+def _phase_seconds(session: Session, job: Job, phase: PhaseName) -> float:
+    """Worker seconds of a phase: the sum over its steps' last attempts."""
+    spans = session.execute(
+        select(Step.started_at, Step.finished_at).where(
+            Step.job_id == job.id, Step.iteration_number == job.iteration, Step.phase == phase.value
+        )
+    )
+    return round(sum((ended - began).total_seconds() for began, ended in spans if began and ended), 3)
+
+
+def _start_phase(session: Session, job: Job, config: StarConfig, phase: Phase, settings: Settings) -> None:
+    job.phase, job.iteration = phase.name.value, phase.iteration
+    if phase.name in (PhaseName.BASELINES, ITERATION_PHASES[0]):
+        session.add(Iteration(job_id=job.id, number=phase.iteration, phases_done=[], metrics={}))
+    held = JobStatus(job.status) in (JobStatus.PAUSING, JobStatus.PAUSED)
+    steps = [
+        Step(
+            id=new_id("step"),
+            job_id=job.id,
+            iteration_number=phase.iteration,
+            phase=phase.name.value,
+            shard=shard,
+            work=work,
+            model_id=job.model_id,
+            priority=job.priority,
+            status=(StepStatus.HELD if held else StepStatus.QUEUED).value,
+            progress={},
+        )
+        for shard, work in enumerate(_work(session, job, config, phase.name, settings))
+    ]
+    session.add_all(steps)
+    append_event(
+        session,
+        job,
+        "phase.started",
+        {"phase": phase.name.value, "iteration": phase.iteration, "steps": len(steps)},
+    )
+    if not held:
+        ring(session, [step.id for step in steps])
+
+
+def _work(
+    session: Session, job: Job, config: StarConfig, phase: PhaseName, settings: Settings
+) -> Iterator[JsonObject]:
+    """One entry per step. Slices are of the iteration's selection, which follows from the job's seed."""
+    if phase is PhaseName.SAMPLE:
+        count = split_size(session, job.dataset_id, "train")
+        selected = len(select_examples(count, config.examples_per_iteration, config.seed, job.iteration))
+        yield from _slices(selected, settings)
+    elif phase in (PhaseName.BASELINES, PhaseName.EVALUATE):
+        held_out = len(select_held_out(config, split_size(session, job.dataset_id, config.evaluation.split)))
+        baselines = phase is PhaseName.BASELINES
+        for mode in config.evaluation.baselines if baselines else (EvaluationMode.ADAPTER.value,):
+            yield from _slices(held_out, settings, mode=mode)
+    else:
+        yield {}
+
+
+def _slices(count: int, settings: Settings, **more: Any) -> Iterator[JsonObject]:
+    for start, stop in shard_bounds(count, settings.shard_examples):
+        yield {"start": start, "stop": stop, **more}
+
+
+def _pause_with_diagnosis(session: Session, job: Job, pause: Pause) -> None:
+    job.status_reason = {"code": pause.reason.value, "message": pause.diagnosis, "iteration": job.iteration}
+    move_job(session, job, JobStatus.PAUSED, **job.status_reason)

@@ -1,0 +1,209 @@
+"""Tries at examples and the training sets made of them: recorded once, behind the fence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from app.ledger.steps import Claim, check_fence
+from app.models import Base, Example, Iteration, Rationale, TrainingExample
+from star_engine import rationales as engine
+from star_engine.rationales import RationaleKey, Route
+from star_engine.training_set import Decision
+from star_engine.training_set import TrainingExample as EngineTrainingExample
+
+
+@dataclass(frozen=True, slots=True)
+class RationaleFilter:
+    """What a page of rationales is narrowed to; None means any."""
+
+    iteration: int | None = None
+    route: str | None = None
+    verdict: str | None = None
+    decision: str | None = None
+    reason: str | None = None
+    example: str | None = None  # the example's own id
+
+
+def claimed_iteration(session: Session, claim: Claim) -> Iteration:
+    """The iteration that a claimed step belongs to."""
+    query = select(Iteration).where(Iteration.job_id == claim.job_id, Iteration.number == claim.iteration)
+    return session.scalars(query).one()
+
+
+def insert_once(session: Session, table: type[Base]) -> Insert:
+    """INSERT that leaves a row alone whose key is there already: repeated effects are recorded once."""
+    if session.get_bind().dialect.name == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def recorded_verdicts(session: Session, claim: Claim, ids: Mapping[int, str]) -> dict[RationaleKey, str]:
+    """Verdicts of the tries that earlier attempts at this step have recorded. `ids`: row id to example id."""
+    iteration = claimed_iteration(session, claim)
+    query = select(Rationale.example_id, Rationale.route, Rationale.sample, Rationale.verdict).where(
+        Rationale.iteration_id == iteration.id
+    )
+    return {
+        RationaleKey(ids[example_id], Route(route), sample): verdict
+        for example_id, route, sample, verdict in session.execute(query)
+        if example_id in ids
+    }
+
+
+def record_rationales(
+    session: Session,
+    claim: Claim,
+    tries: Sequence[engine.Rationale],
+    row_ids: Mapping[str, int],
+    sampler_adapter_id: str | None,
+) -> None:
+    """Record tries. `row_ids`: example id to row id.
+
+    Raises Fenced if the step is no longer this worker's.
+    """
+    check_fence(session, claim)
+    iteration = claimed_iteration(session, claim)
+    rows = [
+        {
+            "job_id": claim.job_id,
+            "iteration_id": iteration.id,
+            "iteration_number": claim.iteration,
+            "example_id": row_ids[item.key.example_id],
+            "route": item.key.route.value,
+            "sample": item.key.sample,
+            "text": item.text,
+            "extracted": item.extracted,
+            "verdict": item.verdict,
+            "rule": item.rule,
+            "prompt_tokens": item.prompt_tokens,
+            "tokens": item.tokens,
+            "finish_reason": item.finish_reason,
+            "sampler_adapter_id": sampler_adapter_id,
+        }
+        for item in tries
+    ]
+    if rows:
+        session.execute(insert_once(session, Rationale), rows)
+
+
+def iteration_tries(session: Session, claim: Claim) -> Iterator[tuple[int, engine.Rationale]]:
+    """Every try of the claimed iteration with its row id, by example, route and sample."""
+    iteration = claimed_iteration(session, claim)
+    query = (
+        select(Rationale, Example.external_id)
+        .join(Example, Example.id == Rationale.example_id)
+        .where(Rationale.iteration_id == iteration.id)
+        .order_by(Example.position, Rationale.route, Rationale.sample)
+    )
+    for row, external_id in session.execute(query):
+        yield (
+            row.id,
+            engine.Rationale(
+                key=RationaleKey(external_id, Route(row.route), row.sample),
+                text=row.text,
+                verdict=row.verdict,
+                extracted=row.extracted,
+                rule=row.rule,
+                prompt_tokens=row.prompt_tokens,
+                tokens=row.tokens,
+                finish_reason=row.finish_reason,  # type: ignore[arg-type]  # written by record_rationales only
+            ),
+        )
+
+
+def record_training_set(
+    session: Session,
+    claim: Claim,
+    row_ids: Mapping[RationaleKey, int],
+    decisions: Sequence[Decision],
+    rows: Sequence[EngineTrainingExample],
+    sha256: str,
+    diagnosis: str | None,
+) -> None:
+    """Record what was kept and dropped and why, and the rows that will be trained on.
+
+    Raises Fenced; raises RuntimeError if an earlier attempt recorded another training set for this iteration.
+    """
+    check_fence(session, claim)
+    iteration = claimed_iteration(session, claim)
+    if iteration.training_set_sha256 not in (None, sha256):
+        raise RuntimeError(f"training set {sha256} differs from the recorded {iteration.training_set_sha256}")
+    session.execute(
+        update(Rationale),
+        [
+            {"id": row_ids[item.key], "decision": "kept" if item.kept else "dropped", "reason": item.reason}
+            for item in decisions
+        ],
+    )
+    values = [
+        {
+            "iteration_id": iteration.id,
+            "rationale_id": row_ids[row.key],
+            "position": position,
+            "prompt": row.prompt,
+            "completion": row.completion,
+        }
+        for position, row in enumerate(rows)
+    ]
+    if values:
+        session.execute(insert_once(session, TrainingExample), values)
+    iteration.training_set_sha256 = sha256
+    if diagnosis is not None:
+        iteration.metrics = {**iteration.metrics, "diagnosis": diagnosis}
+
+
+def training_rows(session: Session, iteration_id: int) -> Iterator[tuple[TrainingExample, Rationale, str]]:
+    """The training set in order, each row with its rationale and its example's id."""
+    query = (
+        select(TrainingExample, Rationale, Example.external_id)
+        .join(Rationale, Rationale.id == TrainingExample.rationale_id)
+        .join(Example, Example.id == Rationale.example_id)
+        .where(TrainingExample.iteration_id == iteration_id)
+        .order_by(TrainingExample.position)
+        .execution_options(yield_per=1000)
+    )
+    yield from session.execute(query).tuples()
+
+
+def list_rationales(
+    session: Session, job_id: str, wanted: RationaleFilter, *, after: int, limit: int
+) -> Sequence[tuple[Rationale, Example]]:
+    """A page in the order of recording; `after` is the row id of the last one seen."""
+    query = (
+        select(Rationale, Example)
+        .join(Example, Example.id == Rationale.example_id)
+        .where(Rationale.job_id == job_id, Rationale.id > after)
+        .order_by(Rationale.id)
+        .limit(limit)
+    )
+    columns = {
+        Rationale.iteration_number: wanted.iteration,
+        Rationale.route: wanted.route,
+        Rationale.verdict: wanted.verdict,
+        Rationale.decision: wanted.decision,
+        Rationale.reason: wanted.reason,
+        Example.external_id: wanted.example,
+    }
+    for column, value in columns.items():
+        if value is not None:
+            query = query.where(column == value)
+    return session.execute(query).tuples().all()
+
+
+def find_rationale(session: Session, job_id: str, rationale_id: int) -> tuple[Rationale, Example] | None:
+    query = (
+        select(Rationale, Example)
+        .join(Example, Example.id == Rationale.example_id)
+        .where(Rationale.job_id == job_id, Rationale.id == rationale_id)
+    )
+    return session.execute(query).tuples().one_or_none()
+
+
+def training_row_of(session: Session, rationale_id: int) -> TrainingExample | None:
+    query = select(TrainingExample).where(TrainingExample.rationale_id == rationale_id)
+    return session.scalars(query).one_or_none()

@@ -1,0 +1,49 @@
+"""What nobody else will do: end leases whose worker is silent, ring again for steps that nobody took."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine, or_, select, update
+
+from app.database import clock, transaction
+from app.ledger.outbox import ring
+from app.ledger.steps import end_attempt
+from app.ledger.transitions import StepStatus, lock_job
+from app.models import Step
+from app.settings import Settings
+
+RINGS_PER_TURN = 100  # the oldest; the rest follow when these are gone
+
+WORKER_LOST = {
+    "code": "worker_lost",
+    "category": "platform",
+    "message": "The worker that held this step stopped answering.",
+    "hint": "The step is tried again by itself. If it keeps happening, look at the worker's log and memory.",
+}
+
+
+def reap(engine: Engine, settings: Settings) -> int:
+    """Return every step with an expired lease to the queue (or fail its job); returns how many."""
+    with transaction(engine) as session:
+        expired = (Step.status == StepStatus.RUNNING.value, Step.lease_until < clock())
+        overdue = session.execute(select(Step.id, Step.job_id).where(*expired).order_by(Step.id)).all()
+    reaped = 0
+    for step_id, job_id in overdue:
+        with transaction(engine) as session:
+            job = lock_job(session, job_id)
+            if session.scalar(select(Step.id).where(Step.id == step_id, *expired).with_for_update()) is None:
+                continue
+            end_attempt(session, job, step_id, dict(WORKER_LOST), retryable=True, settings=settings)
+            reaped += 1
+    return reaped
+
+
+def ring_again(engine: Engine, settings: Settings) -> int:
+    """Ring for queued steps whose ring may have been lost (the broker was wiped); returns how many."""
+    with transaction(engine) as session:
+        silent = or_(Step.rung_at.is_(None), Step.rung_at < clock(-settings.redispatch_seconds))
+        old_enough = Step.created_at < clock(-settings.redispatch_seconds)
+        query = select(Step.id).where(Step.status == StepStatus.QUEUED.value, old_enough, silent)
+        step_ids = list(session.scalars(query.order_by(Step.id).limit(RINGS_PER_TURN)))
+        session.execute(update(Step).where(Step.id.in_(step_ids)).values(rung_at=clock()))
+        ring(session, step_ids)
+    return len(step_ids)

@@ -1,0 +1,84 @@
+"""The legal paths of a job and of a step, and the one function that moves a job along them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.database import clock
+from app.ledger.events import append_event
+from app.models import Job
+
+
+class JobStatus(StrEnum):
+    VALIDATING = "validating"  # being checked, before any GPU time
+    QUEUED = "queued"  # waits for its first worker
+    RUNNING = "running"
+    PAUSING = "pausing"  # a pause was asked for; running steps hand back
+    PAUSED = "paused"  # by the user, or by itself with a diagnosis in status_reason
+    CANCELLING = "cancelling"  # a cancel was asked for; running steps stop
+    CANCELLED = "cancelled"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class StepStatus(StrEnum):
+    QUEUED = "queued"
+    HELD = "held"  # its job is paused
+    RUNNING = "running"  # claimed, under a lease
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+_J = JobStatus
+JOB_TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
+    _J.VALIDATING: frozenset({_J.QUEUED, _J.FAILED, _J.CANCELLED}),
+    _J.QUEUED: frozenset({_J.RUNNING, _J.PAUSED, _J.CANCELLED, _J.FAILED}),
+    _J.RUNNING: frozenset({_J.PAUSING, _J.PAUSED, _J.CANCELLING, _J.CANCELLED, _J.SUCCEEDED, _J.FAILED}),
+    _J.PAUSING: frozenset({_J.PAUSED, _J.CANCELLING, _J.CANCELLED, _J.SUCCEEDED, _J.FAILED}),
+    _J.PAUSED: frozenset({_J.QUEUED, _J.RUNNING, _J.CANCELLED}),
+    _J.CANCELLING: frozenset({_J.CANCELLED}),
+    _J.CANCELLED: frozenset(),
+    _J.SUCCEEDED: frozenset(),
+    _J.FAILED: frozenset(),
+}
+
+_S = StepStatus
+STEP_TRANSITIONS: dict[StepStatus, frozenset[StepStatus]] = {
+    _S.QUEUED: frozenset({_S.RUNNING, _S.HELD, _S.CANCELLED}),
+    _S.HELD: frozenset({_S.QUEUED, _S.CANCELLED}),
+    _S.RUNNING: frozenset({_S.QUEUED, _S.HELD, _S.SUCCEEDED, _S.FAILED, _S.CANCELLED}),
+    _S.SUCCEEDED: frozenset(),
+    _S.FAILED: frozenset(),
+    _S.CANCELLED: frozenset(),
+}
+
+TERMINAL = frozenset(status for status, nexts in JOB_TRANSITIONS.items() if not nexts)
+
+
+def lock_job(session: Session, job_id: str) -> Job:
+    """The job's row, locked until the transaction ends. Always taken before any of its steps."""
+    return session.scalars(
+        select(Job).where(Job.id == job_id).with_for_update(), execution_options={"populate_existing": True}
+    ).one()
+
+
+class IllegalTransition(RuntimeError):
+    """A bug, never a user's mistake: the caller must have checked the status under the job's lock."""
+
+
+def move_job(session: Session, job: Job, to: JobStatus, **data: Any) -> None:
+    """Change a job's status and write the event `job.<status>`. The caller holds the job's row lock."""
+    if to not in JOB_TRANSITIONS[JobStatus(job.status)]:
+        raise IllegalTransition(f"job {job.id}: {job.status} -> {to}")
+    job.status = to.value
+    if to is JobStatus.RUNNING and job.started_at is None:
+        job.started_at = clock()  # type: ignore[assignment]  # evaluated by the database
+    if to in TERMINAL:
+        job.finished_at = clock()  # type: ignore[assignment]
+        job.phase = None
+    append_event(session, job, f"job.{to.value}", data)
