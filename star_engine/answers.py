@@ -10,7 +10,7 @@ from star_engine.examples import Example
 from star_engine.prompts import stops
 from star_engine.protocols import Completion
 from star_engine.verifiers.cut import cut_at_first_stop
-from star_engine.verifiers.verdict import Verdict
+from star_engine.verifiers.verdict import Verdict, VerdictCode
 from star_engine.verifiers.verify import verify, verify_direct
 
 
@@ -19,7 +19,7 @@ class Answer:
     """A completion as it is stored and judged."""
 
     text: str  # cut at the first stop, outer white space removed
-    verdict: str
+    verdict: VerdictCode
     extracted: str | None
     rule: str
     finish_reason: Literal["stop", "length"]
@@ -30,14 +30,15 @@ def judge(kind: Kind, example: Example, completion: Completion, *, direct: bool 
     raw = completion.text.replace("\x00", "\ufffd")  # PostgreSQL stores no NUL
     cut = cut_at_first_stop(raw, stops(kind))
     text = cut.strip()
-    finish_reason = "stop" if len(cut) < len(raw) else completion.finish_reason
+    stopped = bool(raw[len(cut) :].strip())
+    finish_reason = "stop" if stopped else completion.finish_reason
     try:
         found = (verify_direct if direct else verify)(kind, text, example.answer, example.choices)
     except Exception as problem:  # noqa: BLE001 - one odd completion must not end a shard of thousands
-        return Answer(text, "error", None, f"raised {type(problem).__name__}", finish_reason)
+        return Answer(text, VerdictCode.ERROR, None, f"raised_{type(problem).__name__}", finish_reason)
     if finish_reason == "length" and _cut_inside_answer(kind, text, found):
-        return Answer(text, "unparsed", found.extracted, "answer cut off", finish_reason)
-    return Answer(text, str(found.verdict), found.extracted, found.rule, finish_reason)
+        return Answer(text, VerdictCode.UNPARSED, found.extracted, "answer_cut_off", finish_reason)
+    return Answer(text, found.verdict, found.extracted, found.rule, finish_reason)
 
 
 def _cut_inside_answer(kind: Kind, text: str, found: Verdict) -> bool:

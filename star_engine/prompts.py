@@ -14,19 +14,15 @@ from __future__ import annotations
 
 from star_engine.config import Kind
 from star_engine.examples import Example, FewShotExample, PromptSet, choice_letter, folded
+from star_engine.verifiers.cut import DEFAULT_STOPS
 
 HINT_MARK = "(CORRECT)"
 
-_STOPS: dict[Kind, tuple[str, ...]] = {
-    Kind.SCRATCHPAD: ("\nInput:", "\nQ:"),
-    Kind.NUMERIC: ("\nQ:", "\nInput:"),
-    Kind.CHOICE: ("\nQ:", "\nInput:"),
-}
-
 
 def stops(kind: Kind) -> tuple[str, ...]:
-    """Where a completion ends even without EOS: the start of a next block."""
-    return _STOPS[kind]
+    """Where a completion ends even without EOS: the start of a next block. Verifiers cut at the same."""
+    own = "\nInput:" if kind is Kind.SCRATCHPAD else "\nQ:"  # first: it is by far the most frequent
+    return (own, *(stop for stop in DEFAULT_STOPS if stop != own))
 
 
 def hint_text(kind: Kind, example: Example) -> str:

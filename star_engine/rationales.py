@@ -14,8 +14,7 @@ from star_engine.examples import Example, PromptSet
 from star_engine.prompts import render_prompt, stops
 from star_engine.protocols import Completion, Sampler, SampleRequest, SamplingParams
 from star_engine.schedule import chance, sample_seed
-
-CORRECT = "correct"
+from star_engine.verifiers.verdict import VerdictCode
 
 
 class Route(StrEnum):
@@ -36,7 +35,7 @@ class RationaleKey:
 class Rationale:
     key: RationaleKey
     text: str  # cut at the first stop; what is trained on
-    verdict: str  # a star_engine.verifiers.verdict value: correct, wrong, unparsed, ambiguous, error
+    verdict: str  # a VerdictCode
     extracted: str | None
     rule: str
     prompt_tokens: int
@@ -136,7 +135,7 @@ class _Plan:
         """Ask for the rationalized try, if all generated ones are in, none is right and the dice agree."""
         verdicts = [self.verdicts.get(key) for key in self._generated(example)]
         key = RationaleKey(example.id, Route.RATIONALIZED, 0)
-        if None in verdicts or CORRECT in verdicts or key in self.verdicts:
+        if None in verdicts or VerdictCode.CORRECT in verdicts or key in self.verdicts:
             return
         rationalization = self.config.rationalization
         dice = chance(self.config.seed, self.iteration, "rationalize", example.id)
