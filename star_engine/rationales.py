@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -90,6 +90,16 @@ def sample_rationales(
         plan.begin(example)
     for completion in sampler.stream(plan.queue, sampling_params(config)):
         yield plan.finish(completion)
+
+
+def solve_rate(examples: Sequence[Example], rationales: Iterable[Rationale]) -> float:
+    """Share of these examples with a correct generated rationale: solved without the hint."""
+    solved = {
+        rationale.key.example_id
+        for rationale in rationales
+        if rationale.key.route is Route.GENERATED and rationale.verdict == VerdictCode.CORRECT
+    }
+    return sum(example.id in solved for example in examples) / len(examples) if examples else 0.0
 
 
 @dataclass(slots=True)

