@@ -1,0 +1,138 @@
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from star_engine.config import Evaluation, Kind, StarConfig, StopRule, TrainingSetOptions
+from star_engine.loop import (
+    ITERATION_PHASES,
+    IterationHistory,
+    Pause,
+    Phase,
+    PhaseName,
+    Stop,
+    StopReason,
+    next_phase,
+)
+
+ALL = frozenset(ITERATION_PHASES)
+BASELINES = IterationHistory(0, frozenset({PhaseName.BASELINES}), accuracy=0.3)
+
+
+def config(iterations: int = 3, **settings: object) -> StarConfig:
+    return StarConfig.model_validate({"kind": Kind.NUMERIC, "iterations": iterations, **settings})
+
+
+def done(number: int, accuracy: float = 0.5, solve_rate: float = 0.5) -> IterationHistory:
+    return IterationHistory(number, ALL, kept=10, accuracy=accuracy, solve_rate=solve_rate)
+
+
+def test_baselines_come_first_and_only_where_asked_for() -> None:
+    assert next_phase(config(), []) == Phase(0, PhaseName.BASELINES)
+    without = config(evaluation=Evaluation(baselines=()))
+    assert next_phase(without, []) == Phase(1, PhaseName.SAMPLE)
+
+
+def test_the_phases_of_an_iteration_come_in_order() -> None:
+    names = []
+    record = IterationHistory(1, kept=5)
+    for _ in ITERATION_PHASES:
+        phase = next_phase(config(), [BASELINES, record])
+        assert isinstance(phase, Phase)
+        assert phase.iteration == 1
+        names.append(phase.name)
+        record = replace(record, done=record.done | {phase.name})
+    assert tuple(names) == ITERATION_PHASES
+    assert next_phase(config(), [BASELINES, replace(record, accuracy=0.5)]) == Phase(2, PhaseName.SAMPLE)
+
+
+def test_after_the_last_iteration_the_run_is_complete() -> None:
+    history = [BASELINES, done(1), done(2), done(3)]
+    assert next_phase(config(), history) == Stop(StopReason.COMPLETED_ITERATIONS)
+
+
+def test_nothing_kept_pauses_with_the_diagnosis() -> None:
+    record = IterationHistory(1, frozenset({PhaseName.SAMPLE, PhaseName.BUILD}), 0, "8 wrong")
+    assert next_phase(config(), [BASELINES, record]) == Pause(StopReason.INSUFFICIENT_KEPT, "8 wrong")
+
+
+def test_a_lowered_min_kept_ends_the_pause() -> None:
+    record = IterationHistory(1, frozenset({PhaseName.SAMPLE, PhaseName.BUILD}), kept=5)
+    strict = config(training_set=TrainingSetOptions(min_kept=6))
+    lenient = config(training_set=TrainingSetOptions(min_kept=5))
+    assert isinstance(next_phase(strict, [BASELINES, record]), Pause)
+    assert next_phase(lenient, [BASELINES, record]) == Phase(1, PhaseName.TRAIN)
+
+
+def test_reaching_the_target_accuracy_stops() -> None:
+    aiming = config(stop=StopRule(target_accuracy=0.9))
+    assert next_phase(aiming, [BASELINES, done(1, 0.89)]) == Phase(2, PhaseName.SAMPLE)
+    assert next_phase(aiming, [BASELINES, done(1, 0.9)]) == Stop(StopReason.TARGET_REACHED)
+
+
+def test_a_plateau_stops_after_as_many_iterations_as_patience_says() -> None:
+    patient = config(9, stop=StopRule(patience=2, min_gain=0.01))
+    rising = [BASELINES, done(1, 0.4), done(2, 0.5)]
+    assert next_phase(patient, [*rising, done(3, 0.505)]) == Phase(4, PhaseName.SAMPLE)
+    assert next_phase(patient, [*rising, done(3, 0.505), done(4, 0.5)]) == Stop(StopReason.PLATEAU)
+    assert next_phase(patient, [*rising, done(3, 0.505), done(4, 0.52)]) == Phase(5, PhaseName.SAMPLE)
+
+
+def test_without_a_stop_rule_a_plateau_goes_on() -> None:
+    history = [BASELINES, *(done(n, 0.1) for n in range(1, 9))]
+    assert next_phase(config(9), history) == Phase(9, PhaseName.SAMPLE)
+
+
+def test_all_examples_solved_is_saturated_coverage() -> None:
+    patient = config(9, stop=StopRule(patience=5))
+    saturated = [BASELINES, done(1, solve_rate=1.0)]
+    assert next_phase(patient, saturated) == Stop(StopReason.COVERAGE_SATURATED)
+    sampled = config(9, stop=StopRule(patience=5), examples_per_iteration=10)
+    assert next_phase(sampled, saturated) == Phase(2, PhaseName.SAMPLE)
+
+
+rates = st.floats(0, 1)
+configs = st.builds(
+    config,
+    iterations=st.integers(1, 6),
+    evaluation=st.builds(Evaluation, baselines=st.sampled_from([(), ("few_shot_cot",)])),
+    training_set=st.builds(TrainingSetOptions, min_kept=st.integers(1, 4)),
+    stop=st.builds(
+        StopRule,
+        patience=st.none() | st.integers(1, 3),
+        target_accuracy=st.none() | st.floats(0.05, 1),
+    ),
+)
+
+
+@given(configs, st.lists(st.tuples(st.integers(0, 20), rates, rates), min_size=7, max_size=7))
+def test_any_run_ends_and_never_repeats_a_phase(
+    settings: StarConfig, outcomes: list[tuple[int, float, float]]
+) -> None:
+    records: dict[int, IterationHistory] = {}
+    seen: set[Phase] = set()
+    for _ in range(1 + len(ITERATION_PHASES) * settings.iterations):
+        history = list(records.values())
+        step = next_phase(settings, history)
+        assert step == next_phase(settings, list(reversed(history)))
+        if not isinstance(step, Phase):
+            break
+        assert step not in seen
+        seen.add(step)
+        kept, accuracy, solve_rate = outcomes[step.iteration]
+        known = records.get(step.iteration, IterationHistory(step.iteration))
+        if step.name is PhaseName.SAMPLE:
+            known = replace(known, solve_rate=solve_rate)
+        elif step.name is PhaseName.BUILD:
+            known = replace(known, kept=kept, diagnosis="so it went")
+        elif step.name in (PhaseName.EVALUATE, PhaseName.BASELINES):
+            known = replace(known, accuracy=accuracy)
+        records[step.iteration] = replace(known, done=known.done | {step.name})
+    end = next_phase(settings, list(records.values()))
+    assert not isinstance(end, Phase)
+    if isinstance(end, Pause):
+        paused = records[max(records)]
+        assert (paused.kept or 0) < settings.training_set.min_kept
+        assert PhaseName.TRAIN not in paused.done
+    if end == Stop(StopReason.COMPLETED_ITERATIONS):
+        assert Phase(settings.iterations, PhaseName.EVALUATE) in seen

@@ -1,0 +1,95 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from star_engine.config import GeometricSchedule, LinearSchedule
+from star_engine.schedule import (
+    chance,
+    sample_seed,
+    select_examples,
+    shard_bounds,
+    steps_in,
+    training_seed,
+)
+
+
+def test_geometric_schedule_gives_the_numbers_of_the_paper() -> None:
+    steps = [steps_in(GeometricSchedule(), n) for n in range(1, 31)]
+    assert steps[:10] == [40, 48, 57, 69, 82, 99, 119, 143, 171, 206]
+    assert steps[29] == 7912
+    assert sum(steps) == 47_259
+
+
+def test_linear_schedule_gives_the_numbers_of_the_paper() -> None:
+    assert [steps_in(LinearSchedule(), n) for n in (1, 2, 3, 16)] == [300, 320, 340, 600]
+
+
+def test_a_schedule_is_held_at_its_largest_number_of_steps() -> None:
+    held = GeometricSchedule(max_steps=7912)
+    assert [steps_in(held, n) for n in (29, 30, 31, 200)] == [6593, 7912, 7912, 7912]
+    assert steps_in(LinearSchedule(max_steps=310), 5) == 310
+
+
+def test_an_endless_factor_does_not_overflow() -> None:
+    assert steps_in(GeometricSchedule(factor=1e300, max_steps=100), 200) == 100
+    assert steps_in(GeometricSchedule(factor=1e300), 200) == 10**9
+
+
+def test_iterations_count_from_one() -> None:
+    with pytest.raises(ValueError, match="count from 1"):
+        steps_in(LinearSchedule(), 0)
+
+
+@given(st.integers(0, 500), st.integers(1, 600), st.integers(0, 2**31 - 1), st.integers(0, 50))
+def test_selection_draws_without_replacement_and_repeats_itself(
+    count: int, wanted: int, seed: int, iteration: int
+) -> None:
+    drawn = select_examples(count, wanted, seed, iteration)
+    assert len(drawn) == min(count, wanted)
+    assert drawn == sorted(set(drawn))
+    assert set(drawn) <= set(range(count))
+    assert drawn == select_examples(count, wanted, seed, iteration)
+
+
+def test_every_iteration_draws_other_examples_and_none_means_all() -> None:
+    first, second = (select_examples(1000, 100, seed=1, iteration=n) for n in (1, 2))
+    assert first != second
+    assert 0 < len(set(first) & set(second)) < 40  # 10 expected by chance
+    assert select_examples(5, None, seed=1, iteration=1) == [0, 1, 2, 3, 4]
+
+
+def test_seeds_differ_in_every_argument_and_fit_31_bits() -> None:
+    base = (7, 1, "row-1", "generated", 0)
+    others = [(8, *base[1:]), (7, 2, *base[2:]), (7, 1, "row-2", "generated", 0)]
+    others += [(7, 1, "row-1", "rationalized", 0), (7, 1, "row-1", "generated", 1)]
+    seeds = {sample_seed(*arguments) for arguments in [base, *others]}
+    assert len(seeds) == 6
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert training_seed(7, 1) != training_seed(7, 2)
+
+
+def test_seeds_are_the_same_in_every_process() -> None:
+    # Pinned: a resumed step in another process, or under another PYTHONHASHSEED, must draw the same.
+    assert sample_seed(7, 1, "row-1", "generated", 0) == 826528543
+    assert training_seed(7, 1) == 666047876
+    assert select_examples(20, 5, seed=7, iteration=1) == [3, 8, 13, 15, 19]
+
+
+def test_chance_is_spread_over_the_unit_interval() -> None:
+    drawn = [chance(0, 1, "rationalize", f"row-{n}") for n in range(2000)]
+    assert all(0 <= value < 1 for value in drawn)
+    assert 0.45 < sum(value < 0.5 for value in drawn) / 2000 < 0.55
+
+
+@given(st.integers(0, 5000), st.integers(1, 700))
+def test_shards_cover_everything_once_and_evenly(count: int, size: int) -> None:
+    bounds = shard_bounds(count, size)
+    assert [n for start, stop in bounds for n in range(start, stop)] == list(range(count))
+    sizes = [stop - start for start, stop in bounds]
+    assert all(0 < length <= size for length in sizes)
+    assert max(sizes, default=0) - min(sizes, default=0) <= 1
+
+
+def test_a_shard_holds_at_least_one_example() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        shard_bounds(10, 0)
