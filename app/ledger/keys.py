@@ -1,0 +1,114 @@
+"""Projects and API keys. A key is `star_<id8>_<secret43>_<crc6>`; of the secret only its SHA-256 is kept.
+
+The checksum refuses a mistyped key without asking the database, and lets secret scanners recognise a key.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from hmac import compare_digest
+from zlib import crc32
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from app.database import clock, new_id
+from app.models import ApiKey, Project
+
+BASE62 = string.digits + string.ascii_letters
+SECRET_LENGTH = 43  # 43 characters of 62 are 256 bits
+_KEY = re.compile(r"star_([0-9A-Za-z]{8})_([0-9A-Za-z]{43})_([0-9A-Za-z]{6})")
+
+
+class Scope(StrEnum):
+    """What a key may do; each includes those before it."""
+
+    READ = "read"
+    SUBMIT = "submit"
+    ADMIN = "admin"
+
+    def allows(self, wanted: Scope) -> bool:
+        order = list(Scope)
+        return order.index(self) >= order.index(wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: one key of one project."""
+
+    project_id: str
+    key_id: str
+    scopes: frozenset[Scope]
+
+    def may(self, wanted: Scope) -> bool:
+        return any(scope.allows(wanted) for scope in self.scopes)
+
+
+def create_project(session: Session, name: str) -> Project:
+    """The project of this name, made if there is none."""
+    known = session.scalars(select(Project).where(Project.name == name)).one_or_none()
+    if known is not None:
+        return known
+    project = Project(id=new_id("proj"), name=name)
+    session.add(project)
+    session.flush()
+    return project
+
+
+def create_key(session: Session, project: Project, name: str, scopes: Iterable[Scope]) -> str:
+    """Make a key and return it. It is shown this once: nobody can read it again."""
+    key_id, secret = _random(8), _random(SECRET_LENGTH)
+    session.add(
+        ApiKey(
+            id=f"key_{key_id}",
+            project_id=project.id,
+            name=name,
+            secret_sha256=_hashed(secret),
+            scopes=sorted(Scope(scope).value for scope in scopes),
+        )
+    )
+    session.flush()
+    body = f"star_{key_id}_{secret}"
+    return f"{body}_{_checksum(body)}"
+
+
+def authenticate(session: Session, key: str) -> Caller | None:
+    """Whose key this is; None if it is malformed, unknown, revoked or expired."""
+    match = _KEY.fullmatch(key)
+    if match is None or _checksum(key[: match.end(2)]) != match[3]:
+        return None
+    live = (ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > clock()))
+    row = session.scalars(select(ApiKey).where(ApiKey.id == f"key_{match[1]}", *live)).one_or_none()
+    if row is None or not compare_digest(row.secret_sha256, _hashed(match[2])):
+        return None
+    return Caller(row.project_id, row.id, frozenset(Scope(scope) for scope in row.scopes))
+
+
+def revoke(session: Session, key_id: str) -> None:
+    """The key is refused from the next request on. Revoking it twice changes nothing."""
+    key = session.get_one(ApiKey, key_id)
+    if key.revoked_at is None:
+        key.revoked_at = clock()
+    session.flush()
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(BASE62) for _ in range(length))
+
+
+def _hashed(secret: str) -> str:
+    return sha256(secret.encode()).hexdigest()
+
+
+def _checksum(body: str) -> str:
+    number, digits = crc32(body.encode()), ""
+    for _ in range(6):  # 62^6 > 2^32
+        number, digit = divmod(number, 62)
+        digits = BASE62[digit] + digits
+    return digits
