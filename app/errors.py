@@ -1,11 +1,12 @@
 """What can go wrong that a caller can do something about. Routes turn these into RFC 9457 problem JSON.
 
 Problem
+├── BadRequest      400  the body is not what its type says
+├── Unauthorized    401
+├── Forbidden       403  the key lacks the scope
 ├── NotFound        404  it does not exist, or belongs to another project (never 403)
 ├── Conflict        409  the object is not in a state that allows this
-├── Invalid         422  the request is understood and refused; `errors` name row, field, reason and mend
-├── Unauthorized    401
-└── Forbidden       403  the key lacks the scope
+└── Invalid         422  the request is understood and refused; `errors` name row, field, reason and mend
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ class Problem(Exception):
         self.detail = detail
         self.code = code or self.code
         self.errors = errors
+
+
+class BadRequest(Problem):
+    status, code, title = 400, "bad_request", "Bad request"
 
 
 class NotFound(Problem):

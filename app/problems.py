@@ -1,0 +1,108 @@
+"""Every error leaves as RFC 9457 problem JSON that also carries the `error` member of OpenAI clients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from app.errors import BadRequest, FieldError, Invalid, Problem, Unauthorized
+
+MEDIA_TYPE = "application/problem+json"
+_MENDS = {
+    "missing": "Add it.",
+    "extra_forbidden": "Remove it, or correct its spelling: there is no such field.",
+    "json_invalid": "Send valid JSON.",
+}
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(Problem, _refused)
+    app.add_exception_handler(RequestValidationError, _not_valid)
+    app.add_exception_handler(HTTPException, _http_error)
+
+
+def problem_response(
+    request: Request, problem: Problem, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """The body that all errors share. `param` names the first field at fault."""
+    errors = [error.as_json() for error in problem.errors]
+    body: dict[str, Any] = {
+        "type": f"urn:star:problem:{problem.code}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "instance": request.url.path,
+        "code": problem.code,
+        "request_id": request.scope.get("state", {}).get("request_id"),
+        "errors": errors,
+        "error": {
+            "type": _error_type(problem.status),
+            "code": problem.code,
+            "message": problem.detail,
+            "param": errors[0]["field"] if errors else None,
+        },
+    }
+    if isinstance(problem, Unauthorized):
+        headers = {**(headers or {}), "WWW-Authenticate": "Bearer"}
+    return JSONResponse(body, problem.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def field_errors(found: Sequence[Mapping[str, Any]], prefix: str = "") -> tuple[FieldError, ...]:
+    """Pydantic's errors in our words. `prefix` goes before each field's path."""
+    return tuple(
+        FieldError(
+            field=prefix + _path(error["loc"]),
+            reason=f"{error['msg']}.",
+            mend=_MENDS.get(error["type"], "Send a value that fits."),
+        )
+        for error in found
+    )
+
+
+def _path(loc: Sequence[str | int]) -> str:
+    """("body", "config", "iterations") is the field config.iterations."""
+    inner = loc[1:] if loc and loc[0] in ("body", "query", "path", "header") else loc
+    return ".".join(str(part) for part in inner) or "body"
+
+
+def _error_type(status: int) -> str:
+    if status == HTTPStatus.UNAUTHORIZED:
+        return "authentication_error"
+    if status == HTTPStatus.FORBIDDEN:
+        return "permission_error"
+    return "server_error" if status >= 500 else "invalid_request_error"
+
+
+def _refused(request: Request, problem: Exception) -> JSONResponse:
+    assert isinstance(problem, Problem)  # noqa: S101 - what it is registered for
+    return problem_response(request, problem)
+
+
+def _not_valid(request: Request, failure: Exception) -> JSONResponse:
+    assert isinstance(failure, RequestValidationError)  # noqa: S101
+    errors = field_errors(failure.errors())
+    if any(error["type"] == "json_invalid" for error in failure.errors()):
+        return problem_response(request, BadRequest("The body is not valid JSON.", errors=errors))
+    named = ", ".join(dict.fromkeys(error.field for error in errors))
+    return problem_response(request, Invalid(f"The request is not valid: {named}.", errors=errors))
+
+
+def _http_error(request: Request, failure: Exception) -> JSONResponse:
+    """What Starlette raises by itself: an unknown path, a method that a path does not have."""
+    assert isinstance(failure, HTTPException)  # noqa: S101
+    status = HTTPStatus(failure.status_code)
+    problem = Problem(_DETAILS.get(status, str(failure.detail)), code=status.name.lower())
+    problem.status, problem.title = status, status.phrase
+    return problem_response(request, problem, failure.headers)
+
+
+_DETAILS = {
+    HTTPStatus.NOT_FOUND: "There is nothing at this path.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This path does not take this method.",
+}
