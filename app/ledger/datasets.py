@@ -1,0 +1,57 @@
+"""Datasets: recorded whole or not at all, and once per project however often they are uploaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from app.database import new_id
+from app.dataset_files import CheckedFile
+from app.errors import NotFound
+from app.models import Dataset, Example
+
+CHUNK = 5000  # rows per INSERT
+
+
+def record_dataset(session: Session, project_id: str, name: str, checked: CheckedFile) -> Dataset:
+    """Store a dataset and its examples. IntegrityError if the project holds one with the same sha256."""
+    dataset = Dataset(
+        id=new_id("ds"),
+        project_id=project_id,
+        name=name,
+        kind=checked.how.kind.value,
+        sha256=checked.sha256,
+        size_bytes=checked.size_bytes,
+        splits=checked.split_sizes,
+    )
+    session.add(dataset)
+    session.flush()
+    session.refresh(dataset)
+    rows = checked.rows()
+    while chunk := [{"dataset_id": dataset.id, **row} for row in islice(rows, CHUNK)]:
+        session.execute(insert(Example), chunk)
+    return dataset
+
+
+def same_dataset(session: Session, project_id: str, sha256: str) -> Dataset | None:
+    """The dataset that an upload of the same content, read the same way, has made."""
+    query = select(Dataset).where(Dataset.project_id == project_id, Dataset.sha256 == sha256)
+    return session.scalars(query).one_or_none()
+
+
+def get_dataset(session: Session, project_id: str, dataset_id: str) -> Dataset:
+    dataset = session.get(Dataset, dataset_id)
+    if dataset is None or dataset.project_id != project_id:
+        raise NotFound(f"There is no dataset {dataset_id}.")
+    return dataset
+
+
+def list_datasets(session: Session, project_id: str, *, after: str | None, limit: int) -> Sequence[Dataset]:
+    """Newest first; `after` is the id of the last one seen."""
+    query = select(Dataset).where(Dataset.project_id == project_id).order_by(Dataset.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(Dataset.id < after)
+    return session.scalars(query).all()

@@ -1,0 +1,85 @@
+"""Reading the examples of a dataset: by position for work, by page for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
+
+from app.errors import NotFound
+from app.models import Dataset
+from app.models import Example as ExampleRow
+from star_engine.examples import Example, Split
+
+MOST_IN = 10_000  # values in one IN (...): SQLite takes 32,766 parameters
+
+
+def load_examples(
+    session: Session, dataset_id: str, split: str, positions: Sequence[int]
+) -> list[tuple[int, Example]]:
+    """The examples at these positions of a split, ascending, each with its row id."""
+    loaded: list[tuple[int, Example]] = []
+    for first in range(0, len(positions), MOST_IN):
+        some = sorted(positions[first : first + MOST_IN])
+        query = (
+            select(ExampleRow)
+            .where(ExampleRow.dataset_id == dataset_id, ExampleRow.split == split, _among(some))
+            .order_by(ExampleRow.position)
+        )
+        loaded.extend((row.id, as_example(row)) for row in session.scalars(query))
+    return loaded
+
+
+def _among(positions: Sequence[int]) -> ColumnElement[bool]:
+    if positions[-1] - positions[0] + 1 == len(positions):  # a shard of a whole split is a plain range
+        return ExampleRow.position.between(positions[0], positions[-1])
+    return ExampleRow.position.in_(positions)
+
+
+def split_size(session: Session, dataset_id: str, split: str) -> int:
+    """How many examples a split has."""
+    return int(session.get_one(Dataset, dataset_id).splits.get(split, 0))
+
+
+def each_example(session: Session, dataset_id: str, splits: Sequence[str]) -> Iterator[Example]:
+    """Every example of these splits, streamed in the order of the uploaded file."""
+    query = select(ExampleRow).where(ExampleRow.dataset_id == dataset_id, ExampleRow.split.in_(splits))
+    query = query.order_by(ExampleRow.id).execution_options(yield_per=1000)
+    return (as_example(row) for row in session.scalars(query))
+
+
+def list_examples(
+    session: Session, dataset_id: str, *, split: str | None, after: str | None, limit: int
+) -> Sequence[ExampleRow]:
+    """A page in the order of the uploaded file; `after` is the id of the last example seen."""
+    query = select(ExampleRow).where(ExampleRow.dataset_id == dataset_id).order_by(ExampleRow.id).limit(limit)
+    if split is not None:
+        query = query.where(ExampleRow.split == split)
+    if after is not None:
+        query = query.where(ExampleRow.id > find_example(session, dataset_id, after).id)
+    return session.scalars(query).all()
+
+
+def find_example(session: Session, dataset_id: str, example_id: str) -> ExampleRow:
+    """An example by its own id; else NotFound."""
+    query = select(ExampleRow).where(
+        ExampleRow.dataset_id == dataset_id, ExampleRow.external_id == example_id
+    )
+    row = session.scalars(query).one_or_none()
+    if row is None:
+        raise NotFound(f"The dataset {dataset_id} has no example {example_id!r}.")
+    return row
+
+
+def as_example(row: ExampleRow) -> Example:
+    """A row as the engine reads it."""
+    return Example(
+        id=row.external_id,
+        question=row.question,
+        answer=row.answer,
+        choices=None if row.choices is None else tuple(row.choices),
+        group=row.group,
+        split=cast(Split, row.split),
+    )
