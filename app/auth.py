@@ -1,0 +1,74 @@
+"""Who asks, and whether their key may. Every route names the scope it needs, or the app does not start."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from app.context import Db
+from app.database import reading
+from app.errors import Forbidden, Unauthorized
+from app.ledger.keys import Caller, Scope, authenticate
+
+_bearer = HTTPBearer(auto_error=False, description="An API key: star_…")
+
+
+def current_caller(
+    request: Request, db: Db, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Caller:
+    if sent is None:
+        raise Unauthorized(
+            "Send your API key in the header `Authorization: Bearer star_...`.", code="no_api_key"
+        )
+    with reading(db) as session:
+        caller = authenticate(session, sent.credentials)
+    if caller is None:
+        raise Unauthorized("This API key is not valid: mistyped, revoked or expired.", code="invalid_api_key")
+    request.state.caller = caller  # for the access log
+    return caller
+
+
+class Requires:
+    """A dependency that yields the Caller if its key has this scope."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    def __call__(self, caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
+        if not caller.may(self.scope):
+            raise Forbidden(f"This key lacks the scope {self.scope!r}; ask for one that has it.")
+        return caller
+
+
+Reader = Annotated[Caller, Depends(Requires(Scope.READ))]
+Submitter = Annotated[Caller, Depends(Requires(Scope.SUBMIT))]
+
+PUBLIC = frozenset({"/healthz", "/readyz"})
+
+
+class UndeclaredScope(RuntimeError):
+    """A route that anybody could call because nobody said who may."""
+
+
+def check_scopes(app: FastAPI) -> None:
+    """Raises UndeclaredScope for a route that names no scope and is not public on purpose."""
+    documents = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url}
+    for route in app.routes:
+        path = getattr(route, "path", None)
+        declared = isinstance(route, APIRoute) and route_scope(route) is not None
+        if not declared and path not in PUBLIC | documents:
+            raise UndeclaredScope(f"{path} declares no scope: give it a Reader or Submitter parameter")
+
+
+def route_scope(route: APIRoute) -> Scope | None:
+    """The scope that a route asks for; None if it asks for none."""
+    return next((call.scope for call in _calls(route.dependant) if isinstance(call, Requires)), None)
+
+
+def _calls(dependant: Dependant) -> list[object]:
+    below = [call for dependency in dependant.dependencies for call in _calls(dependency)]
+    return [dependant.call, *below]

@@ -1,0 +1,31 @@
+"""What routes are given: the database, the artifacts, the settings. Made once per process, at its start."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy import Engine
+
+from app.settings import Settings
+from app.storage import Storage
+
+
+def _engine(request: Request) -> Engine:
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+def _storage(request: Request) -> Storage:
+    storage: Storage = request.app.state.storage
+    return storage
+
+
+Db = Annotated[Engine, Depends(_engine)]
+Config = Annotated[Settings, Depends(_settings)]
+Artifacts = Annotated[Storage, Depends(_storage)]
