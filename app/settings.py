@@ -1,8 +1,9 @@
-"""Everything a deployment sets, from STAR_* variables: the only reader of the environment in app/ and worker/."""
+"""Everything a deployment sets, from STAR_* variables: no other file of app/ or worker/ reads the environment."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -32,8 +33,9 @@ class Settings(BaseSettings):
     max_line_bytes: int = Field(default=1 << 20, ge=1)
     max_row_errors: int = Field(default=100, ge=1)  # bad rows reported per upload
 
-    sampler: str = "transformers"  # transformers | vllm | scripted (tests)
-    device: str = "cpu"  # cpu | cuda
+    sampler: Literal["transformers", "vllm", "scripted"] = "transformers"
+    sampler_script: str | None = None  # module:function of the scripted sampler, which the tests use
+    device: Literal["cpu", "cuda"] = "cpu"
     threads: int | None = None  # torch threads of the GPU process on CPU; None: torch's own choice
     sampler_batch: int = Field(default=64, ge=1)  # sequences decoded at once by the transformers sampler
 

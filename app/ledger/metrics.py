@@ -84,7 +84,7 @@ def _kept(session: Session, job: Job, iteration: Iteration) -> JsonObject:
         if decision == "kept":
             kept[route] += count
         else:
-            dropped[route][reason] = count
+            dropped[route][reason or "undecided"] = count
     return {"kept": kept, "dropped": dropped, "coverage": _coverage(session, job, iteration)}
 
 
@@ -97,7 +97,7 @@ def _coverage(session: Session, job: Job, iteration: Iteration) -> dict[str, flo
         .group_by(Rationale.example_id)
         .subquery()
     )
-    counts = dict(
+    counts: dict[str, int] = dict(
         session.execute(select(per_example.c.route, func.count()).group_by(per_example.c.route)).tuples()
     )
     asked = selected_count(session, job, iteration.number)

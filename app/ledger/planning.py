@@ -79,7 +79,7 @@ def _close_phase(session: Session, job: Job) -> None:
     iteration.phases_done = [*iteration.phases_done, phase.value]
     append_event(session, job, "phase.finished", {"phase": phase.value, "iteration": job.iteration, **found})
     if phase in (PhaseName.BASELINES, ITERATION_PHASES[-1]):
-        iteration.finished_at = clock()  # type: ignore[assignment]
+        iteration.finished_at = clock()
         append_event(session, job, "iteration.finished", {"iteration": job.iteration, **iteration.metrics})
     job.phase = None
 

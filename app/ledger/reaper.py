@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine, or_, select, update
 
-from app.database import clock, transaction
+from app.database import clock, reading, transaction
 from app.ledger.outbox import ring
 from app.ledger.steps import end_attempt
 from app.ledger.transitions import StepStatus, lock_job
@@ -23,7 +23,7 @@ WORKER_LOST = {
 
 def reap(engine: Engine, settings: Settings) -> int:
     """Return every step with an expired lease to the queue (or fail its job); returns how many."""
-    with transaction(engine) as session:
+    with reading(engine) as session:
         expired = (Step.status == StepStatus.RUNNING.value, Step.lease_until < clock())
         overdue = session.execute(select(Step.id, Step.job_id).where(*expired).order_by(Step.id)).all()
     reaped = 0
@@ -39,11 +39,14 @@ def reap(engine: Engine, settings: Settings) -> int:
 
 def ring_again(engine: Engine, settings: Settings) -> int:
     """Ring for queued steps whose ring may have been lost (the broker was wiped); returns how many."""
-    with transaction(engine) as session:
+    with reading(engine) as session:
         silent = or_(Step.rung_at.is_(None), Step.rung_at < clock(-settings.redispatch_seconds))
         old_enough = Step.created_at < clock(-settings.redispatch_seconds)
         query = select(Step.id).where(Step.status == StepStatus.QUEUED.value, old_enough, silent)
         step_ids = list(session.scalars(query.order_by(Step.id).limit(RINGS_PER_TURN)))
+    if not step_ids:
+        return 0
+    with transaction(engine) as session:
         session.execute(update(Step).where(Step.id.in_(step_ids)).values(rung_at=clock()))
         ring(session, step_ids)
     return len(step_ids)

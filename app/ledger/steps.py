@@ -249,5 +249,5 @@ def _move_step(session: Session, step_id: str, to: StepStatus) -> None:
     step.lease_owner = None
     step.lease_until = None
     if not STEP_TRANSITIONS[to]:
-        step.finished_at = clock()  # type: ignore[assignment]
+        step.finished_at = clock()
     session.flush()

@@ -77,8 +77,8 @@ def move_job(session: Session, job: Job, to: JobStatus, **data: Any) -> None:
         raise IllegalTransition(f"job {job.id}: {job.status} -> {to}")
     job.status = to.value
     if to is JobStatus.RUNNING and job.started_at is None:
-        job.started_at = clock()  # type: ignore[assignment]  # evaluated by the database
+        job.started_at = clock()
     if to in TERMINAL:
-        job.finished_at = clock()  # type: ignore[assignment]
+        job.finished_at = clock()
         job.phase = None
     append_event(session, job, f"job.{to.value}", data)

@@ -1,0 +1,52 @@
+"""The doorbell: a Celery app that carries step ids and keeps nothing."""
+
+from __future__ import annotations
+
+import multiprocessing
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_shutting_down
+
+from app.settings import Settings
+
+settings = Settings()
+draining = multiprocessing.Event()  # made before the pool forks, so that its child sees the parent's SIGTERM
+
+celery_app = Celery("star", broker=settings.broker_url, include=["worker.tasks"])
+celery_app.conf.update(
+    task_acks_late=False,  # the lease brings work back, not the broker
+    task_acks_on_failure_or_timeout=True,
+    task_reject_on_worker_lost=False,
+    task_ignore_result=True,
+    task_serializer="json",
+    accept_content=["json"],
+    task_publish_retry=False,  # the outbox is the retry
+    worker_pool="prefork",  # the only pool with kill and drain
+    worker_concurrency=1,  # one per GPU
+    worker_prefetch_multiplier=1,
+    worker_disable_prefetch=True,  # a ring must not wait behind a busy GPU
+    worker_cancel_long_running_tasks_on_connection_loss=False,  # a broker's blip must not kill a training run
+    worker_enable_remote_control=False,
+    worker_send_task_events=False,
+    worker_hijack_root_logger=False,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_transport_options={
+        "socket_timeout": 10,
+        "socket_connect_timeout": 3,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+        "global_keyprefix": "star:",
+    },
+)
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _drain(**_: Any) -> None:
+    draining.set()
+
+
+def ring_doorbell(step_id: str) -> None:
+    """Wake a worker. Raises kombu's OperationalError if the broker does not take it."""
+    celery_app.send_task("run_step", args=[step_id])

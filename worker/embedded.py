@@ -1,0 +1,137 @@
+"""The whole platform on one machine: Valkey, API, scheduler and one worker, started and stopped together.
+
+    python -m worker.embedded [--port 8000]
+
+The processes are those of docker-compose.yml; only their settings differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import alembic.command
+import alembic.config
+import structlog
+
+from app.database import make_engine
+from app.keys import ensure_default_key
+from app.log import configure_logging
+from app.settings import Settings
+from worker import tether
+from worker.valkey import start_valkey
+
+log = structlog.get_logger()
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_SECONDS = 60.0
+WORKER_GRACE_SECONDS = 45.0  # SIGTERM: hand the step back
+CELERY = ("-m", "celery", "-A", "worker.celery", "worker", "--without-gossip", "--without-mingle")
+
+
+class AlreadyRunning(RuntimeError):
+    """Another platform uses this folder."""
+
+
+def migrate(database_url: str) -> None:
+    """Bring the database to the newest revision."""
+    config = alembic.config.Config(toml_file=ROOT / "pyproject.toml")
+    config.attributes["url"] = database_url
+    alembic.command.upgrade(config, "head")
+
+
+def run(settings: Settings, port: int) -> None:
+    """Start everything, wait for SIGINT or SIGTERM or the end of any part, stop everything."""
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    home = settings.home.absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    with _only_one(home), ExitStack() as stack:
+        valkey = start_valkey(home / "valkey")
+        stack.callback(valkey.stop)
+        migrate(settings.resolved_database_url())
+        ensure_default_key(make_engine(settings.resolved_database_url()), home)
+        environment = {**os.environ, "STAR_HOME": str(home), "STAR_BROKER_URL": valkey.url}
+        parts = dict(_start_parts(stack, environment, home, port))
+        url = f"http://127.0.0.1:{port}"
+        _wait_until_ready(url, parts, stopping)
+        (home / "url").write_text(url + "\n")
+        stack.callback((home / "url").unlink, missing_ok=True)
+        log.info("platform_ready", url=url, home=str(home))
+        while not stopping.wait(0.5):
+            _refuse_dead_parts(parts)
+
+
+def _start_parts(
+    stack: ExitStack, environment: dict[str, str], home: Path, port: int
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    logs = home / "logs"
+    logs.mkdir(exist_ok=True)
+    commands = {
+        "api": ("-m", "uvicorn", "app.main:create_app", "--factory", "--port", str(port), "--no-access-log"),
+        "scheduler": ("-m", "worker.scheduler"),
+        "worker": CELERY,
+    }
+    for name, arguments in commands.items():
+        with (logs / f"{name}.log").open("ab") as output:
+            grace = WORKER_GRACE_SECONDS if name == "worker" else 10.0
+            part = tether.start(
+                [sys.executable, *arguments], cwd=ROOT, env=environment, output=output, grace_s=grace
+            )
+        stack.callback(tether.stop, part)
+        yield name, part
+
+
+def _wait_until_ready(url: str, parts: dict[str, subprocess.Popen[bytes]], stopping: threading.Event) -> None:
+    for _ in range(int(READY_SECONDS / 0.1)):
+        _refuse_dead_parts(parts)
+        try:
+            urllib.request.urlopen(f"{url}/readyz", timeout=5).close()  # noqa: S310 - our own http URL
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            if stopping.wait(0.1):
+                return
+        else:
+            return
+    raise RuntimeError(f"The API did not answer within {READY_SECONDS:.0f} s; see logs/api.log.")
+
+
+def _refuse_dead_parts(parts: dict[str, subprocess.Popen[bytes]]) -> None:
+    for name, part in parts.items():
+        if part.poll() is not None:
+            raise RuntimeError(f"The {name} ended with status {part.returncode}; see logs/{name}.log.")
+
+
+@contextmanager
+def _only_one(home: Path) -> Iterator[None]:
+    with (home / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AlreadyRunning(f"A platform is already running in {home}.") from error
+        yield
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run the whole platform on this machine.")
+    parser.add_argument("--port", type=int, default=8000)
+    arguments = parser.parse_args()
+    configure_logging()
+    try:
+        run(Settings(), arguments.port)
+    except (AlreadyRunning, RuntimeError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""What went wrong in a step, in words for the person who submitted the job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.models import JsonObject
+from app.storage import CorruptArtifact, MissingArtifact
+from star_engine.protocols import BadAdapter, OutOfMemory
+from star_engine.training_set import HintLeak
+from worker.base_models import BadModel
+from worker.gpu_process import GpuDied, GpuFailed
+from worker.lease import Stalled
+
+LOG_LINES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    error: JsonObject  # {code, category (user | platform | capacity), message, hint, log_tail?}
+    retryable: bool
+    gpu_is_lost: bool = True
+
+
+def describe(problem: Exception) -> Failure:
+    """Code, category, message and hint for an exception that ended a step."""
+    if isinstance(problem, OutOfMemory):
+        hint = "Lower training.batch_size, training.max_length or generation.max_tokens, or use a larger GPU."
+        return _failure("out_of_memory", "capacity", str(problem), hint)
+    if isinstance(problem, GpuDied | GpuFailed):
+        code = "gpu_process_died" if isinstance(problem, GpuDied) else "gpu_process_failed"
+        failure = _failure(code, "platform", str(problem), "The log tail shows its last words.")
+        return Failure({**failure.error, "log_tail": problem.log_tail}, retryable=True)
+    if isinstance(problem, Stalled):
+        return _failure("gpu_stalled", "platform", str(problem), "The GPU process was replaced.")
+    if isinstance(problem, BadAdapter):
+        hint = "Look at the training loss of this iteration; a lower training.learning_rate often helps."
+        return _failure("adapter_verification_failed", "platform", str(problem), hint, retryable=False)
+    if isinstance(problem, HintLeak):
+        hint = "Nothing was trained. Please report this job: its prompts show the answer."
+        return _failure("hint_leak", "platform", str(problem), hint, retryable=False)
+    if isinstance(problem, BadModel | CorruptArtifact | MissingArtifact):
+        hint = "Ask the people who run the platform to restore the file; the job can then be submitted again."
+        return _failure("bad_artifact", "platform", str(problem), hint, retryable=False)
+    if isinstance(problem, ValueError):
+        return _failure(
+            "invalid_input", "user", str(problem), "Mend the data or the setting named above.", False
+        )
+    if isinstance(problem, SQLAlchemyError):
+        hint = "The database did not answer; the step is tried again by itself."
+        return _failure("database_error", "platform", type(problem).__name__, hint)
+    return _failure(
+        "internal_error", "platform", f"{type(problem).__name__}: {problem}", "Please report this job."
+    )
+
+
+def _failure(code: str, category: str, message: str, hint: str, retryable: bool = True) -> Failure:
+    error = {"code": code, "category": category, "message": message, "hint": hint}
+    return Failure(error, retryable, gpu_is_lost=code not in ("invalid_input", "database_error", "hint_leak"))

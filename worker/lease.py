@@ -1,0 +1,103 @@
+"""Keeps a claim alive while its step is worked on, and knows when to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.database import transaction
+from app.ledger.steps import Claim, Fenced, Order, heartbeat
+from app.models import JsonObject
+from app.settings import Settings
+from worker.gpu_process import GpuProcess
+
+log = structlog.get_logger()
+
+SELF_FENCE = 0.75  # of the lease: without a heartbeat for this long the worker stops before others take over
+
+
+class HandBack(Exception):
+    """Stop without having failed: the job is paused or cancelled, or the worker drains."""
+
+
+class Stalled(Exception):
+    """The GPU process shows no progress."""
+
+
+class Lease:
+    """Renews a claim from its own thread. The working thread calls `check()`, which raises to stop it."""
+
+    def __init__(
+        self, engine: Engine, settings: Settings, claim: Claim, draining: Callable[[], bool]
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._claim = claim
+        self._draining = draining
+        self._progress: JsonObject = {}
+        self._order: Order = "continue"
+        self._renewed = time.monotonic()  # only ever compared with this machine's own clock
+        self._fenced = False
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="heartbeat", daemon=True)
+        self.gpu: GpuProcess | None = None  # killed if the lease can no longer be kept
+
+    def __enter__(self) -> Lease:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def report(self, done: int, total: int, unit: str, **more: int | float) -> None:
+        """Progress to show with the next heartbeat."""
+        self._progress = {"done": done, "total": total, "unit": unit, **more}
+
+    def check(self) -> None:
+        """Raises Fenced, HandBack or Stalled where the work must stop."""
+        if self._fenced or self._silent():
+            raise Fenced(self._claim.step_id)
+        if self._order != "continue" or self._draining():
+            raise HandBack(self._order)
+        if self.gpu is not None and time.monotonic() - self.gpu.last_progress > self._settings.stall_seconds:
+            raise Stalled(f"no sign of life for {self._settings.stall_seconds:.0f} s")
+
+    def _silent(self) -> bool:
+        return time.monotonic() - self._renewed > SELF_FENCE * self._settings.lease_seconds
+
+    def _keep(self) -> None:
+        while not self._ended.wait(self._settings.heartbeat_seconds):
+            self._renew()
+            if self._fenced or self._silent():
+                self._kill_gpu()
+                return
+
+    def _renew(self) -> None:
+        began = time.monotonic()
+        try:
+            with transaction(self._engine) as session:
+                order = heartbeat(session, self._claim, self._progress, self._settings.lease_seconds)
+        except Fenced:
+            self._fenced = True
+        except SQLAlchemyError as error:
+            log.warning("heartbeat_failed", step=self._claim.step_id, error=type(error).__name__)
+        else:
+            self._order, self._renewed = order, began
+
+    def _kill_gpu(self) -> None:
+        """The working thread may itself be stuck in a database call, so the GPU is freed from here."""
+        if self.gpu is not None and self.gpu.alive:
+            with suppress(ProcessLookupError):
+                os.killpg(self.gpu.pid, signal.SIGKILL)

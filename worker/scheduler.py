@@ -1,0 +1,53 @@
+"""Sends rings, ends dead leases, rings again. Any number of copies may run at once.
+
+python -m worker.scheduler
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import structlog
+from kombu.exceptions import OperationalError
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.database import make_engine
+from app.ledger.outbox import relay
+from app.ledger.reaper import reap, ring_again
+from app.log import configure_logging
+from app.settings import Settings
+from worker.celery import ring_doorbell
+
+log = structlog.get_logger()
+
+
+def turn(engine: Engine, settings: Settings) -> None:
+    """One round of everything. A database or a broker that is down costs a round, not the process."""
+    try:
+        reaped = reap(engine, settings)
+        ring_again(engine, settings)
+        relay(engine, ring_doorbell)
+    except (SQLAlchemyError, OperationalError) as error:
+        log.warning("scheduler_turn_failed", error=type(error).__name__)
+    else:
+        if reaped:
+            log.info("steps_reaped", count=reaped)
+
+
+def main() -> None:
+    configure_logging()
+    settings = Settings()
+    engine = make_engine(settings.resolved_database_url(), pool_size=1)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    log.info("scheduler_started")
+    while not stopping.is_set():
+        turn(engine, settings)
+        stopping.wait(settings.scheduler_seconds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""What each kind of step does: read the ledger, let star_engine use the GPU, record behind the fence."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import TypeVar
+
+import structlog
+from kombu.exceptions import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.database import reading, transaction
+from app.ledger.evaluations import evaluated_ids, record_evaluations
+from app.ledger.examples import load_examples, split_size
+from app.ledger.outbox import relay
+from app.ledger.prompt_sets import load_prompt_set
+from app.ledger.rationales import iteration_tries, record_rationales, record_training_set, recorded_verdicts
+from app.ledger.steps import Claim, Fenced, fail_step, finish_step, hand_back
+from star_engine.diagnosis import diagnose
+from star_engine.evaluation import EvaluationMode, evaluate, select_held_out
+from star_engine.examples import Example
+from star_engine.loop import PhaseName
+from star_engine.rationales import Route, sample_rationales
+from star_engine.schedule import select_examples
+from star_engine.training_set import audit_hints, build, decide, training_set_sha256
+from worker.celery import ring_doorbell
+from worker.failures import describe
+from worker.lease import HandBack, Lease
+from worker.train import train_adapter, verify_adapter
+from worker.workbench import Workbench
+
+log = structlog.get_logger()
+
+FLUSH_SECONDS = 5.0  # recorded at least this often, however slow the sampler
+T = TypeVar("T")
+
+
+def work_on(bench: Workbench, claim: Claim) -> None:
+    """Do one claimed step to its end, whatever that is. The only place that catches everything."""
+    log.info("step_started", job=claim.job_id, step=claim.step_id, phase=claim.phase, attempt=claim.attempt)
+    began = time.monotonic()
+    with Lease(bench.engine, bench.settings, claim, bench.draining) as lease:
+        try:
+            PHASES[PhaseName(claim.phase)](bench, claim, lease)
+            outcome = "finished"
+        except Fenced:
+            bench.drop_gpu()
+            outcome = "fenced"
+        except HandBack:
+            bench.drop_gpu()
+            outcome = _record(bench, claim, "handed_back", lambda session: hand_back(session, claim))
+        except Exception as problem:  # noqa: BLE001 - the step boundary: whatever it is gets recorded
+            outcome = _fail(bench, claim, problem)
+    seconds = round(time.monotonic() - began, 3)
+    log.info("step_ended", job=claim.job_id, step=claim.step_id, outcome=outcome, seconds=seconds)
+    with suppress(OperationalError, SQLAlchemyError):  # the scheduler sends what this could not
+        relay(bench.engine, ring_doorbell)
+
+
+def _fail(bench: Workbench, claim: Claim, problem: Exception) -> str:
+    failure = describe(problem)
+    log.error(
+        "step_failed", step=claim.step_id, code=failure.error["code"], trace=traceback.format_exc(limit=-8)
+    )
+    if failure.gpu_is_lost:
+        bench.drop_gpu()
+    return _record(
+        bench,
+        claim,
+        "failed",
+        lambda session: fail_step(
+            session, claim, failure.error, retryable=failure.retryable, settings=bench.settings
+        ),
+    )
+
+
+def _record(bench: Workbench, claim: Claim, outcome: str, change: Callable[..., None]) -> str:
+    """Apply a change of the step. Where even that fails, the lease runs out and the reaper does the rest."""
+    try:
+        with transaction(bench.engine) as session:
+            change(session)
+    except Fenced:
+        return "fenced"
+    except SQLAlchemyError as error:
+        log.warning("step_not_recorded", step=claim.step_id, error=type(error).__name__)
+        return "unrecorded"
+    return outcome
+
+
+def _finish(bench: Workbench, claim: Claim) -> None:
+    with transaction(bench.engine) as session:
+        finish_step(session, claim, bench.settings)
+
+
+def sample(bench: Workbench, claim: Claim, lease: Lease) -> None:
+    """Generate, verify and rationalize this shard's examples, recording as they come."""
+    examples, row_ids = _shard(bench, claim, "train")
+    names = {row_id: name for name, row_id in row_ids.items()}
+    with reading(bench.engine) as session:
+        prompt_set = load_prompt_set(session, claim.prompt_set_id)
+        recorded = recorded_verdicts(session, claim, names)
+    adapter_id = _load_adapter(bench, claim, lease, claim.iteration - 1)
+    done = sum(key.route is Route.GENERATED for key in recorded)
+    rationalized = len(recorded) - done
+    tries = claim.config.generation.samples_per_example
+    lease.report(done // tries, len(examples), "examples", rationalized=rationalized)
+    gpu = bench.gpu(claim.model_id)
+    stream = sample_rationales(gpu, claim.config, prompt_set, examples, claim.iteration, recorded)
+    for batch in _batches(stream, bench.settings.record_batch):
+        with transaction(bench.engine) as session:
+            record_rationales(session, claim, batch, row_ids, adapter_id)
+        done += sum(item.key.route is Route.GENERATED for item in batch)
+        rationalized += sum(item.key.route is Route.RATIONALIZED for item in batch)
+        lease.report(done // tries, len(examples), "examples", rationalized=rationalized)
+    _finish(bench, claim)
+
+
+def build_training_set(bench: Workbench, claim: Claim, lease: Lease) -> None:
+    """Decide what is kept, strip the hints, prove that they are gone, record the training set."""
+    with reading(bench.engine) as session:
+        prompt_set = load_prompt_set(session, claim.prompt_set_id)
+        count = split_size(session, claim.dataset_id, "train")
+        config = claim.config
+        positions = select_examples(count, config.examples_per_iteration, config.seed, claim.iteration)
+        examples = [item for _, item in load_examples(session, claim.dataset_id, "train", positions)]
+        tries = list(iteration_tries(session, claim))
+    rationales = [item for _, item in tries]
+    row_ids = {item.key: row_id for row_id, item in tries}
+    lease.check()
+    decisions = decide(config, prompt_set, examples, rationales)
+    rows = build(config, prompt_set, examples, rationales, decisions)
+    audit_hints(config, prompt_set, examples, rationales, rows)
+    diagnosis = None
+    if len(rows) < config.training_set.min_kept:
+        diagnosis = diagnose(decisions)
+    with transaction(bench.engine) as session:
+        record_training_set(session, claim, row_ids, decisions, rows, training_set_sha256(rows), diagnosis)
+        finish_step(session, claim, bench.settings)
+
+
+def evaluate_held_out(bench: Workbench, claim: Claim, lease: Lease) -> None:
+    """Ask this shard's held-out examples, as a few-shot baseline or with the iteration's adapter."""
+    mode = EvaluationMode(claim.work["mode"])
+    examples, row_ids = _shard(bench, claim, claim.config.evaluation.split)
+    with reading(bench.engine) as session:
+        prompt_set = load_prompt_set(session, claim.prompt_set_id)
+        names = {row_id: name for name, row_id in row_ids.items()}
+        done = evaluated_ids(session, claim, mode, names)
+    _load_adapter(bench, claim, lease, claim.iteration)
+    lease.report(len(done), len(examples), "examples")
+    gpu = bench.gpu(claim.model_id)
+    stream = evaluate(gpu, claim.config, prompt_set, examples, mode, claim.iteration, frozenset(done))
+    answered = len(done)
+    for batch in _batches(stream, bench.settings.record_batch):
+        with transaction(bench.engine) as session:
+            record_evaluations(session, claim, mode, batch, row_ids)
+        answered += len(batch)
+        lease.report(answered, len(examples), "examples")
+    _finish(bench, claim)
+
+
+def _shard(bench: Workbench, claim: Claim, split: str) -> tuple[list[Example], dict[str, int]]:
+    """The examples of this step and their row ids. The selection follows from the job's seed alone."""
+    with reading(bench.engine) as session:
+        count = split_size(session, claim.dataset_id, split)
+        config = claim.config
+        if split == "train":
+            selection = select_examples(count, config.examples_per_iteration, config.seed, claim.iteration)
+        else:
+            selection = select_held_out(config, count)
+        positions = selection[claim.work["start"] : claim.work["stop"]]
+        rows = load_examples(session, claim.dataset_id, split, positions)
+    return [item for _, item in rows], {item.id: row_id for row_id, item in rows}
+
+
+def _load_adapter(bench: Workbench, claim: Claim, lease: Lease, iteration: int) -> str | None:
+    """Let the GPU process sample with this iteration's adapter (0: the base model); returns its id."""
+    gpu = bench.gpu(claim.model_id)
+    gpu.check, lease.gpu = lease.check, gpu
+    folder = bench.fetch_adapter(claim.job_id, iteration) if iteration > 0 else None
+    gpu.use(folder)
+    return folder.name if folder is not None else None
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of at most `size`, each given up early once its first item has waited for FLUSH_SECONDS."""
+    batch: list[T] = []
+    flushed = time.monotonic()
+    for item in items:
+        batch.append(item)
+        if len(batch) >= size or time.monotonic() - flushed > FLUSH_SECONDS:
+            yield batch
+            batch, flushed = [], time.monotonic()
+    if batch:
+        yield batch
+
+
+PHASES: dict[PhaseName, Callable[[Workbench, Claim, Lease], None]] = {
+    PhaseName.BASELINES: evaluate_held_out,
+    PhaseName.SAMPLE: sample,
+    PhaseName.BUILD: build_training_set,
+    PhaseName.TRAIN: train_adapter,
+    PhaseName.VERIFY_ADAPTER: verify_adapter,
+    PhaseName.EVALUATE: evaluate_held_out,
+}

@@ -1,0 +1,163 @@
+"""The steps that make an adapter: train it on the iteration's training set, then prove that it acts."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from app.database import reading, transaction
+from app.ledger.adapters import find_adapter, record_adapter, record_verification
+from app.ledger.examples import load_examples, split_size
+from app.ledger.prompt_sets import load_prompt_set
+from app.ledger.rationales import claimed_iteration, training_rows
+from app.ledger.steps import Claim, finish_step
+from app.models import Job, JsonObject, Model
+from star_engine.adapters import (
+    CONFIG,
+    LAYOUT,
+    WEIGHTS,
+    BaseModel,
+    check_layout,
+    check_weights,
+    judge_adapter,
+    rewrite_config,
+    write_manifest,
+)
+from star_engine.evaluation import EvaluationMode, evaluation_prompt, select_held_out
+from star_engine.model_card import write_card
+from star_engine.protocols import TrainingText
+from star_engine.rationales import Route
+from star_engine.run import PROBE_TOKENS, PROBES, continue_greedily, installed_versions
+from star_engine.schedule import select_examples, steps_in
+from star_engine.training_set import Coverage
+from worker.lease import Lease
+from worker.workbench import Workbench
+
+
+def train_adapter(bench: Workbench, claim: Claim, lease: Lease) -> None:
+    """Train LoRA weights on the recorded training set and publish them, unverified."""
+    with reading(bench.engine) as session:
+        known = find_adapter(session, claim.job_id, claim.iteration)
+        iteration = claimed_iteration(session, claim)
+        rows = [
+            TrainingText(row.prompt, row.completion) for row, _, _ in training_rows(session, iteration.id)
+        ]
+        model = session.get_one(Model, claim.model_id)
+    files: list[JsonObject] = []
+    report: JsonObject = {}
+    folder = bench.folder / "training" / claim.step_id
+    if known is None:  # else an earlier attempt published it and died before this line's end
+        report = _train(bench, claim, lease, rows, folder)
+        rewrite_config(folder / "adapter", BaseModel(model.id, model.revision))
+        check_weights(folder / "adapter" / WEIGHTS, claim.config.training.lora.rank)
+        files = [_publish(bench, folder / "adapter" / name) for name in (CONFIG, WEIGHTS)]
+    with transaction(bench.engine) as session:
+        if files:
+            record_adapter(session, claim, files, report)
+        finish_step(session, claim, bench.settings)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _train(
+    bench: Workbench, claim: Claim, lease: Lease, rows: list[TrainingText], folder: Path
+) -> JsonObject:
+    training = claim.config.training
+    steps = steps_in(training.schedule, claim.iteration)
+    seed = claim.config.seed + claim.iteration
+    previous = claim.iteration - 1 if training.start_from == "previous" else 0
+    start = bench.fetch_adapter(claim.job_id, previous) if previous > 0 else None
+    gpu = bench.gpu(claim.model_id)
+    gpu.check, lease.gpu = lease.check, gpu
+    lease.report(0, steps, "steps")
+    losses: list[float] = []
+    tokens = 0
+    began = time.monotonic()
+    out, checkpoints = folder / "adapter", folder / "checkpoints"
+    for progress in gpu.train(rows, training, steps, seed, out, checkpoints, start):
+        losses.append(progress.loss)
+        tokens = progress.tokens
+        lease.report(progress.step, steps, "steps", loss=round(progress.loss, 6))
+    return {
+        "steps": steps,
+        "seed": seed,
+        "started_from": "base" if start is None else f"iteration {previous}",
+        "training_examples": len(rows),
+        "examples_seen": steps * training.batch_size,
+        "tokens": tokens,
+        "loss_first": round(losses[0], 6) if losses else None,
+        "loss_last": round(losses[-1], 6) if losses else None,
+        "seconds": round(time.monotonic() - began, 3),
+    }
+
+
+def verify_adapter(bench: Workbench, claim: Claim, lease: Lease) -> None:
+    """Load the adapter in PEFT and in the sampler, compare both with the base model, publish the whole."""
+    published = bench.fetch_adapter(claim.job_id, claim.iteration)
+    if published is None:
+        raise RuntimeError(f"iteration {claim.iteration} has no adapter")
+    folder = bench.folder / "verification" / claim.step_id
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(published, folder)
+    prompts = _probe_prompts(bench, claim)
+    gpu = bench.gpu(claim.model_id)
+    gpu.check, lease.gpu = lease.check, gpu
+    probe = gpu.probe(folder, prompts, PROBE_TOKENS)
+    gpu.use(folder)
+    verification = judge_adapter(probe, continue_greedily(gpu, prompts, PROBE_TOKENS))
+    base, covered, facts, licence = _provenance(bench, claim)
+    write_card(folder, base, claim.config, claim.iteration, covered, facts["training_set_sha256"], licence)
+    write_manifest(folder, facts, verification)
+    check_layout(folder)
+    files = [_publish(bench, folder / name) for name in sorted(LAYOUT)]
+    with transaction(bench.engine) as session:
+        record_verification(session, claim, files, asdict(verification))
+        finish_step(session, claim, bench.settings)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _probe_prompts(bench: Workbench, claim: Claim) -> list[str]:
+    config = claim.config
+    with reading(bench.engine) as session:
+        prompt_set = load_prompt_set(session, claim.prompt_set_id)
+        count = split_size(session, claim.dataset_id, config.evaluation.split)
+        positions = select_held_out(config, count)[:PROBES]
+        examples = [
+            item for _, item in load_examples(session, claim.dataset_id, config.evaluation.split, positions)
+        ]
+    mode = EvaluationMode.ADAPTER
+    return [evaluation_prompt(config, prompt_set, item, mode, claim.iteration) for item in examples]
+
+
+def _provenance(bench: Workbench, claim: Claim) -> tuple[BaseModel, Coverage, dict[str, Any], str | None]:
+    """Everything the adapter depends on, for its card and manifest."""
+    config = claim.config
+    with reading(bench.engine) as session:
+        job = session.get_one(Job, claim.job_id)
+        model = session.get_one(Model, claim.model_id)
+        iteration = claimed_iteration(session, claim)
+        adapter = find_adapter(session, claim.job_id, claim.iteration)
+        count = split_size(session, claim.dataset_id, "train")
+    asked = len(select_examples(count, config.examples_per_iteration, config.seed, claim.iteration))
+    shares = iteration.metrics["coverage"]
+    covered = Coverage(asked, *(round(shares[route.value] * asked) for route in Route))
+    facts = {
+        "job": job.id,
+        "iteration": claim.iteration,
+        "dataset": job.dataset_id,
+        "prompt_set": job.prompt_set_id,
+        "base_model": {"id": model.id, "revision": model.revision, "files": model.files},
+        "training_set_sha256": iteration.training_set_sha256,
+        "training": adapter.training if adapter is not None else None,
+        "config": config.model_dump(mode="json"),
+        "versions": installed_versions(),
+    }
+    return BaseModel(model.id, model.revision), covered, facts, model.license
+
+
+def _publish(bench: Workbench, path: Path) -> JsonObject:
+    """Store one file under its sha256; what is recorded of it."""
+    size = path.stat().st_size
+    return {"path": path.name, "size_bytes": size, "sha256": bench.storage.put_file(path)}

@@ -1,0 +1,91 @@
+"""What a worker holds between steps: connections, the warm GPU process, models and adapters on its disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from app.database import reading
+from app.ledger.adapters import find_adapter
+from app.models import Adapter, Model
+from app.settings import Settings
+from app.storage import Storage
+from star_engine.adapters import CONFIG, WEIGHTS
+from worker.base_models import BaseModels
+from worker.gpu_process import GpuProcess, GpuSpec
+
+
+@dataclass(slots=True)
+class Workbench:
+    engine: Engine
+    storage: Storage
+    settings: Settings
+    worker_id: str
+    draining: Callable[[], bool]
+    base_models: BaseModels = field(default_factory=BaseModels)
+    warm_model: str | None = None  # the model that the GPU process holds
+    _gpu: GpuProcess | None = None
+
+    @property
+    def folder(self) -> Path:
+        """This worker's own files; nothing in it is needed by anybody else."""
+        return self.settings.home.absolute() / "worker"
+
+    def gpu(self, model_id: str) -> GpuProcess:
+        """The warm GPU process for this base model; another model's is ended first."""
+        with reading(self.engine) as session:
+            model = session.get_one(Model, model_id)
+        spec = self._spec(model)
+        if self._gpu is not None and not self._gpu.matches(spec):
+            self.drop_gpu()
+        if self._gpu is None:
+            log = self.folder / f"gpu-{self.worker_id.rpartition(':')[2]}.log"
+            self._gpu = GpuProcess(spec, log)
+            self.warm_model = model_id
+        return self._gpu
+
+    def drop_gpu(self) -> None:
+        """Kill the GPU process, if there is one: its state is unknown or unwanted."""
+        if self._gpu is not None:
+            self._gpu.kill()
+        self._gpu, self.warm_model = None, None
+
+    def fetch_adapter(self, job_id: str, iteration: int) -> Path | None:
+        """A folder with the adapter's config and weights, sha256 checked; None if there is none."""
+        with reading(self.engine) as session:
+            adapter = find_adapter(session, job_id, iteration)
+        return None if adapter is None else self._unpack(adapter)
+
+    def _unpack(self, adapter: Adapter) -> Path:
+        wanted = {
+            entry["path"]: entry["sha256"] for entry in adapter.files if entry["path"] in (CONFIG, WEIGHTS)
+        }
+        folder = self.folder / "adapters" / adapter.id
+        if folder.is_dir():
+            return folder
+        partial = folder.with_name(f".{adapter.id}.{self.worker_id.rpartition(':')[2]}")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for name, sha256 in wanted.items():
+            self.storage.fetch(sha256, partial / name)
+        partial.rename(folder)
+        return folder
+
+    def _spec(self, model: Model) -> GpuSpec:
+        options: dict[str, Any] = {}
+        if self.settings.sampler == "scripted":
+            options["script"] = self.settings.sampler_script
+        return GpuSpec(
+            base_model=self.base_models.find(model),
+            sampler=self.settings.sampler,
+            device=self.settings.device,
+            threads=self.settings.threads,
+            sampler_batch=self.settings.sampler_batch,
+            max_length=model.context_length,
+            options=options,
+        )
