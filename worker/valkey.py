@@ -57,7 +57,7 @@ def start_valkey(directory: Path, port: int | None = None) -> RunningValkey:
     server = find_server()
     directory.mkdir(parents=True, exist_ok=True)
     for attempt in range(1, START_ATTEMPTS + 1):
-        running = _launch(server, directory, port or _free_port())
+        running = _launch(server, directory, port or free_port())
         try:
             _wait_until_ready(running, directory)
         except ValkeyUnavailable:
@@ -100,7 +100,8 @@ def _wait_until_ready(running: RunningValkey, directory: Path) -> None:
     raise ValkeyUnavailable(f"The Valkey server on {running.url} did not start. Its log ends:\n{log[-2000:]}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
