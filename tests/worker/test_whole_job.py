@@ -1,0 +1,102 @@
+"""A whole job through the ledger and real GPU processes that hold a scripted model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from app.database import reading
+from app.ledger.adapters import list_adapters
+from app.ledger.events import list_events
+from app.ledger.steps import claim_step
+from app.models import Evaluation, Iteration, Rationale, Step, TrainingExample
+from tests.worlds import World, make_world
+from worker.steps import work_on
+from worker.workbench import Workbench
+
+
+@pytest.fixture
+def world(database_url: str, tmp_path: Path) -> World:
+    return make_world(database_url, tmp_path / "home")
+
+
+@pytest.fixture
+def bench(world: World) -> Iterator[Workbench]:
+    bench = world.workbench()
+    yield bench
+    bench.drop_gpu()
+
+
+def work_until_idle(bench: Workbench) -> None:
+    while (claim := claim_step(bench.engine, bench.worker_id, 60, bench.warm_model)) is not None:
+        work_on(bench, claim)
+
+
+def test_a_job_runs_from_its_first_step_to_two_verified_adapters(world: World, bench: Workbench) -> None:
+    job_id = world.submit()
+    work_until_idle(bench)
+    job = world.job(job_id)
+    assert (job.status, job.stop_reason) == ("succeeded", "completed_iterations"), job.status_reason
+    with reading(world.engine) as session:
+        iterations = session.scalars(select(Iteration).where(Iteration.job_id == job_id).order_by(Iteration.number)).all()
+        adapters = list_adapters(session, job_id)
+        events = list_events(session, job_id, 0, 1000)
+        steps = session.scalars(select(Step)).all()
+    assert [iteration.number for iteration in iterations] == [0, 1, 2]
+    assert iterations[0].metrics["accuracy"] < iterations[1].metrics["accuracy"] == 1.0
+    assert iterations[1].metrics["coverage"]["rationalized"] > 0
+    assert iterations[2].metrics["coverage"] == {"generated": 1.0, "rationalized": 0.0, "total": 1.0}
+    assert [adapter.iteration_number for adapter in adapters] == [1, 2]
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert {step.status for step in steps} == {"succeeded"}
+    assert {step.attempt for step in steps} == {1}
+
+
+def test_every_trained_row_points_back_to_one_correct_rationale(world: World, bench: Workbench) -> None:
+    job_id = world.submit(iterations=1)
+    work_until_idle(bench)
+    with reading(world.engine) as session:
+        rows = session.execute(
+            select(TrainingExample, Rationale).join(Rationale, Rationale.id == TrainingExample.rationale_id)
+        ).all()
+        tries = session.scalars(select(Rationale).where(Rationale.job_id == job_id)).all()
+    assert len(rows) == sum(item.decision == "kept" for item in tries) > 0
+    assert all(rationale.verdict == "correct" for _, rationale in rows)
+    assert all("Target: " not in row.prompt for row, _ in rows)
+    assert all(item.decision is not None for item in tries)
+
+
+def test_a_job_in_which_nothing_is_kept_pauses_with_a_diagnosis(world: World, bench: Workbench) -> None:
+    job_id = world.submit(generation={"max_tokens": 3})
+    work_until_idle(bench)
+    job = world.job(job_id)
+    assert job.status == "paused"
+    assert job.status_reason is not None
+    assert job.status_reason["code"] == "insufficient_kept"
+    assert "max_tokens" in job.status_reason["message"]
+
+
+def test_no_evaluation_or_rationale_is_recorded_twice_when_two_workers_share_a_job(
+    world: World, bench: Workbench
+) -> None:
+    world.submit(iterations=1)
+    other = world.workbench("worker:2")
+    try:
+        for _ in range(100):
+            claims = [claim_step(item.engine, item.worker_id, 60) for item in (bench, other)]
+            for item, claim in zip((bench, other), claims, strict=True):
+                if claim is not None:
+                    work_on(item, claim)
+            if not any(claims):
+                break
+    finally:
+        other.drop_gpu()
+    with reading(world.engine) as session:
+        evaluations = session.scalars(select(Evaluation)).all()
+        keys = [(item.iteration_id, item.mode, item.example_id) for item in evaluations]
+        owners = set(session.scalars(select(Step.status)))
+    assert len(keys) == len(set(keys)) == 3 * 8
+    assert owners == {"succeeded"}
