@@ -245,5 +245,6 @@ def _check_gold(example: Example, kind: Kind, line: int, errors: list[RowError])
     try:
         check_gold(kind, example.answer, example.choices)
     except ValueError as problem:
-        mend = "Give an answer that this kind can verify, or choose another kind."
-        errors.append(RowError(line, "answer", f"{example.answer!r}: {problem}.", mend))
+        reason, _, mend = str(problem).partition("; ")  # how check_gold words it
+        mend = (mend or "give an answer that this kind can verify") + "."
+        errors.append(RowError(line, "answer", f"{example.answer!r} {reason}.", mend[0].upper() + mend[1:]))
