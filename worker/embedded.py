@@ -1,6 +1,6 @@
 """The whole platform on one machine: Valkey, API, scheduler and one worker, started and stopped together.
 
-    python -m worker.embedded [--port 8000]
+    python -m worker.embedded [--port 8000] [--with-stdin]
 
 The processes are those of docker-compose.yml; only their settings differ.
 """
@@ -50,11 +50,8 @@ def migrate(database_url: str) -> None:
     alembic.command.upgrade(config, "head")
 
 
-def run(settings: Settings, port: int) -> None:
-    """Start everything, wait for SIGINT or SIGTERM or the end of any part, stop everything."""
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
+def run(settings: Settings, port: int, stopping: threading.Event) -> None:
+    """Start everything, wait for `stopping` or the end of any part, stop everything."""
     home = settings.home.absolute()
     home.mkdir(parents=True, exist_ok=True)
     with _only_one(home), ExitStack() as stack:
@@ -125,10 +122,16 @@ def _only_one(home: Path) -> Iterator[None]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run the whole platform on this machine.")
     parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--with-stdin", action="store_true", help="stop when standard input is closed")
     arguments = parser.parse_args()
     configure_logging()
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    if arguments.with_stdin:  # however the starting process ends, this is noticed
+        threading.Thread(target=lambda: (sys.stdin.read(), stopping.set()), daemon=True).start()
     try:
-        run(Settings(), arguments.port)
+        run(Settings(), arguments.port, stopping)
     except (AlreadyRunning, RuntimeError) as error:
         sys.exit(str(error))
 
