@@ -32,6 +32,7 @@ from star_engine.testing_adapters import make_adapter_bytes, read_weights, write
 from star_engine.testing_addition import Script, addition_pupil, addition_scratchpad, lessons_in
 
 __all__ = [
+    "Order",
     "RecordingTrainer",
     "Script",
     "ScriptedSampler",
