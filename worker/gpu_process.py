@@ -87,8 +87,9 @@ class GpuProcess:
 
     @property
     def last_progress(self) -> float:
-        """Monotonic time of the child's last reply or of the call after it. A stall is measured from here."""
-        return max(self._began, self._pipe.last_progress)
+        """Monotonic time from which a stall is measured: when the running call began or was last heard of; now,
+        if nothing runs, for an idle process owes nobody a reply."""
+        return max(self._began, self._pipe.last_progress) if self._running else time.monotonic()
 
     def matches(self, spec: GpuSpec) -> bool:
         """Whether this process can serve a step that wants `spec`."""

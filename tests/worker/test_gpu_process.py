@@ -226,12 +226,30 @@ def test_check_can_abort_a_call_that_hangs(gpu: GpuProcess) -> None:
             raise Cancelled
 
     gpu.check = check
-    began = gpu.last_progress
     with pytest.raises(Cancelled):
         sample(gpu, "hang")
-    assert gpu.last_progress > began
     gpu.kill()
     assert gone(gpu.pid)
+
+
+def test_a_stall_is_measured_from_the_call_and_never_while_idle(gpu: GpuProcess) -> None:
+    class Enough(Exception):
+        pass
+
+    seen: list[float] = []
+
+    def look() -> None:
+        seen.append(gpu.last_progress)
+        if len(seen) == 3:
+            raise Enough
+
+    sample(gpu, "echo")
+    gpu.check = look
+    before = time.monotonic()
+    with pytest.raises(Enough):
+        sample(gpu, "hang")
+    assert before <= seen[0] == seen[1] == seen[2]
+    assert gpu.last_progress > seen[2]
 
 
 def test_check_runs_as_well_while_completions_keep_coming(gpu: GpuProcess) -> None:
