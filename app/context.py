@@ -26,6 +26,12 @@ def _storage(request: Request) -> Storage:
     return storage
 
 
+def _offered_models(request: Request) -> frozenset[str]:
+    offered: frozenset[str] = request.app.state.offered_models
+    return offered
+
+
 Db = Annotated[Engine, Depends(_engine)]
 Config = Annotated[Settings, Depends(_settings)]
 Artifacts = Annotated[Storage, Depends(_storage)]
+OfferedModels = Annotated[frozenset[str], Depends(_offered_models)]  # ids on the allow-list

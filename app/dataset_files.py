@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from hashlib import file_digest, sha256
+from io import SEEK_END
 from typing import Any, BinaryIO
 
 from app.errors import FieldError, Invalid
@@ -62,14 +63,13 @@ class CheckedFile:
 def content_sha256(file: BinaryIO, how: HowToRead) -> str:
     """What makes two uploads one dataset: the bytes, and how they are read."""
     file.seek(0)
-    content = file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # a BinaryIO that has readinto
-    return sha256(json.dumps([content, how.kind, how.validation, how.seed]).encode()).hexdigest()
+    content = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # a BinaryIO that has readinto
+    return hashlib.sha256(json.dumps([content, how.kind, how.validation, how.seed]).encode()).hexdigest()
 
 
-def check_file(file: BinaryIO, how: HowToRead, settings: Settings) -> CheckedFile:
+def check_file(file: BinaryIO, how: HowToRead, sha256: str, settings: Settings) -> CheckedFile:
     """Read every row once. Raises Invalid with up to `max_row_errors` mistakes, or for want of rows."""
-    sha = content_sha256(file, how)
-    size = file.tell()
+    size = file.seek(0, SEEK_END)
     file.seek(0)
     examples, errors = _read(file, how, settings)
     if errors:
@@ -77,7 +77,7 @@ def check_file(file: BinaryIO, how: HowToRead, settings: Settings) -> CheckedFil
     splits = [example.split or "train" for example in assign_splits(examples, how.validation, how.seed)]
     if "train" not in splits:
         raise _nothing_to_train_on(len(splits))
-    return CheckedFile(file, how, sha, size, splits, settings.max_line_bytes)
+    return CheckedFile(file, how, sha256, size, splits, settings.max_line_bytes)
 
 
 def _read(file: BinaryIO, how: HowToRead, settings: Settings) -> tuple[list[Example], list[FieldError]]:

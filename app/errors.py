@@ -6,7 +6,8 @@ Problem
 ├── Forbidden       403  the key lacks the scope
 ├── NotFound        404  it does not exist, or belongs to another project (never 403)
 ├── Conflict        409  the object is not in a state that allows this
-└── Invalid         422  the request is understood and refused; `errors` name row, field, reason and mend
+├── Invalid         422  the request is understood and refused; `errors` name row, field, reason and mend
+└── Unavailable     503  something that this server needs does not answer
 """
 
 from __future__ import annotations
@@ -60,3 +61,7 @@ class Unauthorized(Problem):
 
 class Forbidden(Problem):
     status, code, title = 403, "missing_scope", "Missing scope"
+
+
+class Unavailable(Problem):
+    status, code, title = 503, "unavailable", "Unavailable"

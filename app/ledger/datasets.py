@@ -4,16 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
+from typing import BinaryIO
 
-from sqlalchemy import insert, select
+from sqlalchemy import Engine, insert, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.database import new_id
-from app.dataset_files import CheckedFile
+from app.database import new_id, reading, transaction
+from app.dataset_files import CheckedFile, HowToRead, check_file, content_sha256
 from app.errors import NotFound
 from app.models import Dataset, Example
+from app.settings import Settings
 
 CHUNK = 5000  # rows per INSERT
+
+
+def upload_dataset(
+    engine: Engine, project_id: str, name: str, file: BinaryIO, how: HowToRead, settings: Settings
+) -> tuple[Dataset, bool]:
+    """The dataset in this file and whether it is new. For bad rows raises Invalid and stores nothing."""
+    sha = content_sha256(file, how)
+    with reading(engine) as session:
+        known = same_dataset(session, project_id, sha)
+    if known is not None:
+        return known, False
+    checked = check_file(file, how, sha, settings)
+    try:
+        with transaction(engine) as session:
+            return record_dataset(session, project_id, name, checked), True
+    except IntegrityError:  # the same upload came in beside this one
+        with reading(engine) as session:
+            known = same_dataset(session, project_id, sha)
+        if known is None:
+            raise
+        return known, False
 
 
 def record_dataset(session: Session, project_id: str, name: str, checked: CheckedFile) -> Dataset:

@@ -50,6 +50,12 @@ def each_example(session: Session, dataset_id: str, splits: Sequence[str]) -> It
     return (as_example(row) for row in session.scalars(query))
 
 
+def groups_of(session: Session, dataset_id: str, split: str) -> list[str | None]:
+    """The groups that the examples of a split are in."""
+    query = select(ExampleRow.group).where(ExampleRow.dataset_id == dataset_id, ExampleRow.split == split)
+    return list(session.scalars(query.distinct()))
+
+
 def list_examples(
     session: Session, dataset_id: str, *, split: str | None, after: str | None, limit: int
 ) -> Sequence[ExampleRow]:

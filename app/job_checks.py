@@ -1,0 +1,151 @@
+"""Everything that can be wrong with a job before it costs GPU time, each with what to change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, ValidationError
+from sqlalchemy.orm import Session
+
+from app.errors import FieldError, Invalid, NotFound
+from app.ledger.datasets import get_dataset
+from app.ledger.examples import each_example, groups_of
+from app.ledger.jobs import NewJob
+from app.ledger.models import get_model
+from app.ledger.prompt_sets import as_prompt_set, get_prompt_set
+from app.models import Dataset, Model
+from app.problems import field_errors
+from app.prompt_lengths import check_prompt_lengths, load_tokenizer
+from app.schemas import In, JsonObject, Name, Text
+from star_engine.config import Kind, StarConfig
+from star_engine.examples import PromptSet
+from star_engine.presets import PRESETS
+from star_engine.prompt_sets import groups_without_examples
+
+TOKENIZER = "tokenizer.json"
+T = TypeVar("T")
+
+
+class JobIn(In):
+    """What to run: a base model, a dataset, a prompt set, and settings laid over a preset's."""
+
+    name: Name | None = None  # None: the dataset's
+    model: Annotated[Text, Field(max_length=200)]
+    dataset: Annotated[Text, Field(max_length=200)]
+    prompt_set: Annotated[Text, Field(max_length=200)]
+    preset: str = "star"
+    config: JsonObject = Field(default={})  # part of a StarConfig
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0  # higher goes first
+    metadata: Annotated[
+        dict[Annotated[Text, Field(max_length=64)], Annotated[Text, Field(max_length=512)]],
+        Field(max_length=16),
+    ] = Field(default={})
+
+
+def check_job(session: Session, project_id: str, offered: frozenset[str], sent: JobIn) -> NewJob:
+    """The job that was asked for, its configuration resolved. Raises Invalid with what to change."""
+    model = _named("model", lambda: get_model(session, sent.model, offered), sorted(offered))
+    dataset = _named("dataset", lambda: get_dataset(session, project_id, sent.dataset))
+    row = _named("prompt_set", lambda: get_prompt_set(session, project_id, sent.prompt_set))
+    prompt_set = as_prompt_set(row)
+    if dataset.kind != prompt_set.kind:
+        reason = f"The dataset is of kind {dataset.kind}, the prompt set of kind {prompt_set.kind}."
+        raise _refused("kinds_differ", "prompt_set", reason, "Use a dataset and a prompt set of one kind.")
+    config = resolve_config(Kind(dataset.kind), sent.preset, sent.config)
+    _check_splits(dataset, config)
+    _check_groups(session, dataset, prompt_set)
+    _check_lengths(session, model, dataset, prompt_set, config)
+    return NewJob(
+        name=sent.name or dataset.name,
+        config=config,
+        model=model,
+        dataset=dataset,
+        prompt_set=row,
+        priority=sent.priority,
+        labels=dict(sent.metadata),
+    )
+
+
+def resolve_config(kind: Kind, preset: str, overrides: Mapping[str, Any]) -> StarConfig:
+    """The preset with the overrides laid over it. Raises Invalid naming the fields at fault."""
+    if preset not in PRESETS:
+        raise _refused(
+            "unknown_preset", "preset", f"There is no {preset!r}.", f"Use one of {_listed(PRESETS)}."
+        )
+    if overrides.get("kind", kind) != kind:
+        reason = f"The dataset is of kind {kind}."
+        raise _refused("kinds_differ", "config.kind", reason, "Leave it out: it follows from the dataset.")
+    settings = _laid_over(PRESETS[preset](kind).model_dump(mode="json"), overrides)
+    try:
+        return StarConfig.model_validate(settings)
+    except ValidationError as failure:
+        errors = field_errors(failure.errors(), "config.")
+        named = ", ".join(dict.fromkeys(error.field for error in errors))
+        raise Invalid(
+            f"The configuration is not valid: {named}.", code="invalid_config", errors=errors
+        ) from failure
+
+
+def _laid_over(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Merged at every depth. A section of another kind (linear schedule over geometric) replaces it whole."""
+    merged = dict(base)
+    for name, value in overrides.items():
+        below = merged.get(name)
+        if isinstance(below, Mapping) and isinstance(value, Mapping) and _same_kind(below, value):
+            merged[name] = _laid_over(below, value)
+        else:
+            merged[name] = value
+    return merged
+
+
+def _same_kind(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
+    return bool(above.get("kind", below.get("kind")) == below.get("kind"))
+
+
+def _check_splits(dataset: Dataset, config: StarConfig) -> None:
+    split = config.evaluation.split
+    if dataset.splits.get(split, 0) > 0:
+        return
+    mend = 'Upload it again with rows marked "split": "test", or evaluate on the split validation.'
+    if split == "validation":
+        mend = 'Upload it again with ?validation=N to carve out N rows, or mark rows "split": "validation".'
+    reason = f"The dataset {dataset.id} has no examples in the split {split}, which accuracy is measured on."
+    raise _refused("no_held_out_split", "dataset", reason, mend)
+
+
+def _check_groups(session: Session, dataset: Dataset, prompt_set: PromptSet) -> None:
+    without = groups_without_examples(prompt_set, groups_of(session, dataset.id, "train"))
+    if without:
+        reason = f"It shows nothing to the examples of these groups: {_listed(without)}."
+        mend = "Add few-shot examples of these groups, or some without a group."
+        raise _refused("groups_without_examples", "prompt_set", reason, mend)
+
+
+def _check_lengths(
+    session: Session, model: Model, dataset: Dataset, prompt_set: PromptSet, config: StarConfig
+) -> None:
+    """A hub model's tokenizer is not on this machine: there the first sampling step is what refuses."""
+    path = Path(model.location) / TOKENIZER
+    if TOKENIZER in model.files and path.is_file():
+        tokenizer = load_tokenizer(path, model.files[TOKENIZER])
+        examples = each_example(session, dataset.id, ["train", config.evaluation.split])
+        check_prompt_lengths(tokenizer, model.context_length, config, prompt_set, examples)
+
+
+def _named(field: str, find: Callable[[], T], known: list[str] | None = None) -> T:
+    try:
+        return find()
+    except NotFound as missing:
+        mend = f"Use one of {_listed(known)}." if known else "Use the id of one that GET lists."
+        raise _refused(f"unknown_{field}", field, missing.detail, mend) from missing
+
+
+def _refused(code: str, field: str, reason: str, mend: str) -> Invalid:
+    return Invalid(f"{reason} {mend}", code=code, errors=(FieldError(field, reason, mend),))
+
+
+def _listed(names: Mapping[str, Any] | list[str]) -> str:
+    shown = list(names)[:20]
+    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")

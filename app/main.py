@@ -1,0 +1,79 @@
+"""The HTTP application: `uvicorn --factory app.main:create_app`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from fastapi import Depends, FastAPI, Request
+from sqlalchemy import Engine
+
+from app import problems
+from app.access_log import RequestLog
+from app.auth import check_scopes
+from app.database import make_engine
+from app.errors import BadRequest
+from app.ledger.models import register_models
+from app.log import configure_logging
+from app.routes import adapters, datasets, events, health, iterations, jobs, models, prompt_sets, rationales
+from app.schemas import PROBLEMS
+from app.settings import Settings
+from app.storage import Storage
+from app.uploads import BodyLimit
+
+ROUTES = (health, models, datasets, prompt_sets, jobs, events, iterations, rationales, adapters)
+POOL_SIZE = 15  # connections; three times as many at most, for the 40 threads that run sync routes
+
+log = structlog.get_logger()
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The API over a migrated database. Raises UndeclaredScope if a route does not say who may call it."""
+    configure_logging()
+    chosen = settings or Settings()
+    app = FastAPI(
+        title="STaR as a service",
+        version="1",
+        lifespan=_lifespan,
+        redoc_url=None,
+        dependencies=[Depends(_refuse_nul)],
+        responses=PROBLEMS,
+    )
+    app.state.settings = chosen
+    problems.install(app)
+    for module in ROUTES:
+        app.include_router(module.router)
+    check_scopes(app)
+    app.add_middleware(BodyLimit, upload_path="/v1/datasets", upload_bytes=chosen.max_upload_bytes)
+    app.add_middleware(RequestLog)  # added last: outermost
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    engine = make_engine(settings.resolved_database_url(), pool_size=POOL_SIZE)
+    try:
+        app.state.engine = engine
+        app.state.storage = Storage(settings.resolved_storage_url())
+        app.state.offered_models = _offer_models(engine, settings)
+        yield
+    finally:
+        engine.dispose()
+
+
+def _offer_models(engine: Engine, settings: Settings) -> frozenset[str]:
+    """Ids on the allow-list. A first start may go on without one; nobody can run a job then."""
+    if "models_file" not in settings.model_fields_set and not settings.models_file.exists():
+        log.warning("no_models", models_file=str(settings.models_file))
+        return frozenset()
+    offered = register_models(engine, settings.models_file)
+    log.info("models_registered", models=sorted(offered))
+    return offered
+
+
+def _refuse_nul(request: Request) -> None:
+    """PostgreSQL takes no NUL in a text, so a name or an id that holds one names nothing."""
+    if "\x00" in request.scope["path"] or b"%00" in request.scope["query_string"]:
+        raise BadRequest("The URL holds a NUL character.")

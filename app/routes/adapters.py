@@ -1,0 +1,164 @@
+"""Adapters: the LoRA weights of an iteration, to look at and to download."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from app.archives import TarMember, tar_chunks, tar_size
+from app.auth import Reader
+from app.conditional import ByteRange, Unsatisfiable, matches, requested_range
+from app.context import Artifacts, Db
+from app.database import reading
+from app.errors import NotFound, Problem
+from app.ledger.adapters import get_adapter, list_adapters
+from app.ledger.jobs import get_job
+from app.models import Adapter, Job
+from app.problems import problem_response
+from app.schemas import Page, Resource, page
+
+router = APIRouter(prefix="/v1", tags=["adapters"])
+
+MEDIA_TYPES = {".json": "application/json", ".md": "text/markdown; charset=utf-8"}
+MOST_ITERATIONS = 200  # of a job: its adapters are one page
+
+
+class AdapterFileOut(BaseModel):
+    path: str
+    size_bytes: int
+    sha256: str
+    url: str
+
+
+class AdapterOut(Resource):
+    object: Literal["adapter"] = "adapter"
+    job: str
+    iteration: int
+    model: str
+    files: list[AdapterFileOut]
+    training: dict[str, Any]
+    verification: dict[str, Any] | None
+
+
+class RangeNotSatisfiable(Problem):
+    status, code, title = 416, "range_not_satisfiable", "Range not satisfiable"
+
+
+@router.get("/jobs/{job_id}/adapters", summary="List the verified adapters of a job, oldest first")
+def list_(caller: Reader, db: Db, job_id: str) -> Page[AdapterOut]:
+    with reading(db) as session:
+        job = get_job(session, caller.project_id, job_id)
+        found = list_adapters(session, job.id)
+    return page([_out(adapter, job) for adapter in found], MOST_ITERATIONS)
+
+
+@router.get("/adapters/{adapter_id}", summary="Get an adapter")
+def get(caller: Reader, db: Db, adapter_id: str) -> AdapterOut:
+    with reading(db) as session:
+        return _out(*get_adapter(session, caller.project_id, adapter_id))
+
+
+@router.get(
+    "/adapters/{adapter_id}/files/{path:path}",
+    summary="Download a file of an adapter",
+    response_class=StreamingResponse,
+)
+def file(
+    caller: Reader, db: Db, storage: Artifacts, request: Request, adapter_id: str, path: str
+) -> Response:
+    """Resumable: takes one Range, with If-Range. The ETag is the file's SHA-256."""
+    entry = _entry(_files(db, caller.project_id, adapter_id), path)
+    size, sha = entry["size_bytes"], entry["sha256"]
+    etag = f'"sha256-{sha}"'
+    headers = {
+        "ETag": etag,
+        "Accept-Ranges": "bytes",
+        "Repr-Digest": f"sha-256=:{b64encode(bytes.fromhex(sha)).decode()}:",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if matches(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    try:
+        part = requested_range(request.headers.get("range"), request.headers.get("if-range"), etag, size)
+    except Unsatisfiable as unsatisfiable:
+        refusal = RangeNotSatisfiable(f"The file has no bytes in this range: {unsatisfiable}.")
+        return problem_response(request, refusal, headers | {"Content-Range": f"bytes */{size}"})
+    if part is not None:
+        headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+    whole = part or ByteRange(0, size)
+    headers["Content-Length"] = str(whole.stop - whole.start)
+    return StreamingResponse(
+        storage.open_range(sha, whole.start, whole.stop),
+        status_code=200 if part is None else 206,
+        media_type=_media_type(path),
+        headers=headers,
+    )
+
+
+@router.get(
+    "/adapters/{adapter_id}/archive",
+    summary="Download an adapter as one .tar",
+    response_class=StreamingResponse,
+)
+def archive(caller: Reader, db: Db, storage: Artifacts, adapter_id: str) -> StreamingResponse:
+    """Holds exactly the adapter's files, at its top; the same bytes every time."""
+    with reading(db) as session:
+        adapter, _ = get_adapter(session, caller.project_id, adapter_id)
+    modified = int(adapter.created_at.timestamp())
+    members = [
+        TarMember(entry["path"], entry["size_bytes"], modified, entry["sha256"])
+        for entry in sorted(adapter.files, key=lambda entry: str(entry["path"]))
+    ]
+    for member in members:
+        storage.size(member.sha256)  # missing: an error now, not a torn archive later
+    return StreamingResponse(
+        tar_chunks(members, storage),
+        media_type="application/x-tar",
+        headers={
+            "Content-Length": str(tar_size(members)),
+            "Content-Disposition": f'attachment; filename="{adapter_id}.tar"',
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
+
+
+def _files(db: Db, project_id: str, adapter_id: str) -> Sequence[dict[str, Any]]:
+    with reading(db) as session:
+        adapter, _ = get_adapter(session, project_id, adapter_id)
+        return adapter.files
+
+
+def _entry(files: Sequence[dict[str, Any]], path: str) -> dict[str, Any]:
+    """The recorded file of exactly this name: no path of the caller's ever reaches the storage."""
+    for entry in files:
+        if entry["path"] == path:
+            return entry
+    names = ", ".join(sorted(str(entry["path"]) for entry in files))
+    raise NotFound(f"The adapter has no file {path!r}, but {names}.")
+
+
+def _media_type(path: str) -> str:
+    suffix = path[path.rfind(".") :]
+    return MEDIA_TYPES.get(suffix, "application/octet-stream")
+
+
+def _out(adapter: Adapter, job: Job) -> AdapterOut:
+    files = [
+        AdapterFileOut(**entry, url=f"/v1/adapters/{adapter.id}/files/{entry['path']}")
+        for entry in adapter.files
+    ]
+    return AdapterOut(
+        id=adapter.id,
+        created_at=adapter.created_at,
+        job=adapter.job_id,
+        iteration=adapter.iteration_number,
+        model=job.model_id,
+        files=files,
+        training=adapter.training,
+        verification=adapter.verification,
+    )

@@ -1,0 +1,35 @@
+"""Whether this process lives, and whether it can serve."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.context import Db
+from app.database import reading
+from app.errors import Unavailable
+
+router = APIRouter(tags=["health"])
+
+
+class Health(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+@router.get("/healthz", summary="The process answers")
+def healthz() -> Health:
+    return Health()
+
+
+@router.get("/readyz", summary="The process answers and reaches its database")
+def readyz(db: Db) -> Health:
+    try:
+        with reading(db) as session:
+            session.execute(text("SELECT 1"))
+    except SQLAlchemyError as failure:
+        raise Unavailable("The database does not answer.") from failure
+    return Health()

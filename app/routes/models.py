@@ -1,0 +1,51 @@
+"""Base models that jobs may start from."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter
+
+from app.auth import Reader
+from app.context import Db, OfferedModels
+from app.database import reading
+from app.ledger.models import get_model, list_models
+from app.models import Model
+from app.schemas import After, Limit, Page, Resource, page
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+
+class ModelOut(Resource):
+    object: Literal["model"] = "model"
+    revision: str | None
+    files: dict[str, str]  # file name to SHA-256
+    context_length: int
+    license: str | None
+
+
+@router.get("", summary="List the base models")
+def list_(
+    caller: Reader, db: Db, offered: OfferedModels, limit: Limit = 20, after: After = None
+) -> Page[ModelOut]:
+    with reading(db) as session:
+        found = list_models(session, offered, after=after, limit=limit + 1)
+    return page([_out(model) for model in found], limit)
+
+
+@router.get("/{model_id:path}", summary="Get a base model")
+def get(caller: Reader, db: Db, offered: OfferedModels, model_id: str) -> ModelOut:
+    with reading(db) as session:
+        return _out(get_model(session, model_id, offered))
+
+
+def _out(model: Model) -> ModelOut:
+    """Without its location: where files lie is the operator's own."""
+    return ModelOut(
+        id=model.id,
+        created_at=model.created_at,
+        revision=model.revision,
+        files=model.files,
+        context_length=model.context_length,
+        license=model.license,
+    )

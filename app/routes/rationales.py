@@ -1,0 +1,170 @@
+"""Rationales: every try that was ever sampled, and why it was kept or dropped."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from app.auth import Reader
+from app.context import Db
+from app.database import reading
+from app.errors import BadRequest, NotFound
+from app.ledger.examples import as_example, find_example
+from app.ledger.jobs import get_job
+from app.ledger.prompt_sets import load_prompt_set
+from app.ledger.rationales import RationaleFilter, find_rationale, list_rationales, training_row_of
+from app.models import Example, Job, Rationale
+from app.routes.datasets import ExampleOut, example_out
+from app.schemas import After, LongLimit, Page, Resource, page
+from star_engine.config import StarConfig
+from star_engine.prompts import hint_text
+from star_engine.rationales import Route, rationale_prompt
+
+router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["rationales"])
+
+_ID = re.compile(r"rat_(\d{1,18})")
+
+
+class RationaleOut(Resource):
+    """One try at one example."""
+
+    object: Literal["rationale"] = "rationale"
+    job: str
+    iteration: int
+    example: ExampleOut
+    route: Route
+    sample: int
+    text: str
+    extracted: str | None
+    verdict: str
+    rule: str
+    decision: str | None
+    reason: str | None
+    tokens: int
+    prompt_tokens: int
+    finish_reason: str
+    sampler_adapter_id: str | None
+
+
+class TrainingRowOut(BaseModel):
+    position: int
+    prompt: str
+    completion: str
+
+
+class RationaleDetailOut(RationaleOut):
+    """With the prompt that it was sampled from and what became of it."""
+
+    prompt: str
+    hint: str | None
+    training_row: TrainingRowOut | None
+
+
+def _wanted(
+    iteration: Annotated[int | None, Query(ge=0, le=10_000)] = None,
+    route: Route | None = None,
+    verdict: Literal["correct", "wrong", "unparsed", "ambiguous", "error"] | None = None,
+    decision: Literal["kept", "dropped"] | None = None,
+    reason: Annotated[str | None, Query(max_length=100)] = None,
+    example: Annotated[str | None, Query(max_length=250, description="The example's own id.")] = None,
+) -> RationaleFilter:
+    return RationaleFilter(
+        iteration=iteration,
+        route=None if route is None else route.value,
+        verdict=verdict,
+        decision=decision,
+        reason=reason,
+        example=example,
+    )
+
+
+@router.get("/rationales", summary="List the rationales of a job, oldest first")
+def list_(
+    caller: Reader,
+    db: Db,
+    job_id: str,
+    wanted: Annotated[RationaleFilter, Depends(_wanted)],
+    limit: LongLimit = 20,
+    after: After = None,
+) -> Page[RationaleOut]:
+    with reading(db) as session:
+        job = get_job(session, caller.project_id, job_id)
+        return _page(session, job, wanted, limit, after)
+
+
+@router.get("/rationales/{rationale_id}", summary="Get a rationale with its prompt and hint")
+def get(caller: Reader, db: Db, job_id: str, rationale_id: str) -> RationaleDetailOut:
+    with reading(db) as session:
+        job = get_job(session, caller.project_id, job_id)
+        found = find_rationale(session, job.id, _row_id(rationale_id))
+        if found is None:
+            raise NotFound(f"The job {job_id} has no rationale {rationale_id}.")
+        return _detail(session, job, *found)
+
+
+@router.get("/examples/{example_id:path}/history", summary="List all tries at one example")
+def history(
+    caller: Reader, db: Db, job_id: str, example_id: str, limit: LongLimit = 1000, after: After = None
+) -> Page[RationaleOut]:
+    """Over all iterations, in the order in which they were recorded."""
+    with reading(db) as session:
+        job = get_job(session, caller.project_id, job_id)
+        example = find_example(session, job.dataset_id, example_id)
+        return _page(session, job, RationaleFilter(example=example.external_id), limit, after)
+
+
+def _page(
+    session: Session, job: Job, wanted: RationaleFilter, limit: int, after: str | None
+) -> Page[RationaleOut]:
+    last = 0 if after is None else _row_id(after)
+    found = list_rationales(session, job.id, wanted, after=last, limit=limit + 1)
+    return page([_out(rationale, example) for rationale, example in found], limit)
+
+
+def _row_id(rationale_id: str) -> int:
+    match = _ID.fullmatch(rationale_id)
+    if match is None:
+        raise BadRequest(f"{rationale_id!r} is no id of a rationale: they look like rat_123.")
+    return int(match[1])
+
+
+def _detail(session: Session, job: Job, rationale: Rationale, row: Example) -> RationaleDetailOut:
+    """Prompt and hint are rendered again from what they were made of: nothing they depend on ever changes."""
+    config = StarConfig.model_validate(job.config)
+    example, route = as_example(row), Route(rationale.route)
+    prompt_set = load_prompt_set(session, job.prompt_set_id)
+    trained = training_row_of(session, rationale.id)
+    return RationaleDetailOut(
+        **dict(_out(rationale, row)),
+        prompt=rationale_prompt(config, prompt_set, example, route, rationale.iteration_number),
+        hint=hint_text(config.kind, example) if route is Route.RATIONALIZED else None,
+        training_row=None
+        if trained is None
+        else TrainingRowOut(position=trained.position, prompt=trained.prompt, completion=trained.completion),
+    )
+
+
+def _out(rationale: Rationale, example: Example) -> RationaleOut:
+    return RationaleOut(
+        id=f"rat_{rationale.id}",
+        created_at=rationale.created_at,
+        job=rationale.job_id,
+        iteration=rationale.iteration_number,
+        example=example_out(example),
+        route=Route(rationale.route),
+        sample=rationale.sample,
+        text=rationale.text,
+        extracted=rationale.extracted,
+        verdict=rationale.verdict,
+        rule=rationale.rule,
+        decision=rationale.decision,
+        reason=rationale.reason,
+        tokens=rationale.tokens,
+        prompt_tokens=rationale.prompt_tokens,
+        finish_reason=rationale.finish_reason,
+        sampler_adapter_id=rationale.sampler_adapter_id,
+    )

@@ -1,0 +1,131 @@
+"""What all resources share on the wire: times, pages, the shape of an object and of an error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from fastapi import Query
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, StringConstraints
+
+MOST_NESTING = 32
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+T = TypeVar("T")
+
+
+def rfc3339(moment: datetime) -> str:
+    """2026-01-31T12:00:00.123Z"""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def storable(value: T, depth: int = 0) -> T:
+    """The value itself. ValueError for JSON that a database cannot keep."""
+    if depth > MOST_NESTING:
+        raise ValueError(f"JSON must not be nested deeper than {MOST_NESTING}")
+    if isinstance(value, str) and _UNSTORABLE.search(value):
+        raise ValueError("Text must not hold a NUL or half a character (a lone surrogate)")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            storable(key, depth + 1)
+            storable(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            storable(inner, depth + 1)
+    return value
+
+
+Timestamp = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
+Text = Annotated[str, AfterValidator(storable)]
+JsonObject = Annotated[dict[str, Any], AfterValidator(storable)]
+Name = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
+
+Limit = Annotated[int, Query(ge=1, le=100, description="Objects per page.")]
+LongLimit = Annotated[int, Query(ge=1, le=1000, description="Objects per page.")]
+After = Annotated[str | None, Query(max_length=250, description="The id of the last object seen.")]
+
+
+class In(BaseModel):
+    """A request body: a field that is not known is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Item(BaseModel):
+    """What every object carries besides `object`, which says what it is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+
+
+class Resource(Item):
+    created_at: Timestamp
+
+
+SomeItem = TypeVar("SomeItem", bound=Item)
+
+
+class Page(BaseModel, Generic[SomeItem]):
+    """A slice of a list. Ask for the next one with `after` set to `last_id`."""
+
+    object: Literal["list"] = "list"
+    data: list[SomeItem]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+def page(found: Sequence[SomeItem], limit: int) -> Page[SomeItem]:
+    """A page of at most `limit` objects; `found` holds one more where there are more."""
+    data = list(found[:limit])
+    return Page(
+        data=data,
+        has_more=len(found) > limit,
+        first_id=data[0].id if data else None,
+        last_id=data[-1].id if data else None,
+    )
+
+
+class FieldErrorOut(BaseModel):
+    field: str
+    reason: str
+    mend: str
+    line: int | None = None
+
+
+class ErrorOut(BaseModel):
+    """The part that OpenAI's clients read."""
+
+    type: str
+    code: str
+    message: str
+    param: str | None
+
+
+class ProblemOut(BaseModel):
+    """RFC 9457 problem details. `errors` names each row or field at fault and how to mend it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    request_id: str | None
+    errors: list[FieldErrorOut]
+    error: ErrorOut
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"description": description, "model": ProblemOut}
+    for status, description in {
+        400: "The request is not what its type says.",
+        401: "No valid API key was sent.",
+        403: "The key lacks the scope.",
+        404: "It does not exist, or belongs to another project.",
+        413: "The body is too long.",
+        422: "The request is understood and refused.",
+    }.items()
+}
