@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from app.settings import Settings
+from tests.databases import PROJECT
+
+OURS = ("migrate", "api", "scheduler", "gpu-worker")
+THEIRS = ("postgres", "redis")
+
+
+@cache
+def compose() -> Any:
+    return yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
+
+
+def service(name: str) -> Any:
+    return compose()["services"][name]
+
+
+@cache
+def stages() -> dict[str, str]:
+    """The text of each stage of the Dockerfile by its name."""
+    parts = re.split(r"^FROM \S+ AS (\S+)$", (PROJECT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_compose_file_is_valid_by_the_schema_of_the_compose_specification() -> None:
+    schema = json.loads((Path(__file__).parent / "data" / "compose-spec.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(compose())
+
+
+def test_schema_refuses_a_misspelt_key() -> None:
+    schema = json.loads((Path(__file__).parent / "data" / "compose-spec.json").read_text())
+    misspelt = compose() | {"services": {"api": service("api") | {"heathcheck": {}}}}
+    assert not jsonschema.Draft202012Validator(schema).is_valid(misspelt)
+
+
+def test_the_services_are_those_of_the_design() -> None:
+    assert sorted(compose()["services"]) == sorted((*OURS, *THEIRS))
+
+
+@pytest.mark.parametrize("name", [*OURS, *THEIRS])
+def test_no_service_runs_as_root_or_may_become_root(name: str) -> None:
+    user = service(name).get("user")
+    if user is None:
+        [user] = re.findall(r"^USER (\S+)$", stages()[service(name)["build"]["target"]], re.MULTILINE)
+    assert user not in ("root", "0")
+    assert service(name)["cap_drop"] == ["ALL"]
+    assert service(name)["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("name", ["api", "scheduler", "gpu-worker", *THEIRS])
+def test_every_service_that_keeps_running_has_a_health_check(name: str) -> None:
+    assert service(name)["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
+    assert service(name)["restart"] == "unless-stopped"
+
+
+@pytest.mark.parametrize("name", ["api", "scheduler", "gpu-worker"])
+def test_nothing_starts_before_the_migrations_are_through(name: str) -> None:
+    assert service(name)["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+    assert service(name)["depends_on"]["redis"] == {"condition": "service_healthy"}
+    assert service("migrate")["depends_on"]["postgres"] == {"condition": "service_healthy"}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_star_variable_is_a_setting_that_exists(name: str) -> None:
+    variables = {key for key in service(name)["environment"] if key.startswith("STAR_")}
+    assert {key.removeprefix("STAR_").lower() for key in variables} <= set(Settings.model_fields)
+    assert variables >= {"STAR_DATABASE_URL", "STAR_BROKER_URL", "STAR_STORAGE_URL", "STAR_MODELS_FILE"}
+
+
+@pytest.mark.parametrize("name", ["migrate", "scheduler", "gpu-worker"])
+def test_every_command_names_a_module_that_exists(name: str) -> None:
+    modules = re.findall(r"(?:worker|app)\.\w+", " ".join(service(name)["command"]))
+    assert modules or service(name)["command"][0] == "alembic"
+    assert all(importlib.util.find_spec(module) for module in modules)
+
+
+def test_only_the_api_can_be_reached_and_the_rest_cannot_get_out() -> None:
+    assert [name for name in compose()["services"] if "ports" in service(name)] == ["api"]
+    assert compose()["networks"]["backend"]["internal"] is True
+    networks = {name: each["networks"] for name, each in compose()["services"].items() if name != "api"}
+    assert set(map(tuple, networks.values())) == {("backend",)}
+
+
+def test_redis_evicts_nothing_and_persists() -> None:
+    words = service("redis")["command"]
+    options = dict(zip(words[1::2], words[2::2], strict=True))
+    assert options["--maxmemory-policy"] == "noeviction"
+    assert options["--appendonly"] == "yes"
+
+
+def test_gpu_worker_has_its_gpu_and_the_time_to_hand_its_step_back() -> None:
+    worker = service("gpu-worker")
+    [device] = worker["deploy"]["resources"]["reservations"]["devices"]
+    assert device["capabilities"] == ["gpu"]
+    assert worker["stop_grace_period"] == "120s"
+    assert worker["init"] is True
+    assert {"--pool=prefork", "--concurrency=1", "--without-gossip", "--without-mingle"} <= {
+        *worker["command"]
+    }
+
+
+def test_every_named_volume_and_build_target_exists() -> None:
+    mounts = [mount for each in compose()["services"].values() for mount in each.get("volumes", [])]
+    named = {mount.split(":")[0] for mount in mounts if isinstance(mount, str)}
+    assert named == set(compose()["volumes"])
+    targets = {service(name)["build"]["target"] for name in OURS}
+    assert targets == {"api", "worker"} <= set(stages())
+
+
+def test_api_image_is_built_without_torch_and_vllm() -> None:
+    assert "--extra" not in stages()["python-with-uv"] + stages()["api-build"] + stages()["api"]
+    assert "--extra vllm" in stages()["worker"]
+
+
+def test_dockerfile_and_makefile_pin_the_same_uv_and_torch() -> None:
+    pins = dict(
+        re.findall(r"^(UV|TORCH)_VERSION := (\S+)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    )
+    dockerfile = (PROJECT / "Dockerfile").read_text()
+    assert set(re.findall(r"\buv==(\S+)", dockerfile)) == {pins["UV"]}
+    assert set(re.findall(r"\btorch==(\S+)", dockerfile)) == {pins["TORCH"]}
+
+
+def test_build_context_holds_what_the_build_needs_and_no_more() -> None:
+    lines = (PROJECT / ".dockerignore").read_text().splitlines()
+    assert lines[1] == "*"
+    kept = {line[1:] for line in lines if line.startswith("!")}
+    pyproject = (PROJECT / "pyproject.toml").read_text()
+    [packages] = re.findall(r"^packages = \[(.*)\]$", pyproject, re.MULTILINE)
+    assert kept == {*re.findall(r'"(\w+)"', packages), "LICENSE", "README.md", "pyproject.toml", "uv.lock"}
+    assert all((PROJECT / path).exists() for path in kept)
