@@ -72,12 +72,15 @@ test: .venv/.complete  ## Run the tests (PYTEST_ARGS='...' to pass options on)
 test-long: .venv/.complete  ## Run the tests that take minutes each
 	.venv/bin/pytest -m long --timeout 3600 $(PYTEST_ARGS)
 
+.PHONY: mypy
+mypy: .venv/.complete
+	.venv/bin/mypy $(wildcard app worker star_engine star_client migrations tests examples benchmarks)
+
 .PHONY: check
-check: .venv/.complete  ## Lint, types, import rules, lock and migrations
+check: .venv/.complete mypy  ## Lint, types, import rules, lock file and migrations
 	$(UV) lock --check --quiet
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy $(wildcard app worker star_engine star_client migrations tests examples benchmarks)
 	.venv/bin/lint-imports --no-logo
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; export STAR_DATABASE_URL="sqlite:///$$folder/check.db"
 	.venv/bin/alembic upgrade head
