@@ -1,4 +1,4 @@
-"""Whether a worker or scheduler could do its work from here: `python -m worker.health` exits 0 or says why not.
+"""Whether a worker or scheduler could work from here: `python -m worker.health` exits 0 or says why not.
 
 Whether a worker makes progress is for its lease to tell; that its process runs, the container itself shows.
 """
