@@ -70,7 +70,7 @@ def read_example(row: Mapping[str, Any], kind: Kind, *, line: int = 1) -> Exampl
     errors: list[RowError] = []
     native = _native(row, kind)
     fields = _Fields(native, line, errors)
-    question = fields.text("question", "Give the question as text.")
+    question = fields.unmarked("question", fields.text("question", "Give the question as text."))
     choices = fields.choices(kind)
     answer = fields.answer()
     if kind is Kind.CHOICE and answer and choices:
@@ -99,7 +99,7 @@ def _parse_row(text: str | bytes, line: int) -> Mapping[str, Any]:
         raise BadRows(
             [RowError(line, "row", f"Not UTF-8: {problem}.", "Save the file as UTF-8.")]
         ) from problem
-    except (json.JSONDecodeError, RecursionError) as problem:
+    except (ValueError, RecursionError) as problem:  # ValueError also for an integer of over 4300 digits
         mend = "Write one JSON object per line (JSONL)."
         raise BadRows([RowError(line, "row", f"Not JSON: {problem}.", mend)]) from problem
     if not isinstance(row, dict):
@@ -208,13 +208,15 @@ class _Fields:
                 self.refuse(field, "Not a field of a row.", f"Write {meant[0]!r} if that is meant.")
 
     def _one_choice(self, choice: str) -> str:
-        if HINT_MARK.casefold() in choice.casefold():
-            self.refuse(
-                "choices", f"{choice!r} carries the hint mark: the answer is given away.", "Remove it."
-            )
         if "\n" in choice:
             self.refuse("choices", f"{choice!r} has a line break.", "Write every choice on one line.")
-        return self._storable("choices", choice)
+        return self.unmarked("choices", self._storable("choices", choice))
+
+    def unmarked(self, field: str, text: str) -> str:
+        """The text, which must not look as if it were hinted at: the hint audit would stop the job."""
+        if HINT_MARK.casefold() in text.casefold():
+            self.refuse(field, f'Carries the hint mark "{HINT_MARK}".', "Remove it.")
+        return text
 
     def _storable(self, field: str, text: str) -> str:
         if "\x00" in text or (not text.isascii() and _has_surrogate(text)):
