@@ -133,7 +133,7 @@ WEIGHT_BYTES = make_adapter_bytes()
         (WEIGHT_BYTES + b"\0", "truncated"),
         (b"PK\x03\x04" + WEIGHT_BYTES, "no safetensors file"),
         (WEIGHT_BYTES.replace(b"lora_B", b"lora_C"), "no LoRA matrix"),
-        (WEIGHT_BYTES.replace(b"lora_B", b"lora_A"), "truncated|only one"),
+        (WEIGHT_BYTES.replace(b"q_proj.lora_B", b"k_proj.lora_B"), "only one of its two"),
         (WEIGHT_BYTES.replace(b'"F32"', b'"I32"'), "LoRA weights are floats"),
         (WEIGHT_BYTES.replace(b"[2, 4]", b"[2, 5]"), "does not fit its shape"),
         (WEIGHT_BYTES.replace(b'"shape"', b'"shapf"'), "shape None"),

@@ -88,6 +88,7 @@ def test_every_mistake_of_a_row_is_named_at_once() -> None:
             "choices",
             "hint mark",
         ),
+        ({"question": "Why (Correct)?", "answer": "1"}, Kind.NUMERIC, "question", "hint mark"),
         ({"question": "?", "answer": "a", "choices": ["x\nz", "y"]}, Kind.CHOICE, "choices", "line break"),
         ({"question": "?", "answer": "a", "choices": ["", "y"]}, Kind.CHOICE, "choices", "not a text"),
         ({"question": "a\x00b", "answer": "1"}, Kind.NUMERIC, "question", "NUL"),

@@ -1,0 +1,253 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from star_engine.adapters import BaseModel, check_layout
+from star_engine.config import (
+    Evaluation,
+    Generation,
+    Kind,
+    LinearSchedule,
+    Lora,
+    Rationalization,
+    StarConfig,
+    StopRule,
+    Training,
+)
+from star_engine.loop import ITERATION_PHASES, PhaseName
+from star_engine.protocols import BadAdapter
+from star_engine.run import Event, run_star
+from star_engine.run_directory import OtherRun, RunDirectory
+from star_engine.testing import (
+    Order,
+    RecordingTrainer,
+    Script,
+    ScriptedSampler,
+    addition_pupil,
+    write_adapter,
+)
+from star_engine.training_set import training_set_sha256
+from tests.star_engine.addition import ADDITION, additions
+
+TRAIN = additions(digits=(1, 2, 3), each=12)
+HELD_OUT = additions(digits=(1, 2, 3), each=8, seed=5)
+BASE = BaseModel("tiny-addition", "r1")
+
+
+def config(**settings: object) -> StarConfig:
+    defaults = {
+        "kind": Kind.SCRATCHPAD,
+        "iterations": 2,
+        "training": Training(schedule=LinearSchedule(start=6, add=2), checkpoint_every=2, lora=Lora(rank=2)),
+    }
+    return StarConfig.model_validate(defaults | settings)
+
+
+class Bench:
+    """A sampler and a trainer on one script, as a service's worker would hold them."""
+
+    def __init__(self, directory: Path, script: Script | None = None) -> None:
+        self.script = script or addition_pupil()
+        self.directory = directory
+        self.restart()
+
+    def restart(self, fail_after: int | None = None) -> None:
+        self.calls = 0
+        self.fail_after = fail_after
+        self.sampler = ScriptedSampler(
+            self.script, batch=4, order="shuffled", before_completion=lambda _key: self._tick()
+        )
+        self.trainer = RecordingTrainer(self.script, before_step=lambda _step: self._tick())
+
+    def _tick(self) -> None:
+        if self.fail_after is not None and self.calls >= self.fail_after:
+            raise KeyboardInterrupt
+        self.calls += 1
+
+    def run(self, settings: StarConfig) -> Iterator[Event]:
+        return run_star(
+            settings, TRAIN, HELD_OUT, ADDITION, self.sampler, self.trainer, self.directory, base=BASE
+        )
+
+
+def finished(events: list[Event]) -> list[tuple[int, str]]:
+    return [(e.iteration, str(e.phase)) for e in events if e.name == "phase_finished"]
+
+
+def test_a_whole_run_climbs_with_rationalization(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    events = list(bench.run(config()))
+    assert finished(events) == [
+        (0, "baselines"),
+        *((n, str(name)) for n in (1, 2) for name in ITERATION_PHASES),
+    ]
+    assert (events[-1].name, events[-1].facts["reason"]) == ("stopped", "completed_iterations")
+    history = {record.number: record for record in RunDirectory(tmp_path).history()}
+    assert history[0].accuracy is not None
+    assert history[0].accuracy < 0.7
+    assert (history[1].accuracy, history[2].accuracy) == (1.0, 1.0)
+    assert history[1].solve_rate is not None
+    assert history[1].solve_rate < 1.0
+    assert history[2].solve_rate == 1.0
+    for number in (1, 2):
+        check_layout(RunDirectory(tmp_path).adapter(number))
+
+
+def test_without_rationalization_only_the_known_is_learned(tmp_path: Path) -> None:
+    events = list(Bench(tmp_path).run(config(rationalization=Rationalization(enabled=False))))
+    sampled = [e for e in events if e.name == "progress" and e.phase is PhaseName.SAMPLE]
+    assert {e.facts["route"] for e in sampled} == {"generated"}
+    built = next(e.facts for e in events if e.name == "phase_finished" and e.phase is PhaseName.BUILD)
+    assert built["coverage"]["rationalized"] == 0
+    assert built["coverage"]["generated"] == built["kept"] < len(TRAIN)
+
+
+def test_training_always_starts_from_the_base_model_unless_asked(tmp_path: Path) -> None:
+    for start_from in ("base", "previous"):
+        bench = Bench(tmp_path / start_from)
+        training = config().training.model_copy(update={"start_from": start_from})
+        list(bench.run(config(training=training)))
+        first, second = bench.trainer.runs
+        assert first.start is None
+        assert second.start == (None if start_from == "base" else bench.directory / "iteration-1" / "adapter")
+        assert (first.steps, second.steps) == (6, 8)
+        assert first.seed != second.seed
+
+
+def test_the_trained_texts_are_the_recorded_training_set_and_carry_no_hint(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    list(bench.run(config()))
+    record = RunDirectory(tmp_path)
+    rows = record.training_set(1)
+    assert [(r.prompt, r.completion) for r in rows] == [
+        (t.prompt, t.completion) for t in bench.trainer.runs[0].rows
+    ]
+    assert any(row.key.route == "rationalized" for row in rows)
+    assert all(row.prompt.endswith("\nTarget:") and row.prompt.count("Input:") == 1 for row in rows)
+    manifest = json.loads((record.adapter(1) / "manifest.json").read_text())
+    assert manifest["training_set_sha256"] == training_set_sha256(rows)
+    assert manifest["base_model"] == {"name": "tiny-addition", "revision": "r1"}
+
+
+def test_a_run_killed_anywhere_goes_on_and_ends_the_same(tmp_path: Path) -> None:
+    whole = Bench(tmp_path / "whole")
+    list(whole.run(config()))
+    total = whole.calls
+    expected = _outcome(whole.directory)
+    for fail_after in range(1, total, 37):
+        bench = Bench(tmp_path / f"killed-{fail_after}")
+        bench.restart(fail_after)
+        with pytest.raises(KeyboardInterrupt):
+            list(bench.run(config()))
+        bench.restart()
+        events = list(bench.run(config()))
+        assert events[-1].name == "stopped"
+        assert _outcome(bench.directory) == expected
+        assert bench.calls <= total - fail_after + 2  # at most the last checkpoint's steps are done again
+
+
+def _outcome(directory: Path) -> object:
+    record = RunDirectory(directory)
+    tries = [sorted((r.key.example_id, r.key.route, r.text) for r in record.rationales(n)) for n in (1, 2)]
+    sets = [training_set_sha256(record.training_set(n)) for n in (1, 2)]
+    history = sorted(record.history(), key=lambda known: known.number)
+    return tries, sets, history
+
+
+def test_a_killed_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    for event in bench.run(config()):
+        if event.phase is PhaseName.TRAIN and event.facts.get("step") == 5:
+            break
+    bench.restart()
+    list(bench.run(config()))
+    assert bench.trainer.runs[0].resumed_from == 4
+
+
+def test_a_torn_last_line_is_written_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    for event in bench.run(config()):
+        if event.phase is PhaseName.SAMPLE and event.facts.get("done") == 5:
+            break
+    path = RunDirectory(tmp_path).rationales_path(1)
+    path.write_bytes(path.read_bytes()[:-9])
+    bench.restart()
+    list(bench.run(config()))
+    keys = [r.key for r in RunDirectory(tmp_path).rationales(1)]
+    assert len(keys) == len(set(keys))
+    assert {key.example_id for key in keys} == {example.id for example in TRAIN}
+
+
+def test_nothing_kept_pauses_with_a_diagnosis_and_changed_settings_resume(tmp_path: Path) -> None:
+    def silent(*_: object) -> str:
+        return "\nI would rather not say."
+
+    bench = Bench(tmp_path, silent)
+    events = list(bench.run(config()))
+    assert (events[-1].name, events[-1].facts["reason"]) == ("paused", "insufficient_kept")
+    assert events[-1].facts["diagnosis"].startswith("0 of 72 rationales were kept; dropped: 72 unparsed.")
+    assert bench.trainer.runs == []
+
+
+def test_another_run_is_never_mixed_into_a_directory(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    next(bench.run(config()))
+    with pytest.raises(OtherRun, match="other settings"):
+        next(bench.run(config(seed=1)))
+    with pytest.raises(OtherRun, match="other data"):
+        next(
+            run_star(
+                config(), TRAIN[1:], HELD_OUT, ADDITION, bench.sampler, bench.trainer, tmp_path, base=BASE
+            )
+        )
+
+
+def test_a_finished_run_may_be_extended(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    list(bench.run(config()))
+    events = list(bench.run(config(iterations=3)))
+    assert finished(events) == [(3, str(name)) for name in ITERATION_PHASES]
+    assert next(bench.run(config(iterations=3))).name == "stopped"
+
+
+def test_the_target_accuracy_ends_a_run_early(tmp_path: Path) -> None:
+    events = list(Bench(tmp_path).run(config(iterations=9, stop=StopRule(target_accuracy=1.0))))
+    assert events[-1].facts["reason"] == "target_reached"
+    assert finished(events)[-1] == (1, "evaluate")
+
+
+def test_an_adapter_that_changes_nothing_is_not_published(tmp_path: Path) -> None:
+    class Lazy(RecordingTrainer):
+        def train(self, rows, training, steps, seed, out, checkpoints, start):  # type: ignore[no-untyped-def]
+            yield from super().train(rows, training, steps, seed, out, checkpoints, start)
+            write_adapter(out, value=0.0)
+
+    script = addition_pupil()
+    events = run_star(
+        config(), TRAIN, HELD_OUT, ADDITION, ScriptedSampler(script), Lazy(script), tmp_path, base=BASE
+    )
+    with pytest.raises(BadAdapter, match="zero"):
+        list(events)
+    assert not (tmp_path / "iteration-1" / "adapter" / "manifest.json").exists()
+
+
+def test_same_seed_same_training_set_whatever_the_order_of_completions(tmp_path: Path) -> None:
+    hot = config(generation=Generation(temperature=0.8, samples_per_example=3), examples_per_iteration=20)
+    shas = set()
+    orders: tuple[Order, ...] = ("first", "last", "shuffled")
+    for order in orders:
+        sampler = ScriptedSampler(addition_pupil(), batch=3, order=order)
+        trainer = RecordingTrainer(addition_pupil())
+        list(run_star(hot, TRAIN, HELD_OUT, ADDITION, sampler, trainer, tmp_path / order, base=BASE))
+        shas.add(training_set_sha256(RunDirectory(tmp_path / order).training_set(2)))
+    assert len(shas) == 1
+
+
+def test_only_the_chosen_held_out_examples_are_asked(tmp_path: Path) -> None:
+    few = config(iterations=1, evaluation=Evaluation(max_examples=5, baselines=("few_shot_cot",)))
+    list(Bench(tmp_path).run(few))
+    lines = (tmp_path / "iteration-1" / "evaluation.jsonl").read_text().splitlines()
+    assert len(lines) == 5
+    assert sorted(p.name for p in (tmp_path / "baselines").iterdir()) == ["few_shot_cot.jsonl"]
