@@ -6,7 +6,8 @@ needs a far larger one than the paper's 1e-6.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from star_engine.config import (
     Generation,
@@ -89,3 +90,22 @@ PRESETS: dict[str, Callable[[Kind], StarConfig]] = {
     "rft": rft,
     "rest-em": rest_em,
 }
+
+
+def laid_over(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with others laid over them, at every depth.
+
+    A section of another kind (a linear schedule over a geometric one) replaces the section whole.
+    """
+    merged = dict(settings)
+    for name, above in overrides.items():
+        below = merged.get(name)
+        if isinstance(below, Mapping) and isinstance(above, Mapping) and _same_kind(below, above):
+            merged[name] = laid_over(below, above)
+        else:
+            merged[name] = above
+    return merged
+
+
+def _same_kind(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
+    return bool(above.get("kind", below.get("kind")) == below.get("kind"))

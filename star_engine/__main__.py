@@ -1,0 +1,105 @@
+"""python -m star_engine run job.yaml: a whole STaR run in one process, without the service."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from star_engine.adapters import BaseModel
+from star_engine.job_file import BadJob, Job, JobFile, read_job
+from star_engine.protocols import BadAdapter, Sampler, Trainer
+from star_engine.run import Event, run_star
+from star_engine.run_directory import OtherRun
+from star_engine.training_set import HintLeak
+
+_OK, _FAILED, _BAD_JOB, _PAUSED = 0, 1, 2, 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0: ran to its end. 1: failed. 2: the job file or what it names cannot be used. 3: paused."""
+    parser = argparse.ArgumentParser(prog="python -m star_engine", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, does in (("run", "run a job, or go on with it"), ("check", "read and check a job's files")):
+        command = commands.add_parser(name, help=does)
+        command.add_argument("job", type=Path, help="YAML file; see star_engine/job_file.py")
+    chosen = parser.parse_args(arguments)
+    try:
+        job = read_job(chosen.job)
+        print(f"{len(job.train)} examples to train on, {len(job.held_out)} held out.")
+        return _OK if chosen.command == "check" else _run(job)
+    except (BadJob, OtherRun) as problem:
+        print(problem, file=sys.stderr)
+        return _BAD_JOB
+    except (BadAdapter, HintLeak) as problem:
+        print(problem, file=sys.stderr)
+        return _FAILED
+
+
+def _run(job: Job) -> int:
+    file = job.file
+    sampler, trainer = load(file)
+    base = BaseModel(file.base_model_name or file.base_model.name, file.base_model_revision)
+    events = run_star(
+        job.config,
+        job.train,
+        job.held_out,
+        job.prompt_set,
+        sampler,
+        trainer,
+        file.output,
+        base=base,
+        licence=file.licence,
+    )
+    try:
+        return _show(events)
+    finally:
+        sampler.close()
+
+
+def load(file: JobFile) -> tuple[Sampler, Trainer]:
+    """The sampler and the trainer of a job. Here torch and vLLM are imported, which takes seconds."""
+    from star_engine.lora_trainer import LoraTrainer
+
+    trainer = LoraTrainer(file.base_model, device=file.device)
+    if file.sampler == "vllm":
+        from star_engine.vllm_sampler import VllmSampler
+
+        return VllmSampler(file.base_model), trainer
+    from star_engine.transformers_sampler import TransformersSampler
+
+    return TransformersSampler(file.base_model, device=file.device), trainer
+
+
+def _show(events: Iterable[Event]) -> int:
+    event = None
+    for event in events:
+        if event.name == "progress":
+            if sys.stdout.isatty():
+                print(f"\r{_where(event)}: {_facts(event)}\x1b[K", end="", flush=True)
+        elif event.name == "phase_finished":
+            clear = "\r\x1b[K" if sys.stdout.isatty() else ""
+            print(f"{clear}{_where(event)}: {_facts(event)}", flush=True)
+    if event is None or event.name == "phase_started":
+        return _FAILED
+    print(f"{event.name}: {event.facts['reason']}")
+    if event.name == "paused":
+        print(event.facts["diagnosis"])
+        return _PAUSED
+    return _OK
+
+
+def _where(event: Event) -> str:
+    return f"iteration {event.iteration}, {event.phase}"
+
+
+def _facts(event: Event) -> str:
+    """The short facts: nested ones are in the directory."""
+    short = {name: value for name, value in event.facts.items() if not isinstance(value, dict)}
+    rounded = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in short.items()}
+    return ", ".join(f"{name} {value}" for name, value in rounded.items() if value is not None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""A STaR run as a YAML file, for `python -m star_engine` and for recipes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from star_engine.config import Kind, Section, StarConfig
+from star_engine.examples import Example, PromptSet, assign_splits
+from star_engine.presets import PRESETS, laid_over
+from star_engine.prompt_sets import groups_without_examples, read_prompt_set
+from star_engine.readers import BadRows, RowError, read_examples
+
+_SHOWN_ERRORS = 20
+
+
+class JobFile(Section):
+    """The file's content. Paths are relative to the file."""
+
+    dataset: Path  # JSONL
+    prompt_set: Path  # JSON or text
+    base_model: Path  # folder with config.json, tokenizer and safetensors
+    base_model_name: str | None = None  # hub id for the adapters' config; None: the folder's name
+    base_model_revision: str | None = None
+    licence: str | None = None  # of the base model, for the model cards
+    sampler: Literal["transformers", "vllm"] = "transformers"
+    device: str = "cpu"  # of the trainer and the transformers sampler, as torch names it
+    output: Path
+    held_out: int = Field(default=200, ge=1)  # carved from train where the dataset marks no validation split
+    train: int | None = Field(default=None, ge=1)  # take only the first examples of the train split
+    preset: str | None = None
+    config: dict[str, Any] = Field(default_factory=dict)  # part of a StarConfig, laid over the preset
+
+
+class BadJob(ValueError):
+    """A job that cannot be run; the message names every mistake."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job file with everything it names, read and checked."""
+
+    file: JobFile
+    config: StarConfig
+    train: tuple[Example, ...]
+    held_out: tuple[Example, ...]
+    prompt_set: PromptSet
+
+
+def read_job(path: Path) -> Job:
+    """Read a job file, its dataset and its prompt set. Raises BadJob before any model is loaded."""
+    try:
+        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+        file = _resolved(JobFile.model_validate(written), path.parent)
+        config = _config(file)
+        prompt_set = read_prompt_set(file.prompt_set.read_bytes(), config.kind)
+    except (OSError, yaml.YAMLError, ValidationError, BadRows) as problem:
+        raise BadJob(str(problem)) from problem
+    examples = _examples(file, config.kind)
+    split = assign_splits(examples, file.held_out, config.seed)
+    train = tuple(example for example in split if example.split == "train")
+    held_out = tuple(example for example in split if example.split == config.evaluation.split)
+    _check(file, prompt_set, train, held_out)
+    return Job(file, config, train[: file.train], held_out, prompt_set)
+
+
+def _resolved(file: JobFile, folder: Path) -> JobFile:
+    paths = {name: folder / getattr(file, name) for name in ("dataset", "prompt_set", "base_model", "output")}
+    return file.model_copy(update=paths)
+
+
+def _config(file: JobFile) -> StarConfig:
+    if file.preset is None:
+        return StarConfig.model_validate(file.config)
+    if file.preset not in PRESETS:
+        raise BadJob(f"There is no preset {file.preset!r}; known are {', '.join(PRESETS)}.")
+    if file.config.get("kind") not in set(Kind):
+        raise BadJob(f"config.kind must be one of {', '.join(Kind)}.")
+    preset = PRESETS[file.preset](Kind(file.config["kind"]))
+    return StarConfig.model_validate(laid_over(preset.model_dump(), file.config))
+
+
+def _examples(file: JobFile, kind: Kind) -> list[Example]:
+    try:
+        with file.dataset.open("rb") as lines:
+            found = list(read_examples(lines, kind))
+    except OSError as problem:
+        raise BadJob(str(problem)) from problem
+    errors = [item for item in found if isinstance(item, RowError)]
+    if errors:
+        shown = "\n".join(str(error) for error in errors[:_SHOWN_ERRORS])
+        raise BadJob(f"{file.dataset.name} has {len(errors)} mistakes:\n{shown}")
+    return [item for item in found if isinstance(item, Example)]
+
+
+def _check(
+    file: JobFile, prompt_set: PromptSet, train: tuple[Example, ...], held_out: tuple[Example, ...]
+) -> None:
+    if not train or not held_out:
+        raise BadJob(
+            f"{file.dataset.name} leaves {len(train)} examples to train on and {len(held_out)} held out; "
+            "both are needed."
+        )
+    bare = groups_without_examples(prompt_set, (example.group for example in (*train, *held_out)))
+    if bare:
+        raise BadJob(
+            f"The prompt set has no few-shot example for the groups {', '.join(bare)}; "
+            "add some, or examples without a group, which are shown to all."
+        )
