@@ -38,6 +38,7 @@ class Project(Base):
     __tablename__ = "projects"
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
+    served_at: Mapped[datetime | None]  # when a worker last claimed a step of it: fair dispatch reads this
     created_at: Mapped[datetime] = created()
 
 
@@ -179,6 +180,7 @@ class Step(Base):
     lease_until: Mapped[datetime | None]
     progress: Mapped[JsonObject]  # {"done": 64, "total": 128, ...}: shown to people, decides nothing
     error: Mapped[JsonObject | None]
+    checkpoint: Mapped[JsonObject | None]  # training: {"step", "files": [{path, sha256}]}, for any machine
     rung_at: Mapped[datetime | None]  # when the doorbell was last rung
     created_at: Mapped[datetime] = created()
     started_at: Mapped[datetime | None]
@@ -278,6 +280,14 @@ class Outbox(Base):
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
     step_id: Mapped[str]
     created_at: Mapped[datetime] = created()
+
+
+class Counter(Base):
+    """How often something happened that leaves no other trace, such as a refused effect."""
+
+    __tablename__ = "counters"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[int] = mapped_column(BigInteger)
 
 
 class IdempotencyKey(Base):

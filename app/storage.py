@@ -15,6 +15,8 @@ from pathlib import Path
 import obstore
 from obstore.store import LocalStore, ObjectStore, from_url
 
+from app.failpoints import failpoint
+
 CHUNK = 1 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -102,11 +104,14 @@ def _put_local(folder: Path, path: Path) -> str:
             while chunk := source.read(CHUNK):
                 digest.update(chunk)
                 copy.write(chunk)
+            failpoint("storage.before_fsync")
             copy.flush()
             os.fsync(copy.fileno())
         target = folder / _key(digest.hexdigest())
         target.parent.mkdir(parents=True, exist_ok=True)
+        failpoint("storage.before_rename")
         part.replace(target)
+        failpoint("storage.after_rename")
     finally:
         part.unlink(missing_ok=True)
     for directory in (target.parent, target.parent.parent, folder):

@@ -126,8 +126,12 @@ def main() -> None:
     arguments = parser.parse_args()
     configure_logging()
     stopping = threading.Event()
+
+    def stop(_number: int, _frame: object) -> None:
+        stopping.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, stop)
     if arguments.with_stdin:  # however the starting process ends, this is noticed
         threading.Thread(target=lambda: (sys.stdin.read(), stopping.set()), daemon=True).start()
     try:

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import transaction
+from app.failpoints import failpoint
 from app.ledger.steps import Claim, Fenced, Order, heartbeat
 from app.models import JsonObject
 from app.settings import Settings
@@ -23,6 +24,8 @@ from worker.gpu_process import GpuProcess
 log = structlog.get_logger()
 
 SELF_FENCE = 0.75  # of the lease: without a heartbeat for this long the worker stops before others take over
+WATCH_SECONDS = 0.25
+STUCK_LEASES = 2.0  # a database call that has hung for this many leases is given up with its process
 
 
 class HandBack(Exception):
@@ -34,32 +37,50 @@ class Stalled(Exception):
 
 
 class Lease:
-    """Renews a claim from its own thread. The working thread calls `check()`, which raises to stop it."""
+    """Renews a claim from its own thread. The working thread calls `check()`, which raises to stop it.
+
+    A second thread watches the first, which may hang in a database call like everybody else: it frees the GPU
+    before the lease ends, and calls `abandon` if this process is still stuck long after.
+    """
 
     def __init__(
-        self, engine: Engine, settings: Settings, claim: Claim, draining: Callable[[], bool]
+        self,
+        engine: Engine,
+        settings: Settings,
+        claim: Claim,
+        draining: Callable[[], bool],
+        abandon: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
         self._settings = settings
         self._claim = claim
         self._draining = draining
+        self._abandon = abandon
         self._progress: JsonObject = {}
         self._order: Order = "continue"
         self._renewed = time.monotonic()  # only ever compared with this machine's own clock
         self._fenced = False
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="heartbeat", daemon=True)
+        self._left = threading.Event()
+        self._threads = [
+            threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
+            for target in (self._keep, self._watch)
+        ]
         self.gpu: GpuProcess | None = None  # killed if the lease can no longer be kept
 
     def __enter__(self) -> Lease:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        self._thread.join()
+        keeper, watcher = self._threads
+        keeper.join()
+        self._left.set()
+        watcher.join()
 
     def report(self, done: int, total: int, unit: str, **more: int | float) -> None:
         """Progress to show with the next heartbeat."""
@@ -67,34 +88,46 @@ class Lease:
 
     def check(self) -> None:
         """Raises Fenced, HandBack or Stalled where the work must stop."""
-        if self._fenced or self._silent():
+        if self.lost:
             raise Fenced(self._claim.step_id)
         if self._order != "continue" or self._draining():
             raise HandBack(self._order)
         if self.gpu is not None and time.monotonic() - self.gpu.last_progress > self._settings.stall_seconds:
             raise Stalled(f"no sign of life for {self._settings.stall_seconds:.0f} s")
 
-    def _silent(self) -> bool:
-        return time.monotonic() - self._renewed > SELF_FENCE * self._settings.lease_seconds
+    @property
+    def lost(self) -> bool:
+        """Whether somebody else holds the step, or soon may."""
+        return self._fenced or self._silent_for(SELF_FENCE)
+
+    def _silent_for(self, leases: float) -> bool:
+        return time.monotonic() - self._renewed > leases * self._settings.lease_seconds
 
     def _keep(self) -> None:
-        while not self._ended.wait(self._settings.heartbeat_seconds):
+        while not self._ended.wait(self._settings.heartbeat_seconds) and not self.lost:
             self._renew()
-            if self._fenced or self._silent():
-                self._kill_gpu()
-                return
 
     def _renew(self) -> None:
         began = time.monotonic()
         try:
             with transaction(self._engine) as session:
                 order = heartbeat(session, self._claim, self._progress, self._settings.lease_seconds)
+                failpoint("heartbeat.before_commit")
         except Fenced:
             self._fenced = True
         except SQLAlchemyError as error:
             log.warning("heartbeat_failed", step=self._claim.step_id, error=type(error).__name__)
         else:
             self._order, self._renewed = order, began
+
+    def _watch(self) -> None:
+        while not self._left.wait(WATCH_SECONDS):
+            if self.lost and not self._ended.is_set():
+                self._kill_gpu()
+            if self._silent_for(STUCK_LEASES) and not self._left.is_set():
+                log.error("worker_stuck", step=self._claim.step_id)
+                self._abandon()
+                return
 
     def _kill_gpu(self) -> None:
         """The working thread may itself be stuck in a database call, so the GPU is freed from here."""

@@ -9,13 +9,14 @@ from contextlib import suppress
 from typing import TypeVar
 
 import structlog
-from kombu.exceptions import OperationalError
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from app.database import reading, transaction
+from app.failpoints import failpoint
+from app.ledger.counters import count
 from app.ledger.evaluations import evaluated_ids, record_evaluations
 from app.ledger.examples import load_examples, split_size
-from app.ledger.outbox import relay
 from app.ledger.prompt_sets import load_prompt_set
 from app.ledger.rationales import iteration_tries, record_rationales, record_training_set, recorded_verdicts
 from app.ledger.steps import Claim, Fenced, fail_step, finish_step, hand_back
@@ -26,8 +27,7 @@ from star_engine.loop import PhaseName
 from star_engine.rationales import Route, sample_rationales
 from star_engine.schedule import select_examples
 from star_engine.training_set import audit_hints, build, decide, training_set_sha256
-from worker.celery import ring_doorbell
-from worker.failures import describe
+from worker.failures import describe, is_outage
 from worker.lease import HandBack, Lease
 from worker.train import train_adapter, verify_adapter
 from worker.workbench import Workbench
@@ -35,6 +35,7 @@ from worker.workbench import Workbench
 log = structlog.get_logger()
 
 FLUSH_SECONDS = 5.0  # recorded at least this often, however slow the sampler
+OUTAGE_PAUSE_SECONDS = 1.0  # between two tries at a database that does not answer
 T = TypeVar("T")
 
 
@@ -42,34 +43,31 @@ def work_on(bench: Workbench, claim: Claim) -> None:
     """Do one claimed step to its end, whatever that is. The only place that catches everything."""
     log.info("step_started", job=claim.job_id, step=claim.step_id, phase=claim.phase, attempt=claim.attempt)
     began = time.monotonic()
-    with Lease(bench.engine, bench.settings, claim, bench.draining) as lease:
+    failpoint("claim.after_commit")
+    with Lease(bench.engine, bench.settings, claim, bench.draining, bench.abandon) as lease:
         try:
             PHASES[PhaseName(claim.phase)](bench, claim, lease)
             outcome = "finished"
-        except Fenced:
-            bench.drop_gpu()
-            outcome = "fenced"
-        except HandBack:
-            bench.drop_gpu()
-            outcome = _record(bench, claim, "handed_back", lambda session: hand_back(session, claim))
         except Exception as problem:  # noqa: BLE001 - the step boundary: whatever it is gets recorded
-            outcome = _fail(bench, claim, problem)
+            outcome = _stop(bench, claim, lease, problem)
     seconds = round(time.monotonic() - began, 3)
     log.info("step_ended", job=claim.job_id, step=claim.step_id, outcome=outcome, seconds=seconds)
-    with suppress(OperationalError, SQLAlchemyError):  # the scheduler sends what this could not
-        relay(bench.engine, ring_doorbell)
 
 
-def _fail(bench: Workbench, claim: Claim, problem: Exception) -> str:
+def _stop(bench: Workbench, claim: Claim, lease: Lease, problem: Exception) -> str:
+    """Hand the step back where nobody has failed, else record the failure."""
+    if isinstance(problem, Fenced | HandBack) or lease.lost or is_outage(problem):
+        bench.drop_gpu()  # a lost lease has killed it already, and the working thread sees only that
+        return _record(bench, claim, lease, "handed_back", lambda session: hand_back(session, claim))
     failure = describe(problem)
-    log.error(
-        "step_failed", step=claim.step_id, code=failure.error["code"], trace=traceback.format_exc(limit=-8)
-    )
+    trace = traceback.format_exc(limit=-8)
+    log.error("step_failed", step=claim.step_id, code=failure.error["code"], trace=trace)
     if failure.gpu_is_lost:
         bench.drop_gpu()
     return _record(
         bench,
         claim,
+        lease,
         "failed",
         lambda session: fail_step(
             session, claim, failure.error, retryable=failure.retryable, settings=bench.settings
@@ -77,22 +75,40 @@ def _fail(bench: Workbench, claim: Claim, problem: Exception) -> str:
     )
 
 
-def _record(bench: Workbench, claim: Claim, outcome: str, change: Callable[..., None]) -> str:
-    """Apply a change of the step. Where even that fails, the lease runs out and the reaper does the rest."""
-    try:
-        with transaction(bench.engine) as session:
-            change(session)
-    except Fenced:
-        return "fenced"
-    except SQLAlchemyError as error:
-        log.warning("step_not_recorded", step=claim.step_id, error=type(error).__name__)
-        return "unrecorded"
-    return outcome
+def _record(
+    bench: Workbench, claim: Claim, lease: Lease, outcome: str, change: Callable[[Session], None]
+) -> str:
+    """Apply a change of the step, through an outage if need be, for as long as the lease lasts.
+
+    Where even that fails, the lease runs out and the reaper does the rest.
+    """
+    while True:
+        try:
+            with transaction(bench.engine) as session:
+                change(session)
+                failpoint("stop.before_commit")
+        except Fenced:
+            _count_refusal(bench)
+            return "fenced"
+        except SQLAlchemyError as error:
+            log.warning("step_not_recorded", step=claim.step_id, error=type(error).__name__)
+            if lease.lost or not is_outage(error):
+                return "unrecorded"
+            time.sleep(OUTAGE_PAUSE_SECONDS)
+        else:
+            return outcome
+
+
+def _count_refusal(bench: Workbench) -> None:
+    with suppress(SQLAlchemyError), transaction(bench.engine) as session:
+        count(session, "fence_rejections")
 
 
 def _finish(bench: Workbench, claim: Claim) -> None:
     with transaction(bench.engine) as session:
         finish_step(session, claim, bench.settings)
+        failpoint(f"{claim.phase}.before_finish")
+    failpoint(f"{claim.phase}.after_finish")
 
 
 def sample(bench: Workbench, claim: Claim, lease: Lease) -> None:
@@ -112,6 +128,8 @@ def sample(bench: Workbench, claim: Claim, lease: Lease) -> None:
     for batch in _batches(stream, bench.settings.record_batch):
         with transaction(bench.engine) as session:
             record_rationales(session, claim, batch, row_ids, adapter_id)
+            failpoint("sample.before_record")
+        failpoint("sample.after_record")
         done += sum(item.key.route is Route.GENERATED for item in batch)
         rationalized += sum(item.key.route is Route.RATIONALIZED for item in batch)
         lease.report(done // tries, len(examples), "examples", rationalized=rationalized)
@@ -139,6 +157,8 @@ def build_training_set(bench: Workbench, claim: Claim, lease: Lease) -> None:
     with transaction(bench.engine) as session:
         record_training_set(session, claim, row_ids, decisions, rows, training_set_sha256(rows), diagnosis)
         finish_step(session, claim, bench.settings)
+        failpoint("build.before_finish")
+    failpoint("build.after_finish")
 
 
 def evaluate_held_out(bench: Workbench, claim: Claim, lease: Lease) -> None:
@@ -157,6 +177,8 @@ def evaluate_held_out(bench: Workbench, claim: Claim, lease: Lease) -> None:
     for batch in _batches(stream, bench.settings.record_batch):
         with transaction(bench.engine) as session:
             record_evaluations(session, claim, mode, batch, row_ids)
+            failpoint(f"{claim.phase}.before_record")
+        failpoint(f"{claim.phase}.after_record")
         answered += len(batch)
         lease.report(answered, len(examples), "examples")
     _finish(bench, claim)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from functools import cache
 
@@ -29,6 +30,7 @@ def workbench() -> Workbench:
         settings=settings,
         worker_id=f"{socket.gethostname()}:{os.getpid()}",
         draining=draining.is_set,
+        abandon=lambda: os.kill(os.getpid(), signal.SIGKILL),  # Celery starts another child
     )
 
 

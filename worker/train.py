@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.database import reading, transaction
+from app.failpoints import failpoint
 from app.ledger.adapters import find_adapter, record_adapter, record_verification
 from app.ledger.examples import load_examples, split_size
 from app.ledger.prompt_sets import load_prompt_set
@@ -54,10 +55,13 @@ def train_adapter(bench: Workbench, claim: Claim, lease: Lease) -> None:
         rewrite_config(folder / "adapter", BaseModel(model.id, model.revision))
         check_weights(folder / "adapter" / WEIGHTS, claim.config.training.lora.rank)
         files = [_publish(bench, folder / "adapter" / name) for name in (CONFIG, WEIGHTS)]
+    failpoint("train.before_record")
     with transaction(bench.engine) as session:
         if files:
             record_adapter(session, claim, files, report)
         finish_step(session, claim, bench.settings)
+        failpoint("train.before_finish")
+    failpoint("train.after_finish")
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -76,7 +80,9 @@ def _train(
     tokens = 0
     began = time.monotonic()
     out, checkpoints = folder / "adapter", folder / "checkpoints"
+    failpoint("train.before_training")
     for progress in gpu.train(rows, training, steps, seed, out, checkpoints, start):
+        failpoint("train.step")
         losses.append(progress.loss)
         tokens = progress.tokens
         lease.report(progress.step, steps, "steps", loss=round(progress.loss, 6))
@@ -105,6 +111,7 @@ def verify_adapter(bench: Workbench, claim: Claim, lease: Lease) -> None:
     gpu = bench.gpu(claim.model_id)
     gpu.check, lease.gpu = lease.check, gpu
     probe = gpu.probe(folder, prompts, PROBE_TOKENS)
+    failpoint("verify_adapter.after_probe")
     gpu.use(folder)
     verification = judge_adapter(probe, continue_greedily(gpu, prompts, PROBE_TOKENS))
     base, covered, facts, licence = _provenance(bench, claim)
@@ -112,9 +119,12 @@ def verify_adapter(bench: Workbench, claim: Claim, lease: Lease) -> None:
     write_manifest(folder, facts, verification)
     check_layout(folder)
     files = [_publish(bench, folder / name) for name in sorted(LAYOUT)]
+    failpoint("verify_adapter.before_record")
     with transaction(bench.engine) as session:
         record_verification(session, claim, files, asdict(verification))
         finish_step(session, claim, bench.settings)
+        failpoint("verify_adapter.before_finish")
+    failpoint("verify_adapter.after_finish")
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -27,6 +27,7 @@ class Workbench:
     settings: Settings
     worker_id: str
     draining: Callable[[], bool]
+    abandon: Callable[[], None] = lambda: None  # ends this process where it hangs in a call for good
     base_models: BaseModels = field(default_factory=BaseModels)
     warm_model: str | None = None  # the model that the GPU process holds
     _gpu: GpuProcess | None = None
@@ -73,7 +74,12 @@ class Workbench:
         partial.mkdir(parents=True)
         for name, sha256 in wanted.items():
             self.storage.fetch(sha256, partial / name)
-        partial.rename(folder)
+        try:
+            partial.rename(folder)
+        except OSError:  # another worker on this machine was first
+            if not folder.is_dir():
+                raise
+            shutil.rmtree(partial)
         return folder
 
     def _spec(self, model: Model) -> GpuSpec:

@@ -21,6 +21,9 @@ def record_adapter(session: Session, claim: Claim, files: Sequence[JsonObject], 
 
     An earlier attempt may have recorded its weights and died before it finished the step: those stay.
     """
+    lock_job(
+        session, claim.job_id
+    )  # finish_step in the same transaction wants it, and it comes before the step
     check_fence(session, claim)
     if find_adapter(session, claim.job_id, claim.iteration) is None:
         session.add(
@@ -66,7 +69,7 @@ def get_adapter(session: Session, project_id: str, adapter_id: str) -> tuple[Ada
     query = query.where(
         Adapter.id == adapter_id, Job.project_id == project_id, Adapter.verification.is_not(None)
     )
-    row = session.execute(query).tuples().one_or_none()
+    row = session.execute(query).one_or_none()
     if row is None:
         raise NotFound(f"There is no adapter {adapter_id}.")
     return row

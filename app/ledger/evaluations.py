@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.ledger.rationales import claimed_iteration, insert_once
+from app.ledger.rationales import claimed_iteration, insert_once, storable
 from app.ledger.steps import Claim, check_fence
 from app.models import Evaluation
 from star_engine.evaluation import EvaluatedAnswer, EvaluationMode
@@ -37,8 +37,8 @@ def record_evaluations(
             "iteration_id": iteration.id,
             "mode": mode.value,
             "example_id": row_ids[answer.example_id],
-            "text": answer.text,
-            "extracted": answer.extracted,
+            "text": storable(answer.text),
+            "extracted": storable(answer.extracted),
             "verdict": answer.verdict,
             "tokens": answer.tokens,
             "finish_reason": answer.finish_reason,

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.database import new_id
 from app.errors import Conflict, Invalid, NotFound
+from app.failpoints import failpoint
 from app.ledger.events import append_event
 from app.ledger.outbox import ring
 from app.ledger.planning import advance
@@ -59,6 +60,7 @@ def create_job(session: Session, project_id: str, key_id: str, new: NewJob, sett
     )
     move_job(session, job, JobStatus.QUEUED)
     advance(session, job, settings)
+    failpoint("job.before_commit")
     return job
 
 

@@ -97,9 +97,8 @@ def _coverage(session: Session, job: Job, iteration: Iteration) -> dict[str, flo
         .group_by(Rationale.example_id)
         .subquery()
     )
-    counts: dict[str, int] = dict(
-        session.execute(select(per_example.c.route, func.count()).group_by(per_example.c.route)).tuples()
-    )
+    found = session.execute(select(per_example.c.route, func.count()).group_by(per_example.c.route))
+    counts = {route: count for route, count in found}  # noqa: C416 - dict(result) takes it for a mapping
     asked = selected_count(session, job, iteration.number)
     shares = {route.value: _share(counts.get(route.value, 0), asked) for route in Route}
     return {**shares, "total": _share(sum(counts.values()), asked)}

@@ -8,6 +8,7 @@ from sqlalchemy import Engine, delete, select, update
 from sqlalchemy.orm import Session
 
 from app.database import clock, reading, transaction
+from app.failpoints import failpoint
 from app.models import Outbox, Step
 
 BATCH = 100
@@ -29,7 +30,9 @@ def relay(engine: Engine, publish: Callable[[str], None]) -> int:
     sent: list[Outbox] = []
     try:
         for item in rings:
+            failpoint("outbox.before_publish")
             publish(item.step_id)
+            failpoint("outbox.after_publish")
             sent.append(item)
     finally:
         if sent:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 from sqlalchemy import Insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.ledger.steps import Claim, check_fence
+from app.ledger.transitions import lock_job
 from app.models import Base, Example, Iteration, Rationale, TrainingExample
 from star_engine import rationales as engine
 from star_engine.rationales import RationaleKey, Route
@@ -40,6 +42,15 @@ def insert_once(session: Session, table: type[Base]) -> Insert:
     if session.get_bind().dialect.name == "postgresql":
         return postgresql.insert(table).on_conflict_do_nothing()
     return sqlite.insert(table).on_conflict_do_nothing()
+
+
+@overload
+def storable(text: str) -> str: ...
+@overload
+def storable(text: None) -> None: ...
+def storable(text: str | None) -> str | None:
+    """What a model wrote, without the one character that PostgreSQL's text cannot hold."""
+    return text if text is None else text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def recorded_verdicts(session: Session, claim: Claim, ids: Mapping[int, str]) -> dict[RationaleKey, str]:
@@ -76,8 +87,8 @@ def record_rationales(
             "example_id": row_ids[item.key.example_id],
             "route": item.key.route.value,
             "sample": item.key.sample,
-            "text": item.text,
-            "extracted": item.extracted,
+            "text": storable(item.text),
+            "extracted": storable(item.extracted),
             "verdict": item.verdict,
             "rule": item.rule,
             "prompt_tokens": item.prompt_tokens,
@@ -129,6 +140,9 @@ def record_training_set(
 
     Raises Fenced; raises RuntimeError if an earlier attempt recorded another training set for this iteration.
     """
+    lock_job(
+        session, claim.job_id
+    )  # finish_step in the same transaction wants it, and it comes before the step
     check_fence(session, claim)
     iteration = claimed_iteration(session, claim)
     if iteration.training_set_sha256 not in (None, sha256):
@@ -167,7 +181,7 @@ def training_rows(session: Session, iteration_id: int) -> Iterator[tuple[Trainin
         .order_by(TrainingExample.position)
         .execution_options(yield_per=1000)
     )
-    yield from session.execute(query).tuples()
+    yield from session.execute(query)
 
 
 def list_rationales(
@@ -192,7 +206,7 @@ def list_rationales(
     for column, value in columns.items():
         if value is not None:
             query = query.where(column == value)
-    return session.execute(query).tuples().all()
+    return session.execute(query).all()
 
 
 def find_rationale(session: Session, job_id: str, rationale_id: int) -> tuple[Rationale, Example] | None:
@@ -201,7 +215,7 @@ def find_rationale(session: Session, job_id: str, rationale_id: int) -> tuple[Ra
         .join(Example, Example.id == Rationale.example_id)
         .where(Rationale.job_id == job_id, Rationale.id == rationale_id)
     )
-    return session.execute(query).tuples().one_or_none()
+    return session.execute(query).one_or_none()
 
 
 def training_row_of(session: Session, rationale_id: int) -> TrainingExample | None:

@@ -12,6 +12,8 @@ from sqlalchemy import Engine, exists, select, update
 from sqlalchemy.orm import Session
 
 from app.database import clock, transaction
+from app.failpoints import failpoint
+from app.ledger.dispatch import PATIENCE_SECONDS, next_step
 from app.ledger.events import append_event
 from app.ledger.outbox import ring
 from app.ledger.planning import advance
@@ -24,11 +26,9 @@ from app.ledger.transitions import (
     lock_job,
     move_job,
 )
-from app.models import Job, JsonObject, Step
+from app.models import Job, JsonObject, Project, Step
 from app.settings import Settings
 from star_engine.config import StarConfig
-
-CLAIM_TRIES = 5  # candidates that other workers may snatch before this one gives up until the next ring
 
 Order = Literal["continue", "cancel", "pause"]
 
@@ -57,23 +57,25 @@ class Claim:
 
 
 def claim_step(
-    engine: Engine, worker_id: str, lease_seconds: float, warm_model: str | None = None
+    engine: Engine,
+    worker_id: str,
+    lease_seconds: float,
+    warm_model: str | None = None,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> Claim | None:
-    """Claim the next queued step: by priority, then the warm model, then age. None: nothing to do."""
-    warm_first = () if warm_model is None else ((Step.model_id != warm_model).asc(),)
-    order = (Step.priority.desc(), *warm_first, Step.id)
-    queued = (
-        select(Step.id, Step.job_id).where(Step.status == StepStatus.QUEUED.value).order_by(*order).limit(1)
-    )
-    for _ in range(CLAIM_TRIES):
+    """Claim the step that is next in turn (app/ledger/dispatch.py). None: nothing is queued.
+
+    A candidate that another worker snatched means that work goes on there, so looking again always ends.
+    """
+    while True:
         with transaction(engine) as session:
-            candidate = session.execute(queued).one_or_none()
+            candidate = session.execute(next_step(warm_model, patience_seconds)).one_or_none()
             if candidate is None:
                 return None
             claim = _try_claim(session, candidate.id, candidate.job_id, worker_id, lease_seconds)
             if claim is not None:
+                failpoint("claim.before_commit")
                 return claim
-    return None
 
 
 def _try_claim(
@@ -98,6 +100,7 @@ def _try_claim(
         return None
     if job.status == JobStatus.QUEUED:
         move_job(session, job, JobStatus.RUNNING)
+    session.execute(update(Project).where(Project.id == job.project_id).values(served_at=clock()))
     return Claim(
         step_id=step.id,
         fence=step.fence,
@@ -133,7 +136,9 @@ def heartbeat(session: Session, claim: Claim, progress: JsonObject, lease_second
 
 def check_fence(session: Session, claim: Claim) -> None:
     """The first statement of every effect: holds the step's row until the commit, or raises Fenced."""
-    held = session.execute(select(Step.id).where(*_held_by(claim)).with_for_update()).one_or_none()
+    held = session.execute(
+        select(Step.id).where(*_held_by(claim)).with_for_update(key_share=True)
+    ).one_or_none()
     if held is None:
         raise Fenced(claim.step_id)
 
@@ -242,7 +247,7 @@ def _return_step(session: Session, job: Job, step_id: str) -> None:
 
 
 def _move_step(session: Session, step_id: str, to: StepStatus) -> None:
-    step = session.get_one(Step, step_id, populate_existing=True, with_for_update=True)
+    step = session.get_one(Step, step_id, populate_existing=True, with_for_update={"key_share": True})
     if to not in STEP_TRANSITIONS[StepStatus(step.status)]:
         raise IllegalTransition(f"step {step.id}: {step.status} -> {to}")
     step.status = to.value

@@ -61,9 +61,14 @@ TERMINAL = frozenset(status for status, nexts in JOB_TRANSITIONS.items() if not 
 
 
 def lock_job(session: Session, job_id: str) -> Job:
-    """The job's row, locked until the transaction ends. Always taken before any of its steps."""
+    """The job's row, locked until the transaction ends. Always taken before any of its steps.
+
+    FOR NO KEY UPDATE (`key_share`): rows that refer to the job (a rationale being recorded under its step's
+    lock) are inserted meanwhile. With FOR UPDATE they would wait for the job, and the reaper for their step.
+    """
     return session.scalars(
-        select(Job).where(Job.id == job_id).with_for_update(), execution_options={"populate_existing": True}
+        select(Job).where(Job.id == job_id).with_for_update(key_share=True),
+        execution_options={"populate_existing": True},
     ).one()
 
 

@@ -5,6 +5,8 @@ Revises: nothing
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -39,7 +41,7 @@ TABLES = (
 )
 
 
-def column(name: str, type_: sa.types.TypeEngine[object], *, null: bool = False) -> sa.Column[object]:
+def column(name: str, type_: sa.types.TypeEngine[Any], *, null: bool = False) -> sa.Column[Any]:
     return sa.Column(name, type_, nullable=null)
 
 

@@ -1,0 +1,50 @@
+"""Which queued step is next: fair between projects first, then by priority, then what a worker holds warm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Select, case, func, or_, select
+
+from app.database import clock
+from app.ledger.transitions import StepStatus
+from app.models import Job, Project, Step
+
+PATIENCE_SECONDS = (
+    60.0  # a project waits no longer than this for a worker that would rather keep its warm model
+)
+
+
+def next_step(warm_model: str | None, patience_seconds: float) -> Select[str, str]:
+    """The id and the job's id of the step that a free worker should try to claim, or no row.
+
+    Projects with fewer running steps come first, so any number of workers is shared evenly. Where that is a
+    tie: projects that nobody has served for `patience_seconds`, then the higher priority, then the warm model
+    (loading another one can take minutes), then the project that was served longest ago, then age.
+    """
+    running = (
+        select(Job.project_id, func.count().label("steps"))
+        .join(Step, Step.job_id == Job.id)
+        .where(Step.status == StepStatus.RUNNING.value)
+        .group_by(Job.project_id)
+        .subquery()
+    )
+    starved = or_(Project.served_at.is_(None), Project.served_at < clock(-patience_seconds))
+    order: list[Any] = [
+        func.coalesce(running.c.steps, 0),
+        case((starved, 0), else_=1),
+        Step.priority.desc(),
+        Project.served_at.asc().nulls_first(),
+        Step.id,
+    ]
+    if warm_model is not None:
+        order.insert(3, case((Step.model_id == warm_model, 0), else_=1))
+    return (
+        select(Step.id, Step.job_id)
+        .join(Job, Job.id == Step.job_id)
+        .join(Project, Project.id == Job.project_id)
+        .outerjoin(running, running.c.project_id == Job.project_id)
+        .where(Step.status == StepStatus.QUEUED.value)
+        .order_by(*order)
+        .limit(1)
+    )
