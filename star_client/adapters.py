@@ -1,0 +1,110 @@
+"""Adapters: the LoRA weights of one iteration, proven to load before they can be downloaded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+import httpx2
+
+from star_client.errors import Damaged, ServerFailed
+from star_client.objects import Adapter, AdapterFile
+from star_client.resources import every
+from star_client.transport import ATTEMPTS, Request, Transport
+
+Report = Callable[[AdapterFile, int], None]
+
+
+class Adapters:
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, job_id: str) -> tuple[Adapter, ...]:
+        """The verified ones so far, in order of their iterations."""
+        return tuple(every(self._transport, f"/v1/jobs/{job_id}/adapters", Adapter))
+
+    def get(self, adapter_id: str) -> Adapter:
+        return Adapter.model_validate_json(
+            self._transport.send(Request("GET", f"/v1/adapters/{adapter_id}")).content
+        )
+
+    def download(
+        self, adapter_id: str, directory: Path, report: Report = lambda _file, _bytes: None
+    ) -> tuple[Path, ...]:
+        """Download all files into `directory`, which then loads with PEFT; returns their paths.
+
+        A file appears under its name only when it is complete and has its sha256. One that is there already
+        is not fetched again; a download that was cut goes on where it ended, in another process as well.
+        `report` is told how many bytes of a file are there. Raises Damaged and Unreachable.
+        """
+        adapter = self.get(adapter_id)
+        paths = tuple(_inside(directory, file) for file in adapter.files)
+        for file, path in zip(adapter.files, paths, strict=True):
+            if not (path.is_file() and _sha256(path) == file.sha256):
+                self._download_file(adapter, file, path, report)
+            report(file, file.size_bytes)
+        return paths
+
+    def _download_file(self, adapter: Adapter, file: AdapterFile, path: Path, report: Report) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{file.sha256[:16]}.part")
+        self._fetch(f"/v1/adapters/{adapter.id}/files/{file.path}", file, part, report)
+        found = _sha256(part)
+        if found != file.sha256:
+            part.unlink()
+            raise Damaged(
+                f"{file.path} of {adapter.id} arrived damaged: its sha256 is {found}, not {file.sha256}. "
+                "It was thrown away; download it again."
+            )
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.replace(path)
+
+    def _fetch(self, url: str, file: AdapterFile, part: Path, report: Report) -> None:
+        """Complete `part`. A cut connection is taken up again as long as something arrives now and then."""
+        failures = 0
+        while True:
+            had = _size(part)
+            try:
+                return self._append(url, file, part, report)
+            except (httpx2.TransportError, ServerFailed) as error:
+                failures = failures + 1 if _size(part) == had else 1
+                if failures == ATTEMPTS:
+                    raise self._transport.unreachable(error) from error
+            self._transport.pause(failures)
+
+    def _append(self, url: str, file: AdapterFile, part: Path, report: Report) -> None:
+        """One connection. If-Range: of another version of the file the server sends everything."""
+        with part.open("ab") as out:
+            had = out.tell()
+            if had == file.size_bytes:
+                return
+            headers = {"Accept-Encoding": "identity"}
+            if 0 < had < file.size_bytes:
+                headers |= {"Range": f"bytes={had}-", "If-Range": f'"sha256-{file.sha256}"'}
+            with self._transport.stream(Request("GET", url, headers=headers)) as response:
+                if response.status_code != 206:
+                    out.seek(0)
+                    out.truncate()
+                for data in response.iter_bytes():
+                    out.write(data)
+                    report(file, out.tell())
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _inside(directory: Path, file: AdapterFile) -> Path:
+    """Where a file goes. Raises Damaged for a path that would leave the directory."""
+    path = PurePosixPath(file.path)
+    if path.is_absolute() or ".." in path.parts or not path.name:
+        raise Damaged(f"The adapter names a file {file.path!r}, which lies outside the directory.")
+    return directory / path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,72 @@
+"""The `star` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from star_client import cli_adapters, cli_data, cli_jobs
+from star_client.errors import StarError
+from star_client.invocation import exit_status
+from star_client.printing import print_error
+
+HELP = """
+Run STaR jobs on a platform.
+
+The server and the key come from STAR_URL and STAR_API_KEY, else from the platform that runs in this folder
+(star serve).
+
+Exit status: 0 done; 1 the job failed; 2 wrong usage; 3 not found; 4 refused or invalid; 5 not authorised;
+6 server unreachable or failing; 7 the job is paused, by somebody or with a diagnosis; 8 the job was
+cancelled; 9 a download arrived damaged; 130 interrupted (the job goes on).
+"""
+
+app = typer.Typer(no_args_is_help=True, help=HELP, pretty_exceptions_enable=False, rich_markup_mode=None)
+app.add_typer(cli_data.datasets, name="datasets")
+app.add_typer(cli_data.prompt_sets, name="prompt-sets")
+app.add_typer(cli_data.models, name="models")
+app.add_typer(cli_jobs.jobs, name="jobs")
+app.command("iterations")(cli_jobs.list_iterations)
+app.command("rationales")(cli_jobs.list_rationales)
+app.add_typer(cli_adapters.adapters, name="adapters")
+
+
+@app.callback()
+def connect(
+    context: typer.Context,
+    url: Annotated[str | None, typer.Option(help="The server, in place of STAR_URL.")] = None,
+) -> None:
+    context.obj = url
+
+
+@app.command()
+def serve(port: Annotated[int, typer.Option(min=1, max=65535)] = 8000) -> None:
+    """Run the whole platform on this machine, in the folder .star, until Ctrl-C."""
+    become("worker.embedded", "--port", str(port))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def demo(context: typer.Context) -> None:
+    """Run a whole job on the paper's addition task (in a checkout of the project)."""
+    become("examples.addition.demo", *context.args)
+
+
+def become(module: str, *arguments: str) -> None:
+    """Go on as another program of this project. By name: this package imports nothing of the platform."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - no shell is wanted
+
+
+def main() -> None:
+    try:
+        app()
+    except StarError as error:
+        print_error(error, as_json="--json" in sys.argv)
+        sys.exit(exit_status(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""The Python SDK: `with StarClient() as star: star.jobs.create(...)`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from star_client.adapters import Adapters
+from star_client.connection import find_connection
+from star_client.jobs import Jobs
+from star_client.resources import Datasets, Models, PromptSets, Rationales
+from star_client.transport import Transport
+
+
+class StarClient:
+    """One server and one API key, found as star_client.connection says. Raises subclasses of StarError.
+
+    Every answer is a frozen, typed object (star_client.objects). Requests that may be repeated are, for a
+    while, when the server is away or busy.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`pause` is how seconds pass between attempts."""
+        self._transport = Transport(find_connection(base_url, api_key), pause)
+        self.base_url = self._transport.base_url
+        self.datasets = Datasets(self._transport)
+        self.prompt_sets = PromptSets(self._transport)
+        self.models = Models(self._transport)
+        self.jobs = Jobs(self._transport)
+        self.rationales = Rationales(self._transport)
+        self.adapters = Adapters(self._transport)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def __enter__(self) -> StarClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

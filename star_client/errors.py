@@ -1,0 +1,111 @@
+"""What can go wrong between a caller and the platform.
+
+StarError
+├── Unreachable      no server known, or none that answers
+├── Damaged          downloaded bytes do not have the promised sha256
+└── ProblemError     the server answered with a problem (RFC 9457)
+    ├── NotAuthorised    401, 403
+    ├── NotFound         404
+    ├── Refused          400, 409, 412, 413, 422: the request, or the object's state
+    └── ServerFailed     429, 5xx, after retries
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+
+class StarError(Exception):
+    """Base of everything that this package raises on purpose; its text is for people."""
+
+
+class Unreachable(StarError):
+    pass
+
+
+class Damaged(StarError):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing to mend, in a request or in an uploaded file."""
+
+    reason: str
+    field: str = ""
+    mend: str = ""
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = ", ".join([f"line {self.line}"] * (self.line is not None) + [self.field] * bool(self.field))
+        return " ".join(part for part in (f"{place}:" if place else "", self.reason, self.mend) if part)
+
+
+@dataclass(eq=False)
+class ProblemError(StarError):
+    status: int
+    code: str
+    detail: str
+    errors: tuple[FieldError, ...] = ()
+    request_id: str | None = None
+    body: Mapping[str, Any] = field(default_factory=dict)  # as the server sent it
+
+    def __str__(self) -> str:
+        return "\n".join([self.detail, *(f"  {error}" for error in self.errors)])
+
+
+class NotAuthorised(ProblemError):
+    pass
+
+
+class NotFound(ProblemError):
+    pass
+
+
+class Refused(ProblemError):
+    pass
+
+
+class ServerFailed(ProblemError):
+    pass
+
+
+def problem_from(response: httpx2.Response) -> ProblemError:
+    """The error that a response of 400 or above, read to its end, stands for."""
+    body = _json_object(response)
+    fields = ("reason", "field", "mend", "line")
+    errors = tuple(
+        FieldError(**{name: entry[name] for name in fields if entry.get(name) is not None})
+        for entry in body.get("errors") or ()
+        if entry.get("reason")
+    )
+    return _kind(response.status_code)(
+        status=response.status_code,
+        code=str(body.get("code") or f"http_{response.status_code}"),
+        detail=str(body.get("detail") or f"{response.status_code} {response.reason_phrase}"),
+        errors=errors,
+        request_id=body.get("request_id") or response.headers.get("x-request-id"),
+        body=body,
+    )
+
+
+def _json_object(response: httpx2.Response) -> dict[str, Any]:
+    """A proxy in between may answer with a page of its own."""
+    try:
+        body = response.json()
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _kind(status: int) -> type[ProblemError]:
+    if status in (401, 403):
+        return NotAuthorised
+    if status == 404:
+        return NotFound
+    return ServerFailed if status >= 500 or status == 429 else Refused

@@ -1,0 +1,49 @@
+"""What the commands of `star` share: options, the client, exit statuses, files of settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from star_client.client import StarClient
+from star_client.errors import Damaged, NotAuthorised, NotFound, Refused, StarError
+
+FAILED, NOT_FOUND, REFUSED, NOT_AUTHORISED, UNREACHABLE, PAUSED, CANCELLED, DAMAGED = 1, 3, 4, 5, 6, 7, 8, 9
+INTERRUPTED = 130
+OUTCOMES = {"succeeded": 0, "failed": FAILED, "paused": PAUSED, "cancelled": CANCELLED}
+ERRORS: tuple[tuple[type[StarError], int], ...] = (
+    (NotFound, NOT_FOUND),
+    (NotAuthorised, NOT_AUTHORISED),
+    (Refused, REFUSED),
+    (Damaged, DAMAGED),
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="For scripts: one JSON object per line.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job.")]
+Limit = Annotated[int, typer.Option(min=1, max=100, help="At most this many, the newest first.")]
+File = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
+
+
+def exit_status(error: StarError) -> int:
+    """Unreachable and ServerFailed are one status: neither is the caller's fault, and later it may work."""
+    return next((status for kind, status in ERRORS if isinstance(error, kind)), UNREACHABLE)
+
+
+def star(context: typer.Context) -> StarClient:
+    """The client of this invocation, closed when it ends."""
+    return context.with_resource(StarClient(context.find_root().obj))
+
+
+def read_yaml(file: Path) -> Any:
+    """The content of a YAML or JSON file."""
+    return parse_yaml(file.read_text(), str(file))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise typer.BadParameter(f"{where} is no valid YAML: {error}") from error

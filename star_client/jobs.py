@@ -1,0 +1,141 @@
+"""Jobs, and what happens in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
+
+import httpx2
+
+from star_client.errors import ServerFailed
+from star_client.objects import Event, Iteration, Job, Page, Rationale, TrainingRow
+from star_client.resources import LARGEST_PAGE, every
+from star_client.transport import Request, Transport
+
+RECONNECTS = 12  # attempts in a row without an event: about a minute and a half
+
+
+class Jobs:
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(
+        self,
+        *,
+        model: str,
+        dataset: str,
+        prompt_set: str,
+        name: str | None = None,
+        preset: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        priority: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Submit a job: ids of a base model, a dataset and a prompt set, and changes to a preset's settings.
+
+        Sent with an Idempotency-Key (a random one if none is given), so that a retry over a bad connection
+        makes one job. Raises Refused before any GPU time is spent.
+        """
+        body: dict[str, Any] = {"model": model, "dataset": dataset, "prompt_set": prompt_set}
+        optional = {
+            "name": name,
+            "preset": preset,
+            "config": config,
+            "priority": priority,
+            "metadata": metadata,
+        }
+        body |= {field: value for field, value in optional.items() if value is not None}
+        headers = {"Idempotency-Key": idempotency_key or str(uuid4())}
+        request = Request("POST", "/v1/jobs", headers=headers, json=body, again=True)
+        return Job.model_validate_json(self._transport.send(request).content)
+
+    def list(self, *, status: str | None = None, limit: int = 20, after: str | None = None) -> Page[Job]:
+        """Newest first."""
+        request = Request("GET", "/v1/jobs", {"status": status, "limit": limit, "after": after})
+        return Page[Job].model_validate_json(self._transport.send(request).content)
+
+    def get(self, job_id: str) -> Job:
+        return Job.model_validate_json(self._transport.send(Request("GET", f"/v1/jobs/{job_id}")).content)
+
+    def cancel(self, job_id: str) -> Job:
+        """Stop it for good; Refused (409) if it has ended."""
+        return self._verb(job_id, "cancel")
+
+    def pause(self, job_id: str) -> Job:
+        """Hold it; what is recorded stays."""
+        return self._verb(job_id, "pause")
+
+    def resume(self, job_id: str) -> Job:
+        return self._verb(job_id, "resume")
+
+    def events(self, job_id: str, after: int = 0) -> Iterator[Event]:
+        """What happens, as it happens, until the job is terminal. `after`: the last event already seen.
+
+        A broken connection is made again and goes on after the last event received: none is lost or doubled.
+        Raises Unreachable when the server stays away.
+        """
+        failures = 0
+        while failures < RECONNECTS:
+            seen = after
+            try:
+                for event in self._stream(job_id, after):
+                    if event is None:
+                        return
+                    if event.seq > after:
+                        after = event.seq
+                        yield event
+            except (httpx2.TransportError, ServerFailed) as error:
+                broken: Exception = error
+            else:
+                broken = ConnectionError("the stream ended before the job did")
+            failures = failures + 1 if after == seen else 1
+            self._transport.pause(failures)
+        raise self._transport.unreachable(broken)
+
+    def list_events(self, job_id: str, *, after: int = 0, limit: int = 100, wait: float = 0) -> Page[Event]:
+        """Events with seq > `after`, oldest first. If there is none, wait for one: at most 30 seconds."""
+        params = {"after": after, "limit": limit, "wait": wait or None}
+        request = Request("GET", f"/v1/jobs/{job_id}/events", params)
+        return Page[Event].model_validate_json(self._transport.send(request).content)
+
+    def iterations(self, job_id: str) -> tuple[Iteration, ...]:
+        """All so far, in order; number 0 holds the baselines."""
+        path = f"/v1/jobs/{job_id}/iterations"
+        return tuple(every(self._transport, path, Iteration, cursor=lambda page: page.data[-1].number))
+
+    def iteration(self, job_id: str, number: int) -> Iteration:
+        request = Request("GET", f"/v1/jobs/{job_id}/iterations/{number}")
+        return Iteration.model_validate_json(self._transport.send(request).content)
+
+    def history(self, job_id: str, example_id: str) -> tuple[Rationale, ...]:
+        """All tries at one example, over all iterations. `example_id`: the dataset's own id of it."""
+        path = f"/v1/jobs/{job_id}/examples/{quote(example_id, safe='')}/history"
+        return tuple(every(self._transport, path, Rationale, {"limit": LARGEST_PAGE}))
+
+    def training_set(self, job_id: str, number: int) -> Iterator[TrainingRow]:
+        """What the adapter of this iteration was trained on."""
+        request = Request("GET", f"/v1/jobs/{job_id}/iterations/{number}/training-set")
+        with self._transport.stream(request) as response:
+            for line in response.iter_lines():
+                if line:
+                    yield TrainingRow.model_validate_json(line)
+
+    def _verb(self, job_id: str, verb: str) -> Job:
+        # Not repeated after an answer was lost: a job that this very cancel ended would answer 409.
+        answer = self._transport.send(Request("POST", f"/v1/jobs/{job_id}/{verb}"))
+        return Job.model_validate_json(answer.content)
+
+    def _stream(self, job_id: str, after: int) -> Iterator[Event | None]:
+        """The events of one connection; None: the job has ended."""
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": str(after)} if after else {})
+        with self._transport.stream(
+            Request("GET", f"/v1/jobs/{job_id}/events/stream", headers=headers)
+        ) as response:
+            for sent in httpx2.EventSource(response):
+                if sent.event == "done":
+                    yield None
+                elif sent.data:
+                    yield Event.model_validate_json(sent.data)

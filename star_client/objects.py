@@ -1,0 +1,200 @@
+"""What the platform answers with. Frozen. Fields that a newer server adds are kept, and words such as a
+status stay plain text, so that an older client goes on working."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer
+
+
+def rfc3339(moment: datetime) -> str:
+    """2026-01-31T12:00:00.123Z"""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Timestamp = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
+Json = Mapping[str, Any]
+
+
+class Fields(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+
+
+class Resource(Fields):
+    object: str
+    id: str
+
+
+T = TypeVar("T", bound=Fields)
+
+
+class Page(Fields, Generic[T]):
+    data: tuple[T, ...]
+    has_more: bool
+    first_id: str | None = None
+    last_id: str | None = None
+
+
+class BaseModelInfo(Resource):
+    """A base model of the platform's allow-list."""
+
+    revision: str | None = None
+    context_length: int
+    license: str | None = None
+
+
+class Dataset(Resource):
+    name: str
+    kind: str
+    sha256: str
+    size_bytes: int
+    splits: Mapping[str, int]
+    created_at: Timestamp
+
+
+class Example(Fields):
+    id: str
+    question: str
+    answer: str
+    choices: tuple[str, ...] | None = None
+    group: str | None = None
+    split: str | None = None
+
+
+class PromptSet(Resource):
+    name: str
+    kind: str
+    sha256: str
+    examples: tuple[Json, ...] = ()
+    created_at: Timestamp
+
+
+class Progress(Fields):
+    """Of the current phase."""
+
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+
+
+class Reason(Fields):
+    """Why a job is paused or has failed."""
+
+    code: str
+    message: str
+    hint: str | None = None
+
+
+class Best(Fields):
+    iteration: int
+    accuracy: float
+    adapter_id: str
+
+
+class Job(Resource):
+    name: str | None = None
+    status: str
+    is_terminal: bool
+    phase: str | None = None
+    iteration: int = 0
+    iterations: int
+    stop_reason: str | None = None
+    status_reason: Reason | None = None
+    progress: Progress | None = None
+    model: str
+    dataset: str
+    prompt_set: str
+    config: Json
+    priority: int = 0
+    metadata: Json = {}
+    created_at: Timestamp
+    started_at: Timestamp | None = None
+    finished_at: Timestamp | None = None
+    best: Best | None = None
+
+
+class Event(Resource):
+    seq: int
+    type: str
+    data: Json
+    created_at: Timestamp
+
+
+class Metrics(Fields):
+    """What is known of an iteration so far. Rates and shares lie between 0 and 1."""
+
+    solve_rate: float | None = None  # of the train examples, without the hint
+    accuracy: float | None = None  # on the held-out split
+    accuracy_by_group: Mapping[str, float] = {}
+    coverage: Mapping[str, float] = {}  # generated, rationalized, total
+    sampled: Mapping[str, Mapping[str, int]] = {}  # route -> verdict -> count
+    kept: Mapping[str, int] = {}  # route -> count
+    dropped: Json = {}
+    training: Json = {}
+    evaluated: Json = {}
+    baselines: Mapping[str, Json] = {}  # iteration 0
+    seconds: Mapping[str, float] = {}  # phase -> seconds
+
+
+class Iteration(Resource):
+    job: str
+    number: int
+    phases_done: tuple[str, ...] = ()
+    metrics: Metrics = Metrics()
+    adapter_id: str | None = None
+    training_set_sha256: str | None = None
+    created_at: Timestamp
+    finished_at: Timestamp | None = None
+
+
+class Rationale(Resource):
+    """One try at one example. `prompt`, `hint` and `training_row` only where one rationale is asked for."""
+
+    job: str
+    iteration: int
+    example: Example
+    route: str
+    sample: int
+    text: str
+    extracted: str | None = None
+    verdict: str
+    rule: str
+    decision: str | None = None
+    reason: str | None = None
+    tokens: int
+    prompt_tokens: int
+    finish_reason: str
+    sampler_adapter_id: str | None = None
+    created_at: Timestamp
+    prompt: str | None = None
+    hint: str | None = None
+    training_row: Json | None = None
+
+
+class TrainingRow(Fields):
+    """One line of an iteration's training set."""
+
+    example_id: str
+    route: str
+    rationale_id: str
+    prompt: str
+    completion: str
+
+
+class AdapterFile(Fields):
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+class Adapter(Resource):
+    job: str
+    iteration: int
+    model: str
+    files: tuple[AdapterFile, ...]
+    training: Json = {}
+    verification: Json | None = None
+    created_at: Timestamp

@@ -1,0 +1,95 @@
+"""What the `star` command prints: JSON lines for scripts, tables for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import TypeVar
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from star_client.errors import ProblemError, StarError
+from star_client.objects import Fields, Rationale, rfc3339
+
+F = TypeVar("F", bound=Fields)
+Columns = Mapping[str, Callable[[F], object]]
+
+# markup=False: names and rationales may hold [brackets].
+console = Console(markup=False, highlight=False)
+
+
+def print_json(found: Fields) -> None:
+    """One object on one line."""
+    sys.stdout.write(found.model_dump_json() + "\n")
+    sys.stdout.flush()
+
+
+def print_all(found: Iterable[F], columns: Columns[F], as_json: bool) -> None:
+    """One JSON line, or one row, for each object."""
+    if as_json:
+        for one in found:
+            print_json(one)
+        return
+    table = Table(*columns, box=None, pad_edge=False, header_style="dim")
+    for one in found:
+        table.add_row(*(_cell(value(one)) for value in columns.values()))
+    console.print(table)
+
+
+def print_one(found: F, columns: Columns[F], as_json: bool) -> None:
+    """One JSON line, or one line for each column."""
+    if as_json:
+        print_json(found)
+        return
+    grid = Table.grid(padding=(0, 2))
+    for name, value in columns.items():
+        grid.add_row(Text(name, "dim"), _cell(value(found)))
+    console.print(grid)
+
+
+def print_rationale(found: Rationale) -> None:
+    """All of one rationale: what was asked, with which hint, what came, what became of it."""
+    fate = f"{found.decision or 'undecided'}{f' ({found.reason})' if found.reason else ''}"
+    parts = {
+        "question": f"{found.example.question}\nanswer: {found.example.answer}",
+        "hint": found.hint,
+        f"{found.route}, iteration {found.iteration}": found.text,
+        "verdict": f"{found.verdict} ({found.rule}); extracted: {found.extracted}; {fate}",
+        "training row": found.training_row and "{prompt}{completion}".format_map(found.training_row),
+    }
+    for title, text in parts.items():
+        if text:
+            console.print(Text(title, "bold"))
+            console.print(Text(text), soft_wrap=True)
+
+
+def print_error(error: StarError, as_json: bool) -> None:
+    if as_json:
+        body = {"code": type(error).__name__.lower(), "detail": str(error)}
+        if isinstance(error, ProblemError):
+            body = dict(error.body) or {"code": error.code, "detail": error.detail}
+        sys.stderr.write(json.dumps(body) + "\n")
+        return
+    sys.stderr.write(f"{error}\n")
+
+
+def _cell(value: object) -> Text:
+    if value is None:
+        return Text("")
+    if isinstance(value, float):
+        return Text(f"{value:.3f}")
+    return Text(str(value))
+
+
+def moment(value: datetime) -> str:
+    """A time of the server in UTC, to the second."""
+    return rfc3339(value)[:19].replace("T", " ")
+
+
+def shorten(text: str, width: int = 60) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"

@@ -1,0 +1,140 @@
+"""Datasets, prompt sets, models and rationales."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from star_client.objects import BaseModelInfo, Dataset, Example, Fields, Page, PromptSet, Rationale
+from star_client.transport import Request, Transport
+
+LARGEST_PAGE = 1000
+
+F = TypeVar("F", bound=Fields)
+
+
+def every(
+    transport: Transport,
+    path: str,
+    of: type[F],
+    params: Mapping[str, Any] | None = None,
+    cursor: Callable[[Page[F]], Any] = lambda page: page.last_id,
+) -> Iterator[F]:
+    """All objects of a list, page by page as they are consumed. `cursor`: what comes as `after`."""
+    after: Any = None
+    while True:
+        answer = transport.send(Request("GET", path, {**(params or {}), "after": after}))
+        page: Page[F] = Page[of].model_validate_json(answer.content)  # type: ignore[valid-type]  # at run time
+        yield from page.data
+        if not page.has_more:
+            return
+        after = cursor(page)
+
+
+class Datasets:
+    """Uploaded questions with answers."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def upload(
+        self, file: Path, *, kind: str, name: str | None = None, validation: int = 0, seed: int = 0
+    ) -> Dataset:
+        """Upload JSONL, one `{"question", "answer", "choices"?, "id"?, "group"?, "split"?}` per line.
+
+        kind: scratchpad, numeric or choice. validation: how many rows to hold out, where no row has a split.
+        The same file read in the same way is the same dataset: it is not stored twice. Raises Refused, whose
+        `errors` name each bad line; then nothing is stored.
+        """
+        params = {"kind": kind, "name": name or file.stem, "validation": validation, "seed": seed}
+        headers = {"Content-Type": "application/x-ndjson"}
+        upload = Request("POST", "/v1/datasets", params, headers, file=file, again=True)
+        return Dataset.model_validate_json(self._transport.send(upload).content)
+
+    def list(self, *, limit: int = 20, after: str | None = None) -> Page[Dataset]:
+        request = Request("GET", "/v1/datasets", {"limit": limit, "after": after})
+        return Page[Dataset].model_validate_json(self._transport.send(request).content)
+
+    def get(self, dataset_id: str) -> Dataset:
+        return Dataset.model_validate_json(
+            self._transport.send(Request("GET", f"/v1/datasets/{dataset_id}")).content
+        )
+
+    def examples(self, dataset_id: str, *, split: str | None = None) -> Iterator[Example]:
+        """All examples, in file order."""
+        path = f"/v1/datasets/{dataset_id}/examples"
+        return every(self._transport, path, Example, {"split": split, "limit": LARGEST_PAGE})
+
+
+class PromptSets:
+    """The handful of hand-written few-shot examples."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(
+        self,
+        *,
+        name: str,
+        kind: str,
+        examples: Sequence[Mapping[str, Any]] | None = None,
+        text: str | None = None,
+    ) -> PromptSet:
+        """Give either `examples` (question, rationale, answer, choices?, group?) or the published text format
+        ("Q: ...\\nA: ..."). Raises Refused for an example whose own answer does not verify."""
+        body: dict[str, Any] = {"name": name, "kind": kind}
+        body |= {"text": text} if examples is None else {"examples": list(examples)}
+        request = Request(
+            "POST", "/v1/prompt-sets", json=body, again=True
+        )  # the same content is one prompt set
+        return PromptSet.model_validate_json(self._transport.send(request).content)
+
+    def list(self, *, limit: int = 20, after: str | None = None) -> Page[PromptSet]:
+        request = Request("GET", "/v1/prompt-sets", {"limit": limit, "after": after})
+        return Page[PromptSet].model_validate_json(self._transport.send(request).content)
+
+    def get(self, prompt_set_id: str) -> PromptSet:
+        request = Request("GET", f"/v1/prompt-sets/{prompt_set_id}")
+        return PromptSet.model_validate_json(self._transport.send(request).content)
+
+
+class Models:
+    """The base models that jobs may use."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, limit: int = 20, after: str | None = None) -> Page[BaseModelInfo]:
+        request = Request("GET", "/v1/models", {"limit": limit, "after": after})
+        return Page[BaseModelInfo].model_validate_json(self._transport.send(request).content)
+
+    def get(self, model_id: str) -> BaseModelInfo:
+        return BaseModelInfo.model_validate_json(
+            self._transport.send(Request("GET", f"/v1/models/{model_id}")).content
+        )
+
+
+class Rationales:
+    """Every try that a job ever made, and why it was kept or dropped."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(
+        self, job_id: str, *, limit: int = 20, after: str | None = None, **filters: str | int | None
+    ) -> Page[Rationale]:
+        """Oldest first. Filters: iteration, route, verdict, decision, reason, example."""
+        params = {"limit": limit, "after": after, **filters}
+        request = Request("GET", f"/v1/jobs/{job_id}/rationales", params)
+        return Page[Rationale].model_validate_json(self._transport.send(request).content)
+
+    def every(self, job_id: str, **filters: str | int | None) -> Iterator[Rationale]:
+        """As `list`, over all pages."""
+        path = f"/v1/jobs/{job_id}/rationales"
+        return every(self._transport, path, Rationale, {"limit": LARGEST_PAGE, **filters})
+
+    def get(self, job_id: str, rationale_id: str) -> Rationale:
+        """With its prompt, its hint and the training row that was made of it, if any."""
+        request = Request("GET", f"/v1/jobs/{job_id}/rationales/{rationale_id}")
+        return Rationale.model_validate_json(self._transport.send(request).content)

@@ -1,0 +1,175 @@
+"""Following a job on a screen: bars for its phases, a row for each iteration; plain lines where there is no
+terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from star_client.client import StarClient
+from star_client.objects import Event, Iteration, Job, Metrics
+
+PHASES = ("sample", "build", "train", "verify_adapter", "evaluate")
+WAIT_SECONDS = 1.0  # between two looks at the progress, if nothing happens
+SETTLED = frozenset({"paused"})  # beside the terminal ones: goes on only when somebody acts
+COLUMNS = ("iteration", "solved", "generated", "rationalized", "coverage", "loss", "accuracy", "time")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    job: Job
+    iterations: tuple[Iteration, ...]
+    events: tuple[Event, ...]  # since the snapshot before
+
+
+def snapshots(star: StarClient, job_id: str) -> Iterator[Snapshot]:
+    """The job's state at once, and again whenever something happens or a second has passed, until it has
+    ended or is paused. Over all snapshots each event appears once, those of before included."""
+    job = star.jobs.get(job_id)
+    iterations = star.jobs.iterations(job_id)
+    seen, wait = 0, 0.0
+    while True:
+        settled = job.is_terminal or job.status in SETTLED
+        page = star.jobs.list_events(job_id, after=seen, limit=1000, wait=0 if settled else wait)
+        wait = WAIT_SECONDS
+        if page.data:
+            seen = page.data[-1].seq
+            iterations = star.jobs.iterations(job_id)
+        if not settled:
+            job = star.jobs.get(job_id)
+        yield Snapshot(job, iterations, page.data)
+        if settled and not page.has_more:
+            return
+
+
+def watch_job(star: StarClient, job_id: str, console: Console) -> Job:
+    """Show a job until it has ended or is paused; returns its last state."""
+    watch = _watch_live if console.is_terminal else _watch_plain
+    return watch(star, job_id, console)
+
+
+def _watch_live(star: StarClient, job_id: str, console: Console) -> Job:
+    with Live(console=console, refresh_per_second=4) as live:
+        for snapshot in snapshots(star, job_id):
+            live.update(picture(snapshot))
+    return snapshot.job
+
+
+def _watch_plain(star: StarClient, job_id: str, console: Console) -> Job:
+    shown = ""
+    for snapshot in snapshots(star, job_id):
+        for event in snapshot.events:
+            console.print(event_line(event), soft_wrap=True)
+        line = progress_line(snapshot.job)
+        if line not in ("", shown):
+            console.print(Text(line), soft_wrap=True)
+            shown = line
+    if snapshot.iterations:
+        console.print(iteration_table(snapshot.iterations))
+    return snapshot.job
+
+
+def event_line(event: Event) -> Text:
+    """Time, type and the plain values of an event; its tables belong to the iteration."""
+    values = {name: value for name, value in event.data.items() if not isinstance(value, Mapping | list)}
+    words = " ".join(f"{name}={value}" for name, value in values.items())
+    return Text(f"{event.created_at:%H:%M:%S} {event.type} {words}".rstrip())
+
+
+def progress_line(job: Job) -> str:
+    """Progress in tenths, so that a log gets a line now and then and not every second."""
+    if job.phase is None or job.progress is None or job.progress.total < 10 or job.is_terminal:
+        return ""
+    percent = job.progress.done * 10 // job.progress.total * 10
+    return (
+        f"{job.phase} of iteration {job.iteration}: {percent} % of {job.progress.total} {job.progress.unit}"
+    )
+
+
+def picture(snapshot: Snapshot) -> RenderableType:
+    job = snapshot.job
+    head = Text.assemble((job.name or job.id, "bold"), f"  {job.id}  ", (job.status, _colour(job)))
+    head.append(f"  iteration {job.iteration} of {job.iterations}")
+    parts: list[RenderableType] = [head]
+    if snapshot.iterations:
+        parts.append(iteration_table(snapshot.iterations))
+    if not job.is_terminal:
+        parts.append(_bars(job, snapshot.iterations))
+    return Group(*parts)
+
+
+def iteration_table(iterations: tuple[Iteration, ...]) -> Table:
+    """Shares of the train examples: solved without a hint, and in the training set by route. Accuracy is that
+    on the held-out split; in iteration 0 that of the better few-shot baseline."""
+    table = Table(*COLUMNS, box=None, pad_edge=False, header_style="dim")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for iteration in iterations:
+        table.add_row(*_cells(iteration))
+    return table
+
+
+def _cells(iteration: Iteration) -> list[str]:
+    metrics = iteration.metrics
+    seconds = sum(metrics.seconds.values())
+    return [
+        "0 (few-shot)" if iteration.number == 0 else str(iteration.number),
+        _percent(metrics.solve_rate),
+        *(_percent(metrics.coverage.get(share)) for share in ("generated", "rationalized", "total")),
+        _loss(metrics),
+        _percent(metrics.accuracy),
+        f"{seconds:.0f} s" if seconds else "",
+    ]
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}".replace("%", " %")
+
+
+def _loss(metrics: Metrics) -> str:
+    first, last = metrics.training.get("loss_first"), metrics.training.get("loss_last")
+    return "" if first is None or last is None else f"{first:.3f} → {last:.3f}"
+
+
+def _bars(job: Job, iterations: tuple[Iteration, ...]) -> Table:
+    """A bar for each phase of the current iteration."""
+    done = next((one.phases_done for one in iterations if one.number == job.iteration), ())
+    phases = PHASES if job.iteration else ("baselines",)
+    grid = Table.grid(padding=(0, 1))
+    for phase in phases:
+        if phase in done:
+            grid.add_row(phase, ProgressBar(total=1, completed=1, width=40), "done")
+        elif phase == job.phase and job.progress is not None and job.progress.total:
+            progress = job.progress
+            bar = ProgressBar(total=progress.total, completed=progress.done, width=40)
+            grid.add_row(phase, bar, f"{progress.done}/{progress.total} {progress.unit}")
+        else:
+            grid.add_row(Text(phase, "dim"), ProgressBar(total=1, completed=0, width=40), "")
+    return grid
+
+
+def outcome(job: Job) -> Text:
+    """How it ended, and what to do about it, in a few lines."""
+    text = Text.assemble((f"{job.id} {job.status}", f"bold {_colour(job)}"))
+    if job.stop_reason is not None:
+        text.append(f" ({job.stop_reason})")
+    if job.best is not None:
+        text.append(
+            f"\nBest adapter: {job.best.adapter_id} of iteration {job.best.iteration}, "
+            f"{_percent(job.best.accuracy)} of the held-out examples."
+        )
+    if job.status_reason is not None:
+        text.append(f"\n{job.status_reason.code}: {job.status_reason.message}")
+        text.append(f"\n{job.status_reason.hint}" if job.status_reason.hint else "")
+    return text
+
+
+def _colour(job: Job) -> str:
+    colours = {"succeeded": "green", "failed": "red", "paused": "yellow", "cancelled": "yellow"}
+    return colours.get(job.status, "cyan")
