@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Section(BaseModel):
@@ -95,6 +95,14 @@ class TrainingSetOptions(Section):
     max_per_example: Annotated[int, Field(ge=1)] | None = None
     min_kept: Annotated[int, Field(ge=1)] = 1  # fewer kept than this: the job pauses with a diagnosis
     few_shot_in_prompt: bool = False  # few_shot_train of the released code
+
+    @field_validator("filters")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        from star_engine.filters.funnel import filters_named
+
+        filters_named(names)  # ValueError naming the filters that there are
+        return names
 
 
 class Evaluation(Section):

@@ -10,6 +10,13 @@ from hashlib import sha256
 from star_engine.config import Kind, StarConfig
 from star_engine.evaluation import outcome
 from star_engine.examples import Example, PromptSet, choice_letter
+from star_engine.filters.funnel import (
+    FilterInput,
+    cap_per_example,
+    dedupe,
+    filters_named,
+    first_rejection,
+)
 from star_engine.prompts import HINT_MARK, hint_text, render_completion, render_prompt
 from star_engine.rationales import Rationale, RationaleKey, Route
 from star_engine.verifiers.verdict import VerdictCode
@@ -21,7 +28,7 @@ KEPT = "kept"
 class Decision:
     key: RationaleKey
     kept: bool
-    reason: str  # "kept", a verdict, "truncated", a filter's name, "duplicate" or "cap"
+    reason: str  # "kept" or one of star_engine.filters.funnel.REASONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +65,44 @@ def decide(
     What is not correct is dropped for its verdict ("truncated" where an unparsed text ran into the token
     limit). What is correct goes through the filters, then deduplication, then the cap.
     """
+    options = config.training_set
+    filters = filters_named(options.filters)
+    by_id = {example.id: example for example in examples}
+    dropped: dict[RationaleKey, str] = {}
+    correct: list[Rationale] = []
     ordered = in_order(examples, rationales)
-    reasons = {
-        r.key: outcome(r.verdict, r.finish_reason) for r in ordered if r.verdict != VerdictCode.CORRECT
-    }
-    return [Decision(r.key, r.key not in reasons, reasons.get(r.key, KEPT)) for r in ordered]
+    for rationale in ordered:
+        if rationale.verdict != VerdictCode.CORRECT:
+            dropped[rationale.key] = outcome(rationale.verdict, rationale.finish_reason)
+            continue
+        seen = _filter_input(config, prompt_set, by_id[rationale.key.example_id], rationale)
+        if reason := first_rejection(filters, seen):
+            dropped[rationale.key] = reason
+        else:
+            correct.append(rationale)
+    if options.dedupe:
+        again = dedupe((r.key, r.key.example_id, r.text) for r in correct)
+        dropped |= dict.fromkeys(again, "duplicate")
+    if options.max_per_example is not None:
+        unique = ((r.key, r.key.example_id) for r in correct if r.key not in dropped)
+        dropped |= dict.fromkeys(cap_per_example(unique, options.max_per_example), "cap")
+    return [Decision(r.key, r.key not in dropped, dropped.get(r.key, KEPT)) for r in ordered]
+
+
+def _filter_input(
+    config: StarConfig, prompt_set: PromptSet, example: Example, rationale: Rationale
+) -> FilterInput:
+    hinted = rationale.key.route is Route.RATIONALIZED
+    return FilterInput(
+        question=example.question,
+        answer=example.answer,
+        choices=example.choices,
+        kind=config.kind,
+        route=rationale.key.route,
+        completion=rationale.text,
+        hint=hint_text(config.kind, example) if hinted else None,
+        fewshot_rationales=tuple(shown.rationale for shown in prompt_set.for_group(example.group)),
+    )
 
 
 def in_order(examples: Sequence[Example], rationales: Iterable[Rationale]) -> list[Rationale]:
