@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.app.apis import Api, serve
+
+
+@pytest.fixture
+def api(database_url: str, tmp_path: Path) -> Iterator[Api]:
+    """The application on SQLite and again on PostgreSQL."""
+    with serve(database_url, tmp_path / "home") as running:
+        yield running
