@@ -1,0 +1,97 @@
+"""The optimizer's side of one training run: loss, gradients, steps, and what must be saved to go on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from star_engine.causal_lm import logits_at
+from star_engine.config import Training
+from star_engine.tokenized_rows import TokenizedRow, micro_batches
+from star_engine.train_checkpoint import ResumePoint
+
+
+class LoraRun:
+    """AdamW on the adapter's weights; linear warm-up, then a constant rate."""
+
+    def __init__(self, model: Any, training: Training, seed: int, device: torch.device) -> None:
+        self.step = 0  # optimizer steps done
+        self._model = model
+        self._training = training
+        self._seed = seed
+        self._device = device
+        self._weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        self._optimizer = torch.optim.AdamW(
+            self._weights.values(), lr=training.learning_rate, weight_decay=training.weight_decay
+        )
+
+    def learn(self, rows: Sequence[TokenizedRow], most_tokens: int) -> float:
+        """One optimizer step on these rows, `most_tokens` at a time; the mean loss of a completion token.
+
+        Raises FloatingPointError before anything is updated where the loss or a gradient is not finite.
+        """
+        self._optimizer.zero_grad(set_to_none=True)
+        count = sum(row.loss_tokens for row in rows)
+        total = 0.0
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(
+                self._seed * 1_000_003 + self.step
+            )  # dropout is a function of the step: no state
+            for part in micro_batches(rows, most_tokens):
+                loss = self._summed_loss(part) / count
+                loss.backward()  # type: ignore[no-untyped-call]
+                total += loss.item()
+        norm = torch.nn.utils.clip_grad_norm_(self._weights.values(), self._training.max_grad_norm)
+        if not (math.isfinite(total) and bool(norm.isfinite())):
+            raise FloatingPointError(
+                f"The loss of optimizer step {self.step + 1} is {total}, its gradient norm {norm.item()}: "
+                "the training diverged. Lower training.learning_rate or add training.warmup_steps."
+            )
+        warmup = self._training.warmup_steps
+        rate = self._training.learning_rate * min(1.0, (self.step + 1) / max(1, warmup))
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        self.step += 1
+        return total
+
+    def _summed_loss(self, rows: Sequence[TokenizedRow]) -> torch.Tensor:
+        """Negative log-likelihood summed over completion tokens. Padding is on the right, where none sees it."""
+        longest = max(len(row.ids) for row in rows)
+        ids = torch.tensor([[*row.ids, *[row.ids[-1]] * (longest - len(row.ids))] for row in rows])
+        places = [(n, at) for n, row in enumerate(rows) for at in range(row.start, len(row.ids))]
+        row, column = torch.tensor(places).unbind(1)
+        targets = ids[row, column].to(self._device)
+        causal = self._model.get_base_model()
+        with logits_at(causal, row.to(self._device), column.to(self._device) - 1):
+            logits = self._model(input_ids=ids.to(self._device), use_cache=False).logits[0]
+        return cross_entropy(logits.float(), targets, reduction="sum")
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Weights and both moments of the optimizer, by weight name; the step count is the run's own."""
+        state: dict[str, torch.Tensor] = {}
+        for name, weight in self._weights.items():
+            moments = self._optimizer.state[weight]
+            state |= {f"weight.{name}": weight.detach()}
+            state |= {f"{key}.{name}": moments[key] for key in ("exp_avg", "exp_avg_sq")}
+        return state
+
+    def resume(self, point: ResumePoint | None) -> int:
+        """Go on from a resume point; tokens seen up to there."""
+        if point is None:
+            return 0
+        with torch.no_grad():
+            for name, weight in self._weights.items():
+                weight.copy_(point.state[f"weight.{name}"])
+                self._optimizer.state[weight] = {
+                    "step": torch.tensor(float(point.step)),
+                    "exp_avg": point.state[f"exp_avg.{name}"].to(self._device),
+                    "exp_avg_sq": point.state[f"exp_avg_sq.{name}"].to(self._device),
+                }
+        self.step = point.step
+        return point.tokens
