@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from star_engine.filters.funnel import REASONS
 from star_engine.training_set import KEPT, Decision
 
 _ADVICE = {
@@ -32,7 +33,8 @@ def diagnose(decisions: Sequence[Decision]) -> str:
         return f"All {total} rationales were kept; training_set.min_kept asks for more than were sampled."
     fates = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
     reason = counts.most_common(1)[0][0]
-    advice = _ADVICE.get(
-        reason, f"the filter {reason!r} rejected correct rationales: look at them, or switch it off"
+    filtered = (
+        f"the filter {reason!r} rejected correct rationales ({REASONS.get(reason)}): look at some of them"
     )
+    advice = _ADVICE.get(reason, filtered)
     return f"{kept} of {total} rationales were kept; dropped: {fates}. Mostly, {advice}."

@@ -111,7 +111,7 @@ def test_filters_drop_correct_rationales_with_their_name() -> None:
 
 def test_duplicates_and_the_cap_are_counted_after_the_filters() -> None:
     other = "Ink spreads, and blotters drink it up. Therefore, the answer is blotter (b)."
-    third = "When a page is wet, you press such a sheet on it until it is dry. Therefore, the answer is blotter (b)."
+    third = "Wet pages are pressed under a sheet until dry. Therefore, the answer is blotter (b)."
     tries = [tried(INK, text, sample=n) for n, text in enumerate([GOOD, GOOD, other, third])]
     assert reasons(config(), *tries) == ["kept", "duplicate", "kept", "kept"]
     assert reasons(config(dedupe=False), *tries) == ["kept"] * 4
