@@ -66,5 +66,5 @@ ENV PATH=/opt/star/bin:$PATH PYTHONUNBUFFERED=1 STAR_HOME=/var/lib/star \
     HF_HOME=/var/lib/star/cache/huggingface HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1
 USER star
 HEALTHCHECK --interval=30s --timeout=20s --start-period=60s --retries=3 CMD ["python", "-m", "worker.health"]
-CMD ["celery", "-A", "worker.celery", "worker", "--pool=prefork", "--concurrency=1", \
+CMD ["celery", "--app=worker.celery", "worker", "--pool=prefork", "--concurrency=1", \
     "--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=INFO"]

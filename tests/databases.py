@@ -41,10 +41,13 @@ def make_postgres_template(server_url: str) -> None:
 
 
 @contextmanager
-def postgres_copy(server_url: str) -> Iterator[str]:
-    """The URL of a database of its own, dropped in the end with whoever is still connected to it."""
+def postgres_copy(server_url: str, template: str = TEMPLATE) -> Iterator[str]:
+    """The URL of a database of its own, dropped in the end with whoever is still connected to it.
+
+    From "template1" it comes out empty.
+    """
     name = f"star_{uuid.uuid4().hex}"
-    names = {"name": sql.Identifier(name), "template": sql.Identifier(TEMPLATE)}
+    names = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {name} TEMPLATE {template}").format(**names))
         yield _database(server_url, name)

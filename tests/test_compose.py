@@ -65,6 +65,15 @@ def test_every_service_that_keeps_running_has_a_health_check(name: str) -> None:
     assert service(name)["restart"] == "unless-stopped"
 
 
+@pytest.mark.parametrize(("name", "target"), [("api", "api"), ("gpu-worker", "worker")])
+def test_an_image_by_itself_runs_and_checks_what_the_compose_file_does(name: str, target: str) -> None:
+    stage = stages()[target].replace("\\\n", "")
+    [command] = re.findall(r"^CMD (\[.*\])$", stage, re.MULTILINE)
+    [check] = re.findall(r"^HEALTHCHECK .* CMD (\[.*\])$", stage, re.MULTILINE)
+    assert json.loads(command) == service(name)["command"]
+    assert ["CMD", *json.loads(check)] == service(name)["healthcheck"]["test"]
+
+
 @pytest.mark.parametrize("name", ["api", "scheduler", "gpu-worker"])
 def test_nothing_starts_before_the_migrations_are_through(name: str) -> None:
     assert service(name)["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
@@ -79,7 +88,7 @@ def test_every_star_variable_is_a_setting_that_exists(name: str) -> None:
     assert variables >= {"STAR_DATABASE_URL", "STAR_BROKER_URL", "STAR_STORAGE_URL", "STAR_MODELS_FILE"}
 
 
-@pytest.mark.parametrize("name", ["migrate", "scheduler", "gpu-worker"])
+@pytest.mark.parametrize("name", OURS)
 def test_every_command_names_a_module_that_exists(name: str) -> None:
     modules = re.findall(r"(?:worker|app)\.\w+", " ".join(service(name)["command"]))
     assert modules or service(name)["command"][0] == "alembic"
