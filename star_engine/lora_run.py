@@ -61,7 +61,7 @@ class LoraRun:
         return total
 
     def _summed_loss(self, rows: Sequence[TokenizedRow]) -> torch.Tensor:
-        """Negative log-likelihood summed over completion tokens. Padding is on the right, where none sees it."""
+        """Negative log-likelihood, summed. Padding is on the right, where none sees it."""
         longest = max(len(row.ids) for row in rows)
         ids = torch.tensor([[*row.ids, *[row.ids[-1]] * (longest - len(row.ids))] for row in rows])
         places = [(n, at) for n, row in enumerate(rows) for at in range(row.start, len(row.ids))]
