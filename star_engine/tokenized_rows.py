@@ -34,8 +34,8 @@ def tokenize_rows(
 
     The trained prompt must be the very tokens that the sampler is given for it. Where a token of the joint
     text straddles the boundary, or the joint text changes tokens before it, the completion is tokenized
-    alone, behind the sampler's prompt tokens, which is how sampled text continues a prompt. Where those tokens
-    do not spell the completion, and for rows that are empty or too long: ValueError naming the row.
+    alone, behind the sampler's prompt tokens, which is how sampled text continues a prompt. Where those
+    tokens do not spell the completion, and for rows that are empty or too long: ValueError naming the row.
     """
     if not texts:
         raise ValueError("The training set is empty: there is nothing to train on.")

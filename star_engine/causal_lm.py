@@ -1,0 +1,98 @@
+"""What every user of a base model in PyTorch needs: loading it, its tokens, logits at chosen positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+
+def load_model(path: Path, *, dtype: torch.dtype, device: str, attention: str = "sdpa") -> Any:
+    """The model of a local folder, frozen, in evaluation mode. Never executes code from the folder."""
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        path, dtype=dtype, attn_implementation=attention, local_files_only=True, use_safetensors=True
+    )
+    return model.requires_grad_(False).eval().to(device)
+
+
+def load_tokenizer(path: Path) -> Any:
+    tokenizer: Any = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    if not tokenizer.is_fast:
+        raise ValueError(
+            f"The tokenizer of base model {path.name} has no token offsets: a fast tokenizer is needed."
+        )
+    return tokenizer
+
+
+def context_length(path: Path, max_length: int | None) -> int:
+    """Tokens of prompt and completion that fit: the model's limit, or less where the caller wants less."""
+    limit = getattr(AutoConfig.from_pretrained(path, local_files_only=True), "max_position_embeddings", None)
+    lengths = [length for length in (limit, max_length) if length is not None]
+    if not lengths:
+        raise ValueError(f"Base model {path.name} states no context length: give max_length.")
+    return min(lengths)
+
+
+def eos_ids(path: Path, tokenizer: Any) -> tuple[int, ...]:
+    """Tokens that end a text: the tokenizer's, which training appends, and generation_config.json's."""
+    from transformers import GenerationConfig
+
+    ids = {tokenizer.eos_token_id}
+    if (path / "generation_config.json").exists():
+        listed = GenerationConfig.from_pretrained(path, local_files_only=True).eos_token_id
+        ids.update(listed if isinstance(listed, list) else [listed])
+    ids.discard(None)
+    if not ids:
+        raise ValueError(
+            f"Base model {path.name} has no end-of-sequence token: no completion could ever end."
+        )
+    return tuple(sorted(ids))
+
+
+def prompt_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Tokens of each prompt as the model continues it: with BOS where the tokenizer adds one, without EOS."""
+    if not texts:
+        return []
+    encoded = tokenizer(list(texts), return_special_tokens_mask=True)
+    rows = zip(encoded["input_ids"], encoded["special_tokens_mask"], texts, strict=True)
+    return [_without_added_eos(tokenizer, ids, special, text) for ids, special, text in rows]
+
+
+def _without_added_eos(tokenizer: Any, ids: list[int], special: list[int], text: str) -> list[int]:
+    added = (
+        ids and special[-1] and ids[-1] == tokenizer.eos_token_id and not text.endswith(tokenizer.eos_token)
+    )
+    return ids[:-1] if added else ids
+
+
+def text_after(tokenizer: Any, prompt: Sequence[int], generated: Sequence[int]) -> str:
+    """Text of generated tokens. Some decoders drop a leading space: a few prompt tokens are decoded along."""
+    context = list(prompt[-4:])
+    before: str = tokenizer.decode(context, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    text: str = tokenizer.decode(
+        [*context, *generated], skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+    return text[len(before) :]
+
+
+@contextmanager
+def logits_at(model: Any, rows: torch.Tensor, columns: torch.Tensor) -> Iterator[None]:
+    """Inside, the model's forward returns logits of shape (1, len(rows), vocabulary) at these positions only.
+
+    The hidden states are picked on their way into the output layer, so whatever a model does to its logits
+    afterwards (soft caps, scaling) still happens. The output layer is 21 % of SmolLM2's FLOPs, and its logits
+    are the largest tensor of a training step.
+    """
+
+    def pick(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return (inputs[0][rows, columns].unsqueeze(0), *inputs[1:])
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(pick)
+    try:
+        yield
+    finally:
+        handle.remove()
