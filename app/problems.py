@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from app.errors import BadRequest, FieldError, Invalid, Problem, Unauthorized
 
 MEDIA_TYPE = "application/problem+json"
+_REASONS = {"model_type": "Input should be an object", "dict_type": "Input should be an object"}
 _MENDS = {
     "missing": "Add it.",
     "extra_forbidden": "Remove it, or correct its spelling: there is no such field.",
@@ -58,7 +59,7 @@ def field_errors(found: Sequence[Mapping[str, Any]], prefix: str = "") -> tuple[
     return tuple(
         FieldError(
             field=prefix + _path(error["loc"]),
-            reason=f"{error['msg']}.",
+            reason=f"{_REASONS.get(error['type'], error['msg'])}.",
             mend=_MENDS.get(error["type"], "Send a value that fits."),
         )
         for error in found

@@ -84,7 +84,7 @@ def make_model(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     words = ["<unk>", *map(chr, range(32, 127)), "\n"]
     tokenizer = Tokenizer(models.WordLevel({word: n for n, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), behavior="isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "config.json").write_text(json.dumps({"max_position_embeddings": CONTEXT}))
     (folder / "model.safetensors").write_bytes(b"weights")

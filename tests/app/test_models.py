@@ -1,0 +1,149 @@
+"""The allow-list of base models: what a start makes of it, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from sqlalchemy import Engine
+from starlette.testclient import TestClient
+
+from app.database import make_engine, reading
+from app.ledger.models import BadModelsFile, register_models
+from app.main import create_app
+from app.models import Model
+from app.settings import Settings
+from tests.app.apis import CONTEXT, MODEL, Api, make_model, serve
+
+COMMIT = "0" * 40
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = make_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def models_file(tmp_path: Path) -> Path:
+    make_model(tmp_path / "tiny")
+    return allow(tmp_path / "models.yaml", {"id": "tiny", "location": "tiny", "license": "apache-2.0"})
+
+
+def allow(path: Path, *models: dict[str, Any]) -> Path:
+    path.write_text(yaml.safe_dump(list(models)))
+    return path
+
+
+def known(engine: Engine, model_id: str) -> Model:
+    with reading(engine) as session:
+        return session.get_one(Model, model_id)
+
+
+def test_files_of_a_folder_are_hashed_and_its_context_is_read(engine: Engine, models_file: Path) -> None:
+    assert register_models(engine, models_file) == {"tiny"}
+    model = known(engine, "tiny")
+    assert model.location == str(models_file.parent / "tiny")
+    assert model.context_length == CONTEXT
+    assert set(model.files) == {"config.json", "model.safetensors", "tokenizer.json"}
+    assert model.files["model.safetensors"] == sha256(b"weights").hexdigest()
+
+
+def test_hub_model_needs_revision_files_and_context(engine: Engine, tmp_path: Path) -> None:
+    whole = {
+        "id": "m",
+        "location": "org/m",
+        "revision": COMMIT,
+        "files": {"a.json": "f" * 64},
+        "context_length": 9,
+    }
+    register_models(engine, allow(tmp_path / "models.yaml", whole))
+    model = known(engine, "m")
+    assert (model.location, model.revision, model.files) == ("org/m", COMMIT, {"a.json": "f" * 64})
+    for missing in ("revision", "files", "context_length"):
+        part = {name: value for name, value in whole.items() if name != missing}
+        with pytest.raises(BadModelsFile, match="hub id"):
+            register_models(engine, allow(tmp_path / "models.yaml", part))
+
+
+def test_model_that_no_job_uses_may_change(engine: Engine, models_file: Path) -> None:
+    register_models(engine, models_file)
+    (models_file.parent / "tiny" / "model.safetensors").write_bytes(b"other weights")
+    register_models(engine, models_file)
+    assert known(engine, "tiny").files["model.safetensors"] == sha256(b"other weights").hexdigest()
+
+
+def test_model_that_jobs_were_run_with_may_not_change(api: Api) -> None:
+    api.job()
+    weights = api.settings.home / "model" / "model.safetensors"
+    weights.write_bytes(b"other weights")
+    with pytest.raises(BadModelsFile, match=r"model.safetensors.*new id"):
+        register_models(api.engine, api.settings.models_file)
+    weights.write_bytes(b"weights")
+    assert register_models(api.engine, api.settings.models_file) == {MODEL}
+
+
+@pytest.mark.parametrize(
+    ("models", "words"),
+    [
+        ([{"id": "m", "location": "no/such/folder"}], "no folder"),
+        ([{"id": "m", "location": "tiny"}, {"id": "m", "location": "tiny"}], "listed twice: m"),
+        ([{"id": "m", "location": "tiny", "trust_remote_code": True}], "trust_remote_code"),
+        ([{"id": "../m", "location": "tiny"}], "id"),
+        ([{"location": "tiny"}], "id"),
+        ("tiny", "list"),
+    ],
+)
+def test_allow_list_that_cannot_be_used_stops_the_start(
+    engine: Engine, models_file: Path, models: Any, words: str
+) -> None:
+    models_file.write_text(yaml.safe_dump(models))
+    with pytest.raises(BadModelsFile, match=words):
+        register_models(engine, models_file)
+
+
+def test_folder_that_does_not_tell_its_context_needs_it_in_the_list(
+    engine: Engine, models_file: Path
+) -> None:
+    (models_file.parent / "tiny" / "config.json").write_text(json.dumps({"hidden_size": 8}))
+    with pytest.raises(BadModelsFile, match="context_length"):
+        register_models(engine, models_file)
+    register_models(engine, allow(models_file, {"id": "tiny", "location": "tiny", "context_length": 7}))
+    assert known(engine, "tiny").context_length == 7
+
+
+def test_named_allow_list_that_is_missing_stops_the_start(sqlite_database_url: str, tmp_path: Path) -> None:
+    settings = Settings(
+        home=tmp_path, database_url=sqlite_database_url, models_file=tmp_path / "missing.yaml"
+    )
+    with pytest.raises(BadModelsFile, match=r"missing\.yaml"), TestClient(create_app(settings)):
+        pass
+
+
+def test_api_shows_hashes_and_licence_but_not_where_the_files_lie(api: Api) -> None:
+    model = api.client.get(f"/v1/models/{MODEL}").json()
+    assert (model["object"], model["license"], model["context_length"]) == ("model", "apache-2.0", CONTEXT)
+    assert model["files"]["model.safetensors"] == sha256(b"weights").hexdigest()
+    assert str(api.settings.home) not in json.dumps(model)
+    assert api.client.get("/v1/models/unknown").status_code == 404
+
+
+def test_model_taken_off_the_list_is_gone_for_new_jobs(sqlite_database_url: str, tmp_path: Path) -> None:
+    with serve(sqlite_database_url, tmp_path / "home") as api:
+        body = api.job_body()
+        models_file = api.settings.models_file
+        key = dict(api.client.headers)["authorization"]
+    make_model(models_file.parent / "new")
+    allow(models_file, {"id": "new", "location": "new"})
+    with TestClient(create_app(api.settings), headers={"Authorization": key}) as client:
+        assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["new"]
+        assert client.get(f"/v1/models/{MODEL}").status_code == 404
+        answer = client.post("/v1/jobs", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (422, "unknown_model")
+        assert "new" in answer.json()["errors"][0]["mend"]
