@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -158,7 +159,7 @@ class _Run:
         training = self.config.training
         steps = steps_in(training.schedule, iteration)
         start = self._adapter_before(iteration) if training.start_from == "previous" else None
-        out, checkpoints = self.record.adapter(iteration), self.record.iteration(iteration) / "checkpoints"
+        out, checkpoints = self.record.adapter(iteration), self.record.checkpoints(iteration)
         seed = training_seed(self.config.seed, iteration)
         loss = None
         for progress in self.trainer.train(texts, training, steps, seed, out, checkpoints, start):
@@ -190,6 +191,7 @@ class _Run:
         }
         write_manifest(adapter, facts, verification)
         check_layout(adapter)
+        shutil.rmtree(self.record.checkpoints(iteration), ignore_errors=True)
         return asdict(verification)
 
     def _evaluate(self, iteration: int) -> _Work:

@@ -80,6 +80,10 @@ class RunDirectory:
     def adapter(self, number: int) -> Path:
         return self.iteration(number) / "adapter"
 
+    def checkpoints(self, number: int) -> Path:
+        """The trainer's resume points; removed once the adapter is verified."""
+        return self.iteration(number) / "checkpoints"
+
     def rationales_path(self, number: int) -> Path:
         return self.iteration(number) / "rationales.jsonl"
 
