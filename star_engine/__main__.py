@@ -15,6 +15,7 @@ from star_engine.run_directory import OtherRun
 from star_engine.training_set import HintLeak
 
 _OK, _FAILED, _BAD_JOB, _PAUSED = 0, 1, 2, 3
+_VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's max_lora_rank may be
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(job: Job) -> int:
     file = job.file
-    sampler, trainer = load(file)
+    sampler, trainer = load(file, job.config.training.lora.rank)
     base = BaseModel(file.base_model_name or file.base_model.name, file.base_model_revision)
     events = run_star(
         job.config,
@@ -58,7 +59,7 @@ def _run(job: Job) -> int:
         sampler.close()
 
 
-def load(file: JobFile) -> tuple[Sampler, Trainer]:
+def load(file: JobFile, rank: int) -> tuple[Sampler, Trainer]:
     """The sampler and the trainer of a job. Here torch and vLLM are imported, which takes seconds."""
     from star_engine.lora_trainer import LoraTrainer
 
@@ -66,7 +67,9 @@ def load(file: JobFile) -> tuple[Sampler, Trainer]:
     if file.sampler == "vllm":
         from star_engine.vllm_sampler import VllmSampler
 
-        return VllmSampler(file.base_model), trainer
+        most = next(known for known in _VLLM_RANKS if known >= rank)
+        share = file.gpu_memory_utilization
+        return VllmSampler(file.base_model, max_lora_rank=most, gpu_memory_utilization=share), trainer
     from star_engine.transformers_sampler import TransformersSampler
 
     return TransformersSampler(file.base_model, device=file.device), trainer

@@ -29,6 +29,7 @@ class JobFile(Section):
     licence: str | None = None  # of the base model, for the model cards
     sampler: Literal["transformers", "vllm"] = "transformers"
     device: str = "cpu"  # of the trainer and the transformers sampler, as torch names it
+    gpu_memory_utilization: float = Field(default=0.5, gt=0, le=1)  # vLLM's; the trainer shares the GPU
     output: Path
     held_out: int = Field(default=200, ge=1)  # carved from train where the dataset marks no validation split
     train: int | None = Field(default=None, ge=1)  # take only the first examples of the train split

@@ -90,7 +90,7 @@ def test_the_command_runs_a_job_to_its_end(
 ) -> None:
     script = addition_pupil()
     fakes = (ScriptedSampler(script), RecordingTrainer(script))
-    monkeypatch.setattr(command, "load", lambda _file: fakes)
+    monkeypatch.setattr(command, "load", lambda *_: fakes)
     job = str(write_job(tmp_path))
     assert command.main(["run", job]) == 0
     printed = capsys.readouterr().out
@@ -104,7 +104,7 @@ def test_the_command_says_why_it_paused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sampler = ScriptedSampler(lambda *_: "\nNo.")
-    monkeypatch.setattr(command, "load", lambda _file: (sampler, RecordingTrainer()))
+    monkeypatch.setattr(command, "load", lambda *_: (sampler, RecordingTrainer()))
     assert command.main(["run", str(write_job(tmp_path))]) == 3
     assert "unparsed" in capsys.readouterr().out
 
