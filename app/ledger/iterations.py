@@ -23,12 +23,12 @@ def list_iterations(
 ) -> Sequence[tuple[Iteration, str | None]]:
     """Iterations with number > after, each with the id of its verified adapter."""
     query = _with_adapter(job_id).where(Iteration.number > after).order_by(Iteration.number).limit(limit)
-    return session.execute(query).tuples().all()
+    return session.execute(query).all()
 
 
 def get_iteration(session: Session, job_id: str, number: int) -> tuple[Iteration, str | None]:
     """An iteration with the id of its verified adapter; else NotFound."""
-    row = session.execute(_with_adapter(job_id).where(Iteration.number == number)).tuples().one_or_none()
+    row = session.execute(_with_adapter(job_id).where(Iteration.number == number)).one_or_none()
     if row is None:
         raise NotFound(f"The job {job_id} has no iteration {number} yet.")
     return row
@@ -39,7 +39,7 @@ def each_training_example(engine: Engine, iteration_id: int) -> Iterator[Trainin
     after = -1
     while True:
         with reading(engine) as session:
-            rows = session.execute(_training_page(iteration_id, after)).tuples().all()
+            rows = session.execute(_training_page(iteration_id, after)).all()
         for row, route, sample, example_id in rows:
             yield TrainingExample(RationaleKey(example_id, Route(route), sample), row.prompt, row.completion)
         if len(rows) < PAGE:
