@@ -66,10 +66,16 @@ def new_id(prefix: str) -> str:
 
 
 def make_engine(url: str, *, pool_size: int = 5) -> Engine:
-    """An engine for a SQLite or PostgreSQL URL. Call `dispose(close=False)` on it after a fork."""
+    """An engine for a SQLite or PostgreSQL URL. Call `dispose(close=False)` on it after a fork.
+
+    Its errors do not quote the values of a statement: they end up in logs, and the values are people's data.
+    """
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_size=pool_size, max_overflow=2 * pool_size, pool_pre_ping=True)
-    engine = create_engine(url)
+        most = 2 * pool_size
+        return create_engine(
+            url, pool_size=pool_size, max_overflow=most, pool_pre_ping=True, hide_parameters=True
+        )
+    engine = create_engine(url, hide_parameters=True)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin)
     return engine
