@@ -41,7 +41,6 @@ JOB: Columns[Job] = {
     "name": lambda one: one.name,
     "status": lambda one: one.status,
     "iteration": lambda one: f"{one.iteration} of {one.iterations}",
-    "phase": lambda one: one.phase,
     "accuracy": lambda one: one.best and one.best.accuracy,
     "created": lambda one: moment(one.created_at),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -119,9 +119,7 @@ class Jobs:
         """What the adapter of this iteration was trained on."""
         request = Request("GET", f"/v1/jobs/{job_id}/iterations/{number}/training-set")
         with self._transport.stream(request) as response:
-            for line in response.iter_lines():
-                if line:
-                    yield TrainingRow.model_validate_json(line)
+            yield from map(TrainingRow.model_validate_json, _lines(response.iter_bytes()))
 
     def _verb(self, job_id: str, verb: str) -> Job:
         # Not repeated after an answer was lost: a job that this very cancel ended would answer 409.
@@ -139,3 +137,14 @@ class Jobs:
                     yield None
                 elif sent.data:
                     yield Event.model_validate_json(sent.data)
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines that end with a line feed. httpx2's own iter_lines also splits at U+2028 and other characters
+    that a rationale may hold."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest

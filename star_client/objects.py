@@ -175,11 +175,11 @@ class Rationale(Resource):
 
 
 class TrainingRow(Fields):
-    """One line of an iteration's training set."""
+    """One line of an iteration's training set. Example, route and sample name the rationale that it is."""
 
     example_id: str
     route: str
-    rationale_id: str
+    sample: int
     prompt: str
     completion: str
 

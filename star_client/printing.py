@@ -18,8 +18,10 @@ from star_client.objects import Fields, Rationale, rfc3339
 F = TypeVar("F", bound=Fields)
 Columns = Mapping[str, Callable[[F], object]]
 
+PIPE_WIDTH = 240  # where no terminal sets a width, `grep` should find a row on one line
+
 # markup=False: names and rationales may hold [brackets].
-console = Console(markup=False, highlight=False)
+console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, highlight=False)
 
 
 def print_json(found: Fields) -> None:
@@ -35,6 +37,7 @@ def print_all(found: Iterable[F], columns: Columns[F], as_json: bool) -> None:
             print_json(one)
         return
     table = Table(*columns, box=None, pad_edge=False, header_style="dim")
+    table.columns[0].no_wrap = True  # an id is there to be copied
     for one in found:
         table.add_row(*(_cell(value(one)) for value in columns.values()))
     console.print(table)
@@ -86,8 +89,8 @@ def _cell(value: object) -> Text:
 
 
 def moment(value: datetime) -> str:
-    """A time of the server in UTC, to the second."""
-    return rfc3339(value)[:19].replace("T", " ")
+    """A time of the server in UTC, to the minute."""
+    return rfc3339(value)[:16].replace("T", " ")
 
 
 def shorten(text: str, width: int = 60) -> str:

@@ -31,21 +31,19 @@ class Snapshot:
 def snapshots(star: StarClient, job_id: str) -> Iterator[Snapshot]:
     """The job's state at once, and again whenever something happens or a second has passed, until it has
     ended or is paused. Over all snapshots each event appears once, those of before included."""
-    job = star.jobs.get(job_id)
-    iterations = star.jobs.iterations(job_id)
-    seen, wait = 0, 0.0
+    seen = 0
+    iterations: tuple[Iteration, ...] = ()
     while True:
+        job = star.jobs.get(job_id)  # before its events: then those of an ended job are all there
         settled = job.is_terminal or job.status in SETTLED
-        page = star.jobs.list_events(job_id, after=seen, limit=1000, wait=0 if settled else wait)
-        wait = WAIT_SECONDS
+        page = star.jobs.list_events(job_id, after=seen, limit=1000)
         if page.data:
             seen = page.data[-1].seq
             iterations = star.jobs.iterations(job_id)
-        if not settled:
-            job = star.jobs.get(job_id)
         yield Snapshot(job, iterations, page.data)
         if settled and not page.has_more:
             return
+        star.jobs.list_events(job_id, after=seen, limit=1, wait=WAIT_SECONDS)
 
 
 def watch_job(star: StarClient, job_id: str, console: Console) -> Job:

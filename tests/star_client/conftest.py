@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from star_client.client import StarClient
+from tests.star_client.platforms import Platform, platform
+
+
+@pytest.fixture
+def server(sqlite_database_url: str, tmp_path: Path) -> Iterator[Platform]:
+    """A platform of this test alone, without jobs."""
+    home = tmp_path / "home"
+    home.mkdir()
+    with platform(sqlite_database_url, home) as running:
+        yield running
+
+
+@pytest.fixture
+def star(server: Platform) -> Iterator[StarClient]:
+    with server.client() as client:
+        yield client
+
+
+@dataclass(frozen=True)
+class Finished:
+    server: Platform
+    star: StarClient
+    job_id: str
+
+
+@pytest.fixture(scope="session")
+def finished_job(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+    """A platform on which one job of two iterations has succeeded."""
+    folder = tmp_path_factory.mktemp("finished")
+    home = folder / "home"
+    home.mkdir()
+    url = f"sqlite:///{shutil.copy(sqlite_template, folder / 'star.db')}"
+    with platform(url, home) as running, running.client() as client:
+        job_id = running.submit(folder)
+        running.work()
+        yield Finished(running, client, job_id)
+
+
+@pytest.fixture
+def finished(finished_job: Finished) -> Finished:
+    """The same for all tests, on a wire without faults."""
+    finished_job.server.wire.faults.clear()
+    finished_job.server.wire.requests.clear()
+    return finished_job
