@@ -99,7 +99,8 @@ def _where(event: Event) -> str:
 
 def _facts(event: Event) -> str:
     """The short facts: nested ones are in the directory."""
-    short = {name: value for name, value in event.facts.items() if not isinstance(value, dict)}
+    told = {name: value for name, value in event.facts.items() if name != "diagnosis"}  # printed at the end
+    short = {name: value for name, value in told.items() if not isinstance(value, dict)}
     rounded = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in short.items()}
     return ", ".join(f"{name} {value}" for name, value in rounded.items() if value is not None)
 
