@@ -44,7 +44,7 @@ def test_server_is_gone_after_its_starter_was_killed() -> None:
         supervisor, folder = starter.stdout.readline().decode().split()
         processes = psutil.Process(int(supervisor)).children(recursive=True)
         starter.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while any(process.is_running() for process in processes):
         assert time.monotonic() < deadline, "PostgreSQL outlived its starter"
         time.sleep(0.02)

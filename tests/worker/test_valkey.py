@@ -27,7 +27,7 @@ time.sleep(600)
 """
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
@@ -51,7 +51,7 @@ def test_queued_messages_survive_kill_9_of_the_server(tmp_path: Path) -> None:
         client.config_set("appendfsync", "always")
         client.lpush("queue", "step_2")
     server_of(first.process.pid).kill()
-    assert first.process.wait(timeout=20) == 128 + signal.SIGKILL
+    assert first.process.wait(timeout=60) == 128 + signal.SIGKILL
 
     second = start_valkey(tmp_path)
     with redis.Redis.from_url(second.url) as client:
@@ -109,7 +109,7 @@ def test_server_is_gone_after_its_supervisor_was_killed(tmp_path: Path, how: sig
     server = server_of(running.process.pid)
     running.process.send_signal(how)
     wait_until(lambda: gone(server))
-    running.process.wait(timeout=20)
+    running.process.wait(timeout=60)
     running.stop()
 
 
