@@ -1,9 +1,9 @@
-"""Everything a deployment sets, from STAR_* variables: no other file of app/ or worker/ reads the environment."""
+"""Everything a deployment sets, from STAR_* variables: no other file of app/ or worker/ reads them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -35,6 +35,7 @@ class Settings(BaseSettings):
 
     sampler: Literal["transformers", "vllm", "scripted"] = "transformers"
     sampler_script: str | None = None  # module:function of the scripted sampler, which the tests use
+    sampler_options: dict[str, Any] = {}
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int | None = None  # torch threads of the GPU process on CPU; None: torch's own choice
     sampler_batch: int = Field(default=64, ge=1)  # sequences decoded at once by the transformers sampler

@@ -1,16 +1,17 @@
-"""A small world for tests of the ledger and the worker: a project with an addition dataset, ready to run jobs."""
+"""A small world for tests of the ledger and the worker: a project with addition problems, ready for jobs."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
 
 from app.database import make_engine, new_id, reading, transaction
 from app.ledger.jobs import NewJob, create_job
-from app.models import ApiKey, Dataset, Example, Job, Model, Project, PromptSet
+from app.models import ApiKey, Dataset, Example, Job, Model, Project, PromptSet, Step
 from app.settings import Settings
 from app.storage import Storage
 from star_engine.config import Kind, StarConfig
@@ -19,6 +20,7 @@ from star_engine.testing import addition_scratchpad
 from worker.workbench import Workbench
 
 SCRIPT = "tests.worlds:pupil"
+TRAIN, VALIDATION = 16, 8  # examples
 MODEL = "pupil"
 
 
@@ -27,6 +29,17 @@ def pupil() -> Any:
     from star_engine.testing import addition_pupil
 
     return addition_pupil()
+
+
+def slow_pupil() -> Any:
+    """The same, at ten answers a second."""
+    answer = pupil()
+
+    def slowly(request: Any, adapter: Any) -> str:
+        time.sleep(0.1)
+        return str(answer(request, adapter))
+
+    return slowly
 
 
 def problem(number: int, digits: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -73,6 +86,10 @@ class World:
         with reading(self.engine) as session:
             return session.scalars(select(Job).where(Job.id == job_id)).one()
 
+    def step_count(self, job_id: str) -> int:
+        with reading(self.engine) as session:
+            return session.scalar(select(func.count()).where(Step.job_id == job_id)) or 0
+
     def workbench(self, name: str = "worker:1") -> Workbench:
         return Workbench(
             engine=self.engine,
@@ -92,7 +109,7 @@ CONFIG: dict[str, Any] = {
 
 
 def make_world(database_url: str, home: Path, **settings: Any) -> World:
-    """A project with 16 train and 8 validation examples of 1 and 2 digits, a prompt set and a scripted model."""
+    """A project with TRAIN and VALIDATION examples of 1 and 2 digits, a prompt set and a scripted model."""
     chosen = Settings(
         home=home,
         database_url=database_url,
@@ -106,7 +123,9 @@ def make_world(database_url: str, home: Path, **settings: Any) -> World:
         session.add(Project(id=ids["proj"], name="test"))
         session.flush()
         session.add(
-            ApiKey(id=ids["key"], project_id=ids["proj"], name="test", secret_sha256="0" * 64, scopes=["admin"])
+            ApiKey(
+                id=ids["key"], project_id=ids["proj"], name="test", secret_sha256="0" * 64, scopes=["admin"]
+            )
         )
         session.add(Model(id=MODEL, location=str(base_model), files={}, context_length=4096))
         session.add(_prompt_set(ids))
@@ -118,7 +137,7 @@ def make_world(database_url: str, home: Path, **settings: Any) -> World:
                 kind=Kind.SCRATCHPAD.value,
                 sha256="0" * 64,
                 size_bytes=0,
-                splits={"train": 16, "validation": 8},
+                splits={"train": TRAIN, "validation": VALIDATION},
             )
         )
         session.flush()
@@ -128,8 +147,8 @@ def make_world(database_url: str, home: Path, **settings: Any) -> World:
 
 def _examples(dataset_id: str) -> list[Example]:
     rows = []
-    for number in range(24):
-        split, position = ("train", number) if number < 16 else ("validation", number - 16)
+    for number in range(TRAIN + VALIDATION):
+        split, position = ("train", number) if number < TRAIN else ("validation", number - TRAIN)
         a, b = problem(number, 1 + number % 2)
         rows.append(
             Example(
@@ -158,5 +177,10 @@ def _prompt_set(ids: dict[str, str]) -> PromptSet:
         for a, b in shown
     ]
     return PromptSet(
-        id=ids["ps"], project_id=ids["proj"], name="few-shot", kind="scratchpad", examples=examples, sha256="0" * 64
+        id=ids["ps"],
+        project_id=ids["proj"],
+        name="few-shot",
+        kind="scratchpad",
+        examples=examples,
+        sha256="0" * 64,
     )

@@ -30,6 +30,7 @@ celery_app.conf.update(
     worker_enable_remote_control=False,
     worker_send_task_events=False,
     worker_hijack_root_logger=False,
+    worker_redirect_stdouts=False,  # our log lines are JSON already; Celery would put a prefix before each
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     broker_transport_options={

@@ -119,6 +119,11 @@ def _only_one(home: Path) -> Iterator[None]:
         yield
 
 
+def _stop_at_end_of_input(stopping: threading.Event) -> None:
+    sys.stdin.read()
+    stopping.set()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run the whole platform on this machine.")
     parser.add_argument("--port", type=int, default=8000)
@@ -133,7 +138,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     if arguments.with_stdin:  # however the starting process ends, this is noticed
-        threading.Thread(target=lambda: (sys.stdin.read(), stopping.set()), daemon=True).start()
+        threading.Thread(target=_stop_at_end_of_input, args=(stopping,), daemon=True).start()
     try:
         run(Settings(), arguments.port, stopping)
     except (AlreadyRunning, RuntimeError) as error:

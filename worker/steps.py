@@ -24,6 +24,7 @@ from star_engine.diagnosis import diagnose
 from star_engine.evaluation import EvaluationMode, evaluate, select_held_out
 from star_engine.examples import Example
 from star_engine.loop import PhaseName
+from star_engine.protocols import OutOfMemory
 from star_engine.rationales import Route, sample_rationales
 from star_engine.schedule import select_examples
 from star_engine.training_set import audit_hints, build, decide, training_set_sha256
@@ -35,15 +36,18 @@ from worker.workbench import Workbench
 log = structlog.get_logger()
 
 FLUSH_SECONDS = 5.0  # recorded at least this often, however slow the sampler
+MOST_HALVINGS = 2  # of the sampler's batch; where a quarter does not fit, advice is worth more than an eighth
 OUTAGE_PAUSE_SECONDS = 1.0  # between two tries at a database that does not answer
 T = TypeVar("T")
 
 
 def work_on(bench: Workbench, claim: Claim) -> None:
     """Do one claimed step to its end, whatever that is. The only place that catches everything."""
-    log.info("step_started", job=claim.job_id, step=claim.step_id, phase=claim.phase, attempt=claim.attempt)
+    place = {"job": claim.job_id, "step": claim.step_id}
+    log.info("step_started", **place, phase=claim.phase, attempt=claim.attempt, fence=claim.fence)
     began = time.monotonic()
     failpoint("claim.after_commit")
+    bench.halvings = claim.work.get("halvings", 0)
     with Lease(bench.engine, bench.settings, claim, bench.draining, bench.abandon) as lease:
         try:
             PHASES[PhaseName(claim.phase)](bench, claim, lease)
@@ -51,7 +55,7 @@ def work_on(bench: Workbench, claim: Claim) -> None:
         except Exception as problem:  # noqa: BLE001 - the step boundary: whatever it is gets recorded
             outcome = _stop(bench, claim, lease, problem)
     seconds = round(time.monotonic() - began, 3)
-    log.info("step_ended", job=claim.job_id, step=claim.step_id, outcome=outcome, seconds=seconds)
+    log.info("step_ended", **place, fence=claim.fence, outcome=outcome, seconds=seconds)
 
 
 def _stop(bench: Workbench, claim: Claim, lease: Lease, problem: Exception) -> str:
@@ -60,6 +64,8 @@ def _stop(bench: Workbench, claim: Claim, lease: Lease, problem: Exception) -> s
         bench.drop_gpu()  # a lost lease has killed it already, and the working thread sees only that
         return _record(bench, claim, lease, "handed_back", lambda session: hand_back(session, claim))
     failure = describe(problem)
+    halved = {"halvings": bench.halvings + 1} if isinstance(problem, OutOfMemory) else None
+    retryable = failure.retryable and (halved is None or bench.halvings < MOST_HALVINGS)
     trace = traceback.format_exc(limit=-8)
     log.error("step_failed", step=claim.step_id, code=failure.error["code"], trace=trace)
     if failure.gpu_is_lost:
@@ -70,7 +76,7 @@ def _stop(bench: Workbench, claim: Claim, lease: Lease, problem: Exception) -> s
         lease,
         "failed",
         lambda session: fail_step(
-            session, claim, failure.error, retryable=failure.retryable, settings=bench.settings
+            session, claim, failure.error, retryable=retryable, settings=bench.settings, work=halved
         ),
     )
 

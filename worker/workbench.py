@@ -29,6 +29,7 @@ class Workbench:
     draining: Callable[[], bool]
     abandon: Callable[[], None] = lambda: None  # ends this process where it hangs in a call for good
     base_models: BaseModels = field(default_factory=BaseModels)
+    halvings: int = 0  # of the sampler's batch, for a step that has run out of memory before
     warm_model: str | None = None  # the model that the GPU process holds
     _gpu: GpuProcess | None = None
 
@@ -83,7 +84,7 @@ class Workbench:
         return folder
 
     def _spec(self, model: Model) -> GpuSpec:
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = dict(self.settings.sampler_options)
         if self.settings.sampler == "scripted":
             options["script"] = self.settings.sampler_script
         return GpuSpec(
@@ -91,7 +92,7 @@ class Workbench:
             sampler=self.settings.sampler,
             device=self.settings.device,
             threads=self.settings.threads,
-            sampler_batch=self.settings.sampler_batch,
+            sampler_batch=max(1, self.settings.sampler_batch >> self.halvings),
             max_length=model.context_length,
             options=options,
         )

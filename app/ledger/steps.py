@@ -163,14 +163,23 @@ def hand_back(session: Session, claim: Claim) -> None:
 
 
 def fail_step(
-    session: Session, claim: Claim, error: JsonObject, *, retryable: bool, settings: Settings
+    session: Session,
+    claim: Claim,
+    error: JsonObject,
+    *,
+    retryable: bool,
+    settings: Settings,
+    work: JsonObject | None = None,
 ) -> None:
     """Record a failed attempt: the step is queued again, or its job fails with this error.
 
-    `error` is {code, category (user | platform | capacity), message, hint, log_tail?}.
+    `error` is {code, category (user | platform | capacity), message, hint, log_tail?}. `work`: what the next
+    attempt should know beside what the step's work says already.
     """
     job = lock_job(session, claim.job_id)
     check_fence(session, claim)
+    if work:
+        session.execute(update(Step).where(Step.id == claim.step_id).values(work={**claim.work, **work}))
     end_attempt(session, job, claim.step_id, error, retryable=retryable, settings=settings)
 
 

@@ -41,7 +41,9 @@ def test_a_job_runs_from_its_first_step_to_two_verified_adapters(world: World, b
     job = world.job(job_id)
     assert (job.status, job.stop_reason) == ("succeeded", "completed_iterations"), job.status_reason
     with reading(world.engine) as session:
-        iterations = session.scalars(select(Iteration).where(Iteration.job_id == job_id).order_by(Iteration.number)).all()
+        iterations = session.scalars(
+            select(Iteration).where(Iteration.job_id == job_id).order_by(Iteration.number)
+        ).all()
         adapters = list_adapters(session, job_id)
         events = list_events(session, job_id, 0, 1000)
         steps = session.scalars(select(Step)).all()

@@ -1,0 +1,172 @@
+"""One check after every scenario: nothing is lost, nothing doubled, whatever was killed on the way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from itertools import pairwise
+
+from sqlalchemy import select
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session
+
+from app.database import clock, reading
+from app.ledger.rationales import training_rows
+from app.ledger.transitions import JOB_TRANSITIONS, JobStatus, StepStatus
+from app.models import Adapter, Evaluation, Event, Iteration, Job, Rationale, Step
+from app.storage import Storage
+from star_engine.config import StarConfig
+from star_engine.loop import ITERATION_PHASES, PhaseName
+from star_engine.rationales import RationaleKey, Route
+from star_engine.training_set import TrainingExample, training_set_sha256
+from tests.platforms import Platform
+from tests.worlds import TRAIN, VALIDATION, World
+
+OPEN = {StepStatus.QUEUED, StepStatus.HELD, StepStatus.RUNNING}
+
+
+def check(world: World, *, platform: Platform | None = None, at_rest: bool = True) -> None:
+    """Raises AssertionError for whatever is wrong with any job of this world.
+
+    at_rest: every job is expected to have ended (or to be paused), and no step to be running.
+    """
+    with reading(world.engine) as session:
+        for job in session.scalars(select(Job)):
+            _check_history(session, job)
+            _check_steps(session, job, at_rest)
+            for iteration in session.scalars(select(Iteration).where(Iteration.job_id == job.id)):
+                _check_iteration(session, world, job, iteration)
+            if job.status == JobStatus.SUCCEEDED:
+                _check_success(session, job)
+            if at_rest:
+                statuses = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.PAUSED)
+                assert job.status in statuses, f"{job.id} is {job.status}"
+    if platform is not None:
+        check_logs(world, platform)
+
+
+def check_logs(world: World, platform: Platform) -> None:
+    """Fences rise with every claim of a step, at most one claim finishes it, and no secret is in any log."""
+    fences: dict[str, list[int]] = {}
+    finished: Counter[str] = Counter()
+    for event in platform.log_events():
+        if event["event"] == "step_started":
+            fences.setdefault(event["step"], []).append(event["fence"])
+        if event["event"] == "step_ended" and event["outcome"] == "finished":
+            finished[event["step"]] += 1
+    for step, seen in fences.items():
+        assert len(seen) == len(set(seen)), f"{step} was claimed twice under one fence: {sorted(seen)}"
+    assert not [step for step, times in finished.items() if times > 1], "a step was finished twice"
+    password = make_url(world.settings.resolved_database_url()).password
+    for path in platform.logs.glob("*.log"):
+        assert not (password and str(password) in path.read_text(errors="replace")), f"password in {path}"
+
+
+def _check_history(session: Session, job: Job) -> None:
+    events = session.scalars(select(Event).where(Event.job_id == job.id).order_by(Event.seq)).all()
+    assert [event.seq for event in events] == list(range(1, job.events_written + 1)), "events have gaps"
+    path = [JobStatus.VALIDATING]
+    path += [JobStatus(name) for event in events if (name := _status_of(event)) is not None]
+    for before, after in pairwise(path):
+        assert after in JOB_TRANSITIONS[before], f"{job.id}: {before} -> {after}"
+    assert path[-1] == job.status
+    ended = Counter(
+        (event.data["iteration"], event.data["phase"]) for event in events if event.type == "phase.finished"
+    )
+    assert not [phase for phase, times in ended.items() if times > 1], f"phases ended twice: {ended}"
+
+
+def _status_of(event: Event) -> str | None:
+    kind, _, name = event.type.partition(".")
+    return name if kind == "job" and name in set(JobStatus) else None
+
+
+def _check_steps(session: Session, job: Job, at_rest: bool) -> None:
+    steps = session.scalars(select(Step).where(Step.job_id == job.id)).all()
+    now = session.scalar(select(clock()))
+    assert now is not None
+    for step in steps:
+        running = step.status == StepStatus.RUNNING
+        assert running == (step.lease_until is not None) == (step.lease_owner is not None), step.id
+        assert not (running and at_rest), f"{step.id} is running under a lease until {step.lease_until}"
+        assert step.fence >= step.attempt
+        assert (step.finished_at is not None) == (step.status not in OPEN)
+    if JobStatus(job.status) in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED) and at_rest:
+        assert not [step.id for step in steps if step.status in OPEN], f"open steps of {job.id}, {job.status}"
+
+
+def _check_iteration(session: Session, world: World, job: Job, iteration: Iteration) -> None:
+    config = StarConfig.model_validate(job.config)
+    done = [PhaseName(name) for name in iteration.phases_done]
+    expected = [PhaseName.BASELINES] if iteration.number == 0 else list(ITERATION_PHASES)
+    assert done == expected[: len(done)], f"phases of iteration {iteration.number}: {done}"
+    if PhaseName.SAMPLE in done:
+        _check_rationales(session, config, iteration)
+    if PhaseName.BUILD in done:
+        _check_training_set(session, iteration)
+    if PhaseName.VERIFY_ADAPTER in done:
+        _check_adapter(session, world, job, iteration)
+    if PhaseName.BASELINES in done:
+        _check_evaluations(session, iteration, config.evaluation.baselines)
+    if PhaseName.EVALUATE in done:
+        _check_evaluations(session, iteration, ("adapter",))
+
+
+def _check_rationales(session: Session, config: StarConfig, iteration: Iteration) -> None:
+    tries = session.scalars(select(Rationale).where(Rationale.iteration_id == iteration.id)).all()
+    generated = Counter(item.example_id for item in tries if item.route == Route.GENERATED)
+    wanted = min(config.examples_per_iteration or TRAIN, TRAIN)
+    assert len(generated) == wanted, f"{len(generated)} of {wanted} examples were asked"
+    assert set(generated.values()) == {config.generation.samples_per_example}
+    rationalized = Counter(item.example_id for item in tries if item.route == Route.RATIONALIZED)
+    assert set(rationalized.values()) <= {1}
+    solved = {
+        item.example_id for item in tries if item.route == Route.GENERATED and item.verdict == "correct"
+    }
+    if config.rationalization.enabled and config.rationalization.probability == 1:
+        assert set(rationalized) == set(generated) - solved, "rationalized are exactly the failures"
+
+
+def _check_training_set(session: Session, iteration: Iteration) -> None:
+    rows = list(training_rows(session, iteration.id))
+    assert [row.position for row, _, _ in rows] == list(range(len(rows)))
+    kept = session.scalars(
+        select(Rationale).where(Rationale.iteration_id == iteration.id, Rationale.decision == "kept")
+    ).all()
+    assert {row.rationale_id for row, _, _ in rows} == {item.id for item in kept}
+    assert sum(iteration.metrics["kept"].values()) == len(rows)
+    texts = [
+        TrainingExample(RationaleKey(name, Route(item.route), item.sample), row.prompt, row.completion)
+        for row, item, name in rows
+    ]
+    assert training_set_sha256(texts) == iteration.training_set_sha256
+
+
+def _check_adapter(session: Session, world: World, job: Job, iteration: Iteration) -> None:
+    adapters = session.scalars(
+        select(Adapter).where(Adapter.job_id == job.id, Adapter.iteration_number == iteration.number)
+    ).all()
+    assert len(adapters) == 1
+    assert adapters[0].verification is not None
+    storage = Storage(world.settings.resolved_storage_url())
+    for entry in adapters[0].files:
+        size = storage.size(entry["sha256"])
+        digest = sha256(b"".join(storage.open_range(entry["sha256"], 0, size)))
+        assert (size, digest.hexdigest()) == (entry["size_bytes"], entry["sha256"]), entry
+
+
+def _check_evaluations(session: Session, iteration: Iteration, modes: Iterable[str]) -> None:
+    answers = session.scalars(select(Evaluation).where(Evaluation.iteration_id == iteration.id)).all()
+    assert Counter(item.mode for item in answers) == dict.fromkeys(modes, VALIDATION)
+    keys: Sequence[tuple[str, int]] = [(item.mode, item.example_id) for item in answers]
+    assert len(keys) == len(set(keys))
+
+
+def _check_success(session: Session, job: Job) -> None:
+    config = StarConfig.model_validate(job.config)
+    numbers = session.scalars(
+        select(Iteration.number).where(Iteration.job_id == job.id).order_by(Iteration.number)
+    ).all()
+    first = 0 if config.evaluation.baselines else 1
+    assert list(numbers) == list(range(first, config.iterations + 1))
