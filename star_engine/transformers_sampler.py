@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -233,7 +233,7 @@ class TransformersSampler:
     def _text(self, row: Row, generated: Sequence[int]) -> str:
         return text_after(self._tokenizer, row.ids.tolist(), generated)
 
-    def _completion(self, row: Row, text: str, reason: Any) -> Completion:
+    def _completion(self, row: Row, text: str, reason: Literal["stop", "length"]) -> Completion:
         return Completion(row.request.key, text, len(row.ids), len(row.generated), reason)
 
     def _enders(self, stop: tuple[str, ...]) -> frozenset[int]:
