@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import psycopg
 
 from worker import tether
@@ -22,6 +23,8 @@ from worker.valkey import free_port
 UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
 START_ATTEMPTS = 3  # a port found free may be taken before the server binds it
 READY_TIMEOUT_S = 60.0
+SCRATCH = Path("/var/tmp")  # pytest's own folder is closed to other users
+PREFIX = "star-postgres-"
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -64,8 +67,8 @@ def bundled_binaries() -> Path:
 def start_postgres(binaries: Path | None = None) -> RunningPostgres:
     """A new, empty server on a free port of 127.0.0.1 that ends with `stop()` or with this process."""
     user = UNPRIVILEGED if os.geteuid() == 0 else None
-    # Not under pytest's folder, which is closed to other users.
-    folder = Path(tempfile.mkdtemp(prefix="star-postgres-", dir="/var/tmp"))
+    _remove_leftovers()
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=SCRATCH))
     if user:
         shutil.chown(folder, user)
     binaries = _reachable(binaries or find_binaries(), user, folder)
@@ -81,6 +84,13 @@ def start_postgres(binaries: Path | None = None) -> RunningPostgres:
             return running
         tether.stop(running.process)
     raise _failure("PostgreSQL did not start", folder)
+
+
+def _remove_leftovers() -> None:
+    """Folders of test runs that were killed; their servers died with them."""
+    for folder in SCRATCH.glob(f"{PREFIX}*-*"):
+        if not psutil.pid_exists(int(folder.name.removeprefix(PREFIX).partition("-")[0])):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _reachable(binaries: Path, user: str | None, folder: Path) -> Path:

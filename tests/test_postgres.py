@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -37,7 +36,7 @@ def test_server_of_the_wheel_runs_in_place() -> None:
     running.stop()
 
 
-def test_server_is_gone_after_its_starter_was_killed() -> None:
+def test_server_is_gone_after_its_starter_was_killed_and_its_folder_at_the_next_start() -> None:
     command = [sys.executable, "-c", STARTER]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT) as starter:
         assert starter.stdout is not None
@@ -48,4 +47,5 @@ def test_server_is_gone_after_its_starter_was_killed() -> None:
     while any(process.is_running() for process in processes):
         assert time.monotonic() < deadline, "PostgreSQL outlived its starter"
         time.sleep(0.02)
-    shutil.rmtree(folder)
+    start_postgres().stop()
+    assert not Path(folder).exists(), "the next server to start clears up after one that was killed"
