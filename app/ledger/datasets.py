@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
+from tempfile import TemporaryFile
 from typing import BinaryIO
 
 from sqlalchemy import Engine, insert, select
@@ -28,16 +29,17 @@ def upload_dataset(
         known = same_dataset(session, project_id, sha)
     if known is not None:
         return known, False
-    checked = check_file(file, how, sha, settings)
-    try:
-        with transaction(engine) as session:
-            return record_dataset(session, project_id, name, checked), True
-    except IntegrityError:  # the same upload came in beside this one
-        with reading(engine) as session:
-            known = same_dataset(session, project_id, sha)
-        if known is None:
-            raise
-        return known, False
+    with TemporaryFile() as accepted:
+        checked = check_file(file, accepted, how, sha, settings)
+        try:
+            with transaction(engine) as session:
+                return record_dataset(session, project_id, name, checked), True
+        except IntegrityError:  # the same upload came in beside this one
+            with reading(engine) as session:
+                known = same_dataset(session, project_id, sha)
+            if known is None:
+                raise
+            return known, False
 
 
 def record_dataset(session: Session, project_id: str, name: str, checked: CheckedFile) -> Dataset:
