@@ -37,9 +37,9 @@ class Phase:
 ALL_KINDS = (0.6, 0.34, 0.06)
 FEW_OR_ALL_DIGITS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 9, 9, 9)
 
-# One digit first, and no hints to copy from: the table of sums is then learned within 300 steps. Trials on all
-# lengths and kinds at once knew the layout after 400 steps and not one sum after 600. Documents of few digits
-# help, since with all ten the last digit of a sum says nothing about either operand alone.
+# One digit first, and no hints to copy from: the table of sums is then learned within 300 steps. Trials with
+# everything at once knew the layout after 400 steps and not one sum after 600. Documents of few digits help,
+# since with all ten the last digit of a sum says nothing about either operand alone.
 CURRICULUM = (
     Phase(350, Mix((1, 0, 0, 0), (1, 0, 0), FEW_OR_ALL_DIGITS), 1024, (128,)),
     Phase(350, Mix((1, 2, 2, 2), (1, 0, 0), FEW_OR_ALL_DIGITS), 2048, (256,)),
