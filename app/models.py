@@ -180,7 +180,7 @@ class Step(Base):
     lease_until: Mapped[datetime | None]
     progress: Mapped[JsonObject]  # {"done": 64, "total": 128, ...}: shown to people, decides nothing
     error: Mapped[JsonObject | None]
-    checkpoint: Mapped[JsonObject | None]  # training: {"step", "files": [{path, sha256}]}, for any machine
+    checkpoint: Mapped[JsonObject | None]  # training: {"name", "files": [{path, sha256}]}, for any machine
     rung_at: Mapped[datetime | None]  # when the doorbell was last rung
     created_at: Mapped[datetime] = created()
     started_at: Mapped[datetime | None]
@@ -288,6 +288,14 @@ class Counter(Base):
     __tablename__ = "counters"
     name: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[int] = mapped_column(BigInteger)
+
+
+class Worker(Base):
+    """A worker that has asked for work: one pool child, so a restart makes a new one."""
+
+    __tablename__ = "workers"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    seen_at: Mapped[datetime]
 
 
 class IdempotencyKey(Base):

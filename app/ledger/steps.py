@@ -17,6 +17,7 @@ from app.ledger.dispatch import PATIENCE_SECONDS, next_step
 from app.ledger.events import append_event
 from app.ledger.outbox import ring
 from app.ledger.planning import advance
+from app.ledger.shards import leave_some, saw_worker
 from app.ledger.transitions import (
     STEP_TRANSITIONS,
     TERMINAL,
@@ -69,6 +70,7 @@ def claim_step(
     """
     while True:
         with transaction(engine) as session:
+            saw_worker(session, worker_id)
             candidate = session.execute(next_step(warm_model, patience_seconds)).one_or_none()
             if candidate is None:
                 return None
@@ -98,6 +100,7 @@ def _try_claim(
     ).one_or_none()
     if step is None:
         return None
+    leave_some(session, step)
     if job.status == JobStatus.QUEUED:
         move_job(session, job, JobStatus.RUNNING)
     session.execute(update(Project).where(Project.id == job.project_id).values(served_at=clock()))
