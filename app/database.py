@@ -17,6 +17,16 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
+# For libpq. Nothing waits for ever: a server that is gone without a word is noticed after 30 s, and what a
+# stopped process holds (a row, a transaction) is taken from it.
+BOUNDS: dict[str, Any] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "options": "-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
+}
 CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -73,7 +83,12 @@ def make_engine(url: str, *, pool_size: int = 5) -> Engine:
     if not url.startswith("sqlite"):
         most = 2 * pool_size
         return create_engine(
-            url, pool_size=pool_size, max_overflow=most, pool_pre_ping=True, hide_parameters=True
+            url,
+            pool_size=pool_size,
+            max_overflow=most,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args=BOUNDS,
         )
     engine = create_engine(url, hide_parameters=True)
     event.listen(engine, "connect", _configure_sqlite)
@@ -88,7 +103,7 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    """A reader that later writes gets SQLITE_BUSY at once, however long the timeout: so whoever may write says so at once."""
+    """A reader that later writes gets SQLITE_BUSY, however long the timeout: so writers say so at once."""
     reading = connection.get_execution_options().get("reading", False)
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 

@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 SELF_FENCE = 0.75  # of the lease: without a heartbeat for this long the worker stops before others take over
 WATCH_SECONDS = 0.25
-STUCK_LEASES = 2.0  # a database call that has hung for this many leases is given up with its process
+STUCK_LEASES = 2.0  # after a lease was lost: a database call that hangs on is given up with its process
 
 
 class HandBack(Exception):
@@ -121,10 +121,14 @@ class Lease:
             self._order, self._renewed = order, began
 
     def _watch(self) -> None:
+        noticed: float | None = None  # a process that was stopped gets time, when it wakes, to look around
         while not self._left.wait(WATCH_SECONDS):
-            if self.lost and not self._ended.is_set():
+            if not self.lost:
+                continue
+            noticed = noticed or time.monotonic()
+            if not self._ended.is_set():
                 self._kill_gpu()
-            if self._silent_for(STUCK_LEASES) and not self._left.is_set():
+            if time.monotonic() - noticed > STUCK_LEASES * self._settings.lease_seconds:
                 log.error("worker_stuck", step=self._claim.step_id)
                 self._abandon()
                 return

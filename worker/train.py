@@ -34,6 +34,7 @@ from star_engine.rationales import Route
 from star_engine.run import PROBE_TOKENS, PROBES, continue_greedily, installed_versions
 from star_engine.schedule import select_examples, steps_in
 from star_engine.training_set import Coverage
+from worker.checkpoints import Checkpoints
 from worker.lease import Lease
 from worker.workbench import Workbench
 
@@ -52,9 +53,9 @@ def train_adapter(bench: Workbench, claim: Claim, lease: Lease) -> None:
     folder = bench.folder / "training" / claim.step_id
     if known is None:  # else an earlier attempt published it and died before this line's end
         report = _train(bench, claim, lease, rows, folder)
-        rewrite_config(folder / "adapter", BaseModel(model.id, model.revision))
-        check_weights(folder / "adapter" / WEIGHTS, claim.config.training.lora.rank)
-        files = [_publish(bench, folder / "adapter" / name) for name in (CONFIG, WEIGHTS)]
+        rewrite_config(folder / _weights(claim), BaseModel(model.id, model.revision))
+        check_weights(folder / _weights(claim) / WEIGHTS, claim.config.training.lora.rank)
+        files = [_publish(bench, folder / _weights(claim) / name) for name in (CONFIG, WEIGHTS)]
     failpoint("train.before_record")
     with transaction(bench.engine) as session:
         if files:
@@ -63,6 +64,11 @@ def train_adapter(bench: Workbench, claim: Claim, lease: Lease) -> None:
         failpoint("train.before_finish")
     failpoint("train.after_finish")
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _weights(claim: Claim) -> str:
+    """A name of this attempt's own: what an attempt that lost its lease still writes is never published."""
+    return f"adapter-{claim.fence}"
 
 
 def _train(
@@ -79,12 +85,15 @@ def _train(
     losses: list[float] = []
     tokens = 0
     began = time.monotonic()
-    out, checkpoints = folder / "adapter", folder / "checkpoints"
+    out, checkpoints = folder / _weights(claim), folder / "checkpoints"
+    shelf = Checkpoints(bench, claim, checkpoints)
+    shelf.fetch()
     failpoint("train.before_training")
     for progress in gpu.train(rows, training, steps, seed, out, checkpoints, start):
         failpoint("train.step")
         losses.append(progress.loss)
         tokens = progress.tokens
+        shelf.keep(progress.step)
         lease.report(progress.step, steps, "steps", loss=round(progress.loss, 6))
     return {
         "steps": steps,

@@ -50,11 +50,15 @@ def check_logs(world: World, platform: Platform) -> None:
     """Fences rise with every claim of a step, at most one claim finishes it, and no secret is in any log."""
     fences: dict[str, list[int]] = {}
     finished: Counter[str] = Counter()
+    with reading(world.engine) as session:
+        last = {step.id: step.fence for step in session.scalars(select(Step))}
     for event in platform.log_events():
         if event["event"] == "step_started":
             fences.setdefault(event["step"], []).append(event["fence"])
         if event["event"] == "step_ended" and event["outcome"] == "finished":
             finished[event["step"]] += 1
+            step, fence = event["step"], event["fence"]
+            assert fence == last[step], f"{step} was finished under fence {fence}, it is at {last[step]}"
     for step, seen in fences.items():
         assert len(seen) == len(set(seen)), f"{step} was claimed twice under one fence: {sorted(seen)}"
     assert not [step for step, times in finished.items() if times > 1], "a step was finished twice"

@@ -22,7 +22,7 @@ def test_a_gpu_process_that_crashes_hangs_or_fails_is_replaced(
         sqlite_database_url,
         tmp_path / "home",
         sampler_script="tests.faults.pupils:breakable_pupil",
-        stall_seconds=5,
+        stall_seconds=30,  # on a busy machine the process takes 20 s to start
     )
     with platform(world, empty_valkey_url) as running:
         running.scheduler()

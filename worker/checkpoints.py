@@ -1,0 +1,72 @@
+"""A training's resume points, shared through the storage: another machine goes on where this one died.
+
+They stay there after the training has ended, as everything in the storage does: docs/operating.md says what a
+sweep may remove.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import update
+
+from app.database import reading, transaction
+from app.failpoints import failpoint
+from app.ledger.steps import Claim, check_fence
+from app.models import JsonObject, Step
+from app.storage import CorruptArtifact, MissingArtifact
+from worker.workbench import Workbench
+
+
+class Checkpoints:
+    """The trainer's folder of resume points, each a `step-*` file or folder in it, and their copy."""
+
+    def __init__(self, bench: Workbench, claim: Claim, folder: Path) -> None:
+        self._bench = bench
+        self._claim = claim
+        self._folder = folder
+        self._kept: str | None = None
+
+    def fetch(self) -> None:
+        """Bring the recorded resume point here, unless this machine has it. A damaged one is left out: the
+        training then starts from what is here, or from its beginning."""
+        with reading(self._bench.engine) as session:
+            recorded = session.get_one(Step, self._claim.step_id).checkpoint
+        if recorded is None or (self._folder / recorded["name"]).exists():
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            for entry in recorded["files"]:
+                path = self._folder / entry["path"]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._bench.storage.fetch(entry["sha256"], path)
+        except (CorruptArtifact, MissingArtifact):
+            return
+        self._kept = recorded["name"]
+
+    def keep(self, step: int) -> None:
+        """Store the newest resume point, if this step has left one. Raises Fenced."""
+        if step % self._claim.config.training.checkpoint_every:
+            return
+        newest = max(self._folder.glob("step-*"), key=_step_of, default=None)
+        if newest is None or newest.name == self._kept:
+            return
+        files = self._store(newest)
+        failpoint("checkpoint.before_record")
+        with transaction(self._bench.engine) as session:
+            check_fence(session, self._claim)
+            found = {"name": newest.name, "files": files}
+            session.execute(update(Step).where(Step.id == self._claim.step_id).values(checkpoint=found))
+        failpoint("checkpoint.after_record")
+        self._kept = newest.name
+
+    def _store(self, newest: Path) -> list[JsonObject]:
+        paths = sorted(path for path in newest.rglob("*") if path.is_file()) if newest.is_dir() else [newest]
+        return [
+            {"path": str(path.relative_to(self._folder)), "sha256": self._bench.storage.put_file(path)}
+            for path in paths
+        ]
+
+
+def _step_of(path: Path) -> int:
+    return int("".join(character for character in path.name if character.isdigit()) or 0)
