@@ -16,13 +16,24 @@ from app.database import make_engine
 from app.errors import BadRequest
 from app.ledger.models import register_models
 from app.log import configure_logging
-from app.routes import adapters, datasets, events, health, iterations, jobs, models, prompt_sets, rationales
+from app.routes import (
+    adapters,
+    datasets,
+    events,
+    health,
+    iterations,
+    jobs,
+    metrics,
+    models,
+    prompt_sets,
+    rationales,
+)
 from app.schemas import PROBLEMS
 from app.settings import Settings
 from app.storage import Storage
 from app.uploads import BodyLimit
 
-ROUTES = (health, models, datasets, prompt_sets, jobs, events, iterations, rationales, adapters)
+ROUTES = (health, metrics, models, datasets, prompt_sets, jobs, events, iterations, rationales, adapters)
 POOL_SIZE = 15  # connections; three times as many at most, for the 40 threads that run sync routes
 
 log = structlog.get_logger()

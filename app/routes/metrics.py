@@ -1,0 +1,25 @@
+"""Prometheus metrics of the whole deployment, for an operator's key."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import PlainTextResponse
+
+from app.auth import Requires
+from app.context import Db
+from app.database import reading
+from app.ledger.gauges import read_metrics, render
+from app.ledger.keys import Caller, Scope
+
+router = APIRouter(tags=["operation"])
+
+Operator = Annotated[Caller, Depends(Requires(Scope.ADMIN))]
+
+
+@router.get("/metrics", summary="Prometheus metrics, read from the ledger", response_class=PlainTextResponse)
+def metrics(caller: Operator, db: Db) -> PlainTextResponse:
+    """Counts over all projects, without the name of any."""
+    with reading(db) as session:
+        return PlainTextResponse(render(read_metrics(session)), media_type="text/plain; version=0.0.4")
