@@ -26,7 +26,7 @@ class Anchor:
 
 _ANSWER_IS_PHRASE = (
     r"(?<!if )(?<!if the )(?<!whether the )(?<!suppose the )\banswer\b[*_]*"
-    r"(?:\s+to\s+(?:the|this|that)\s+(?:question|problem))?\s*(?:(?:is|was)\b[*_]*\s*:?|[:=])"
+    r"(?:\s+to\s+(?:the|this|that)\s+(?:question|problem))?\s*(?:is\b[*_]*\s*:?|:)"
 )
 _ANSWER_IS = re.compile(_ANSWER_IS_PHRASE, re.IGNORECASE)
 # Exactly four: five are a Markdown heading of level 5. "#### The answer is 72" states 72.

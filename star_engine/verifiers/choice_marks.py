@@ -38,12 +38,6 @@ class Mark:
     start: int
     end: int
 
-    def covers(self, other: Mark) -> bool:
-        return self.start <= other.start and other.end <= self.end
-
-    def overlaps(self, other: Mark) -> bool:
-        return self.start < other.end and other.start < self.end
-
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -143,18 +137,16 @@ class MarkedText:
 def mark_choices(text: str, options: Options) -> MarkedText:
     """Find every mention of a choice in the text."""
     mentions = _mentions(text, options)
+    named = {position for mention in mentions for position in range(mention.start, mention.end)}
     letters = [
         Mark(label, found.start(), found.end())
         for found in _LETTER.finditer(text)
         if (label := options.label(found[1]))
     ]
-    letters = [letter for letter in letters if not any(mention.covers(letter) for mention in mentions)]
-    ends = [
-        stop.end()
-        for stop in _SENTENCE_END.finditer(text)
-        if not any(mention.start <= stop.start() < mention.end - 1 for mention in mentions)
-    ]
-    outside = [mention for mention in mentions if not any(letter.covers(mention) for letter in letters)]
+    letters = [letter for letter in letters if not {letter.start, letter.end - 1} <= named]
+    lettered = {position for letter in letters for position in range(letter.start, letter.end)}
+    ends = [stop.end() for stop in _SENTENCE_END.finditer(text) if not {stop.start(), stop.end()} <= named]
+    outside = [mention for mention in mentions if mention.start not in lettered]
     return MarkedText(text, tuple(letters), tuple(outside), tuple(ends))
 
 
@@ -165,13 +157,14 @@ def _mentions(text: str, options: Options) -> list[Mark]:
     """
     plain, offsets = _plain(text)
     found: list[Mark] = []
+    taken: set[int] = set()
     for option, label in sorted(zip(options.plain, options.labels, strict=True), key=lambda o: -len(o[0])):
         start = plain.find(option)
         while start >= 0:
             end = start + len(option)
-            mark = Mark(label, offsets[start], offsets[end - 1] + 1)
-            if _is_whole(plain, start, end) and not any(mark.overlaps(other) for other in found):
-                found.append(mark)
+            if _is_whole(plain, start, end) and taken.isdisjoint(range(start, end)):
+                found.append(Mark(label, offsets[start], offsets[end - 1] + 1))
+                taken.update(range(start, end))
             start = plain.find(option, start + 1)
     return sorted(found, key=lambda mark: mark.start)
 

@@ -102,7 +102,7 @@ def undecorated(text: str, begin: int, end: int, rule: str) -> Stated:
 
 def _sentence_end(text: str, begin: int, end: int) -> int:
     for mark in _SENTENCE_END.finditer(text, begin, end):
-        word = re.search(r"\w*$", text[begin : mark.start()])
+        word = re.search(r"\w*$", text[max(begin, mark.start() - 8) : mark.start()])
         last = word[0] if word else ""
         if mark[0] != "." or not ((len(last) == 1 and last.isalpha()) or last.lower() in _ABBREVIATIONS):
             return mark.start()

@@ -56,7 +56,7 @@ _PREFIX = re.compile(
 )
 _ANNOTATION = re.compile(r"<<[^<>\n]*>>")  # GSM8K's calculator marks: <<48/2=24>>24
 _CLAUSE_END = re.compile(
-    r"[.;](?=\s|$)|\.(?![0-9])|####|\n|,?\s+(?:because|since|as)\b|[!?](?=\s|$)", re.IGNORECASE
+    r"[.;](?=\s|$)|\.(?![0-9])|####|\n|,?\s(?:because|since|as)\b|[!?](?=\s|$)", re.IGNORECASE
 )
 _NAME = re.compile(r"\s*[A-Za-z]+\s*")
 _CONDITION = re.compile(r"\b(?:where|when|if|for|with|and|or)\b", re.IGNORECASE)

@@ -34,15 +34,17 @@ def verify_direct_scratchpad(text: str, answer: str) -> Verdict:
 
 
 def _compare_line(text: str, begin: int, gold: str, rule: str) -> Verdict:
-    found = re.compile(rf"\s*({_DIGITS.pattern})[ \t]*(?:\r?\n|$)").match(text, begin)
-    if not found:
+    begin += len(text[begin:]) - len(text[begin:].lstrip())
+    found = _DIGITS.match(text, begin)
+    rest = text[found.end() :].lstrip(" \t\r") if found else ""
+    if not found or rest[:1].strip():
         return no_answer(VerdictCode.UNPARSED, "no_digits")
-    if text[found.end() :].strip():
+    if rest.strip():
         # A second answer, or a second scratchpad: training on the text would teach to run on.
         return no_answer(VerdictCode.AMBIGUOUS, "text_after_answer")
-    canonical = _without_spaces(found[1])
+    canonical = _without_spaces(found[0])
     code = VerdictCode.CORRECT if canonical == gold else VerdictCode.WRONG
-    return Verdict(code, found[1], canonical, rule, found.span(1))
+    return Verdict(code, found[0], canonical, rule, found.span())
 
 
 def _without_spaces(digits: str) -> str:

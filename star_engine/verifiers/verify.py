@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from star_engine.verifiers.anchors import find_anchors
 from star_engine.verifiers.choice import gold_label, verify_choice, verify_direct_choice
 from star_engine.verifiers.choice_marks import read_options
 from star_engine.verifiers.cut import DEFAULT_STOPS, cut_at_first_stop
@@ -18,6 +19,9 @@ from star_engine.verifiers.numeric import gold_number, verify_direct_numeric, ve
 from star_engine.verifiers.pattern import compile_pattern, verify_direct_pattern, verify_pattern
 from star_engine.verifiers.scratchpad import gold_digits, verify_direct_scratchpad, verify_scratchpad
 from star_engine.verifiers.verdict import BadGold, Verdict, VerdictCode, no_answer
+
+# A text that states its answer more often is stuck in a loop; reading them all would cost the square of it.
+MOST_ANCHORS = 32
 
 _Verifier = Callable[..., Verdict]
 _VERIFIERS: Mapping[str, _Verifier] = {
@@ -128,6 +132,8 @@ def _judge(
 ) -> Verdict:
     _check_options(kind, options)
     text = cut_at_first_stop(completion, stops)
+    if len(find_anchors(text)) > MOST_ANCHORS:
+        return no_answer(VerdictCode.AMBIGUOUS, "too_many_anchors")
     more = (choices,) if kind == "choice" else ()
     try:
         return verifiers[kind](text, answer, *more, **options)

@@ -69,6 +69,7 @@ RIGHT = [
     ("The answer to the question is 1,080.", "1080"),
     ("The answer is 15 gallons * 8 pints / gallon = <<15*8=120>>120 pints.\n#### 120", "120"),
     ("The answer is not obvious.\n#### 72", "72"),
+    ("24 correct answers * 2 points/answer = 48 points.\nThe first answer was 600.\n#### 72", "72"),
     ("Thus \\boxed{72}.", "72"),
     ("Thus $\\boxed{\\$1{,}080}$.", "1080"),
     ("Thus $\\boxed{72 \\text{ clips}}$.", "72"),

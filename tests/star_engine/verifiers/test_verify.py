@@ -107,3 +107,19 @@ def test_the_verifiers_load_neither_torch_nor_math_verify() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+DEGENERATE = [
+    *("the answer is 72. ", "The answer is blotter (c). ", "#### 72 ", "\\boxed{", "\\boxed{72} ", "answer "),
+    *("(c)", "blotter ", "a. ", " ", "\n", "8 ", "</scratch>", "{", "$", "**", "<<", "=", "1,000", "Final: "),
+]
+
+
+@pytest.mark.parametrize("kind", GOLDS)
+@pytest.mark.parametrize("piece", DEGENERATE)
+def test_a_text_stuck_in_a_loop_gets_its_verdict_in_proportion_to_its_length(kind: str, piece: str) -> None:
+    """100,000 characters: what costs the square of them does not come back before the test is stopped."""
+    answer, choices, options = GOLDS[kind]
+    completion = f"The answer is {piece * (100_000 // len(piece))}!"
+    for judge in (verify, verify_direct):
+        assert judge(kind, completion, answer, choices, **options).verdict != "error"
