@@ -76,6 +76,10 @@ test-long: .venv/.complete  ## Run the tests that take minutes each
 mypy: .venv/.complete
 	.venv/bin/mypy $(wildcard app worker star_engine star_client migrations tests examples benchmarks)
 
+.PHONY: test-faults
+test-faults: .venv/.complete  ## Kill, stop, starve and cut off everything (an hour on 2 cores)
+	.venv/bin/pytest tests/faults tests/ledger -m 'long or not long' --timeout 3600 $(PYTEST_ARGS)
+
 .PHONY: check
 check: .venv/.complete mypy  ## Lint, types, import rules, lock file and migrations
 	$(UV) lock --check --quiet

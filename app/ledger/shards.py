@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Float, cast, func, select, update
+from sqlalchemy import Float, cast, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.database import clock, new_id
@@ -13,6 +13,7 @@ from app.ledger.transitions import StepStatus
 from app.models import Step, Worker
 
 LIVE_SECONDS = 600.0  # a worker that asked for work within this time is counted on
+FORGOTTEN_SECONDS = 86_400.0  # every restart of a worker makes a new row
 SMALLEST = 8  # examples: a smaller shard costs more in batches half full than it saves in waiting
 
 
@@ -20,6 +21,7 @@ def saw_worker(session: Session, worker_id: str) -> None:
     """Note that this worker asks for work."""
     known = update(Worker).where(Worker.id == worker_id).values(seen_at=clock())
     if session.execute(known.returning(Worker.id)).first() is None:
+        session.execute(delete(Worker).where(Worker.seen_at < clock(-FORGOTTEN_SECONDS)))
         session.add(Worker(id=worker_id, seen_at=clock()))
         session.flush()
 

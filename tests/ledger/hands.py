@@ -85,7 +85,7 @@ def build(world: World, held: Claim) -> None:
 
 
 def train(world: World, held: Claim) -> None:
-    path = world.settings.home / "weights"
+    path = world.settings.home / f"weights-{held.job_id}-{held.iteration}"
     path.write_text(f"weights of {held.job_id} {held.iteration}")
     sha = world.workbench().storage.put_file(path)
     files = [{"path": "adapter_model.safetensors", "size_bytes": path.stat().st_size, "sha256": sha}]
