@@ -69,7 +69,8 @@ def make_sampler(spec: GpuSpec) -> Sampler:
     if spec.sampler == "vllm":
         from star_engine.vllm_sampler import VllmSampler
 
-        return VllmSampler(spec.base_model, max_length=spec.max_length, **spec.options)
+        options = {"threads": spec.threads, **spec.options}
+        return VllmSampler(spec.base_model, max_length=spec.max_length, **options)
     from star_engine.transformers_sampler import TransformersSampler
 
     return TransformersSampler(

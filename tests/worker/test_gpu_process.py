@@ -1,28 +1,21 @@
-"""The process contract, with a fake GPU in a real child process."""
+"""The process contract, with a fake GPU in a real child process: what calls do."""
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-import psutil
 import pytest
 
 from star_engine.config import Lora, Training
 from star_engine.protocols import (
     BadAdapter,
     Completion,
-    OutOfMemory,
-    Sampler,
     SampleRequest,
     SamplingParams,
     Trainer,
@@ -30,55 +23,9 @@ from star_engine.protocols import (
 )
 from star_engine.testing import ScriptedSampler
 from tests.worker.gpu_scripts import REPLY_LIKE, obey
+from tests.worker.gpus import LONG, OPTIONS, requests, sample, wait_until
 from worker.gpu_child import Call, stream
-from worker.gpu_process import GpuDied, GpuFailed, GpuProcess, GpuSpec
-
-OPTIONS = {"script": "tests.worker.gpu_scripts:obey"}
-SPEC = GpuSpec(base_model=Path("no-model"), sampler="scripted", options=OPTIONS)
-LONG = SamplingParams(max_tokens=10**6)
-Start = Callable[[], GpuProcess]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    with ExitStack() as started:
-
-        def start_one() -> GpuProcess:
-            process = GpuProcess(SPEC, tmp_path / "gpu.log")
-            started.callback(process.kill)
-            return process
-
-        yield start_one
-
-
-@pytest.fixture
-def gpu(start: Start) -> GpuProcess:
-    return start()
-
-
-def requests(*prompts: str) -> deque[SampleRequest]:
-    return deque(SampleRequest(f"{n}", prompt) for n, prompt in enumerate(prompts))
-
-
-def sample(sampler: Sampler, *prompts: str) -> list[str]:
-    """Texts in the order of the prompts."""
-    completions = list(sampler.stream(requests(*prompts), LONG))
-    return [one.text for one in sorted(completions, key=lambda one: int(one.key))]
-
-
-def wait_until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
-def gone(pid: int) -> bool:
-    """Ended, whether or not its new parent has collected it."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+from worker.gpu_process import GpuProcess, GpuSpec
 
 
 def test_completions_are_those_of_the_sampler_in_the_child(gpu: GpuProcess) -> None:
@@ -178,135 +125,6 @@ def test_an_error_of_the_user_is_told_and_the_process_goes_on(gpu: GpuProcess) -
     assert sample(gpu, "echo still here") == ["still here"]
 
 
-def test_a_bug_in_the_child_ends_it_and_shows_its_traceback(gpu: GpuProcess) -> None:
-    with pytest.raises(GpuFailed, match="a bug with nonsense") as failure:
-        sample(gpu, "nonsense")
-    assert "Traceback" in failure.value.log_tail
-    assert not gpu.alive
-
-
-def test_running_out_of_memory_ends_the_child(gpu: GpuProcess) -> None:
-    with pytest.raises(OutOfMemory, match="64 sequences do not fit"):
-        sample(gpu, "overflow")
-    assert not gpu.alive
-
-
-def test_a_child_that_could_not_even_say_that_memory_ran_out_is_understood(gpu: GpuProcess) -> None:
-    with pytest.raises(OutOfMemory):
-        sample(gpu, "exit-75")
-
-
-def test_a_killed_child_is_noticed_and_its_last_words_are_kept(gpu: GpuProcess) -> None:
-    with pytest.raises(GpuDied, match="SIGKILL") as death:
-        sample(gpu, "echo fine", "die")
-    assert death.value.exit_code == -signal.SIGKILL
-    assert death.value.log_tail.endswith("about to die")
-    assert not gpu.matches(SPEC)
-    with pytest.raises(GpuDied):
-        gpu.count_tokens(["later"])
-
-
-def test_completions_before_a_failure_are_not_lost(gpu: GpuProcess) -> None:
-    completions = gpu.stream(requests(*["echo fine"] * 20, "nonsense"), LONG)
-    assert [next(completions).text for _ in range(20)] == ["fine"] * 20
-    with pytest.raises(GpuFailed):
-        next(completions)
-
-
-def test_check_can_abort_a_call_that_hangs(gpu: GpuProcess) -> None:
-    class Cancelled(Exception):
-        pass
-
-    looks = 0
-
-    def check() -> None:
-        nonlocal looks
-        looks += 1
-        if looks == 3:
-            raise Cancelled
-
-    gpu.check = check
-    with pytest.raises(Cancelled):
-        sample(gpu, "hang")
-    gpu.kill()
-    assert gone(gpu.pid)
-
-
-def test_a_stall_is_measured_from_the_call_and_never_while_idle(gpu: GpuProcess) -> None:
-    class Enough(Exception):
-        pass
-
-    seen: list[float] = []
-
-    def look() -> None:
-        seen.append(gpu.last_progress)
-        if len(seen) == 3:
-            raise Enough
-
-    sample(gpu, "echo")
-    gpu.check = look
-    before = time.monotonic()
-    with pytest.raises(Enough):
-        sample(gpu, "hang")
-    assert before <= seen[0] == seen[1] == seen[2]
-    assert gpu.last_progress > seen[2]
-
-
-def test_check_runs_as_well_while_completions_keep_coming(gpu: GpuProcess) -> None:
-    queue = requests("echo")
-    seen: list[int] = []
-    gpu.check = lambda: seen.append(1)
-    for completion in gpu.stream(queue, LONG):
-        if len(seen) < 2:
-            queue.append(SampleRequest(completion.key + "+", "echo"))
-    assert len(seen) >= 2  # it would never have ended without
-
-
-def test_killing_takes_along_what_the_child_started(gpu: GpuProcess) -> None:
-    grandchild = int(sample(gpu, "spawn")[0])
-    assert not gone(grandchild)
-    gpu.kill()
-    assert gone(gpu.pid)
-    assert gone(grandchild)
-
-
-def test_the_rest_of_the_group_goes_when_only_the_child_is_killed(gpu: GpuProcess) -> None:
-    grandchild = int(sample(gpu, "spawn")[0])
-    os.kill(gpu.pid, signal.SIGKILL)
-    with pytest.raises(GpuDied):
-        gpu.count_tokens(["a"])
-    assert gone(grandchild)
-
-
-PARENT = """
-import sys
-from tests.worker.test_gpu_process import SPEC, GpuProcess, Path, sample
-gpu = GpuProcess(SPEC, Path(sys.argv[1]))
-grandchild, = sample(gpu, "spawn")
-print(gpu.pid, grandchild, flush=True)
-list(sample(gpu, "hang"))
-"""
-
-
-def test_kill_9_of_the_worker_takes_child_and_grandchild_along(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", PARENT, str(tmp_path / "gpu.log")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
-        child, grandchild = (int(pid) for pid in parent.stdout.readline().split())
-        assert not gone(child)
-        assert not gone(grandchild)
-        parent.kill()
-    wait_until(lambda: gone(child) and gone(grandchild), "it outlived the worker")
-
-
-def test_a_closed_process_has_ended_in_order(gpu: GpuProcess) -> None:
-    sample(gpu, "echo")
-    gpu.close()
-    assert gone(gpu.pid)
-    with pytest.raises(GpuDied, match="exit status 0"):
-        gpu.count_tokens(["later"])
-
-
 def test_one_process_serves_many_calls_and_only_its_own_spec(gpu: GpuProcess) -> None:
     pid = gpu.pid
     assert [sample(gpu, f"echo {n}") for n in range(3)] == [["0"], ["1"], ["2"]]
@@ -345,21 +163,6 @@ def test_what_libraries_print_is_in_the_log_and_never_taken_for_a_reply(gpu: Gpu
     assert stdin_was_empty == ["True", "fine"]
     assert gpu.log_tail().splitlines() == [REPLY_LIKE, "from a program that it started"]
     assert gpu.log_tail(lines=1) == "from a program that it started"
-
-
-def test_the_log_of_the_process_before_is_kept(start: Start, tmp_path: Path) -> None:
-    first = start()
-    with pytest.raises(GpuDied):
-        sample(first, "die")
-    second = start()
-    assert sample(second, "echo fine") == ["fine"]
-    assert "about to die" in (tmp_path / "gpu.log.1").read_text()
-    assert "about to die" not in second.log_tail()
-
-
-def test_the_child_refuses_to_run_where_it_would_kill_its_callers_group() -> None:
-    child = subprocess.run([sys.executable, "-m", "worker.gpu_child", "1"], stdin=subprocess.DEVNULL)
-    assert child.returncode == 1
 
 
 def test_the_workers_side_imports_no_torch() -> None:
