@@ -12,7 +12,13 @@ from tests.faults.test_stopping import LONG_TRAINING, PLACES, steps_trained
 from tests.platforms import platform, wait_until
 
 
-@pytest.mark.parametrize("point", ["checkpoint.before_record=kill@10", "checkpoint.after_record=kill@10"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "checkpoint.before_record=kill@10",
+        pytest.param("checkpoint.after_record=kill@10", marks=pytest.mark.long),
+    ],
+)
 def test_training_goes_on_on_another_machine_where_the_first_one_died(
     point: str, sqlite_database_url: str, empty_valkey_url: str, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from tests.faults.conftest import quick_world
 from tests.platforms import platform
 
 
-@pytest.mark.parametrize("action", ["kill", "stop", "raise"])
+@pytest.mark.parametrize("action", ["kill", pytest.param("stop", marks=pytest.mark.long), "raise"])
 def test_a_gpu_process_that_crashes_hangs_or_fails_is_replaced(
     action: str, sqlite_database_url: str, empty_valkey_url: str, tmp_path: Path
 ) -> None:

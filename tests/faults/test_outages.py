@@ -63,7 +63,7 @@ def test_a_broker_that_is_wiped_again_and_again_only_delays_the_job(
         check(world, platform=running)
 
 
-@pytest.mark.parametrize("how", ["restarted empty", "hung"])
+@pytest.mark.parametrize("how", [pytest.param("restarted empty", marks=pytest.mark.long), "hung"])
 def test_a_broker_that_is_restarted_or_hangs_only_delays_the_job(
     how: str, sqlite_database_url: str, tmp_path: Path
 ) -> None:
