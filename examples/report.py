@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from star_client.client import StarClient
@@ -43,7 +43,7 @@ def _facts(job: Job) -> str:
     )
 
 
-def _accuracy(iterations: list[Iteration]) -> Iterator[Mapping[str, str]]:
+def _accuracy(iterations: Sequence[Iteration]) -> Iterator[Mapping[str, str]]:
     for mode, found in iterations[0].metrics.baselines.items():
         yield _accuracy_row(f"base model, {mode.replace('_', ' ')}", found["accuracy"], found)
     for iteration in iterations[1:]:
@@ -56,7 +56,7 @@ def _accuracy_row(name: str, accuracy: float, counts: Mapping[str, float]) -> Ma
     return row | {key: str(counts.get(key, "")) for key in ("n", "unparsed", "truncated")}
 
 
-def _training_sets(iterations: list[Iteration]) -> Iterator[Mapping[str, str]]:
+def _training_sets(iterations: Sequence[Iteration]) -> Iterator[Mapping[str, str]]:
     for iteration in iterations:
         metrics, training = iteration.metrics, iteration.metrics.training
         yield {
@@ -71,7 +71,7 @@ def _training_sets(iterations: list[Iteration]) -> Iterator[Mapping[str, str]]:
         }
 
 
-def _seconds(iterations: list[Iteration]) -> Iterator[Mapping[str, str]]:
+def _seconds(iterations: Sequence[Iteration]) -> Iterator[Mapping[str, str]]:
     phases = ("baselines", "sample", "build", "train", "verify_adapter", "evaluate")
     for iteration in iterations:
         seconds = iteration.metrics.seconds
@@ -80,7 +80,7 @@ def _seconds(iterations: list[Iteration]) -> Iterator[Mapping[str, str]]:
         }
 
 
-def _tries(iterations: list[Iteration]) -> Iterator[Mapping[str, str]]:
+def _tries(iterations: Sequence[Iteration]) -> Iterator[Mapping[str, str]]:
     for iteration in iterations:
         for route, verdicts in sorted(iteration.metrics.sampled.items()):
             counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))

@@ -87,7 +87,7 @@ class GpuProcess:
 
     @property
     def last_progress(self) -> float:
-        """Monotonic time from which a stall is measured: when the running call began or was last heard of; now,
+        """Monotonic time from which a stall is measured: when the running call began or last replied; now,
         if nothing runs, for an idle process owes nobody a reply."""
         return max(self._began, self._pipe.last_progress) if self._running else time.monotonic()
 
@@ -235,6 +235,7 @@ def _text(path: Path | None) -> str | None:
 def _environment(spec: GpuSpec) -> dict[str, str]:
     chosen = {
         "HF_HUB_OFFLINE": "1",  # base models are local and pinned; a worker never downloads one
+        "OMP_WAIT_POLICY": "passive",  # where a core is shared, spinning made 1.7 s 12 s
         "PYTHONUNBUFFERED": "1",  # what it printed last is the part of the log that matters
         "TOKENIZERS_PARALLELISM": "false",
         "VLLM_NO_USAGE_STATS": "1",

@@ -26,8 +26,8 @@ RECIPE = Recipe(
             "max_length": 512,
         },
     },
-    notes="The first rows of the train split, half to train on, half held out. Guessing one of five choices gives "
-    "20 %, and a model of 135 M parameters is near it: the point of this run is that the whole path is real.",
+    notes="The first rows of the train split, half to train on, half held out. Guessing gives 20 %, "
+    "and a model of 135 M parameters is near it: the point of this run is that the whole path is real.",
 )
 
 if __name__ == "__main__":
