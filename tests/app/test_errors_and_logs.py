@@ -44,6 +44,13 @@ def test_every_error_is_problem_json_with_the_id_of_its_request(api: Api) -> Non
         assert problem["detail"]
 
 
+def test_json_body_longer_than_any_that_makes_sense_is_413(api: Api) -> None:
+    body = b'{"kind": "numeric", "text": "' + b"x" * (9 << 20) + b'"}'
+    answer = api.client.post("/v1/prompt-sets", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 413
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
 def test_request_id_of_the_caller_is_kept_where_it_is_a_plain_name(api: Api) -> None:
     kept = api.client.get("/healthz", headers={"x-request-id": "trace-42"})
     replaced = api.client.get("/healthz", headers={"x-request-id": 'a"} {"forged": 1'})
