@@ -1,4 +1,4 @@
-"""`make plot`: the demo's job with and without rationalization, as a report and a figure like the paper's Figure 4.
+"""`make plot`: the demo's job with and without rationalization: two reports and a figure like Figure 4.
 
 python -m examples.addition.plot [--home .star/plot] [--out docs/runs]
 """
