@@ -194,7 +194,7 @@ def serving(app: ASGIApp) -> Iterator[uvicorn.Server]:
 
 
 def wait_until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not true():
         assert time.monotonic() < deadline, what
         time.sleep(0.01)
