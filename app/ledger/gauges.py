@@ -118,5 +118,6 @@ def render(metrics: Iterator[Metric]) -> str:
         lines += [f"# HELP {metric.name} {metric.help}", f"# TYPE {metric.name} {metric.kind}"]
         for labels, value in metric.samples:
             inside = ",".join(f'{label}="{text}"' for label, text in labels.items())
-            lines.append(f"{metric.name}{{{inside}}} {value:.15g}" if inside else f"{metric.name} {value:.15g}")
+            name = f"{metric.name}{{{inside}}}" if inside else metric.name
+            lines.append(f"{name} {value:.15g}")
     return "\n".join(lines) + "\n"

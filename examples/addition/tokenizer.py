@@ -46,4 +46,5 @@ def shared_embeddings(tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
     space = parts[vocabulary[" "]]
     for spaced in SPACED:
         parts[vocabulary[spaced]] = parts[vocabulary[spaced[1:]]] + space
-    return parts @ torch.linalg.pinv(parts)
+    projection: torch.Tensor = parts @ torch.linalg.pinv(parts)
+    return projection
