@@ -11,6 +11,17 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 
+def has_cuda() -> bool:
+    return torch.cuda.is_available()
+
+
+def set_threads(threads: int | None) -> int:
+    """Compute with so many threads (None: what PyTorch would use) from now on; how many that is."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return torch.get_num_threads()
+
+
 def load_model(path: Path, *, dtype: torch.dtype, device: str, attention: str = "sdpa") -> Any:
     """The model of a local folder, frozen, in evaluation mode. Never executes code from the folder."""
     model: Any = AutoModelForCausalLM.from_pretrained(

@@ -158,10 +158,11 @@ def _behind_prefix(
     )  # all rows as one matrix: the prefix is read once
     before = (shared @ prefix.keys[layer].transpose(1, 2)).reshape(kv_heads, rows, -1, len(prefix.ids))
     weights = torch.cat([before.transpose(0, 1), scores], dim=-1).softmax(-1)
-    first, second = weights.split([len(prefix.ids), own], dim=-1)
+    first, second = weights[..., : len(prefix.ids)], weights[..., len(prefix.ids) :]
     first = first.transpose(0, 1).reshape(kv_heads, -1, len(prefix.ids))
     seen = (first @ prefix.values[layer]).reshape(kv_heads, rows, -1, width).transpose(0, 1)
-    return (seen + second @ values).reshape(rows, heads, new, width)
+    out: torch.Tensor = (seen + second @ values).reshape(rows, heads, new, width)
+    return out
 
 
 def _attention(

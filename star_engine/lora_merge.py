@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 
 from star_engine.protocols import BadAdapter
 
@@ -114,3 +117,45 @@ def _update(
         raise BadAdapter(f"{weight} has shape {shape} and the adapter rank {rank}, which {found} do not fit.")
     scale = config["lora_alpha"] / (rank**0.5 if config.get("use_rslora") else rank)
     return LoraUpdate(a, b, scale)
+
+
+def weight_shapes(base_model: Path) -> dict[str, torch.Size]:
+    """Shape of every weight of a model folder, read from the headers of its safetensors files."""
+    shapes: dict[str, torch.Size] = {}
+    for shard in _shards(base_model):
+        with safe_open(shard, framework="pt") as weights:
+            names = weights.keys()
+            shapes |= {name: torch.Size(weights.get_slice(name).get_shape()) for name in names}
+    return shapes
+
+
+@contextmanager
+def write_merged(base_model: Path, updates: Mapping[str, LoraUpdate]) -> Iterator[Path]:
+    """A copy of the model with the adapter merged, in float32 however the base is stored; gone afterwards.
+
+    In memory (/dev/shm) where it fits, since it is read once and at once.
+    """
+    shards = _shards(base_model)
+    with TemporaryDirectory(dir=_roomy(shards), prefix="merged-") as name:
+        folder = Path(name)
+        for path in base_model.glob("*.json"):
+            shutil.copy(path, folder)
+        for shard in shards:
+            weights = {name: weight.float() for name, weight in load_file(shard).items()}
+            for weight in weights.keys() & updates.keys():
+                weights[weight] += updates[weight].matrix()
+            save_file(weights, folder / shard.name, metadata={"format": "pt"})
+        yield folder
+
+
+def _shards(model: Path) -> list[Path]:
+    if shards := sorted(model.glob("*.safetensors")):
+        return shards
+    raise ValueError(f"Base model {model.name} has no safetensors files.")
+
+
+def _roomy(shards: Sequence[Path]) -> Path | None:
+    """Memory where twice this size is free there, else the default place for temporary files."""
+    size = 2 * sum(path.stat().st_size for path in shards)  # bfloat16 doubles on its way to float32
+    memory = Path("/dev/shm")  # noqa: S108 - the folder made in it has a random name and is private
+    return memory if memory.is_dir() and shutil.disk_usage(memory).free > 2 * size else None

@@ -8,18 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM
 
-CHARACTERS = "\n !#()*+,-./0123456789:<=>?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-
-def character_tokenizer() -> PreTrainedTokenizerFast:
-    vocabulary = {"<|end|>": 0, "<|pad|>": 1} | {char: at for at, char in enumerate(CHARACTERS, start=2)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="?"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    tokenizer.decoder = decoders.Fuse()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|pad|>")
+from tests.star_engine.gpu.tokenizers import character_tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +26,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
+        head_dim=32,  # the least that vLLM serves on CPU
         max_position_embeddings=1024,
         initializer_range=0.3,
         tie_word_embeddings=True,
@@ -66,17 +58,3 @@ def make_adapter(model: Path, folder: Path, *, seed: int = 0, rank: int = 4) -> 
 @pytest.fixture(scope="session")
 def tiny_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_adapter(tiny_model, tmp_path_factory.mktemp("adapter") / "random")
-
-
-@pytest.fixture(scope="session")
-def word_tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level BPE that merges across spaces and punctuation, as real models' tokenizers do."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    texts = ["Q: How many apples are there? A: There are 12 apples. The answer is 12.\n\n"] * 20
-    trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=["<|end|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>")

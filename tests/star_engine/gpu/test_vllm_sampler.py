@@ -1,0 +1,122 @@
+"""vLLM on CPU against the transformers sampler: the same tokens, with adapters and without."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from star_engine.protocols import BadAdapter, Completion, SampleRequest, SamplingParams
+from star_engine.transformers_sampler import TransformersSampler
+from tests.star_engine.gpu import vllm_process
+from tests.star_engine.gpu.conftest import make_adapter
+from tests.star_engine.gpu.requests import few_shot_requests
+
+pytestmark = [
+    pytest.mark.xdist_group("vllm"),  # the engine starts once
+    pytest.mark.timeout(900),  # ... which is half a minute on two idle cores
+]
+
+
+@pytest.fixture(scope="module")
+def vllm(tiny_model: Path) -> Iterator[ProcessPoolExecutor]:
+    pytest.importorskip("vllm", reason="the worker runs without vLLM where only transformers is installed")
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        pool.submit(vllm_process.start, tiny_model).result()
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def oracle(tiny_model: Path) -> TransformersSampler:
+    return TransformersSampler(tiny_model, max_length=400)
+
+
+def by_key(completions: list[Completion]) -> dict[str, Completion]:
+    return {completion.key: completion for completion in completions}
+
+
+def test_greedy_completions_agree_with_transformers_there_and_back(
+    vllm: ProcessPoolExecutor,
+    oracle: TransformersSampler,
+    tiny_model: Path,
+    tiny_adapter: Path,
+    tmp_path: Path,
+) -> None:
+    requests = few_shot_requests(24)
+    params = SamplingParams(max_tokens=30, stop=("12", "a"))
+    other = make_adapter(tiny_model, tmp_path / "other", seed=1, rank=8)
+    texts = []
+    for adapter in (None, tiny_adapter, other, None):
+        oracle.use(adapter)
+        expected = by_key(list(oracle.stream(deque(requests), params)))
+        assert by_key(vllm.submit(vllm_process.sample, adapter, requests, params).result()) == expected
+        texts.append(tuple(expected[request.key].text for request in requests))
+    assert len(set(texts)) == 3  # each adapter changes the text, and the base model is the same afterwards
+    assert texts[0] == texts[3]
+
+
+def test_rows_end_at_stop_strings_which_stay_out_of_the_text(vllm: ProcessPoolExecutor) -> None:
+    requests = few_shot_requests(8)
+    whole = by_key(vllm.submit(vllm_process.sample, None, requests, SamplingParams(max_tokens=20)).result())
+    stop = whole["0"].text[5:7]
+    params = SamplingParams(max_tokens=20, stop=(stop,))
+    cut = by_key(vllm.submit(vllm_process.sample, None, requests, params).result())
+    assert cut["0"].text == whole["0"].text.split(stop)[0]
+    assert cut["0"].finish_reason == "stop"
+    assert all(stop not in completion.text for completion in cut.values())
+
+
+def test_requests_appended_while_it_runs_are_completed(vllm: ProcessPoolExecutor) -> None:
+    requests = few_shot_requests(12)
+    params = SamplingParams(max_tokens=5)
+    done = vllm.submit(vllm_process.sample, None, requests[:6], params, requests[6:]).result()
+    assert sorted(completion.key for completion in done) == sorted(request.key for request in requests)
+
+
+def test_what_runs_when_the_caller_leaves_does_not_come_back(vllm: ProcessPoolExecutor) -> None:
+    requests = few_shot_requests(6)
+    vllm.submit(vllm_process.leave_early, requests, SamplingParams(max_tokens=10)).result()
+    again = [SampleRequest("again", requests[0].prompt)]
+    done = vllm.submit(vllm_process.sample, None, again, SamplingParams(max_tokens=10)).result()
+    assert [completion.key for completion in done] == ["again"]
+
+
+def test_a_seed_draws_the_same_text_again_and_another_seed_another(vllm: ProcessPoolExecutor) -> None:
+    prompt = few_shot_requests(1)[0].prompt
+    requests = [SampleRequest(f"{seed}-{n}", prompt, seed) for seed in range(4) for n in range(2)]
+    params = SamplingParams(temperature=1.0, max_tokens=20)
+    done = by_key(vllm.submit(vllm_process.sample, None, requests, params).result())
+    assert all(done[f"{seed}-0"].text == done[f"{seed}-1"].text for seed in range(4))
+    assert len({completion.text for completion in done.values()}) > 1
+
+
+def test_a_prompt_that_fills_the_context_is_refused_by_its_key(vllm: ProcessPoolExecutor) -> None:
+    requests = [SampleRequest("long", "1" * 400)]
+    with pytest.raises(ValueError, match="Prompt long has 400 tokens; 1 to 399 fit"):
+        vllm.submit(vllm_process.sample, None, requests, SamplingParams()).result()
+
+
+def test_a_truncated_adapter_is_refused(
+    vllm: ProcessPoolExecutor, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "adapter_config.json").write_bytes((tiny_adapter / "adapter_config.json").read_bytes())
+    weights = (tiny_adapter / "adapter_model.safetensors").read_bytes()
+    (tmp_path / "adapter_model.safetensors").write_bytes(weights[:-64])
+    with pytest.raises(BadAdapter, match="cannot be read"):
+        vllm.submit(vllm_process.sample, tmp_path, few_shot_requests(1), SamplingParams()).result()
+
+
+def test_tokens_are_counted_with_the_models_tokenizer(vllm: ProcessPoolExecutor) -> None:
+    assert vllm.submit(vllm_process.count_tokens, ["abc", "12 + 3"]).result() == [3, 6]
+
+
+def test_a_tokenizer_unlike_the_trainers_is_refused(
+    vllm: ProcessPoolExecutor, tiny_model: Path, tmp_path: Path
+) -> None:
+    reason = vllm.submit(vllm_process.start_with_other_tokenizer, tiny_model, tmp_path / "other").result()
+    assert "tokenize" in reason
+    assert "differently for base model tiny" in reason
