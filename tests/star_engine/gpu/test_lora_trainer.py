@@ -1,0 +1,380 @@
+"""LoRA training on a tiny model: the loss, the base model, resuming, and what is refused."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from torch.nn.functional import cross_entropy
+from transformers import AutoTokenizer, LlamaForCausalLM
+
+from star_engine.config import Lora, Training
+from star_engine.lora_trainer import LoraTrainer
+from star_engine.protocols import BadAdapter, OutOfMemory, SampleRequest, SamplingParams, TrainingText
+from star_engine.transformers_sampler import TransformersSampler
+from tests.star_engine.gpu.conftest import make_adapter
+
+WEIGHTS = "adapter_model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def trainer(tiny_model: Path) -> LoraTrainer:
+    return LoraTrainer(tiny_model, threads=1)
+
+
+def sums(count: int, seed: int = 0) -> list[TrainingText]:
+    """Additions with a working of unlike length."""
+    source = random.Random(seed)
+    pairs = [(source.randint(0, 999), source.randint(0, 9999)) for _ in range(count)]
+    return [
+        TrainingText(f"Input: {a} + {b}\nTarget:", f" {a}, {b}, {'.' * (b % 7)} {a + b}") for a, b in pairs
+    ]
+
+
+def train(
+    trainer: LoraTrainer,
+    out: Path,
+    training: Training,
+    steps: int,
+    *,
+    rows: Sequence[TrainingText] | None = None,
+    stop_after: int | None = None,
+    start: Path | None = None,
+    seed: int = 0,
+) -> list[tuple[int, float]]:
+    """Steps and losses; out/adapter holds the adapter, out/checkpoints the resume points."""
+    run = trainer.train(rows or sums(20), training, steps, seed, out / "adapter", out / "checkpoints", start)
+    seen = []
+    for progress in run:
+        seen.append((progress.step, progress.loss))
+        if progress.step == stop_after:
+            break
+    run.close()  # type: ignore[attr-defined]
+    return seen
+
+
+def reference_loss(model: Path, rows: Sequence[TrainingText]) -> float:
+    """Mean over the completion tokens of all rows, every row alone through the whole model."""
+    network = LlamaForCausalLM.from_pretrained(model, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    total, count = 0.0, 0
+    for row in rows:
+        prompt = tokenizer(row.prompt).input_ids
+        ids = [*prompt, *tokenizer(row.completion).input_ids, tokenizer.eos_token_id]
+        logits = network(input_ids=torch.tensor([ids])).logits[0, len(prompt) - 1 : -1]
+        total += cross_entropy(logits, torch.tensor(ids[len(prompt) :]), reduction="sum").item()
+        count += len(ids) - len(prompt)
+    return total / count
+
+
+def test_the_loss_is_the_mean_over_the_batchs_completion_tokens(
+    trainer: LoraTrainer, tiny_model: Path, tmp_path: Path
+) -> None:
+    rows = sums(7)
+    [(_, loss)] = train(trainer, tmp_path, Training(batch_size=7), 1, rows=rows)
+    assert loss == pytest.approx(reference_loss(tiny_model, rows), rel=1e-5)
+
+
+def test_micro_batches_change_neither_loss_nor_result(tiny_model: Path, tmp_path: Path) -> None:
+    training = Training(batch_size=8, learning_rate=1e-3)
+    whole, parts = LoraTrainer(tiny_model, threads=1), LoraTrainer(tiny_model, threads=1)
+    parts._micro_tokens = 64
+    losses = [train(one, tmp_path / str(n), training, 3) for n, one in enumerate((whole, parts))]
+    assert [loss for _, loss in losses[0]] == pytest.approx([loss for _, loss in losses[1]], rel=1e-4)
+
+
+def test_the_output_layer_sees_completion_positions_only(trainer: LoraTrainer, tmp_path: Path) -> None:
+    seen: list[int] = []
+    head = trainer._base.get_output_embeddings()
+    handle = head.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[:-1].numel()))
+    rows = sums(8)
+    train(trainer, tmp_path, Training(batch_size=8), 1, rows=rows)
+    handle.remove()
+    assert sum(seen) == sum(len(row.completion) + 1 for row in rows)  # one token a character, and EOS
+
+
+@pytest.mark.parametrize("stop_after", [None, 2])
+def test_the_base_model_is_the_same_afterwards(
+    trainer: LoraTrainer, tmp_path: Path, stop_after: int | None
+) -> None:
+    before = {name: weight.clone() for name, weight in trainer._base.state_dict().items()}
+    modules = [name for name, _ in trainer._base.named_modules()]
+    train(trainer, tmp_path, Training(learning_rate=0.1), 4, stop_after=stop_after)
+    after = trainer._base.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert [name for name, _ in trainer._base.named_modules()] == modules
+    assert not any(weight.requires_grad for weight in trainer._base.parameters())
+
+
+def test_a_resumed_run_ends_in_the_same_bytes(tiny_model: Path, tmp_path: Path) -> None:
+    training = Training(batch_size=4, checkpoint_every=3, learning_rate=3e-3, lora=Lora(dropout=0.2))
+    whole = train(LoraTrainer(tiny_model, threads=1), tmp_path / "whole", training, 10)
+    first = train(LoraTrainer(tiny_model, threads=1), tmp_path / "parts", training, 10, stop_after=8)
+    assert not (tmp_path / "parts/adapter").exists()
+    torch.manual_seed(99)  # whatever else the process draws must not matter
+    second = train(LoraTrainer(tiny_model, threads=1), tmp_path / "parts", training, 10)
+    assert first[:6] + second == whole
+    assert [step for step, _ in second] == [7, 8, 9, 10]
+    assert (tmp_path / "whole/adapter" / WEIGHTS).read_bytes() == (
+        tmp_path / "parts/adapter" / WEIGHTS
+    ).read_bytes()
+
+
+def damage_weights(folder: Path) -> None:
+    data = bytearray((folder / "state.safetensors").read_bytes())
+    data[-5] ^= 1
+    (folder / "state.safetensors").write_bytes(data)
+
+
+def cut_weights(folder: Path) -> None:
+    (folder / "state.safetensors").write_bytes((folder / "state.safetensors").read_bytes()[:-100])
+
+
+def remove_manifest(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+
+
+def garble_manifest(folder: Path) -> None:
+    (folder / "manifest.json").write_text("[1")
+
+
+@pytest.mark.parametrize("damage", [damage_weights, cut_weights, remove_manifest, garble_manifest])
+def test_a_damaged_resume_point_is_skipped_for_the_one_before(
+    trainer: LoraTrainer, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    training = Training(batch_size=4, checkpoint_every=2)
+    first = train(trainer, tmp_path, training, 7, stop_after=5)
+    damage(tmp_path / "checkpoints/step-00000004")
+    second = train(trainer, tmp_path, training, 7)
+    assert [step for step, _ in second] == [3, 4, 5, 6, 7]
+    assert second[:3] == first[2:]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"rows": sums(20, seed=1)}, {"seed": 1}, {"training": Training(checkpoint_every=2, learning_rate=1e-3)}],
+    ids=["rows", "seed", "training"],
+)
+def test_resume_points_of_another_input_are_not_used(
+    trainer: LoraTrainer, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    training = Training(checkpoint_every=2)
+    train(trainer, tmp_path, training, 6, stop_after=5)
+    again = train(trainer, tmp_path, **{"training": training, "steps": 6, **change})
+    assert [step for step, _ in again] == [1, 2, 3, 4, 5, 6]
+
+
+def test_only_the_newest_resume_points_are_kept(trainer: LoraTrainer, tmp_path: Path) -> None:
+    train(trainer, tmp_path, Training(checkpoint_every=1), 6)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        "step-00000004",
+        "step-00000005",
+    ]
+
+
+def test_another_seed_trains_another_adapter(trainer: LoraTrainer, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        train(trainer, tmp_path / str(seed), Training(), 2, seed=seed)
+    assert (tmp_path / "0/adapter" / WEIGHTS).read_bytes() != (tmp_path / "1/adapter" / WEIGHTS).read_bytes()
+
+
+def test_what_was_trained_is_what_peft_and_the_sampler_say(
+    trainer: LoraTrainer, tiny_model: Path, tmp_path: Path
+) -> None:
+    rows = [TrainingText("Input: 3 + 4\nTarget:", " 7 it is"), TrainingText("Input: 5 + 1\nTarget:", " 6")]
+    losses = train(trainer, tmp_path, Training(batch_size=2, learning_rate=1e-2), 60, rows=rows)
+    assert losses[-1][1] < 0.05 < losses[0][1]
+    prompts = [row.prompt for row in rows]
+    probe = trainer.probe(tmp_path / "adapter", prompts, 20)
+    assert probe.texts == (" 7 it is", " 6")
+    assert probe.base_texts != probe.texts
+    assert probe.finite
+    assert probe.weight_norm > 0
+    assert probe.max_logit_delta > 0
+    sampler = TransformersSampler(tiny_model)
+    sampler.use(tmp_path / "adapter")
+    queue = deque(SampleRequest(prompt, prompt) for prompt in prompts)
+    said = {done.key: done.text for done in sampler.stream(queue, SamplingParams(max_tokens=20))}
+    assert tuple(said[prompt] for prompt in prompts) == probe.texts
+
+
+def test_training_goes_on_from_a_given_adapter(
+    trainer: LoraTrainer, tiny_model: Path, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    training = Training(batch_size=8, lora=Lora(rank=4, alpha=8))
+    rows = sums(8)
+    [(_, loss)] = train(trainer, tmp_path, training, 1, rows=rows, start=tiny_adapter)
+    base = LlamaForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    PeftModel.from_pretrained(base, str(tiny_adapter)).merge_and_unload().save_pretrained(tmp_path / "merged")
+    for path in tiny_model.glob("token*"):
+        shutil.copy(path, tmp_path / "merged")
+    assert loss == pytest.approx(reference_loss(tmp_path / "merged", rows), rel=1e-4)
+
+
+def test_an_adapter_of_another_rank_is_no_start(
+    trainer: LoraTrainer, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(BadAdapter, match=r"training.lora asks for"):
+        train(trainer, tmp_path, Training(), 1, start=tiny_adapter)
+
+
+def test_the_rate_warms_up_linearly_and_then_stays(trainer: LoraTrainer, tmp_path: Path) -> None:
+    moved = []
+    for warmup in (0, 4):
+        training = Training(warmup_steps=warmup, learning_rate=1e-3, lora=Lora(rank=2))
+        train(trainer, tmp_path / str(warmup), training, 1)
+        weights = load_file(tmp_path / str(warmup) / "adapter" / WEIGHTS)
+        moved.append(max(weight.abs().max().item() for name, weight in weights.items() if "lora_B" in name))
+    # B starts at zero, and Adam's first step moves a weight by the rate.
+    assert moved == pytest.approx([1e-3, 0.25e-3], rel=1e-3)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(
+    trainer: LoraTrainer, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_adapter, tmp_path / "start")
+    weights = load_file(tmp_path / "start" / WEIGHTS)
+    next(iter(weights.values()))[0, 0] = float("inf")
+    save_file(weights, tmp_path / "start" / WEIGHTS)
+    with pytest.raises(FloatingPointError, match=r"optimizer step 1 is nan.*Lower training.learning_rate"):
+        train(trainer, tmp_path, Training(lora=Lora(rank=4, alpha=8)), 2, start=tmp_path / "start")
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_a_row_that_is_too_long_is_named_before_anything_is_trained(
+    trainer: LoraTrainer, tmp_path: Path
+) -> None:
+    rows = [*sums(3), TrainingText("Input: 1", " " + "9" * 200)]
+    with pytest.raises(ValueError, match="Training row 3 has 210 tokens"):
+        train(trainer, tmp_path, Training(max_length=128), 1, rows=rows)
+
+
+class SmallDevice:
+    """A device that holds so many tokens at once: larger batches run out of memory, as on CUDA."""
+
+    def __init__(self, trainer: LoraTrainer, tokens: int) -> None:
+        self.batches: list[int] = []
+        self._tokens = tokens
+        self._handle = trainer._base.model.register_forward_pre_hook(self._hold, with_kwargs=True)
+
+    def _hold(self, _: Any, __: Any, inputs: dict[str, Any]) -> None:
+        self.batches.append(inputs["input_ids"].numel())
+        if self.batches[-1] > self._tokens:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    def __enter__(self) -> SmallDevice:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._handle.remove()
+
+
+def test_a_batch_that_does_not_fit_runs_in_smaller_parts_with_the_same_result(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    training = Training(batch_size=16)
+    roomy = train(LoraTrainer(tiny_model, threads=1), tmp_path / "roomy", training, 2)
+    trainer = LoraTrainer(tiny_model, threads=1)
+    with SmallDevice(trainer, 150) as device:
+        small = train(trainer, tmp_path / "small", training, 2)
+    assert max(device.batches) > 150
+    assert [loss for _, loss in small] == pytest.approx([loss for _, loss in roomy], rel=1e-4)
+
+
+def test_a_row_that_does_not_fit_alone_is_out_of_memory(tiny_model: Path, tmp_path: Path) -> None:
+    trainer = LoraTrainer(tiny_model, threads=1)
+    with SmallDevice(trainer, 10), pytest.raises(OutOfMemory, match="One training row of"):
+        train(trainer, tmp_path, Training(), 1)
+
+
+def test_the_probe_measures_the_update_that_peft_applies(
+    trainer: LoraTrainer, tiny_model: Path, tiny_adapter: Path
+) -> None:
+    base = LlamaForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    before = {name: weight.clone() for name, weight in base.state_dict().items()}
+    merged = PeftModel.from_pretrained(base, str(tiny_adapter)).merge_and_unload().state_dict()
+    norm = sum((merged[name] - before[name]).norm().item() for name in before if name != "lm_head.weight")
+    probe = trainer.probe(tiny_adapter, ["Input: 1 + 1"], 5)
+    assert probe.weight_norm == pytest.approx(norm, rel=1e-3)
+    assert probe.texts != probe.base_texts
+
+
+def zero(weights: dict[str, torch.Tensor]) -> None:
+    for weight in weights.values():
+        weight.zero_()
+
+
+def test_the_probe_of_a_zeroed_adapter_shows_that_it_changes_nothing(
+    trainer: LoraTrainer, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    changed(tiny_adapter, tmp_path / "bad", zero)
+    probe = trainer.probe(tmp_path / "bad", ["Input: 1 + 1"], 5)
+    assert (probe.weight_norm, probe.max_logit_delta) == (0.0, 0.0)
+    assert probe.texts == probe.base_texts
+
+
+def test_the_probe_sees_weights_that_are_not_finite(
+    trainer: LoraTrainer, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    changed(tiny_adapter, tmp_path / "bad", lambda weights: next(iter(weights.values())).fill_(float("nan")))
+    assert not trainer.probe(tmp_path / "bad", ["Input: 1 + 1"], 5).finite
+
+
+def changed(adapter: Path, folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
+    shutil.copytree(adapter, folder)
+    weights = load_file(folder / WEIGHTS)
+    change(weights)
+    save_file(weights, folder / WEIGHTS)
+
+
+def rename_one(weights: dict[str, torch.Tensor]) -> None:
+    name = next(iter(weights))
+    weights[name.replace("layers.0", "layers.7")] = weights.pop(name)
+
+
+def test_a_renamed_weight_is_refused_by_the_probe(
+    trainer: LoraTrainer, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    changed(tiny_adapter, tmp_path / "bad", rename_one)
+    with pytest.raises(BadAdapter, match=r"(has no weight model.layers.7|only one half)"):
+        trainer.probe(tmp_path / "bad", ["1"], 2)
+
+
+def test_an_adapter_with_a_layer_left_out_is_refused_by_the_probe(
+    trainer: LoraTrainer, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    def leave_out(weights: dict[str, torch.Tensor]) -> None:
+        for name in [name for name in weights if "layers.1.mlp.up_proj" in name]:
+            del weights[name]
+
+    changed(tiny_adapter, tmp_path / "bad", leave_out)
+    with pytest.raises(BadAdapter, match="which its weights do not hold"):
+        trainer.probe(tmp_path / "bad", ["1"], 2)
+    assert trainer.probe(tiny_adapter, ["1"], 2).finite  # the base model is bare again
+
+
+def test_a_truncated_adapter_is_refused_by_the_probe(
+    trainer: LoraTrainer, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_adapter, tmp_path / "bad")
+    (tmp_path / "bad" / WEIGHTS).write_bytes((tiny_adapter / WEIGHTS).read_bytes()[:-8])
+    with pytest.raises(BadAdapter, match="cut off or damaged"):
+        trainer.probe(tmp_path / "bad", ["1"], 2)
+
+
+def test_the_adapter_of_another_rank_than_its_config_is_refused_by_the_probe(
+    trainer: LoraTrainer, tiny_model: Path, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    make_adapter(tiny_model, tmp_path / "bad", rank=2)
+    shutil.copy(tiny_adapter / "adapter_config.json", tmp_path / "bad")
+    with pytest.raises(BadAdapter, match="adapter rank 4, which A"):
+        trainer.probe(tmp_path / "bad", ["1"], 2)

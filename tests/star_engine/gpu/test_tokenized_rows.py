@@ -1,0 +1,121 @@
+"""Where the completion begins, and what a step's batch is."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import Any
+
+import pytest
+
+from star_engine.protocols import TrainingText
+from star_engine.tokenized_rows import TokenizedRow, batch_of_step, micro_batches, tokenize_rows
+from tests.star_engine.gpu.tokenizers import character_tokenizer, word_tokenizer
+
+END = 0
+
+
+@pytest.fixture(scope="module")
+def words() -> Any:
+    return word_tokenizer()
+
+
+def parts(tokenizer: Any, prompt: str, completion: str) -> tuple[str, str]:
+    """The texts of a row's prompt tokens and of its completion tokens."""
+    [row] = tokenize_rows(tokenizer, [TrainingText(prompt, completion)], 200, END)
+    assert row.ids[-1] == END
+    return tokenizer.decode(row.ids[: row.start]), tokenizer.decode(row.ids[row.start : -1])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion"),
+    [
+        ("Q: How many apples are there?\nA:", " There are 12 apples."),
+        ("Q: How many apples?\nA: ", "The answer is 12."),  # the joint text has one token " The"
+        ("Q: ap", "ples"),  # ... and "apples"
+        ("Q: 1", "2 apples."),
+        ("naïve 東", "京 🙂"),
+        ("A:\n", "\nThere"),
+    ],
+)
+def test_loss_begins_exactly_where_the_completion_does(words: Any, prompt: str, completion: str) -> None:
+    assert parts(words, prompt, completion) == (prompt, completion)
+
+
+@pytest.mark.parametrize("prompt", ["Q: How many apples?\nA:", "Q: How many apples?\nA: ", "Q: ap", "A:\n"])
+def test_the_trained_prompt_is_the_tokens_that_the_sampler_is_given(words: Any, prompt: str) -> None:
+    [row] = tokenize_rows(words, [TrainingText(prompt, "\nThere are apples.")], 200, END)
+    assert list(row.ids[: row.start]) == words(prompt).input_ids
+
+
+def test_a_token_at_the_boundary_stays_whole_where_both_texts_agree_on_it(words: Any) -> None:
+    [row] = tokenize_rows(words, [TrainingText("Q: apples? A:", " There are 12.")], 200, END)
+    joint = words("Q: apples? A: There are 12.").input_ids
+    assert list(row.ids[:-1]) == joint
+
+
+def test_a_straddling_token_that_cannot_be_resolved_is_an_error_naming_the_row() -> None:
+    stripping = word_tokenizer(
+        add_prefix_space=True
+    )  # puts a space before every text, as sentencepiece models do
+    rows = [TrainingText("Q: apples? A:", " There are 12."), TrainingText("Q: ap", "ples")]
+    with pytest.raises(ValueError, match=r"Training row 1: a token straddles the end of the prompt"):
+        tokenize_rows(stripping, rows, 200, END)
+
+
+def test_a_tokenizer_that_adds_bos_and_eos_gets_one_of_each() -> None:
+    tokenizer = word_tokenizer(add_bos_and_eos=True)
+    [row] = tokenize_rows(tokenizer, [TrainingText("Q: apples? A:", " There are 12.")], 200, END)
+    assert row.ids.count(tokenizer.bos_token_id) == 1
+    assert row.ids.count(END) == 1
+    assert row.ids[0] == tokenizer.bos_token_id
+    assert tokenizer.decode(row.ids[1 : row.start]) == "Q: apples? A:"
+
+
+def test_a_row_that_is_too_long_is_an_error_naming_the_row() -> None:
+    rows = [TrainingText("12", "34"), TrainingText("1" * 30, "2" * 9)]
+    tokenizer = character_tokenizer()
+    assert [len(row.ids) for row in tokenize_rows(tokenizer, rows, 40, END)] == [5, 40]
+    with pytest.raises(ValueError, match=r"Training row 1 has 40 tokens \(30 of the prompt, 10 of the"):
+        tokenize_rows(tokenizer, rows, 39, END)
+
+
+@pytest.mark.parametrize("row", [TrainingText("", "1"), TrainingText("1", "")])
+def test_an_empty_prompt_or_completion_is_an_error_naming_the_row(row: TrainingText) -> None:
+    with pytest.raises(ValueError, match="Training row 1 has an empty prompt or completion"):
+        tokenize_rows(character_tokenizer(), [TrainingText("1", "2"), row], 40, END)
+
+
+def test_an_empty_training_set_is_an_error() -> None:
+    with pytest.raises(ValueError, match="training set is empty"):
+        tokenize_rows(character_tokenizer(), [], 40, END)
+
+
+def test_every_epoch_sees_every_row_once_in_another_order() -> None:
+    steps = [batch_of_step(10, 4, seed=7, step=step) for step in range(5)]  # 20 places: two epochs
+    places = list(chain.from_iterable(steps))
+    assert sorted(places[:10]) == sorted(places[10:]) == list(range(10))
+    assert places[:10] != places[10:]
+    assert steps == [batch_of_step(10, 4, seed=7, step=step) for step in range(5)]
+    assert places != list(chain.from_iterable(batch_of_step(10, 4, seed=8, step=step) for step in range(5)))
+
+
+def test_a_batch_larger_than_the_training_set_goes_on_into_the_next_epoch() -> None:
+    batch = batch_of_step(3, 7, seed=0, step=0)
+    assert sorted(batch[:3]) == sorted(batch[3:6]) == [0, 1, 2]
+
+
+def row_of(length: int) -> TokenizedRow:
+    return TokenizedRow(tuple(range(length)), 1)
+
+
+def test_micro_batches_hold_every_row_and_stay_below_the_limit_with_padding() -> None:
+    lengths = [5, 900, 40, 41, 600, 620, 39, 38, 1500, 10]
+    made = micro_batches([row_of(length) for length in lengths], 1300)
+    assert sorted(len(row.ids) for part in made for row in part) == sorted(lengths)
+    for part in made:
+        assert len(part) == 1 or max(len(row.ids) for row in part) * len(part) <= 1300
+
+
+def test_micro_batches_part_long_rows_from_short_ones() -> None:
+    made = micro_batches([row_of(length) for length in [600, 590, 580, 50, 40]], 4096)
+    assert [[len(row.ids) for row in part] for part in made] == [[600, 590, 580], [50, 40]]
