@@ -76,7 +76,17 @@ def _start_parts(
     logs = home / "logs"
     logs.mkdir(exist_ok=True)
     commands = {
-        "api": ("-m", "uvicorn", "app.main:create_app", "--factory", "--port", str(port), "--no-access-log"),
+        "api": (
+            "-m",
+            "uvicorn",
+            "app.main:create_app",
+            "--factory",
+            "--port",
+            str(port),
+            "--no-access-log",
+            "--timeout-graceful-shutdown",
+            "3",
+        ),
         "scheduler": ("-m", "worker.scheduler"),
         "worker": CELERY,
     }
