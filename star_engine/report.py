@@ -229,8 +229,8 @@ def _sentence(
     return (
         f"{opening}: iteration {best.iteration} gets {percent(best.accuracy)} of {best.n} held-out examples "
         f"right, {name} {percent(against.accuracy)}, a difference of {points(found.points)} points (95 % "
-        f"interval {points(found.interval.low)} to {points(found.interval.high)}; {found.gained} examples gained, "
-        f"{found.lost} lost; {_p(p_value)}{choice})."
+        f"interval {points(found.interval.low)} to {points(found.interval.high)}; {found.gained} examples "
+        f"gained, {found.lost} lost; {_p(p_value)}{choice})."
     )
 
 

@@ -67,8 +67,8 @@ def test_a_gain_that_chance_does_not_bring_is_called_help() -> None:
     assert found.p_value == 2 * 2 / 2**20  # 20 gained and none lost, the best of two iterations
     assert found.sentence == (
         "Yes, STaR helped here: iteration 2 gets 75.0 % of 40 held-out examples right, few-shot prompting "
-        "with rationales 25.0 %, a difference of +50.0 points (95 % interval +35.0 to +65.0; 20 examples gained, "
-        "0 lost; p < 0.001, corrected for choosing the best of 2 iterations)."
+        "with rationales 25.0 %, a difference of +50.0 points (95 % interval +35.0 to +65.0; 20 examples "
+        "gained, 0 lost; p < 0.001, corrected for choosing the best of 2 iterations)."
     )
 
 
