@@ -160,7 +160,7 @@ def _coverage_row(row: Coverage) -> tuple[str, ...]:
         parts = (churned.newly_solved, churned.retained, churned.forgotten, churned.never)
     return (
         str(row.iteration),
-        _count(churned and churned.asked),
+        _count(None if churned is None else churned.asked),
         _share(row.solve_rate),
         _count(kept.get("generated")),
         _count(kept.get("rationalized")),

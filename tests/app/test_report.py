@@ -134,7 +134,7 @@ def test_report_tells_settings_and_cost(api: Api, job: dict[str, Any]) -> None:
     switches = {switch["name"]: switch for switch in report["switches"]}
     assert switches["iterations"] == {"name": "iterations", "value": 2, "preset": 16}
     with transaction(api.engine) as session:
-        steps = session.scalar(select(func.count()).where(Step.job_id == job["id"]))
+        steps = session.scalars(select(func.count()).where(Step.job_id == job["id"])).one()
     [cost] = report["cost"]
     assert (cost["phase"], cost["steps"]) == ("baselines", steps)
     assert cost["seconds"] == pytest.approx(90 * steps, abs=1)
