@@ -27,13 +27,26 @@ from app.routes import (
     models,
     prompt_sets,
     rationales,
+    report,
 )
 from app.schemas import PROBLEMS
 from app.settings import Settings
 from app.storage import Storage
 from app.uploads import BodyLimit
 
-ROUTES = (health, metrics, models, datasets, prompt_sets, jobs, events, iterations, rationales, adapters)
+ROUTES = (
+    health,
+    metrics,
+    models,
+    datasets,
+    prompt_sets,
+    jobs,
+    events,
+    iterations,
+    rationales,
+    report,
+    adapters,
+)
 POOL_SIZE = 15  # connections; three times as many at most, for the 40 threads that run sync routes
 
 log = structlog.get_logger()

@@ -20,6 +20,7 @@ from star_client.invocation import (
     read_yaml,
     star,
 )
+from star_client.jobs import ReportFormat
 from star_client.objects import Job, Rationale
 from star_client.printing import (
     Columns,
@@ -139,6 +140,16 @@ def pause(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> Non
 def resume(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
     """Go on with a paused job."""
     print_one(star(context).jobs.resume(job_id), JOB, as_json)
+
+
+@jobs.command("report")
+def report(
+    context: typer.Context,
+    job_id: JobId,
+    form: Annotated[ReportFormat, typer.Option("--format", help="What to write.")] = "markdown",
+) -> None:
+    """Did STaR help here, and how sure is that? Of a running job: what is known so far."""
+    sys.stdout.write(star(context).jobs.report(job_id, form).rstrip("\n") + "\n")
 
 
 def list_iterations(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -13,6 +13,8 @@ from star_client.errors import ServerFailed
 from star_client.objects import Event, Iteration, Job, Page, Rationale, TrainingRow
 from star_client.resources import LARGEST_PAGE, every
 from star_client.transport import Request, Transport
+
+ReportFormat = Literal["markdown", "html", "json"]
 
 RECONNECTS = 12  # attempts in a row without an event: about a minute and a half
 
@@ -109,6 +111,10 @@ class Jobs:
     def iteration(self, job_id: str, number: int) -> Iteration:
         request = Request("GET", f"/v1/jobs/{job_id}/iterations/{number}")
         return Iteration.model_validate_json(self._transport.send(request).content)
+
+    def report(self, job_id: str, format: ReportFormat = "markdown") -> str:  # noqa: A002 - its name over HTTP
+        """Did STaR help here, and how sure is that? The text of a Markdown file, an HTML page or JSON."""
+        return self._transport.send(Request("GET", f"/v1/jobs/{job_id}/report", {"format": format})).text
 
     def history(self, job_id: str, example_id: str) -> tuple[Rationale, ...]:
         """All tries at one example, over all iterations. `example_id`: the dataset's own id of it."""

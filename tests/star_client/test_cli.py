@@ -115,6 +115,15 @@ def test_scripts_get_json(run: Run, finished: Finished) -> None:
     assert len(everything) > 20
 
 
+def test_a_report_is_written_in_the_form_that_is_asked(run: Run, finished: Finished) -> None:
+    text = run(finished.server, "jobs", "report", finished.job_id)
+    assert (text.status, text.out.splitlines()[0][:16]) == (0, "# STaR report: a")
+    [found] = run(finished.server, "jobs", "report", finished.job_id, "--format", "json").objects
+    assert (found["object"], found["job"]) == ("report", finished.job_id)
+    assert run(finished.server, "jobs", "report", finished.job_id, "--format", "pdf").status == 2
+    assert run(finished.server, "jobs", "report", "job_none").status == 3
+
+
 def test_one_rationale_is_shown_with_its_hint_and_its_training_row(run: Run, finished: Finished) -> None:
     found = run(finished.server, "rationales", finished.job_id, "--route", "rationalized", "--json").objects[
         0

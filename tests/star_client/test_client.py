@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 
@@ -211,6 +212,22 @@ def test_iterations_carry_their_metrics(finished: Finished) -> None:
     assert first.metrics.coverage["rationalized"] > 0
     assert first.metrics.accuracy == second.metrics.accuracy == 1.0
     assert finished.star.jobs.iteration(finished.job_id, 2) == second
+
+
+def test_the_report_of_a_job_comes_in_three_forms(finished: Finished) -> None:
+    found = json.loads(finished.star.jobs.report(finished.job_id, "json"))
+    iterations = [row["iteration"] for row in found["accuracies"] if row["mode"] == "adapter"]
+    assert iterations == [1, 2]
+    assert [row["phase"] for row in found["cost"]] == [
+        "baselines", "sample", "build", "train", "verify_adapter", "evaluate"
+    ]  # fmt: skip
+    best = finished.star.jobs.get(finished.job_id).best
+    assert best is not None
+    assert found["answer"]["iteration"] == best.iteration
+    text = finished.star.jobs.report(finished.job_id)
+    assert text.startswith("# STaR report: ")
+    assert found["answer"]["sentence"].split(":")[0] in text
+    assert finished.star.jobs.report(finished.job_id, "html").startswith("<!doctype html>")
 
 
 def test_iterations_beyond_one_page_are_found(star: StarClient, server: Platform, tmp_path: Path) -> None:

@@ -1,0 +1,200 @@
+"""A job's report as headings, sentences, tables and charts, before it becomes Markdown or HTML."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from app.ledger.report import Coverage, JobReport
+from app.models import Job
+from app.schemas import rfc3339
+from star_engine.bootstrap import Interval
+from star_engine.evaluation import EvaluationMode
+from star_engine.report import AccuracyRow, percent, points
+
+NAMES = {
+    EvaluationMode.FEW_SHOT_DIRECT: "few-shot, answer only",
+    EvaluationMode.FEW_SHOT_COT: "few-shot with rationales",
+}
+NONE = "–"
+MOST_LINES = 14  # groups that a table and a chart have room for
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Shares (0 to 1) over iterations, one line per name."""
+
+    title: str
+    lines: Mapping[str, tuple[tuple[int, float], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    title: str
+    text: str
+    table: Table | None = None
+    chart: Chart | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    title: str
+    answer: str
+    facts: Table
+    sections: tuple[Section, ...]
+
+
+def make_document(job: Job, report: JobReport) -> Document:
+    sections = [_accuracy(report), _groups(report), _coverage(report), _cost(report), _settings(report)]
+    return Document(
+        title=f"STaR report: {job.name}",
+        answer=report.answer.sentence,
+        facts=_facts(job),
+        sections=tuple(section for section in sections if section is not None),
+    )
+
+
+def _facts(job: Job) -> Table:
+    facts = {
+        "job": job.id,
+        "status": f"{job.status}{f' ({job.stop_reason})' if job.stop_reason else ''}",
+        "iteration": f"{job.iteration} of {job.config['iterations']}",
+        "model": job.model_id,
+        "dataset": job.dataset_id,
+        "prompt set": job.prompt_set_id,
+        "created": rfc3339(job.created_at),
+        "finished": rfc3339(job.finished_at) if job.finished_at else NONE,
+    }
+    return Table(("", ""), tuple(facts.items()))
+
+
+def _accuracy(report: JobReport) -> Section:
+    if not report.accuracies:
+        return Section("Accuracy on held-out examples", "No evaluation is complete yet.")
+    used = {row.iteration: row.coverage for row in report.coverage}
+    header = (
+        "what", "right", "accuracy", "95 % interval", "difference", "95 % interval", "p", "train data used"
+    )  # fmt: skip
+    rows = tuple(_accuracy_row(row, used.get(row.iteration)) for row in report.accuracies)
+    text = (
+        "Greedy answers. Differences are in points, to the better few-shot baseline, paired by example; the "
+        "intervals are percentiles of the bootstrap, p is the exact sign test of that row alone. Train data "
+        "used: the share of the iteration's examples in its training set, generated + rationalized."
+    )
+    return Section("Accuracy on held-out examples", text, Table(header, rows))
+
+
+def _accuracy_row(row: AccuracyRow, used: dict[str, float] | None) -> tuple[str, ...]:
+    found = row.difference
+    compared = (NONE,) * 3
+    if found is not None:
+        compared = (points(found.points), _interval(found.interval, points), f"{found.p_value:.3f}")
+    share = NONE
+    if used is not None:
+        share = f"{percent(used['generated'])} + {percent(used['rationalized'])}"
+    right = f"{row.correct} of {row.n}"
+    return (_name(row), right, percent(row.accuracy), _interval(row.interval, percent), *compared, share)
+
+
+def _name(row: AccuracyRow) -> str:
+    return NAMES.get(row.mode, f"STaR, iteration {row.iteration}")
+
+
+def _interval(interval: Interval, written: Callable[[float], str]) -> str:
+    return f"{written(interval.low)} to {written(interval.high)}"
+
+
+def _groups(report: JobReport) -> Section | None:
+    """Figure 4: iteration 0 is the baseline that the iterations are held against."""
+    shown = [row for row in report.accuracies if row.mode is EvaluationMode.ADAPTER or row.difference is None]
+    if not any(row.mode is EvaluationMode.ADAPTER for row in shown):
+        return None
+    lines: dict[str, dict[int, float]] = {}
+    for row in shown:
+        for group, accuracy in (row.by_group or {"all": row.accuracy}).items():
+            lines.setdefault(group, {})[row.iteration] = accuracy
+    names = tuple(lines)[:MOST_LINES]
+    rows = tuple((_name(row), *(_share(lines[name].get(row.iteration)) for name in names)) for row in shown)
+    text = "Iteration 0 is the better few-shot baseline."
+    if len(lines) > MOST_LINES:
+        text += f" These are {MOST_LINES} of {len(lines)} groups; the report in JSON has all."
+    chart = Chart("Accuracy per group over iterations", {name: tuple(lines[name].items()) for name in names})
+    return Section("Accuracy by group", text, Table(("what", *names), rows), chart)
+
+
+def _coverage(report: JobReport) -> Section | None:
+    if not report.coverage:
+        return None
+    header = (
+        "iteration", "asked", "solve rate", "kept, generated", "kept, rationalized", "coverage",
+        "newly solved", "retained", "forgotten", "never", "optimizer steps",
+    )  # fmt: skip
+    text = (
+        "Of the train examples asked in each iteration, tried without a hint: newly solved for the first "
+        "time, retained from an earlier iteration, forgotten since, never solved so far."
+    )
+    lines = {
+        "solve rate": tuple(
+            (row.iteration, row.solve_rate) for row in report.coverage if row.solve_rate is not None
+        ),
+        "coverage": tuple((row.iteration, row.coverage["total"]) for row in report.coverage if row.coverage),
+    }
+    chart = Chart(
+        "Solve rate and coverage over iterations", {name: line for name, line in lines.items() if line}
+    )
+    table = Table(header, tuple(map(_coverage_row, report.coverage)))
+    return Section("Train data, coverage and churn", text, table, chart if chart.lines else None)
+
+
+def _coverage_row(row: Coverage) -> tuple[str, ...]:
+    kept, churned = row.kept or {}, row.churn
+    parts: tuple[int | None, ...] = (None,) * 4
+    if churned is not None:
+        parts = (churned.newly_solved, churned.retained, churned.forgotten, churned.never)
+    return (
+        str(row.iteration),
+        _count(None if churned is None else churned.asked),
+        _share(row.solve_rate),
+        _count(kept.get("generated")),
+        _count(kept.get("rationalized")),
+        _share(row.coverage["total"] if row.coverage else None),
+        *map(_count, parts),
+        _count(row.steps),
+    )
+
+
+def _count(value: int | None) -> str:
+    return NONE if value is None else str(value)
+
+
+def _share(value: float | None) -> str:
+    return NONE if value is None else percent(value)
+
+
+def _cost(report: JobReport) -> Section | None:
+    if not report.cost:
+        return None
+    rows = [(cost.phase, str(cost.steps), f"{cost.seconds:.1f}") for cost in report.cost]
+    steps, seconds = sum(cost.steps for cost in report.cost), sum(cost.seconds for cost in report.cost)
+    table = Table(("phase", "steps", "worker seconds"), (*rows, ("total", str(steps), f"{seconds:.1f}")))
+    return Section("Cost", "Time that workers spent on the last attempts of steps that have ended.", table)
+
+
+def _settings(report: JobReport) -> Section:
+    rows = tuple(
+        (
+            switch.name,
+            json.dumps(switch.value),
+            "" if switch.value == switch.preset else json.dumps(switch.preset),
+        )
+        for switch in report.switches
+    )
+    text = "The last column is filled where the preset star has another value for this kind of task."
+    return Section("Settings", text, Table(("setting", "value", "preset star"), rows))
