@@ -5,10 +5,11 @@ Field names follow the paper and its released code where they name a thing (arXi
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Section(BaseModel):
@@ -36,12 +37,57 @@ class Generation(Section):
     few_shot: Literal["always", "first_iteration"] = "always"
 
 
+class HintForm(StrEnum):
+    """Where the gold answer stands in a hinted prompt."""
+
+    MARK_ON_CHOICE = "mark_on_choice"  # " (CORRECT)" behind the right choice: CommonsenseQA
+    AFTER_QUESTION = "after_question"  # " (72)" behind the question: GSM8K
+    AFTER_TARGET = "after_target"  # " 8 8 3" behind "Target:": addition
+
+
+# The paper's form of each kind comes first.
+HINT_FORMS = {
+    Kind.SCRATCHPAD: (HintForm.AFTER_TARGET, HintForm.AFTER_QUESTION),
+    Kind.NUMERIC: (HintForm.AFTER_QUESTION,),
+    Kind.CHOICE: (HintForm.MARK_ON_CHOICE, HintForm.AFTER_QUESTION),
+}
+
+
 class Rationalization(Section):
     """The route with the answer as a hint, tried where generation failed (section 3.1)."""
 
     enabled: bool = True
     probability: Annotated[float, Field(ge=0, le=1)] = 1.0  # p_rationalization of the released code
     few_shot: Literal["always", "first_iteration"] = "always"
+    hint: HintForm | None = None  # None: the paper's form for the kind
+    # The own form: what stands in place of the question, such as "{question} [It is {answer}.]".
+    hint_template: Annotated[str, Field(max_length=2000)] | None = None
+
+    @field_validator("hint_template")
+    @classmethod
+    def _complete(cls, template: str | None) -> str | None:
+        if template is None:
+            return None
+        for place, without in (("{question}", "what is asked"), ("{answer}", "the hint")):
+            if template.count(place) != 1:
+                found = "lacks" if place not in template else "repeats"
+                raise ValueError(f"the template {found} {place}; write it once, where {without} belongs")
+        if other := re.search(r"\{(?!question\}|answer\})\w*\}", template):
+            raise ValueError(f"the template has no value for {other[0]}; use {{question}} and {{answer}}")
+        if re.search(r"\n\s*\n|^\s|\s$", template):
+            raise ValueError("blank lines part the few-shot examples; remove those and outer white space")
+        return template
+
+    @model_validator(mode="after")
+    def _one_hint(self) -> Self:
+        if self.hint is not None and self.hint_template is not None:
+            raise ValueError("hint and hint_template exclude each other; set one of them to null")
+        return self
+
+    @property
+    def template(self) -> str | None:
+        """What stands in place of the question in a hinted prompt; None: the paper's form for the kind."""
+        return "{question} ({answer})" if self.hint is HintForm.AFTER_QUESTION else self.hint_template
 
 
 class GeometricSchedule(Section):
@@ -132,3 +178,11 @@ class StarConfig(Section):
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     stop: StopRule = StopRule()
+
+    @model_validator(mode="after")
+    def _fitting_hint(self) -> Self:
+        hint, forms = self.rationalization.hint, HINT_FORMS[self.kind]
+        if hint is not None and hint not in forms:
+            fitting = " or ".join(forms)
+            raise ValueError(f"examples of kind {self.kind} cannot show the hint {hint}; use {fitting}")
+        return self

@@ -67,7 +67,8 @@ def rationale_prompt(
     hint = route is Route.RATIONALIZED
     setting = config.rationalization.few_shot if hint else config.generation.few_shot
     shown = few_shot_in(setting, iteration)
-    return render_prompt(config.kind, prompt_set, example, hint=hint, few_shot=shown)
+    template = config.rationalization.template
+    return render_prompt(config.kind, prompt_set, example, hint=hint, few_shot=shown, hint_template=template)
 
 
 def sample_rationales(

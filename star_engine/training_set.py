@@ -100,7 +100,7 @@ def _filter_input(
         kind=config.kind,
         route=rationale.key.route,
         completion=rationale.text,
-        hint=hint_text(config.kind, example) if hinted else None,
+        hint=hint_text(config.kind, example, config.rationalization.template) if hinted else None,
         fewshot_rationales=tuple(shown.rationale for shown in prompt_set.for_group(example.group)),
     )
 
@@ -191,8 +191,11 @@ def _audit_prompt(
         raise HintLeak(f"{where} has a prompt that is not rendered from its example.")
     if row.prompt != training_prompt(config, prompt_set, _with_other_answer(config.kind, example)):
         raise HintLeak(f"{where} has a prompt that depends on the gold answer.")
-    hinted = render_prompt(config.kind, prompt_set, example, hint=True, few_shot=few_shot)
-    if hint_text(config.kind, example) and row.prompt == hinted:
+    template = config.rationalization.template
+    hinted = render_prompt(
+        config.kind, prompt_set, example, hint=True, few_shot=few_shot, hint_template=template
+    )
+    if hint_text(config.kind, example, template) and row.prompt == hinted:
         raise HintLeak(f"{where} has the hinted prompt.")
     if HINT_MARK in row.prompt:
         raise HintLeak(f"{where} carries the hint mark {HINT_MARK} in its prompt.")

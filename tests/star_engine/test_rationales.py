@@ -153,6 +153,14 @@ def test_few_shot_examples_may_be_shown_in_the_first_iteration_only() -> None:
     assert hinted.endswith("Q: What is 2 and 2? (4)\nA:")
 
 
+def test_the_hinted_prompt_follows_the_jobs_hint_template() -> None:
+    setting = config(rationalization=Rationalization(hint_template="{question} [{answer}]"))
+    hinted = rationale_prompt(setting, PROMPTS, EXAMPLES[2], Route.RATIONALIZED, 1)
+    assert hinted.startswith("Q: How many clips? [72]\nA:")
+    assert hinted.endswith("Q: What is 2 and 2? [4]\nA:")
+    assert "[" not in rationale_prompt(setting, PROMPTS, EXAMPLES[2], Route.GENERATED, 1)
+
+
 def test_only_sampling_with_a_temperature_carries_seeds() -> None:
     greedy, warm = (
         ScriptedSampler(answers(lambda _: True, lambda _: True)),
