@@ -26,6 +26,10 @@ class Kind(StrEnum):
     CHOICE = "choice"  # a letter in parentheses: CommonsenseQA, section 4.4
 
 
+# Iterations whose prompts show the few-shot examples; a number: up to and including that iteration.
+FewShot = Literal["always", "first_iteration"] | Annotated[int, Field(ge=1, strict=True)]
+
+
 class Generation(Section):
     """The route without a hint."""
 
@@ -34,7 +38,7 @@ class Generation(Section):
     top_k: Annotated[int, Field(ge=0)] = 0  # 0: all tokens
     samples_per_example: Annotated[int, Field(ge=1, le=256)] = 1
     max_tokens: Annotated[int, Field(ge=1, le=32768)] = 256
-    few_shot: Literal["always", "first_iteration"] = "always"
+    few_shot: FewShot = "always"
 
 
 class HintForm(StrEnum):
@@ -58,7 +62,7 @@ class Rationalization(Section):
 
     enabled: bool = True
     probability: Annotated[float, Field(ge=0, le=1)] = 1.0  # p_rationalization of the released code
-    few_shot: Literal["always", "first_iteration"] = "always"
+    few_shot: FewShot = "always"
     hint: HintForm | None = None  # None: the paper's form for the kind
     # The own form: what stands in place of the question, such as "{question} [It is {answer}.]".
     hint_template: Annotated[str, Field(max_length=2000)] | None = None
@@ -140,7 +144,8 @@ class TrainingSetOptions(Section):
     dedupe: bool = True
     max_per_example: Annotated[int, Field(ge=1)] | None = None
     min_kept: Annotated[int, Field(ge=1)] = 1  # fewer kept than this: the job pauses with a diagnosis
-    few_shot_in_prompt: bool = False  # few_shot_train of the released code
+    # few_shot_train of the released code: in no prompt, in every one, or in this share of them
+    few_shot_in_prompt: bool | Annotated[float, Field(ge=0, le=1)] = False
 
     @field_validator("filters")
     @classmethod

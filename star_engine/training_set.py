@@ -19,6 +19,7 @@ from star_engine.filters.funnel import (
 )
 from star_engine.prompts import HINT_MARK, hint_text, render_completion, render_prompt
 from star_engine.rationales import Rationale, RationaleKey, Route
+from star_engine.schedule import chance
 from star_engine.verifiers.verdict import VerdictCode
 
 KEPT = "kept"
@@ -147,7 +148,13 @@ def build(
 
 def training_prompt(config: StarConfig, prompt_set: PromptSet, example: Example) -> str:
     """The unhinted prompt of a training example, with few-shot examples only where the config says so."""
-    return render_prompt(config.kind, prompt_set, example, few_shot=config.training_set.few_shot_in_prompt)
+    return render_prompt(config.kind, prompt_set, example, few_shot=few_shot_trained(config, example))
+
+
+def few_shot_trained(config: StarConfig, example: Example) -> bool:
+    """Whether this example's training prompt shows the few-shot examples: the same in every iteration."""
+    share = float(config.training_set.few_shot_in_prompt)
+    return chance(config.seed, 0, "few_shot_in_prompt", example.id) < share
 
 
 def audit_hints(
@@ -186,7 +193,7 @@ def audit_hints(
 def _audit_prompt(
     config: StarConfig, prompt_set: PromptSet, example: Example, row: TrainingExample, where: str
 ) -> None:
-    few_shot = config.training_set.few_shot_in_prompt
+    few_shot = few_shot_trained(config, example)
     if row.prompt != training_prompt(config, prompt_set, example):
         raise HintLeak(f"{where} has a prompt that is not rendered from its example.")
     if row.prompt != training_prompt(config, prompt_set, _with_other_answer(config.kind, example)):

@@ -137,6 +137,29 @@ def test_few_shot_examples_enter_the_training_prompt_only_where_asked_and_unhint
     assert HINT_MARK not in row.prompt
 
 
+def test_few_shot_examples_enter_the_training_prompts_of_a_share_of_the_examples() -> None:
+    many = [replace(INK, id=f"ink-{n}") for n in range(200)]
+    rationales = [tried(example, GOOD) for example in many]
+
+    def shown(share: float, seed: int = 0) -> set[str]:
+        settings = config(few_shot_in_prompt=share).model_copy(update={"seed": seed})
+        rows = build(settings, CHOICE, many, rationales, decide(settings, CHOICE, many, rationales))
+        audit_hints(settings, CHOICE, many, rationales, rows)
+        return {row.key.example_id for row in rows if "What requires cable?" in row.prompt}
+
+    assert shown(0.0) == set()
+    assert len(shown(1.0)) == 200
+    assert 35 <= len(shown(0.3)) <= 85
+    assert shown(0.3) < shown(0.6)
+    assert shown(0.3) != shown(0.3, seed=1)
+    assert config(few_shot_in_prompt=True).training_set.few_shot_in_prompt is True
+
+
+def test_a_row_whose_few_shot_examples_the_dice_did_not_ask_for_stops_the_job() -> None:
+    with pytest.raises(HintLeak, match="not rendered from its example"):
+        audit(built(config(few_shot_in_prompt=True), *RATIONALES), RATIONALES, config())
+
+
 def test_a_rationale_of_an_unknown_example_is_refused() -> None:
     stranger = tried(replace(INK, id="stranger"), GOOD)
     with pytest.raises(ValueError, match="stranger"):
