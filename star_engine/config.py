@@ -63,6 +63,8 @@ class Rationalization(Section):
     enabled: bool = True
     probability: Annotated[float, Field(ge=0, le=1)] = 1.0  # p_rationalization of the released code
     few_shot: FewShot = "always"
+    # p_show_hint_save of the released code: the share of the rationalized that is trained on behind its hint
+    p_keep_hint: Annotated[float, Field(ge=0, le=1)] = 0.0
     hint: HintForm | None = None  # None: the paper's form for the kind
     # The own form: what stands in place of the question, such as "{question} [It is {answer}.]".
     hint_template: Annotated[str, Field(max_length=2000)] | None = None

@@ -39,6 +39,7 @@ class TrainingExample:
     key: RationaleKey
     prompt: str
     completion: str
+    hinted: bool = False  # the hint was left in on purpose: see keeps_hint()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,24 +132,50 @@ def build(
     """The training set of the kept rationales, in the order of `decide`.
 
     The hint is stripped by rendering the prompt anew from the example (Algorithm 1, line 6: it enters as
-    (x, r, y)), never by editing the prompt that the rationale was sampled from.
+    (x, r, y)), never by editing the prompt that the rationale was sampled from. It stays where
+    `rationalization.p_keep_hint` says so, and the row says that it did.
     """
     kept = {decision.key for decision in decisions if decision.kept}
     by_id = {example.id: example for example in examples}
     return tuple(
         TrainingExample(
             key=rationale.key,
-            prompt=training_prompt(config, prompt_set, by_id[rationale.key.example_id]),
+            prompt=training_prompt(
+                config,
+                prompt_set,
+                by_id[rationale.key.example_id],
+                hinted=keeps_hint(config, rationale.key),
+            ),
             completion=render_completion(config.kind, rationale.text),
+            hinted=keeps_hint(config, rationale.key),
         )
         for rationale in in_order(examples, rationales)
         if rationale.key in kept
     )
 
 
-def training_prompt(config: StarConfig, prompt_set: PromptSet, example: Example) -> str:
-    """The unhinted prompt of a training example, with few-shot examples only where the config says so."""
-    return render_prompt(config.kind, prompt_set, example, few_shot=few_shot_trained(config, example))
+def training_prompt(
+    config: StarConfig, prompt_set: PromptSet, example: Example, *, hinted: bool = False
+) -> str:
+    """The prompt of a training example, with few-shot examples only where the config says so.
+
+    hinted: as it was rationalized, few-shot examples included; for rows of `keeps_hint` only.
+    """
+    shown = few_shot_trained(config, example)
+    template = config.rationalization.template
+    return render_prompt(
+        config.kind, prompt_set, example, hint=hinted, few_shot=shown, hint_template=template
+    )
+
+
+def keeps_hint(config: StarConfig, key: RationaleKey) -> bool:
+    """Whether the rationale of this key is trained on behind its hint: the same in every iteration.
+
+    Section 5 of the paper expects that some hints may have to stay. Never for the generated: they had none.
+    """
+    if key.route is not Route.RATIONALIZED:
+        return False
+    return chance(config.seed, 0, "keep_hint", key.example_id) < config.rationalization.p_keep_hint
 
 
 def few_shot_trained(config: StarConfig, example: Example) -> bool:
@@ -168,8 +195,9 @@ def audit_hints(
 
     Every row must come from exactly one correct rationale and equal, byte for byte, what is rendered from
     it. Its prompt must not depend on the gold answer (rendered for another answer it stays the same), must
-    differ from the hinted prompt, and must not carry the hint mark. Fails closed: a row that fits nothing
-    is a leak.
+    differ from the hinted prompt, and must not carry the hint mark. Rows of `keeps_hint`, and no others, must
+    say that they are hinted, and must have the hinted prompt. Fails closed: a row that fits nothing is a
+    leak.
     """
     by_id = {example.id: example for example in examples}
     by_key = {rationale.key: rationale for rationale in rationales}
@@ -185,6 +213,8 @@ def audit_hints(
         ):
             raise HintLeak(f"{where} does not come from exactly one correct rationale.")
         seen.add(row.key)
+        if row.hinted is not keeps_hint(config, row.key):
+            raise HintLeak(f"{where} says {row.hinted} to its hint being kept, against p_keep_hint.")
         _audit_prompt(config, prompt_set, example, row, where)
         if row.completion != render_completion(config.kind, rationale.text):
             raise HintLeak(f"{where} has a completion that is not its rationale.")
@@ -193,16 +223,14 @@ def audit_hints(
 def _audit_prompt(
     config: StarConfig, prompt_set: PromptSet, example: Example, row: TrainingExample, where: str
 ) -> None:
-    few_shot = few_shot_trained(config, example)
-    if row.prompt != training_prompt(config, prompt_set, example):
+    if row.prompt != training_prompt(config, prompt_set, example, hinted=row.hinted):
         raise HintLeak(f"{where} has a prompt that is not rendered from its example.")
+    if row.hinted:
+        return
     if row.prompt != training_prompt(config, prompt_set, _with_other_answer(config.kind, example)):
         raise HintLeak(f"{where} has a prompt that depends on the gold answer.")
-    template = config.rationalization.template
-    hinted = render_prompt(
-        config.kind, prompt_set, example, hint=True, few_shot=few_shot, hint_template=template
-    )
-    if hint_text(config.kind, example, template) and row.prompt == hinted:
+    hint = hint_text(config.kind, example, config.rationalization.template)
+    if hint and row.prompt == training_prompt(config, prompt_set, example, hinted=True):
         raise HintLeak(f"{where} has the hinted prompt.")
     if HINT_MARK in row.prompt:
         raise HintLeak(f"{where} carries the hint mark {HINT_MARK} in its prompt.")
@@ -222,7 +250,7 @@ def training_line(row: TrainingExample) -> str:
         "sample": row.key.sample,
         "prompt": row.prompt,
         "completion": row.completion,
-    }
+    } | ({"hinted": True} if row.hinted else {})
     return json.dumps(fields, ensure_ascii=False)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_engine.config import Kind, StarConfig, TrainingSetOptions
+from star_engine.config import Kind, Rationalization, StarConfig, TrainingSetOptions
 from star_engine.diagnosis import diagnose
 from star_engine.examples import Example, FewShotExample, PromptSet
 from star_engine.prompts import HINT_MARK, render_prompt
@@ -182,6 +182,44 @@ def test_a_clean_training_set_passes_the_audit(few_shot: bool) -> None:
 
 def _hinted(row: TrainingExample) -> TrainingExample:
     return replace(row, prompt=render_prompt(Kind.CHOICE, CHOICE, INK, hint=True, few_shot=False))
+
+
+def keeping(share: float) -> StarConfig:
+    return StarConfig(kind=Kind.CHOICE, rationalization=Rationalization(p_keep_hint=share))
+
+
+def test_hints_are_kept_in_the_training_prompts_of_a_share_of_the_rationalized_and_recorded() -> None:
+    many = [replace(INK, id=f"ink-{n}") for n in range(200)]
+    routes = [Route.RATIONALIZED if n < 150 else Route.GENERATED for n in range(200)]
+    rationales = [tried(example, GOOD, route=route) for example, route in zip(many, routes, strict=True)]
+    settings = keeping(0.4)
+    rows = build(settings, CHOICE, many, rationales, decide(settings, CHOICE, many, rationales))
+    hinted = [row for row in rows if row.hinted]
+    assert 35 <= len(hinted) <= 85
+    assert {row.key.route for row in hinted} == {Route.RATIONALIZED}
+    assert [row for row in rows if HINT_MARK in row.prompt] == hinted
+    audit_hints(settings, CHOICE, many, rationales, rows)
+    assert training_line(hinted[0]).endswith('"hinted": true}')
+    assert not any("hinted" in training_line(row) for row in rows if not row.hinted)
+
+
+def test_a_hint_that_stays_without_being_recorded_or_allowed_stops_the_job() -> None:
+    kept, dropped = built(keeping(1.0), *RATIONALES), built(keeping(0.0), *RATIONALES)
+    assert [row.hinted for row in kept] == [True, False]
+    audit(kept, RATIONALES, keeping(1.0))
+    unrecorded = (replace(kept[0], hinted=False), kept[1])
+    invented = (kept[0], replace(_hinted(kept[1]), hinted=True))
+    stripped = (replace(dropped[0], hinted=True), dropped[1])
+    for rows, settings in (
+        (kept, keeping(0.0)),
+        (dropped, keeping(1.0)),
+        (unrecorded, keeping(1.0)),
+        (unrecorded, keeping(0.0)),
+        (invented, keeping(1.0)),
+        (stripped, keeping(1.0)),
+    ):
+        with pytest.raises(HintLeak):
+            audit(rows, RATIONALES, settings)
 
 
 def _spaced(row: TrainingExample) -> TrainingExample:
