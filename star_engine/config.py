@@ -148,6 +148,8 @@ class TrainingSetOptions(Section):
     min_kept: Annotated[int, Field(ge=1)] = 1  # fewer kept than this: the job pauses with a diagnosis
     # few_shot_train of the released code: in no prompt, in every one, or in this share of them
     few_shot_in_prompt: bool | Annotated[float, Field(ge=0, le=1)] = False
+    # Iterations whose training sets are trained on, the own one included: copy_n + 1 of the released code
+    window: Annotated[int, Field(ge=1, strict=True)] | Literal["all"] = 1
 
     @field_validator("filters")
     @classmethod

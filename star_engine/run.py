@@ -35,7 +35,16 @@ from star_engine.protocols import Sampler, SampleRequest, SamplingParams, Traine
 from star_engine.rationales import sample_rationales, solve_rate
 from star_engine.run_directory import JsonLines, RunDirectory, rationale_line
 from star_engine.schedule import select_examples, steps_in, training_seed
-from star_engine.training_set import audit_hints, build, coverage, decide, training_set_sha256
+from star_engine.training_set import (
+    TrainingExample,
+    audit_hints,
+    build,
+    coverage,
+    decide,
+    in_window,
+    training_set_sha256,
+    window,
+)
 
 PROBES = 4  # prompts on which PEFT and the sampler are compared
 PROBE_TOKENS = 32
@@ -154,7 +163,7 @@ class _Run:
         }
 
     def _train(self, iteration: int) -> _Work:
-        rows = self.record.training_set(iteration)
+        rows = self._rows_to_train(iteration)
         texts = [TrainingText(row.prompt, row.completion) for row in rows]
         training = self.config.training
         steps = steps_in(training.schedule, iteration)
@@ -184,7 +193,7 @@ class _Run:
             "base_model": asdict(self.base),
             "iteration": iteration,
             "training_set_sha256": digest,
-            "training_examples": len(rows),
+            "training_examples": len(self._rows_to_train(iteration)),
             "steps": steps_in(self.config.training.schedule, iteration),
             "config": self.config.model_dump(mode="json"),
             "versions": installed_versions(),
@@ -214,6 +223,10 @@ class _Run:
             len(self.train), self.config.examples_per_iteration, self.config.seed, iteration
         )
         return [self.train[position] for position in chosen]
+
+    def _rows_to_train(self, iteration: int) -> tuple[TrainingExample, ...]:
+        sets = [self.record.training_set(number) for number in window(self.config, iteration)]
+        return in_window(self.config, sets)
 
     def _adapter_before(self, iteration: int) -> Path | None:
         return self.record.adapter(iteration - 1) if iteration > 1 else None

@@ -8,10 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from app.database import reading, transaction
 from app.failpoints import failpoint
 from app.ledger.adapters import find_adapter, record_adapter, record_verification
 from app.ledger.examples import load_examples, split_size
+from app.ledger.iterations import iterations_among
 from app.ledger.prompt_sets import load_prompt_set
 from app.ledger.rationales import claimed_iteration, training_rows
 from app.ledger.steps import Claim, finish_step
@@ -30,10 +33,10 @@ from star_engine.adapters import (
 from star_engine.evaluation import EvaluationMode, evaluation_prompt, select_held_out
 from star_engine.model_card import write_card
 from star_engine.protocols import TrainingText
-from star_engine.rationales import Route
+from star_engine.rationales import RationaleKey, Route
 from star_engine.run import PROBE_TOKENS, PROBES, continue_greedily, installed_versions
 from star_engine.schedule import select_examples, steps_in
-from star_engine.training_set import Coverage
+from star_engine.training_set import Coverage, TrainingExample, in_window, window
 from worker.checkpoints import Checkpoints
 from worker.lease import Lease
 from worker.workbench import Workbench
@@ -43,10 +46,7 @@ def train_adapter(bench: Workbench, claim: Claim, lease: Lease) -> None:
     """Train LoRA weights on the recorded training set and publish them, unverified."""
     with reading(bench.engine) as session:
         known = find_adapter(session, claim.job_id, claim.iteration)
-        iteration = claimed_iteration(session, claim)
-        rows = [
-            TrainingText(row.prompt, row.completion) for row, _, _ in training_rows(session, iteration.id)
-        ]
+        rows = _rows_to_train(session, claim)
         model = session.get_one(Model, claim.model_id)
     files: list[JsonObject] = []
     report: JsonObject = {}
@@ -64,6 +64,17 @@ def train_adapter(bench: Workbench, claim: Claim, lease: Lease) -> None:
         failpoint("train.before_finish")
     failpoint("train.after_finish")
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _rows_to_train(session: Session, claim: Claim) -> list[TrainingText]:
+    sets = [
+        [
+            TrainingExample(RationaleKey(name, Route(made.route), made.sample), row.prompt, row.completion)
+            for row, made, name in training_rows(session, iteration.id)
+        ]
+        for iteration in iterations_among(session, claim.job_id, window(claim.config, claim.iteration))
+    ]
+    return [TrainingText(row.prompt, row.completion) for row in in_window(claim.config, sets)]
 
 
 def _weights(claim: Claim) -> str:

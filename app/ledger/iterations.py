@@ -35,6 +35,12 @@ def get_iteration(session: Session, job_id: str, number: int) -> tuple[Iteration
     return row
 
 
+def iterations_among(session: Session, job_id: str, numbers: range) -> Sequence[Iteration]:
+    """The iterations of these numbers, ascending."""
+    query = select(Iteration).where(Iteration.job_id == job_id, Iteration.number.in_(list(numbers)))
+    return session.scalars(query.order_by(Iteration.number)).all()
+
+
 def each_training_example(engine: Engine, iteration_id: int, config: StarConfig) -> Iterator[TrainingExample]:
     """The training set in the order in which it is hashed."""
     after = -1

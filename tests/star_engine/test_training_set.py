@@ -20,8 +20,10 @@ from star_engine.training_set import (
     build,
     coverage,
     decide,
+    in_window,
     training_line,
     training_set_sha256,
+    window,
 )
 
 CHOICE = PromptSet(
@@ -302,6 +304,21 @@ def test_the_sha256_depends_on_the_rows_and_on_nothing_else() -> None:
     assert training_set_sha256(ROWS) != training_set_sha256(ROWS[:1])
     assert training_set_sha256(()) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert '"route": "rationalized"' in training_line(ROWS[0])
+
+
+def test_the_window_reaches_back_as_far_as_asked() -> None:
+    assert [list(window(config(), n)) for n in (1, 2, 5)] == [[1], [2], [5]]
+    assert [list(window(config(window=3), n)) for n in (1, 2, 5)] == [[1], [1, 2], [3, 4, 5]]
+    assert list(window(config(window="all"), 4)) == [1, 2, 3, 4]
+
+
+def test_earlier_training_sets_add_what_is_new_and_never_more_than_the_cap() -> None:
+    old = built(config(), tried(INK, GOOD), tried(FOX, GOOD_FOX))
+    new = built(config(), tried(INK, GOOD), tried(FOX, GOOD_FOX.replace("by day", "all day")))
+    assert in_window(config(), [new]) == new
+    assert in_window(config(), [old, new]) == (*new, old[1])
+    assert in_window(config(dedupe=False), [old, new]) == (*new, *old)
+    assert in_window(config(max_per_example=1), [old, new]) == new
 
 
 def test_coverage_counts_every_example_once() -> None:
