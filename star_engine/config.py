@@ -114,7 +114,24 @@ class LinearSchedule(Section):
     max_steps: Annotated[int, Field(ge=1)] | None = None
 
 
-Schedule = Annotated[GeometricSchedule | LinearSchedule, Field(discriminator="kind")]
+class FixedSchedule(Section):
+    """The same number of optimizer steps in every iteration."""
+
+    kind: Literal["fixed"] = "fixed"
+    steps: Annotated[int, Field(ge=1)] = 100
+
+
+class EpochsSchedule(Section):
+    """Optimizer steps that show the training set this often, rounded up: the released code's default."""
+
+    kind: Literal["epochs"] = "epochs"
+    epochs: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    max_steps: Annotated[int, Field(ge=1)] | None = None
+
+
+Schedule = Annotated[
+    GeometricSchedule | LinearSchedule | FixedSchedule | EpochsSchedule, Field(discriminator="kind")
+]
 
 
 class Lora(Section):

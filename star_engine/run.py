@@ -166,7 +166,7 @@ class _Run:
         rows = self._rows_to_train(iteration)
         texts = [TrainingText(row.prompt, row.completion) for row in rows]
         training = self.config.training
-        steps = steps_in(training.schedule, iteration)
+        steps = steps_in(training.schedule, iteration, rows=len(rows), batch_size=training.batch_size)
         start = self._adapter_before(iteration) if training.start_from == "previous" else None
         out, checkpoints = self.record.adapter(iteration), self.record.checkpoints(iteration)
         seed = training_seed(self.config.seed, iteration)
@@ -188,13 +188,14 @@ class _Run:
         rows = self.record.training_set(iteration)
         digest = training_set_sha256(rows)
         covered = coverage(self.train, rows)
+        training, trained = self.config.training, len(self._rows_to_train(iteration))
         write_card(adapter, self.base, self.config, iteration, covered, digest, self.licence)
         facts = {
             "base_model": asdict(self.base),
             "iteration": iteration,
             "training_set_sha256": digest,
-            "training_examples": len(self._rows_to_train(iteration)),
-            "steps": steps_in(self.config.training.schedule, iteration),
+            "training_examples": trained,
+            "steps": steps_in(training.schedule, iteration, rows=trained, batch_size=training.batch_size),
             "config": self.config.model_dump(mode="json"),
             "versions": installed_versions(),
         }

@@ -6,23 +6,31 @@ draw the same numbers.
 
 from __future__ import annotations
 
+import math
 from hashlib import blake2b
 
-from star_engine.config import GeometricSchedule, Schedule
+from star_engine.config import EpochsSchedule, FixedSchedule, GeometricSchedule, Schedule
 
 _MOST_STEPS = 10**9  # a geometric schedule overflows a float near iteration 4,000; nobody trains this long
 
 
-def steps_in(schedule: Schedule, iteration: int) -> int:
+def steps_in(schedule: Schedule, iteration: int, *, rows: int = 0, batch_size: int = 1) -> int:
     """Optimizer steps of iteration n >= 1.
 
     Geometric: int(start * factor^(n-1)); 40 and 1.2 give 40, 48, 57, 69, ... and the paper's 7,912 at n = 30
-    (section 4.2). Linear: start + add * (n-1).
+    (section 4.2). Linear: start + add * (n-1). Epochs: rows * epochs / batch_size, rounded up; only they
+    need to know how many rows are trained on, and in batches of how many.
     """
     if iteration < 1:
         raise ValueError(f"iterations count from 1, not {iteration}")
     if isinstance(schedule, GeometricSchedule):
         steps = _geometric(schedule, iteration)
+    elif isinstance(schedule, FixedSchedule):
+        return schedule.steps
+    elif isinstance(schedule, EpochsSchedule):
+        if rows < 1:
+            raise ValueError("a schedule of epochs needs to know how many rows are trained on")
+        steps = math.ceil(rows * schedule.epochs / batch_size)
     else:
         steps = schedule.start + schedule.add * (iteration - 1)
     return min(steps, schedule.max_steps or _MOST_STEPS)

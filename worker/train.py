@@ -86,7 +86,8 @@ def _train(
     bench: Workbench, claim: Claim, lease: Lease, rows: list[TrainingText], folder: Path
 ) -> JsonObject:
     training = claim.config.training
-    steps = steps_in(training.schedule, claim.iteration)
+    batch_size = training.batch_size
+    steps = steps_in(training.schedule, claim.iteration, rows=len(rows), batch_size=batch_size)
     seed = claim.config.seed + claim.iteration
     previous = claim.iteration - 1 if training.start_from == "previous" else 0
     start = bench.fetch_adapter(claim.job_id, previous) if previous > 0 else None
@@ -111,7 +112,7 @@ def _train(
         "seed": seed,
         "started_from": "base" if start is None else f"iteration {previous}",
         "training_examples": len(rows),
-        "examples_seen": steps * training.batch_size,
+        "examples_seen": steps * batch_size,
         "tokens": tokens,
         "loss_first": round(losses[0], 6) if losses else None,
         "loss_last": round(losses[-1], 6) if losses else None,

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_engine.config import GeometricSchedule, LinearSchedule
+from star_engine.config import EpochsSchedule, FixedSchedule, GeometricSchedule, LinearSchedule, Training
 from star_engine.schedule import (
     chance,
     sample_seed,
@@ -28,6 +28,26 @@ def test_a_schedule_is_held_at_its_largest_number_of_steps() -> None:
     held = GeometricSchedule(max_steps=7912)
     assert [steps_in(held, n) for n in (29, 30, 31, 200)] == [6593, 7912, 7912, 7912]
     assert steps_in(LinearSchedule(max_steps=310), 5) == 310
+
+
+def test_a_fixed_schedule_never_changes() -> None:
+    assert [steps_in(FixedSchedule(steps=7), n) for n in (1, 2, 200)] == [7, 7, 7]
+
+
+def test_epochs_follow_the_size_of_the_training_set() -> None:
+    def steps(epochs: float, rows: int, max_steps: int | None = None) -> int:
+        schedule = EpochsSchedule(epochs=epochs, max_steps=max_steps)
+        return steps_in(schedule, 3, rows=rows, batch_size=8)
+
+    assert [steps(1, rows) for rows in (1, 8, 9, 80)] == [1, 1, 2, 10]
+    assert (steps(2.5, 80), steps(0.1, 80), steps(2, 80, max_steps=15)) == (25, 1, 15)
+    with pytest.raises(ValueError, match="how many rows"):
+        steps_in(EpochsSchedule(), 1)
+
+
+def test_every_kind_of_schedule_is_named_by_its_kind() -> None:
+    for kind, made in (("fixed", FixedSchedule()), ("epochs", EpochsSchedule())):
+        assert Training.model_validate({"schedule": {"kind": kind}}).schedule == made
 
 
 def test_an_endless_factor_does_not_overflow() -> None:
