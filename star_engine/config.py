@@ -191,6 +191,13 @@ class StopRule(Section):
     target_accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
 
 
+class CurriculumStage(Section):
+    """From this iteration on, train examples of these groups only: more digits, in the paper's Figure 5."""
+
+    from_iteration: Annotated[int, Field(ge=1)]
+    groups: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
 class StarConfig(Section):
     """One STaR run."""
 
@@ -198,12 +205,21 @@ class StarConfig(Section):
     iterations: Annotated[int, Field(ge=1, le=200)] = 5
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     examples_per_iteration: Annotated[int, Field(ge=1)] | None = None  # None: the whole train split
+    curriculum: tuple[CurriculumStage, ...] = ()  # empty: examples of every group in every iteration
     generation: Generation = Generation()
     rationalization: Rationalization = Rationalization()
     training_set: TrainingSetOptions = TrainingSetOptions()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     stop: StopRule = StopRule()
+
+    @field_validator("curriculum")
+    @classmethod
+    def _ascending(cls, stages: tuple[CurriculumStage, ...]) -> tuple[CurriculumStage, ...]:
+        begins = [stage.from_iteration for stage in stages]
+        if begins and (begins[0] != 1 or begins != sorted(set(begins))):
+            raise ValueError("the first stage begins at from_iteration 1, and each later one after the last")
+        return stages
 
     @model_validator(mode="after")
     def _fitting_hint(self) -> Self:

@@ -114,7 +114,9 @@ def _stop_after(
         return StopReason.TARGET_REACHED
     if rule.patience is None:
         return None
-    if config.examples_per_iteration is None and (by_number[number].solve_rate or 0.0) >= 1.0:
+    last_stage = all(stage.from_iteration <= number for stage in config.curriculum)
+    whole = last_stage and config.examples_per_iteration is None
+    if whole and (by_number[number].solve_rate or 0.0) >= 1.0:
         return StopReason.COVERAGE_SATURATED
     return StopReason.PLATEAU if _without_gain(known, rule.min_gain) >= rule.patience else None
 

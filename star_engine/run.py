@@ -34,7 +34,7 @@ from star_engine.model_card import write_card
 from star_engine.protocols import Sampler, SampleRequest, SamplingParams, Trainer, TrainingText
 from star_engine.rationales import sample_rationales, solve_rate
 from star_engine.run_directory import JsonLines, RunDirectory, rationale_line
-from star_engine.schedule import select_examples, steps_in, training_seed
+from star_engine.schedule import check_curriculum, select_train, steps_in, training_seed
 from star_engine.training_set import (
     TrainingExample,
     audit_hints,
@@ -82,6 +82,7 @@ def run_star(
     another run, HintLeak before anything is trained on a leaking set, BadAdapter for an adapter that does
     not hold.
     """
+    check_curriculum(config, (example.group for example in train))
     record = RunDirectory(directory)
     record.begin(config, train, held_out, prompt_set)
     asked = [held_out[position] for position in select_held_out(config, len(held_out))]
@@ -220,9 +221,8 @@ class _Run:
         return {"accuracy": accuracy.accuracy, **asdict(accuracy)}
 
     def _examples_of(self, iteration: int) -> list[Example]:
-        chosen = select_examples(
-            len(self.train), self.config.examples_per_iteration, self.config.seed, iteration
-        )
+        groups = [example.group for example in self.train]
+        chosen = select_train(self.config, len(self.train), iteration, groups)
         return [self.train[position] for position in chosen]
 
     def _rows_to_train(self, iteration: int) -> tuple[TrainingExample, ...]:

@@ -7,9 +7,10 @@ draw the same numbers.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
-from star_engine.config import EpochsSchedule, FixedSchedule, GeometricSchedule, Schedule
+from star_engine.config import EpochsSchedule, FixedSchedule, GeometricSchedule, Schedule, StarConfig
 
 _MOST_STEPS = 10**9  # a geometric schedule overflows a float near iteration 4,000; nobody trains this long
 
@@ -50,6 +51,33 @@ def select_examples(count: int, per_iteration: int | None, seed: int, iteration:
         return list(range(count))
     drawn = sorted(range(count), key=lambda position: _hash(seed, iteration, "select", position))
     return sorted(drawn[:per_iteration])
+
+
+def select_train(
+    config: StarConfig, count: int, iteration: int, groups: Sequence[str | None] | None = None
+) -> list[int]:
+    """Positions of the train examples that iteration n asks, ascending.
+
+    `groups`: the group of every train example in order; needed only where there is a curriculum.
+    """
+    stages = [stage for stage in config.curriculum if stage.from_iteration <= iteration]
+    asked: Sequence[int] = range(count)
+    if stages and groups is not None:
+        asked = [position for position, group in enumerate(groups) if group in stages[-1].groups]
+    drawn = select_examples(len(asked), config.examples_per_iteration, config.seed, iteration)
+    return [asked[position] for position in drawn]
+
+
+def check_curriculum(config: StarConfig, groups: Iterable[str | None]) -> None:
+    """ValueError for a stage that names a group without train examples."""
+    known = {group for group in groups if group is not None}
+    for stage in config.curriculum:
+        if unknown := sorted(set(stage.groups) - known):
+            there = ", ".join(sorted(known)[:20]) or "none"
+            raise ValueError(
+                f"The stage from iteration {stage.from_iteration} names the group {unknown[0]!r}, which no "
+                f"train example is in. The groups that there are: {there}."
+            )
 
 
 def sample_seed(job_seed: int, iteration: int, example_id: str, route: str, sample: int) -> int:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.database import reading, transaction
 from app.failpoints import failpoint
 from app.ledger.adapters import find_adapter, record_adapter, record_verification
-from app.ledger.examples import load_examples, split_size
+from app.ledger.examples import load_examples, selected_positions, split_size
 from app.ledger.iterations import iterations_among
 from app.ledger.prompt_sets import load_prompt_set
 from app.ledger.rationales import claimed_iteration, training_rows
@@ -35,7 +35,7 @@ from star_engine.model_card import write_card
 from star_engine.protocols import TrainingText
 from star_engine.rationales import RationaleKey, Route
 from star_engine.run import PROBE_TOKENS, PROBES, continue_greedily, installed_versions
-from star_engine.schedule import select_examples, steps_in
+from star_engine.schedule import steps_in
 from star_engine.training_set import Coverage, TrainingExample, in_window, window
 from worker.checkpoints import Checkpoints
 from worker.lease import Lease
@@ -170,8 +170,7 @@ def _provenance(bench: Workbench, claim: Claim) -> tuple[BaseModel, Coverage, di
         model = session.get_one(Model, claim.model_id)
         iteration = claimed_iteration(session, claim)
         adapter = find_adapter(session, claim.job_id, claim.iteration)
-        count = split_size(session, claim.dataset_id, "train")
-    asked = len(select_examples(count, config.examples_per_iteration, config.seed, claim.iteration))
+        asked = len(selected_positions(session, claim.dataset_id, config, claim.iteration))
     shares = iteration.metrics["coverage"]
     covered = Coverage(asked, *(round(shares[route.value] * asked) for route in Route))
     facts = {
