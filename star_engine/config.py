@@ -203,6 +203,7 @@ class StarConfig(Section):
 
     kind: Kind
     iterations: Annotated[int, Field(ge=1, le=200)] = 5
+    baselines_only: bool = False  # measure evaluation.baselines, then stop: no iteration is run
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     examples_per_iteration: Annotated[int, Field(ge=1)] | None = None  # None: the whole train split
     curriculum: tuple[CurriculumStage, ...] = ()  # empty: examples of every group in every iteration

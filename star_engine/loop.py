@@ -81,7 +81,8 @@ def next_phase(config: StarConfig, history: Sequence[IterationHistory]) -> Phase
     baselines = by_number.get(0, IterationHistory(0))
     if config.evaluation.baselines and PhaseName.BASELINES not in baselines.done:
         return Phase(0, PhaseName.BASELINES)
-    for number in range(1, config.iterations + 1):
+    iterations = 0 if config.baselines_only else config.iterations
+    for number in range(1, iterations + 1):
         record = by_number.get(number, IterationHistory(number))
         step = _next_in(config, record)
         if step is not None:
