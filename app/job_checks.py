@@ -23,6 +23,7 @@ from star_engine.config import Kind, StarConfig
 from star_engine.examples import PromptSet
 from star_engine.presets import PRESETS
 from star_engine.prompt_sets import groups_without_examples
+from star_engine.schedule import check_curriculum
 
 TOKENIZER = "tokenizer.json"
 T = TypeVar("T")
@@ -56,6 +57,7 @@ def check_job(session: Session, project_id: str, offered: frozenset[str], sent: 
     config = resolve_config(Kind(dataset.kind), sent.preset, sent.config)
     _check_splits(dataset, config)
     _check_groups(session, dataset, prompt_set)
+    _check_curriculum(session, dataset, config)
     _check_lengths(session, model, dataset, prompt_set, config)
     return NewJob(
         name=sent.name or dataset.name,
@@ -121,6 +123,16 @@ def _check_groups(session: Session, dataset: Dataset, prompt_set: PromptSet) -> 
         reason = f"It shows nothing to the examples of these groups: {_listed(without)}."
         mend = "Add few-shot examples of these groups, or some without a group."
         raise _refused("groups_without_examples", "prompt_set", reason, mend)
+
+
+def _check_curriculum(session: Session, dataset: Dataset, config: StarConfig) -> None:
+    if not config.curriculum:
+        return
+    try:
+        check_curriculum(config, groups_of(session, dataset.id, "train"))
+    except ValueError as problem:
+        mend = "Name only these groups, or mark the rows of the dataset with their group."
+        raise _refused("unknown_group", "config.curriculum", str(problem), mend) from problem
 
 
 def _check_lengths(

@@ -82,7 +82,12 @@ class _Lengths:
     def tokens(self, example: Example, route: Route, room: int) -> int:
         """The prompt's length if it may exceed `room`; else some number that does not."""
         block = render_prompt(
-            self.config.kind, self.prompt_set, example, hint=route is Route.RATIONALIZED, few_shot=False
+            self.config.kind,
+            self.prompt_set,
+            example,
+            hint=route is Route.RATIONALIZED,
+            few_shot=False,
+            hint_template=self.config.rationalization.template,
         )
         shared = self._shared(example.group, route) + SLACK
         bound = shared + len(block.encode())  # no tokenizer makes more tokens than there are bytes

@@ -5,10 +5,11 @@ Field names follow the paper and its released code where they name a thing (arXi
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Section(BaseModel):
@@ -25,6 +26,10 @@ class Kind(StrEnum):
     CHOICE = "choice"  # a letter in parentheses: CommonsenseQA, section 4.4
 
 
+# Iterations whose prompts show the few-shot examples; a number: up to and including that iteration.
+FewShot = Literal["always", "first_iteration"] | Annotated[int, Field(ge=1, strict=True)]
+
+
 class Generation(Section):
     """The route without a hint."""
 
@@ -33,7 +38,23 @@ class Generation(Section):
     top_k: Annotated[int, Field(ge=0)] = 0  # 0: all tokens
     samples_per_example: Annotated[int, Field(ge=1, le=256)] = 1
     max_tokens: Annotated[int, Field(ge=1, le=32768)] = 256
-    few_shot: Literal["always", "first_iteration"] = "always"
+    few_shot: FewShot = "always"
+
+
+class HintForm(StrEnum):
+    """Where the gold answer stands in a hinted prompt."""
+
+    MARK_ON_CHOICE = "mark_on_choice"  # " (CORRECT)" behind the right choice: CommonsenseQA
+    AFTER_QUESTION = "after_question"  # " (72)" behind the question: GSM8K
+    AFTER_TARGET = "after_target"  # " 8 8 3" behind "Target:": addition
+
+
+# The paper's form of each kind comes first.
+HINT_FORMS = {
+    Kind.SCRATCHPAD: (HintForm.AFTER_TARGET, HintForm.AFTER_QUESTION),
+    Kind.NUMERIC: (HintForm.AFTER_QUESTION,),
+    Kind.CHOICE: (HintForm.MARK_ON_CHOICE, HintForm.AFTER_QUESTION),
+}
 
 
 class Rationalization(Section):
@@ -41,7 +62,38 @@ class Rationalization(Section):
 
     enabled: bool = True
     probability: Annotated[float, Field(ge=0, le=1)] = 1.0  # p_rationalization of the released code
-    few_shot: Literal["always", "first_iteration"] = "always"
+    few_shot: FewShot = "always"
+    # p_show_hint_save of the released code: the share of the rationalized that is trained on behind its hint
+    p_keep_hint: Annotated[float, Field(ge=0, le=1)] = 0.0
+    hint: HintForm | None = None  # None: the paper's form for the kind
+    # The own form: what stands in place of the question, such as "{question} [It is {answer}.]".
+    hint_template: Annotated[str, Field(max_length=2000)] | None = None
+
+    @field_validator("hint_template")
+    @classmethod
+    def _complete(cls, template: str | None) -> str | None:
+        if template is None:
+            return None
+        for place, without in (("{question}", "what is asked"), ("{answer}", "the hint")):
+            if template.count(place) != 1:
+                found = "lacks" if place not in template else "repeats"
+                raise ValueError(f"the template {found} {place}; write it once, where {without} belongs")
+        if other := re.search(r"\{(?!question\}|answer\})\w*\}", template):
+            raise ValueError(f"the template has no value for {other[0]}; use {{question}} and {{answer}}")
+        if re.search(r"\n\s*\n|^\s|\s$", template):
+            raise ValueError("blank lines part the few-shot examples; remove those and outer white space")
+        return template
+
+    @model_validator(mode="after")
+    def _one_hint(self) -> Self:
+        if self.hint is not None and self.hint_template is not None:
+            raise ValueError("hint and hint_template exclude each other; set one of them to null")
+        return self
+
+    @property
+    def template(self) -> str | None:
+        """What stands in place of the question in a hinted prompt; None: the paper's form for the kind."""
+        return "{question} ({answer})" if self.hint is HintForm.AFTER_QUESTION else self.hint_template
 
 
 class GeometricSchedule(Section):
@@ -62,7 +114,24 @@ class LinearSchedule(Section):
     max_steps: Annotated[int, Field(ge=1)] | None = None
 
 
-Schedule = Annotated[GeometricSchedule | LinearSchedule, Field(discriminator="kind")]
+class FixedSchedule(Section):
+    """The same number of optimizer steps in every iteration."""
+
+    kind: Literal["fixed"] = "fixed"
+    steps: Annotated[int, Field(ge=1)] = 100
+
+
+class EpochsSchedule(Section):
+    """Optimizer steps that show the training set this often, rounded up: the released code's default."""
+
+    kind: Literal["epochs"] = "epochs"
+    epochs: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    max_steps: Annotated[int, Field(ge=1)] | None = None
+
+
+Schedule = Annotated[
+    GeometricSchedule | LinearSchedule | FixedSchedule | EpochsSchedule, Field(discriminator="kind")
+]
 
 
 class Lora(Section):
@@ -94,7 +163,10 @@ class TrainingSetOptions(Section):
     dedupe: bool = True
     max_per_example: Annotated[int, Field(ge=1)] | None = None
     min_kept: Annotated[int, Field(ge=1)] = 1  # fewer kept than this: the job pauses with a diagnosis
-    few_shot_in_prompt: bool = False  # few_shot_train of the released code
+    # few_shot_train of the released code: in no prompt, in every one, or in this share of them
+    few_shot_in_prompt: bool | Annotated[float, Field(ge=0, le=1)] = False
+    # Iterations whose training sets are trained on, the own one included: copy_n + 1 of the released code
+    window: Annotated[int, Field(ge=1, strict=True)] | Literal["all"] = 1
 
     @field_validator("filters")
     @classmethod
@@ -119,16 +191,41 @@ class StopRule(Section):
     target_accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
 
 
+class CurriculumStage(Section):
+    """From this iteration on, train examples of these groups only: more digits, in the paper's Figure 5."""
+
+    from_iteration: Annotated[int, Field(ge=1)]
+    groups: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
 class StarConfig(Section):
     """One STaR run."""
 
     kind: Kind
     iterations: Annotated[int, Field(ge=1, le=200)] = 5
+    baselines_only: bool = False  # measure evaluation.baselines, then stop: no iteration is run
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     examples_per_iteration: Annotated[int, Field(ge=1)] | None = None  # None: the whole train split
+    curriculum: tuple[CurriculumStage, ...] = ()  # empty: examples of every group in every iteration
     generation: Generation = Generation()
     rationalization: Rationalization = Rationalization()
     training_set: TrainingSetOptions = TrainingSetOptions()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     stop: StopRule = StopRule()
+
+    @field_validator("curriculum")
+    @classmethod
+    def _ascending(cls, stages: tuple[CurriculumStage, ...]) -> tuple[CurriculumStage, ...]:
+        begins = [stage.from_iteration for stage in stages]
+        if begins and (begins[0] != 1 or begins != sorted(set(begins))):
+            raise ValueError("the first stage begins at from_iteration 1, and each later one after the last")
+        return stages
+
+    @model_validator(mode="after")
+    def _fitting_hint(self) -> Self:
+        hint, forms = self.rationalization.hint, HINT_FORMS[self.kind]
+        if hint is not None and hint not in forms:
+            fitting = " or ".join(forms)
+            raise ValueError(f"examples of kind {self.kind} cannot show the hint {hint}; use {fitting}")
+        return self

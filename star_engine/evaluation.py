@@ -77,8 +77,8 @@ def evaluation_prompt(
     """What the model is asked in this mode.
 
     The adapter of iteration n is asked the way iteration n+1 will sample from it, so that its accuracy says
-    what sampling will meet: with few-shot examples if `generation.few_shot` is "always", without them if it
-    is "first_iteration". The baselines always show them.
+    what sampling will meet: with few-shot examples if `generation.few_shot` shows them in iteration n+1.
+    The baselines always show them.
     """
     if mode is EvaluationMode.ADAPTER:
         shown = few_shot_in(config.generation.few_shot, iteration + 1)

@@ -81,7 +81,8 @@ def next_phase(config: StarConfig, history: Sequence[IterationHistory]) -> Phase
     baselines = by_number.get(0, IterationHistory(0))
     if config.evaluation.baselines and PhaseName.BASELINES not in baselines.done:
         return Phase(0, PhaseName.BASELINES)
-    for number in range(1, config.iterations + 1):
+    iterations = 0 if config.baselines_only else config.iterations
+    for number in range(1, iterations + 1):
         record = by_number.get(number, IterationHistory(number))
         step = _next_in(config, record)
         if step is not None:
@@ -114,7 +115,9 @@ def _stop_after(
         return StopReason.TARGET_REACHED
     if rule.patience is None:
         return None
-    if config.examples_per_iteration is None and (by_number[number].solve_rate or 0.0) >= 1.0:
+    last_stage = all(stage.from_iteration <= number for stage in config.curriculum)
+    whole = last_stage and config.examples_per_iteration is None
+    if whole and (by_number[number].solve_rate or 0.0) >= 1.0:
         return StopReason.COVERAGE_SATURATED
     return StopReason.PLATEAU if _without_gain(known, rule.min_gain) >= rule.patience else None
 

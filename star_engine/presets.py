@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from star_engine.config import (
+    EpochsSchedule,
+    Evaluation,
     Generation,
     GeometricSchedule,
     Kind,
@@ -57,6 +59,37 @@ def star_without_rationalization(kind: Kind) -> StarConfig:
     return star(kind).model_copy(update={"rationalization": Rationalization(enabled=False)})
 
 
+def star_released_code(kind: Kind) -> StarConfig:
+    """STaR as its released code runs it by default (ezelikman/STaR, beside arXiv 2203.14465).
+
+    One epoch over each training set, near-greedy decoding (T = 0.01, top-p 0.9), 100 steps of warm-up at a
+    constant rate, no filter and no deduplication. What it does beyond that is not expressed: its loss is on
+    all tokens, and its GSM8K hint is the whole human solution instead of the answer.
+    """
+    paper = star(kind)
+    return paper.model_copy(
+        update={
+            "generation": Generation(temperature=0.01, top_p=0.9),
+            "training": Training(schedule=EpochsSchedule(epochs=1), warmup_steps=100),
+            "training_set": TrainingSetOptions(filters=(), dedupe=False),
+        }
+    )
+
+
+def few_shot_direct(kind: Kind) -> StarConfig:
+    """The baseline of section 4, Tables 1 and 2: few-shot examples without rationales; nothing is trained."""
+    return StarConfig(
+        kind=kind, baselines_only=True, iterations=1, evaluation=Evaluation(baselines=("few_shot_direct",))
+    )
+
+
+def few_shot_cot(kind: Kind) -> StarConfig:
+    """The baseline of section 4, Tables 1 and 2: few-shot examples with rationales; nothing is trained."""
+    return StarConfig(
+        kind=kind, baselines_only=True, iterations=1, evaluation=Evaluation(baselines=("few_shot_cot",))
+    )
+
+
 def rft(kind: Kind) -> StarConfig:
     """Rejection sampling fine-tuning (Yuan et al. 2023, arXiv 2308.01825): one round of 100 tries at T = 0.7.
 
@@ -87,6 +120,9 @@ def rest_em(kind: Kind) -> StarConfig:
 PRESETS: dict[str, Callable[[Kind], StarConfig]] = {
     "star": star,
     "star-without-rationalization": star_without_rationalization,
+    "star-released-code": star_released_code,
+    "few-shot-direct": few_shot_direct,
+    "few-shot-cot": few_shot_cot,
     "rft": rft,
     "rest-em": rest_em,
 }

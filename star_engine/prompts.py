@@ -6,11 +6,14 @@
 | numeric    | "Q: ..\\nA:"                                     | "Q: .. (72)\\nA:"                   |
 | scratchpad | "Input:\\n6 2 4 + 2 5 9\\nTarget:"               | "Target: 8 8 3"                     |
 
-The numeric hint is the paper's; the released code shows the whole human solution instead. Blocks are joined
-by a blank line. A prompt ends without white space; the completion begins with the separator.
+The numeric hint is the paper's; the released code shows the whole human solution instead. A hint template
+replaces the hint of the kind: it is filled in where the question stands. Blocks are joined by a blank line. A
+prompt ends without white space; the completion begins with the separator.
 """
 
 from __future__ import annotations
+
+import re
 
 from star_engine.config import Kind
 from star_engine.examples import Example, FewShotExample, PromptSet, choice_letter, folded
@@ -25,8 +28,10 @@ def stops(kind: Kind) -> tuple[str, ...]:
     return (own, *(stop for stop in DEFAULT_STOPS if stop != own))
 
 
-def hint_text(kind: Kind, example: Example) -> str:
+def hint_text(kind: Kind, example: Example, template: str | None = None) -> str:
     """The characters that the hint adds to the prompt, outer white space aside."""
+    if template is not None:
+        return _filled(template, "", example.answer).strip()
     if kind is Kind.CHOICE:
         return HINT_MARK
     return f"({example.answer})" if kind is Kind.NUMERIC else example.answer
@@ -45,26 +50,31 @@ def render_prompt(
     hint: bool = False,
     direct: bool = False,
     few_shot: bool = True,
+    hint_template: str | None = None,
 ) -> str:
     """The whole prompt for one example.
 
-    hint: with the gold answer shown, in the few-shot examples too (section 3.1). direct: few-shot examples
+    hint: with the gold answer shown, in the few-shot examples too (section 3.1), the way of the kind or of
+    `hint_template` (see Rationalization.template; without hint it does nothing). direct: few-shot examples
     that answer without a rationale, for the baseline. A few-shot example that asks the example's own question
     is left out: it would show the answer (the published GSM8K few-shot examples are rows of its train split).
     """
     if hint and direct:
         raise ValueError("a direct prompt has no hint: it would show the answer and ask for nothing else")
-    blocks = _shown(kind, prompt_set, example, hint, direct) if few_shot else []
-    blocks.append(_block(kind, example, hint))
+    template = hint_template if hint else None
+    blocks = _shown(kind, prompt_set, example, hint, direct, template) if few_shot else []
+    blocks.append(_block(kind, example, hint, template))
     return "\n\n".join(blocks)
 
 
-def _shown(kind: Kind, prompt_set: PromptSet, example: Example, hint: bool, direct: bool) -> list[str]:
+def _shown(
+    kind: Kind, prompt_set: PromptSet, example: Example, hint: bool, direct: bool, template: str | None
+) -> list[str]:
     asked = folded(example.question)
     others = [shown for shown in prompt_set.for_group(example.group) if folded(shown.question) != asked]
     written = [_direct(kind, shown) if direct else shown.rationale for shown in others]
     return [
-        _block(kind, shown, hint) + render_completion(kind, text)
+        _block(kind, shown, hint, template) + render_completion(kind, text)
         for shown, text in zip(others, written, strict=True)
     ]
 
@@ -73,13 +83,22 @@ def _direct(kind: Kind, shown: FewShotExample) -> str:
     return f"({shown.answer})." if kind is Kind.CHOICE else shown.answer
 
 
-def _block(kind: Kind, example: Example | FewShotExample, hint: bool) -> str:
+def _block(kind: Kind, example: Example | FewShotExample, hint: bool, template: str | None) -> str:
+    question = example.question
+    if template is not None:
+        question, hint = _filled(template, question, example.answer), False
     if kind is Kind.SCRATCHPAD:
-        return f"Input:\n{example.question}\nTarget:" + (f" {example.answer}" if hint else "")
+        return f"Input:\n{question}\nTarget:" + (f" {example.answer}" if hint else "")
     if kind is Kind.NUMERIC:
-        return f"Q: {example.question}" + (f" ({example.answer})" if hint else "") + "\nA:"
-    lines = [f"Q: {example.question}", "Answer Choices:"]
+        return f"Q: {question}" + (f" ({example.answer})" if hint else "") + "\nA:"
+    lines = [f"Q: {question}", "Answer Choices:"]
     for position, text in enumerate(example.choices or ()):
         letter = choice_letter(position)
         lines.append(f"({letter}) {text}" + (f" {HINT_MARK}" if hint and letter == example.answer else ""))
     return "\n".join([*lines, "A:"])
+
+
+def _filled(template: str, question: str, answer: str) -> str:
+    """Both places in one pass: a question that itself says "{answer}" stays as it is."""
+    values = {"{question}": question, "{answer}": answer}
+    return re.sub(r"\{question\}|\{answer\}", lambda place: values[place[0]], template)

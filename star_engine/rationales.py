@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Literal
 
 from star_engine.answers import judge
-from star_engine.config import StarConfig
+from star_engine.config import FewShot, StarConfig
 from star_engine.examples import Example, PromptSet
 from star_engine.prompts import render_prompt, stops
 from star_engine.protocols import Completion, Sampler, SampleRequest, SamplingParams
@@ -55,8 +55,10 @@ def sampling_params(config: StarConfig) -> SamplingParams:
     )
 
 
-def few_shot_in(setting: Literal["always", "first_iteration"], iteration: int) -> bool:
+def few_shot_in(setting: FewShot, iteration: int) -> bool:
     """Whether prompts of this iteration show the few-shot examples."""
+    if isinstance(setting, int):
+        return iteration <= setting
     return setting == "always" or iteration == 1
 
 
@@ -67,7 +69,8 @@ def rationale_prompt(
     hint = route is Route.RATIONALIZED
     setting = config.rationalization.few_shot if hint else config.generation.few_shot
     shown = few_shot_in(setting, iteration)
-    return render_prompt(config.kind, prompt_set, example, hint=hint, few_shot=shown)
+    template = config.rationalization.template
+    return render_prompt(config.kind, prompt_set, example, hint=hint, few_shot=shown, hint_template=template)
 
 
 def sample_rationales(

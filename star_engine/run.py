@@ -34,8 +34,17 @@ from star_engine.model_card import write_card
 from star_engine.protocols import Sampler, SampleRequest, SamplingParams, Trainer, TrainingText
 from star_engine.rationales import sample_rationales, solve_rate
 from star_engine.run_directory import JsonLines, RunDirectory, rationale_line
-from star_engine.schedule import select_examples, steps_in, training_seed
-from star_engine.training_set import audit_hints, build, coverage, decide, training_set_sha256
+from star_engine.schedule import check_curriculum, select_train, steps_in, training_seed
+from star_engine.training_set import (
+    TrainingExample,
+    audit_hints,
+    build,
+    coverage,
+    decide,
+    in_window,
+    training_set_sha256,
+    window,
+)
 
 PROBES = 4  # prompts on which PEFT and the sampler are compared
 PROBE_TOKENS = 32
@@ -73,6 +82,7 @@ def run_star(
     another run, HintLeak before anything is trained on a leaking set, BadAdapter for an adapter that does
     not hold.
     """
+    check_curriculum(config, (example.group for example in train))
     record = RunDirectory(directory)
     record.begin(config, train, held_out, prompt_set)
     asked = [held_out[position] for position in select_held_out(config, len(held_out))]
@@ -154,10 +164,10 @@ class _Run:
         }
 
     def _train(self, iteration: int) -> _Work:
-        rows = self.record.training_set(iteration)
+        rows = self._rows_to_train(iteration)
         texts = [TrainingText(row.prompt, row.completion) for row in rows]
         training = self.config.training
-        steps = steps_in(training.schedule, iteration)
+        steps = steps_in(training.schedule, iteration, rows=len(rows), batch_size=training.batch_size)
         start = self._adapter_before(iteration) if training.start_from == "previous" else None
         out, checkpoints = self.record.adapter(iteration), self.record.checkpoints(iteration)
         seed = training_seed(self.config.seed, iteration)
@@ -179,13 +189,14 @@ class _Run:
         rows = self.record.training_set(iteration)
         digest = training_set_sha256(rows)
         covered = coverage(self.train, rows)
+        training, trained = self.config.training, len(self._rows_to_train(iteration))
         write_card(adapter, self.base, self.config, iteration, covered, digest, self.licence)
         facts = {
             "base_model": asdict(self.base),
             "iteration": iteration,
             "training_set_sha256": digest,
-            "training_examples": len(rows),
-            "steps": steps_in(self.config.training.schedule, iteration),
+            "training_examples": trained,
+            "steps": steps_in(training.schedule, iteration, rows=trained, batch_size=training.batch_size),
             "config": self.config.model_dump(mode="json"),
             "versions": installed_versions(),
         }
@@ -210,10 +221,13 @@ class _Run:
         return {"accuracy": accuracy.accuracy, **asdict(accuracy)}
 
     def _examples_of(self, iteration: int) -> list[Example]:
-        chosen = select_examples(
-            len(self.train), self.config.examples_per_iteration, self.config.seed, iteration
-        )
+        groups = [example.group for example in self.train]
+        chosen = select_train(self.config, len(self.train), iteration, groups)
         return [self.train[position] for position in chosen]
+
+    def _rows_to_train(self, iteration: int) -> tuple[TrainingExample, ...]:
+        sets = [self.record.training_set(number) for number in window(self.config, iteration)]
+        return in_window(self.config, sets)
 
     def _adapter_before(self, iteration: int) -> Path | None:
         return self.record.adapter(iteration - 1) if iteration > 1 else None

@@ -108,7 +108,10 @@ class RunDirectory:
 
     def training_set(self, number: int) -> list[TrainingExample]:
         lines = _read(self.iteration(number) / "training_set.jsonl")
-        return [TrainingExample(_key(line), line["prompt"], line["completion"]) for line in lines]
+        return [
+            TrainingExample(_key(line), line["prompt"], line["completion"], line.get("hinted", False))
+            for line in lines
+        ]
 
 
 _HISTORY_FACTS = ("kept", "diagnosis", "accuracy", "solve_rate")

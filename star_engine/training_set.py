@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -19,6 +20,7 @@ from star_engine.filters.funnel import (
 )
 from star_engine.prompts import HINT_MARK, hint_text, render_completion, render_prompt
 from star_engine.rationales import Rationale, RationaleKey, Route
+from star_engine.schedule import chance
 from star_engine.verifiers.verdict import VerdictCode
 
 KEPT = "kept"
@@ -38,6 +40,7 @@ class TrainingExample:
     key: RationaleKey
     prompt: str
     completion: str
+    hinted: bool = False  # the hint was left in on purpose: see keeps_hint()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ def _filter_input(
         kind=config.kind,
         route=rationale.key.route,
         completion=rationale.text,
-        hint=hint_text(config.kind, example) if hinted else None,
+        hint=hint_text(config.kind, example, config.rationalization.template) if hinted else None,
         fewshot_rationales=tuple(shown.rationale for shown in prompt_set.for_group(example.group)),
     )
 
@@ -130,24 +133,56 @@ def build(
     """The training set of the kept rationales, in the order of `decide`.
 
     The hint is stripped by rendering the prompt anew from the example (Algorithm 1, line 6: it enters as
-    (x, r, y)), never by editing the prompt that the rationale was sampled from.
+    (x, r, y)), never by editing the prompt that the rationale was sampled from. It stays where
+    `rationalization.p_keep_hint` says so, and the row says that it did.
     """
     kept = {decision.key for decision in decisions if decision.kept}
     by_id = {example.id: example for example in examples}
     return tuple(
         TrainingExample(
             key=rationale.key,
-            prompt=training_prompt(config, prompt_set, by_id[rationale.key.example_id]),
+            prompt=training_prompt(
+                config,
+                prompt_set,
+                by_id[rationale.key.example_id],
+                hinted=keeps_hint(config, rationale.key),
+            ),
             completion=render_completion(config.kind, rationale.text),
+            hinted=keeps_hint(config, rationale.key),
         )
         for rationale in in_order(examples, rationales)
         if rationale.key in kept
     )
 
 
-def training_prompt(config: StarConfig, prompt_set: PromptSet, example: Example) -> str:
-    """The unhinted prompt of a training example, with few-shot examples only where the config says so."""
-    return render_prompt(config.kind, prompt_set, example, few_shot=config.training_set.few_shot_in_prompt)
+def training_prompt(
+    config: StarConfig, prompt_set: PromptSet, example: Example, *, hinted: bool = False
+) -> str:
+    """The prompt of a training example, with few-shot examples only where the config says so.
+
+    hinted: as it was rationalized, few-shot examples included; for rows of `keeps_hint` only.
+    """
+    shown = few_shot_trained(config, example)
+    template = config.rationalization.template
+    return render_prompt(
+        config.kind, prompt_set, example, hint=hinted, few_shot=shown, hint_template=template
+    )
+
+
+def keeps_hint(config: StarConfig, key: RationaleKey) -> bool:
+    """Whether the rationale of this key is trained on behind its hint: the same in every iteration.
+
+    Section 5 of the paper expects that some hints may have to stay. Never for the generated: they had none.
+    """
+    if key.route is not Route.RATIONALIZED:
+        return False
+    return chance(config.seed, 0, "keep_hint", key.example_id) < config.rationalization.p_keep_hint
+
+
+def few_shot_trained(config: StarConfig, example: Example) -> bool:
+    """Whether this example's training prompt shows the few-shot examples: the same in every iteration."""
+    share = float(config.training_set.few_shot_in_prompt)
+    return chance(config.seed, 0, "few_shot_in_prompt", example.id) < share
 
 
 def audit_hints(
@@ -161,8 +196,9 @@ def audit_hints(
 
     Every row must come from exactly one correct rationale and equal, byte for byte, what is rendered from
     it. Its prompt must not depend on the gold answer (rendered for another answer it stays the same), must
-    differ from the hinted prompt, and must not carry the hint mark. Fails closed: a row that fits nothing
-    is a leak.
+    differ from the hinted prompt, and must not carry the hint mark. Rows of `keeps_hint`, and no others, must
+    say that they are hinted, and must have the hinted prompt. Fails closed: a row that fits nothing is a
+    leak.
     """
     by_id = {example.id: example for example in examples}
     by_key = {rationale.key: rationale for rationale in rationales}
@@ -178,6 +214,8 @@ def audit_hints(
         ):
             raise HintLeak(f"{where} does not come from exactly one correct rationale.")
         seen.add(row.key)
+        if row.hinted is not keeps_hint(config, row.key):
+            raise HintLeak(f"{where} says {row.hinted} to its hint being kept, against p_keep_hint.")
         _audit_prompt(config, prompt_set, example, row, where)
         if row.completion != render_completion(config.kind, rationale.text):
             raise HintLeak(f"{where} has a completion that is not its rationale.")
@@ -186,13 +224,14 @@ def audit_hints(
 def _audit_prompt(
     config: StarConfig, prompt_set: PromptSet, example: Example, row: TrainingExample, where: str
 ) -> None:
-    few_shot = config.training_set.few_shot_in_prompt
-    if row.prompt != training_prompt(config, prompt_set, example):
+    if row.prompt != training_prompt(config, prompt_set, example, hinted=row.hinted):
         raise HintLeak(f"{where} has a prompt that is not rendered from its example.")
+    if row.hinted:
+        return
     if row.prompt != training_prompt(config, prompt_set, _with_other_answer(config.kind, example)):
         raise HintLeak(f"{where} has a prompt that depends on the gold answer.")
-    hinted = render_prompt(config.kind, prompt_set, example, hint=True, few_shot=few_shot)
-    if hint_text(config.kind, example) and row.prompt == hinted:
+    hint = hint_text(config.kind, example, config.rationalization.template)
+    if hint and row.prompt == training_prompt(config, prompt_set, example, hinted=True):
         raise HintLeak(f"{where} has the hinted prompt.")
     if HINT_MARK in row.prompt:
         raise HintLeak(f"{where} carries the hint mark {HINT_MARK} in its prompt.")
@@ -204,6 +243,34 @@ def _with_other_answer(kind: Kind, example: Example) -> Example:
     return replace(example, answer=choice_letter(1 if example.answer == choice_letter(0) else 0))
 
 
+def window(config: StarConfig, iteration: int) -> range:
+    """The iterations whose training sets iteration n trains on, oldest first; the last is n itself."""
+    size = config.training_set.window
+    return range(1 if size == "all" else max(1, iteration - size + 1), iteration + 1)
+
+
+def in_window(config: StarConfig, sets: Sequence[Sequence[TrainingExample]]) -> tuple[TrainingExample, ...]:
+    """What is trained on: the last of these training sets, then of each one before it what is new.
+
+    Deduplication and the cap hold over the whole window, and the newest rows come first. Every set has
+    passed its own audit when it was built.
+    """
+    options = config.training_set
+    seen: set[tuple[str, str, str]] = set()
+    count: Counter[str] = Counter()
+    chosen: list[TrainingExample] = []
+    for row in (row for rows in reversed(sets) for row in rows):
+        name = row.key.example_id
+        text = (name, row.prompt, row.completion)
+        full = options.max_per_example is not None and count[name] >= options.max_per_example
+        if full or (options.dedupe and text in seen):
+            continue
+        seen.add(text)
+        count[name] += 1
+        chosen.append(row)
+    return tuple(chosen)
+
+
 def training_line(row: TrainingExample) -> str:
     """One row as a line of JSONL: what is downloaded and what is hashed."""
     fields = {
@@ -212,7 +279,7 @@ def training_line(row: TrainingExample) -> str:
         "sample": row.key.sample,
         "prompt": row.prompt,
         "completion": row.completion,
-    }
+    } | ({"hinted": True} if row.hinted else {})
     return json.dumps(fields, ensure_ascii=False)
 
 

@@ -16,7 +16,7 @@ from app.database import reading, transaction
 from app.failpoints import failpoint
 from app.ledger.counters import count
 from app.ledger.evaluations import evaluated_ids, record_evaluations
-from app.ledger.examples import load_examples, split_size
+from app.ledger.examples import load_examples, selected_positions, split_size
 from app.ledger.prompt_sets import load_prompt_set
 from app.ledger.rationales import iteration_tries, record_rationales, record_training_set, recorded_verdicts
 from app.ledger.steps import Claim, Fenced, fail_step, finish_step, hand_back
@@ -26,7 +26,6 @@ from star_engine.examples import Example
 from star_engine.loop import PhaseName
 from star_engine.protocols import OutOfMemory
 from star_engine.rationales import Route, sample_rationales
-from star_engine.schedule import select_examples
 from star_engine.training_set import audit_hints, build, decide, training_set_sha256
 from worker.failures import describe, is_outage
 from worker.lease import HandBack, Lease
@@ -146,9 +145,8 @@ def build_training_set(bench: Workbench, claim: Claim, lease: Lease) -> None:
     """Decide what is kept, strip the hints, prove that they are gone, record the training set."""
     with reading(bench.engine) as session:
         prompt_set = load_prompt_set(session, claim.prompt_set_id)
-        count = split_size(session, claim.dataset_id, "train")
         config = claim.config
-        positions = select_examples(count, config.examples_per_iteration, config.seed, claim.iteration)
+        positions = selected_positions(session, claim.dataset_id, config, claim.iteration)
         examples = [item for _, item in load_examples(session, claim.dataset_id, "train", positions)]
         tries = list(iteration_tries(session, claim))
     rationales = [item for _, item in tries]
@@ -193,12 +191,11 @@ def evaluate_held_out(bench: Workbench, claim: Claim, lease: Lease) -> None:
 def _shard(bench: Workbench, claim: Claim, split: str) -> tuple[list[Example], dict[str, int]]:
     """The examples of this step and their row ids. The selection follows from the job's seed alone."""
     with reading(bench.engine) as session:
-        count = split_size(session, claim.dataset_id, split)
         config = claim.config
         if split == "train":
-            selection = select_examples(count, config.examples_per_iteration, config.seed, claim.iteration)
+            selection = selected_positions(session, claim.dataset_id, config, claim.iteration)
         else:
-            selection = select_held_out(config, count)
+            selection = select_held_out(config, split_size(session, claim.dataset_id, split))
         positions = selection[claim.work["start"] : claim.work["stop"]]
         rows = load_examples(session, claim.dataset_id, split, positions)
     return [item for _, item in rows], {item.id: row_id for row_id, item in rows}

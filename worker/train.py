@@ -8,10 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from app.database import reading, transaction
 from app.failpoints import failpoint
 from app.ledger.adapters import find_adapter, record_adapter, record_verification
-from app.ledger.examples import load_examples, split_size
+from app.ledger.examples import load_examples, selected_positions, split_size
+from app.ledger.iterations import iterations_among
 from app.ledger.prompt_sets import load_prompt_set
 from app.ledger.rationales import claimed_iteration, training_rows
 from app.ledger.steps import Claim, finish_step
@@ -30,10 +33,10 @@ from star_engine.adapters import (
 from star_engine.evaluation import EvaluationMode, evaluation_prompt, select_held_out
 from star_engine.model_card import write_card
 from star_engine.protocols import TrainingText
-from star_engine.rationales import Route
+from star_engine.rationales import RationaleKey, Route
 from star_engine.run import PROBE_TOKENS, PROBES, continue_greedily, installed_versions
-from star_engine.schedule import select_examples, steps_in
-from star_engine.training_set import Coverage
+from star_engine.schedule import steps_in
+from star_engine.training_set import Coverage, TrainingExample, in_window, window
 from worker.checkpoints import Checkpoints
 from worker.lease import Lease
 from worker.workbench import Workbench
@@ -43,10 +46,7 @@ def train_adapter(bench: Workbench, claim: Claim, lease: Lease) -> None:
     """Train LoRA weights on the recorded training set and publish them, unverified."""
     with reading(bench.engine) as session:
         known = find_adapter(session, claim.job_id, claim.iteration)
-        iteration = claimed_iteration(session, claim)
-        rows = [
-            TrainingText(row.prompt, row.completion) for row, _, _ in training_rows(session, iteration.id)
-        ]
+        rows = _rows_to_train(session, claim)
         model = session.get_one(Model, claim.model_id)
     files: list[JsonObject] = []
     report: JsonObject = {}
@@ -66,6 +66,17 @@ def train_adapter(bench: Workbench, claim: Claim, lease: Lease) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def _rows_to_train(session: Session, claim: Claim) -> list[TrainingText]:
+    sets = [
+        [
+            TrainingExample(RationaleKey(name, Route(made.route), made.sample), row.prompt, row.completion)
+            for row, made, name in training_rows(session, iteration.id)
+        ]
+        for iteration in iterations_among(session, claim.job_id, window(claim.config, claim.iteration))
+    ]
+    return [TrainingText(row.prompt, row.completion) for row in in_window(claim.config, sets)]
+
+
 def _weights(claim: Claim) -> str:
     """A name of this attempt's own: what an attempt that lost its lease still writes is never published."""
     return f"adapter-{claim.fence}"
@@ -75,7 +86,8 @@ def _train(
     bench: Workbench, claim: Claim, lease: Lease, rows: list[TrainingText], folder: Path
 ) -> JsonObject:
     training = claim.config.training
-    steps = steps_in(training.schedule, claim.iteration)
+    batch_size = training.batch_size
+    steps = steps_in(training.schedule, claim.iteration, rows=len(rows), batch_size=batch_size)
     seed = claim.config.seed + claim.iteration
     previous = claim.iteration - 1 if training.start_from == "previous" else 0
     start = bench.fetch_adapter(claim.job_id, previous) if previous > 0 else None
@@ -100,7 +112,7 @@ def _train(
         "seed": seed,
         "started_from": "base" if start is None else f"iteration {previous}",
         "training_examples": len(rows),
-        "examples_seen": steps * training.batch_size,
+        "examples_seen": steps * batch_size,
         "tokens": tokens,
         "loss_first": round(losses[0], 6) if losses else None,
         "loss_last": round(losses[-1], 6) if losses else None,
@@ -158,8 +170,7 @@ def _provenance(bench: Workbench, claim: Claim) -> tuple[BaseModel, Coverage, di
         model = session.get_one(Model, claim.model_id)
         iteration = claimed_iteration(session, claim)
         adapter = find_adapter(session, claim.job_id, claim.iteration)
-        count = split_size(session, claim.dataset_id, "train")
-    asked = len(select_examples(count, config.examples_per_iteration, config.seed, claim.iteration))
+        asked = len(selected_positions(session, claim.dataset_id, config, claim.iteration))
     shares = iteration.metrics["coverage"]
     covered = Coverage(asked, *(round(shares[route.value] * asked) for route in Route))
     facts = {

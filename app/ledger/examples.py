@@ -11,7 +11,9 @@ from sqlalchemy.orm import Session
 from app.errors import NotFound
 from app.models import Dataset
 from app.models import Example as ExampleRow
+from star_engine.config import StarConfig
 from star_engine.examples import Example, Split
+from star_engine.schedule import select_train
 
 MOST_IN = 10_000  # values in one IN (...): SQLite takes 32,766 parameters
 
@@ -41,6 +43,17 @@ def _among(positions: Sequence[int]) -> ColumnElement[bool]:
 def split_size(session: Session, dataset_id: str, split: str) -> int:
     """How many examples a split has."""
     return int(session.get_one(Dataset, dataset_id).splits.get(split, 0))
+
+
+def selected_positions(session: Session, dataset_id: str, config: StarConfig, iteration: int) -> list[int]:
+    """Positions of the train examples that this iteration asks: see select_train()."""
+    groups: list[str | None] | None = None
+    if config.curriculum:
+        query = select(ExampleRow.group).where(
+            ExampleRow.dataset_id == dataset_id, ExampleRow.split == "train"
+        )
+        groups = list(session.scalars(query.order_by(ExampleRow.position)))
+    return select_train(config, split_size(session, dataset_id, "train"), iteration, groups)
 
 
 def each_example(session: Session, dataset_id: str, splits: Sequence[str]) -> Iterator[Example]:

@@ -12,8 +12,9 @@ from app.database import reading
 from app.errors import NotFound
 from app.models import Adapter, Example, Iteration, Rationale
 from app.models import TrainingExample as TrainingRow
+from star_engine.config import StarConfig
 from star_engine.rationales import RationaleKey, Route
-from star_engine.training_set import TrainingExample
+from star_engine.training_set import TrainingExample, keeps_hint
 
 PAGE = 500  # training examples read per transaction: a slow reader must not hold one open
 
@@ -34,14 +35,21 @@ def get_iteration(session: Session, job_id: str, number: int) -> tuple[Iteration
     return row
 
 
-def each_training_example(engine: Engine, iteration_id: int) -> Iterator[TrainingExample]:
+def iterations_among(session: Session, job_id: str, numbers: range) -> Sequence[Iteration]:
+    """The iterations of these numbers, ascending."""
+    query = select(Iteration).where(Iteration.job_id == job_id, Iteration.number.in_(list(numbers)))
+    return session.scalars(query.order_by(Iteration.number)).all()
+
+
+def each_training_example(engine: Engine, iteration_id: int, config: StarConfig) -> Iterator[TrainingExample]:
     """The training set in the order in which it is hashed."""
     after = -1
     while True:
         with reading(engine) as session:
             rows = session.execute(_training_page(iteration_id, after)).all()
         for row, route, sample, example_id in rows:
-            yield TrainingExample(RationaleKey(example_id, Route(route), sample), row.prompt, row.completion)
+            key = RationaleKey(example_id, Route(route), sample)
+            yield TrainingExample(key, row.prompt, row.completion, keeps_hint(config, key))
         if len(rows) < PAGE:
             return
         after = rows[-1][0].position

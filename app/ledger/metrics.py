@@ -8,13 +8,12 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.ledger.examples import split_size
+from app.ledger.examples import selected_positions
 from app.models import Adapter, Evaluation, Example, Iteration, Job, JsonObject, Rationale
 from star_engine.config import StarConfig
 from star_engine.evaluation import Accuracy, EvaluatedAnswer, summarise
 from star_engine.loop import PhaseName
 from star_engine.rationales import Route
-from star_engine.schedule import select_examples
 
 
 def phase_metrics(session: Session, job: Job, iteration: Iteration, phase: PhaseName) -> JsonObject:
@@ -46,8 +45,7 @@ def phase_metrics(session: Session, job: Job, iteration: Iteration, phase: Phase
 def selected_count(session: Session, job: Job, number: int) -> int:
     """How many train examples iteration `number` asks."""
     config = StarConfig.model_validate(job.config)
-    count = split_size(session, job.dataset_id, "train")
-    return len(select_examples(count, config.examples_per_iteration, config.seed, number))
+    return len(selected_positions(session, job.dataset_id, config, number))
 
 
 def _sampled(session: Session, job: Job, iteration: Iteration) -> JsonObject:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.database import clock, new_id
 from app.ledger.events import append_event
-from app.ledger.examples import split_size
+from app.ledger.examples import selected_positions, split_size
 from app.ledger.metrics import phase_metrics
 from app.ledger.outbox import ring
 from app.ledger.transitions import JobStatus, StepStatus, move_job
@@ -19,7 +19,7 @@ from app.settings import Settings
 from star_engine.config import StarConfig
 from star_engine.evaluation import EvaluationMode, select_held_out
 from star_engine.loop import ITERATION_PHASES, IterationHistory, Pause, Phase, PhaseName, Stop, next_phase
-from star_engine.schedule import select_examples, shard_bounds
+from star_engine.schedule import shard_bounds
 
 OPEN = (StepStatus.QUEUED.value, StepStatus.HELD.value, StepStatus.RUNNING.value)
 
@@ -130,8 +130,7 @@ def _work(
 ) -> Iterator[JsonObject]:
     """One entry per step. Slices are of the iteration's selection, which follows from the job's seed."""
     if phase is PhaseName.SAMPLE:
-        count = split_size(session, job.dataset_id, "train")
-        selected = len(select_examples(count, config.examples_per_iteration, config.seed, job.iteration))
+        selected = len(selected_positions(session, job.dataset_id, config, job.iteration))
         yield from _slices(selected, settings)
     elif phase in (PhaseName.BASELINES, PhaseName.EVALUATE):
         held_out = len(select_held_out(config, split_size(session, job.dataset_id, config.evaluation.split)))

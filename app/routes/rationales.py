@@ -138,10 +138,11 @@ def _detail(session: Session, job: Job, rationale: Rationale, row: Example) -> R
     example, route = as_example(row), Route(rationale.route)
     prompt_set = load_prompt_set(session, job.prompt_set_id)
     trained = training_row_of(session, rationale.id)
+    hint = hint_text(config.kind, example, config.rationalization.template)
     return RationaleDetailOut(
         **dict(_out(rationale, row)),
         prompt=rationale_prompt(config, prompt_set, example, route, rationale.iteration_number),
-        hint=hint_text(config.kind, example) if route is Route.RATIONALIZED else None,
+        hint=hint if route is Route.RATIONALIZED else None,
         training_row=None
         if trained is None
         else TrainingRowOut(position=trained.position, prompt=trained.prompt, completion=trained.completion),

@@ -1,7 +1,17 @@
 import pytest
 
 from star_engine.config import Kind, StarConfig
-from star_engine.presets import PRESETS, rest_em, rft, star, star_without_rationalization
+from star_engine.loop import IterationHistory, Phase, PhaseName, Stop, StopReason, next_phase
+from star_engine.presets import (
+    PRESETS,
+    few_shot_cot,
+    few_shot_direct,
+    rest_em,
+    rft,
+    star,
+    star_released_code,
+    star_without_rationalization,
+)
 from star_engine.schedule import steps_in
 
 
@@ -41,3 +51,23 @@ def test_the_sampling_presets_sample_and_do_not_rationalize() -> None:
     assert rest_em(Kind.NUMERIC).training_set.max_per_example == 10
     assert not rft(Kind.NUMERIC).rationalization.enabled
     assert not rest_em(Kind.NUMERIC).rationalization.enabled
+
+
+def test_the_few_shot_presets_measure_one_baseline_and_train_nothing() -> None:
+    for preset, name in ((few_shot_direct, "few_shot_direct"), (few_shot_cot, "few_shot_cot")):
+        config = preset(Kind.CHOICE)
+        assert config.evaluation.baselines == (name,)
+        assert next_phase(config, []) == Phase(0, PhaseName.BASELINES)
+        measured = IterationHistory(0, frozenset({PhaseName.BASELINES}), accuracy=0.4)
+        assert next_phase(config, [measured]) == Stop(StopReason.COMPLETED_ITERATIONS)
+
+
+def test_the_released_code_counts_epochs_and_filters_nothing() -> None:
+    for kind in Kind:
+        config = star_released_code(kind)
+        schedule = config.training.schedule
+        assert [steps_in(schedule, n, rows=800, batch_size=config.training.batch_size) for n in (1, 9)] == [
+            100
+        ] * 2
+        assert config.training_set.filters == ()
+        assert config.rationalization == star(kind).rationalization

@@ -1,9 +1,10 @@
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from star_engine.config import Kind
+from star_engine.config import Kind, Rationalization, StarConfig
 from star_engine.examples import Example, FewShotExample, PromptSet
 from star_engine.prompt_sets import read_prompt_set
 from star_engine.prompts import hint_text, render_completion, render_prompt, stops
@@ -122,6 +123,71 @@ def test_the_hint_text_is_what_the_hint_adds() -> None:
         plain = render_prompt(kind, prompt_set, example, few_shot=False)
         hinted = render_prompt(kind, prompt_set, example, few_shot=False, hint=True)
         assert hinted.replace(f" {hint_text(kind, example)}", "") == plain
+
+
+def test_the_hint_may_stand_after_the_question_in_every_kind() -> None:
+    template = Rationalization.model_validate({"hint": "after_question"}).template
+    cases = (
+        (Kind.CHOICE, CHOICE, PEN, "fountain pen? (c)\nAnswer", "requires cable? (b)\n"),
+        (Kind.NUMERIC, NUMERIC, Example("n", "How many?", "42"), "How many? (42)\nA:", "clips? (72)\n"),
+        (
+            Kind.SCRATCHPAD,
+            SCRATCHPAD,
+            Example("s", "1 + 1", "2", group="3"),
+            "1 + 1 (2)\nTarget:",
+            "(8 8 3)\n",
+        ),
+    )
+    for kind, prompt_set, example, asked, shown in cases:
+        prompt = render_prompt(kind, prompt_set, example, hint=True, hint_template=template)
+        assert asked in prompt
+        assert shown in prompt
+        assert "CORRECT" not in prompt
+        assert "Target: " not in prompt
+        plain = render_prompt(kind, prompt_set, example)
+        assert render_prompt(kind, prompt_set, example, hint_template=template) == plain
+        hint = hint_text(kind, example, template)
+        assert hint == f"({example.answer})"
+        assert hint not in plain.rpartition("\n\n")[2].replace(f"\n{hint} ", "\n")
+
+
+def test_the_papers_hint_form_of_a_kind_is_its_default() -> None:
+    for hint in ("mark_on_choice", "after_target"):
+        assert Rationalization.model_validate({"hint": hint}).template is None
+    example = Example("n", "How many pages?", "42")
+    asked = render_prompt(Kind.NUMERIC, NUMERIC, example, hint=True, hint_template="{question} ({answer})")
+    assert asked == render_prompt(Kind.NUMERIC, NUMERIC, example, hint=True)
+
+
+def test_an_own_hint_template_is_filled_in_where_the_question_stands() -> None:
+    template = "{question}\n[It is {answer}.]"
+    example = Example("n", "Is {answer} or {question} in braces?", "42")
+    prompt = render_prompt(Kind.NUMERIC, NUMERIC, example, hint=True, few_shot=False, hint_template=template)
+    assert prompt == "Q: Is {answer} or {question} in braces?\n[It is 42.]\nA:"
+    assert hint_text(Kind.NUMERIC, example, template) == "[It is 42.]"
+
+
+@pytest.mark.parametrize(
+    ("template", "mend"),
+    [
+        ("It is {answer}.", "lacks {question}; write it once, where what is asked belongs"),
+        ("{question}", "lacks {answer}; write it once, where the hint belongs"),
+        ("{question} {answer} {answer}", "repeats {answer}"),
+        ("{question} {answer} {solution}", "no value for {solution}; use {question} and {answer}"),
+        ("{question}\n\n{answer}", "remove those"),
+        ("{question} {answer} ", "outer white space"),
+    ],
+)
+def test_a_hint_template_that_cannot_work_is_refused_with_the_mend(template: str, mend: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(mend)):
+        Rationalization(hint_template=template)
+
+
+def test_a_hint_form_that_does_not_fit_is_refused_with_those_that_do() -> None:
+    with pytest.raises(ValueError, match="use mark_on_choice or after_question"):
+        StarConfig.model_validate({"kind": "choice", "rationalization": {"hint": "after_target"}})
+    with pytest.raises(ValueError, match="set one of them to null"):
+        Rationalization.model_validate({"hint": "after_question", "hint_template": "{question} {answer}"})
 
 
 def test_every_kind_stops_at_its_own_next_block_first() -> None:

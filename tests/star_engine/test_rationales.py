@@ -153,6 +153,34 @@ def test_few_shot_examples_may_be_shown_in_the_first_iteration_only() -> None:
     assert hinted.endswith("Q: What is 2 and 2? (4)\nA:")
 
 
+def test_few_shot_examples_may_be_shown_until_a_given_iteration() -> None:
+    setting = config(Generation(few_shot=2), Rationalization(few_shot=3))
+    shown = {
+        route: [
+            "How many clips?" in rationale_prompt(setting, PROMPTS, EXAMPLES[2], route, iteration)
+            for iteration in (1, 2, 3, 4)
+        ]
+        for route in Route
+    }
+    assert shown[Route.GENERATED] == [True, True, False, False]
+    assert shown[Route.RATIONALIZED] == [True, True, True, False]
+    assert StarConfig.model_validate_json(setting.model_dump_json()) == setting
+
+
+@pytest.mark.parametrize("nonsense", [0, True, "3", "never"])
+def test_a_few_shot_setting_that_means_nothing_is_refused(nonsense: object) -> None:
+    with pytest.raises(ValueError, match="few_shot"):
+        Generation.model_validate({"few_shot": nonsense})
+
+
+def test_the_hinted_prompt_follows_the_jobs_hint_template() -> None:
+    setting = config(rationalization=Rationalization(hint_template="{question} [{answer}]"))
+    hinted = rationale_prompt(setting, PROMPTS, EXAMPLES[2], Route.RATIONALIZED, 1)
+    assert hinted.startswith("Q: How many clips? [72]\nA:")
+    assert hinted.endswith("Q: What is 2 and 2? [4]\nA:")
+    assert "[" not in rationale_prompt(setting, PROMPTS, EXAMPLES[2], Route.GENERATED, 1)
+
+
 def test_only_sampling_with_a_temperature_carries_seeds() -> None:
     greedy, warm = (
         ScriptedSampler(answers(lambda _: True, lambda _: True)),

@@ -6,6 +6,7 @@ import pytest
 
 from star_engine.adapters import BaseModel, check_layout
 from star_engine.config import (
+    EpochsSchedule,
     Evaluation,
     Generation,
     Kind,
@@ -15,6 +16,7 @@ from star_engine.config import (
     StarConfig,
     StopRule,
     Training,
+    TrainingSetOptions,
 )
 from star_engine.loop import ITERATION_PHASES, PhaseName
 from star_engine.protocols import BadAdapter
@@ -129,6 +131,28 @@ def test_the_trained_texts_are_the_recorded_training_set_and_carry_no_hint(tmp_p
     manifest = json.loads((record.adapter(1) / "manifest.json").read_text())
     assert manifest["training_set_sha256"] == training_set_sha256(rows)
     assert manifest["base_model"] == {"name": "tiny-addition", "revision": "r1"}
+
+
+def test_earlier_training_sets_are_trained_on_too_where_the_window_says_so(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    options = TrainingSetOptions(window="all", dedupe=False)
+    list(bench.run(config(training_set=options)))
+    first, second = (RunDirectory(tmp_path).training_set(number) for number in (1, 2))
+    trained = [[text.completion for text in run.rows] for run in bench.trainer.runs]
+    assert trained[0] == [row.completion for row in first]
+    assert trained[1] == [row.completion for row in (*second, *first)]
+    manifest = json.loads((RunDirectory(tmp_path).adapter(2) / "manifest.json").read_text())
+    assert manifest["training_examples"] == len(first) + len(second)
+
+
+def test_epochs_are_counted_on_what_is_trained_on(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    training = config().training.model_copy(update={"schedule": EpochsSchedule(epochs=2), "batch_size": 5})
+    list(bench.run(config(training=training)))
+    for number, run in enumerate(bench.trainer.runs, start=1):
+        assert run.steps == -(-2 * len(run.rows) // 5)
+        manifest = json.loads((RunDirectory(tmp_path).adapter(number) / "manifest.json").read_text())
+        assert manifest["steps"] == run.steps
 
 
 def test_a_run_killed_anywhere_goes_on_and_ends_the_same(tmp_path: Path) -> None:

@@ -2,11 +2,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_engine.config import GeometricSchedule, LinearSchedule
+from star_engine.config import (
+    EpochsSchedule,
+    FixedSchedule,
+    GeometricSchedule,
+    Kind,
+    LinearSchedule,
+    StarConfig,
+    Training,
+)
 from star_engine.schedule import (
     chance,
+    check_curriculum,
     sample_seed,
     select_examples,
+    select_train,
     shard_bounds,
     steps_in,
     training_seed,
@@ -28,6 +38,26 @@ def test_a_schedule_is_held_at_its_largest_number_of_steps() -> None:
     held = GeometricSchedule(max_steps=7912)
     assert [steps_in(held, n) for n in (29, 30, 31, 200)] == [6593, 7912, 7912, 7912]
     assert steps_in(LinearSchedule(max_steps=310), 5) == 310
+
+
+def test_a_fixed_schedule_never_changes() -> None:
+    assert [steps_in(FixedSchedule(steps=7), n) for n in (1, 2, 200)] == [7, 7, 7]
+
+
+def test_epochs_follow_the_size_of_the_training_set() -> None:
+    def steps(epochs: float, rows: int, max_steps: int | None = None) -> int:
+        schedule = EpochsSchedule(epochs=epochs, max_steps=max_steps)
+        return steps_in(schedule, 3, rows=rows, batch_size=8)
+
+    assert [steps(1, rows) for rows in (1, 8, 9, 80)] == [1, 1, 2, 10]
+    assert (steps(2.5, 80), steps(0.1, 80), steps(2, 80, max_steps=15)) == (25, 1, 15)
+    with pytest.raises(ValueError, match="how many rows"):
+        steps_in(EpochsSchedule(), 1)
+
+
+def test_every_kind_of_schedule_is_named_by_its_kind() -> None:
+    for kind, made in (("fixed", FixedSchedule()), ("epochs", EpochsSchedule())):
+        assert Training.model_validate({"schedule": {"kind": kind}}).schedule == made
 
 
 def test_an_endless_factor_does_not_overflow() -> None:
@@ -56,6 +86,36 @@ def test_every_iteration_draws_other_examples_and_none_means_all() -> None:
     assert first != second
     assert 0 < len(set(first) & set(second)) < 40  # 10 expected by chance
     assert select_examples(5, None, seed=1, iteration=1) == [0, 1, 2, 3, 4]
+
+
+GROUPS = ["1", "2", "3", None, "1", "2"]
+STAGES = [{"from_iteration": 1, "groups": ["1"]}, {"from_iteration": 3, "groups": ["1", "2"]}]
+
+
+def _staged(*stages: object, **settings: object) -> StarConfig:
+    return StarConfig.model_validate({"kind": Kind.SCRATCHPAD, "curriculum": stages, **settings})
+
+
+def test_a_curriculum_asks_only_the_groups_of_its_stage() -> None:
+    asked = [select_train(_staged(*STAGES), 6, n, GROUPS) for n in (1, 2, 3, 9)]
+    assert asked == [[0, 4], [0, 4], [0, 1, 4, 5], [0, 1, 4, 5]]
+    some = select_train(_staged(*STAGES, examples_per_iteration=3), 6, 3, GROUPS)
+    assert len(some) == 3
+    assert set(some) < {0, 1, 4, 5}
+
+
+def test_without_a_curriculum_every_group_is_asked_as_before() -> None:
+    config = _staged(examples_per_iteration=40, seed=7)
+    assert select_train(config, 100, 2) == select_examples(100, 40, 7, 2)
+
+
+def test_a_curriculum_that_cannot_be_followed_is_refused() -> None:
+    for stages in (STAGES[1:], STAGES[::-1], [STAGES[0], STAGES[0]]):
+        with pytest.raises(ValueError, match="begins at from_iteration 1"):
+            _staged(*stages)
+    check_curriculum(_staged(*STAGES), GROUPS)
+    with pytest.raises(ValueError, match=r"names the group '2'.*there are: 1, 3"):
+        check_curriculum(_staged(*STAGES), ["1", "3", None])
 
 
 def test_seeds_differ_in_every_argument_and_fit_31_bits() -> None:

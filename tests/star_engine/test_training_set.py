@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_engine.config import Kind, StarConfig, TrainingSetOptions
+from star_engine.config import Kind, Rationalization, StarConfig, TrainingSetOptions
 from star_engine.diagnosis import diagnose
 from star_engine.examples import Example, FewShotExample, PromptSet
 from star_engine.prompts import HINT_MARK, render_prompt
@@ -20,8 +20,10 @@ from star_engine.training_set import (
     build,
     coverage,
     decide,
+    in_window,
     training_line,
     training_set_sha256,
+    window,
 )
 
 CHOICE = PromptSet(
@@ -137,6 +139,29 @@ def test_few_shot_examples_enter_the_training_prompt_only_where_asked_and_unhint
     assert HINT_MARK not in row.prompt
 
 
+def test_few_shot_examples_enter_the_training_prompts_of_a_share_of_the_examples() -> None:
+    many = [replace(INK, id=f"ink-{n}") for n in range(200)]
+    rationales = [tried(example, GOOD) for example in many]
+
+    def shown(share: float, seed: int = 0) -> set[str]:
+        settings = config(few_shot_in_prompt=share).model_copy(update={"seed": seed})
+        rows = build(settings, CHOICE, many, rationales, decide(settings, CHOICE, many, rationales))
+        audit_hints(settings, CHOICE, many, rationales, rows)
+        return {row.key.example_id for row in rows if "What requires cable?" in row.prompt}
+
+    assert shown(0.0) == set()
+    assert len(shown(1.0)) == 200
+    assert 35 <= len(shown(0.3)) <= 85
+    assert shown(0.3) < shown(0.6)
+    assert shown(0.3) != shown(0.3, seed=1)
+    assert config(few_shot_in_prompt=True).training_set.few_shot_in_prompt is True
+
+
+def test_a_row_whose_few_shot_examples_the_dice_did_not_ask_for_stops_the_job() -> None:
+    with pytest.raises(HintLeak, match="not rendered from its example"):
+        audit(built(config(few_shot_in_prompt=True), *RATIONALES), RATIONALES, config())
+
+
 def test_a_rationale_of_an_unknown_example_is_refused() -> None:
     stranger = tried(replace(INK, id="stranger"), GOOD)
     with pytest.raises(ValueError, match="stranger"):
@@ -159,6 +184,44 @@ def test_a_clean_training_set_passes_the_audit(few_shot: bool) -> None:
 
 def _hinted(row: TrainingExample) -> TrainingExample:
     return replace(row, prompt=render_prompt(Kind.CHOICE, CHOICE, INK, hint=True, few_shot=False))
+
+
+def keeping(share: float) -> StarConfig:
+    return StarConfig(kind=Kind.CHOICE, rationalization=Rationalization(p_keep_hint=share))
+
+
+def test_hints_are_kept_in_the_training_prompts_of_a_share_of_the_rationalized_and_recorded() -> None:
+    many = [replace(INK, id=f"ink-{n}") for n in range(200)]
+    routes = [Route.RATIONALIZED if n < 150 else Route.GENERATED for n in range(200)]
+    rationales = [tried(example, GOOD, route=route) for example, route in zip(many, routes, strict=True)]
+    settings = keeping(0.4)
+    rows = build(settings, CHOICE, many, rationales, decide(settings, CHOICE, many, rationales))
+    hinted = [row for row in rows if row.hinted]
+    assert 35 <= len(hinted) <= 85
+    assert {row.key.route for row in hinted} == {Route.RATIONALIZED}
+    assert [row for row in rows if HINT_MARK in row.prompt] == hinted
+    audit_hints(settings, CHOICE, many, rationales, rows)
+    assert training_line(hinted[0]).endswith('"hinted": true}')
+    assert not any("hinted" in training_line(row) for row in rows if not row.hinted)
+
+
+def test_a_hint_that_stays_without_being_recorded_or_allowed_stops_the_job() -> None:
+    kept, dropped = built(keeping(1.0), *RATIONALES), built(keeping(0.0), *RATIONALES)
+    assert [row.hinted for row in kept] == [True, False]
+    audit(kept, RATIONALES, keeping(1.0))
+    unrecorded = (replace(kept[0], hinted=False), kept[1])
+    invented = (kept[0], replace(_hinted(kept[1]), hinted=True))
+    stripped = (replace(dropped[0], hinted=True), dropped[1])
+    for rows, settings in (
+        (kept, keeping(0.0)),
+        (dropped, keeping(1.0)),
+        (unrecorded, keeping(1.0)),
+        (unrecorded, keeping(0.0)),
+        (invented, keeping(1.0)),
+        (stripped, keeping(1.0)),
+    ):
+        with pytest.raises(HintLeak):
+            audit(rows, RATIONALES, settings)
 
 
 def _spaced(row: TrainingExample) -> TrainingExample:
@@ -241,6 +304,21 @@ def test_the_sha256_depends_on_the_rows_and_on_nothing_else() -> None:
     assert training_set_sha256(ROWS) != training_set_sha256(ROWS[:1])
     assert training_set_sha256(()) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert '"route": "rationalized"' in training_line(ROWS[0])
+
+
+def test_the_window_reaches_back_as_far_as_asked() -> None:
+    assert [list(window(config(), n)) for n in (1, 2, 5)] == [[1], [2], [5]]
+    assert [list(window(config(window=3), n)) for n in (1, 2, 5)] == [[1], [1, 2], [3, 4, 5]]
+    assert list(window(config(window="all"), 4)) == [1, 2, 3, 4]
+
+
+def test_earlier_training_sets_add_what_is_new_and_never_more_than_the_cap() -> None:
+    old = built(config(), tried(INK, GOOD), tried(FOX, GOOD_FOX))
+    new = built(config(), tried(INK, GOOD), tried(FOX, GOOD_FOX.replace("by day", "all day")))
+    assert in_window(config(), [new]) == new
+    assert in_window(config(), [old, new]) == (*new, old[1])
+    assert in_window(config(dedupe=False), [old, new]) == (*new, *old)
+    assert in_window(config(max_per_example=1), [old, new]) == new
 
 
 def test_coverage_counts_every_example_once() -> None:

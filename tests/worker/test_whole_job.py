@@ -12,8 +12,8 @@ from app.database import reading
 from app.ledger.adapters import list_adapters
 from app.ledger.events import list_events
 from app.ledger.steps import claim_step
-from app.models import Evaluation, Iteration, Rationale, Step, TrainingExample
-from tests.worlds import World, make_world
+from app.models import Evaluation, Example, Iteration, Rationale, Step, TrainingExample
+from tests.worlds import CONFIG, World, make_world
 from worker.steps import work_on
 from worker.workbench import Workbench
 
@@ -55,6 +55,28 @@ def test_a_job_runs_from_its_first_step_to_two_verified_adapters(world: World, b
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     assert {step.status for step in steps} == {"succeeded"}
     assert {step.attempt for step in steps} == {1}
+
+
+def test_a_job_follows_its_curriculum_its_window_and_its_epochs(world: World, bench: Workbench) -> None:
+    stages = [{"from_iteration": 1, "groups": ["1"]}, {"from_iteration": 2, "groups": ["1", "2"]}]
+    training = CONFIG["training"] | {"schedule": {"kind": "epochs", "epochs": 1}, "batch_size": 2}
+    options = {"window": "all", "dedupe": False}
+    job_id = world.submit(iterations=2, curriculum=stages, training=training, training_set=options)
+    work_until_idle(bench)
+    with reading(world.engine) as session:
+        tried = session.execute(
+            select(Rationale.iteration_number, Example.group)
+            .join(Example, Example.id == Rationale.example_id)
+            .distinct()
+        ).all()
+        kept = [
+            len(session.scalars(select(Rationale).filter_by(iteration_number=n, decision="kept")).all())
+            for n in (1, 2)
+        ]
+        adapters = list_adapters(session, job_id)
+    assert sorted(tuple(row) for row in tried) == [(1, "1"), (2, "1"), (2, "2")]
+    assert [adapter.training["training_examples"] for adapter in adapters] == [kept[0], sum(kept)]
+    assert [adapter.training["steps"] for adapter in adapters] == [-(-kept[0] // 2), -(-sum(kept) // 2)]
 
 
 def test_every_trained_row_points_back_to_one_correct_rationale(world: World, bench: Workbench) -> None:
