@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from star_engine import __main__ as command
+from star_engine.config import GeometricSchedule, LinearSchedule
 from star_engine.job_file import BadJob, read_job
 from star_engine.testing import RecordingTrainer, ScriptedSampler, addition_pupil
 from tests.star_engine.addition import ADDITION, additions
@@ -49,11 +50,10 @@ def test_settings_are_laid_over_a_preset(tmp_path: Path) -> None:
     config = read_job(write_job(tmp_path, preset="star-without-rationalization", config=settings)).config
     assert config.iterations == 3
     assert not config.rationalization.enabled
-    assert config.training.schedule.start == 7
-    assert config.training.schedule.kind == "linear"
+    assert config.training.schedule == LinearSchedule(start=7)
     geometric = {"kind": "scratchpad", "training": {"schedule": {"kind": "geometric"}}}
     replaced = read_job(write_job(tmp_path, preset="star", config=geometric)).config
-    assert replaced.training.schedule.start == 40
+    assert replaced.training.schedule == GeometricSchedule(start=40)
 
 
 @pytest.mark.parametrize(

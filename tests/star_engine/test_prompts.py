@@ -68,11 +68,10 @@ def test_scratchpad_prompt_and_hint_are_laid_out_as_in_the_paper() -> None:
 
 
 def test_direct_prompts_show_answers_without_rationale() -> None:
-    direct = {"direct": True}
-    assert "A: (b).\n\n" in render_prompt(Kind.CHOICE, CHOICE, PEN, **direct)
-    assert "A: 72\n\n" in render_prompt(Kind.NUMERIC, NUMERIC, Example("n", "x?", "1"), **direct)
+    assert "A: (b).\n\n" in render_prompt(Kind.CHOICE, CHOICE, PEN, direct=True)
+    assert "A: 72\n\n" in render_prompt(Kind.NUMERIC, NUMERIC, Example("n", "x?", "1"), direct=True)
     example = Example("s", "1 + 1", "2", group="3")
-    assert "Target:\n8 8 3\n\n" in render_prompt(Kind.SCRATCHPAD, SCRATCHPAD, example, **direct)
+    assert "Target:\n8 8 3\n\n" in render_prompt(Kind.SCRATCHPAD, SCRATCHPAD, example, direct=True)
 
 
 def test_a_direct_prompt_with_a_hint_is_refused() -> None:

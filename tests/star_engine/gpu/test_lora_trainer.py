@@ -190,12 +190,12 @@ def test_another_seed_trains_another_adapter(trainer: LoraTrainer, tmp_path: Pat
 def test_what_was_trained_is_what_peft_and_the_sampler_say(
     trainer: LoraTrainer, tiny_model: Path, tmp_path: Path
 ) -> None:
-    rows = [TrainingText("Input: 3 + 4\nTarget:", " 7 it is"), TrainingText("Input: 5 + 1\nTarget:", " 6")]
+    rows = [TrainingText("Input: 3 + 4\nTarget:", " 7 it is"), TrainingText("Input: 15 + 1\nTarget:", " 16")]
     losses = train(trainer, tmp_path, Training(batch_size=2, learning_rate=1e-2), 60, rows=rows)
     assert losses[-1][1] < 0.05 < losses[0][1]
-    prompts = [row.prompt for row in rows]
+    prompts = [row.prompt for row in rows]  # of unlike lengths
     probe = trainer.probe(tmp_path / "adapter", prompts, 20)
-    assert probe.texts == (" 7 it is", " 6")
+    assert probe.texts == (" 7 it is", " 16")
     assert probe.base_texts != probe.texts
     assert probe.finite
     assert probe.weight_norm > 0
