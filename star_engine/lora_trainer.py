@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -79,14 +80,14 @@ class LoraTrainer:
         torch.set_num_threads(self._threads)
         updates = read_adapter(adapter, self._shapes)
         encoded = prompt_ids(self._tokenizer, prompts)
-        base = [self._continue(self._base, ids, max_tokens) for ids in encoded]
+        base = self._continue(self._base, encoded, max_tokens)
         try:
             model = peft.PeftModel.from_pretrained(self._base, str(adapter), local_files_only=True)
         except Exception as error:  # whatever PEFT dislikes makes the adapter unusable
             raise BadAdapter(f"PEFT cannot load the adapter: {error}") from error
         try:
             _refuse_uneven(model, updates)
-            adapted = [self._continue(model, ids, max_tokens) for ids in encoded]
+            adapted = self._continue(model, encoded, max_tokens)
         finally:
             model.unload()
         deltas = [(a[1] - b[1]).abs().max().item() for a, b in zip(adapted, base, strict=True)]
@@ -100,11 +101,18 @@ class LoraTrainer:
         )
 
     @torch.inference_mode()
-    def _continue(self, model: Any, ids: list[int], max_tokens: int) -> tuple[str, torch.Tensor]:
-        """Greedy text after one prompt, and the logits of its first token."""
+    def _continue(
+        self, model: Any, prompts: Sequence[list[int]], max_tokens: int
+    ) -> list[tuple[str, torch.Tensor]]:
+        """Greedy text after each prompt, and its first token's logits. All at once, padded on the left."""
+        if not prompts:
+            return []
+        width = max(len(ids) for ids in prompts)
+        padded = [[self._eos[0]] * (width - len(ids)) + ids for ids in prompts]
+        shown = [[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts]
         out = model.generate(
-            input_ids=torch.tensor([ids], device=self._device),
-            attention_mask=torch.ones(1, len(ids), dtype=torch.long, device=self._device),
+            input_ids=torch.tensor(padded, device=self._device),
+            attention_mask=torch.tensor(shown, device=self._device),
             generation_config=GenerationConfig(
                 max_new_tokens=max_tokens,
                 do_sample=False,
@@ -114,8 +122,12 @@ class LoraTrainer:
                 return_dict_in_generate=True,
             ),
         )
-        generated = [token for token in out.sequences[0, len(ids) :].tolist() if token not in self._eos]
-        return text_after(self._tokenizer, ids, generated), out.logits[0][0].float()
+        continued = zip(prompts, out.sequences[:, width:].tolist(), out.logits[0].float(), strict=True)
+        return [(self._text(ids, generated), logits) for ids, generated, logits in continued]
+
+    def _text(self, prompt: list[int], generated: list[int]) -> str:
+        ended = takewhile(lambda token: token not in self._eos, generated)
+        return text_after(self._tokenizer, prompt, list(ended))
 
     def _fitting_step(self, run: LoraRun, chosen: Sequence[TokenizedRow]) -> float:
         """One optimizer step; in smaller parts, from now on, where the device's memory asks for it."""
