@@ -18,10 +18,12 @@ RECIPE = Recipe(
     prompts_file="commonsenseqa_prompts.txt",
     config={
         "iterations": 2,
-        "generation": {"max_tokens": 80},
+        "generation": {"max_tokens": 64},
+        # The preset trains behind the few-shot examples, as the paper does: 590 more tokens per row, too dear on a CPU.
+        "training_set": {"few_shot_in_prompt": False},
         "training": {
-            "schedule": {"kind": "geometric", "start": 10, "factor": 1.2},
-            "batch_size": 8,
+            "schedule": {"kind": "geometric", "start": 6, "factor": 1.2},
+            "batch_size": 4,
             "learning_rate": 2e-4,
             "max_length": 512,
         },
