@@ -19,7 +19,7 @@ RECIPE = Recipe(
     config={
         "iterations": 2,
         "generation": {"max_tokens": 64},
-        # The preset trains behind the few-shot examples, as the paper does: 590 more tokens per row, too dear on a CPU.
+        # The preset trains behind the few-shot examples, as the paper does: 590 more tokens a row on a CPU.
         "training_set": {"few_shot_in_prompt": False},
         "training": {
             "schedule": {"kind": "geometric", "start": 6, "factor": 1.2},
