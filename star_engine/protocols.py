@@ -26,12 +26,12 @@ class SamplingParams:
     top_p: float = 1.0
     top_k: int = 0  # 0: all tokens
     max_tokens: int = 256
-    stop: tuple[str, ...] = ()  # sampling may end at the first of these; the text is cut by the caller
+    stop: tuple[str, ...] = ()  # a sampler may end at the first of these; the caller cuts all the same
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What was generated after the prompt, uncut and without EOS."""
+    """What was generated after the prompt, without EOS and without a stop string that ended it."""
 
     key: str
     text: str
