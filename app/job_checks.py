@@ -21,7 +21,7 @@ from app.prompt_lengths import check_prompt_lengths, load_tokenizer
 from app.schemas import In, JsonObject, Name, Text
 from star_engine.config import Kind, StarConfig
 from star_engine.examples import PromptSet
-from star_engine.presets import PRESETS
+from star_engine.presets import PRESETS, laid_over
 from star_engine.prompt_sets import groups_without_examples
 from star_engine.schedule import check_curriculum
 
@@ -79,7 +79,7 @@ def resolve_config(kind: Kind, preset: str, overrides: Mapping[str, Any]) -> Sta
     if overrides.get("kind", kind) != kind:
         reason = f"The dataset is of kind {kind}."
         raise _refused("kinds_differ", "config.kind", reason, "Leave it out: it follows from the dataset.")
-    settings = _laid_over(PRESETS[preset](kind).model_dump(mode="json"), overrides)
+    settings = laid_over(PRESETS[preset](kind).model_dump(mode="json"), overrides)
     try:
         return StarConfig.model_validate(settings)
     except ValidationError as failure:
@@ -88,22 +88,6 @@ def resolve_config(kind: Kind, preset: str, overrides: Mapping[str, Any]) -> Sta
         raise Invalid(
             f"The configuration is not valid: {named}.", code="invalid_config", errors=errors
         ) from failure
-
-
-def _laid_over(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Merged at every depth. A section of another kind (linear schedule over geometric) replaces it whole."""
-    merged = dict(base)
-    for name, value in overrides.items():
-        below = merged.get(name)
-        if isinstance(below, Mapping) and isinstance(value, Mapping) and _same_kind(below, value):
-            merged[name] = _laid_over(below, value)
-        else:
-            merged[name] = value
-    return merged
-
-
-def _same_kind(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
-    return bool(above.get("kind", below.get("kind")) == below.get("kind"))
 
 
 def _check_splits(dataset: Dataset, config: StarConfig) -> None:
