@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.database import new_id
@@ -182,11 +182,6 @@ def best_iteration(session: Session, job: Job) -> dict[str, Any] | None:
         return None
     best = max(scored, key=lambda row: row.metrics["accuracy"])
     return {"iteration": best.number, "accuracy": best.metrics["accuracy"], "adapter_id": best.id}
-
-
-def waiting_steps(session: Session) -> int:
-    """Steps that any worker could claim now."""
-    return session.scalar(select(func.count()).where(Step.status == StepStatus.QUEUED.value)) or 0
 
 
 def _refuse_terminal(job: Job, verb: str) -> None:
