@@ -140,9 +140,7 @@ def record_training_set(
 
     Raises Fenced; raises RuntimeError if an earlier attempt recorded another training set for this iteration.
     """
-    lock_job(
-        session, claim.job_id
-    )  # finish_step in the same transaction wants it, and it comes before the step
+    lock_job(session, claim.job_id)  # finish_step, in this transaction too, wants it before the step
     check_fence(session, claim)
     iteration = claimed_iteration(session, claim)
     if iteration.training_set_sha256 not in (None, sha256):
