@@ -91,7 +91,7 @@ check: .venv/.complete mypy  ## Lint, types, import rules, lock file and migrati
 	.venv/bin/alembic check
 
 .PHONY: plot
-plot: .venv/.complete  ## Draw the README's plots from docs/runs/
+plot: .venv/.complete  ## Run the README's two addition jobs again; reports and figure into docs/runs/
 	.venv/bin/python -m examples.addition.plot
 
 .PHONY: clean
