@@ -15,7 +15,7 @@ from app.ledger.examples import each_example, groups_of
 from app.ledger.jobs import NewJob
 from app.ledger.models import get_model
 from app.ledger.prompt_sets import as_prompt_set, get_prompt_set
-from app.models import Dataset, Model
+from app.models.data import Dataset, Model
 from app.problems import field_errors
 from app.prompt_lengths import check_prompt_lengths, load_tokenizer
 from app.schemas import In, JsonObject, Name, Text

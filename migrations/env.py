@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from pkgutil import iter_modules
+
 from alembic import context
 from sqlalchemy import Connection
 
+import app.models
 from app.database import make_engine
-from app.models import Base
+from app.models.base import Base
 from app.settings import Settings
+
+for module in iter_modules(app.models.__path__):  # a table is known once its module was imported
+    import_module(f"app.models.{module.name}")
 
 
 def run(connection: Connection) -> None:

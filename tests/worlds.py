@@ -11,7 +11,9 @@ from sqlalchemy import Engine, func, select
 
 from app.database import make_engine, new_id, reading, transaction
 from app.ledger.jobs import NewJob, create_job
-from app.models import ApiKey, Dataset, Example, Job, Model, Project, PromptSet, Step
+from app.models.data import Dataset, Example, Model, PromptSet
+from app.models.jobs import Job, Step
+from app.models.platform import ApiKey, Project
 from app.settings import Settings
 from app.storage import Storage
 from star_engine.config import Kind, StarConfig

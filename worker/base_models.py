@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.models import Model
+from app.models.data import Model
 from star_engine.adapters import file_sha256
 
 

@@ -13,7 +13,8 @@ from sqlalchemy import update
 from app.database import reading, transaction
 from app.failpoints import failpoint
 from app.ledger.steps import Claim, check_fence
-from app.models import JsonObject, Step
+from app.models.base import JsonObject
+from app.models.jobs import Step
 from app.storage import CorruptArtifact, MissingArtifact
 from worker.workbench import Workbench
 

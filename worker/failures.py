@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from app.models import JsonObject
+from app.models.base import JsonObject
 from app.storage import CorruptArtifact, MissingArtifact
 from star_engine.protocols import BadAdapter, OutOfMemory
 from star_engine.training_set import HintLeak

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.database import transaction
 from app.failpoints import failpoint
 from app.ledger.steps import Claim, Fenced, Order, heartbeat
-from app.models import JsonObject
+from app.models.base import JsonObject
 from app.settings import Settings
 from worker.gpu_process import GpuProcess
 

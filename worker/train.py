@@ -18,7 +18,9 @@ from app.ledger.iterations import iterations_among
 from app.ledger.prompt_sets import load_prompt_set
 from app.ledger.rationales import claimed_iteration, training_rows
 from app.ledger.steps import Claim, finish_step
-from app.models import Job, JsonObject, Model
+from app.models.base import JsonObject
+from app.models.data import Model
+from app.models.jobs import Job
 from star_engine.adapters import (
     CONFIG,
     LAYOUT,

@@ -12,7 +12,8 @@ from sqlalchemy import Engine
 
 from app.database import reading
 from app.ledger.adapters import find_adapter
-from app.models import Adapter, Model
+from app.models.data import Model
+from app.models.rationales import Adapter
 from app.settings import Settings
 from app.storage import Storage
 from star_engine.adapters import CONFIG, WEIGHTS

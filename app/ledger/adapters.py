@@ -13,7 +13,9 @@ from app.errors import NotFound
 from app.ledger.events import append_event
 from app.ledger.steps import Claim, check_fence
 from app.ledger.transitions import lock_job
-from app.models import Adapter, Job, JsonObject
+from app.models.base import JsonObject
+from app.models.jobs import Job
+from app.models.rationales import Adapter
 
 
 def record_adapter(session: Session, claim: Claim, files: Sequence[JsonObject], training: JsonObject) -> None:

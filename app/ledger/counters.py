@@ -6,7 +6,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.ledger.rationales import insert_once
-from app.models import Counter
+from app.models.platform import Counter
 
 
 def count(session: Session, name: str) -> None:

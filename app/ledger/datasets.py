@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app.database import new_id, reading, transaction
 from app.dataset_files import CheckedFile, HowToRead, check_file, content_sha256
 from app.errors import NotFound
-from app.models import Dataset, Example
+from app.models.data import Dataset, Example
 from app.settings import Settings
 
 CHUNK = 5000  # rows per INSERT

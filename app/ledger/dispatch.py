@@ -8,7 +8,8 @@ from sqlalchemy import Select, case, func, or_, select
 
 from app.database import clock
 from app.ledger.transitions import StepStatus
-from app.models import Job, Project, Step
+from app.models.jobs import Job, Step
+from app.models.platform import Project
 
 PATIENCE_SECONDS = (
     60.0  # a project waits no longer than this for a worker that would rather keep its warm model

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.ledger.rationales import claimed_iteration, insert_once, storable
 from app.ledger.steps import Claim, check_fence
-from app.models import Evaluation
+from app.models.rationales import Evaluation
 from star_engine.evaluation import EvaluatedAnswer, EvaluationMode
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.models import Event, Job
+from app.models.jobs import Event, Job
 
 
 def append_event(session: Session, job: Job, type_: str, data: dict[str, Any]) -> None:

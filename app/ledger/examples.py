@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
-from app.models import Dataset
-from app.models import Example as ExampleRow
+from app.models.data import Dataset
+from app.models.data import Example as ExampleRow
 from star_engine.config import StarConfig
 from star_engine.examples import Example, Split
 from star_engine.schedule import select_train

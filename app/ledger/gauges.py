@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.database import clock
 from app.ledger.counters import counters
 from app.ledger.transitions import StepStatus
-from app.models import Event, Job, Outbox, Step
+from app.models.jobs import Event, Job, Outbox, Step
 
 OPEN = (StepStatus.QUEUED.value, StepStatus.HELD.value, StepStatus.RUNNING.value)
 

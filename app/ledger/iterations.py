@@ -10,8 +10,10 @@ from sqlalchemy.orm import Session
 
 from app.database import reading
 from app.errors import NotFound
-from app.models import Adapter, Example, Iteration, Rationale
-from app.models import TrainingExample as TrainingRow
+from app.models.data import Example
+from app.models.jobs import Iteration
+from app.models.rationales import Adapter, Rationale
+from app.models.rationales import TrainingExample as TrainingRow
 from star_engine.config import StarConfig
 from star_engine.rationales import RationaleKey, Route
 from star_engine.training_set import TrainingExample, keeps_hint

@@ -17,7 +17,10 @@ from app.ledger.outbox import ring
 from app.ledger.planning import advance
 from app.ledger.steps import drop_waiting_steps, settle
 from app.ledger.transitions import TERMINAL, JobStatus, StepStatus, lock_job, move_job
-from app.models import Adapter, Dataset, IdempotencyKey, Iteration, Job, JsonObject, Model, PromptSet, Step
+from app.models.base import JsonObject
+from app.models.data import Dataset, Model, PromptSet
+from app.models.jobs import IdempotencyKey, Iteration, Job, Step
+from app.models.rationales import Adapter
 from app.settings import Settings
 from star_engine.config import StarConfig
 from star_engine.loop import StopReason

@@ -19,7 +19,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from app.database import clock, new_id
-from app.models import ApiKey, Project
+from app.models.platform import ApiKey, Project
 
 BASE62 = string.digits + string.ascii_letters
 SECRET_LENGTH = 43  # 43 characters of 62 are 256 bits

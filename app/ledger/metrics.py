@@ -9,7 +9,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.ledger.examples import selected_positions
-from app.models import Adapter, Evaluation, Example, Iteration, Job, JsonObject, Rationale
+from app.models.base import JsonObject
+from app.models.data import Example
+from app.models.jobs import Iteration, Job
+from app.models.rationales import Adapter, Evaluation, Rationale
 from star_engine.config import StarConfig
 from star_engine.evaluation import Accuracy, EvaluatedAnswer, summarise
 from star_engine.loop import PhaseName

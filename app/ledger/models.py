@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 
 from app.database import transaction
 from app.errors import NotFound
-from app.models import Job, Model
+from app.models.data import Model
+from app.models.jobs import Job
 
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length")  # of a config.json
 

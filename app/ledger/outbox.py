@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.database import clock, reading, transaction
 from app.failpoints import failpoint
-from app.models import Outbox, Step
+from app.models.jobs import Outbox, Step
 
 BATCH = 100
 

@@ -14,7 +14,8 @@ from app.ledger.examples import selected_positions, split_size
 from app.ledger.metrics import phase_metrics
 from app.ledger.outbox import ring
 from app.ledger.transitions import JobStatus, StepStatus, move_job
-from app.models import Iteration, Job, JsonObject, Step
+from app.models.base import JsonObject
+from app.models.jobs import Iteration, Job, Step
 from app.settings import Settings
 from star_engine.config import StarConfig
 from star_engine.evaluation import EvaluationMode, select_held_out

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.database import new_id
 from app.errors import NotFound
-from app.models import PromptSet as PromptSetRow
+from app.models.data import PromptSet as PromptSetRow
 from star_engine.config import Kind
 from star_engine.examples import FewShotExample, PromptSet
 

@@ -12,7 +12,10 @@ from sqlalchemy.orm import Session
 
 from app.ledger.steps import Claim, check_fence
 from app.ledger.transitions import lock_job
-from app.models import Base, Example, Iteration, Rationale, TrainingExample
+from app.models.base import Base
+from app.models.data import Example
+from app.models.jobs import Iteration
+from app.models.rationales import Rationale, TrainingExample
 from star_engine import rationales as engine
 from star_engine.rationales import RationaleKey, Route
 from star_engine.training_set import Decision

@@ -11,7 +11,7 @@ from app.failpoints import failpoint
 from app.ledger.outbox import ring
 from app.ledger.steps import end_attempt
 from app.ledger.transitions import StepStatus, lock_job
-from app.models import Outbox, Step
+from app.models.jobs import Outbox, Step
 from app.settings import Settings
 
 log = structlog.get_logger()

@@ -10,7 +10,9 @@ from typing import Any
 from sqlalchemy import case, extract, func, select
 from sqlalchemy.orm import Session
 
-from app.models import Evaluation, Example, Iteration, Job, Rationale, Step
+from app.models.data import Example
+from app.models.jobs import Iteration, Job, Step
+from app.models.rationales import Evaluation, Rationale
 from star_engine.config import StarConfig
 from star_engine.evaluation import EvaluationMode
 from star_engine.loop import PhaseName

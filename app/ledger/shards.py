@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from app.database import clock, new_id
 from app.ledger.outbox import ring
 from app.ledger.transitions import StepStatus
-from app.models import Step, Worker
+from app.models.jobs import Step
+from app.models.platform import Worker
 
 LIVE_SECONDS = 600.0  # a worker that asked for work within this time is counted on
 FORGOTTEN_SECONDS = 86_400.0  # every restart of a worker makes a new row

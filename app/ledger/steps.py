@@ -27,7 +27,9 @@ from app.ledger.transitions import (
     lock_job,
     move_job,
 )
-from app.models import Job, JsonObject, Project, Step
+from app.models.base import JsonObject
+from app.models.jobs import Job, Step
+from app.models.platform import Project
 from app.settings import Settings
 from star_engine.config import StarConfig
 

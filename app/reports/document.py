@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from app.ledger.report import Coverage, JobReport
-from app.models import Job
+from app.models.jobs import Job
 from app.schemas import rfc3339
 from star_engine.bootstrap import Interval
 from star_engine.evaluation import EvaluationMode

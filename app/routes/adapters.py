@@ -18,7 +18,8 @@ from app.database import reading
 from app.errors import NotFound, Problem
 from app.ledger.adapters import get_adapter, list_adapters
 from app.ledger.jobs import get_job
-from app.models import Adapter, Job
+from app.models.jobs import Job
+from app.models.rationales import Adapter
 from app.problems import problem_response
 from app.schemas import Page, Resource, page
 

@@ -13,7 +13,7 @@ from app.database import reading
 from app.dataset_files import HowToRead
 from app.ledger.datasets import get_dataset, list_datasets, upload_dataset
 from app.ledger.examples import list_examples
-from app.models import Dataset, Example
+from app.models.data import Dataset, Example
 from app.schemas import After, Item, Limit, LongLimit, Name, Page, Resource, page
 from app.uploads import receive_file
 from star_engine.config import Kind

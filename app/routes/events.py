@@ -19,7 +19,7 @@ from app.errors import BadRequest
 from app.ledger.events import list_events
 from app.ledger.jobs import get_job
 from app.ledger.transitions import TERMINAL, JobStatus
-from app.models import Event, Job
+from app.models.jobs import Event, Job
 from app.schemas import Page, Resource, page
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/events", tags=["events"])

@@ -14,7 +14,7 @@ from app.database import reading
 from app.errors import Conflict
 from app.ledger.iterations import each_training_example, get_iteration, list_iterations
 from app.ledger.jobs import get_job
-from app.models import Iteration
+from app.models.jobs import Iteration
 from app.schemas import Limit, Page, Resource, Timestamp, page
 from star_engine.config import StarConfig
 from star_engine.training_set import training_line

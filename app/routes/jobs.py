@@ -32,7 +32,7 @@ from app.ledger.jobs import (
 )
 from app.ledger.keys import Caller
 from app.ledger.transitions import TERMINAL, JobStatus
-from app.models import Job
+from app.models.jobs import Job
 from app.schemas import After, Limit, Page, Resource, Timestamp, page
 from app.settings import Settings
 from star_engine.config import StarConfig

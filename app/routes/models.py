@@ -10,7 +10,7 @@ from app.auth import Reader
 from app.context import Db, OfferedModels
 from app.database import reading
 from app.ledger.models import get_model, list_models
-from app.models import Model
+from app.models.data import Model
 from app.schemas import After, Limit, Page, Resource, page
 
 router = APIRouter(prefix="/v1/models", tags=["models"])

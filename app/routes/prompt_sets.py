@@ -12,7 +12,7 @@ from app.context import Db
 from app.database import reading, transaction
 from app.errors import FieldError, Invalid
 from app.ledger.prompt_sets import get_prompt_set, list_prompt_sets, record_prompt_set
-from app.models import PromptSet
+from app.models.data import PromptSet
 from app.schemas import After, In, JsonObject, Limit, Name, Page, Resource, Text, page
 from star_engine.config import Kind
 from star_engine.prompt_sets import read_prompt_set

@@ -17,7 +17,9 @@ from app.ledger.examples import as_example, find_example
 from app.ledger.jobs import get_job
 from app.ledger.prompt_sets import load_prompt_set
 from app.ledger.rationales import RationaleFilter, find_rationale, list_rationales, training_row_of
-from app.models import Example, Job, Rationale
+from app.models.data import Example
+from app.models.jobs import Job
+from app.models.rationales import Rationale
 from app.routes.datasets import ExampleOut, example_out
 from app.schemas import After, LongLimit, Page, Resource, page
 from star_engine.config import StarConfig

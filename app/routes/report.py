@@ -14,7 +14,7 @@ from app.context import Db
 from app.database import reading
 from app.ledger.jobs import get_job
 from app.ledger.report import Coverage, JobReport, PhaseCost, read_coverage, read_report
-from app.models import Job
+from app.models.jobs import Job
 from app.reports.document import make_document
 from app.reports.markdown import markdown
 from app.reports.negotiation import ReportFormat, accepted_format

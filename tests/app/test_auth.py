@@ -13,7 +13,7 @@ from app.auth import PUBLIC, UndeclaredScope, check_scopes, route_scope
 from app.database import make_engine, transaction
 from app.ledger.keys import Scope
 from app.main import create_app
-from app.models import ApiKey
+from app.models.platform import ApiKey
 from app.settings import Settings
 from tests.app.apis import MODEL, Api
 

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from app.database import reading
 from app.ledger.examples import load_examples, split_size
-from app.models import Dataset, Example
+from app.models.data import Dataset, Example
 from tests.app.apis import Api, addition_rows, serve
 
 

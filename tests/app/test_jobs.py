@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from app.database import reading, transaction
 from app.ledger.steps import Claim, claim_step, heartbeat
-from app.models import Job, Outbox, Step
+from app.models.jobs import Job, Outbox, Step
 from tests.app.apis import CONTEXT, MODEL, Api, few_shot, serve
 
 

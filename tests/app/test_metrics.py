@@ -5,7 +5,7 @@ from sqlalchemy import update
 from app.database import clock, transaction
 from app.ledger.counters import count
 from app.ledger.steps import claim_step, fail_step
-from app.models import Step
+from app.models.jobs import Step
 from tests.app.apis import Api
 
 

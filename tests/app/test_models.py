@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from app.database import make_engine, reading
 from app.ledger.models import BadModelsFile, register_models
 from app.main import create_app
-from app.models import Model
+from app.models.data import Model
 from app.settings import Settings
 from tests.app.apis import CONTEXT, MODEL, Api, make_model, serve
 

@@ -12,7 +12,9 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.database import clock, transaction
-from app.models import Evaluation, Example, Iteration, Job, Rationale, Step
+from app.models.data import Example
+from app.models.jobs import Iteration, Job, Step
+from app.models.rationales import Evaluation, Rationale
 from app.reports.negotiation import ReportFormat, accepted_format
 from tests.app.apis import Api
 

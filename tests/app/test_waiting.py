@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from app.database import transaction
 from app.ledger.jobs import cancel_job
-from app.models import Job
+from app.models.jobs import Job
 from tests.app.apis import Api
 
 

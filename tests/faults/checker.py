@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 from app.database import clock, reading
 from app.ledger.rationales import training_rows
 from app.ledger.transitions import JOB_TRANSITIONS, JobStatus, StepStatus
-from app.models import Adapter, Evaluation, Event, Iteration, Job, Rationale, Step
+from app.models.jobs import Event, Iteration, Job, Step
+from app.models.rationales import Adapter, Evaluation, Rationale
 from app.storage import Storage
 from star_engine.config import StarConfig
 from star_engine.loop import ITERATION_PHASES, PhaseName

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from app.database import reading
-from app.models import Step
+from app.models.jobs import Step
 from tests.faults.checker import check
 from tests.faults.conftest import quick_world
 from tests.platforms import platform

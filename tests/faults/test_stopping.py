@@ -11,7 +11,8 @@ from sqlalchemy import func, select
 
 from app.database import reading, transaction
 from app.ledger.jobs import cancel_job, get_job, pause_job, resume_job
-from app.models import Rationale, Step
+from app.models.jobs import Step
+from app.models.rationales import Rationale
 from tests.faults.checker import check
 from tests.faults.conftest import quick_world
 from tests.platforms import Platform, platform, wait_until

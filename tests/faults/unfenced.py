@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.ledger import steps
-from app.models import Step
+from app.models.jobs import Step
 from worker.celery import celery_app
 
 __all__ = ["celery_app"]

@@ -8,7 +8,9 @@ from sqlalchemy import update
 from app.database import clock, new_id, transaction
 from app.ledger.jobs import NewJob, create_job
 from app.ledger.steps import claim_step
-from app.models import ApiKey, Dataset, Model, Project, PromptSet, Step
+from app.models.data import Dataset, Model, PromptSet
+from app.models.jobs import Step
+from app.models.platform import ApiKey, Project
 from star_engine.config import StarConfig
 from tests.worlds import CONFIG, MODEL, World
 

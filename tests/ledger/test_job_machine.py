@@ -18,7 +18,7 @@ from app.errors import Conflict
 from app.ledger.jobs import cancel_job, get_job, pause_job, resume_job
 from app.ledger.reaper import reap, ring_again
 from app.ledger.steps import Claim, Fenced, claim_step, fail_step, finish_step, hand_back, heartbeat
-from app.models import Job, Step
+from app.models.jobs import Job, Step
 from tests.databases import migrate
 from tests.faults.checker import check
 from tests.ledger.hands import EFFECTS

@@ -30,7 +30,7 @@ from app.ledger.transitions import (
     lock_job,
     move_job,
 )
-from app.models import IdempotencyKey, Iteration, Job, Outbox, Step
+from app.models.jobs import IdempotencyKey, Iteration, Job, Outbox, Step
 from tests.faults.checker import check
 from tests.ledger.hands import claim, do_step, finish_job, finish_phase
 from tests.worlds import TRAIN, VALIDATION, World

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from app.database import reading, transaction
 from app.ledger.shards import live_workers, saw_worker
 from app.ledger.steps import claim_step
-from app.models import Step
+from app.models.jobs import Step
 from tests.faults.checker import check
 from tests.ledger.hands import claim, do_step, finish_job, finish_phase
 from tests.worlds import TRAIN, World, make_world

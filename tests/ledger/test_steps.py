@@ -23,7 +23,8 @@ from app.ledger.steps import (
     heartbeat,
 )
 from app.ledger.transitions import STEP_TRANSITIONS, StepStatus, lock_job
-from app.models import Job, Outbox, Rationale, Step
+from app.models.jobs import Job, Outbox, Step
+from app.models.rationales import Rationale
 from star_engine.rationales import Route
 from tests.faults.checker import check
 from tests.ledger.hands import a_try, claim, do_step, finish_job, finish_phase, sample

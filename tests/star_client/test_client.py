@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.database import transaction
-from app.models import Iteration
+from app.models.jobs import Iteration
 from star_client.client import StarClient
 from star_client.errors import NotAuthorised, NotFound, Refused, ServerFailed, Unreachable
 from star_client.jobs import _lines

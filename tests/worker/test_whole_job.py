@@ -12,7 +12,9 @@ from app.database import reading
 from app.ledger.adapters import list_adapters
 from app.ledger.events import list_events
 from app.ledger.steps import claim_step
-from app.models import Evaluation, Example, Iteration, Rationale, Step, TrainingExample
+from app.models.data import Example
+from app.models.jobs import Iteration, Step
+from app.models.rationales import Evaluation, Rationale, TrainingExample
 from tests.worlds import CONFIG, World, make_world
 from worker.steps import work_on
 from worker.workbench import Workbench

@@ -1,0 +1,86 @@
+"""What jobs make: rationales, training sets, adapters, answers on held-out examples."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.models.base import Base, JsonObject, Serial, created
+from app.models.data import Example
+from app.models.jobs import Iteration, Job
+
+
+class Rationale(Base):
+    """One try at one example."""
+
+    __tablename__ = "rationales"
+    __table_args__ = (
+        UniqueConstraint("iteration_id", "example_id", "route", "sample"),
+        Index("ix_rationales_job_id_id", "job_id", "id"),
+        Index("ix_rationales_example_id", "example_id"),
+    )
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"))
+    iteration_id: Mapped[int] = mapped_column(ForeignKey(Iteration.id, ondelete="CASCADE"))
+    iteration_number: Mapped[int]
+    example_id: Mapped[int] = mapped_column(ForeignKey(Example.id))
+    route: Mapped[str]  # generated | rationalized
+    sample: Mapped[int]
+    text: Mapped[str]
+    extracted: Mapped[str | None]
+    verdict: Mapped[str]  # correct | wrong | unparsed | ambiguous | error
+    rule: Mapped[str]
+    decision: Mapped[str | None]  # kept | dropped; None until the training set is built
+    reason: Mapped[str | None]
+    prompt_tokens: Mapped[int]
+    tokens: Mapped[int]
+    finish_reason: Mapped[str]
+    sampler_adapter_id: Mapped[str | None]  # None: the base model
+    created_at: Mapped[datetime] = created()
+
+
+class TrainingExample(Base):
+    """One row of an iteration's training set, made from exactly one rationale, its hint stripped."""
+
+    __tablename__ = "training_examples"
+    __table_args__ = (UniqueConstraint("iteration_id", "position"),)
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    iteration_id: Mapped[int] = mapped_column(ForeignKey(Iteration.id, ondelete="CASCADE"))
+    rationale_id: Mapped[int] = mapped_column(ForeignKey(Rationale.id, ondelete="CASCADE"), unique=True)
+    position: Mapped[int]
+    prompt: Mapped[str]
+    completion: Mapped[str]
+
+
+class Adapter(Base):
+    """The LoRA weights of one iteration. `verification` stays empty until they are proven to load."""
+
+    __tablename__ = "adapters"
+    __table_args__ = (UniqueConstraint("job_id", "iteration_number"),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"))
+    iteration_number: Mapped[int]
+    files: Mapped[list[Any]]  # [{"path", "size_bytes", "sha256"}]
+    training: Mapped[JsonObject]  # steps, loss, examples seen, seconds
+    verification: Mapped[JsonObject | None]
+    created_at: Mapped[datetime] = created()
+
+
+class Evaluation(Base):
+    """One held-out example answered once, with an adapter or by a few-shot baseline."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = (UniqueConstraint("iteration_id", "mode", "example_id"),)
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    iteration_id: Mapped[int] = mapped_column(ForeignKey(Iteration.id, ondelete="CASCADE"))
+    mode: Mapped[str]  # few_shot_direct | few_shot_cot | adapter
+    example_id: Mapped[int] = mapped_column(ForeignKey(Example.id))
+    text: Mapped[str]
+    extracted: Mapped[str | None]
+    verdict: Mapped[str]
+    tokens: Mapped[int]
+    finish_reason: Mapped[str]
+    created_at: Mapped[datetime] = created()
