@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import extract, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.database import clock
 from app.ledger.counters import counters
 from app.ledger.transitions import StepStatus
 from app.models.jobs import Event, Job, Outbox, Step
+from app.models.usage import Usage
 
 OPEN = (StepStatus.QUEUED.value, StepStatus.HELD.value, StepStatus.RUNNING.value)
 
@@ -52,15 +53,13 @@ def read_metrics(session: Session) -> Iterator[Metric]:
     yield _by(
         session, "star_steps_done_total", "counter", "Steps done.", ("phase",), done.group_by(Step.phase)
     )
-    seconds = func.sum(extract("epoch", Step.finished_at) - extract("epoch", Step.started_at))
-    spent = select(Step.phase, seconds).where(Step.finished_at.is_not(None), Step.started_at.is_not(None))
     yield _by(
         session,
         "star_gpu_seconds_total",
         "counter",
-        "Worker seconds of the last attempts of steps that have ended.",
+        "GPU seconds of all claims that have ended, whatever came of them.",
         ("phase",),
-        spent.group_by(Step.phase),
+        select(Usage.phase, func.sum(Usage.gpu_seconds)).group_by(Usage.phase),
     )
     retries = select(func.count()).where(Event.type == "step.retried")
     yield _one(

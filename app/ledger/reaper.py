@@ -52,7 +52,8 @@ def _reap_one(engine: Engine, settings: Settings, step_id: str, job_id: str) -> 
         )
         if session.scalar(still.with_for_update(key_share=True)) is None:
             return False
-        end_attempt(session, job, step_id, dict(WORKER_LOST), retryable=True, settings=settings)
+        error = dict(WORKER_LOST)
+        end_attempt(session, job, step_id, error, retryable=True, settings=settings, outcome="lost")
         failpoint("reap.before_commit")
         return True
 

@@ -27,6 +27,7 @@ from app.ledger.transitions import (
     lock_job,
     move_job,
 )
+from app.ledger.usage import Outcome, record_usage
 from app.models.base import JsonObject
 from app.models.jobs import Job, Step
 from app.models.platform import Project
@@ -152,6 +153,7 @@ def finish_step(session: Session, claim: Claim, settings: Settings) -> None:
     """Record a step as done and, if it was its phase's last, plan what follows in the same transaction."""
     job = lock_job(session, claim.job_id)
     check_fence(session, claim)
+    record_usage(session, job, _fresh(session, claim.step_id), "succeeded")
     _move_step(session, claim.step_id, StepStatus.SUCCEEDED)
     if JobStatus(job.status) in (JobStatus.RUNNING, JobStatus.PAUSING):
         advance(session, job, settings)
@@ -162,6 +164,7 @@ def hand_back(session: Session, claim: Claim) -> None:
     """Stop working on a step that has not failed (drain, pause, cancel). The attempt does not count."""
     job = lock_job(session, claim.job_id)
     check_fence(session, claim)
+    record_usage(session, job, _fresh(session, claim.step_id), "handed_back")
     _return_step(session, job, claim.step_id)
     session.execute(update(Step).where(Step.id == claim.step_id).values(attempt=Step.attempt - 1))
     settle(session, job)
@@ -189,10 +192,18 @@ def fail_step(
 
 
 def end_attempt(
-    session: Session, job: Job, step_id: str, error: JsonObject, *, retryable: bool, settings: Settings
+    session: Session,
+    job: Job,
+    step_id: str,
+    error: JsonObject,
+    *,
+    retryable: bool,
+    settings: Settings,
+    outcome: Outcome = "failed",
 ) -> None:
     """The same for a caller that holds the job's lock and knows that the attempt is over (the reaper)."""
-    step = session.get_one(Step, step_id, populate_existing=True)
+    step = _fresh(session, step_id)
+    record_usage(session, job, step, outcome)
     place = {
         "phase": step.phase,
         "iteration": step.iteration_number,
@@ -242,6 +253,10 @@ def drop_waiting_steps(session: Session, job: Job) -> None:
         .where(Step.job_id == job.id, waiting)
         .values(status=StepStatus.CANCELLED.value, finished_at=clock())
     )
+
+
+def _fresh(session: Session, step_id: str) -> Step:
+    return session.get_one(Step, step_id, populate_existing=True)
 
 
 def _held_by(claim: Claim) -> tuple[Any, ...]:
