@@ -49,7 +49,7 @@ def upload_dataset(
     seed: Annotated[int, typer.Option(min=0, help="Of the choice of held-out rows.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Upload JSONL: question, answer and, where wanted, choices, id, group and split per line."""
+    """Upload JSONL: question, answer and, where wanted, choices, solution, id, group and split per line."""
     found = star(context).datasets.upload(file, kind=kind, name=name, validation=validation, seed=seed)
     print_one(found, DATASET, as_json)
 

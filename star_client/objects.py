@@ -61,6 +61,7 @@ class Example(Fields):
     answer: str
     choices: tuple[str, ...] | None = None
     group: str | None = None
+    solution: str | None = None
     split: str | None = None
 
 

@@ -41,7 +41,7 @@ class Datasets:
     def upload(
         self, file: Path, *, kind: str, name: str | None = None, validation: int = 0, seed: int = 0
     ) -> Dataset:
-        """Upload JSONL, one `{"question", "answer", "choices"?, "id"?, "group"?, "split"?}` per line.
+        """Upload JSONL: `{"question", "answer", "choices"?, "solution"?, "id"?, "group"?, "split"?}` a line.
 
         kind: scratchpad, numeric or choice. validation: how many rows to hold out, where no row has a split.
         The same file read in the same way is the same dataset: it is not stored twice. Raises Refused, whose

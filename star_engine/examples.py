@@ -22,6 +22,8 @@ class Example:
     choices: tuple[str, ...] | None = None
     group: str | None = None  # accuracy is reported per group: digits, topic
     split: Split | None = None  # None: the row did not say; see `assign_splits`
+    # Worked out by a person, its answer at the end. Only what asks for it by name may show it to a model.
+    solution: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

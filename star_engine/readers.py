@@ -1,7 +1,7 @@
 """Rows as people have them, read strictly: every mistake is named, with its row, field and mend.
 
-Native rows are {"id"?, "question", "answer", "choices"?, "group"?, "split"?}. The published formats of
-GSM8K and CommonsenseQA are recognised as they are.
+Native rows are {"id"?, "question", "answer", "choices"?, "solution"?, "group"?, "split"?}. The published
+formats of GSM8K and CommonsenseQA are recognised as they are.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from star_engine.verifiers.verify import check_gold
 
 GSM8K_MARK = "####"
 MOST_CHOICES = 26
-_FIELDS = frozenset({"id", "question", "answer", "choices", "group", "split"})
+_FIELDS = frozenset({"id", "question", "answer", "choices", "solution", "group", "split"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,7 @@ def read_example(row: Mapping[str, Any], kind: Kind, *, line: int = 1) -> Exampl
         choices=choices,
         group=fields.name("group"),
         split=fields.split(),
+        solution=fields.solution(),
     )
     fields.refuse_misspelt()
     if not errors:
@@ -114,8 +115,8 @@ def _native(row: Mapping[str, Any], kind: Kind) -> Mapping[str, Any]:
         return _from_commonsenseqa(row)
     answer = row.get("answer")
     if kind is Kind.NUMERIC and isinstance(answer, str) and f"\n{GSM8K_MARK}" in answer:
-        # Before the mark stands a human rationale. STaR must not see it, or it would be plain fine-tuning.
-        return {**row, "answer": answer.rsplit(GSM8K_MARK, 1)[1].strip()}
+        # The whole is a human solution. STaR must not see it, or it would be plain fine-tuning.
+        return {"solution": answer, **row, "answer": answer.rsplit(GSM8K_MARK, 1)[1].strip()}
     return row
 
 
@@ -129,7 +130,7 @@ def _from_commonsenseqa(row: Mapping[str, Any]) -> Mapping[str, Any]:
     else:
         pairs = [c for c in choices or [] if isinstance(c, Mapping)]
         labels, texts = [c.get("label") for c in pairs], [c.get("text") for c in pairs]
-    native = {key: row[key] for key in ("id", "group", "split") if key in row}
+    native = {key: row[key] for key in ("id", "group", "split", "solution") if key in row}
     key = row["answerKey"]
     letter = choice_letter(labels.index(key)) if key in labels and len(labels) <= MOST_CHOICES else key
     native |= {"question": question.get("stem") if nested else question, "choices": texts, "answer": letter}
@@ -172,6 +173,12 @@ class _Fields:
         if len(text) > 200:
             self.refuse(field, f"{len(text)} characters long.", "Use at most 200.")
         return text or None
+
+    def solution(self) -> str | None:
+        if self.row.get("solution") is None:
+            return None
+        text = self.text("solution", "Give the worked solution as text, or leave it out.")
+        return self.unmarked("solution", text) or None
 
     def split(self) -> Split | None:
         value = self.row.get("split")

@@ -101,4 +101,5 @@ def as_example(row: ExampleRow) -> Example:
         choices=None if row.choices is None else tuple(row.choices),
         group=row.group,
         split=cast(Split, row.split),
+        solution=row.solution,
     )

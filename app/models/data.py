@@ -44,6 +44,7 @@ class Example(Base):
     answer: Mapped[str]
     choices: Mapped[list[Any] | None] = mapped_column(Json)
     group: Mapped[str | None]
+    solution: Mapped[str | None]  # worked out by a person, its answer at the end
 
 
 class PromptSet(Base):

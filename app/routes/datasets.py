@@ -38,6 +38,7 @@ class ExampleOut(Item):
     question: str
     answer: str
     choices: list[str] | None
+    solution: str | None
     group: str | None
     split: str
 
@@ -69,9 +70,9 @@ async def upload(
     ] = 0,
     seed: Annotated[int, Query(ge=0, lt=2**31, description="Of the carving.")] = 0,
 ) -> DatasetOut:
-    """JSONL, one `{"question", "answer", "choices"?, "id"?, "group"?, "split"?}` per line, as the body or in
-    the multipart field `file`. Every bad row is named and nothing is stored. The same content again is
-    answered with 200 and the dataset that there is.
+    """JSONL, one `{"question", "answer", "choices"?, "solution"?, "id"?, "group"?, "split"?}` per line, as
+    the body or in the multipart field `file`. Every bad row is named and nothing is stored. The same content
+    again is answered with 200 and the dataset that there is.
     """
     how = HowToRead(kind, validation, seed)
     file = await receive_file(request)
@@ -120,6 +121,7 @@ def example_out(example: Example) -> ExampleOut:
         question=example.question,
         answer=example.answer,
         choices=example.choices,
+        solution=example.solution,
         group=example.group,
         split=example.split,
     )

@@ -110,6 +110,7 @@ def test_choice_examples_keep_their_choices_in_order(api: Api) -> None:
             "question": "Where?",
             "choices": ["here", "there", "nowhere"],
             "answer": "b",
+            "solution": None,
             "group": "places",
             "split": "train",
         }
@@ -117,6 +118,23 @@ def test_choice_examples_keep_their_choices_in_order(api: Api) -> None:
     with reading(api.engine) as session:
         [(_, example)] = load_examples(session, dataset["id"], "train", [0])
     assert example.choices == ("here", "there", "nowhere")
+
+
+def test_a_worked_solution_is_kept_beside_the_answer(api: Api) -> None:
+    published = {"question": "How many in all?", "answer": "There are 48/2 = 24.\n#### 24"}
+    rows = [published, {"question": "And then?", "answer": 3}]
+    answer = api.client.post(
+        "/v1/datasets", params={"kind": "numeric"}, content="\n".join(map(json.dumps, rows))
+    )
+    assert answer.status_code == 201, answer.text
+    examples = api.client.get(f"/v1/datasets/{answer.json()['id']}/examples").json()["data"]
+    assert [(item["answer"], item["solution"]) for item in examples] == [
+        ("24", published["answer"]),
+        ("3", None),
+    ]
+    with reading(api.engine) as session:
+        loaded = load_examples(session, answer.json()["id"], "train", [0, 1])
+    assert [example.solution for _, example in loaded] == [published["answer"], None]
 
 
 def test_examples_page_through_a_dataset_once_each(api: Api) -> None:

@@ -8,7 +8,7 @@ import pytest
 from star_engine.config import Kind
 from star_engine.examples import Example, assign_splits
 from star_engine.readers import BadRows, RowError, read_example, read_examples
-from star_engine.verifiers.verify import verify_direct
+from star_engine.verifiers.verify import verify, verify_direct
 
 CQA = {
     "answerKey": "B",
@@ -33,11 +33,28 @@ def test_a_native_row_is_read_with_all_its_fields() -> None:
     assert read_example(row, Kind.SCRATCHPAD) == Example("x", "1 + 1", "2", None, "1", "test")
 
 
-def test_a_gsm8k_row_keeps_its_gold_and_leaves_its_rationale_out() -> None:
-    row = {"question": "How many?", "answer": "He sold 48/2 = <<48/2=24>>24.\n#### 1,080"}
-    example = read_example(row, Kind.NUMERIC, line=3)
-    assert example == Example("row-3", "How many?", "1,080")
-    assert "48" not in repr(example)
+def test_a_gsm8k_row_is_read_as_its_gold_and_its_solution() -> None:
+    published = "He sold 48/2 = <<48/2=24>>24.\n#### 1,080"
+    example = read_example({"question": "How many?", "answer": published}, Kind.NUMERIC, line=3)
+    assert example == Example("row-3", "How many?", "1,080", solution=published)
+    assert verify("numeric", published, example.answer).is_correct
+
+
+def test_a_row_may_bring_a_worked_solution_of_its_own() -> None:
+    row = {"question": "6 + 2", "answer": "8", "solution": " Six and two. #### 8\n"}
+    assert read_example(row, Kind.NUMERIC).solution == "Six and two. #### 8"
+    assert read_example({**row, "solution": None}, Kind.NUMERIC).solution is None
+    published = {**row, "answer": "Add them.\n#### 8"}
+    assert read_example(published, Kind.NUMERIC).solution == "Six and two. #### 8"
+    assert read_example({**CQA, "solution": "People live there (b)."}, Kind.CHOICE).solution is not None
+
+
+@pytest.mark.parametrize(
+    "solution", ["", 7, ["6 + 2 = 8"], "half a \ud800", "It is (correct) that way. #### 8"]
+)
+def test_a_solution_that_cannot_be_used_is_refused(solution: object) -> None:
+    row = {"question": "6 + 2", "answer": "8", "solution": solution}
+    assert [error.field for error in errors_of(row, Kind.NUMERIC)] == ["solution"]
 
 
 def test_a_commonsenseqa_row_is_read_with_lower_case_letters() -> None:
