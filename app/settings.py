@@ -8,6 +8,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+GPU_CLASS = r"^[A-Za-z0-9_-]{1,40}$"  # one word: a queue of the broker is named by it
+
 
 class Settings(BaseSettings):
     """Defaults are the embedded mode: one machine, SQLite, a folder for artifacts."""
@@ -38,6 +40,9 @@ class Settings(BaseSettings):
     sampler_options: dict[str, Any] = {}
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int | None = None  # torch threads of the GPU process on CPU; None: torch's own choice
+    gpus: int = Field(default=1, ge=1)  # of this worker; on CPU it counts as one
+    gpu_memory_gib: float | None = Field(default=None, gt=0)  # of each GPU; None meets no requirement
+    gpu_class: str | None = Field(default=None, pattern=GPU_CLASS)  # such as h100; None meets none
     sampler_batch: int = Field(default=64, ge=1)  # sequences decoded at once by the transformers sampler
 
     @model_validator(mode="after")

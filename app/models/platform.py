@@ -36,11 +36,14 @@ class ApiKey(Base):
 
 
 class Worker(Base):
-    """A worker that has asked for work: one pool child, so a restart makes a new one."""
+    """A worker that is there, and what it has. One row per pool child, so a restart makes a new one."""
 
     __tablename__ = "workers"
     id: Mapped[str] = mapped_column(primary_key=True)
     seen_at: Mapped[datetime]
+    gpus: Mapped[int] = mapped_column(default=1, server_default="1")
+    gpu_memory_gib: Mapped[float | None]  # of each GPU
+    gpu_class: Mapped[str | None]
 
 
 class Counter(Base):
