@@ -28,6 +28,7 @@ from app.routes import (
     prompt_sets,
     rationales,
     report,
+    webhooks,
 )
 from app.schemas import PROBLEMS
 from app.settings import Settings
@@ -46,6 +47,7 @@ ROUTES = (
     rationales,
     report,
     adapters,
+    webhooks,
 )
 POOL_SIZE = 15  # connections; three times as many at most, for the 40 threads that run sync routes
 

@@ -35,6 +35,16 @@ class Settings(BaseSettings):
     max_line_bytes: int = Field(default=1 << 20, ge=1)
     max_row_errors: int = Field(default=100, ge=1)  # bad rows reported per upload
 
+    webhook_secret: str = (
+        ""  # what webhooks' secrets follow from; empty: a file under home, embedded mode only
+    )
+    webhook_allowed_hosts: list[str] = []  # host or host:port that may be private and plain http
+    webhook_attempts: int = Field(default=8, ge=1)  # per delivery
+    webhook_retry_seconds: float = Field(
+        default=5, gt=0
+    )  # pause after the first; each next is five times longer
+    webhook_seconds: float = Field(default=15, gt=0, le=20)  # for the whole of one attempt
+
     sampler: Literal["transformers", "vllm", "scripted"] = "transformers"
     sampler_script: str | None = None  # module:function of the scripted sampler, which the tests use
     sampler_options: dict[str, Any] = {}

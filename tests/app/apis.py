@@ -63,7 +63,8 @@ def serve(database_url: str, home: Path, **changes: Any) -> Iterator[Api]:
     models_file = home / "models.yaml"
     make_model(home / "model")
     models_file.write_text(yaml.safe_dump([{"id": MODEL, "location": "model", "license": "apache-2.0"}]))
-    settings = Settings(home=home, database_url=database_url, models_file=models_file, **changes)
+    given = {"database_url": database_url, "models_file": models_file, "webhook_secret": "of the tests"}
+    settings = Settings(home=home, **{**given, **changes})
     engine = make_engine(database_url)
     with transaction(engine) as session:
         owner = create_project(session, "owner")
