@@ -18,6 +18,7 @@ from app.ledger.models import register_models
 from app.log import configure_logging
 from app.routes import (
     adapters,
+    api_keys,
     datasets,
     events,
     health,
@@ -25,6 +26,7 @@ from app.routes import (
     jobs,
     metrics,
     models,
+    projects,
     prompt_sets,
     rationales,
     report,
@@ -48,6 +50,8 @@ ROUTES = (
     report,
     adapters,
     webhooks,
+    api_keys,
+    projects,
 )
 POOL_SIZE = 15  # connections; three times as many at most, for the 40 threads that run sync routes
 

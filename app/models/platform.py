@@ -29,9 +29,10 @@ class ApiKey(Base):
     project_id: Mapped[str] = mapped_column(ForeignKey(Project.id))
     name: Mapped[str]
     secret_sha256: Mapped[str] = mapped_column(unique=True)
-    scopes: Mapped[list[Any]]  # of read, submit, admin
+    scopes: Mapped[list[Any]]  # of read, submit, admin, operator
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    replaces: Mapped[str | None]  # the key that was rotated
     created_at: Mapped[datetime] = created()
 
 
