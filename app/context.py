@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 from sqlalchemy import Engine
 
@@ -31,7 +32,13 @@ def _offered_models(request: Request) -> frozenset[str]:
     return offered
 
 
+def _upload_slots(request: Request) -> CapacityLimiter:
+    slots: CapacityLimiter = request.app.state.upload_slots
+    return slots
+
+
 Db = Annotated[Engine, Depends(_engine)]
 Config = Annotated[Settings, Depends(_settings)]
 Artifacts = Annotated[Storage, Depends(_storage)]
 OfferedModels = Annotated[frozenset[str], Depends(_offered_models)]  # ids on the allow-list
+UploadSlots = Annotated[CapacityLimiter, Depends(_upload_slots)]

@@ -32,11 +32,20 @@ class Problem(Exception):
     code = "internal_error"
     title = "Internal error"
 
-    def __init__(self, detail: str, *, code: str | None = None, errors: tuple[FieldError, ...] = ()) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str | None = None,
+        errors: tuple[FieldError, ...] = (),
+        bad_rows: int | None = None,
+    ) -> None:
+        """bad_rows: how many there are in all, of a file; `errors` need not name every one."""
         super().__init__(detail)
         self.detail = detail
         self.code = code or self.code
         self.errors = errors
+        self.bad_rows = bad_rows
 
 
 class BadRequest(Problem):

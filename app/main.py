@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
+from anyio import CapacityLimiter
 from fastapi import Depends, FastAPI, Request
 from sqlalchemy import Engine
 
@@ -18,7 +19,6 @@ from app.ledger.models import register_models
 from app.log import configure_logging
 from app.routes import (
     adapters,
-    api_keys,
     datasets,
     events,
     health,
@@ -26,11 +26,9 @@ from app.routes import (
     jobs,
     metrics,
     models,
-    projects,
     prompt_sets,
     rationales,
     report,
-    webhooks,
 )
 from app.schemas import PROBLEMS
 from app.settings import Settings
@@ -49,9 +47,6 @@ ROUTES = (
     rationales,
     report,
     adapters,
-    webhooks,
-    api_keys,
-    projects,
 )
 POOL_SIZE = 15  # connections; three times as many at most, for the 40 threads that run sync routes
 
@@ -86,6 +81,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     engine = make_engine(settings.resolved_database_url(), pool_size=POOL_SIZE)
     try:
         app.state.engine = engine
+        app.state.upload_slots = CapacityLimiter(settings.uploads_at_once)
         app.state.storage = Storage(settings.resolved_storage_url())
         app.state.offered_models = _offer_models(engine, settings)
         yield

@@ -49,6 +49,8 @@ def problem_response(
             "param": errors[0]["field"] if errors else None,
         },
     }
+    if problem.bad_rows is not None:
+        body["bad_rows"] = problem.bad_rows
     if isinstance(problem, Unauthorized):
         headers = {**(headers or {}), "WWW-Authenticate": "Bearer"}
     return JSONResponse(body, problem.status, headers=headers, media_type=MEDIA_TYPE)

@@ -105,7 +105,10 @@ class ErrorOut(BaseModel):
 
 
 class ProblemOut(BaseModel):
-    """RFC 9457 problem details. `errors` names each row or field at fault and how to mend it."""
+    """RFC 9457 problem details. `errors` names each row or field at fault and how to mend it.
+
+    `bad_rows`, of a refused upload, counts all of them, those beyond the limit of `errors` too.
+    """
 
     type: str
     title: str
@@ -115,6 +118,7 @@ class ProblemOut(BaseModel):
     code: str
     request_id: str | None
     errors: list[FieldErrorOut]
+    bad_rows: int | None = None
     error: ErrorOut
 
 

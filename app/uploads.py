@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 
@@ -15,6 +16,7 @@ from app.errors import BadRequest, FieldError, Invalid
 
 JSON_BYTES = 8 << 20  # most of any body that is no upload
 SPOOL_BYTES = 1 << 20  # of an upload, before it goes to disk
+ENCODINGS = {"identity": "", "gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd"}
 
 
 class BodyLimit:
@@ -42,11 +44,25 @@ class BodyLimit:
         await self.app(scope, counted, send)
 
 
-async def receive_file(request: Request) -> BinaryIO:
-    """The request's body, or the file in its multipart field "file", on disk and rewound."""
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise Invalid("Compressed bodies are not taken. Send the file as it is.", code="content_encoding")
-    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A file as it was sent."""
+
+    file: BinaryIO
+    name: str
+    content_type: str
+    encoding: str  # gzip, zstd, or empty: as the file's first bytes say
+
+
+async def receive_file(request: Request) -> Received:
+    """The request's body, or the file in its multipart field "file", on disk."""
+    content_type = request.headers.get("content-type", "")
+    encoding = _encoding(request)
+    if content_type.startswith("multipart/form-data"):
+        if encoding:
+            mend = "Compress the file in the form instead: rows.jsonl.gz."
+            error = FieldError("Content-Encoding", "A form is not taken compressed.", mend)
+            raise Invalid("The form is compressed.", code="content_encoding", errors=(error,))
         return await _multipart_file(request)
     file = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - the caller closes it
     try:
@@ -55,11 +71,18 @@ async def receive_file(request: Request) -> BinaryIO:
     except BaseException:
         file.close()
         raise
-    file.seek(0)
-    return cast(BinaryIO, file)
+    return Received(cast(BinaryIO, file), "", content_type, encoding)
 
 
-async def _multipart_file(request: Request) -> BinaryIO:
+def _encoding(request: Request) -> str:
+    named = request.headers.get("content-encoding", "identity").strip().casefold()
+    if named not in ENCODINGS:
+        error = FieldError("Content-Encoding", f"{named!r} is not taken.", "Use gzip or zstd, or none.")
+        raise Invalid("The body is compressed in an unknown way.", code="content_encoding", errors=(error,))
+    return ENCODINGS[named]
+
+
+async def _multipart_file(request: Request) -> Received:
     try:
         form = await MultiPartParser(request.headers, request.stream(), max_files=1, max_fields=0).parse()
     except MultiPartException as failure:
@@ -68,4 +91,4 @@ async def _multipart_file(request: Request) -> BinaryIO:
     if not isinstance(upload, UploadFile):
         error = FieldError("file", "There is no file in this field.", "Send the dataset in the field `file`.")
         raise Invalid("The form has no field `file` with a file in it.", errors=(error,))
-    return upload.file
+    return Received(upload.file, upload.filename or "", upload.content_type or "", "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 from tempfile import TemporaryFile
-from typing import BinaryIO
 
 from sqlalchemy import Engine, insert, select
 from sqlalchemy.exc import IntegrityError
@@ -14,23 +13,39 @@ from sqlalchemy.orm import Session
 from app.database import new_id, reading, transaction
 from app.dataset_files import CheckedFile, HowToRead, check_file, content_sha256
 from app.errors import NotFound
+from app.intake.formats import Format, format_of
+from app.intake.unpack import unpacked
 from app.models.data import Dataset, Example
 from app.settings import Settings
+from app.uploads import Received
 
 CHUNK = 5000  # rows per INSERT
 
 
 def upload_dataset(
-    engine: Engine, project_id: str, name: str, file: BinaryIO, how: HowToRead, settings: Settings
+    engine: Engine,
+    project_id: str,
+    name: str,
+    received: Received,
+    format_: Format | None,
+    how: HowToRead,
+    settings: Settings,
 ) -> tuple[Dataset, bool]:
-    """The dataset in this file and whether it is new. For bad rows raises Invalid and stores nothing."""
-    sha = content_sha256(file, how)
-    with reading(engine) as session:
-        known = same_dataset(session, project_id, sha)
-    if known is not None:
-        return known, False
-    with TemporaryFile() as accepted:
-        checked = check_file(file, accepted, how, sha, settings)
+    """The dataset in this file and whether it is new. For bad rows raises Invalid and stores nothing.
+
+    format_ None: as the file's first bytes, its name or its type say.
+    """
+    with (
+        unpacked(received.file, received.encoding, settings.max_unpacked_bytes) as plain,
+        TemporaryFile() as accepted,
+    ):
+        sha = content_sha256(plain.sha256, how)
+        with reading(engine) as session:
+            known = same_dataset(session, project_id, sha)
+        if known is not None:
+            return known, False
+        as_what = format_ or format_of(plain.file, received.name, received.content_type)
+        checked = check_file(plain, as_what, how, accepted, settings)
         try:
             with transaction(engine) as session:
                 return record_dataset(session, project_id, name, checked), True
@@ -51,7 +66,7 @@ def record_dataset(session: Session, project_id: str, name: str, checked: Checke
         kind=checked.how.kind.value,
         sha256=checked.sha256,
         size_bytes=checked.size_bytes,
-        splits=checked.split_sizes,
+        splits=checked.splits,
     )
     session.add(dataset)
     session.flush()

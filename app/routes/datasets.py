@@ -1,16 +1,18 @@
-"""Datasets: questions with answers, uploaded as JSONL."""
+"""Datasets: questions with answers, uploaded as JSONL, CSV or Parquet."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
 
 from app.auth import Reader, Submitter
-from app.context import Config, Db
+from app.context import Config, Db, UploadSlots
 from app.database import reading
 from app.dataset_files import HowToRead
+from app.intake.formats import Format
+from app.intake.mapping import parse_mapping
 from app.ledger.datasets import get_dataset, list_datasets, upload_dataset
 from app.ledger.examples import list_examples
 from app.models.data import Dataset, Example
@@ -48,6 +50,8 @@ _UPLOAD = {
         "required": True,
         "content": {
             "application/x-ndjson": {"schema": {"type": "string"}},
+            "text/csv": {"schema": {"type": "string"}},
+            "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
             "multipart/form-data": {
                 "schema": {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
             },
@@ -61,6 +65,7 @@ async def upload(
     caller: Submitter,
     db: Db,
     settings: Config,
+    slots: UploadSlots,
     request: Request,
     response: Response,
     kind: Annotated[Kind, Query(description="How answers are verified.")],
@@ -69,19 +74,33 @@ async def upload(
         int, Query(ge=0, le=10**9, description="Rows to carve as held-out split where no row is marked so.")
     ] = 0,
     seed: Annotated[int, Query(ge=0, lt=2**31, description="Of the carving.")] = 0,
+    format_: Annotated[
+        Format | None, Query(alias="format", description="Left out: by the file's first bytes, name or type.")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        Query(
+            alias="map",
+            max_length=4000,
+            description="Columns that are called otherwise: `question:prompt,answer:label`, or as JSON "
+            '`{"question": "prompt", "choices": ["A", "B"]}`.',
+        ),
+    ] = None,
 ) -> DatasetOut:
-    """JSONL, one `{"question", "answer", "choices"?, "solution"?, "id"?, "group"?, "split"?}` per line, as
-    the body or in the multipart field `file`. Every bad row is named and nothing is stored. The same content
-    again is answered with 200 and the dataset that there is.
+    """A file as the body or in the multipart field `file`, plain, gzip or zstd: JSONL with one
+    `{"question", "answer", "choices"?, "solution"?, "id"?, "group"?, "split"?}` per line, or CSV or Parquet
+    with these columns. Every bad row is counted, the first are described, and nothing is stored. The same
+    content again is answered with 200 and the dataset that there is.
     """
-    how = HowToRead(kind, validation, seed)
-    file = await receive_file(request)
+    how = HowToRead(kind, validation, seed, parse_mapping(columns))
+    received = await receive_file(request)
     try:
-        dataset, new = await run_in_threadpool(
-            upload_dataset, db, caller.project_id, name, file, how, settings
+        # Threads of their own: those that wait here do not hold up other requests.
+        dataset, new = await to_thread.run_sync(
+            upload_dataset, db, caller.project_id, name, received, format_, how, settings, limiter=slots
         )
     finally:
-        file.close()
+        received.file.close()
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
     return _out(dataset)

@@ -249,8 +249,10 @@ def test_every_bad_row_is_named_up_to_the_limit(sqlite_database_url: str, tmp_pa
         many = api.client.post("/v1/datasets", params=params, content=good + bad * 50).json()
     assert [error["line"] for error in few["errors"]] == [2, 4]
     assert "2 rows" in few["detail"]
+    assert few["bad_rows"] == 2
     assert [error["line"] for error in many["errors"]] == [2, 3, 4, 5, 6]
     assert "first 5" in many["detail"]
+    assert many["bad_rows"] == 50
 
 
 def test_body_longer_than_the_limit_is_413_even_without_a_content_length(
