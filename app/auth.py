@@ -46,6 +46,8 @@ class Requires:
 
 Reader = Annotated[Caller, Depends(Requires(Scope.READ))]
 Submitter = Annotated[Caller, Depends(Requires(Scope.SUBMIT))]
+Admin = Annotated[Caller, Depends(Requires(Scope.ADMIN))]
+Operator = Annotated[Caller, Depends(Requires(Scope.OPERATOR))]
 
 PUBLIC = frozenset({"/healthz", "/readyz"})
 
@@ -61,7 +63,9 @@ def check_scopes(app: FastAPI) -> None:
         path = getattr(route, "path", None)
         declared = isinstance(route, APIRoute) and route_scope(route) is not None
         if not declared and path not in PUBLIC | documents:
-            raise UndeclaredScope(f"{path} declares no scope: give it a Reader or Submitter parameter")
+            raise UndeclaredScope(
+                f"{path} declares no scope: give it a Reader, Submitter, Admin or Operator parameter"
+            )
 
 
 def route_scope(route: APIRoute) -> Scope | None:

@@ -19,6 +19,7 @@ from app.ledger.models import register_models
 from app.log import configure_logging
 from app.routes import (
     adapters,
+    api_keys,
     datasets,
     events,
     health,
@@ -26,9 +27,11 @@ from app.routes import (
     jobs,
     metrics,
     models,
+    projects,
     prompt_sets,
     rationales,
     report,
+    webhooks,
 )
 from app.schemas import PROBLEMS
 from app.settings import Settings
@@ -47,6 +50,9 @@ ROUTES = (
     rationales,
     report,
     adapters,
+    webhooks,
+    api_keys,
+    projects,
 )
 POOL_SIZE = 15  # connections; three times as many at most, for the 40 threads that run sync routes
 

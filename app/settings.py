@@ -8,6 +8,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+GPU_CLASS = r"^[A-Za-z0-9_-]{1,40}$"  # one word: a queue of the broker is named by it
+
 
 class Settings(BaseSettings):
     """Defaults are the embedded mode: one machine, SQLite, a folder for artifacts."""
@@ -40,11 +42,24 @@ class Settings(BaseSettings):
     )  # address space of the process that reads one
     upload_seconds: int = Field(default=1800, ge=1)  # to read one
 
+    webhook_secret: str = (
+        ""  # what webhooks' secrets follow from; empty: a file under home, embedded mode only
+    )
+    webhook_allowed_hosts: list[str] = []  # host or host:port that may be private and plain http
+    webhook_attempts: int = Field(default=8, ge=1)  # per delivery
+    webhook_retry_seconds: float = Field(
+        default=5, gt=0
+    )  # pause after the first; each next is five times longer
+    webhook_seconds: float = Field(default=15, gt=0, le=20)  # for the whole of one attempt
+
     sampler: Literal["transformers", "vllm", "scripted"] = "transformers"
     sampler_script: str | None = None  # module:function of the scripted sampler, which the tests use
     sampler_options: dict[str, Any] = {}
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int | None = None  # torch threads of the GPU process on CPU; None: torch's own choice
+    gpus: int = Field(default=1, ge=1)  # of this worker; on CPU it counts as one
+    gpu_memory_gib: float | None = Field(default=None, gt=0)  # of each GPU; None meets no requirement
+    gpu_class: str | None = Field(default=None, pattern=GPU_CLASS)  # such as h100; None meets none
     sampler_batch: int = Field(default=64, ge=1)  # sequences decoded at once by the transformers sampler
 
     @model_validator(mode="after")

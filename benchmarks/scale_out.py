@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.database import transaction
-from app.ledger.shards import saw_worker
+from app.ledger.capacity import saw_worker
 from app.ledger.steps import Claim, claim_step
 from tests.databases import migrate
 from tests.ledger.hands import do_step

@@ -160,6 +160,7 @@ class TrainingSetOptions(Section):
     """What of the correct rationales is trained on."""
 
     filters: tuple[str, ...] = ("hint_markers", "answer_only")
+    min_words: Annotated[int, Field(ge=1)] = 4  # of reasoning, where `filters` names too_short
     dedupe: bool = True
     max_per_example: Annotated[int, Field(ge=1)] | None = None
     min_kept: Annotated[int, Field(ge=1)] = 1  # fewer kept than this: the job pauses with a diagnosis

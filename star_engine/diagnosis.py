@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from star_engine.filters.funnel import REASONS
-from star_engine.training_set import KEPT, Decision
+from star_engine.filters.stages import KEPT
+from star_engine.training_set import Decision
 
 _ADVICE = {
     "wrong": "the answers are wrong: give more or better few-shot examples, easier examples to begin with, "

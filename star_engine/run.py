@@ -20,6 +20,7 @@ from star_engine.adapters import (
     write_manifest,
 )
 from star_engine.config import StarConfig
+from star_engine.data_window import in_window, window
 from star_engine.diagnosis import diagnose
 from star_engine.evaluation import (
     EvaluationMode,
@@ -29,6 +30,7 @@ from star_engine.evaluation import (
     summarise,
 )
 from star_engine.examples import Example, PromptSet
+from star_engine.filters.stages import funnel
 from star_engine.loop import Pause, Phase, PhaseName, Stop, next_phase
 from star_engine.model_card import write_card
 from star_engine.protocols import Sampler, SampleRequest, SamplingParams, Trainer, TrainingText
@@ -41,9 +43,7 @@ from star_engine.training_set import (
     build,
     coverage,
     decide,
-    in_window,
     training_set_sha256,
-    window,
 )
 
 PROBES = 4  # prompts on which PEFT and the sampler are compared
@@ -159,6 +159,7 @@ class _Run:
         return {
             "kept": len(rows),
             "diagnosis": None if enough else diagnose(decisions),
+            "funnel": funnel((str(d.key.route), d.reason, 1) for d in decisions),
             "coverage": asdict(coverage(self.train, rows)),
             "training_set_sha256": training_set_sha256(rows),
         }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -18,12 +17,11 @@ from star_engine.filters.funnel import (
     filters_named,
     first_rejection,
 )
+from star_engine.filters.stages import KEPT
 from star_engine.prompts import HINT_MARK, hint_text, render_completion, render_prompt
 from star_engine.rationales import Rationale, RationaleKey, Route
 from star_engine.schedule import chance
 from star_engine.verifiers.verdict import VerdictCode
-
-KEPT = "kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,30 +64,37 @@ def decide(
     """One decision per rationale, in the order of examples, route and sample, whatever order they came in.
 
     What is not correct is dropped for its verdict ("truncated" where an unparsed text ran into the token
-    limit). What is correct goes through the filters, then deduplication, then the cap.
+    limit). What is correct goes through deduplication, then the filters, then the cap: the order of
+    star_engine.filters.stages.STAGES.
     """
     options = config.training_set
-    filters = filters_named(options.filters)
-    by_id = {example.id: example for example in examples}
-    dropped: dict[RationaleKey, str] = {}
-    correct: list[Rationale] = []
     ordered = in_order(examples, rationales)
-    for rationale in ordered:
-        if rationale.verdict != VerdictCode.CORRECT:
-            dropped[rationale.key] = outcome(rationale.verdict, rationale.finish_reason)
-            continue
+    dropped = {
+        r.key: outcome(r.verdict, r.finish_reason) for r in ordered if r.verdict != VerdictCode.CORRECT
+    }
+    if options.dedupe:
+        correct = ((r.key, r.key.example_id, r.text) for r in ordered if r.key not in dropped)
+        dropped |= dict.fromkeys(dedupe(correct), "duplicate")
+    unique = [r for r in ordered if r.key not in dropped]
+    dropped |= _rejected(config, prompt_set, examples, unique)
+    if options.max_per_example is not None:
+        passed = ((r.key, r.key.example_id) for r in unique if r.key not in dropped)
+        dropped |= dict.fromkeys(cap_per_example(passed, options.max_per_example), "cap")
+    return [Decision(r.key, r.key not in dropped, dropped.get(r.key, KEPT)) for r in ordered]
+
+
+def _rejected(
+    config: StarConfig, prompt_set: PromptSet, examples: Sequence[Example], correct: Iterable[Rationale]
+) -> dict[RationaleKey, str]:
+    """The reason of the first filter that rejects a rationale, for those that one rejects."""
+    filters = filters_named(config.training_set.filters)
+    by_id = {example.id: example for example in examples}
+    found = {}
+    for rationale in correct:
         seen = _filter_input(config, prompt_set, by_id[rationale.key.example_id], rationale)
         if reason := first_rejection(filters, seen):
-            dropped[rationale.key] = reason
-        else:
-            correct.append(rationale)
-    if options.dedupe:
-        again = dedupe((r.key, r.key.example_id, r.text) for r in correct)
-        dropped |= dict.fromkeys(again, "duplicate")
-    if options.max_per_example is not None:
-        unique = ((r.key, r.key.example_id) for r in correct if r.key not in dropped)
-        dropped |= dict.fromkeys(cap_per_example(unique, options.max_per_example), "cap")
-    return [Decision(r.key, r.key not in dropped, dropped.get(r.key, KEPT)) for r in ordered]
+            found[rationale.key] = reason
+    return found
 
 
 def _filter_input(
@@ -105,6 +110,7 @@ def _filter_input(
         completion=rationale.text,
         hint=hint_text(config.kind, example, config.rationalization.template) if hinted else None,
         fewshot_rationales=tuple(shown.rationale for shown in prompt_set.for_group(example.group)),
+        least_words=config.training_set.min_words,
     )
 
 
@@ -241,34 +247,6 @@ def _with_other_answer(kind: Kind, example: Example) -> Example:
     if kind is not Kind.CHOICE:
         return replace(example, answer=f"other than {example.answer}")
     return replace(example, answer=choice_letter(1 if example.answer == choice_letter(0) else 0))
-
-
-def window(config: StarConfig, iteration: int) -> range:
-    """The iterations whose training sets iteration n trains on, oldest first; the last is n itself."""
-    size = config.training_set.window
-    return range(1 if size == "all" else max(1, iteration - size + 1), iteration + 1)
-
-
-def in_window(config: StarConfig, sets: Sequence[Sequence[TrainingExample]]) -> tuple[TrainingExample, ...]:
-    """What is trained on: the last of these training sets, then of each one before it what is new.
-
-    Deduplication and the cap hold over the whole window, and the newest rows come first. Every set has
-    passed its own audit when it was built.
-    """
-    options = config.training_set
-    seen: set[tuple[str, str, str]] = set()
-    count: Counter[str] = Counter()
-    chosen: list[TrainingExample] = []
-    for row in (row for rows in reversed(sets) for row in rows):
-        name = row.key.example_id
-        text = (name, row.prompt, row.completion)
-        full = options.max_per_example is not None and count[name] >= options.max_per_example
-        if full or (options.dedupe and text in seen):
-            continue
-        seen.add(text)
-        count[name] += 1
-        chosen.append(row)
-    return tuple(chosen)
 
 
 def training_line(row: TrainingExample) -> str:

@@ -95,10 +95,11 @@ def test_every_command_names_a_module_that_exists(name: str) -> None:
     assert all(importlib.util.find_spec(module) for module in modules)
 
 
-def test_only_the_api_can_be_reached_and_the_rest_cannot_get_out() -> None:
+def test_only_the_api_can_be_reached_and_only_the_sender_of_webhooks_gets_out() -> None:
     assert [name for name in compose()["services"] if "ports" in service(name)] == ["api"]
     assert compose()["networks"]["backend"]["internal"] is True
     networks = {name: each["networks"] for name, each in compose()["services"].items() if name != "api"}
+    assert networks.pop("scheduler") == ["backend", "outside"]
     assert set(map(tuple, networks.values())) == {("backend",)}
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import multiprocessing
+from ctypes import c_bool
+from multiprocessing.sharedctypes import RawValue
 from typing import Any
 
 from celery import Celery
 from celery.signals import worker_shutting_down
+from kombu import Queue  # type: ignore[attr-defined]
 
+from app.ledger.capacity import DOORBELL, capacity_of
 from app.settings import Settings
 
 settings = Settings()
-draining = multiprocessing.Event()  # made before the pool forks, so that its child sees the parent's SIGTERM
+bell = capacity_of(settings).doorbell
+# Made before the pool forks, so that its child sees the parent's SIGTERM. No Event: a child that is killed
+# while it holds an Event's lock leaves its parent waiting for that lock for ever.
+_draining = RawValue(c_bool, False)
 
 celery_app = Celery("star", broker=settings.broker_url, include=["worker.tasks"])
 celery_app.conf.update(
@@ -19,6 +25,7 @@ celery_app.conf.update(
     task_acks_on_failure_or_timeout=True,
     task_reject_on_worker_lost=False,
     task_ignore_result=True,
+    task_queues=[Queue(name) for name in sorted({DOORBELL, bell})],  # type: ignore[no-untyped-call]
     task_serializer="json",
     accept_content=["json"],
     task_publish_retry=False,  # the outbox is the retry
@@ -45,9 +52,14 @@ celery_app.conf.update(
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _drain(**_: Any) -> None:
-    draining.set()
+    _draining.value = True
 
 
-def ring_doorbell(step_id: str) -> None:
-    """Wake a worker. Raises kombu's OperationalError if the broker does not take it."""
-    celery_app.send_task("run_step", args=[step_id])
+def is_draining() -> bool:
+    """Whether this worker was told to end."""
+    return bool(_draining.value)
+
+
+def ring_doorbell(step_id: str, queue: str = DOORBELL) -> None:
+    """Wake a worker that listens to this queue. Raises OperationalError if the broker does not take it."""
+    celery_app.send_task("run_step", args=[step_id], queue=queue)

@@ -1,4 +1,4 @@
-"""Sends rings, ends dead leases, rings again. Any number of copies may run at once.
+"""Sends rings and webhooks, ends dead leases, rings again. Any number of copies may run at once.
 
 python -m worker.scheduler
 """
@@ -19,6 +19,7 @@ from app.ledger.reaper import reap, ring_again
 from app.log import configure_logging
 from app.settings import Settings
 from worker.celery import ring_doorbell
+from worker.webhook_sender import THREADS, WebhookSender
 
 log = structlog.get_logger()
 
@@ -39,10 +40,12 @@ def turn(engine: Engine, settings: Settings) -> None:
 def main() -> None:
     configure_logging()
     settings = Settings()
-    engine = make_engine(settings.resolved_database_url(), pool_size=1)
+    engine = make_engine(settings.resolved_database_url(), pool_size=1 + THREADS // 4)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
+    sender = WebhookSender(engine, settings, stopping)  # threads: a slow receiver must not hold up the reaper
+    sender.start()
     log.info("scheduler_started")
     while not stopping.is_set():
         turn(engine, settings)

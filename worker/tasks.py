@@ -5,19 +5,29 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
+from contextlib import suppress
 from functools import cache
+from threading import Thread
+from typing import Any
 
 import structlog
+from celery.signals import worker_process_init
+from sqlalchemy.exc import SQLAlchemyError
 
-from app.database import make_engine
+from app.database import make_engine, transaction
+from app.ledger.capacity import capacity_of, forget_worker, saw_worker
 from app.ledger.steps import claim_step
 from app.log import configure_logging
 from app.storage import Storage
-from worker.celery import celery_app, draining, settings
+from worker.celery import celery_app, is_draining, settings
 from worker.steps import work_on
 from worker.workbench import Workbench
 
 log = structlog.get_logger()
+
+PRESENCE_SECONDS = 60.0  # between two notes that this worker is there, at work or idle
+LOOK_SECONDS = 1.0
 
 
 @cache
@@ -29,17 +39,48 @@ def workbench() -> Workbench:
         storage=Storage(settings.resolved_storage_url()),
         settings=settings,
         worker_id=f"{socket.gethostname()}:{os.getpid()}",
-        draining=draining.is_set,
+        draining=is_draining,
         abandon=lambda: os.kill(os.getpid(), signal.SIGKILL),  # Celery starts another child
     )
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]
+def _say_hello(**_: Any) -> None:
+    Thread(target=_be_present, args=[workbench()], name="presence", daemon=True).start()
+
+
+def _be_present(bench: Workbench) -> None:
+    """Let the ledger know that this worker is there and what it has, until it drains."""
+    noted = float("-inf")
+    while not is_draining():
+        if time.monotonic() - noted > PRESENCE_SECONDS:
+            _note(bench)
+            noted = time.monotonic()
+        time.sleep(LOOK_SECONDS)
+    with suppress(SQLAlchemyError), transaction(bench.engine) as session:
+        forget_worker(session, bench.worker_id)
+
+
+def _note(bench: Workbench) -> None:
+    try:
+        with transaction(bench.engine) as session:
+            saw_worker(session, bench.worker_id, capacity_of(settings))
+    except SQLAlchemyError as error:
+        log.warning("presence_not_noted", error=type(error).__name__)
 
 
 @celery_app.task(name="run_step")  # type: ignore[untyped-decorator]
 def run_step(step_id: str) -> None:
     """Claim and do steps until there is none left: the GPU process stays warm between them."""
     bench = workbench()
-    while not draining.is_set():
-        claim = claim_step(bench.engine, bench.worker_id, settings.lease_seconds, bench.warm_model)
+    while not is_draining():
+        claim = claim_step(
+            bench.engine,
+            bench.worker_id,
+            settings.lease_seconds,
+            bench.warm_model,
+            capacity=capacity_of(settings),
+        )
         if claim is None:
             return
         work_on(bench, claim)

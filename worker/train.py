@@ -32,13 +32,14 @@ from star_engine.adapters import (
     rewrite_config,
     write_manifest,
 )
+from star_engine.data_window import in_window, window
 from star_engine.evaluation import EvaluationMode, evaluation_prompt, select_held_out
 from star_engine.model_card import write_card
 from star_engine.protocols import TrainingText
 from star_engine.rationales import RationaleKey, Route
 from star_engine.run import PROBE_TOKENS, PROBES, continue_greedily, installed_versions
 from star_engine.schedule import steps_in
-from star_engine.training_set import Coverage, TrainingExample, in_window, window
+from star_engine.training_set import Coverage, TrainingExample
 from worker.checkpoints import Checkpoints
 from worker.lease import Lease
 from worker.workbench import Workbench

@@ -88,6 +88,8 @@ class Workbench:
         options: dict[str, Any] = dict(self.settings.sampler_options)
         if self.settings.sampler == "scripted":
             options["script"] = self.settings.sampler_script
+        if self.settings.sampler == "vllm" and model.gpus > 1:
+            options.setdefault("tensor_parallel_size", model.gpus)
         return GpuSpec(
             base_model=self.base_models.find(model),
             sampler=self.settings.sampler,

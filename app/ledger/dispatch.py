@@ -7,18 +7,21 @@ from typing import Any
 from sqlalchemy import Select, case, func, or_, select
 
 from app.database import clock
+from app.ledger.capacity import fits
 from app.ledger.transitions import StepStatus
+from app.models.data import Model
 from app.models.jobs import Job, Step
-from app.models.platform import Project
+from app.models.platform import Project, Worker
 
 PATIENCE_SECONDS = (
     60.0  # a project waits no longer than this for a worker that would rather keep its warm model
 )
 
 
-def next_step(warm_model: str | None, patience_seconds: float) -> Select[str, str]:
-    """The id and the job's id of the step that a free worker should try to claim, or no row.
+def next_step(worker_id: str, warm_model: str | None, patience_seconds: float) -> Select[str, str]:
+    """The id and the job's id of the step that this free worker should try to claim, or no row.
 
+    Only steps whose model needs no more than the worker has (app/ledger/capacity.py).
     Projects with fewer running steps come first, so any number of workers is shared evenly. Where that is a
     tie: projects that nobody has served for `patience_seconds`, then the higher priority, then the warm model
     (loading another one can take minutes), then the project that was served longest ago, then age.
@@ -44,8 +47,10 @@ def next_step(warm_model: str | None, patience_seconds: float) -> Select[str, st
         select(Step.id, Step.job_id)
         .join(Job, Job.id == Step.job_id)
         .join(Project, Project.id == Job.project_id)
+        .join(Model, Model.id == Step.model_id)
+        .join(Worker, fits())
         .outerjoin(running, running.c.project_id == Job.project_id)
-        .where(Step.status == StepStatus.QUEUED.value)
+        .where(Step.status == StepStatus.QUEUED.value, Worker.id == worker_id)
         .order_by(*order)
         .limit(1)
     )

@@ -8,17 +8,18 @@ from __future__ import annotations
 import re
 import secrets
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from hmac import compare_digest
 from zlib import crc32
 
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from app.database import clock, new_id
+from app.errors import NotFound
 from app.models.platform import ApiKey, Project
 
 BASE62 = string.digits + string.ascii_letters
@@ -31,7 +32,8 @@ class Scope(StrEnum):
 
     READ = "read"
     SUBMIT = "submit"
-    ADMIN = "admin"
+    ADMIN = "admin"  # the keys and the audit log of its own project
+    OPERATOR = "operator"  # the deployment: metrics, projects and their quotas, every project's keys
 
     def allows(self, wanted: Scope) -> bool:
         order = list(Scope)
@@ -62,20 +64,35 @@ def create_project(session: Session, name: str) -> Project:
 
 
 def create_key(session: Session, project: Project, name: str, scopes: Iterable[Scope]) -> str:
-    """Make a key and return it. It is shown this once: nobody can read it again."""
+    """Make a key that never expires and return it. It is shown this once: nobody can read it again."""
+    return issue_key(session, project.id, name, scopes)[1]
+
+
+def issue_key(
+    session: Session,
+    project_id: str,
+    name: str,
+    scopes: Iterable[Scope],
+    *,
+    lives_seconds: float | None = None,
+    replaces: str | None = None,
+) -> tuple[ApiKey, str]:
+    """Make a key; returns its row and the key itself, which nobody can read again. None: it never expires."""
     key_id, secret = _random(8), _random(SECRET_LENGTH)
-    session.add(
-        ApiKey(
-            id=f"key_{key_id}",
-            project_id=project.id,
-            name=name,
-            secret_sha256=_hashed(secret),
-            scopes=sorted(Scope(scope).value for scope in scopes),
-        )
+    row = ApiKey(
+        id=f"key_{key_id}",
+        project_id=project_id,
+        name=name,
+        secret_sha256=_hashed(secret),
+        scopes=sorted({Scope(scope).value for scope in scopes}),
+        expires_at=None if lives_seconds is None else clock(lives_seconds),
+        replaces=replaces,
     )
+    session.add(row)
     session.flush()
+    session.refresh(row)
     body = f"star_{key_id}_{secret}"
-    return f"{body}_{_checksum(body)}"
+    return row, f"{body}_{_checksum(body)}"
 
 
 def authenticate(session: Session, key: str) -> Caller | None:
@@ -96,6 +113,38 @@ def revoke(session: Session, key_id: str) -> None:
     if key.revoked_at is None:
         key.revoked_at = clock()
     session.flush()
+
+
+def rotate(session: Session, old: ApiKey, grace_seconds: float) -> tuple[ApiKey, str]:
+    """A new key in the place of `old`, which works for `grace_seconds` more, but never longer than before.
+
+    The new key may do the same and lives as long as the old one was made for.
+    """
+    lives = None if old.expires_at is None else (old.expires_at - old.created_at).total_seconds()
+    made = issue_key(
+        session, old.project_id, old.name, map(Scope, old.scopes), lives_seconds=lives, replaces=old.id
+    )
+    longer = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > clock(grace_seconds))
+    session.execute(update(ApiKey).where(ApiKey.id == old.id, longer).values(expires_at=clock(grace_seconds)))
+    return made
+
+
+def find_key(session: Session, caller: Caller, key_id: str) -> ApiKey:
+    """A key that this caller may see: of its own project, for an operator of any; else NotFound."""
+    row = session.get(ApiKey, key_id)
+    if row is None or not (row.project_id == caller.project_id or caller.may(Scope.OPERATOR)):
+        raise NotFound(f"There is no API key {key_id}.")
+    return row
+
+
+def list_keys(session: Session, project_id: str, *, after: ApiKey | None, limit: int) -> Sequence[ApiKey]:
+    """Newest first, the revoked and expired too."""
+    age = tuple_(ApiKey.created_at, ApiKey.id)
+    query = select(ApiKey).where(ApiKey.project_id == project_id)
+    if after is not None:
+        query = query.where(age < (after.created_at, after.id))
+    newest = query.order_by(ApiKey.created_at.desc(), ApiKey.id.desc())
+    return session.scalars(newest.limit(limit)).all()
 
 
 def _random(length: int) -> str:

@@ -15,6 +15,7 @@ from app.models.jobs import Iteration, Job
 from app.models.rationales import Adapter, Evaluation, Rationale
 from star_engine.config import StarConfig
 from star_engine.evaluation import Accuracy, EvaluatedAnswer, summarise
+from star_engine.filters.stages import KEPT, funnel
 from star_engine.loop import PhaseName
 from star_engine.rationales import Route
 
@@ -74,19 +75,25 @@ def _sampled(session: Session, job: Job, iteration: Iteration) -> JsonObject:
 
 
 def _kept(session: Session, job: Job, iteration: Iteration) -> JsonObject:
-    counts = session.execute(
-        select(Rationale.route, Rationale.decision, Rationale.reason, func.count())
-        .where(Rationale.iteration_id == iteration.id)
-        .group_by(Rationale.route, Rationale.decision, Rationale.reason)
+    found = session.execute(
+        select(Rationale.route, Rationale.reason, func.count())
+        .where(Rationale.iteration_id == iteration.id, Rationale.reason.is_not(None))
+        .group_by(Rationale.route, Rationale.reason)
     )
+    counts = [(route, reason or "", count) for route, reason, count in found]
     kept = dict.fromkeys((route.value for route in Route), 0)
     dropped: dict[str, dict[str, int]] = {route.value: {} for route in Route}
-    for route, decision, reason, count in counts:
-        if decision == "kept":
-            kept[route] += count
+    for route, reason, count in counts:
+        if reason == KEPT:
+            kept[route] = count
         else:
-            dropped[route][reason or "undecided"] = count
-    return {"kept": kept, "dropped": dropped, "coverage": _coverage(session, job, iteration)}
+            dropped[route][reason] = count
+    return {
+        "kept": kept,
+        "dropped": dropped,
+        "funnel": funnel(counts),
+        "coverage": _coverage(session, job, iteration),
+    }
 
 
 def _coverage(session: Session, job: Job, iteration: Iteration) -> dict[str, float]:

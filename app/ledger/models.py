@@ -18,12 +18,23 @@ from app.database import transaction
 from app.errors import NotFound
 from app.models.data import Model
 from app.models.jobs import Job
+from app.settings import GPU_CLASS
 
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length")  # of a config.json
 
 
 class BadModelsFile(RuntimeError):
     """The allow-list cannot be used as it is; the message says what to change in it."""
+
+
+class Requires(BaseModel):
+    """What a worker must have to be given steps of a model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gpus: int = Field(default=1, ge=1)  # vLLM's tensor_parallel_size
+    gpu_memory_gib: float | None = Field(default=None, gt=0)  # of each GPU, at least
+    gpu_class: str | None = Field(default=None, pattern=GPU_CLASS)
 
 
 class ListedModel(BaseModel):
@@ -37,6 +48,7 @@ class ListedModel(BaseModel):
     files: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = {}  # of a hub id: name to SHA-256
     context_length: int | None = Field(default=None, ge=1)
     license: str | None = None
+    requires: Requires = Requires()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +151,8 @@ def _register(session: Session, found: FoundModel) -> None:
     model.files = found.files
     model.context_length = found.context_length
     model.license = found.listed.license
+    for name, value in found.listed.requires:
+        setattr(model, name, value)
     session.flush()
 
 

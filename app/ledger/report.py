@@ -37,6 +37,7 @@ class Coverage:
     iteration: int
     solve_rate: float | None
     kept: dict[str, int] | None  # rows of the training set by route
+    funnel: dict[str, dict[str, int]] | None  # route to stage to rationales: star_engine.filters.stages
     coverage: dict[str, float] | None  # shares of the iteration's examples by route, and their total
     churn: Churn | None
     steps: int | None  # of the optimizer
@@ -136,6 +137,7 @@ def _covered(number: int, metrics: dict[str, Any], churned: Churn | None) -> Cov
         iteration=number,
         solve_rate=metrics.get("solve_rate"),
         kept=metrics.get("kept"),
+        funnel=metrics.get("funnel"),
         coverage=metrics.get("coverage"),
         churn=churned,
         steps=training.get("steps"),

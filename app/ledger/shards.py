@@ -4,45 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Float, cast, delete, func, select, update
+from sqlalchemy import Float, cast, func, select
 from sqlalchemy.orm import Session
 
-from app.database import clock, new_id
+from app.database import new_id
+from app.ledger.capacity import fitting_workers
 from app.ledger.outbox import ring
 from app.ledger.transitions import StepStatus
+from app.models.data import Model
 from app.models.jobs import Step
-from app.models.platform import Worker
 
-LIVE_SECONDS = 600.0  # a worker that asked for work within this time is counted on
-FORGOTTEN_SECONDS = 86_400.0  # every restart of a worker makes a new row
 SMALLEST = 8  # examples: a smaller shard costs more in batches half full than it saves in waiting
-
-
-def saw_worker(session: Session, worker_id: str) -> None:
-    """Note that this worker asks for work."""
-    known = update(Worker).where(Worker.id == worker_id).values(seen_at=clock())
-    if session.execute(known.returning(Worker.id)).first() is None:
-        session.execute(delete(Worker).where(Worker.seen_at < clock(-FORGOTTEN_SECONDS)))
-        session.add(Worker(id=worker_id, seen_at=clock()))
-        session.flush()
-
-
-def live_workers(session: Session) -> int:
-    """How many workers may take a part of what is queued."""
-    recent = select(func.count()).select_from(Worker).where(Worker.seen_at > clock(-LIVE_SECONDS))
-    return session.scalar(recent) or 0
 
 
 def leave_some(session: Session, step: Step) -> None:
     """Cut a just claimed shard down to this worker's share; the rest becomes a step of its own.
 
-    The share is half of an even division of all that is queued between the live workers (guided
+    The share is half of an even division of all that is queued between the live workers that fit (guided
     self-scheduling): early shards stay whole, the last ones end at about the same time. The caller holds the
     job's lock. What an earlier attempt recorded of the rest is found by whoever takes it.
     """
     if "stop" not in step.work:
         return
-    workers = live_workers(session)
+    workers = fitting_workers(session, session.get_one(Model, step.model_id))
     start, stop = step.work["start"], step.work["stop"]
     if workers < 2 or stop - start < 2 * SMALLEST:
         return

@@ -13,11 +13,12 @@ from sqlalchemy.orm import Session
 
 from app.database import clock, transaction
 from app.failpoints import failpoint
+from app.ledger.capacity import Capacity, saw_worker
 from app.ledger.dispatch import PATIENCE_SECONDS, next_step
 from app.ledger.events import append_event
 from app.ledger.outbox import ring
 from app.ledger.planning import advance
-from app.ledger.shards import leave_some, saw_worker
+from app.ledger.shards import leave_some
 from app.ledger.transitions import (
     STEP_TRANSITIONS,
     TERMINAL,
@@ -66,15 +67,16 @@ def claim_step(
     lease_seconds: float,
     warm_model: str | None = None,
     patience_seconds: float = PATIENCE_SECONDS,
+    capacity: Capacity | None = None,
 ) -> Claim | None:
-    """Claim the step that is next in turn (app/ledger/dispatch.py). None: nothing is queued.
+    """Claim the step that is next in turn (app/ledger/dispatch.py). None: nothing that fits it is queued.
 
     A candidate that another worker snatched means that work goes on there, so looking again always ends.
     """
     while True:
         with transaction(engine) as session:
-            saw_worker(session, worker_id)
-            candidate = session.execute(next_step(warm_model, patience_seconds)).one_or_none()
+            saw_worker(session, worker_id, capacity)
+            candidate = session.execute(next_step(worker_id, warm_model, patience_seconds)).one_or_none()
             if candidate is None:
                 return None
             claim = _try_claim(session, candidate.id, candidate.job_id, worker_id, lease_seconds)

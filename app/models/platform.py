@@ -29,18 +29,22 @@ class ApiKey(Base):
     project_id: Mapped[str] = mapped_column(ForeignKey(Project.id))
     name: Mapped[str]
     secret_sha256: Mapped[str] = mapped_column(unique=True)
-    scopes: Mapped[list[Any]]  # of read, submit, admin
+    scopes: Mapped[list[Any]]  # of read, submit, admin, operator
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    replaces: Mapped[str | None]  # the key that was rotated
     created_at: Mapped[datetime] = created()
 
 
 class Worker(Base):
-    """A worker that has asked for work: one pool child, so a restart makes a new one."""
+    """A worker that is there, and what it has. One row per pool child, so a restart makes a new one."""
 
     __tablename__ = "workers"
     id: Mapped[str] = mapped_column(primary_key=True)
     seen_at: Mapped[datetime]
+    gpus: Mapped[int] = mapped_column(default=1, server_default="1")
+    gpu_memory_gib: Mapped[float | None]  # of each GPU
+    gpu_class: Mapped[str | None]
 
 
 class Counter(Base):

@@ -11,6 +11,7 @@ from app.models.jobs import Job
 from app.schemas import rfc3339
 from star_engine.bootstrap import Interval
 from star_engine.evaluation import EvaluationMode
+from star_engine.filters.stages import STAGES
 from star_engine.report import AccuracyRow, percent, points
 
 NAMES = {
@@ -52,7 +53,8 @@ class Document:
 
 
 def make_document(job: Job, report: JobReport) -> Document:
-    sections = [_accuracy(report), _groups(report), _coverage(report), _cost(report), _settings(report)]
+    makers = (_accuracy, _groups, _coverage, _funnel, _cost, _settings)
+    sections = [make(report) for make in makers]
     return Document(
         title=f"STaR report: {job.name}",
         answer=report.answer.sentence,
@@ -168,6 +170,20 @@ def _coverage_row(row: Coverage) -> tuple[str, ...]:
         *map(_count, parts),
         _count(row.steps),
     )
+
+
+def _funnel(report: JobReport) -> Section | None:
+    header = ("iteration", "route", *(stage.replace("_", " ") for stage in STAGES))
+    rows = tuple(
+        (str(row.iteration), route, *(str(reached[stage]) for stage in STAGES))
+        for row in report.coverage
+        for route, reached in (row.funnel or {}).items()
+    )
+    text = (
+        "How many rationales reached each stage. Parsed: an answer could be read; answered: exactly one; "
+        "leak free: no filter found the hint, a copy or a false step; trained: within the cap as well."
+    )
+    return Section("From sampled to trained", text, Table(header, rows)) if rows else None
 
 
 def _count(value: int | None) -> str:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
-from app.auth import Requires
+from app.auth import Operator
 from app.context import Db
 from app.database import reading
 from app.ledger.gauges import read_metrics, render
-from app.ledger.keys import Caller, Scope
 
 router = APIRouter(tags=["operation"])
-
-Operator = Annotated[Caller, Depends(Requires(Scope.ADMIN))]
 
 
 @router.get("/metrics", summary="Prometheus metrics, read from the ledger", response_class=PlainTextResponse)

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from app.auth import Reader
 from app.context import Db, OfferedModels
 from app.database import reading
-from app.ledger.models import get_model, list_models
+from app.ledger.models import Requires, get_model, list_models
 from app.models.data import Model
 from app.schemas import After, Limit, Page, Resource, page
 
@@ -22,6 +22,7 @@ class ModelOut(Resource):
     files: dict[str, str]  # file name to SHA-256
     context_length: int
     license: str | None
+    requires: Requires  # workers that have less are not given its steps
 
 
 @router.get("", summary="List the base models")
@@ -48,4 +49,5 @@ def _out(model: Model) -> ModelOut:
         files=model.files,
         context_length=model.context_length,
         license=model.license,
+        requires=Requires(gpus=model.gpus, gpu_memory_gib=model.gpu_memory_gib, gpu_class=model.gpu_class),
     )

@@ -44,6 +44,7 @@ class CoverageOut(Resource):
     iteration: int
     solve_rate: float | None
     kept: dict[str, int] | None
+    funnel: dict[str, dict[str, int]] | None
     coverage: dict[str, float] | None
     churn: Churn | None
     steps: int | None
@@ -108,6 +109,7 @@ def _coverage(job: Job, row: Coverage) -> CoverageOut:
         iteration=row.iteration,
         solve_rate=row.solve_rate,
         kept=row.kept,
+        funnel=row.funnel,
         coverage=row.coverage,
         churn=row.churn,
         steps=row.steps,

@@ -18,6 +18,7 @@ class FilterInput:
     completion: str
     hint: str | None = None  # the characters that the hint added to the prompt; None where none was shown
     fewshot_rationales: Sequence[str] = ()
+    least_words: int = 4  # training_set.min_words: "96 / 12 = 8 days" is a rationale
 
     @property
     def gold_text(self) -> str:

@@ -13,6 +13,7 @@ from star_engine.filters.filter_input import FilterInput
 from star_engine.filters.hint_markers import hint_markers
 from star_engine.filters.question_copy import question_copy
 from star_engine.filters.step_arithmetic import step_arithmetic
+from star_engine.filters.too_short import too_short
 
 __all__ = [
     "FILTERS",
@@ -36,6 +37,7 @@ FILTERS: Mapping[str, Filter] = {
     "question_copy": question_copy,
     "fewshot_copy": fewshot_copy,
     "step_arithmetic": step_arithmetic,
+    "too_short": too_short,
 }
 
 # Every reason why a rationale is not trained on, in the order of the funnel. The list is closed.
@@ -45,13 +47,14 @@ REASONS: Mapping[str, str] = {
     "unparsed": "no answer in a form that can be read",
     "ambiguous": "several answers, or one that is taken back",
     "wrong": "another answer than the gold one",
+    "duplicate": "the same text came for this example before",
     "hint_markers": "speaks of the hint, or repeats it",
     "answer_only": "nothing but the answer",
     "answer_first": "states the answer before any reasoning",
     "question_copy": "says the question again instead of reasoning",
     "fewshot_copy": "repeats a few-shot example",
     "step_arithmetic": "a calculation in it is false",
-    "duplicate": "the same text was kept for this example before",
+    "too_short": "reasons in too few words",
     "cap": "the example has its most rationales already",
 }
 

@@ -1,4 +1,4 @@
-"""The real application on a database of its own, with three keys, a small model and something to upload."""
+"""The real application on a database of its own, with four keys, a small model and something to upload."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ class Api:
     client: TestClient
     engine: Engine
     settings: Settings
-    other: dict[str, str]  # another project's key
+    other: dict[str, str]  # another project's key, scope admin
     reader: dict[str, str]  # the owner's project, scope read
+    admin: dict[str, str]  # the owner's project, scope admin; the client's own key is an operator's
 
     def dataset(self, rows: str | None = None, **query: Any) -> dict[str, Any]:
         params = {"kind": "scratchpad", "validation": 4, **query}
@@ -63,15 +64,17 @@ def serve(database_url: str, home: Path, **changes: Any) -> Iterator[Api]:
     models_file = home / "models.yaml"
     make_model(home / "model")
     models_file.write_text(yaml.safe_dump([{"id": MODEL, "location": "model", "license": "apache-2.0"}]))
-    settings = Settings(home=home, database_url=database_url, models_file=models_file, **changes)
+    given = {"database_url": database_url, "models_file": models_file, "webhook_secret": "of the tests"}
+    settings = Settings(home=home, **{**given, **changes})
     engine = make_engine(database_url)
     with transaction(engine) as session:
         owner = create_project(session, "owner")
-        admin = create_key(session, owner, "admin", Scope)
+        operator = create_key(session, owner, "operator", Scope)
+        admin = create_key(session, owner, "admin", [Scope.ADMIN])
         reader = create_key(session, owner, "reader", [Scope.READ])
-        other = create_key(session, create_project(session, "other"), "other", Scope)
-    with TestClient(create_app(settings), headers=bearer(admin), raise_server_exceptions=False) as client:
-        yield Api(client, engine, settings, bearer(other), bearer(reader))
+        other = create_key(session, create_project(session, "other"), "other", [Scope.ADMIN])
+    with TestClient(create_app(settings), headers=bearer(operator), raise_server_exceptions=False) as client:
+        yield Api(client, engine, settings, bearer(other), bearer(reader), bearer(admin))
     engine.dispose()
 
 

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 
 from app.ledger.steps import claim_step
 from app.storage import Storage
+from star_engine.filters.stages import STAGES
 from tests import databases
 from tests.app.apis import Api, addition_rows, serve
 from tests.worlds import CONFIG, SCRIPT
@@ -104,6 +105,20 @@ def test_iterations_carry_metrics_and_their_adapter(finished: Finished) -> None:
     assert finished.get("/iterations/1") == iterations[1]
     assert [i["number"] for i in finished.get("/iterations", after=0, limit=1)["data"]] == [1]
     assert finished.client.get(f"{finished.url}/iterations/3").status_code == 404
+
+
+def test_funnel_of_an_iteration_sums_to_its_rationales_and_stands_in_the_report(finished: Finished) -> None:
+    metrics = finished.get("/iterations/1")["metrics"]
+    tries = finished.get("/rationales", iteration=1, limit=1000)["data"]
+    for route, reached in metrics["funnel"].items():
+        assert reached["sampled"] == sum(item["route"] == route for item in tries)
+        assert reached["trained"] == metrics["kept"][route]
+        assert reached["sampled"] - reached["trained"] == sum(metrics["dropped"][route].values())
+        counts = [reached[stage] for stage in STAGES]
+        assert counts == sorted(counts, reverse=True)
+    assert finished.get("/report", format="json")["coverage"][0]["funnel"] == metrics["funnel"]
+    page = finished.client.get(f"{finished.url}/report", params={"format": "markdown"}).text
+    assert "## From sampled to trained" in page
 
 
 def test_events_have_no_gaps_and_page_by_seq(finished: Finished) -> None:

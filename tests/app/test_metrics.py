@@ -43,4 +43,5 @@ def test_metrics_follow_the_ledger(api: Api) -> None:
 
 
 def test_metrics_need_an_operators_key(api: Api) -> None:
-    assert api.client.get("/metrics", headers=api.reader).status_code == 403
+    for headers in (api.reader, api.admin):
+        assert api.client.get("/metrics", headers=headers).status_code == 403

@@ -72,6 +72,18 @@ def test_hub_model_needs_revision_files_and_context(engine: Engine, tmp_path: Pa
             register_models(engine, allow(tmp_path / "models.yaml", part))
 
 
+def test_what_a_model_requires_of_a_worker_is_kept_and_shown(api: Api) -> None:
+    assert api.client.get(f"/v1/models/{MODEL}", headers=api.reader).json()["requires"] == {
+        "gpus": 1,
+        "gpu_memory_gib": None,
+        "gpu_class": None,
+    }
+    requires = {"gpus": 2, "gpu_memory_gib": 40.0, "gpu_class": "h100"}
+    listed = {"id": MODEL, "location": "model", "requires": requires}
+    register_models(api.engine, allow(api.settings.models_file, listed))
+    assert api.client.get(f"/v1/models/{MODEL}", headers=api.reader).json()["requires"] == requires
+
+
 def test_model_that_no_job_uses_may_change(engine: Engine, models_file: Path) -> None:
     register_models(engine, models_file)
     (models_file.parent / "tiny" / "model.safetensors").write_bytes(b"other weights")
@@ -96,6 +108,7 @@ def test_model_that_jobs_were_run_with_may_not_change(api: Api) -> None:
         ([{"id": "m", "location": "tiny"}, {"id": "m", "location": "tiny"}], "listed twice: m"),
         ([{"id": "m", "location": "tiny", "trust_remote_code": True}], "trust_remote_code"),
         ([{"id": "../m", "location": "tiny"}], "id"),
+        ([{"id": "m", "location": "tiny", "requires": {"gpus": 0}}], "gpus"),
         ([{"location": "tiny"}], "id"),
         ("tiny", "list"),
     ],

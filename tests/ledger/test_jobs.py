@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 
 from app.database import clock, reading, transaction
 from app.errors import Conflict, Invalid
+from app.ledger.capacity import DOORBELL
 from app.ledger.events import list_events
 from app.ledger.jobs import (
     best_iteration,
@@ -249,16 +250,20 @@ def test_rings_are_sent_once_and_a_broker_that_refuses_keeps_them(world: World) 
     world.submit()
     sent: list[str] = []
 
-    def refuse(step_id: str) -> None:
+    def send(step_id: str, queue: str) -> None:
+        assert queue == DOORBELL
+        sent.append(step_id)
+
+    def refuse(step_id: str, queue: str) -> None:
         if len(sent) == 2:
             raise ConnectionError
-        sent.append(step_id)
+        send(step_id, queue)
 
     with pytest.raises(ConnectionError):
         relay(world.engine, refuse)
     assert len(sent) == 2
-    assert relay(world.engine, sent.append) == 2
-    assert relay(world.engine, sent.append) == 0
+    assert relay(world.engine, send) == 2
+    assert relay(world.engine, send) == 0
     with reading(world.engine) as session:
         assert sorted(sent) == sorted(session.scalars(select(Step.id)))
 
@@ -266,7 +271,7 @@ def test_rings_are_sent_once_and_a_broker_that_refuses_keeps_them(world: World) 
 def test_a_step_that_nobody_took_is_rung_again_but_not_twice_while_the_broker_is_down(world: World) -> None:
     world.submit()
     assert ring_again(world.engine, world.settings) == 0  # its first ring is still waiting
-    relay(world.engine, lambda _: None)  # and is lost
+    relay(world.engine, lambda *_: None)  # and is lost
     assert ring_again(world.engine, world.settings) == 0  # too early
     with transaction(world.engine) as session:
         session.execute(update(Step).values(created_at=clock(-100), rung_at=clock(-100)))

@@ -6,12 +6,13 @@ import pytest
 from sqlalchemy import select
 
 from app.database import reading, transaction
-from app.ledger.shards import live_workers, saw_worker
+from app.ledger.capacity import fitting_workers, saw_worker
 from app.ledger.steps import claim_step
+from app.models.data import Model
 from app.models.jobs import Step
 from tests.faults.checker import check
 from tests.ledger.hands import claim, do_step, finish_job, finish_phase
-from tests.worlds import TRAIN, World, make_world
+from tests.worlds import MODEL, TRAIN, World, make_world
 
 
 @pytest.fixture
@@ -58,4 +59,4 @@ def test_every_worker_that_asks_is_counted_once(whole: World) -> None:
     for worker in ("worker:1", "worker:2", "worker:1"):
         claim_step(whole.engine, worker, 60)
     with reading(whole.engine) as session:
-        assert live_workers(session) == 2
+        assert fitting_workers(session, session.get_one(Model, MODEL)) == 2

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from star_engine.config import Kind, Rationalization, StarConfig, TrainingSetOptions
+from star_engine.data_window import in_window, window
 from star_engine.diagnosis import diagnose
 from star_engine.examples import Example, FewShotExample, PromptSet
 from star_engine.prompts import HINT_MARK, render_prompt
@@ -20,10 +21,8 @@ from star_engine.training_set import (
     build,
     coverage,
     decide,
-    in_window,
     training_line,
     training_set_sha256,
-    window,
 )
 
 CHOICE = PromptSet(
@@ -111,13 +110,19 @@ def test_filters_drop_correct_rationales_with_their_name() -> None:
     assert reasons(config(filters=()), *rationales) == ["kept", "kept"]
 
 
-def test_duplicates_and_the_cap_are_counted_after_the_filters() -> None:
+def test_duplicates_are_counted_before_the_filters_and_the_cap_after_them() -> None:
     other = "Ink spreads, and blotters drink it up. Therefore, the answer is blotter (b)."
     third = "Wet pages are pressed under a sheet until dry. Therefore, the answer is blotter (b)."
     tries = [tried(INK, text, sample=n) for n, text in enumerate([GOOD, GOOD, other, third])]
     assert reasons(config(), *tries) == ["kept", "duplicate", "kept", "kept"]
     assert reasons(config(dedupe=False), *tries) == ["kept"] * 4
     assert reasons(config(max_per_example=2), *tries) == ["kept", "duplicate", "kept", "cap"]
+    bare = [tried(INK, "So the answer is blotter (b).", sample=n) for n in range(2)]
+    assert reasons(config(max_per_example=1), *bare, tried(INK, GOOD, sample=2)) == [
+        "answer_only",
+        "duplicate",
+        "kept",
+    ]
 
 
 def test_the_same_text_for_two_examples_is_no_duplicate() -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from app.database import reading, transaction
+from app.ledger.capacity import fitting_workers
+from app.models.data import Model
 from tests.faults.checker import check
-from tests.platforms import platform
-from tests.worlds import make_world
+from tests.platforms import platform, wait_until
+from tests.worlds import MODEL, World, make_world
 
 
 def test_a_celery_worker_runs_a_whole_job(database_url: str, empty_valkey_url: str, tmp_path: Path) -> None:
@@ -36,3 +39,28 @@ def test_two_workers_and_two_schedulers_share_one_job(
         started = [event["log"] for event in running.log_events() if event["event"] == "step_started"]
     assert {*started} == {"worker-1", "worker-2"}
     assert len(started) == world.step_count(job_id)  # no step was worked on twice
+
+
+def test_a_large_model_runs_on_the_worker_that_is_large_enough(
+    sqlite_database_url: str, empty_valkey_url: str, tmp_path: Path
+) -> None:
+    """Its rings reach that worker alone, and not by chance: they are sent once a minute at most."""
+    world = make_world(sqlite_database_url, tmp_path / "home", redispatch_seconds=60)
+    with transaction(world.engine) as session:
+        session.get_one(Model, MODEL).gpu_memory_gib = 40
+    with platform(world, empty_valkey_url) as running:
+        running.scheduler()
+        running.worker("small")
+        running.worker("large", STAR_GPU_MEMORY_GIB="80")
+        wait_until(lambda: fitting(world) == 1, "the large worker says that it is there")
+        job_id = world.submit(iterations=1)
+        running.wait_for(job_id, "succeeded")
+        check(world, platform=running)
+        started = [event["log"] for event in running.log_events() if event["event"] == "step_started"]
+    assert {*started} == {"large"}
+    assert fitting(world) == 0, "workers that ended in good order are not counted on"
+
+
+def fitting(world: World) -> int:
+    with reading(world.engine) as session:
+        return fitting_workers(session, session.get_one(Model, MODEL))

@@ -25,6 +25,7 @@ FLOORS = {
     "question_copy": (1.0, 1.0),
     "fewshot_copy": (1.0, 1.0),
     "step_arithmetic": (1.0, 0.9),
+    "too_short": (1.0, 1.0),
 }
 
 

@@ -1,0 +1,63 @@
+"""Projects of the deployment, for operators."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError
+
+from app.auth import Operator
+from app.context import Db
+from app.database import reading, transaction
+from app.ledger.keys import create_project
+from app.ledger.projects import get_project, list_projects, project_named
+from app.models.platform import Project
+from app.schemas import After, In, Limit, Name, Page, Resource, page
+
+router = APIRouter(prefix="/v1/projects", tags=["projects"])
+
+
+class ProjectIn(In):
+    name: Name
+
+
+class ProjectOut(Resource):
+    object: Literal["project"] = "project"
+    name: str
+
+
+@router.post("", status_code=201, summary="Create a project")
+def create(caller: Operator, db: Db, sent: ProjectIn, response: Response) -> ProjectOut:
+    """A name is given once: the same again is answered with 200 and the project that there is."""
+    try:
+        project, new = _make(db, sent.name)
+    except IntegrityError:  # the same request came in beside this one
+        project, new = _make(db, sent.name)
+    response.status_code = 201 if new else 200
+    response.headers["Location"] = f"/v1/projects/{project.id}"
+    return _out(project)
+
+
+@router.get("", summary="List projects, newest first")
+def list_(caller: Operator, db: Db, limit: Limit = 20, after: After = None) -> Page[ProjectOut]:
+    with reading(db) as session:
+        found = list_projects(session, after=after, limit=limit + 1)
+    return page([_out(project) for project in found], limit)
+
+
+@router.get("/{project_id}", summary="Get a project")
+def get(caller: Operator, db: Db, project_id: str) -> ProjectOut:
+    with reading(db) as session:
+        return _out(get_project(session, project_id))
+
+
+def _make(db: Engine, name: str) -> tuple[Project, bool]:
+    with transaction(db) as session:
+        known = project_named(session, name)
+        return known or create_project(session, name), known is None
+
+
+def _out(project: Project) -> ProjectOut:
+    return ProjectOut(id=project.id, created_at=project.created_at, name=project.name)

@@ -1,0 +1,185 @@
+"""Webhooks: be told of events by signed HTTP requests (Standard Webhooks)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+
+from app.auth import Reader, Submitter
+from app.context import Config, Db
+from app.database import reading, transaction
+from app.ledger import webhooks as ledger
+from app.models.webhooks import Webhook, WebhookDelivery
+from app.schemas import After, In, Limit, Page, Resource, Timestamp, page
+from app.webhook_checks import Description, Events, JobWebhookIn, Url, check_url
+from app.webhook_secrets import server_secret, webhook_secret
+
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+
+MOST_GRACE_SECONDS = 7 * 86_400
+
+
+class WebhookIn(JobWebhookIn):
+    description: Description = ""
+
+
+class WebhookChanges(In):
+    """What is left out stays as it is."""
+
+    url: Url | None = None
+    events: Events | None = None
+    description: Description | None = None
+    enabled: bool | None = None
+
+
+class RotationIn(In):
+    grace_seconds: Annotated[int, Field(ge=0, le=MOST_GRACE_SECONDS)] = 86_400
+
+
+class WebhookOut(Resource):
+    object: Literal["webhook"] = "webhook"
+    url: str
+    events: list[str]
+    description: str
+    enabled: Annotated[bool, Field(description="False also after the receiver answered 410 Gone.")]
+    job: Annotated[str | None, Field(description="The one job whose events it is told of; null: every job.")]
+    secret: Annotated[str | None, Field(description="Shown when it is made or rotated, and never again.")] = (
+        None
+    )
+    old_secret_until: Annotated[Timestamp | None, Field(description="Until then the old one signs too.")]
+
+
+class DeliveryOut(Resource):
+    object: Literal["webhook_delivery"] = "webhook_delivery"
+    webhook: str
+    job: str | None
+    event: Annotated[str | None, Field(description="null: a test")]
+    event_type: str
+    status: Literal["pending", "delivered", "failed"]
+    attempts: int
+    next_try_at: Timestamp | None
+    response_code: int | None
+    error: str | None
+    log: Annotated[list[dict[str, Any]], Field(description="attempt, at, response_code, error, seconds")]
+    finished_at: Timestamp | None
+
+
+@router.post("", status_code=201, summary="Create a webhook")
+def create(caller: Submitter, db: Db, settings: Config, sent: WebhookIn, response: Response) -> WebhookOut:
+    """The secret in the answer is what signatures are checked with; it is not shown again."""
+    server = server_secret(settings)
+    check_url(sent.url, settings)
+    with transaction(db) as session:
+        made = ledger.create_webhook(
+            session, caller.project_id, sent.url, list(sent.events), description=sent.description
+        )
+        response.headers["Location"] = f"/v1/webhooks/{made.id}"
+        return webhook_out(made, webhook_secret(server, made.id, made.secret_version))
+
+
+@router.get("", summary="List webhooks, newest first")
+def list_(
+    caller: Reader,
+    db: Db,
+    limit: Limit = 20,
+    after: After = None,
+    job: Annotated[str | None, Query(max_length=250, description="Those of this job alone.")] = None,
+) -> Page[WebhookOut]:
+    with reading(db) as session:
+        found = ledger.list_webhooks(session, caller.project_id, job=job, after=after, limit=limit + 1)
+        return page([webhook_out(webhook) for webhook in found], limit)
+
+
+@router.get("/{webhook_id}", summary="Get a webhook")
+def get(caller: Reader, db: Db, webhook_id: str) -> WebhookOut:
+    with reading(db) as session:
+        return webhook_out(ledger.get_webhook(session, caller.project_id, webhook_id))
+
+
+@router.patch("/{webhook_id}", summary="Change a webhook")
+def update(caller: Submitter, db: Db, settings: Config, webhook_id: str, sent: WebhookChanges) -> WebhookOut:
+    changes = {name: value for name, value in sent.model_dump().items() if value is not None}
+    with transaction(db) as session:
+        webhook = ledger.get_webhook(session, caller.project_id, webhook_id)
+        if sent.url is not None:
+            check_url(sent.url, settings)
+        return webhook_out(ledger.update_webhook(webhook, changes))
+
+
+@router.delete("/{webhook_id}", status_code=204, summary="Delete a webhook and its log")
+def delete(caller: Submitter, db: Db, webhook_id: str) -> None:
+    """What was not delivered yet never will be."""
+    with transaction(db) as session:
+        session.delete(ledger.get_webhook(session, caller.project_id, webhook_id))
+
+
+@router.post("/{webhook_id}/rotate-secret", summary="Make a new secret")
+def rotate_secret(
+    caller: Submitter, db: Db, settings: Config, webhook_id: str, sent: RotationIn | None = None
+) -> WebhookOut:
+    """Both secrets sign for `grace_seconds`, so receivers can change over without losing a message."""
+    grace = (sent or RotationIn()).grace_seconds
+    with transaction(db) as session:
+        webhook = ledger.get_webhook(session, caller.project_id, webhook_id)
+        rotated = ledger.rotate_secret(session, webhook, grace)
+        secret = webhook_secret(server_secret(settings), rotated.id, rotated.secret_version)
+        return webhook_out(rotated, secret)
+
+
+@router.post("/{webhook_id}/test", status_code=202, summary="Send a test message")
+def test(caller: Submitter, db: Db, webhook_id: str) -> DeliveryOut:
+    """It goes the way of all others: look at the deliveries for what became of it."""
+    with transaction(db) as session:
+        webhook = ledger.get_webhook(session, caller.project_id, webhook_id)
+        return _delivery_out(ledger.send_test(session, webhook))
+
+
+@router.get("/{webhook_id}/deliveries", summary="List the deliveries of a webhook, newest first")
+def deliveries(
+    caller: Reader,
+    db: Db,
+    webhook_id: str,
+    limit: Limit = 20,
+    after: After = None,
+    status: Literal["pending", "delivered", "failed"] | None = None,
+) -> Page[DeliveryOut]:
+    """What was sent, what the receiver answered, and when it is tried again."""
+    with reading(db) as session:
+        webhook = ledger.get_webhook(session, caller.project_id, webhook_id)
+        found = ledger.list_deliveries(session, webhook.id, status=status, after=after, limit=limit + 1)
+        return page([_delivery_out(delivery) for delivery in found], limit)
+
+
+def webhook_out(row: Webhook, secret: str | None = None) -> WebhookOut:
+    """`secret` is given where it was just made."""
+    return WebhookOut(
+        id=row.id,
+        created_at=row.created_at,
+        url=row.url,
+        events=row.events,
+        description=row.description,
+        enabled=row.enabled,
+        job=row.job_id,
+        secret=secret,
+        old_secret_until=row.old_secret_until,
+    )
+
+
+def _delivery_out(row: WebhookDelivery) -> DeliveryOut:
+    return DeliveryOut(
+        id=row.id,
+        created_at=row.created_at,
+        webhook=row.webhook_id,
+        job=row.job_id,
+        event=f"evt_{row.job_id}_{row.seq}" if row.job_id is not None else None,
+        event_type=row.event_type,
+        status=row.status,
+        attempts=row.attempts,
+        next_try_at=row.next_try_at,
+        response_code=row.response_code,
+        error=row.error,
+        log=row.log,
+        finished_at=row.finished_at,
+    )

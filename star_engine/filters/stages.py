@@ -1,0 +1,46 @@
+"""The funnel from sampled to trained, as counts that sum exactly: each drop belongs to one stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from star_engine.filters.funnel import FILTERS, REASONS
+
+KEPT = "kept"
+
+# What takes a rationale out before it reaches this stage. In the order of the funnel; every reason once.
+_SHORT = ("answer_only", "too_short")
+STAGES: Mapping[str, tuple[str, ...]] = {
+    "sampled": (),
+    "parsed": ("error", "truncated", "unparsed"),
+    "answered": ("ambiguous",),
+    "correct": ("wrong",),
+    "deduplicated": ("duplicate",),
+    "leak_free": tuple(name for name in FILTERS if name not in _SHORT),
+    "long_enough": _SHORT,
+    "trained": ("cap",),
+}
+
+
+def funnel(fates: Iterable[tuple[str, str, int]]) -> dict[str, dict[str, int]]:
+    """From (route, reason or "kept", count): route to stage to how many rationales reached it.
+
+    What a stage lost against the one before it is the sum of its reasons' counts, and "trained" is what was
+    kept. Raises ValueError for a reason that no stage knows, so that nothing falls out of the sum.
+    """
+    lost: dict[str, dict[str, int]] = {}
+    for route, reason, count in fates:
+        if reason != KEPT and reason not in REASONS:
+            raise ValueError(f"no stage of the funnel drops for {reason!r}")
+        reasons = lost.setdefault(route, {})
+        reasons[reason] = reasons.get(reason, 0) + count
+    return {route: _descend(reasons) for route, reasons in sorted(lost.items())}
+
+
+def _descend(counts: Mapping[str, int]) -> dict[str, int]:
+    left = sum(counts.values())
+    reached = {}
+    for stage, reasons in STAGES.items():
+        left -= sum(counts.get(reason, 0) for reason in reasons)
+        reached[stage] = left
+    return reached

@@ -1,0 +1,163 @@
+"""Sends webhooks: claims due deliveries, posts them, writes down what came of it. Any number may run."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.errors import Unavailable
+from app.ledger.deliveries import Message, Outcome, claim_delivery, record_attempt
+from app.ledger.webhooks import signing_versions
+from app.schemas import rfc3339
+from app.settings import Settings
+from app.webhook_secrets import server_secret, signature_headers, webhook_secret
+from app.webhook_targets import BadTarget, Resolve, Target, read_target, resolve
+
+log = structlog.get_logger()
+
+THREADS = 8  # receivers that are talked to at once
+ANSWER_BYTES = 16_384  # of an answer: more is never read, and none of it is kept
+
+
+class WebhookSender:
+    """THREADS threads, each one delivery at a time, at most one per receiver."""
+
+    def __init__(self, engine: Engine, settings: Settings, stopping: threading.Event) -> None:
+        self._engine, self._settings, self._stopping = engine, settings, stopping
+        self._busy: set[str] = set()
+        self._claiming = threading.Lock()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"webhooks-{n}", daemon=True) for n in range(THREADS)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                sent = self.send_one()
+            except SQLAlchemyError as error:
+                log.warning("webhooks_not_sent", error=type(error).__name__)
+                sent = False
+            if not sent:
+                self._stopping.wait(self._settings.scheduler_seconds * THREADS / 2)
+
+    def send_one(self) -> bool:
+        """Send the delivery that is most overdue; False if none is due."""
+        with self._claiming:
+            message = claim_delivery(self._engine, self._busy)
+            if message is None:
+                return False
+            self._busy.add(message.webhook.id)
+        try:
+            record_attempt(self._engine, message, attempt(message, self._settings), self._settings)
+        finally:
+            self._busy.discard(message.webhook.id)
+        return True
+
+
+def attempt(message: Message, settings: Settings, ask: Resolve | None = None) -> Outcome:
+    """Post one message and say what came of it; whatever is wrong with the receiver raises nothing.
+
+    The address is looked up once, checked, and connected to as it is: a name server that answers otherwise
+    a moment later changes nothing. Redirects are answers like any other that is not 2xx.
+    """
+    began = time.monotonic()
+    code: int | None = None
+    try:
+        target = read_target(message.webhook.url, settings.webhook_allowed_hosts)
+        address = resolve(target, ask)
+        code = _post(target, address, *_signed(message, settings), settings.webhook_seconds)
+        error = None if 200 <= code < 300 else f"The receiver answered with {code}."
+    except BadTarget as bad:
+        error = str(bad)
+    except TimeoutError:
+        error = f"The receiver did not answer within {settings.webhook_seconds:.0f} s."
+    except (OSError, http.client.HTTPException, Unavailable) as failure:
+        error = f"The receiver could not be reached: {type(failure).__name__}."
+    return Outcome(code, error, time.monotonic() - began)
+
+
+def payload(message: Message) -> str:
+    """The body: the same on every attempt, an event as GET /v1/jobs/{id}/events shows it."""
+    delivery, event = message.delivery, message.event
+    data: dict[str, Any] = {"object": "webhook_test", "webhook": delivery.webhook_id}
+    if event is not None:
+        data = {
+            "object": "event",
+            "id": f"evt_{event.job_id}_{event.seq}",
+            "created_at": rfc3339(event.created_at),
+            "job": event.job_id,
+            "seq": event.seq,
+            "type": event.type,
+            "data": event.data,
+        }
+    happened = event.created_at if event is not None else delivery.created_at
+    body = {"type": delivery.event_type, "timestamp": rfc3339(happened), "data": data}
+    return json.dumps(body, ensure_ascii=True, separators=(",", ":"))
+
+
+def _signed(message: Message, settings: Settings) -> tuple[str, dict[str, str]]:
+    server = server_secret(settings)
+    versions = signing_versions(message.webhook, message.now)
+    own = [webhook_secret(server, message.webhook.id, version) for version in versions]
+    body = payload(message)
+    return body, signature_headers(own, message.id, message.now, body)
+
+
+def _post(target: Target, address: str, body: str, headers: dict[str, str], seconds: float) -> int:
+    """The status that the receiver answers with. Raises OSError, TimeoutError or HTTPException."""
+    deadline = time.monotonic() + seconds
+    connected = _connect(target, address, seconds)
+    # A timeout of a socket begins anew with every byte; this ends a receiver that sends one now and then.
+    guard = threading.Timer(max(0.0, deadline - time.monotonic()), _shut, [connected])
+    guard.start()
+    try:
+        return _talk(target, connected, body, headers)
+    except (OSError, http.client.HTTPException) as failure:
+        if time.monotonic() >= deadline:
+            raise TimeoutError from failure
+        raise
+    finally:
+        guard.cancel()
+        connected.close()
+
+
+def _connect(target: Target, address: str, seconds: float) -> socket.socket:
+    """To the address that was checked; the certificate is checked against the name, in the handshake."""
+    plain = socket.create_connection((address, target.port), timeout=seconds)
+    if target.scheme == "http":
+        return plain
+    context = ssl.create_default_context()
+    return context.wrap_socket(plain, server_hostname=target.host, do_handshake_on_connect=False)
+
+
+def _talk(target: Target, connected: socket.socket, body: str, headers: dict[str, str]) -> int:
+    if isinstance(connected, ssl.SSLSocket):
+        connected.do_handshake()
+    connection = http.client.HTTPConnection(target.host, target.port)
+    connection.sock = connected
+    given = {"Host": target.host_header, "Content-Type": "application/json", **headers}
+    given |= {"User-Agent": "star-webhooks/1", "Connection": "close"}
+    connection.request("POST", target.path, body.encode(), given)
+    answer = connection.getresponse()
+    answer.read(ANSWER_BYTES)
+    return answer.status
+
+
+def _shut(connected: socket.socket) -> None:
+    """Below TLS: a goodbye would be one more thing to wait for."""
+    with suppress(OSError):
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)
