@@ -184,6 +184,12 @@ class Evaluation(Section):
     baselines: tuple[Literal["few_shot_direct", "few_shot_cot"], ...] = ("few_shot_direct", "few_shot_cot")
 
 
+class Audits(Section):
+    """What is looked into beside the training; it decides nothing that is trained on."""
+
+    verdicts: Annotated[int, Field(ge=0)] = 200  # per iteration, judged again by a second method
+
+
 class StopRule(Section):
     """Ends a job before its last iteration. Reads the validation split, never the test split."""
 
@@ -213,6 +219,7 @@ class StarConfig(Section):
     training_set: TrainingSetOptions = TrainingSetOptions()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+    audits: Audits = Audits()
     stop: StopRule = StopRule()
 
     @field_validator("curriculum")

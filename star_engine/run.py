@@ -19,6 +19,7 @@ from star_engine.adapters import (
     rewrite_config,
     write_manifest,
 )
+from star_engine.audits.iteration import audit_iteration
 from star_engine.config import StarConfig
 from star_engine.data_window import in_window, window
 from star_engine.diagnosis import diagnose
@@ -43,6 +44,7 @@ from star_engine.training_set import (
     build,
     coverage,
     decide,
+    in_order,
     training_set_sha256,
 )
 
@@ -149,7 +151,8 @@ class _Run:
         return {"rationales": len(rationales), "solve_rate": solve_rate(examples, rationales)}
 
     def _build(self, iteration: int) -> _Work:
-        examples, rationales = self._examples_of(iteration), self.record.rationales(iteration)
+        examples = self._examples_of(iteration)
+        rationales = in_order(examples, self.record.rationales(iteration))
         decisions = decide(self.config, self.prompt_set, examples, rationales)
         rows = build(self.config, self.prompt_set, examples, rationales, decisions)
         audit_hints(self.config, self.prompt_set, examples, rationales, rows)
@@ -162,6 +165,15 @@ class _Run:
             "funnel": funnel((str(d.key.route), d.reason, 1) for d in decisions),
             "coverage": asdict(coverage(self.train, rows)),
             "training_set_sha256": training_set_sha256(rows),
+            "audits": audit_iteration(
+                self.config,
+                self.prompt_set,
+                iteration,
+                examples,
+                rationales,
+                decisions,
+                self.record.audited(iteration - 1),
+            ),
         }
 
     def _train(self, iteration: int) -> _Work:

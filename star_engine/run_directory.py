@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from star_engine.adapters import write_durably
+from star_engine.audits.iteration import Before
 from star_engine.config import StarConfig
 from star_engine.evaluation import EvaluatedAnswer, EvaluationMode
 from star_engine.examples import Example, PromptSet
@@ -29,7 +30,7 @@ from star_engine.rationales import Rationale, RationaleKey, Route
 from star_engine.training_set import Decision, TrainingExample, training_line
 
 # What may change between two runs over the same directory: how far to go, not what was done.
-_OPEN = ("iterations", "stop")
+_OPEN = ("iterations", "stop", "audits")
 
 
 class OtherRun(ValueError):
@@ -105,6 +106,14 @@ class RunDirectory:
         decided = [{**_flat(d.key), "kept": d.kept, "reason": d.reason} for d in decisions]
         write_durably(folder / "decisions.jsonl", "".join(json.dumps(line) + "\n" for line in decided))
         write_durably(folder / "training_set.jsonl", "".join(training_line(row) + "\n" for row in rows))
+
+    def audited(self, number: int) -> Before:
+        """What the audit of the next iteration needs of this one; nothing for number 0."""
+        keys = [row.key for row in self.training_set(number) if row.key.route is Route.RATIONALIZED]
+        lines = _read(self.root / "history.jsonl")
+        found = [line["audits"] for line in lines if line["iteration"] == number and "audits" in line]
+        mean = found[-1]["length"]["mean"] if found else None
+        return Before(frozenset(key.example_id for key in keys), mean)
 
     def training_set(self, number: int) -> list[TrainingExample]:
         lines = _read(self.iteration(number) / "training_set.jsonl")

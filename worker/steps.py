@@ -14,12 +14,14 @@ from sqlalchemy.orm import Session
 
 from app.database import reading, transaction
 from app.failpoints import failpoint
+from app.ledger.audits import audited_before, record_audits
 from app.ledger.counters import count
 from app.ledger.evaluations import evaluated_ids, record_evaluations
 from app.ledger.examples import load_examples, selected_positions, split_size
 from app.ledger.prompt_sets import load_prompt_set
 from app.ledger.rationales import iteration_tries, record_rationales, record_training_set, recorded_verdicts
 from app.ledger.steps import Claim, Fenced, fail_step, finish_step, hand_back
+from star_engine.audits.iteration import audit_iteration
 from star_engine.diagnosis import diagnose
 from star_engine.evaluation import EvaluationMode, evaluate, select_held_out
 from star_engine.examples import Example
@@ -149,17 +151,20 @@ def build_training_set(bench: Workbench, claim: Claim, lease: Lease) -> None:
         positions = selected_positions(session, claim.dataset_id, config, claim.iteration)
         examples = [item for _, item in load_examples(session, claim.dataset_id, "train", positions)]
         tries = list(iteration_tries(session, claim))
+        before = audited_before(session, claim)
     rationales = [item for _, item in tries]
     row_ids = {item.key: row_id for row_id, item in tries}
     lease.check()
     decisions = decide(config, prompt_set, examples, rationales)
     rows = build(config, prompt_set, examples, rationales, decisions)
     audit_hints(config, prompt_set, examples, rationales, rows)
+    found = audit_iteration(config, prompt_set, claim.iteration, examples, rationales, decisions, before)
     diagnosis = None
     if len(rows) < config.training_set.min_kept:
         diagnosis = diagnose(decisions)
     with transaction(bench.engine) as session:
         record_training_set(session, claim, row_ids, decisions, rows, training_set_sha256(rows), diagnosis)
+        record_audits(session, claim, found)
         finish_step(session, claim, bench.settings)
         failpoint("build.before_finish")
     failpoint("build.after_finish")

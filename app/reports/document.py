@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from app.ledger.report import Coverage, JobReport
 from app.models.jobs import Job
+from app.reports import audits
 from app.schemas import rfc3339
 from star_engine.bootstrap import Interval
 from star_engine.evaluation import EvaluationMode
@@ -53,7 +54,7 @@ class Document:
 
 
 def make_document(job: Job, report: JobReport) -> Document:
-    makers = (_accuracy, _groups, _coverage, _funnel, _cost, _settings)
+    makers = (_accuracy, _groups, _coverage, _funnel, _audits, _cost, _settings)
     sections = [make(report) for make in makers]
     return Document(
         title=f"STaR report: {job.name}",
@@ -184,6 +185,11 @@ def _funnel(report: JobReport) -> Section | None:
         "leak free: no filter found the hint, a copy or a false step; trained: within the cap as well."
     )
     return Section("From sampled to trained", text, Table(header, rows)) if rows else None
+
+
+def _audits(report: JobReport) -> Section | None:
+    rows = audits.audit_rows(report.coverage)
+    return Section("Audits of the training data", audits.TEXT, Table(audits.HEADER, rows)) if rows else None
 
 
 def _count(value: int | None) -> str:

@@ -46,6 +46,7 @@ class CoverageOut(Resource):
     kept: dict[str, int] | None
     funnel: dict[str, dict[str, int]] | None
     coverage: dict[str, float] | None
+    audits: dict[str, Any] | None
     churn: Churn | None
     steps: int | None
 
@@ -111,6 +112,7 @@ def _coverage(job: Job, row: Coverage) -> CoverageOut:
         kept=row.kept,
         funnel=row.funnel,
         coverage=row.coverage,
+        audits=row.audits,
         churn=row.churn,
         steps=row.steps,
     )

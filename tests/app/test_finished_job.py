@@ -121,6 +121,22 @@ def test_funnel_of_an_iteration_sums_to_its_rationales_and_stands_in_the_report(
     assert "## From sampled to trained" in page
 
 
+def test_audits_of_an_iteration_stand_in_its_metrics_and_in_the_report(finished: Finished) -> None:
+    first, second = (finished.get(f"/iterations/{n}")["metrics"]["audits"] for n in (1, 2))
+    tries = finished.get("/rationales", iteration=1, limit=1000)["data"]
+    assert first["verdicts"]["checked"] == first["verdicts"]["agreed"] == len(tries)
+    assert first["rationalization_yield"] is None
+    taught = len(finished.get("/rationales", iteration=1, route="rationalized", decision="kept")["data"])
+    expected = {"of_iteration": 1, "taught": taught, "asked": taught, "solved": taught, "share": 1.0}
+    assert second["rationalization_yield"] == expected
+    assert second["length"]["drift"] == pytest.approx(
+        second["length"]["mean"] / first["length"]["mean"] - 1, abs=1e-4
+    )
+    assert 0 < first["luck"]["chance"] < 0.5
+    page = finished.client.get(f"{finished.url}/report", params={"format": "html"}).text
+    assert "Audits of the training data" in page
+
+
 def test_events_have_no_gaps_and_page_by_seq(finished: Finished) -> None:
     events = finished.get("/events", limit=1000)["data"]
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))

@@ -97,6 +97,22 @@ def test_a_whole_run_climbs_with_rationalization(tmp_path: Path) -> None:
         check_layout(RunDirectory(tmp_path).adapter(number))
 
 
+def test_every_iteration_is_audited_and_says_what_the_hints_have_taught(tmp_path: Path) -> None:
+    events = list(Bench(tmp_path).run(config()))
+    first, second = (e.facts for e in events if e.name == "phase_finished" and e.phase is PhaseName.BUILD)
+    rationalized = first["funnel"]["rationalized"]["trained"]
+    assert first["audits"]["rationalization_yield"] is None
+    again = second["audits"]["rationalization_yield"]
+    assert (again["of_iteration"], again["taught"]) == (1, rationalized)
+    assert again["solved"] == again["asked"] == rationalized > 0
+    assert first["audits"]["verdicts"]["accepted"] == 0
+    assert first["audits"]["verdicts"]["checked"] == sum(
+        reached["sampled"] for reached in first["funnel"].values()
+    )
+    assert first["audits"]["length"]["drift"] is None
+    assert second["audits"]["length"]["drift"] is not None
+
+
 def test_without_rationalization_only_the_known_is_learned(tmp_path: Path) -> None:
     events = list(Bench(tmp_path).run(config(rationalization=Rationalization(enabled=False))))
     sampled = [e for e in events if e.name == "progress" and e.phase is PhaseName.SAMPLE]
