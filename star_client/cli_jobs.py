@@ -137,9 +137,14 @@ def pause(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> Non
 
 
 @jobs.command("resume")
-def resume(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
+def resume(
+    context: typer.Context,
+    job_id: JobId,
+    accept: Annotated[str | None, typer.Option(help="Why it paused itself: no_spark.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Go on with a paused job."""
-    print_one(star(context).jobs.resume(job_id), JOB, as_json)
+    print_one(star(context).jobs.resume(job_id, accept), JOB, as_json)
 
 
 @jobs.command("report")

@@ -70,8 +70,9 @@ class Jobs:
         """Hold it; what is recorded stays."""
         return self._verb(job_id, "pause")
 
-    def resume(self, job_id: str) -> Job:
-        return self._verb(job_id, "resume")
+    def resume(self, job_id: str, accept: str | None = None) -> Job:
+        """Go on with it. `accept`: why it paused itself (no_spark), to go on all the same."""
+        return self._verb(job_id, "resume", None if accept is None else {"accept": accept})
 
     def events(self, job_id: str, after: int = 0) -> Iterator[Event]:
         """What happens, as it happens, until the job is terminal. `after`: the last event already seen.
@@ -127,9 +128,9 @@ class Jobs:
         with self._transport.stream(request) as response:
             yield from map(TrainingRow.model_validate_json, _lines(response.iter_bytes()))
 
-    def _verb(self, job_id: str, verb: str) -> Job:
+    def _verb(self, job_id: str, verb: str, body: Mapping[str, str] | None = None) -> Job:
         # Not repeated after an answer was lost: a job that this very cancel ended would answer 409.
-        answer = self._transport.send(Request("POST", f"/v1/jobs/{job_id}/{verb}"))
+        answer = self._transport.send(Request("POST", f"/v1/jobs/{job_id}/{verb}", json=body))
         return Job.model_validate_json(answer.content)
 
     def _stream(self, job_id: str, after: int) -> Iterator[Event | None]:

@@ -52,6 +52,7 @@ class Dataset(Resource):
     sha256: str
     size_bytes: int
     splits: Mapping[str, int]
+    warnings: tuple[str, ...] = ()
     created_at: Timestamp
 
 

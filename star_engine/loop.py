@@ -33,6 +33,7 @@ class StopReason(StrEnum):
     TARGET_REACHED = "target_reached"
     COVERAGE_SATURATED = "coverage_saturated"
     INSUFFICIENT_KEPT = "insufficient_kept"
+    NO_SPARK = "no_spark"  # the few-shot baseline is not above chance
     BUDGET_EXHAUSTED = "budget_exhausted"
     USER_CANCELLED = "user_cancelled"
     DEADLINE = "deadline"
@@ -67,6 +68,8 @@ class IterationHistory:
     diagnosis: str | None = None  # written by build where too little was kept
     accuracy: float | None = None  # held out; iteration 0: the best baseline
     solve_rate: float | None = None  # share of the sampled train examples right without hint
+    chance_p: float | None = None  # iteration 0: p of a guesser being as good as the best baseline
+    accepted: str | None = None  # iteration 0: the reason of a Pause that the user wants to go on from
 
 
 def next_phase(config: StarConfig, history: Sequence[IterationHistory]) -> Phase | Stop | Pause:
@@ -75,13 +78,15 @@ def next_phase(config: StarConfig, history: Sequence[IterationHistory]) -> Phase
     Pure: the same record gives the same answer, so it may be asked again after every crash. `history` may
     come in any order; numbers are unique. A Pause stays until the record changes: to try an iteration
     again, its sample and build phases are taken out of `done`; to accept it, `training_set.min_kept` is
-    lowered.
+    lowered. Without a spark, `audits.spark_level` is raised or None, or iteration 0 says `accepted`.
     """
     by_number = {record.number: record for record in history}
     baselines = by_number.get(0, IterationHistory(0))
     if config.evaluation.baselines and PhaseName.BASELINES not in baselines.done:
         return Phase(0, PhaseName.BASELINES)
     iterations = 0 if config.baselines_only else config.iterations
+    if iterations and _no_spark(config, baselines) and not by_number.get(1, IterationHistory(1)).done:
+        return Pause(StopReason.NO_SPARK, baselines.diagnosis or "The few-shot baseline is not above chance.")
     for number in range(1, iterations + 1):
         record = by_number.get(number, IterationHistory(number))
         step = _next_in(config, record)
@@ -91,6 +96,13 @@ def next_phase(config: StarConfig, history: Sequence[IterationHistory]) -> Phase
         if reason is not None:
             return Stop(reason)
     return Stop(StopReason.COMPLETED_ITERATIONS)
+
+
+def _no_spark(config: StarConfig, baselines: IterationHistory) -> bool:
+    level = config.audits.spark_level
+    if level is None or baselines.chance_p is None or baselines.accepted == StopReason.NO_SPARK:
+        return False
+    return baselines.chance_p > level
 
 
 def _next_in(config: StarConfig, record: IterationHistory) -> Phase | Pause | None:

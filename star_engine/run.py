@@ -20,7 +20,8 @@ from star_engine.adapters import (
     write_manifest,
 )
 from star_engine.audits.iteration import audit_iteration
-from star_engine.config import StarConfig
+from star_engine.audits.spark import chance_level, spark_facts
+from star_engine.config import Kind, StarConfig
 from star_engine.data_window import in_window, window
 from star_engine.diagnosis import diagnose
 from star_engine.evaluation import (
@@ -133,7 +134,11 @@ class _Run:
         found = {}
         for mode in modes:
             found[str(mode)] = yield from self._ask(PhaseName.BASELINES, iteration, mode)
-        return {"accuracy": max(facts["accuracy"] for facts in found.values()), "baselines": found}
+        best = max(found.values(), key=lambda facts: facts["accuracy"])
+        chance = chance_level(self.held_out if self.config.kind is Kind.CHOICE else self.train)
+        count = best["overall"]
+        spark = spark_facts(count["correct"], count["n"], chance, self.config.audits.spark_level)
+        return {"accuracy": best["accuracy"], "baselines": found, **spark}
 
     def _sample(self, iteration: int) -> _Work:
         self.sampler.use(self._adapter_before(iteration))

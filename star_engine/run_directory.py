@@ -65,6 +65,8 @@ class RunDirectory:
             number = line["iteration"]
             record = records.get(number, IterationHistory(number))
             facts = {key: line[key] for key in _HISTORY_FACTS if line.get(key) is not None}
+            if "spark" in line:
+                facts["chance_p"] = line["spark"]["p_value"]
             done = record.done | {PhaseName(line["phase"])}
             records[number] = replace(record, done=done, **facts)
         return list(records.values())

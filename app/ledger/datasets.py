@@ -15,9 +15,11 @@ from app.dataset_files import CheckedFile, HowToRead, check_file, content_sha256
 from app.errors import NotFound
 from app.intake.formats import Format, format_of
 from app.intake.unpack import unpacked
+from app.ledger.examples import guesses_of
 from app.models.data import Dataset, Example
 from app.settings import Settings
 from app.uploads import Received
+from star_engine.audits.spark import upload_warnings
 
 CHUNK = 5000  # rows per INSERT
 
@@ -74,6 +76,7 @@ def record_dataset(session: Session, project_id: str, name: str, checked: Checke
     rows = checked.rows()
     while chunk := [{"dataset_id": dataset.id, **row} for row in islice(rows, CHUNK)]:
         session.execute(insert(Example), chunk)
+    dataset.warnings = upload_warnings(guesses_of(session, dataset.id, checked.how.kind, "train"))
     return dataset
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
 from app.models.data import Dataset
 from app.models.data import Example as ExampleRow
-from star_engine.config import StarConfig
+from star_engine.audits.spark import Guesses
+from star_engine.config import Kind, StarConfig
 from star_engine.examples import Example, Split
 from star_engine.schedule import select_train
 
@@ -61,6 +62,30 @@ def each_example(session: Session, dataset_id: str, splits: Sequence[str]) -> It
     query = select(ExampleRow).where(ExampleRow.dataset_id == dataset_id, ExampleRow.split.in_(splits))
     query = query.order_by(ExampleRow.id).execution_options(yield_per=1000)
     return (as_example(row) for row in session.scalars(query))
+
+
+def guessing_chance(session: Session, dataset_id: str, config: StarConfig) -> float:
+    """The accuracy of guessing: on the held-out questions with choices, else by the answers of train."""
+    split = config.evaluation.split if config.kind is Kind.CHOICE else "train"
+    return guesses_of(session, dataset_id, config.kind, split).chance
+
+
+def guesses_of(session: Session, dataset_id: str, kind: Kind, split: str) -> Guesses:
+    """How often a guess is right on a split; a million different answers are not read for it."""
+    guesses = Guesses()
+    here = (ExampleRow.dataset_id == dataset_id, ExampleRow.split == split)
+    if kind is Kind.CHOICE:
+        query = select(ExampleRow.answer, ExampleRow.choices).where(*here)
+        for answer, choices in session.execute(query.execution_options(yield_per=1000)):
+            guesses.add(answer, choices)
+        return guesses
+    answer, count = func.lower(ExampleRow.answer), func.count()
+    query_common = select(answer, count).where(*here).group_by(answer).order_by(count.desc(), answer).limit(1)
+    for common, times in session.execute(query_common):
+        guesses.add(common, None, times)
+        others = session.scalar(select(func.count()).where(*here, answer != common)) or 0
+        guesses.add_rarer(others)
+    return guesses
 
 
 def groups_of(session: Session, dataset_id: str, split: str) -> list[str | None]:

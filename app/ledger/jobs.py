@@ -137,8 +137,12 @@ def pause_job(session: Session, job: Job) -> Job:
     return job
 
 
-def resume_job(session: Session, job: Job, settings: Settings) -> Job:
-    """Go on where the job was held. A job that paused itself needs other settings, so it raises Conflict."""
+def resume_job(session: Session, job: Job, settings: Settings, accept: str | None = None) -> Job:
+    """Go on where the job was held.
+
+    A job that paused itself would pause again, so it raises Conflict, unless `accept` names its reason and
+    that is one to go on from: no_spark.
+    """
     job = lock_job(session, job.id)
     if JobStatus(job.status) in (JobStatus.QUEUED, JobStatus.RUNNING):
         return job
@@ -146,13 +150,30 @@ def resume_job(session: Session, job: Job, settings: Settings) -> Job:
     if JobStatus(job.status) is not JobStatus.PAUSED:
         raise Conflict(f"The job is {job.status}; wait until it is paused.", code="job_not_paused")
     if job.status_reason is not None:
-        raise Conflict(
-            f"The job paused itself: {job.status_reason['message']} Resuming would end in the same place. "
-            "Create a new job with other settings, or cancel this one.",
-            code=job.status_reason["code"],
-        )
+        return _go_on_all_the_same(session, job, job.status_reason, settings, accept)
     move_job(session, job, JobStatus.QUEUED if job.started_at is None else JobStatus.RUNNING)
     ring(session, _move_waiting_steps(session, job, StepStatus.HELD, StepStatus.QUEUED))
+    return job
+
+
+def _go_on_all_the_same(
+    session: Session, job: Job, reason: JsonObject, settings: Settings, accept: str | None
+) -> Job:
+    acceptable = reason["code"] == StopReason.NO_SPARK
+    if accept is None or not acceptable or accept != reason["code"]:
+        way_on = f' To go on all the same, send {{"accept": "{reason["code"]}"}}.' if acceptable else ""
+        raise Conflict(
+            f"The job paused itself: {reason['message']} Resuming would end in the same place. "
+            f"Create a new job with other settings, or cancel this one.{way_on}",
+            code=reason["code"],
+        )
+    baselines = session.scalars(
+        select(Iteration).where(Iteration.job_id == job.id, Iteration.number == 0)
+    ).one()
+    baselines.metrics = {**baselines.metrics, "accepted": accept}
+    job.status_reason = None
+    move_job(session, job, JobStatus.RUNNING, accepted=accept)
+    advance(session, job, settings)
     return job
 
 

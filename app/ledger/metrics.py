@@ -8,11 +8,12 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.ledger.examples import selected_positions
+from app.ledger.examples import guessing_chance, selected_positions
 from app.models.base import JsonObject
 from app.models.data import Example
 from app.models.jobs import Iteration, Job
 from app.models.rationales import Adapter, Evaluation, Rationale
+from star_engine.audits.spark import spark_facts
 from star_engine.config import StarConfig
 from star_engine.evaluation import Accuracy, EvaluatedAnswer, summarise
 from star_engine.filters.stages import KEPT, funnel
@@ -32,10 +33,7 @@ def phase_metrics(session: Session, job: Job, iteration: Iteration, phase: Phase
         ).one()
         return {"training": adapter.training}
     if phase is PhaseName.BASELINES:
-        modes = StarConfig.model_validate(job.config).evaluation.baselines
-        return {"baselines": {mode: _accuracy(session, iteration, mode) for mode in modes}} | {
-            "accuracy": max(_accuracy(session, iteration, mode)["accuracy"] for mode in modes)
-        }
+        return _baselines(session, job, iteration)
     if phase is PhaseName.EVALUATE:
         found = _accuracy(session, iteration, "adapter")
         return {
@@ -50,6 +48,15 @@ def selected_count(session: Session, job: Job, number: int) -> int:
     """How many train examples iteration `number` asks."""
     config = StarConfig.model_validate(job.config)
     return len(selected_positions(session, job.dataset_id, config, number))
+
+
+def _baselines(session: Session, job: Job, iteration: Iteration) -> JsonObject:
+    config = StarConfig.model_validate(job.config)
+    found = {mode: _accuracy(session, iteration, mode) for mode in config.evaluation.baselines}
+    best = max(found.values(), key=lambda one: float(one["accuracy"]))
+    chance = guessing_chance(session, job.dataset_id, config)
+    spark = spark_facts(best["correct"], best["n"], chance, config.audits.spark_level)
+    return {"baselines": found, "accuracy": best["accuracy"], **spark}
 
 
 def _sampled(session: Session, job: Job, iteration: Iteration) -> JsonObject:
@@ -136,6 +143,7 @@ def _accuracy(session: Session, iteration: Iteration, mode: str) -> dict[str, An
         "accuracy": round(summary.accuracy, 6),
         "by_group": {group: round(tally.accuracy, 6) for group, tally in sorted(summary.groups.items())},
         "n": summary.overall.n,
+        "correct": summary.overall.correct,
         "unparsed": summary.overall.unparsed,
         "truncated": summary.overall.truncated,
     }

@@ -59,6 +59,8 @@ def read_history(session: Session, job: Job) -> Sequence[IterationHistory]:
             diagnosis=row.metrics.get("diagnosis"),
             accuracy=row.metrics.get("accuracy"),
             solve_rate=row.metrics.get("solve_rate"),
+            chance_p=row.metrics.get("spark", {}).get("p_value"),
+            accepted=row.metrics.get("accepted"),
         )
         for row in rows
     ]

@@ -24,6 +24,7 @@ class Dataset(Base):
     sha256: Mapped[str]  # of the bytes and of how they were read (kind, split rule, seed)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     splits: Mapped[JsonObject]  # {"train": 600, "validation": 200}
+    warnings: Mapped[list[Any] | None] = mapped_column(Json)  # what to know before training on it
     created_at: Mapped[datetime] = created()
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
 
 from app.auth import Reader, Submitter
 from app.context import Config, Db, UploadSlots
@@ -31,6 +32,7 @@ class DatasetOut(Resource):
     sha256: str  # of the bytes and of how they were read
     size_bytes: int
     splits: dict[str, int]
+    warnings: Annotated[list[str], Field(description="What to know before training on it.")]
 
 
 class ExampleOut(Item):
@@ -155,4 +157,5 @@ def _out(dataset: Dataset) -> DatasetOut:
         sha256=dataset.sha256,
         size_bytes=dataset.size_bytes,
         splits=dataset.splits,
+        warnings=dataset.warnings or [],
     )

@@ -33,7 +33,7 @@ from app.ledger.jobs import (
 from app.ledger.keys import Caller
 from app.ledger.transitions import TERMINAL, JobStatus
 from app.models.jobs import Job
-from app.schemas import After, Limit, Page, Resource, Timestamp, page
+from app.schemas import After, In, Limit, Page, Resource, Timestamp, page
 from app.settings import Settings
 from star_engine.config import StarConfig
 
@@ -122,9 +122,26 @@ def pause(caller: Submitter, db: Db, response: Response, job_id: str) -> JobOut:
     return _change(db, caller, response, job_id, pause_job)
 
 
+class ResumeIn(In):
+    """`accept`: the reason for which the job paused itself, to go on all the same."""
+
+    accept: Literal["no_spark"] | None = None
+
+
 @router.post("/{job_id}/resume", status_code=202, summary="Resume a paused job")
-def resume(caller: Submitter, db: Db, settings: Config, response: Response, job_id: str) -> JobOut:
-    return _change(db, caller, response, job_id, lambda session, job: resume_job(session, job, settings))
+def resume(
+    caller: Submitter,
+    db: Db,
+    settings: Config,
+    response: Response,
+    job_id: str,
+    sent: ResumeIn | None = None,
+) -> JobOut:
+    """A job that paused itself answers 409 with the reason. Only `no_spark` can be accepted."""
+    accept = None if sent is None else sent.accept
+    return _change(
+        db, caller, response, job_id, lambda session, job: resume_job(session, job, settings, accept)
+    )
 
 
 def _change(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from star_engine.audits.spark import chance_level
 from star_engine.examples import Example, folded
 from star_engine.rationales import Rationale, RationaleKey, Route
 from star_engine.verifiers.verdict import VerdictCode
@@ -35,12 +36,6 @@ def guess_rates(examples: Sequence[Example]) -> dict[str, float]:
     }
 
 
-def chance_level(examples: Sequence[Example]) -> float:
-    """The accuracy of guessing on these examples; 0 where there are none."""
-    rates = guess_rates(examples)
-    return sum(rates.values()) / len(rates) if rates else 0.0
-
-
 def luck(examples: Sequence[Example], tries: Iterable[Rationale], kept: set[RationaleKey]) -> Luck:
     """The correction for guessing: each wrong answer is a guess that failed.
 
@@ -61,14 +56,12 @@ def luck(examples: Sequence[Example], tries: Iterable[Rationale], kept: set[Rati
         elif one.verdict == VerdictCode.WRONG and rate < 1:
             lucky += rate / (1 - rate)
     share = min(1.0, lucky / correct) if correct else 0.0
-    level = sum(rates.values()) / len(rates) if rates else 0.0
-    return Luck(round(level, 6), trained, round(share * trained, 3), round(1 - share, 6) if trained else None)
-
-
-def lucky_share(rate: float) -> float:
-    """Of the kept rationales, the lucky ones, for a model halfway between guessing and perfect."""
-    accuracy = (1 + rate) / 2
-    return (1 - accuracy) * rate / ((1 - rate) * accuracy) if rate < 1 else 1.0
+    return Luck(
+        round(chance_level(examples), 6),
+        trained,
+        round(share * trained, 3),
+        round(1 - share, 6) if trained else None,
+    )
 
 
 def solved_again(taught: Iterable[str], tries: Iterable[Rationale]) -> Mapping[str, int | float | None]:

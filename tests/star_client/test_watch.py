@@ -67,7 +67,7 @@ def test_a_log_gets_plain_lines(finished: Finished) -> None:
 def test_a_job_that_pauses_itself_ends_the_watch_with_its_diagnosis(
     star: StarClient, server: Platform, tmp_path: Path
 ) -> None:
-    job_id = server.submit(tmp_path, generation={"max_tokens": 3})
+    job_id = server.submit(tmp_path, generation={"max_tokens": 3}, audits={"spark_level": None})
     server.work()
     status, shown = watch(star, job_id, terminal=False)
     assert status == "paused"

@@ -56,6 +56,19 @@ def test_nothing_kept_pauses_with_the_diagnosis() -> None:
     assert next_phase(config(), [BASELINES, record]) == Pause(StopReason.INSUFFICIENT_KEPT, "8 wrong")
 
 
+def test_without_a_spark_the_run_pauses_before_iteration_1_until_that_is_accepted() -> None:
+    dull = replace(BASELINES, chance_p=0.4, diagnosis="5 of 20")
+    assert next_phase(config(), [dull]) == Pause(StopReason.NO_SPARK, "5 of 20")
+    first = Phase(1, PhaseName.SAMPLE)
+    assert next_phase(config(), [replace(dull, chance_p=0.01)]) == first
+    assert next_phase(config(), [replace(dull, accepted="no_spark")]) == first
+    assert next_phase(config(audits={"spark_level": 0.5}), [dull]) == first
+    assert next_phase(config(audits={"spark_level": None}), [dull]) == first
+    begun = IterationHistory(1, frozenset({PhaseName.SAMPLE}))
+    assert next_phase(config(), [dull, begun]) == Phase(1, PhaseName.BUILD)
+    assert next_phase(config(baselines_only=True), [dull]) == Stop(StopReason.COMPLETED_ITERATIONS)
+
+
 def test_a_lowered_min_kept_ends_the_pause() -> None:
     record = IterationHistory(1, frozenset({PhaseName.SAMPLE, PhaseName.BUILD}), kept=5)
     strict = config(training_set=TrainingSetOptions(min_kept=6))

@@ -225,7 +225,10 @@ def test_nothing_kept_pauses_with_a_diagnosis_and_changed_settings_resume(tmp_pa
         return "\nI would rather not say."
 
     bench = Bench(tmp_path, silent)
-    events = list(bench.run(config()))
+    first = list(bench.run(config()))
+    assert (first[-1].name, first[-1].facts["reason"]) == ("paused", "no_spark")
+    assert "0 of 24 held-out examples" in first[-1].facts["diagnosis"]
+    events = list(bench.run(config(audits={"spark_level": None})))
     assert (events[-1].name, events[-1].facts["reason"]) == ("paused", "insufficient_kept")
     assert events[-1].facts["diagnosis"].startswith("0 of 72 rationales were kept; dropped: 72 unparsed.")
     assert bench.trainer.runs == []

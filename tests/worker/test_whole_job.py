@@ -96,7 +96,7 @@ def test_every_trained_row_points_back_to_one_correct_rationale(world: World, be
 
 
 def test_a_job_in_which_nothing_is_kept_pauses_with_a_diagnosis(world: World, bench: Workbench) -> None:
-    job_id = world.submit(generation={"max_tokens": 3})
+    job_id = world.submit(generation={"max_tokens": 3}, audits={"spark_level": None})
     work_until_idle(bench)
     job = world.job(job_id)
     assert job.status == "paused"

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from star_engine.audits.guessing import chance_level, guess_rates, luck, lucky_share, solved_again
+from star_engine.audits.guessing import guess_rates, luck, solved_again
 from star_engine.examples import Example
 from star_engine.rationales import Rationale, RationaleKey, Route
 
@@ -22,8 +22,6 @@ def test_a_guess_is_one_of_the_texts_that_differ_or_the_most_common_answer() -> 
     assert guess_rates(choices) == {"x": 1 / 2, "y": 1 / 3}
     answers = [asked(name, answer) for name, answer in zip("pqrs", ["7", "8", "7 ", "9"], strict=True)]
     assert set(guess_rates(answers).values()) == {1 / 2}
-    assert chance_level(choices) == pytest.approx(5 / 12)
-    assert chance_level([]) == 0.0
 
 
 def test_a_model_that_only_guesses_is_expected_to_keep_nothing_but_luck() -> None:
@@ -58,13 +56,6 @@ def test_unparsed_answers_and_the_rationalized_say_nothing_about_luck() -> None:
     found = luck(examples, tries, {tries[0].key})
     assert (found.kept, found.expected_lucky, found.precision) == (1, 0.0, 1.0)
     assert luck(examples, tries, set()).precision is None
-
-
-def test_the_share_to_expect_grows_with_the_chance_of_a_guess() -> None:
-    assert lucky_share(1 / 2) == pytest.approx(1 / 3)
-    assert lucky_share(1 / 5) == pytest.approx(1 / 6)
-    assert lucky_share(0.0) == 0.0
-    assert lucky_share(1.0) == 1.0
 
 
 def test_the_yield_of_rationalization_counts_examples_asked_again_without_the_hint() -> None:
