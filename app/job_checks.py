@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -20,7 +20,7 @@ from app.problems import field_errors
 from app.prompt_lengths import check_prompt_lengths, load_tokenizer
 from app.schemas import In, JsonObject, Name, Text
 from star_engine.config import Kind, StarConfig
-from star_engine.examples import PromptSet
+from star_engine.examples import Example, PromptSet
 from star_engine.presets import PRESETS, laid_over
 from star_engine.prompt_sets import groups_without_examples
 from star_engine.schedule import check_curriculum
@@ -58,7 +58,8 @@ def check_job(session: Session, project_id: str, offered: frozenset[str], sent: 
     _check_splits(dataset, config)
     _check_groups(session, dataset, prompt_set)
     _check_curriculum(session, dataset, config)
-    _check_lengths(session, model, dataset, prompt_set, config)
+    examples = each_example(session, dataset.id, ["train", config.evaluation.split])
+    check_lengths(model, prompt_set, config, examples)
     return NewJob(
         name=sent.name or dataset.name,
         config=config,
@@ -119,14 +120,13 @@ def _check_curriculum(session: Session, dataset: Dataset, config: StarConfig) ->
         raise _refused("unknown_group", "config.curriculum", str(problem), mend) from problem
 
 
-def _check_lengths(
-    session: Session, model: Model, dataset: Dataset, prompt_set: PromptSet, config: StarConfig
+def check_lengths(
+    model: Model, prompt_set: PromptSet, config: StarConfig, examples: Iterable[Example]
 ) -> None:
     """A hub model's tokenizer is not on this machine: there the first sampling step is what refuses."""
     path = Path(model.location) / TOKENIZER
     if TOKENIZER in model.files and path.is_file():
         tokenizer = load_tokenizer(path, model.files[TOKENIZER])
-        examples = each_example(session, dataset.id, ["train", config.evaluation.split])
         check_prompt_lengths(tokenizer, model.context_length, config, prompt_set, examples)
 
 

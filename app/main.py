@@ -31,6 +31,8 @@ from app.routes import (
     prompt_sets,
     rationales,
     report,
+    retention,
+    trials,
     webhooks,
 )
 from app.schemas import PROBLEMS
@@ -53,6 +55,8 @@ ROUTES = (
     webhooks,
     api_keys,
     projects,
+    trials,
+    retention,
 )
 POOL_SIZE = 15  # connections; three times as many at most, for the 40 threads that run sync routes
 

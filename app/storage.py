@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from hashlib import file_digest, sha256
 from pathlib import Path
 
@@ -80,6 +81,20 @@ class Storage:
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
+
+    def delete(self, sha: str, idle: timedelta) -> bool:
+        """Remove an artifact that nobody has stored again for `idle`; False: it is younger, try later.
+
+        Storing the same bytes renews their time, so what somebody is about to record is never removed.
+        """
+        try:
+            stored_at = obstore.head(self._store, _key(sha))["last_modified"]
+        except FileNotFoundError:
+            return True
+        if stored_at > datetime.now(UTC) - idle:
+            return False
+        obstore.delete(self._store, _key(sha))
+        return True
 
     def size(self, sha: str) -> int:
         """Bytes stored under this SHA-256. Raises MissingArtifact."""

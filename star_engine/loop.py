@@ -16,6 +16,7 @@ class PhaseName(StrEnum):
     TRAIN = "train"
     VERIFY_ADAPTER = "verify_adapter"
     EVALUATE = "evaluate"
+    TRIAL = "trial"  # no part of the loop: a few questions that a person puts to an adapter
 
 
 ITERATION_PHASES = (

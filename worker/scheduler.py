@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 
 import structlog
 from kombu.exceptions import OperationalError
@@ -16,10 +17,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.database import make_engine
 from app.ledger.outbox import relay
 from app.ledger.reaper import reap, ring_again
+from app.ledger.retention import apply_retention, remove_weights
 from app.log import configure_logging
 from app.settings import Settings
+from app.storage import Storage
 from worker.celery import ring_doorbell
 from worker.webhook_sender import THREADS, WebhookSender
+
+TIDY_SECONDS = 60.0
 
 log = structlog.get_logger()
 
@@ -37,10 +42,24 @@ def turn(engine: Engine, settings: Settings) -> None:
             log.info("steps_reaped", count=reaped)
 
 
+def tidy(engine: Engine, storage: Storage) -> None:
+    """Adapters that nothing keeps any longer. What fails is tried again at the next tidying."""
+    try:
+        deleted = apply_retention(engine)
+        removed = remove_weights(engine, storage)
+    except (SQLAlchemyError, OSError) as error:
+        log.warning("tidying_failed", error=type(error).__name__)
+    else:
+        if deleted or removed:
+            log.info("tidied", adapters_deleted=deleted, weights_removed=removed)
+
+
 def main() -> None:
     configure_logging()
     settings = Settings()
     engine = make_engine(settings.resolved_database_url(), pool_size=1 + THREADS // 4)
+    storage = Storage(settings.resolved_storage_url())
+    tidied = -TIDY_SECONDS
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -49,6 +68,9 @@ def main() -> None:
     log.info("scheduler_started")
     while not stopping.is_set():
         turn(engine, settings)
+        if time.monotonic() - tidied >= TIDY_SECONDS:
+            tidy(engine, storage)
+            tidied = time.monotonic()
         stopping.wait(settings.scheduler_seconds)
 
 

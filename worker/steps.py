@@ -32,7 +32,8 @@ from star_engine.training_set import audit_hints, build, decide, training_set_sh
 from worker.failures import describe, is_outage
 from worker.lease import HandBack, Lease
 from worker.train import train_adapter, verify_adapter
-from worker.workbench import Workbench
+from worker.trial import answer_trial
+from worker.workbench import Workbench, load_adapter
 
 log = structlog.get_logger()
 
@@ -125,7 +126,7 @@ def sample(bench: Workbench, claim: Claim, lease: Lease) -> None:
     with reading(bench.engine) as session:
         prompt_set = load_prompt_set(session, claim.prompt_set_id)
         recorded = recorded_verdicts(session, claim, names)
-    adapter_id = _load_adapter(bench, claim, lease, claim.iteration - 1)
+    adapter_id = load_adapter(bench, claim, lease, claim.iteration - 1)
     done = sum(key.route is Route.GENERATED for key in recorded)
     rationalized = len(recorded) - done
     tries = claim.config.generation.samples_per_example
@@ -178,7 +179,7 @@ def evaluate_held_out(bench: Workbench, claim: Claim, lease: Lease) -> None:
         prompt_set = load_prompt_set(session, claim.prompt_set_id)
         names = {row_id: name for name, row_id in row_ids.items()}
         done = evaluated_ids(session, claim, mode, names)
-    _load_adapter(bench, claim, lease, claim.iteration)
+    load_adapter(bench, claim, lease, claim.iteration)
     lease.report(len(done), len(examples), "examples")
     gpu = bench.gpu(claim.model_id)
     stream = evaluate(gpu, claim.config, prompt_set, examples, mode, claim.iteration, frozenset(done))
@@ -206,15 +207,6 @@ def _shard(bench: Workbench, claim: Claim, split: str) -> tuple[list[Example], d
     return [item for _, item in rows], {item.id: row_id for row_id, item in rows}
 
 
-def _load_adapter(bench: Workbench, claim: Claim, lease: Lease, iteration: int) -> str | None:
-    """Let the GPU process sample with this iteration's adapter (0: the base model); returns its id."""
-    gpu = bench.gpu(claim.model_id)
-    gpu.check, lease.gpu = lease.check, gpu
-    folder = bench.fetch_adapter(claim.job_id, iteration) if iteration > 0 else None
-    gpu.use(folder)
-    return folder.name if folder is not None else None
-
-
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Lists of at most `size`, each given up early once its first item has waited for FLUSH_SECONDS."""
     batch: list[T] = []
@@ -235,4 +227,5 @@ PHASES: dict[PhaseName, Callable[[Workbench, Claim, Lease], None]] = {
     PhaseName.TRAIN: train_adapter,
     PhaseName.VERIFY_ADAPTER: verify_adapter,
     PhaseName.EVALUATE: evaluate_held_out,
+    PhaseName.TRIAL: answer_trial,
 }

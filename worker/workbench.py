@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import Engine
 
 from app.database import reading
-from app.ledger.adapters import find_adapter
+from app.ledger.adapters import adapter_to_ask
+from app.ledger.steps import Claim
 from app.models.data import Model
 from app.models.rationales import Adapter
 from app.settings import Settings
@@ -19,6 +20,7 @@ from app.storage import Storage
 from star_engine.adapters import CONFIG, WEIGHTS
 from worker.base_models import BaseModels
 from worker.gpu_process import GpuProcess, GpuSpec
+from worker.lease import Lease
 
 
 @dataclass(slots=True)
@@ -61,7 +63,7 @@ class Workbench:
     def fetch_adapter(self, job_id: str, iteration: int) -> Path | None:
         """A folder with the adapter's config and weights, sha256 checked; None if there is none."""
         with reading(self.engine) as session:
-            adapter = find_adapter(session, job_id, iteration)
+            adapter = adapter_to_ask(session, job_id, iteration)
         return None if adapter is None else self._unpack(adapter)
 
     def _unpack(self, adapter: Adapter) -> Path:
@@ -99,3 +101,12 @@ class Workbench:
             max_length=model.context_length,
             options=options,
         )
+
+
+def load_adapter(bench: Workbench, claim: Claim, lease: Lease, iteration: int) -> str | None:
+    """Let the GPU process sample with this iteration's adapter (0: the base model); returns its id."""
+    gpu = bench.gpu(claim.model_id)
+    gpu.check, lease.gpu = lease.check, gpu
+    folder = bench.fetch_adapter(claim.job_id, iteration) if iteration > 0 else None
+    gpu.use(folder)
+    return folder.name if folder is not None else None

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.database import new_id
 from app.errors import NotFound
 from app.ledger.events import append_event
+from app.ledger.jobs import best_iteration
 from app.ledger.steps import Claim, check_fence
 from app.ledger.transitions import lock_job
 from app.models.base import JsonObject
@@ -59,19 +60,58 @@ def find_adapter(session: Session, job_id: str, iteration: int) -> Adapter | Non
     return session.scalars(query).one_or_none()
 
 
+def adapter_to_ask(session: Session, job_id: str, iteration: int) -> Adapter | None:
+    """The adapter that a step of this iteration samples with: the job's own, or the one that it was given."""
+    given = session.get_one(Job, job_id).adapter_id
+    return find_adapter(session, job_id, iteration) if given is None else session.get_one(Adapter, given)
+
+
 def list_adapters(session: Session, job_id: str) -> Sequence[Adapter]:
     """A job's verified adapters, by iteration."""
     query = select(Adapter).where(Adapter.job_id == job_id, Adapter.verification.is_not(None))
     return session.scalars(query.order_by(Adapter.iteration_number)).all()
 
 
-def get_adapter(session: Session, project_id: str, adapter_id: str) -> tuple[Adapter, Job]:
-    """A verified adapter of this project, with its job; else NotFound."""
-    query: Any = select(Adapter, Job).join(Job, Job.id == Adapter.job_id)
-    query = query.where(
-        Adapter.id == adapter_id, Job.project_id == project_id, Adapter.verification.is_not(None)
-    )
-    row = session.execute(query).one_or_none()
+def list_project_adapters(
+    session: Session, project_id: str, *, model: str | None, after: str | None, limit: int
+) -> Sequence[tuple[Adapter, Job]]:
+    """Verified adapters of a project, newest first, each with its job."""
+    query: Any = _verified(project_id).order_by(Adapter.id.desc()).limit(limit)
+    if model is not None:
+        query = query.where(Job.model_id == model)
+    if after is not None:
+        query = query.where(Adapter.id < after)
+    return session.execute(query).all()
+
+
+def get_adapter(session: Session, project_id: str, name: str) -> tuple[Adapter, Job]:
+    """A verified adapter of this project, with its job; else NotFound.
+
+    `name` is an adapter's id, or an alias of a job: `job_...:best`, `job_...:last` or `job_...:3`, its
+    iteration. Of equally accurate iterations the earlier one is the best.
+    """
+    job_id, colon, which = name.partition(":")
+    adapter_id = _of_job(session, job_id, which) if colon else name
+    row = session.execute(_verified(project_id).where(Adapter.id == adapter_id)).one_or_none()
     if row is None:
-        raise NotFound(f"There is no adapter {adapter_id}.")
+        raise NotFound(f"There is no adapter {name}.")
     return row
+
+
+def _verified(project_id: str) -> Any:
+    joined = select(Adapter, Job).join(Job, Job.id == Adapter.job_id)
+    return joined.where(Job.project_id == project_id, Adapter.verification.is_not(None))
+
+
+def _of_job(session: Session, job_id: str, which: str) -> str | None:
+    """The id that an alias stands for now; None if it stands for none."""
+    job = session.get(Job, job_id)
+    if job is None:
+        return None
+    if which == "best":
+        best = best_iteration(session, job)
+        return None if best is None else str(best["adapter_id"])
+    verified = list_adapters(session, job_id)
+    if which == "last":
+        return verified[-1].id if verified else None
+    return next((one.id for one in verified if str(one.iteration_number) == which), None)

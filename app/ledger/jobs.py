@@ -14,7 +14,7 @@ from app.errors import Conflict, Invalid, NotFound
 from app.failpoints import failpoint
 from app.ledger.events import append_event
 from app.ledger.outbox import ring
-from app.ledger.planning import advance
+from app.ledger.planning import Purpose, advance
 from app.ledger.steps import drop_waiting_steps, settle
 from app.ledger.transitions import TERMINAL, JobStatus, StepStatus, lock_job, move_job
 from app.models.base import JsonObject
@@ -37,6 +37,8 @@ class NewJob:
     prompt_set: PromptSet
     priority: int
     labels: JsonObject
+    purpose: Purpose = Purpose.STAR
+    adapter_id: str | None = None  # what an evaluation or a trial asks
 
 
 def create_job(session: Session, project_id: str, key_id: str, new: NewJob, settings: Settings) -> Job:
@@ -53,6 +55,8 @@ def create_job(session: Session, project_id: str, key_id: str, new: NewJob, sett
         model_id=new.model.id,
         priority=new.priority,
         labels=new.labels,
+        purpose=new.purpose.value,
+        adapter_id=new.adapter_id,
         iteration=0,
         events_written=0,
     )
@@ -96,8 +100,9 @@ def get_job(session: Session, project_id: str, job_id: str) -> Job:
 def list_jobs(
     session: Session, project_id: str, *, status: str | None, after: str | None, limit: int
 ) -> Sequence[Job]:
-    """Newest first; `after` is the id of the last job seen."""
-    query = select(Job).where(Job.project_id == project_id).order_by(Job.id.desc()).limit(limit)
+    """Newest first, without trials; `after` is the id of the last job seen."""
+    query = select(Job).where(Job.project_id == project_id, Job.purpose != Purpose.TRIAL.value)
+    query = query.order_by(Job.id.desc()).limit(limit)
     if status is not None:
         query = query.where(Job.status == status)
     if after is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import exists, select
@@ -16,11 +17,28 @@ from app.ledger.outbox import ring
 from app.ledger.transitions import JobStatus, StepStatus, move_job
 from app.models.base import JsonObject
 from app.models.jobs import Iteration, Job, Step
+from app.models.rationales import Adapter
 from app.settings import Settings
 from star_engine.config import StarConfig
 from star_engine.evaluation import EvaluationMode, select_held_out
-from star_engine.loop import ITERATION_PHASES, IterationHistory, Pause, Phase, PhaseName, Stop, next_phase
+from star_engine.loop import (
+    ITERATION_PHASES,
+    IterationHistory,
+    Pause,
+    Phase,
+    PhaseName,
+    Stop,
+    StopReason,
+    next_phase,
+)
 from star_engine.schedule import shard_bounds
+
+
+class Purpose(StrEnum):
+    STAR = "star"
+    EVALUATION = "evaluation"  # one adapter on one dataset
+    TRIAL = "trial"  # a few questions put to one adapter
+
 
 OPEN = (StepStatus.QUEUED.value, StepStatus.HELD.value, StepStatus.RUNNING.value)
 
@@ -35,7 +53,7 @@ def advance(session: Session, job: Job, settings: Settings) -> None:
             return
         _close_phase(session, job)
     config = StarConfig.model_validate(job.config)
-    decision = next_phase(config, read_history(session, job))
+    decision = _decide(session, job, config)
     if isinstance(decision, Phase):
         _start_phase(session, job, config, decision, settings)
     elif isinstance(decision, Stop):
@@ -43,6 +61,18 @@ def advance(session: Session, job: Job, settings: Settings) -> None:
         move_job(session, job, JobStatus.SUCCEEDED, stop_reason=decision.reason.value)
     else:
         _pause_with_diagnosis(session, job, decision)
+
+
+def _decide(session: Session, job: Job, config: StarConfig) -> Phase | Stop | Pause:
+    """What the engine says next; a job that only asks an adapter has one phase."""
+    history = read_history(session, job)
+    if job.purpose == Purpose.STAR:
+        return next_phase(config, history)
+    if any(record.done for record in history):
+        return Stop(StopReason.COMPLETED_ITERATIONS)
+    adapter = session.get_one(Adapter, job.adapter_id)
+    name = PhaseName.EVALUATE if job.purpose == Purpose.EVALUATION else PhaseName.TRIAL
+    return Phase(adapter.iteration_number, name)
 
 
 def read_history(session: Session, job: Job) -> Sequence[IterationHistory]:
@@ -81,7 +111,7 @@ def _close_phase(session: Session, job: Job) -> None:
     iteration.metrics = {**iteration.metrics, **found, "seconds": seconds}
     iteration.phases_done = [*iteration.phases_done, phase.value]
     append_event(session, job, "phase.finished", {"phase": phase.value, "iteration": job.iteration, **found})
-    if phase in (PhaseName.BASELINES, ITERATION_PHASES[-1]):
+    if phase in (PhaseName.BASELINES, PhaseName.TRIAL, ITERATION_PHASES[-1]):
         iteration.finished_at = clock()
         append_event(session, job, "iteration.finished", {"iteration": job.iteration, **iteration.metrics})
     job.phase = None
@@ -99,7 +129,7 @@ def _phase_seconds(session: Session, job: Job, phase: PhaseName) -> float:
 
 def _start_phase(session: Session, job: Job, config: StarConfig, phase: Phase, settings: Settings) -> None:
     job.phase, job.iteration = phase.name.value, phase.iteration
-    if phase.name in (PhaseName.BASELINES, ITERATION_PHASES[0]):
+    if phase.name in (PhaseName.BASELINES, ITERATION_PHASES[0]) or job.purpose != Purpose.STAR:
         session.add(Iteration(job_id=job.id, number=phase.iteration, phases_done=[], metrics={}))
     held = JobStatus(job.status) in (JobStatus.PAUSING, JobStatus.PAUSED)
     steps = [

@@ -32,6 +32,9 @@ class Job(Base):
     model_id: Mapped[str] = mapped_column(ForeignKey(Model.id))
     priority: Mapped[int] = mapped_column(default=0)
     labels: Mapped[JsonObject]  # the user's own metadata
+    purpose: Mapped[str] = mapped_column(default="star", server_default="star")  # star | evaluation | trial
+    adapter_id: Mapped[str | None]  # the adapter that an evaluation or a trial asks
+    retention: Mapped[JsonObject | None]  # {keep_last, keep_best, days}: what stays of its adapters
     created_by: Mapped[str] = mapped_column(ForeignKey(ApiKey.id))
     events_written: Mapped[int] = mapped_column(default=0)  # the last event's seq: gapless per job
     created_at: Mapped[datetime] = created()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, JsonObject, Serial, created
@@ -66,6 +66,8 @@ class Adapter(Base):
     files: Mapped[list[Any]]  # [{"path", "size_bytes", "sha256"}]
     training: Mapped[JsonObject]  # steps, loss, examples seen, seconds
     verification: Mapped[JsonObject | None]
+    pinned: Mapped[bool] = mapped_column(default=False, server_default=false())  # kept whatever the retention
+    deleted_at: Mapped[datetime | None]  # its weights are gone; its card and manifest stay
     created_at: Mapped[datetime] = created()
 
 
@@ -84,3 +86,20 @@ class Evaluation(Base):
     tokens: Mapped[int]
     finish_reason: Mapped[str]
     created_at: Mapped[datetime] = created()
+
+
+class TrialAnswer(Base):
+    """A question of a trial and, once a worker has asked it, what was answered."""
+
+    __tablename__ = "trial_answers"
+    __table_args__ = (UniqueConstraint("job_id", "asked", "position"),)
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"))
+    asked: Mapped[str]  # adapter | base
+    position: Mapped[int]
+    example: Mapped[JsonObject]  # {question, answer, choices, group}; answer may be null
+    text: Mapped[str | None]
+    extracted: Mapped[str | None]
+    verdict: Mapped[str | None]  # None where no answer was given to hold it against
+    tokens: Mapped[int | None]
+    finish_reason: Mapped[str | None]

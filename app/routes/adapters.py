@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from app.archives import TarMember, tar_chunks, tar_size
-from app.auth import Reader
+from app.auth import Reader, Submitter
 from app.conditional import ByteRange, Unsatisfiable, matches, requested_range
 from app.context import Artifacts, Db
-from app.database import reading
+from app.database import reading, transaction
 from app.errors import NotFound, Problem
-from app.ledger.adapters import get_adapter, list_adapters
+from app.ledger.adapters import get_adapter, list_adapters, list_project_adapters
 from app.ledger.jobs import get_job
+from app.ledger.retention import delete_adapter, pin_adapter
 from app.models.jobs import Job
 from app.models.rationales import Adapter
 from app.problems import problem_response
-from app.schemas import Page, Resource, page
+from app.schemas import After, In, Limit, Page, Resource, Timestamp, page
+from star_engine.adapters import WEIGHTS
 
 router = APIRouter(prefix="/v1", tags=["adapters"])
 
@@ -44,6 +45,18 @@ class AdapterOut(Resource):
     files: list[AdapterFileOut]
     training: dict[str, Any]
     verification: dict[str, Any] | None
+    pinned: bool
+    deleted_at: Annotated[
+        Timestamp | None, Field(description="Its weights are gone or about to go; card and manifest stay.")
+    ]
+
+
+class AdapterChanges(In):
+    pinned: Annotated[bool, Field(description="A pinned adapter is kept, whatever its job's retention says.")]
+
+
+class Gone(Problem):
+    status, code, title = 410, "adapter_deleted", "Adapter deleted"
 
 
 class RangeNotSatisfiable(Problem):
@@ -58,10 +71,37 @@ def list_(caller: Reader, db: Db, job_id: str) -> Page[AdapterOut]:
     return page([_out(adapter, job) for adapter in found], MOST_ITERATIONS)
 
 
+@router.get("/adapters", summary="List the verified adapters of all jobs, newest first")
+def list_all(
+    caller: Reader, db: Db, model: str | None = None, limit: Limit = 20, after: After = None
+) -> Page[AdapterOut]:
+    with reading(db) as session:
+        found = list_project_adapters(session, caller.project_id, model=model, after=after, limit=limit + 1)
+        return page([_out(adapter, job) for adapter, job in found], limit)
+
+
 @router.get("/adapters/{adapter_id}", summary="Get an adapter")
 def get(caller: Reader, db: Db, adapter_id: str) -> AdapterOut:
+    """`job_...:best`, `job_...:last` and `job_...:3` (its iteration) stand for an adapter's id everywhere."""
     with reading(db) as session:
         return _out(*get_adapter(session, caller.project_id, adapter_id))
+
+
+@router.patch("/adapters/{adapter_id}", summary="Pin or unpin an adapter")
+def change(caller: Submitter, db: Db, adapter_id: str, sent: AdapterChanges) -> AdapterOut:
+    with transaction(db) as session:
+        adapter, job = get_adapter(session, caller.project_id, adapter_id)
+        pin_adapter(session, adapter, pinned=sent.pinned)
+        return _out(adapter, job)
+
+
+@router.delete("/adapters/{adapter_id}", summary="Delete the weights of an adapter")
+def delete(caller: Submitter, db: Db, adapter_id: str) -> AdapterOut:
+    """Its weights can be downloaded and asked no longer; their bytes go an hour later."""
+    with transaction(db) as session:
+        adapter, job = get_adapter(session, caller.project_id, adapter_id)
+        delete_adapter(session, adapter)
+        return _out(adapter, job)
 
 
 @router.get(
@@ -73,7 +113,7 @@ def file(
     caller: Reader, db: Db, storage: Artifacts, request: Request, adapter_id: str, path: str
 ) -> Response:
     """Resumable: takes one Range, with If-Range. The ETag is the file's SHA-256."""
-    entry = _entry(_files(db, caller.project_id, adapter_id), path)
+    entry = _entry(_downloadable(db, caller.project_id, adapter_id), path)
     size, sha = entry["size_bytes"], entry["sha256"]
     etag = f'"sha256-{sha}"'
     headers = {
@@ -108,8 +148,9 @@ def file(
 )
 def archive(caller: Reader, db: Db, storage: Artifacts, adapter_id: str) -> StreamingResponse:
     """Holds exactly the adapter's files, at its top; the same bytes every time."""
-    with reading(db) as session:
-        adapter, _ = get_adapter(session, caller.project_id, adapter_id)
+    adapter = _downloadable(db, caller.project_id, adapter_id)
+    if adapter.deleted_at is not None:
+        raise _gone(adapter)
     modified = int(adapter.created_at.timestamp())
     members = [
         TarMember(entry["path"], entry["size_bytes"], modified, entry["sha256"])
@@ -128,19 +169,26 @@ def archive(caller: Reader, db: Db, storage: Artifacts, adapter_id: str) -> Stre
     )
 
 
-def _files(db: Db, project_id: str, adapter_id: str) -> Sequence[dict[str, Any]]:
+def _downloadable(db: Db, project_id: str, adapter_id: str) -> Adapter:
     with reading(db) as session:
-        adapter, _ = get_adapter(session, project_id, adapter_id)
-        return adapter.files
+        return get_adapter(session, project_id, adapter_id)[0]
 
 
-def _entry(files: Sequence[dict[str, Any]], path: str) -> dict[str, Any]:
+def _entry(adapter: Adapter, path: str) -> dict[str, Any]:
     """The recorded file of exactly this name: no path of the caller's ever reaches the storage."""
-    for entry in files:
+    if path == WEIGHTS and adapter.deleted_at is not None:
+        raise _gone(adapter)
+    for entry in adapter.files:
         if entry["path"] == path:
-            return entry
-    names = ", ".join(sorted(str(entry["path"]) for entry in files))
+            return dict(entry)
+    names = ", ".join(sorted(str(entry["path"]) for entry in adapter.files))
     raise NotFound(f"The adapter has no file {path!r}, but {names}.")
+
+
+def _gone(adapter: Adapter) -> Gone:
+    return Gone(
+        f"The weights of {adapter.id} were deleted. Its manifest.json names everything that makes them again."
+    )
 
 
 def _media_type(path: str) -> str:
@@ -162,4 +210,6 @@ def _out(adapter: Adapter, job: Job) -> AdapterOut:
         files=files,
         training=adapter.training,
         verification=adapter.verification,
+        pinned=adapter.pinned,
+        deleted_at=adapter.deleted_at,
     )

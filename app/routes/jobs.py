@@ -31,6 +31,7 @@ from app.ledger.jobs import (
     resume_job,
 )
 from app.ledger.keys import Caller
+from app.ledger.planning import Purpose
 from app.ledger.transitions import TERMINAL, JobStatus
 from app.models.jobs import Job
 from app.schemas import After, In, Limit, Page, Resource, Timestamp, page
@@ -61,6 +62,9 @@ class JobOut(Resource):
     config: dict[str, Any]
     priority: int
     metadata: dict[str, Any]
+    purpose: Annotated[Purpose, Field(description="star, or evaluation: one adapter on one dataset.")]
+    adapter: Annotated[str | None, Field(description="The adapter that an evaluation asks.")]
+    retention: Annotated[dict[str, Any] | None, Field(description="What stays of its adapters at its end.")]
     started_at: Timestamp | None
     finished_at: Timestamp | None
     best: Annotated[dict[str, Any] | None, Field(description="iteration, accuracy, adapter_id")]
@@ -96,14 +100,14 @@ def list_(
 ) -> Page[JobOut]:
     with reading(db) as session:
         found = list_jobs(session, caller.project_id, status=status, after=after, limit=limit + 1)
-        return page([_out(session, job) for job in found], limit)
+        return page([job_out(session, job) for job in found], limit)
 
 
 @router.get("/{job_id}", summary="Get a job", response_model=JobOut)
 def get(caller: Reader, db: Db, request: Request, job_id: str) -> Response:
     """Carries an ETag: polling with If-None-Match is answered with 304 while nothing has changed."""
     with reading(db) as session:
-        body = _out(session, get_job(session, caller.project_id, job_id)).model_dump_json().encode()
+        body = job_out(session, get_job(session, caller.project_id, job_id)).model_dump_json().encode()
     etag = f'"{sha256(body).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if matches(request.headers.get("if-none-match"), etag):
@@ -153,7 +157,7 @@ def _change(
         job = verb(session, job)
         response.status_code = 200 if job.status == before else 202
         session.flush()
-        return _out(session, job)
+        return job_out(session, job)
 
 
 def _create_once(
@@ -164,7 +168,7 @@ def _create_once(
             job = create_job(session, caller.project_id, caller.key_id, new, settings)
             if key is not None:
                 remember_key(session, job, key, fingerprint)
-            return _out(session, job)
+            return job_out(session, job)
     except IntegrityError:  # the same key came in beside this one and was first
         replayed = _replayed(db, caller, key, fingerprint)
         if replayed is None:
@@ -177,10 +181,10 @@ def _replayed(db: Engine, caller: Caller, key: str | None, fingerprint: str) -> 
         return None
     with reading(db) as session:
         job = replayed_job(session, caller.project_id, key, fingerprint)
-        return None if job is None else _out(session, job)
+        return None if job is None else job_out(session, job)
 
 
-def _out(session: Session, job: Job) -> JobOut:
+def job_out(session: Session, job: Job) -> JobOut:
     return JobOut(
         id=job.id,
         created_at=job.created_at,
@@ -199,6 +203,9 @@ def _out(session: Session, job: Job) -> JobOut:
         config=job.config,
         priority=job.priority,
         metadata=job.labels,
+        purpose=Purpose(job.purpose),
+        adapter=job.adapter_id,
+        retention=job.retention,
         started_at=job.started_at,
         finished_at=job.finished_at,
         best=best_iteration(session, job),

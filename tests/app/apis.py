@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,13 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
 from app.database import make_engine, transaction
 from app.ledger.keys import Scope, create_key, create_project
+from app.ledger.steps import claim_step
 from app.main import create_app
 from app.settings import Settings
+from app.storage import Storage
 from tests.worlds import problem, spaced, total
+from worker.steps import work_on
+from worker.workbench import Workbench
 
 MODEL = "tiny"
 CONTEXT = 1000  # tokens of the small model; its tokens are characters
@@ -34,6 +38,7 @@ class Api:
     other: dict[str, str]  # another project's key, scope admin
     reader: dict[str, str]  # the owner's project, scope read
     admin: dict[str, str]  # the owner's project, scope admin; the client's own key is an operator's
+    work_off: Callable[[], None] = lambda: None  # does what is queued, where a worker was asked for
 
     def dataset(self, rows: str | None = None, **query: Any) -> dict[str, Any]:
         params = {"kind": "scratchpad", "validation": 4, **query}
@@ -76,6 +81,27 @@ def serve(database_url: str, home: Path, **changes: Any) -> Iterator[Api]:
     with TestClient(create_app(settings), headers=bearer(operator), raise_server_exceptions=False) as client:
         yield Api(client, engine, settings, bearer(other), bearer(reader), bearer(admin))
     engine.dispose()
+
+
+@contextmanager
+def worker(api: Api) -> Iterator[Callable[[], None]]:
+    """A worker that keeps its GPU process warm; what it yields does every step that is queued."""
+    bench = Workbench(
+        engine=api.engine,
+        storage=Storage(api.settings.resolved_storage_url()),
+        settings=api.settings,
+        worker_id="worker:1",
+        draining=lambda: False,
+    )
+
+    def work_off() -> None:
+        while (claim := claim_step(api.engine, bench.worker_id, 60, bench.warm_model)) is not None:
+            work_on(bench, claim)
+
+    try:
+        yield work_off
+    finally:
+        bench.drop_gpu()
 
 
 def bearer(key: str) -> dict[str, str]:

@@ -14,14 +14,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.ledger.steps import claim_step
-from app.storage import Storage
 from star_engine.filters.stages import STAGES
 from tests import databases
-from tests.app.apis import Api, addition_rows, serve
+from tests.app.apis import Api, addition_rows, serve, worker
 from tests.worlds import CONFIG, SCRIPT
-from worker.steps import work_on
-from worker.workbench import Workbench
 
 LAYOUT = ["README.md", "adapter_config.json", "adapter_model.safetensors", "manifest.json"]
 
@@ -70,18 +66,8 @@ def run_job(database_url: str, home: Path) -> Iterator[Finished]:
         dataset = api.dataset(addition_rows(24), validation=8)
         config = {name: value for name, value in CONFIG.items() if name != "kind"}
         job = api.job(dataset=dataset["id"], config=config)
-        bench = Workbench(
-            engine=api.engine,
-            storage=Storage(api.settings.resolved_storage_url()),
-            settings=api.settings,
-            worker_id="worker:1",
-            draining=lambda: False,
-        )
-        try:
-            while (claim := claim_step(api.engine, bench.worker_id, 60, bench.warm_model)) is not None:
-                work_on(bench, claim)
-        finally:
-            bench.drop_gpu()
+        with worker(api) as work_off:
+            work_off()
         url = f"/v1/jobs/{job['id']}"
         yield Finished(api, api.client.get(url).json(), url)
 

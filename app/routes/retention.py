@@ -1,0 +1,34 @@
+"""What stays of a job's adapters."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from app.auth import Submitter
+from app.context import Db
+from app.database import transaction
+from app.ledger.jobs import get_job
+from app.ledger.retention import set_retention
+from app.routes.jobs import JobOut, job_out
+from app.schemas import In
+
+router = APIRouter(prefix="/v1/jobs/{job_id}/retention", tags=["adapters"])
+
+
+class RetentionIn(In):
+    """Applied once the job has ended. Pinned adapters stay whatever it says."""
+
+    keep_last: Annotated[int | None, Field(ge=0, description="The newest so many; null: all.")] = None
+    keep_best: Annotated[bool, Field(description="The most accurate one too.")] = True
+    days: Annotated[float | None, Field(gt=0, description="After the job's end; then none is kept.")] = None
+
+
+@router.put("", summary="Say which adapters of a job to keep")
+def put(caller: Submitter, db: Db, job_id: str, sent: RetentionIn) -> JobOut:
+    with transaction(db) as session:
+        job = get_job(session, caller.project_id, job_id)
+        set_retention(session, job, sent.model_dump())
+        return job_out(session, job)
