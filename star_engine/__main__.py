@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from star_engine.adapters import BaseModel
+from star_engine.audits.token_parity import TokenMismatch
 from star_engine.job_file import BadJob, Job, JobFile, read_job
 from star_engine.protocols import BadAdapter, Sampler, Trainer
 from star_engine.run import Event, run_star
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BadJob, OtherRun) as problem:
         print(problem, file=sys.stderr)
         return _BAD_JOB
-    except (BadAdapter, HintLeak) as problem:
+    except (BadAdapter, HintLeak, TokenMismatch) as problem:
         print(problem, file=sys.stderr)
         return _FAILED
 

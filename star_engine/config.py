@@ -191,6 +191,7 @@ class Audits(Section):
     # before iteration 1; None: it never does. Lenient: 20 held-out examples must be able to show a spark.
     spark_level: Annotated[float, Field(gt=0, lt=1)] | None = 0.2
     verdicts: Annotated[int, Field(ge=0)] = 200  # per iteration, judged again by a second method
+    determinism: Annotated[int, Field(ge=0, le=1000)] = 4  # per iteration, tries that are generated twice
 
 
 class StopRule(Section):

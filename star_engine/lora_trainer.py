@@ -75,6 +75,9 @@ class LoraTrainer:
                 yield TrainingProgress(run.step, steps, loss, tokens)
             self._write(model, out)
 
+    def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return prompt_ids(self._tokenizer, texts)
+
     def probe(self, adapter: Path, prompts: Sequence[str], max_tokens: int) -> AdapterProbe:
         """See Trainer. Refuses what is cut off, belongs to another model or is more than plain LoRA."""
         torch.set_num_threads(self._threads)

@@ -56,6 +56,9 @@ class Sampler(Protocol):
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Length of each text in tokens of the base model."""
 
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Tokens of each text as the sampler continues it: with BOS where the tokenizer adds one, no EOS."""
+
     def close(self) -> None:
         """Free the model."""
 
@@ -104,6 +107,9 @@ class Trainer(Protocol):
         the adapter to go on from (None: fresh weights on the base model); the optimizer is always fresh.
         Resumes from the newest valid checkpoint in `checkpoints`, if there is one for the same input.
         """
+
+    def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Tokens of each text as the trainer reads it, without the EOS that it appends."""
 
     def probe(self, adapter: Path, prompts: Sequence[str], max_tokens: int) -> AdapterProbe:
         """Load an adapter with PEFT and continue each prompt greedily. BadAdapter if it does not load."""

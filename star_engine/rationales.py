@@ -73,6 +73,17 @@ def rationale_prompt(
     return render_prompt(config.kind, prompt_set, example, hint=hint, few_shot=shown, hint_template=template)
 
 
+def try_request(
+    config: StarConfig, prompt_set: PromptSet, example: Example, key: RationaleKey, iteration: int
+) -> SampleRequest:
+    """What the sampler is asked for this try: the same for the same arguments, seed included."""
+    prompt = rationale_prompt(config, prompt_set, example, key.route, iteration)
+    seed = None
+    if config.generation.temperature > 0:
+        seed = sample_seed(config.seed, iteration, key.example_id, key.route, key.sample)
+    return SampleRequest(f"{key.route}/{key.sample}/{key.example_id}", prompt, seed)
+
+
 def sample_rationales(
     sampler: Sampler,
     config: StarConfig,
@@ -156,10 +167,6 @@ class _Plan:
             self._ask(example, key)
 
     def _ask(self, example: Example, key: RationaleKey) -> None:
-        prompt = rationale_prompt(self.config, self.prompt_set, example, key.route, self.iteration)
-        seed = None
-        if self.config.generation.temperature > 0:
-            seed = sample_seed(self.config.seed, self.iteration, key.example_id, key.route, key.sample)
-        request = SampleRequest(f"{key.route}/{key.sample}/{key.example_id}", prompt, seed)
+        request = try_request(self.config, self.prompt_set, example, key, self.iteration)
         self.asked[request.key] = (example, key)
         self.queue.append(request)

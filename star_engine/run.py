@@ -19,8 +19,10 @@ from star_engine.adapters import (
     rewrite_config,
     write_manifest,
 )
+from star_engine.audits.determinism import drawn_again, grade_determinism
 from star_engine.audits.iteration import audit_iteration
 from star_engine.audits.spark import chance_level, spark_facts
+from star_engine.audits.token_parity import check_parity, parity_texts, token_digests
 from star_engine.config import Kind, StarConfig
 from star_engine.data_window import in_window, window
 from star_engine.diagnosis import diagnose
@@ -36,7 +38,7 @@ from star_engine.filters.stages import funnel
 from star_engine.loop import Pause, Phase, PhaseName, Stop, next_phase
 from star_engine.model_card import write_card
 from star_engine.protocols import Sampler, SampleRequest, SamplingParams, Trainer, TrainingText
-from star_engine.rationales import sample_rationales, solve_rate
+from star_engine.rationales import Rationale, sample_rationales, solve_rate
 from star_engine.run_directory import JsonLines, RunDirectory, rationale_line
 from star_engine.schedule import check_curriculum, select_train, steps_in, training_seed
 from star_engine.training_set import (
@@ -153,7 +155,22 @@ class _Run:
                 facts = {"done": done, "verdict": str(rationale.verdict), "route": str(rationale.key.route)}
                 yield Event("progress", iteration, PhaseName.SAMPLE, facts)
         rationales = self.record.rationales(iteration)
-        return {"rationales": len(rationales), "solve_rate": solve_rate(examples, rationales)}
+        facts = {"rationales": len(rationales), "solve_rate": solve_rate(examples, rationales)}
+        return {**facts, **self._audit_sampler(iteration, examples, rationales)}
+
+    def _audit_sampler(
+        self, iteration: int, examples: list[Example], rationales: list[Rationale]
+    ) -> dict[str, Any]:
+        texts = parity_texts(self.config, self.prompt_set, examples)
+        grade = grade_determinism(
+            self.sampler,
+            self.config,
+            self.prompt_set,
+            iteration,
+            drawn_again(self.config, iteration, examples),
+            {rationale.key: rationale for rationale in rationales},
+        )
+        return {"sampler_tokens": token_digests(self.sampler.token_ids(texts)), "determinism": grade}
 
     def _build(self, iteration: int) -> _Work:
         examples = self._examples_of(iteration)
@@ -187,6 +204,9 @@ class _Run:
         training = self.config.training
         steps = steps_in(training.schedule, iteration, rows=len(rows), batch_size=training.batch_size)
         start = self._adapter_before(iteration) if training.start_from == "previous" else None
+        sought = parity_texts(self.config, self.prompt_set, self._examples_of(iteration))
+        trained = token_digests(self.trainer.training_token_ids(sought))
+        check_parity(sought, self.record.sampler_tokens(iteration), trained)
         out, checkpoints = self.record.adapter(iteration), self.record.checkpoints(iteration)
         seed = training_seed(self.config.seed, iteration)
         loss = None

@@ -109,6 +109,11 @@ class RunDirectory:
         write_durably(folder / "decisions.jsonl", "".join(json.dumps(line) + "\n" for line in decided))
         write_durably(folder / "training_set.jsonl", "".join(training_line(row) + "\n" for row in rows))
 
+    def sampler_tokens(self, number: int) -> list[str]:
+        """Digests that the sample phase left for the trainer."""
+        lines = [line for line in _read(self.root / "history.jsonl") if line["iteration"] == number]
+        return next((line["sampler_tokens"] for line in lines[::-1] if "sampler_tokens" in line), [])
+
     def audited(self, number: int) -> Before:
         """What the audit of the next iteration needs of this one; nothing for number 0."""
         keys = [row.key for row in self.training_set(number) if row.key.route is Route.RATIONALIZED]

@@ -54,6 +54,11 @@ def from_table(table: Mapping[str, str]) -> Script:
     return lambda request, _adapter: table[request.prompt]
 
 
+def word_ids(text: str) -> list[int]:
+    """Token ids of the fakes: equal words have equal ones."""
+    return [int(sha256(word.encode("utf-8", "replace")).hexdigest()[:8], 16) for word in _WORD.findall(text)]
+
+
 def count_words(text: str) -> int:
     """Tokens of the fakes: a word with the white space before it."""
     return len(_WORD.findall(text))
@@ -103,6 +108,9 @@ class ScriptedSampler:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [count_words(text) for text in texts]
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return [word_ids(text) for text in texts]
 
     def close(self) -> None:
         self.closed = True
@@ -176,6 +184,9 @@ class RecordingTrainer:
         write_adapter(
             out, rank=training.lora.rank, alpha=training.lora.alpha, lessons=lessons_in(rows, start)
         )
+
+    def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return [word_ids(text) for text in texts]
 
     def probe(self, adapter: Path, prompts: Sequence[str], max_tokens: int) -> AdapterProbe:
         weights = read_weights(adapter)

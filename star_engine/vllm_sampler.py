@@ -171,7 +171,10 @@ class VllmSampler:
         )
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [len(ids) for ids in prompt_ids(self._tokenizer, texts)]
+        return [len(ids) for ids in self.token_ids(texts)]
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return prompt_ids(self._tokenizer, texts)
 
     def close(self) -> None:
         """End the engine's processes and free the device."""

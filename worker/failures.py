@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from app.models.base import JsonObject
 from app.storage import CorruptArtifact, MissingArtifact
+from star_engine.audits.token_parity import TokenMismatch
 from star_engine.protocols import BadAdapter, OutOfMemory
 from star_engine.training_set import HintLeak
 from worker.base_models import BadModel
@@ -32,6 +33,12 @@ class Failure:
     gpu_is_lost: bool = True
 
 
+_NOTHING_TRAINED = {
+    "hint_leak": "Nothing was trained. Please report this job: its prompts show the answer.",
+    "token_mismatch": "Nothing was trained. Ask the people who run the platform to check the base model.",
+}
+
+
 def describe(problem: Exception) -> Failure:
     """Code, category, message and hint for an exception that ended a step."""
     if isinstance(problem, OutOfMemory):
@@ -46,9 +53,9 @@ def describe(problem: Exception) -> Failure:
     if isinstance(problem, BadAdapter):
         hint = "Look at the training loss of this iteration; a lower training.learning_rate often helps."
         return _failure("adapter_verification_failed", "platform", str(problem), hint, retryable=False)
-    if isinstance(problem, HintLeak):
-        hint = "Nothing was trained. Please report this job: its prompts show the answer."
-        return _failure("hint_leak", "platform", str(problem), hint, retryable=False)
+    if isinstance(problem, HintLeak | TokenMismatch):
+        code = "hint_leak" if isinstance(problem, HintLeak) else "token_mismatch"
+        return _failure(code, "platform", str(problem), _NOTHING_TRAINED[code], retryable=False)
     if isinstance(problem, BadModel | CorruptArtifact | MissingArtifact):
         hint = "Ask the people who run the platform to restore the file; the job can then be submitted again."
         return _failure("bad_artifact", "platform", str(problem), hint, retryable=False)
@@ -83,4 +90,8 @@ def is_outage(problem: Exception) -> bool:
 
 def _failure(code: str, category: str, message: str, hint: str, retryable: bool = True) -> Failure:
     error = {"code": code, "category": category, "message": message, "hint": hint}
-    return Failure(error, retryable, gpu_is_lost=code not in ("invalid_input", "database_error", "hint_leak"))
+    return Failure(
+        error,
+        retryable,
+        gpu_is_lost=code not in ("invalid_input", "database_error", "hint_leak", "token_mismatch"),
+    )

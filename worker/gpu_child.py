@@ -83,6 +83,10 @@ def run(models: Models, call: Call, emit: Emit) -> Any:
             return models.use(_path(message["adapter"]))
         case "count_tokens":
             return models.sampler().count_tokens(message["texts"])
+        case "token_ids":
+            return models.sampler().token_ids(message["texts"])
+        case "training_token_ids":
+            return models.trainer().training_token_ids(message["texts"])
         case "stream":
             return stream(models.sampler(), call, emit)
         case "train":

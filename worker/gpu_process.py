@@ -105,6 +105,12 @@ class GpuProcess:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [int(count) for count in self._ask("count_tokens", texts=list(texts))]
 
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return list(self._ask("token_ids", texts=list(texts)))
+
+    def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return list(self._ask("training_token_ids", texts=list(texts)))
+
     def stream(self, queue: deque[SampleRequest], params: SamplingParams) -> Iterator[Completion]:
         """See Sampler. What is appended to the queue is sent on before the next completion is waited for."""
         call = self._begin("stream", params=asdict(params))

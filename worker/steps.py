@@ -29,6 +29,7 @@ from star_engine.loop import PhaseName
 from star_engine.protocols import OutOfMemory
 from star_engine.rationales import Route, sample_rationales
 from star_engine.training_set import audit_hints, build, decide, training_set_sha256
+from worker.audits import audit_sampler
 from worker.failures import describe, is_outage
 from worker.lease import HandBack, Lease
 from worker.train import train_adapter, verify_adapter
@@ -141,7 +142,13 @@ def sample(bench: Workbench, claim: Claim, lease: Lease) -> None:
         done += sum(item.key.route is Route.GENERATED for item in batch)
         rationalized += sum(item.key.route is Route.RATIONALIZED for item in batch)
         lease.report(done // tries, len(examples), "examples", rationalized=rationalized)
-    _finish(bench, claim)
+    found = {} if claim.work["start"] else audit_sampler(bench, claim, prompt_set, examples, row_ids)
+    with transaction(bench.engine) as session:
+        if found:
+            record_audits(session, claim, found)
+        finish_step(session, claim, bench.settings)
+        failpoint("sample.before_finish")
+    failpoint("sample.after_finish")
 
 
 def build_training_set(bench: Workbench, claim: Claim, lease: Lease) -> None:

@@ -40,6 +40,7 @@ from star_engine.rationales import RationaleKey, Route
 from star_engine.run import PROBE_TOKENS, PROBES, continue_greedily, installed_versions
 from star_engine.schedule import steps_in
 from star_engine.training_set import Coverage, TrainingExample
+from worker.audits import check_tokens
 from worker.checkpoints import Checkpoints
 from worker.lease import Lease
 from worker.workbench import Workbench
@@ -103,6 +104,7 @@ def _train(
     out, checkpoints = folder / _weights(claim), folder / "checkpoints"
     shelf = Checkpoints(bench, claim, checkpoints)
     shelf.fetch()
+    check_tokens(bench, claim)
     failpoint("train.before_training")
     for progress in gpu.train(rows, training, steps, seed, out, checkpoints, start):
         failpoint("train.step")

@@ -9,7 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.ledger.rationales import claimed_iteration
-from app.ledger.steps import Claim
+from app.ledger.steps import Claim, check_fence
+from app.ledger.transitions import lock_job
 from app.models.data import Example
 from app.models.jobs import Iteration
 from app.models.rationales import Rationale
@@ -36,8 +37,15 @@ def audited_before(session: Session, claim: Claim) -> Before:
     return Before(frozenset(taught), mean)
 
 
+def recorded_audits(session: Session, claim: Claim) -> dict[str, Any]:
+    """What is known of the claimed iteration so far."""
+    return dict(claimed_iteration(session, claim).metrics.get("audits", {}))
+
+
 def record_audits(session: Session, claim: Claim, found: Mapping[str, Any]) -> None:
-    """Keep the findings with the iteration. The caller has checked the fence in this transaction."""
+    """Keep the findings with the iteration. Raises Fenced."""
+    lock_job(session, claim.job_id)  # finish_step, in this transaction too, wants it before the step
+    check_fence(session, claim)
     iteration = claimed_iteration(session, claim)
     known = iteration.metrics.get("audits", {})
     iteration.metrics = {**iteration.metrics, "audits": {**known, **found}}

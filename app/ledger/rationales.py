@@ -105,8 +105,13 @@ def record_rationales(
         session.execute(insert_once(session, Rationale), rows)
 
 
-def iteration_tries(session: Session, claim: Claim) -> Iterator[tuple[int, engine.Rationale]]:
-    """Every try of the claimed iteration with its row id, by example, route and sample."""
+def iteration_tries(
+    session: Session, claim: Claim, examples: Sequence[int] | None = None
+) -> Iterator[tuple[int, engine.Rationale]]:
+    """Every try of the claimed iteration with its row id, by example, route and sample.
+
+    `examples`: row ids that it is narrowed to; a few, for each becomes a parameter.
+    """
     iteration = claimed_iteration(session, claim)
     query = (
         select(Rationale, Example.external_id)
@@ -114,6 +119,8 @@ def iteration_tries(session: Session, claim: Claim) -> Iterator[tuple[int, engin
         .where(Rationale.iteration_id == iteration.id)
         .order_by(Example.position, Rationale.route, Rationale.sample)
     )
+    if examples is not None:
+        query = query.where(Rationale.example_id.in_(examples))
     for row, external_id in session.execute(query):
         yield (
             row.id,

@@ -10,15 +10,16 @@ from star_engine.report import percent, points
 
 HEADER = (
     "iteration", "expected lucky", "precision", "yield of hints", "verdicts doubted", "distinct 3-grams",
-    "solutions per example", "tokens", "length drift", "like few-shot",
+    "solutions per example", "tokens", "length drift", "like few-shot", "same again",
 )  # fmt: skip
 TEXT = (
     "Expected lucky: how many of the kept generated rationales are right by chance, from the wrong "
-    "answers and the chance of a guess; precision: the share that is not. Yield of hints: what was kept "
-    "by rationalization one iteration earlier and is now solved without the hint, of those asked again. "
-    "Verdicts doubted: of a sample, those that a second, independent method judges otherwise (accepted + "
-    "refused). Length drift: the kept rationales' mean length against the iteration before. Like few- "
-    "shot: the share of a rationale's 4-grams that stand in a few-shot example."
+    "answers and the chance of a guess; precision: the share that is not. Yield of hints: what was "
+    "kept by rationalization one iteration earlier and is now solved without the hint, of those asked "
+    "again. Verdicts doubted: of a sample, those that a second, independent method judges otherwise "
+    "(accepted + refused). Length drift: the kept rationales' mean length against the iteration "
+    "before. Like few-shot: the share of a rationale's 4-grams that stand in a few-shot example. "
+    "Same again: tries that came out the same to the byte when they were generated a second time."
 )
 
 
@@ -42,7 +43,12 @@ def _row(iteration: int, found: Mapping[str, Any]) -> tuple[str, ...]:
         _written(length["mean"], lambda value: f"{value:.1f}"),
         _written(length["drift"], lambda value: f"{points(value)} %"),
         _written(found["few_shot_similarity"], percent),
+        _again(found.get("determinism")),
     )
+
+
+def _again(found: Mapping[str, Any] | None) -> str:
+    return f"{found['same_text']} of {found['checked']} ({found['grade']})" if found else "–"
 
 
 def _written(value: float | None, how: Callable[[float], str]) -> str:

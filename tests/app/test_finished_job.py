@@ -119,6 +119,8 @@ def test_audits_of_an_iteration_stand_in_its_metrics_and_in_the_report(finished:
         second["length"]["mean"] / first["length"]["mean"] - 1, abs=1e-4
     )
     assert 0 < first["luck"]["chance"] < 0.5
+    assert first["determinism"] == {"checked": 4, "same_text": 4, "same_answer": 4, "grade": "exact"}
+    assert len(first["sampler_tokens"]) > 4
     page = finished.client.get(f"{finished.url}/report", params={"format": "html"}).text
     assert "Audits of the training data" in page
 

@@ -62,6 +62,9 @@ def test_stops_and_token_limits_are_kept() -> None:
     (short,) = sampler.stream(deque([SampleRequest("0", "p")]), SamplingParams(max_tokens=2))
     assert (short.text, short.finish_reason, short.tokens) == ("one two", "length", 2)
     assert sampler.count_tokens(["one two", ""]) == [2, 0]
+    assert [len(ids) for ids in sampler.token_ids(["one two", ""])] == [2, 0]
+    texts = ["one two", "two one"]
+    assert sampler.token_ids(texts) == RecordingTrainer().training_token_ids(texts)
 
 
 def test_the_pupil_learns_from_an_adapter_what_its_rows_teach(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ def test_completions_are_those_of_the_sampler_in_the_child(gpu: GpuProcess) -> N
     expected = sorted(here.stream(requests(*prompts), params), key=key)
     assert sorted(gpu.stream(requests(*prompts), params), key=key) == expected
     assert gpu.count_tokens(["one", "two words", ""]) == [1, 2, 0]
+    assert gpu.token_ids(["one", "two words"]) == gpu.training_token_ids(["one", "two words"])
 
 
 def test_an_empty_queue_ends_at_once(gpu: GpuProcess) -> None:

@@ -154,6 +154,7 @@ def test_the_end_token_ends_a_row_and_is_not_text(tiny_model: Path) -> None:
 
 def test_tokens_are_counted_with_the_models_tokenizer(sampler: TransformersSampler) -> None:
     assert sampler.count_tokens(["abc", "", "12 + 3"]) == [3, 0, 6]
+    assert [len(ids) for ids in sampler.token_ids(["abc", "", "12 + 3"])] == [3, 0, 6]
 
 
 def test_an_adapter_of_another_model_is_refused_and_the_sampler_goes_on(
