@@ -18,6 +18,7 @@ from app.database import make_engine
 from app.ledger.outbox import relay
 from app.ledger.reaper import reap, ring_again
 from app.ledger.retention import apply_retention, remove_weights
+from app.ledger.staging import remove_abandoned
 from app.log import configure_logging
 from app.settings import Settings
 from app.storage import Storage
@@ -43,15 +44,16 @@ def turn(engine: Engine, settings: Settings) -> None:
 
 
 def tidy(engine: Engine, storage: Storage) -> None:
-    """Adapters that nothing keeps any longer. What fails is tried again at the next tidying."""
+    """Adapters that nothing keeps any longer, killed uploads. What fails is tried again the next time."""
     try:
         deleted = apply_retention(engine)
         removed = remove_weights(engine, storage)
+        abandoned = remove_abandoned(engine)
     except (SQLAlchemyError, OSError) as error:
         log.warning("tidying_failed", error=type(error).__name__)
     else:
-        if deleted or removed:
-            log.info("tidied", adapters_deleted=deleted, weights_removed=removed)
+        if deleted or removed or abandoned:
+            log.info("tidied", adapters_deleted=deleted, weights_removed=removed, uploads_removed=abandoned)
 
 
 def main() -> None:

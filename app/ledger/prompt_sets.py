@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.database import new_id
 from app.errors import NotFound
+from app.ledger.staging import next_version
 from app.models.data import PromptSet as PromptSetRow
 from star_engine.config import Kind
 from star_engine.examples import FewShotExample, PromptSet
@@ -36,6 +37,7 @@ def record_prompt_set(
         kind=prompt_set.kind.value,
         examples=examples,
         sha256=sha,
+        version=next_version(session, PromptSetRow, project_id, name),
     )
     session.add(row)
     session.flush()
@@ -63,11 +65,13 @@ def get_prompt_set(session: Session, project_id: str, prompt_set_id: str) -> Pro
 
 
 def list_prompt_sets(
-    session: Session, project_id: str, *, after: str | None, limit: int
+    session: Session, project_id: str, *, name: str | None = None, after: str | None, limit: int
 ) -> Sequence[PromptSetRow]:
     """Newest first; `after` is the id of the last one seen."""
     query = select(PromptSetRow).where(PromptSetRow.project_id == project_id)
     query = query.order_by(PromptSetRow.id.desc()).limit(limit)
+    if name is not None:
+        query = query.where(PromptSetRow.name == name)
     if after is not None:
         query = query.where(PromptSetRow.id < after)
     return session.scalars(query).all()

@@ -25,6 +25,10 @@ class Dataset(Base):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     splits: Mapped[JsonObject]  # {"train": 600, "validation": 200}
     warnings: Mapped[list[Any] | None] = mapped_column(Json)  # what to know before training on it
+    version: Mapped[int] = mapped_column(server_default="1")  # counts up among those of one name in a project
+    statistics: Mapped[JsonObject | None] = mapped_column(Json)  # see app/intake/statistics.py
+    # While its examples come in nobody sees it; past this moment it counts as abandoned. None: it is whole.
+    staged_until: Mapped[datetime | None]
     created_at: Mapped[datetime] = created()
 
 
@@ -58,6 +62,7 @@ class PromptSet(Base):
     kind: Mapped[str]
     examples: Mapped[list[Any]]
     sha256: Mapped[str]
+    version: Mapped[int] = mapped_column(server_default="1")  # as of datasets
     created_at: Mapped[datetime] = created()
 
 

@@ -17,7 +17,7 @@ from app.intake.mapping import parse_mapping
 from app.ledger.datasets import get_dataset, list_datasets, upload_dataset
 from app.ledger.examples import list_examples
 from app.models.data import Dataset, Example
-from app.schemas import After, Item, Limit, LongLimit, Name, Page, Resource, page
+from app.schemas import After, Item, Limit, LongLimit, Name, NameFilter, Page, Resource, page
 from app.uploads import receive_file
 from star_engine.config import Kind
 from star_engine.examples import Split
@@ -28,6 +28,7 @@ router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 class DatasetOut(Resource):
     object: Literal["dataset"] = "dataset"
     name: str
+    version: int  # counts up among those of one name
     kind: Kind
     sha256: str  # of the bytes and of how they were read
     size_bytes: int
@@ -109,9 +110,11 @@ async def upload(
 
 
 @router.get("", summary="List datasets, newest first")
-def list_(caller: Reader, db: Db, limit: Limit = 20, after: After = None) -> Page[DatasetOut]:
+def list_(
+    caller: Reader, db: Db, name: NameFilter = None, limit: Limit = 20, after: After = None
+) -> Page[DatasetOut]:
     with reading(db) as session:
-        found = list_datasets(session, caller.project_id, after=after, limit=limit + 1)
+        found = list_datasets(session, caller.project_id, name=name, after=after, limit=limit + 1)
     return page([_out(dataset) for dataset in found], limit)
 
 
@@ -153,6 +156,7 @@ def _out(dataset: Dataset) -> DatasetOut:
         id=dataset.id,
         created_at=dataset.created_at,
         name=dataset.name,
+        version=dataset.version,
         kind=Kind(dataset.kind),
         sha256=dataset.sha256,
         size_bytes=dataset.size_bytes,

@@ -13,7 +13,7 @@ from app.database import reading, transaction
 from app.errors import FieldError, Invalid
 from app.ledger.prompt_sets import get_prompt_set, list_prompt_sets, record_prompt_set
 from app.models.data import PromptSet
-from app.schemas import After, In, JsonObject, Limit, Name, Page, Resource, Text, page
+from app.schemas import After, In, JsonObject, Limit, Name, NameFilter, Page, Resource, Text, page
 from star_engine.config import Kind
 from star_engine.prompt_sets import read_prompt_set
 from star_engine.readers import BadRows
@@ -39,6 +39,7 @@ class PromptSetIn(In):
 class PromptSetOut(Resource):
     object: Literal["prompt_set"] = "prompt_set"
     name: str
+    version: int  # counts up among those of one name
     kind: Kind
     sha256: str
     examples: list[dict[str, Any]]
@@ -61,9 +62,11 @@ def create(caller: Submitter, db: Db, sent: PromptSetIn, response: Response) -> 
 
 
 @router.get("", summary="List prompt sets, newest first")
-def list_(caller: Reader, db: Db, limit: Limit = 20, after: After = None) -> Page[PromptSetOut]:
+def list_(
+    caller: Reader, db: Db, name: NameFilter = None, limit: Limit = 20, after: After = None
+) -> Page[PromptSetOut]:
     with reading(db) as session:
-        found = list_prompt_sets(session, caller.project_id, after=after, limit=limit + 1)
+        found = list_prompt_sets(session, caller.project_id, name=name, after=after, limit=limit + 1)
     return page([_out(prompt_set) for prompt_set in found], limit)
 
 
@@ -78,6 +81,7 @@ def _out(row: PromptSet) -> PromptSetOut:
         id=row.id,
         created_at=row.created_at,
         name=row.name,
+        version=row.version,
         kind=Kind(row.kind),
         sha256=row.sha256,
         examples=row.examples,

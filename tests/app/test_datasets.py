@@ -164,6 +164,9 @@ def test_datasets_are_listed_newest_first(api: Api) -> None:
     assert sorted(listed) == sorted(ids)
     assert listed == sorted(ids, reverse=True)
     assert (page["has_more"], rest["has_more"]) == (True, False)
+    named = api.client.get("/v1/datasets", params={"name": "dataset"}).json()["data"]
+    assert [one["version"] for one in named] == [3, 2, 1]
+    assert api.client.get("/v1/datasets", params={"name": "other"}).json()["data"] == []
 
 
 BAD_ROWS: list[tuple[str, str, bytes, int | None, str, str]] = [

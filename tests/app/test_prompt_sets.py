@@ -48,7 +48,10 @@ def test_same_prompt_set_again_is_the_same(api: Api) -> None:
     )
     assert (again.status_code, again.json()["id"]) == (200, first["id"])
     assert api.prompt_set(name="another name")["id"] != first["id"]
-    assert api.prompt_set(examples=few_shot()[:1])["id"] != first["id"]
+    changed = api.prompt_set(examples=few_shot()[:1])
+    assert (first["version"], changed["version"]) == (1, 2)
+    named = api.client.get("/v1/prompt-sets", params={"name": "few-shot"}).json()["data"]
+    assert [one["id"] for one in named] == [changed["id"], first["id"]]
 
 
 def changed(number: int, **changes: Any) -> list[dict[str, Any]]:
