@@ -27,6 +27,8 @@ from app.routes import (
     jobs,
     metrics,
     models,
+    openai_files,
+    openai_fine_tuning,
     projects,
     prompt_sets,
     rationales,
@@ -57,7 +59,10 @@ ROUTES = (
     projects,
     trials,
     retention,
+    openai_files,
+    openai_fine_tuning,
 )
+UPLOADS = frozenset({"/v1/datasets", "/v1/files"})  # paths whose bodies may be longer than JSON's
 POOL_SIZE = 15  # connections; three times as many at most, for the 40 threads that run sync routes
 
 log = structlog.get_logger()
@@ -80,7 +85,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for module in ROUTES:
         app.include_router(module.router)
     check_scopes(app)
-    app.add_middleware(BodyLimit, upload_path="/v1/datasets", upload_bytes=chosen.max_upload_bytes)
+    app.add_middleware(
+        BodyLimit, upload_paths=frozenset({"/v1/datasets", "/v1/files"}), upload_bytes=chosen.max_upload_bytes
+    )
     app.add_middleware(RequestLog)  # added last: outermost
     return app
 

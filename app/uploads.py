@@ -22,14 +22,14 @@ ENCODINGS = {"identity": "", "gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd"}
 class BodyLimit:
     """ASGI middleware: 413 once a body has grown too long, whatever its Content-Length claimed."""
 
-    def __init__(self, app: ASGIApp, upload_path: str, upload_bytes: int) -> None:
-        self.app, self.upload_path, self.upload_bytes = app, upload_path, upload_bytes
+    def __init__(self, app: ASGIApp, upload_paths: frozenset[str], upload_bytes: int) -> None:
+        self.app, self.upload_paths, self.upload_bytes = app, upload_paths, upload_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit = self.upload_bytes if scope["path"] == self.upload_path else JSON_BYTES
+        limit = self.upload_bytes if scope["path"] in self.upload_paths else JSON_BYTES
         received = 0
 
         async def counted() -> Message:

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import make_engine
+from app.ledger.files import remove_deleted_files
 from app.ledger.outbox import relay
 from app.ledger.reaper import reap, ring_again
 from app.ledger.retention import apply_retention, remove_weights
@@ -44,16 +45,16 @@ def turn(engine: Engine, settings: Settings) -> None:
 
 
 def tidy(engine: Engine, storage: Storage) -> None:
-    """Adapters that nothing keeps any longer, killed uploads. What fails is tried again the next time."""
+    """Adapters and files that nothing keeps, killed uploads. What fails is tried again the next time."""
     try:
         deleted = apply_retention(engine)
-        removed = remove_weights(engine, storage)
+        removed = remove_weights(engine, storage) + remove_deleted_files(engine, storage)
         abandoned = remove_abandoned(engine)
     except (SQLAlchemyError, OSError) as error:
         log.warning("tidying_failed", error=type(error).__name__)
     else:
         if deleted or removed or abandoned:
-            log.info("tidied", adapters_deleted=deleted, weights_removed=removed, uploads_removed=abandoned)
+            log.info("tidied", adapters_deleted=deleted, artifacts_removed=removed, uploads_removed=abandoned)
 
 
 def main() -> None:

@@ -40,3 +40,11 @@ def list_events(session: Session, job_id: str, after: int, limit: int) -> Sequen
     """Events with seq > after, oldest first."""
     query = select(Event).where(Event.job_id == job_id, Event.seq > after).order_by(Event.seq).limit(limit)
     return session.scalars(query).all()
+
+
+def newest_events(session: Session, job_id: str, before: int | None, limit: int) -> Sequence[Event]:
+    """Events with seq < before (None: all), newest first."""
+    query = select(Event).where(Event.job_id == job_id).order_by(Event.seq.desc()).limit(limit)
+    if before is not None:
+        query = query.where(Event.seq < before)
+    return session.scalars(query).all()

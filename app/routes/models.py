@@ -22,6 +22,8 @@ class ModelOut(Resource):
     files: dict[str, str]  # file name to SHA-256
     context_length: int
     license: str | None
+    created: int  # as OpenAI's client reads it: seconds since 1970
+    owned_by: Literal["star"] = "star"
     requires: Requires  # workers that have less are not given its steps
 
 
@@ -45,6 +47,7 @@ def _out(model: Model) -> ModelOut:
     return ModelOut(
         id=model.id,
         created_at=model.created_at,
+        created=int(model.created_at.timestamp()),
         revision=model.revision,
         files=model.files,
         context_length=model.context_length,

@@ -1,0 +1,98 @@
+"""Files, as the OpenAI client uploads them: they become a dataset when a fine-tuning job names them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Form, UploadFile
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from app.auth import Reader, Submitter
+from app.context import Artifacts, Db
+from app.database import reading, transaction
+from app.ledger.files import delete_file, get_file, list_files, record_file
+from app.models.files import File
+from app.schemas import After, Item, Limit, Page, page
+
+router = APIRouter(prefix="/v1/files", tags=["openai"])
+
+Purpose = Literal["fine-tune"]
+
+
+class FileOut(Item):
+    object: Literal["file"] = "file"
+    bytes: int
+    created_at: int  # seconds since 1970
+    filename: str
+    purpose: str
+    status: Literal["processed"] = "processed"
+
+
+class FileDeleted(BaseModel):
+    object: Literal["file"] = "file"
+    id: str
+    deleted: Literal[True] = True
+
+
+@router.post("", summary="Upload a file, as the OpenAI client does")
+def upload(
+    caller: Submitter, db: Db, storage: Artifacts, file: UploadFile, purpose: Annotated[Purpose, Form()]
+) -> FileOut:
+    """What is in it is looked at when a job names it: the kind of its answers follows from the prompt set."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "file"
+        with path.open("wb") as copy:
+            shutil.copyfileobj(file.file, copy)
+        size = path.stat().st_size
+        sha = storage.put_file(path)
+    with transaction(db) as session:
+        made = record_file(session, caller.project_id, file.filename or "file", purpose, sha, size)
+        return _out(made)
+
+
+@router.get("", summary="List files, newest first")
+def list_(
+    caller: Reader, db: Db, purpose: Purpose | None = None, limit: Limit = 20, after: After = None
+) -> Page[FileOut]:
+    with reading(db) as session:
+        found = list_files(session, caller.project_id, purpose=purpose, after=after, limit=limit + 1)
+        return page([_out(file) for file in found], limit)
+
+
+@router.get("/{file_id}", summary="Get a file's name and size")
+def get(caller: Reader, db: Db, file_id: str) -> FileOut:
+    with reading(db) as session:
+        return _out(get_file(session, caller.project_id, file_id))
+
+
+@router.get("/{file_id}/content", summary="Download a file", response_class=StreamingResponse)
+def content(caller: Reader, db: Db, storage: Artifacts, file_id: str) -> StreamingResponse:
+    with reading(db) as session:
+        file = get_file(session, caller.project_id, file_id)
+    return StreamingResponse(
+        storage.open_range(file.sha256, 0, file.size_bytes),
+        media_type="application/octet-stream",
+        headers={"Content-Length": str(file.size_bytes), "X-Content-Type-Options": "nosniff"},
+    )
+
+
+@router.delete("/{file_id}", summary="Delete a file; what was made from it stays")
+def delete(caller: Submitter, db: Db, file_id: str) -> FileDeleted:
+    with transaction(db) as session:
+        file = get_file(session, caller.project_id, file_id)
+        delete_file(session, file)
+    return FileDeleted(id=file_id)
+
+
+def _out(file: File) -> FileOut:
+    return FileOut(
+        id=file.id,
+        bytes=file.size_bytes,
+        created_at=int(file.created_at.timestamp()),
+        filename=file.filename,
+        purpose=file.purpose,
+    )
