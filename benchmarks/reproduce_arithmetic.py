@@ -2,11 +2,15 @@
 
     python -m examples.smollm2.convert
     python -m benchmarks.reproduce_arithmetic --iterations 8   # hours on a CPU; called again, it goes on
-    python -m benchmarks.reproduce_arithmetic --report-only    # table and figure of what is there so far
+    python -m benchmarks.reproduce_arithmetic --report-only    # table and figure of what there is so far
 
 Four arms on the same questions: few-shot; direct fine-tuning on the answers; STaR with and without
 rationalization. The two STaR arms take turns, iteration by iteration, so that they can be compared whenever
 the run is stopped. `--scale cpu` asks few questions; `--scale paper` has the paper's numbers, for a GPU.
+
+The questions are the paper's, the scratchpads are not: they state one sum a line (`4 + 9 + 1 = 14`). On the
+paper's scratchpad, which shows the next pair of digits beside the digits so far, this model gets 5, 0 and 0 %
+(1, 2, 3 digits) after 30 steps on 90 right ones; on these, 90, 35 and 15 % after 30 steps on 150.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.arithmetic_report import write_report
 from examples.addition.generate import Addition, dataset_rows, draw_dataset, draw_prompt_set
 from examples.smollm2.convert import MODEL_FOLDER
 from star_engine.adapters import WEIGHTS, BaseModel
@@ -35,6 +40,11 @@ from star_engine.schedule import training_seed
 KIND = Kind.SCRATCHPAD
 BASE = BaseModel("HuggingFaceTB/SmolLM2-135M-Instruct")
 STAR_ARMS = ("star", "star-without-rationalization")
+NOTES = """\
+The paper's arithmetic (section 4.3, Figure 4) in small: 1 to 3 digits instead of 5; a model of 135 M
+parameters, whose weights were quantized to 4 bits, instead of GPT-J's 6 B; 171 train questions, of which each
+iteration asks 108, instead of 50,000 and 10,000; LoRA for 24 steps and 2 more each iteration, always from the
+base model. Few-shot examples are shown in iteration 1 and to rationalize, not to the fine-tuned models."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +228,16 @@ def main() -> None:
     parser.add_argument("--sampler", choices=("vllm", "transformers"), default="vllm")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--home", type=Path, default=Path(".star/arithmetic"), help="what is recorded")
+    parser.add_argument("--out", type=Path, default=Path("docs/runs"), help="of the table and the figure")
+    parser.add_argument("--report-only", action="store_true")
     arguments = parser.parse_args()
+    if not arguments.report_only:
+        _run(arguments)
+    command = f"python -m benchmarks.reproduce_arithmetic --scale {arguments.scale}"
+    write_report(arguments.home, arguments.out, command=command, notes=NOTES)
+
+
+def _run(arguments: argparse.Namespace) -> None:
     scale = SCALES[arguments.scale]
     sampler, trainer = load(arguments.model, arguments.sampler, arguments.device)
     bench = Bench(scale, make_task(scale), arguments.home, sampler, trainer)
