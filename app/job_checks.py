@@ -20,6 +20,7 @@ from app.problems import field_errors
 from app.prompt_lengths import check_prompt_lengths, load_tokenizer
 from app.schemas import In, JsonObject, Name, Text
 from star_engine.config import Kind, StarConfig
+from star_engine.data_checks import Unfit, check_answers
 from star_engine.examples import Example, PromptSet
 from star_engine.presets import PRESETS, laid_over
 from star_engine.prompt_sets import groups_without_examples
@@ -55,6 +56,7 @@ def check_job(session: Session, project_id: str, offered: frozenset[str], sent: 
         reason = f"The dataset is of kind {dataset.kind}, the prompt set of kind {prompt_set.kind}."
         raise _refused("kinds_differ", "prompt_set", reason, "Use a dataset and a prompt set of one kind.")
     config = resolve_config(Kind(dataset.kind), sent.preset, sent.config)
+    _check_answers(session, dataset, prompt_set, config)
     _check_splits(dataset, config)
     _check_groups(session, dataset, prompt_set)
     _check_curriculum(session, dataset, config)
@@ -89,6 +91,22 @@ def resolve_config(kind: Kind, preset: str, overrides: Mapping[str, Any]) -> Sta
         raise Invalid(
             f"The configuration is not valid: {named}.", code="invalid_config", errors=errors
         ) from failure
+
+
+def _check_answers(session: Session, dataset: Dataset, prompt_set: PromptSet, config: StarConfig) -> None:
+    """Golds of the other kinds were verified at upload: a job's options do not change them."""
+    pattern = config.kind is Kind.PATTERN
+    golds = each_example(session, dataset.id, ["train", config.evaluation.split]) if pattern else ()
+    try:
+        check_answers(config, prompt_set, golds)
+    except Unfit as unfit:
+        raise refused_unfit(unfit) from unfit
+
+
+def refused_unfit(unfit: Unfit) -> Invalid:
+    """As the submitter reads it: each few-shot example or row at fault, and what to change."""
+    errors = tuple(FieldError(unfit.field, e.reason, e.mend, e.line or None) for e in unfit.errors)
+    return Invalid("The settings do not fit the data.", code="settings_unfit", errors=errors)
 
 
 def _check_splits(dataset: Dataset, config: StarConfig) -> None:

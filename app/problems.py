@@ -60,7 +60,7 @@ def field_errors(found: Sequence[Mapping[str, Any]], prefix: str = "") -> tuple[
     """Pydantic's errors in our words. `prefix` goes before each field's path."""
     return tuple(
         FieldError(
-            field=prefix + _path(error["loc"]),
+            field=(prefix + _path(error["loc"])).rstrip(".") or "body",
             reason=f"{_REASONS.get(error['type'], error['msg'])}.",
             mend=_MENDS.get(error["type"], "Send a value that fits."),
         )
@@ -71,7 +71,7 @@ def field_errors(found: Sequence[Mapping[str, Any]], prefix: str = "") -> tuple[
 def _path(loc: Sequence[str | int]) -> str:
     """("body", "config", "iterations") is the field config.iterations."""
     inner = loc[1:] if loc and loc[0] in ("body", "query", "path", "header") else loc
-    return ".".join(str(part) for part in inner) or "body"
+    return ".".join(str(part) for part in inner)
 
 
 def _error_type(status: int) -> str:

@@ -14,7 +14,9 @@ datasets = typer.Typer(no_args_is_help=True, help="Questions with answers, as JS
 prompt_sets = typer.Typer(no_args_is_help=True, help="Few-shot examples with hand-written rationales.")
 models = typer.Typer(no_args_is_help=True, help="Base models that jobs may use.")
 
-Kind = Annotated[str, typer.Option(help="scratchpad, numeric or choice: how answers are verified.")]
+Kind = Annotated[
+    str, typer.Option(help="scratchpad, numeric, choice, exact, math or pattern: how answers are verified.")
+]
 
 DATASET: Columns[Dataset] = {
     "id": lambda one: one.id,

@@ -43,9 +43,9 @@ class Datasets:
     ) -> Dataset:
         """Upload JSONL: `{"question", "answer", "choices"?, "solution"?, "id"?, "group"?, "split"?}` a line.
 
-        kind: scratchpad, numeric or choice. validation: how many rows to hold out, where no row has a split.
-        The same file read in the same way is the same dataset: it is not stored twice. Raises Refused, whose
-        `errors` name each bad line; then nothing is stored.
+        kind: scratchpad, numeric, choice, exact, math or pattern. validation: how many rows to hold out,
+        where no row has a split. The same file read in the same way is the same dataset: it is not stored
+        twice. Raises Refused, whose `errors` name each bad line; then nothing is stored.
         """
         params = {"kind": kind, "name": name or file.stem, "validation": validation, "seed": seed}
         headers = {"Content-Type": "application/x-ndjson"}

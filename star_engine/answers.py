@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from star_engine.config import Kind
+from star_engine.config import Kind, StarConfig
 from star_engine.examples import Example
 from star_engine.prompts import stops
 from star_engine.protocols import Completion
@@ -25,15 +25,16 @@ class Answer:
     finish_reason: Literal["stop", "length"]
 
 
-def judge(kind: Kind, example: Example, completion: Completion, *, direct: bool = False) -> Answer:
+def judge(config: StarConfig, example: Example, completion: Completion, *, direct: bool = False) -> Answer:
     """Verify one completion. What goes wrong inside a verifier is the verdict "error", never an exception."""
+    kind, options = config.kind, config.verifier.options
     raw = completion.text.replace("\x00", "\ufffd")  # PostgreSQL stores no NUL
     cut = cut_at_first_stop(raw, stops(kind))
     text = cut.strip()
     stopped = bool(raw[len(cut) :].strip())
     finish_reason = "stop" if stopped else completion.finish_reason
     try:
-        found = (verify_direct if direct else verify)(kind, text, example.answer, example.choices)
+        found = (verify_direct if direct else verify)(kind, text, example.answer, example.choices, **options)
     except Exception as problem:  # noqa: BLE001 - one odd completion must not end a shard of thousands
         return Answer(text, VerdictCode.ERROR, None, f"raised_{type(problem).__name__}", finish_reason)
     if finish_reason == "length" and _cut_inside_answer(kind, text, found):

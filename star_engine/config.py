@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -24,6 +24,9 @@ class Kind(StrEnum):
     SCRATCHPAD = "scratchpad"  # digits after </scratch>: the paper's addition, section 4.3
     NUMERIC = "numeric"  # a number after ####: GSM8K, section 4.5
     CHOICE = "choice"  # a letter in parentheses: CommonsenseQA, section 4.4
+    EXACT = "exact"  # a short text after #### or "the answer is", white space and case folded
+    MATH = "math"  # an expression in \\boxed{} or after ####, compared by math-verify
+    PATTERN = "pattern"  # what the job's own regular expression finds: verifier.pattern
 
 
 # Iterations whose prompts show the few-shot examples; a number: up to and including that iteration.
@@ -54,7 +57,32 @@ HINT_FORMS = {
     Kind.SCRATCHPAD: (HintForm.AFTER_TARGET, HintForm.AFTER_QUESTION),
     Kind.NUMERIC: (HintForm.AFTER_QUESTION,),
     Kind.CHOICE: (HintForm.MARK_ON_CHOICE, HintForm.AFTER_QUESTION),
+    Kind.EXACT: (HintForm.AFTER_QUESTION,),
+    Kind.MATH: (HintForm.AFTER_QUESTION,),
+    Kind.PATTERN: (HintForm.AFTER_QUESTION,),
 }
+
+
+class Verifier(Section):
+    """How an answer is read from a completion. Every option belongs to one kind."""
+
+    fallback: Literal["last_number"] | None = None  # numeric: where no answer is marked as one
+    pattern: str | None = None  # pattern: an RE2 expression whose group is the answer; required there
+    timeout_s: Annotated[float, Field(gt=0, le=60)] | None = None  # math: seconds a completion; None: 5
+
+    @field_validator("pattern")
+    @classmethod
+    def _accepted_by_re2(cls, pattern: str | None) -> str | None:
+        from star_engine.verifiers.pattern import compile_pattern
+
+        if pattern is not None:
+            compile_pattern(pattern)  # ValueError with the mend
+        return pattern
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """As `star_engine.verifiers.verify.verify` takes them."""
+        return self.model_dump(exclude_none=True)
 
 
 class Rationalization(Section):
@@ -218,6 +246,7 @@ class StarConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     examples_per_iteration: Annotated[int, Field(ge=1)] | None = None  # None: the whole train split
     curriculum: tuple[CurriculumStage, ...] = ()  # empty: examples of every group in every iteration
+    verifier: Verifier = Verifier()
     generation: Generation = Generation()
     rationalization: Rationalization = Rationalization()
     training_set: TrainingSetOptions = TrainingSetOptions()
@@ -233,6 +262,13 @@ class StarConfig(Section):
         if begins and (begins[0] != 1 or begins != sorted(set(begins))):
             raise ValueError("the first stage begins at from_iteration 1, and each later one after the last")
         return stages
+
+    @model_validator(mode="after")
+    def _fitting_options(self) -> Self:
+        from star_engine.verifiers.verify import check_options
+
+        check_options(self.kind, self.verifier.options)  # ValueError naming the options of the kind
+        return self
 
     @model_validator(mode="after")
     def _fitting_hint(self) -> Self:

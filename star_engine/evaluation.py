@@ -117,7 +117,7 @@ def evaluate(
 def _answered(
     config: StarConfig, example: Example, completion: Completion, mode: EvaluationMode
 ) -> EvaluatedAnswer:
-    answer = judge(config.kind, example, completion, direct=mode is EvaluationMode.FEW_SHOT_DIRECT)
+    answer = judge(config, example, completion, direct=mode is EvaluationMode.FEW_SHOT_DIRECT)
     return EvaluatedAnswer(
         example_id=example.id,
         group=example.group,

@@ -31,8 +31,9 @@ _LAYOUT = {
     ),
     Kind.NUMERIC: (_NUMERIC, '"Q: question" and on the next line "A: rationale #### answer"'),
     Kind.CHOICE: (_CHOICE, '"Q: question", "Answer Choices:", "(a) first", ..., "A: rationale (a)."'),
+    Kind.EXACT: (_NUMERIC, '"Q: question" and on the next line "A: rationale #### answer"'),
+    Kind.MATH: (_NUMERIC, '"Q: question" and on the next line "A: rationale \\boxed{answer}"'),
 }
-_ANY_ANSWER = {Kind.SCRATCHPAD: "0", Kind.NUMERIC: "0", Kind.CHOICE: "a"}  # only what is extracted is read
 
 
 def read_prompt_set(data: Mapping[str, Any] | str | bytes, kind: Kind | None = None) -> PromptSet:
@@ -40,8 +41,9 @@ def read_prompt_set(data: Mapping[str, Any] | str | bytes, kind: Kind | None = N
 
     JSON is {"kind", "examples": [{"question", "rationale", "answer", "choices"?, "group"?}]}. Plain text is
     the few-shot prompt itself, blocks separated by blank lines; there the answer is read from the
-    rationale. `kind` is needed only where the data does not say it (JSON without a kind) and must agree
-    where it does.
+    rationale, which for the kind pattern no one but the job could do. `kind` is needed only where the data
+    does not say it (JSON without a kind; text that several kinds share is else numeric) and must agree where
+    it does.
     """
     if isinstance(data, bytes):
         data = _decoded(data)
@@ -54,14 +56,17 @@ def read_prompt_set(data: Mapping[str, Any] | str | bytes, kind: Kind | None = N
     return found
 
 
-def check_prompt_set(prompt_set: PromptSet) -> list[RowError]:
-    """Every few-shot example that does not lead to its own answer, and how to mend it. Empty: all is well."""
+def check_prompt_set(prompt_set: PromptSet, **options: Any) -> list[RowError]:
+    """Every few-shot example that does not lead to its own answer, and how to mend it. Empty: all is well.
+
+    `options` are the verifier's. Without its expression, a rationale of kind pattern cannot be verified.
+    """
     if not prompt_set.examples:
         return [RowError(0, "examples", "The prompt set is empty.", "Give at least one few-shot example.")]
     return [
         error
         for number, example in enumerate(prompt_set.examples, start=1)
-        for error in _check(prompt_set.kind, number, example)
+        for error in _check(prompt_set.kind, number, example, options)
     ]
 
 
@@ -74,10 +79,13 @@ _HOW_TO_END = {
     Kind.SCRATCHPAD: 'End it with "</scratch>" and the answer on the next line',
     Kind.NUMERIC: 'End it with "#### answer"',
     Kind.CHOICE: 'End it with "Therefore, the answer is text (letter)."',
+    Kind.EXACT: 'End it with "#### answer" or "The answer is answer."',
+    Kind.MATH: 'End it with "\\boxed{answer}" or "#### answer"',
+    Kind.PATTERN: "End it with the answer where config.verifier.pattern finds it",
 }
 
 
-def _check(kind: Kind, number: int, example: FewShotExample) -> list[RowError]:
+def _check(kind: Kind, number: int, example: FewShotExample, options: Mapping[str, Any]) -> list[RowError]:
     text = example.rationale
     errors = []
     if text != text.strip():
@@ -89,7 +97,9 @@ def _check(kind: Kind, number: int, example: FewShotExample) -> list[RowError]:
     if len(cut_at_first_stop(text, stops(kind))) < len(text):
         mend = "Remove what starts a new question; one few-shot example holds one question."
         errors.append(RowError(number, "rationale", "Is cut off at the start of a new question.", mend))
-    found = verify(kind, text, example.answer, example.choices)
+    if kind is Kind.PATTERN and not options:
+        return errors
+    found = verify(kind, text, example.answer, example.choices, **options)
     if str(found.verdict) != "correct":
         read = (
             "no answer can be read from it" if found.extracted is None else f"it answers {found.extracted!r}"
@@ -169,7 +179,10 @@ def _with_rationale(example: Example, rationale: str) -> FewShotExample:
 
 def _from_text(data: str, kind: Kind | None) -> PromptSet:
     text = data.replace("\r\n", "\n").strip()
-    seen = _kind_of(text)
+    if kind is Kind.PATTERN:
+        mend = 'Give {"question", "rationale", "answer"} objects.'
+        raise _refused("text", "Which part of a text is the answer only the job's pattern can tell.", mend)
+    seen = _kind_of(text, kind)
     if kind is not None and seen is not kind:
         raise _refused("kind", f"The text is laid out as {seen}, not {kind}.", f"Write {_LAYOUT[kind][1]}.")
     examples: list[FewShotExample] = []
@@ -184,10 +197,12 @@ def _from_text(data: str, kind: Kind | None) -> PromptSet:
     return PromptSet(seen, tuple(examples))
 
 
-def _kind_of(text: str) -> Kind:
+def _kind_of(text: str, said: Kind | None) -> Kind:
     if text.startswith("Input:"):
         return Kind.SCRATCHPAD
-    return Kind.CHOICE if "\nAnswer Choices:\n" in text else Kind.NUMERIC
+    if "\nAnswer Choices:\n" in text:
+        return Kind.CHOICE
+    return said if said in (Kind.EXACT, Kind.MATH) else Kind.NUMERIC
 
 
 def _one_from_text(block: str, kind: Kind, number: int) -> FewShotExample:
@@ -202,7 +217,8 @@ def _one_from_text(block: str, kind: Kind, number: int) -> FewShotExample:
     row: dict[str, Any] = {"question": match["question"]}
     if kind is Kind.CHOICE:
         row["choices"] = _labelled(match["choices"], number)
-    found = verify(kind, rationale, _ANY_ANSWER[kind], tuple(row.get("choices", ())) or None)
+    any_answer = "a" if kind is Kind.CHOICE else "0"  # only what is extracted is read
+    found = verify(kind, rationale, any_answer, tuple(row.get("choices", ())) or None)
     if found.extracted is None:
         reason = f"No answer can be read from the rationale ({found.verdict})."
         raise BadRows([RowError(number, "rationale", reason, f"{_HOW_TO_END[kind]}.")])

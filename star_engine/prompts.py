@@ -6,9 +6,10 @@
 | numeric    | "Q: ..\\nA:"                                     | "Q: .. (72)\\nA:"                   |
 | scratchpad | "Input:\\n6 2 4 + 2 5 9\\nTarget:"               | "Target: 8 8 3"                     |
 
-The numeric hint is the paper's; the released code shows the whole human solution instead. A hint template
-replaces the hint of the kind: it is filled in where the question stands. Blocks are joined by a blank line. A
-prompt ends without white space; the completion begins with the separator.
+Exact, math and pattern are laid out as numeric. The numeric hint is the paper's; the released code shows the
+whole human solution instead. A hint template replaces the hint of the kind: it is filled in where the
+question stands. Blocks are joined by a blank line. A prompt ends without white space; the completion begins
+with the separator.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def hint_text(kind: Kind, example: Example, template: str | None = None) -> str:
         return _filled(template, "", example.answer).strip()
     if kind is Kind.CHOICE:
         return HINT_MARK
-    return f"({example.answer})" if kind is Kind.NUMERIC else example.answer
+    return example.answer if kind is Kind.SCRATCHPAD else f"({example.answer})"
 
 
 def render_completion(kind: Kind, rationale_text: str) -> str:
@@ -89,7 +90,7 @@ def _block(kind: Kind, example: Example | FewShotExample, hint: bool, template: 
         question, hint = _filled(template, question, example.answer), False
     if kind is Kind.SCRATCHPAD:
         return f"Input:\n{question}\nTarget:" + (f" {example.answer}" if hint else "")
-    if kind is Kind.NUMERIC:
+    if kind is not Kind.CHOICE:
         return f"Q: {question}" + (f" ({example.answer})" if hint else "") + "\nA:"
     lines = [f"Q: {question}", "Answer Choices:"]
     for position, text in enumerate(example.choices or ()):

@@ -136,7 +136,7 @@ class _Plan:
 
     def finish(self, completion: Completion) -> Rationale:
         example, key = self.asked.pop(completion.key)
-        answer = judge(self.config.kind, example, completion)
+        answer = judge(self.config, example, completion)
         self.verdicts[key] = answer.verdict
         if key.route is Route.GENERATED:
             self._rationalize(example)

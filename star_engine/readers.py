@@ -16,7 +16,7 @@ from typing import Any, get_args
 from star_engine.config import Kind
 from star_engine.examples import Example, Split, choice_letter, folded
 from star_engine.prompts import HINT_MARK
-from star_engine.verifiers.verify import check_gold
+from star_engine.verifiers.verify import canonical_answer, check_gold
 
 GSM8K_MARK = "####"
 MOST_CHOICES = 26
@@ -117,7 +117,8 @@ def _native(row: Mapping[str, Any], kind: Kind) -> Mapping[str, Any]:
     if "answerKey" in row and "question" in row:
         return _from_commonsenseqa(row)
     answer = row.get("answer")
-    if kind is Kind.NUMERIC and isinstance(answer, str) and f"\n{GSM8K_MARK}" in answer:
+    marked = kind not in (Kind.SCRATCHPAD, Kind.CHOICE)
+    if marked and isinstance(answer, str) and f"\n{GSM8K_MARK}" in answer:
         # The whole is a human solution. STaR must not see it, or it would be plain fine-tuning.
         return {"solution": answer, **row, "answer": answer.rsplit(GSM8K_MARK, 1)[1].strip()}
     return row
@@ -265,7 +266,10 @@ def _as_letter(answer: str, choices: tuple[str, ...], line: int, errors: list[Ro
 
 def _check_gold(example: Example, kind: Kind, line: int, errors: list[RowError]) -> None:
     try:
-        check_gold(kind, example.answer, example.choices)
+        if kind is Kind.PATTERN:  # the expression is the job's, and so is the check that it finds the answer
+            canonical_answer(kind, example.answer)
+        else:
+            check_gold(kind, example.answer, example.choices)
     except ValueError as problem:
         reason, _, mend = str(problem).partition("; ")  # how check_gold words it
         mend = (mend or "give an answer that this kind can verify") + "."

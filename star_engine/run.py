@@ -24,6 +24,7 @@ from star_engine.audits.iteration import audit_iteration
 from star_engine.audits.spark import chance_level, spark_facts
 from star_engine.audits.token_parity import check_parity, parity_texts, token_digests
 from star_engine.config import Kind, StarConfig
+from star_engine.data_checks import check_answers
 from star_engine.data_window import in_window, window
 from star_engine.diagnosis import diagnose
 from star_engine.evaluation import (
@@ -83,11 +84,13 @@ def run_star(
     """Run STaR to its end (Algorithm 1) and yield what happens; the last event is "stopped" or "paused".
 
     Everything is recorded under `directory`. Called again with the same data and settings it goes on where
-    it was: missing tries, missing answers, the newest checkpoint. Raises OtherRun for a directory of
-    another run, HintLeak before anything is trained on a leaking set, BadAdapter for an adapter that does
-    not hold.
+    it was: missing tries, missing answers, the newest checkpoint. Raises Unfit for settings that do not fit
+    the data, OtherRun for a directory of another run, HintLeak before anything is trained on a leaking set,
+    BadAdapter for an adapter that does not hold.
     """
     check_curriculum(config, (example.group for example in train))
+    golds = () if config.kind is Kind.MATH else (*train, *held_out)  # 10 ms each; their reader did it
+    check_answers(config, prompt_set, golds)
     record = RunDirectory(directory)
     record.begin(config, train, held_out, prompt_set)
     asked = [held_out[position] for position in select_held_out(config, len(held_out))]

@@ -45,7 +45,7 @@ def grade_determinism(
     queue = deque(request for _, request in requests.values())
     for completion in sampler.stream(queue, sampling_params(config)):
         key, _ = requests[completion.key]
-        found, first = judge(config.kind, again[key], completion), tries[key]
+        found, first = judge(config, again[key], completion), tries[key]
         texts += found.text == first.text
         answers += (found.verdict, found.extracted) == (first.verdict, first.extracted)
     grade = "exact" if texts == len(again) else "answers" if answers == len(again) else "differs"

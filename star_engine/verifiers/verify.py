@@ -84,7 +84,7 @@ def verify_direct(
 
 def canonical_answer(kind: str, answer: str, choices: Sequence[str] | None = None) -> str:
     """The normalised form of a gold answer, equal for equal answers. Raises ValueError with the mend."""
-    _check_options(kind, {})
+    check_options(kind, {})
     if kind == "numeric":
         return gold_number(answer).canonical
     if kind == "choice":
@@ -98,7 +98,7 @@ def canonical_answer(kind: str, answer: str, choices: Sequence[str] | None = Non
 
 def check_gold(kind: str, answer: str, choices: Sequence[str] | None = None, **options: Any) -> None:
     """Raise ValueError, with the mend, unless the answer verifies against itself."""
-    _check_options(kind, options)
+    check_options(kind, options)
     canonical_answer(kind, answer, choices)
     written = verify_direct(kind, answer, answer, choices, **options)
     if written.is_correct and kind != "pattern":  # only its author knows what text a pattern finds
@@ -130,7 +130,7 @@ def _judge(
     stops: Sequence[str],
     options: dict[str, Any],
 ) -> Verdict:
-    _check_options(kind, options)
+    check_options(kind, options)
     text = cut_at_first_stop(completion, stops)
     if len(find_anchors(text)) > MOST_ANCHORS:
         return no_answer(VerdictCode.AMBIGUOUS, "too_many_anchors")
@@ -141,7 +141,8 @@ def _judge(
         return no_answer(VerdictCode.ERROR, "bad_gold")
 
 
-def _check_options(kind: str, options: dict[str, Any]) -> None:
+def check_options(kind: str, options: Mapping[str, Any]) -> None:
+    """Raise ValueError for an unknown kind, an option that the kind does not have, or a bad value."""
     if kind not in KINDS:
         raise ValueError(f"there is no kind {kind!r}; use one of {', '.join(KINDS)}")
     allowed = _OPTIONS[kind]

@@ -136,6 +136,37 @@ def test_kinds_that_differ_are_refused(api: Api) -> None:
     assert (answer.status_code, answer.json()["code"]) == (422, "kinds_differ")
 
 
+def test_pattern_job_is_refused_until_its_expression_reads_every_answer(api: Api) -> None:
+    rows = [{"question": f"Capital of country {n}?", "answer": f"Town{n}"} for n in range(6)]
+    content = "".join(json.dumps(row) + "\n" for row in rows)
+    shown = {"question": "Of Chile?", "rationale": "Long known. Final answer: Santiago", "answer": "Santiago"}
+    body = {
+        "model": MODEL,
+        "dataset": api.dataset(content, kind="pattern", validation=2)["id"],
+        "prompt_set": api.prompt_set(kind="pattern", examples=[shown])["id"],
+    }
+    found = []
+    for verifier in ({}, {"pattern": "(?=x)"}, {"pattern": "answer = ([a-z]+)"}, {"pattern": "([A-Za-z]+)"}):
+        config = {"generation": {"max_tokens": 100}, "verifier": verifier}
+        answer = api.client.post("/v1/jobs", json={**body, "config": config})
+        assert answer.status_code == 422, answer.text
+        error = answer.json()["errors"][0]
+        found.append((answer.json()["code"], error["field"], error["reason"]))
+    assert [(code, field) for code, field, _ in found] == [
+        ("settings_unfit", "config.verifier.pattern"),
+        ("invalid_config", "config.verifier.pattern"),
+        ("settings_unfit", "prompt_set"),
+        ("settings_unfit", "prompt_set"),
+    ]
+    assert "needs the option pattern" in found[0][2]
+    assert "refused by RE2" in found[1][2]
+    assert "no answer can be read" in found[2][2]
+    config["verifier"] = {"pattern": "Final answer: ([A-Za-z0-9]+)"}
+    answer = api.client.post("/v1/jobs", json={**body, "config": config})
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["config"]["verifier"]["pattern"] == "Final answer: ([A-Za-z0-9]+)"
+
+
 def test_group_that_the_prompt_set_shows_nothing_is_refused(api: Api) -> None:
     prompt_set = api.prompt_set(examples=few_shot()[:1])
     answer = api.client.post("/v1/jobs", json=api.job_body(prompt_set=prompt_set["id"]))

@@ -1,0 +1,57 @@
+"""What a job's settings and its data must agree on before anything is sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from star_engine.config import Kind, StarConfig
+from star_engine.examples import Example, PromptSet
+from star_engine.prompt_sets import check_prompt_set
+from star_engine.readers import RowError
+from star_engine.verifiers.pattern import compile_pattern
+from star_engine.verifiers.verify import check_gold
+
+MOST_SHOWN = 20
+
+
+class Unfit(ValueError):
+    """Settings that do not fit the data. `field` is the setting or the data at fault, by its dotted name."""
+
+    def __init__(self, field: str, errors: Iterable[RowError]) -> None:
+        self.field = field
+        self.errors = tuple(errors)
+        super().__init__("\n".join(f"{field}: {error.reason} {error.mend}" for error in self.errors))
+
+
+def check_answers(config: StarConfig, prompt_set: PromptSet, examples: Iterable[Example]) -> None:
+    """Raise Unfit unless every few-shot rationale and the gold answer of each of these examples verifies.
+
+    What is uploaded is verified by its kind alone when it is read; here it is verified as the job will, under
+    its options. For the kind pattern this is the first time: the expression is the job's.
+    """
+    if config.kind is Kind.PATTERN:
+        try:
+            compile_pattern(config.verifier.pattern)
+        except ValueError as problem:
+            raise Unfit("config.verifier.pattern", [_as_error(str(problem))]) from problem
+    if errors := check_prompt_set(prompt_set, **config.verifier.options):
+        raise Unfit("prompt_set", errors)
+    if errors := list(islice(_misread_golds(config, examples), MOST_SHOWN)):
+        raise Unfit("config.verifier.pattern" if config.kind is Kind.PATTERN else "config.kind", errors)
+
+
+def _misread_golds(config: StarConfig, examples: Iterable[Example]) -> Iterator[RowError]:
+    for number, example in enumerate(examples, start=1):
+        try:
+            check_gold(config.kind, example.answer, example.choices, **config.verifier.options)
+        except ValueError as problem:
+            reason = f"The answer {example.answer!r} of example {example.id!r}"
+            yield _as_error(f"{reason} {problem}", number)
+
+
+def _as_error(message: str, number: int = 0) -> RowError:
+    """ValueErrors of the verifiers word the mend behind a semicolon."""
+    reason, _, mend = message.partition("; ")
+    mend = mend or "change it"
+    return RowError(number, "answer", f"{reason[0].upper()}{reason[1:]}.", f"{mend[0].upper()}{mend[1:]}.")
