@@ -170,10 +170,12 @@ class Lora(Section):
 
 
 class Training(Section):
-    """Fine-tuning of one iteration. Loss on completion tokens only."""
+    """Fine-tuning of one iteration."""
 
     start_from: Literal["base", "previous"] = "base"  # the paper retrains M each time (Algorithm 1, line 7)
     schedule: Schedule = GeometricSchedule()
+    # completion: prompt tokens are read and not learned, as the released code means to; all: as it does
+    loss: Literal["completion", "all"] = "completion"
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 8  # sequences per optimizer step
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-4
     warmup_steps: Annotated[int, Field(ge=0)] = 0  # linear, then constant

@@ -30,7 +30,7 @@ class LoraRun:
         )
 
     def learn(self, rows: Sequence[TokenizedRow], most_tokens: int) -> float:
-        """One optimizer step on these rows, `most_tokens` at a time; the mean loss of a completion token.
+        """One optimizer step on these rows, `most_tokens` at a time; the mean loss of a token that counts.
 
         Raises FloatingPointError before anything is updated where the loss or a gradient is not finite.
         """

@@ -61,7 +61,8 @@ class LoraTrainer:
         """
         torch.set_num_threads(self._threads)
         max_length = min(training.max_length, self._max_length)
-        tokenized = tokenize_rows(self._tokenizer, rows, max_length, self._tokenizer.eos_token_id)
+        eos = self._tokenizer.eos_token_id
+        tokenized = tokenize_rows(self._tokenizer, rows, max_length, eos, training.loss)
         saved = Checkpoints(checkpoints, self._input_hash(tokenized, training, steps, seed, start))
         with self._adapted(training, seed, start) as model:
             run = LoraRun(model, training, seed, self._device)

@@ -64,14 +64,14 @@ def star_released_code(kind: Kind) -> StarConfig:
     """STaR as its released code runs it by default (ezelikman/STaR, beside arXiv 2203.14465).
 
     One epoch over each training set, near-greedy decoding (T = 0.01, top-p 0.9), 100 steps of warm-up at a
-    constant rate, no filter and no deduplication. What it does beyond that is not expressed: its loss is on
-    all tokens, and its GSM8K hint is the whole human solution instead of the answer.
+    constant rate, loss on all tokens, no filter and no deduplication. Not expressed: its GSM8K hint is the
+    whole human solution instead of the answer.
     """
     paper = star(kind)
     return paper.model_copy(
         update={
             "generation": Generation(temperature=0.01, top_p=0.9),
-            "training": Training(schedule=EpochsSchedule(epochs=1), warmup_steps=100),
+            "training": Training(schedule=EpochsSchedule(epochs=1), warmup_steps=100, loss="all"),
             "training_set": TrainingSetOptions(filters=(), dedupe=False),
         }
     )

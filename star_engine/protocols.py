@@ -65,7 +65,7 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrainingText:
-    """One training example as text. EOS is appended by the trainer; loss falls on completion and EOS only."""
+    """One training example as text. EOS is appended by the trainer; `Training.loss` says where loss falls."""
 
     prompt: str
     completion: str
@@ -75,7 +75,7 @@ class TrainingText:
 class TrainingProgress:
     step: int  # optimizer steps done
     steps: int
-    loss: float  # mean over the completion tokens of this step's batch
+    loss: float  # mean over the tokens of this step's batch that loss falls on
     tokens: int  # tokens seen since step 0, padding not counted
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from star_engine.causal_lm import prompt_ids, text_after
 from star_engine.protocols import TrainingText
@@ -17,10 +17,10 @@ SHORTER = 0.75  # ... where it is below this share of the longest row
 
 @dataclass(frozen=True, slots=True)
 class TokenizedRow:
-    """Prompt, completion and EOS. Loss falls on everything from `start` on, never on the prompt."""
+    """Prompt, completion and EOS. Loss falls on everything from `start` on."""
 
     ids: tuple[int, ...]
-    start: int  # index of the first completion token; at least 1
+    start: int  # index of the first completion token, or 1 where all are learned: nothing predicts the first
 
     @property
     def loss_tokens(self) -> int:
@@ -28,7 +28,11 @@ class TokenizedRow:
 
 
 def tokenize_rows(
-    tokenizer: Any, texts: Sequence[TrainingText], max_length: int, eos: int
+    tokenizer: Any,
+    texts: Sequence[TrainingText],
+    max_length: int,
+    eos: int,
+    loss: Literal["completion", "all"] = "completion",
 ) -> list[TokenizedRow]:
     """Tokenize prompt and completion as one text and find the boundary by token offsets.
 
@@ -36,6 +40,7 @@ def tokenize_rows(
     text straddles the boundary, or the joint text changes tokens before it, the completion is tokenized
     alone, behind the sampler's prompt tokens, which is how sampled text continues a prompt. Where those
     tokens do not spell the completion, and for rows that are empty or too long: ValueError naming the row.
+    The tokens are the same wherever loss falls.
     """
     if not texts:
         raise ValueError("The training set is empty: there is nothing to train on.")
@@ -58,7 +63,8 @@ def tokenize_rows(
             completion = ids[start:end]
         else:
             completion = _completion_alone(tokenizer, text, prompt, number)
-        rows.append(_row(prompt, completion, eos, max_length, number))
+        row = _row(prompt, completion, eos, max_length, number)
+        rows.append(row if loss == "completion" else replace(row, start=1))
     return rows
 
 

@@ -70,4 +70,5 @@ def test_the_released_code_counts_epochs_and_filters_nothing() -> None:
             100
         ] * 2
         assert config.training_set.filters == ()
+        assert config.training.loss == "all"
         assert config.rationalization == star(kind).rationalization

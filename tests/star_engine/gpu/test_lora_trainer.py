@@ -60,17 +60,21 @@ def train(
     return seen
 
 
-def reference_loss(model: Path, rows: Sequence[TrainingText]) -> float:
-    """Mean over the completion tokens of all rows, every row alone through the whole model."""
+def reference_loss(model: Path, rows: Sequence[TrainingText], *, prompts_too: bool = False) -> float:
+    """Mean over the completion tokens of all rows, every row alone through the whole model.
+
+    prompts_too: over the prompt tokens behind the first as well.
+    """
     network = LlamaForCausalLM.from_pretrained(model, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(model)
     total, count = 0.0, 0
     for row in rows:
         prompt = tokenizer(row.prompt).input_ids
         ids = [*prompt, *tokenizer(row.completion).input_ids, tokenizer.eos_token_id]
-        logits = network(input_ids=torch.tensor([ids])).logits[0, len(prompt) - 1 : -1]
-        total += cross_entropy(logits, torch.tensor(ids[len(prompt) :]), reduction="sum").item()
-        count += len(ids) - len(prompt)
+        start = 1 if prompts_too else len(prompt)
+        logits = network(input_ids=torch.tensor([ids])).logits[0, start - 1 : -1]
+        total += cross_entropy(logits, torch.tensor(ids[start:]), reduction="sum").item()
+        count += len(ids) - start
     return total / count
 
 
@@ -80,6 +84,18 @@ def test_the_loss_is_the_mean_over_the_batchs_completion_tokens(
     rows = sums(7)
     [(_, loss)] = train(trainer, tmp_path, Training(batch_size=7), 1, rows=rows)
     assert loss == pytest.approx(reference_loss(tiny_model, rows), rel=1e-5)
+
+
+def test_the_loss_is_on_all_tokens_where_the_job_says_so(
+    trainer: LoraTrainer, tiny_model: Path, tmp_path: Path
+) -> None:
+    rows = sums(7)
+    training = Training(batch_size=7, loss="all")
+    [(_, loss)] = train(trainer, tmp_path, training, 1, rows=rows)
+    assert loss == pytest.approx(reference_loss(tiny_model, rows, prompts_too=True), rel=1e-5)
+    assert loss != pytest.approx(reference_loss(tiny_model, rows), rel=1e-2)
+    with_completions_only = train(trainer, tmp_path, Training(batch_size=7), 1, rows=rows)
+    assert with_completions_only[0][1] == pytest.approx(reference_loss(tiny_model, rows), rel=1e-5)
 
 
 def test_micro_batches_change_neither_loss_nor_result(tiny_model: Path, tmp_path: Path) -> None:

@@ -47,6 +47,14 @@ def test_the_trained_prompt_is_the_tokens_that_the_sampler_is_given(words: Any, 
     assert list(row.ids[: row.start]) == words(prompt).input_ids
 
 
+def test_the_tokens_are_the_same_wherever_loss_falls(words: Any) -> None:
+    texts = [TrainingText("Q: How many apples?\nA: ", "The answer is 12."), TrainingText("Q: ap", "ples")]
+    on_completion = tokenize_rows(words, texts, 200, END)
+    on_all = tokenize_rows(words, texts, 200, END, "all")
+    assert [row.ids for row in on_all] == [row.ids for row in on_completion]
+    assert [row.loss_tokens for row in on_all] == [len(row.ids) - 1 for row in on_completion]
+
+
 def test_a_token_at_the_boundary_stays_whole_where_both_texts_agree_on_it(words: Any) -> None:
     [row] = tokenize_rows(words, [TrainingText("Q: apples? A:", " There are 12.")], 200, END)
     joint = words("Q: apples? A: There are 12.").input_ids
