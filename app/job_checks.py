@@ -20,7 +20,7 @@ from app.problems import field_errors
 from app.prompt_lengths import check_prompt_lengths, load_tokenizer
 from app.schemas import In, JsonObject, Name, Text
 from star_engine.config import Kind, StarConfig
-from star_engine.data_checks import Unfit, check_answers
+from star_engine.data_checks import Unfit, check_answers, check_solutions, field_needing_solutions
 from star_engine.examples import Example, PromptSet
 from star_engine.presets import PRESETS, laid_over
 from star_engine.prompt_sets import groups_without_examples
@@ -99,6 +99,8 @@ def _check_answers(session: Session, dataset: Dataset, prompt_set: PromptSet, co
     golds = each_example(session, dataset.id, ["train", config.evaluation.split]) if pattern else ()
     try:
         check_answers(config, prompt_set, golds)
+        if field_needing_solutions(config):
+            check_solutions(config, each_example(session, dataset.id, ["train"]))
     except Unfit as unfit:
         raise refused_unfit(unfit) from unfit
 

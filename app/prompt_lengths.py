@@ -97,7 +97,7 @@ class _Lengths:
 
     def _shared(self, group: str | None, route: Route) -> int:
         if (group, route) not in self.shared:
-            empty = Example(id="", question="", answer="", group=group)
+            empty = Example(id="", question="", answer="", group=group, solution="")
             self.shared[group, route] = self._count(self._prompt(empty, route))
         return self.shared[group, route]
 

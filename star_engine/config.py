@@ -50,16 +50,21 @@ class HintForm(StrEnum):
     MARK_ON_CHOICE = "mark_on_choice"  # " (CORRECT)" behind the right choice: CommonsenseQA
     AFTER_QUESTION = "after_question"  # " (72)" behind the question: GSM8K
     AFTER_TARGET = "after_target"  # " 8 8 3" behind "Target:": addition
+    FULL_SOLUTION = "full_solution"  # the dataset's worked solution behind the question: released code, GSM8K
 
 
 # The paper's form of each kind comes first.
 HINT_FORMS = {
-    Kind.SCRATCHPAD: (HintForm.AFTER_TARGET, HintForm.AFTER_QUESTION),
-    Kind.NUMERIC: (HintForm.AFTER_QUESTION,),
-    Kind.CHOICE: (HintForm.MARK_ON_CHOICE, HintForm.AFTER_QUESTION),
-    Kind.EXACT: (HintForm.AFTER_QUESTION,),
-    Kind.MATH: (HintForm.AFTER_QUESTION,),
-    Kind.PATTERN: (HintForm.AFTER_QUESTION,),
+    Kind.SCRATCHPAD: (HintForm.AFTER_TARGET, HintForm.AFTER_QUESTION, HintForm.FULL_SOLUTION),
+    Kind.NUMERIC: (HintForm.AFTER_QUESTION, HintForm.FULL_SOLUTION),
+    Kind.CHOICE: (HintForm.MARK_ON_CHOICE, HintForm.AFTER_QUESTION, HintForm.FULL_SOLUTION),
+    Kind.EXACT: (HintForm.AFTER_QUESTION, HintForm.FULL_SOLUTION),
+    Kind.MATH: (HintForm.AFTER_QUESTION, HintForm.FULL_SOLUTION),
+    Kind.PATTERN: (HintForm.AFTER_QUESTION, HintForm.FULL_SOLUTION),
+}
+_FORM_TEMPLATES = {
+    HintForm.AFTER_QUESTION: "{question} ({answer})",
+    HintForm.FULL_SOLUTION: "{question} ({solution})",
 }
 
 
@@ -121,7 +126,7 @@ class Rationalization(Section):
     @property
     def template(self) -> str | None:
         """What stands in place of the question in a hinted prompt; None: the paper's form for the kind."""
-        return "{question} ({answer})" if self.hint is HintForm.AFTER_QUESTION else self.hint_template
+        return self.hint_template if self.hint is None else _FORM_TEMPLATES.get(self.hint)
 
 
 class GeometricSchedule(Section):

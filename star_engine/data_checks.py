@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from star_engine.config import Kind, StarConfig
+from star_engine.config import HintForm, Kind, StarConfig
 from star_engine.examples import Example, PromptSet
 from star_engine.prompt_sets import check_prompt_set
 from star_engine.readers import RowError
@@ -39,6 +39,26 @@ def check_answers(config: StarConfig, prompt_set: PromptSet, examples: Iterable[
         raise Unfit("prompt_set", errors)
     if errors := list(islice(_misread_golds(config, examples), MOST_SHOWN)):
         raise Unfit("config.verifier.pattern" if config.kind is Kind.PATTERN else "config.kind", errors)
+
+
+def check_solutions(config: StarConfig, examples: Iterable[Example]) -> None:
+    """Raise Unfit, naming examples, where the job shows solutions that some of these do not have."""
+    field = field_needing_solutions(config)
+    if field is None:
+        return
+    mend = "Upload the dataset with a solution in every train row, or choose another value."
+    without = (example.id for example in examples if example.solution is None)
+    errors = [
+        RowError(0, field, f"Example {name!r} has no solution.", mend) for name in islice(without, MOST_SHOWN)
+    ]
+    if errors:
+        raise Unfit(field, errors)
+
+
+def field_needing_solutions(config: StarConfig) -> str | None:
+    """The setting that needs a worked solution of every train example, if there is one."""
+    hint = config.rationalization
+    return "config.rationalization.hint" if hint.enabled and hint.hint is HintForm.FULL_SOLUTION else None
 
 
 def _misread_golds(config: StarConfig, examples: Iterable[Example]) -> Iterator[RowError]:

@@ -14,6 +14,7 @@ from star_engine.config import (
     Evaluation,
     Generation,
     GeometricSchedule,
+    HintForm,
     Kind,
     LinearSchedule,
     Rationalization,
@@ -64,13 +65,15 @@ def star_released_code(kind: Kind) -> StarConfig:
     """STaR as its released code runs it by default (ezelikman/STaR, beside arXiv 2203.14465).
 
     One epoch over each training set, near-greedy decoding (T = 0.01, top-p 0.9), 100 steps of warm-up at a
-    constant rate, loss on all tokens, no filter and no deduplication. Not expressed: its GSM8K hint is the
-    whole human solution instead of the answer.
+    constant rate, loss on all tokens, no filter and no deduplication. GSM8K's hint is the whole human
+    solution instead of the answer: the dataset needs solutions.
     """
     paper = star(kind)
+    hint = HintForm.FULL_SOLUTION if kind is Kind.NUMERIC else None
     return paper.model_copy(
         update={
             "generation": Generation(temperature=0.01, top_p=0.9),
+            "rationalization": Rationalization(hint=hint),
             "training": Training(schedule=EpochsSchedule(epochs=1), warmup_steps=100, loss="all"),
             "training_set": TrainingSetOptions(filters=(), dedupe=False),
         }

@@ -7,14 +7,15 @@
 | scratchpad | "Input:\\n6 2 4 + 2 5 9\\nTarget:"               | "Target: 8 8 3"                     |
 
 Exact, math and pattern are laid out as numeric. The numeric hint is the paper's; the released code shows the
-whole human solution instead. A hint template replaces the hint of the kind: it is filled in where the
-question stands. Blocks are joined by a blank line. A prompt ends without white space; the completion begins
-with the separator.
+whole human solution instead: HintForm.FULL_SOLUTION. A hint template replaces the hint of the kind: it is
+filled in where the question stands. Blocks are joined by a blank line. A prompt ends without white space; the
+completion begins with the separator.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from star_engine.config import Kind
 from star_engine.examples import Example, FewShotExample, PromptSet, choice_letter, folded
@@ -32,7 +33,7 @@ def stops(kind: Kind) -> tuple[str, ...]:
 def hint_text(kind: Kind, example: Example, template: str | None = None) -> str:
     """The characters that the hint adds to the prompt, outer white space aside."""
     if template is not None:
-        return _filled(template, "", example.answer).strip()
+        return _filled(template, replace(example, question="")).strip()
     if kind is Kind.CHOICE:
         return HINT_MARK
     return example.answer if kind is Kind.SCRATCHPAD else f"({example.answer})"
@@ -87,7 +88,7 @@ def _direct(kind: Kind, shown: FewShotExample) -> str:
 def _block(kind: Kind, example: Example | FewShotExample, hint: bool, template: str | None) -> str:
     question = example.question
     if template is not None:
-        question, hint = _filled(template, question, example.answer), False
+        question, hint = _filled(template, example), False
     if kind is Kind.SCRATCHPAD:
         return f"Input:\n{question}\nTarget:" + (f" {example.answer}" if hint else "")
     if kind is not Kind.CHOICE:
@@ -99,7 +100,20 @@ def _block(kind: Kind, example: Example | FewShotExample, hint: bool, template: 
     return "\n".join([*lines, "A:"])
 
 
-def _filled(template: str, question: str, answer: str) -> str:
-    """Both places in one pass: a question that itself says "{answer}" stays as it is."""
-    values = {"{question}": question, "{answer}": answer}
-    return re.sub(r"\{question\}|\{answer\}", lambda place: values[place[0]], template)
+def _filled(template: str, example: Example | FewShotExample) -> str:
+    """All places in one pass: a question that itself says "{answer}" stays as it is."""
+    values = {"{question}": example.question, "{answer}": example.answer, "{solution}": ""}
+    if "{solution}" in template:
+        values["{solution}"] = _solution(example)
+    return re.sub(r"\{question\}|\{answer\}|\{solution\}", lambda place: values[place[0]], template)
+
+
+def _solution(example: Example | FewShotExample) -> str:
+    """Without blank lines, which part the few-shot examples. Of those only the answer, as the released code:
+    shown in full, they would teach to copy.
+    """
+    if isinstance(example, FewShotExample):
+        return example.answer
+    if example.solution is None:
+        raise ValueError(f"example {example.id!r} has no worked solution to show as a hint")
+    return re.sub(r"\n\s*\n", "\n", example.solution)

@@ -24,7 +24,7 @@ from star_engine.audits.iteration import audit_iteration
 from star_engine.audits.spark import chance_level, spark_facts
 from star_engine.audits.token_parity import check_parity, parity_texts, token_digests
 from star_engine.config import Kind, StarConfig
-from star_engine.data_checks import check_answers
+from star_engine.data_checks import check_answers, check_solutions
 from star_engine.data_window import in_window, window
 from star_engine.diagnosis import diagnose
 from star_engine.evaluation import (
@@ -91,6 +91,7 @@ def run_star(
     check_curriculum(config, (example.group for example in train))
     golds = () if config.kind is Kind.MATH else (*train, *held_out)  # 10 ms each; their reader did it
     check_answers(config, prompt_set, golds)
+    check_solutions(config, train)
     record = RunDirectory(directory)
     record.begin(config, train, held_out, prompt_set)
     asked = [held_out[position] for position in select_held_out(config, len(held_out))]

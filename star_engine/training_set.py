@@ -244,6 +244,8 @@ def _audit_prompt(
 
 
 def _with_other_answer(kind: Kind, example: Example) -> Example:
+    if example.solution is not None:
+        example = replace(example, solution=f"other than {example.solution}")
     if kind is not Kind.CHOICE:
         return replace(example, answer=f"other than {example.answer}")
     return replace(example, answer=choice_letter(1 if example.answer == choice_letter(0) else 0))

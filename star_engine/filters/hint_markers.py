@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from star_engine.filters.filter_input import FilterInput
+from star_engine.filters.reasoning import tokens
 from star_engine.verifiers.exact import fold
 from star_engine.verifiers.verify import verify_direct
 
@@ -20,6 +21,7 @@ _MARKERS = re.compile(
     re.IGNORECASE,
 )
 _SHORTEST_SOLUTION = 12  # characters
+_WORDS_AROUND_THE_ANSWER = 8  # "Hint: the right answer to this question is 72"
 _SHORTEST_HINT = 4  # characters: a shorter literal hint is found in any text
 
 
@@ -43,6 +45,9 @@ def hint_markers(item: FilterInput) -> str | None:
 
 
 def _is_the_answer(hint: str, item: FilterInput) -> bool:
+    """Whether the hint is the answer, in a few words at most; a solution that leads to it is not."""
     inner = hint.strip("()[] ")
+    if len(tokens(inner)) > len(tokens(item.gold_text)) + _WORDS_AROUND_THE_ANSWER:
+        return False
     kind = "exact" if item.kind in ("math", "pattern") else item.kind
     return verify_direct(kind, inner, item.answer, item.choices).is_correct

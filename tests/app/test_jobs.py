@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from app.database import reading, transaction
 from app.ledger.steps import Claim, claim_step, heartbeat
 from app.models.jobs import Job, Outbox, Step
-from tests.app.apis import CONTEXT, MODEL, Api, few_shot, serve
+from tests.app.apis import CONTEXT, MODEL, Api, addition_rows, few_shot, serve
 
 
 def jobs(api: Api) -> int:
@@ -165,6 +165,26 @@ def test_pattern_job_is_refused_until_its_expression_reads_every_answer(api: Api
     answer = api.client.post("/v1/jobs", json={**body, "config": config})
     assert answer.status_code == 201, answer.text
     assert answer.json()["config"]["verifier"]["pattern"] == "Final answer: ([A-Za-z0-9]+)"
+
+
+def test_job_that_shows_solutions_is_refused_naming_the_rows_without_one(api: Api) -> None:
+    rows = [json.loads(line) for line in addition_rows(6).splitlines()]
+    for number, row in enumerate(rows):
+        row["id"] = f"sum-{number}"
+        row["split"] = "train" if number < 4 else "validation"
+        if number not in (1, 3, 5):
+            row["solution"] = f"Add the digits. {row['answer']}"
+    dataset = api.dataset("".join(json.dumps(row) + "\n" for row in rows), validation=0)
+    config = {"generation": {"max_tokens": 100}, "rationalization": {"hint": "full_solution"}}
+    answer = api.client.post("/v1/jobs", json=api.job_body(dataset=dataset["id"], config=config))
+    assert answer.status_code == 422, answer.text
+    problem = answer.json()
+    assert problem["code"] == "settings_unfit"
+    assert {error["field"] for error in problem["errors"]} == {"config.rationalization.hint"}
+    assert [error["reason"] for error in problem["errors"]] == [
+        "Example 'sum-1' has no solution.",
+        "Example 'sum-3' has no solution.",
+    ]
 
 
 def test_group_that_the_prompt_set_shows_nothing_is_refused(api: Api) -> None:

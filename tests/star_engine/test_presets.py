@@ -1,6 +1,6 @@
 import pytest
 
-from star_engine.config import Kind, StarConfig
+from star_engine.config import HintForm, Kind, StarConfig
 from star_engine.loop import IterationHistory, Phase, PhaseName, Stop, StopReason, next_phase
 from star_engine.presets import (
     PRESETS,
@@ -71,4 +71,5 @@ def test_the_released_code_counts_epochs_and_filters_nothing() -> None:
         ] * 2
         assert config.training_set.filters == ()
         assert config.training.loss == "all"
-        assert config.rationalization == star(kind).rationalization
+        solution = HintForm.FULL_SOLUTION if kind is Kind.NUMERIC else None
+        assert config.rationalization == star(kind).rationalization.model_copy(update={"hint": solution})

@@ -183,7 +183,7 @@ def test_a_hint_template_that_cannot_work_is_refused_with_the_mend(template: str
 
 
 def test_a_hint_form_that_does_not_fit_is_refused_with_those_that_do() -> None:
-    with pytest.raises(ValueError, match="use mark_on_choice or after_question"):
+    with pytest.raises(ValueError, match="use mark_on_choice or after_question or full_solution"):
         StarConfig.model_validate({"kind": "choice", "rationalization": {"hint": "after_target"}})
     with pytest.raises(ValueError, match="set one of them to null"):
         Rationalization.model_validate({"hint": "after_question", "hint_template": "{question} {answer}"})
