@@ -36,6 +36,8 @@ class EvaluatedAnswer:
     prompt_tokens: int
     tokens: int
     finish_reason: Literal["stop", "length"]
+    request_sha256: str | None = None  # as of a rationale
+    reused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ def _answered(
         prompt_tokens=completion.prompt_tokens,
         tokens=completion.tokens,
         finish_reason=answer.finish_reason,
+        request_sha256=completion.request_sha256,
+        reused=completion.reused,
     )
 
 

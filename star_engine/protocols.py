@@ -38,6 +38,8 @@ class Completion:
     prompt_tokens: int
     tokens: int  # generated tokens
     finish_reason: Literal["stop", "length"]
+    request_sha256: str | None = None  # set where answers are looked up: star_engine/reuse.py
+    reused: bool = False
 
 
 class Sampler(Protocol):

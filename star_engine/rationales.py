@@ -41,6 +41,8 @@ class Rationale:
     prompt_tokens: int
     tokens: int
     finish_reason: Literal["stop", "length"]
+    request_sha256: str | None = None  # the key under which the answer can be found again; None: it cannot
+    reused: bool = False  # found so, instead of sampled
 
 
 def sampling_params(config: StarConfig) -> SamplingParams:
@@ -149,6 +151,8 @@ class _Plan:
             prompt_tokens=completion.prompt_tokens,
             tokens=completion.tokens,
             finish_reason=answer.finish_reason,
+            request_sha256=completion.request_sha256,
+            reused=completion.reused,
         )
 
     def _generated(self, example: Example) -> list[RationaleKey]:

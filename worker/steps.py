@@ -20,6 +20,7 @@ from app.ledger.evaluations import evaluated_ids, record_evaluations
 from app.ledger.examples import load_examples, selected_positions, split_size
 from app.ledger.prompt_sets import load_prompt_set
 from app.ledger.rationales import iteration_tries, record_rationales, record_training_set, recorded_verdicts
+from app.ledger.reuse import recorded_evaluations, recorded_tries
 from app.ledger.steps import Claim, Fenced, fail_step, finish_step, hand_back
 from star_engine.audits.iteration import audit_iteration
 from star_engine.diagnosis import diagnose
@@ -32,9 +33,10 @@ from star_engine.training_set import audit_hints, build, decide, training_set_sh
 from worker.audits import audit_sampler
 from worker.failures import describe, is_outage
 from worker.lease import HandBack, Lease
+from worker.reuse import reusing_sampler
 from worker.train import train_adapter, verify_adapter
 from worker.trial import answer_trial
-from worker.workbench import Workbench, load_adapter
+from worker.workbench import Workbench
 
 log = structlog.get_logger()
 
@@ -127,13 +129,12 @@ def sample(bench: Workbench, claim: Claim, lease: Lease) -> None:
     with reading(bench.engine) as session:
         prompt_set = load_prompt_set(session, claim.prompt_set_id)
         recorded = recorded_verdicts(session, claim, names)
-    adapter_id = load_adapter(bench, claim, lease, claim.iteration - 1)
+    sampler, adapter_id = reusing_sampler(bench, claim, lease, claim.iteration - 1, recorded_tries)
     done = sum(key.route is Route.GENERATED for key in recorded)
-    rationalized = len(recorded) - done
+    rationalized, reused = len(recorded) - done, 0
     tries = claim.config.generation.samples_per_example
     lease.report(done // tries, len(examples), "examples", rationalized=rationalized)
-    gpu = bench.gpu(claim.model_id)
-    stream = sample_rationales(gpu, claim.config, prompt_set, examples, claim.iteration, recorded)
+    stream = sample_rationales(sampler, claim.config, prompt_set, examples, claim.iteration, recorded)
     for batch in _batches(stream, bench.settings.record_batch):
         with transaction(bench.engine) as session:
             record_rationales(session, claim, batch, row_ids, adapter_id)
@@ -141,8 +142,12 @@ def sample(bench: Workbench, claim: Claim, lease: Lease) -> None:
         failpoint("sample.after_record")
         done += sum(item.key.route is Route.GENERATED for item in batch)
         rationalized += sum(item.key.route is Route.RATIONALIZED for item in batch)
-        lease.report(done // tries, len(examples), "examples", rationalized=rationalized)
-    found = {} if claim.work["start"] else audit_sampler(bench, claim, prompt_set, examples, row_ids)
+        reused += sum(item.reused for item in batch)
+        lease.report(done // tries, len(examples), "examples", rationalized=rationalized, reused=reused)
+    found = {}
+    if claim.work["start"] == 0:
+        sampler.behind()  # the audit asks the GPU, also where every try was on record
+        found = audit_sampler(bench, claim, prompt_set, examples, row_ids)
     with transaction(bench.engine) as session:
         if found:
             record_audits(session, claim, found)
@@ -186,18 +191,18 @@ def evaluate_held_out(bench: Workbench, claim: Claim, lease: Lease) -> None:
         prompt_set = load_prompt_set(session, claim.prompt_set_id)
         names = {row_id: name for name, row_id in row_ids.items()}
         done = evaluated_ids(session, claim, mode, names)
-    load_adapter(bench, claim, lease, claim.iteration)
+    sampler, _ = reusing_sampler(bench, claim, lease, claim.iteration, recorded_evaluations)
     lease.report(len(done), len(examples), "examples")
-    gpu = bench.gpu(claim.model_id)
-    stream = evaluate(gpu, claim.config, prompt_set, examples, mode, claim.iteration, frozenset(done))
-    answered = len(done)
+    stream = evaluate(sampler, claim.config, prompt_set, examples, mode, claim.iteration, frozenset(done))
+    answered, reused = len(done), 0
     for batch in _batches(stream, bench.settings.record_batch):
         with transaction(bench.engine) as session:
             record_evaluations(session, claim, mode, batch, row_ids)
             failpoint(f"{claim.phase}.before_record")
         failpoint(f"{claim.phase}.after_record")
         answered += len(batch)
-        lease.report(answered, len(examples), "examples")
+        reused += sum(item.reused for item in batch)
+        lease.report(answered, len(examples), "examples", reused=reused)
     _finish(bench, claim)
 
 

@@ -42,6 +42,8 @@ def record_evaluations(
             "verdict": answer.verdict,
             "tokens": answer.tokens,
             "finish_reason": answer.finish_reason,
+            "request_sha256": answer.request_sha256,
+            "reused": answer.reused,
         }
         for answer in answers
     ]

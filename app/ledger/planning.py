@@ -14,6 +14,7 @@ from app.ledger.events import append_event
 from app.ledger.examples import selected_positions, split_size
 from app.ledger.metrics import phase_metrics
 from app.ledger.outbox import ring
+from app.ledger.reuse import reused_in
 from app.ledger.transitions import JobStatus, StepStatus, move_job
 from app.models.base import JsonObject
 from app.models.jobs import Iteration, Job, Step
@@ -108,6 +109,7 @@ def _close_phase(session: Session, job: Job) -> None:
     ).one()
     found = phase_metrics(session, job, iteration, phase)
     seconds = {**iteration.metrics.get("seconds", {}), phase.value: _phase_seconds(session, job, phase)}
+    found |= reused_in(session, iteration, phase)
     iteration.metrics = {**iteration.metrics, **found, "seconds": seconds}
     iteration.phases_done = [*iteration.phases_done, phase.value]
     append_event(session, job, "phase.finished", {"phase": phase.value, "iteration": job.iteration, **found})

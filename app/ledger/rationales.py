@@ -98,6 +98,8 @@ def record_rationales(
             "tokens": item.tokens,
             "finish_reason": item.finish_reason,
             "sampler_adapter_id": sampler_adapter_id,
+            "request_sha256": item.request_sha256,
+            "reused": item.reused,
         }
         for item in tries
     ]

@@ -39,6 +39,10 @@ class Rationale(Base):
     tokens: Mapped[int]
     finish_reason: Mapped[str]
     sampler_adapter_id: Mapped[str | None]  # None: the base model
+    request_sha256: Mapped[str | None] = mapped_column(
+        index=True
+    )  # None: it would be answered anew each time
+    reused: Mapped[bool] = mapped_column(server_default=false())  # found on record, instead of sampled
     created_at: Mapped[datetime] = created()
 
 
@@ -85,6 +89,8 @@ class Evaluation(Base):
     verdict: Mapped[str]
     tokens: Mapped[int]
     finish_reason: Mapped[str]
+    request_sha256: Mapped[str | None] = mapped_column(index=True)  # as of a rationale
+    reused: Mapped[bool] = mapped_column(server_default=false())
     created_at: Mapped[datetime] = created()
 
 

@@ -1,0 +1,45 @@
+"""The sampler that a step asks: what the project's jobs have answered before costs no GPU time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from sqlalchemy.orm import Session
+
+from app.database import reading
+from app.ledger.reuse import answering_model
+from app.ledger.steps import Claim
+from star_engine.protocols import Sampler
+from star_engine.reuse import Recorded, ReusingSampler
+from worker.lease import Lease
+from worker.workbench import Workbench
+
+Find = Callable[[Session, str, Sequence[str]], Mapping[str, Recorded]]  # session, project, keys
+
+
+def reusing_sampler(
+    bench: Workbench, claim: Claim, lease: Lease, iteration: int, find: Find
+) -> tuple[ReusingSampler, str | None]:
+    """A sampler with the adapter of this iteration (0: the base model), and the adapter's id.
+
+    The GPU process is started, and the adapter loaded, by the first request that nobody has answered.
+    """
+    with reading(bench.engine) as session:
+        model, adapter_id = answering_model(session, claim.job_id, claim.model_id, iteration)
+    if iteration > 0 and adapter_id is None:  # else the base model would answer in its name
+        raise RuntimeError(f"iteration {iteration} of {claim.job_id} has no adapter to sample with")
+
+    def lookup(keys: Sequence[str]) -> Mapping[str, Recorded]:
+        lease.check()  # where all is on record, no call to the GPU does it
+        if not keys:
+            return {}
+        with reading(bench.engine) as session:
+            return find(session, claim.project_id, keys)
+
+    def opened() -> Sampler:
+        gpu = bench.gpu(claim.model_id)
+        gpu.check, lease.gpu = lease.check, gpu
+        gpu.use(bench.fetch_adapter(claim.job_id, iteration) if iteration > 0 else None)
+        return gpu
+
+    return ReusingSampler(model, lookup, opened), adapter_id
