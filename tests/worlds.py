@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Engine, func, select
 
 from app.database import make_engine, new_id, reading, transaction
+from app.ledger.forks import ForkPoint
 from app.ledger.jobs import NewJob, create_job
 from app.models.data import Dataset, Example, Model, PromptSet
 from app.models.jobs import Job, Step
@@ -71,6 +72,7 @@ class World:
 
     def submit(self, **changes: Any) -> str:
         """Create a job with these changes to a two-iteration configuration; returns its id."""
+        fork: ForkPoint | None = changes.pop("fork", None)
         config = StarConfig.model_validate({**CONFIG, **changes})
         with transaction(self.engine) as session:
             new = NewJob(
@@ -81,6 +83,7 @@ class World:
                 prompt_set=session.get_one(PromptSet, self.prompt_set_id),
                 priority=0,
                 labels={},
+                fork=fork,
             )
             return create_job(session, self.project_id, self.key_id, new, self.settings).id
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from sqlalchemy.orm import Session
 
 from app.database import reading
-from app.ledger.reuse import answering_model
+from app.ledger.adapters import answering_model
 from app.ledger.steps import Claim
 from star_engine.protocols import Sampler
 from star_engine.reuse import Recorded, ReusingSampler
 from worker.lease import Lease
-from worker.workbench import Workbench
+from worker.workbench import Workbench, load_adapter
 
 Find = Callable[[Session, str, Sequence[str]], Mapping[str, Recorded]]  # session, project, keys
 
@@ -26,8 +26,6 @@ def reusing_sampler(
     """
     with reading(bench.engine) as session:
         model, adapter_id = answering_model(session, claim.job_id, claim.model_id, iteration)
-    if iteration > 0 and adapter_id is None:  # else the base model would answer in its name
-        raise RuntimeError(f"iteration {iteration} of {claim.job_id} has no adapter to sample with")
 
     def lookup(keys: Sequence[str]) -> Mapping[str, Recorded]:
         lease.check()  # where all is on record, no call to the GPU does it
@@ -37,9 +35,7 @@ def reusing_sampler(
             return find(session, claim.project_id, keys)
 
     def opened() -> Sampler:
-        gpu = bench.gpu(claim.model_id)
-        gpu.check, lease.gpu = lease.check, gpu
-        gpu.use(bench.fetch_adapter(claim.job_id, iteration) if iteration > 0 else None)
-        return gpu
+        load_adapter(bench, claim, lease, iteration)
+        return bench.gpu(claim.model_id)
 
     return ReusingSampler(model, lookup, opened), adapter_id

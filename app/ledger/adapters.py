@@ -15,8 +15,11 @@ from app.ledger.jobs import best_iteration
 from app.ledger.steps import Claim, check_fence
 from app.ledger.transitions import lock_job
 from app.models.base import JsonObject
+from app.models.data import Model
 from app.models.jobs import Job
 from app.models.rationales import Adapter
+from star_engine.adapters import CONFIG, WEIGHTS
+from star_engine.reuse import model_sha256
 
 
 def record_adapter(session: Session, claim: Claim, files: Sequence[JsonObject], training: JsonObject) -> None:
@@ -64,6 +67,24 @@ def adapter_to_ask(session: Session, job_id: str, iteration: int) -> Adapter | N
     """The adapter that a step of this iteration samples with: the job's own, or the one that it was given."""
     given = session.get_one(Job, job_id).adapter_id
     return find_adapter(session, job_id, iteration) if given is None else session.get_one(Adapter, given)
+
+
+def answering_model(
+    session: Session, job_id: str, model_id: str, iteration: int
+) -> tuple[str | None, str | None]:
+    """The SHA-256 of the model that a step of this iteration asks (0: the base model), and its adapter's id.
+
+    The first is None where the base model's files are not pinned. Raises RuntimeError where the iteration has
+    no adapter: else the base model would answer in its name.
+    """
+    base = session.get_one(Model, model_id).files
+    if iteration == 0:
+        return model_sha256(base, None), None
+    adapter = adapter_to_ask(session, job_id, iteration)
+    if adapter is None:
+        raise RuntimeError(f"iteration {iteration} of {job_id} has no adapter to sample with")
+    files = {entry["path"]: entry["sha256"] for entry in adapter.files if entry["path"] in (CONFIG, WEIGHTS)}
+    return model_sha256(base, files), adapter.id
 
 
 def list_adapters(session: Session, job_id: str) -> Sequence[Adapter]:

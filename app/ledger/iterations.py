@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.database import reading
 from app.errors import NotFound
 from app.models.data import Example
-from app.models.jobs import Iteration
+from app.models.jobs import Iteration, Job
 from app.models.rationales import Adapter, Rationale
 from app.models.rationales import TrainingExample as TrainingRow
 from star_engine.config import StarConfig
@@ -41,6 +41,11 @@ def iterations_among(session: Session, job_id: str, numbers: range) -> Sequence[
     """The iterations of these numbers, ascending."""
     query = select(Iteration).where(Iteration.job_id == job_id, Iteration.number.in_(list(numbers)))
     return session.scalars(query.order_by(Iteration.number)).all()
+
+
+def config_of(job: Job, iteration: Iteration) -> StarConfig:
+    """What an iteration was made with: the job's settings, or those of the job it was taken over from."""
+    return StarConfig.model_validate(iteration.config or job.config)
 
 
 def each_training_example(engine: Engine, iteration_id: int, config: StarConfig) -> Iterator[TrainingExample]:

@@ -13,6 +13,7 @@ from app.database import new_id
 from app.errors import Conflict, Invalid, NotFound
 from app.failpoints import failpoint
 from app.ledger.events import append_event
+from app.ledger.forks import ForkPoint, take_over
 from app.ledger.outbox import ring
 from app.ledger.planning import Purpose, advance
 from app.ledger.steps import drop_waiting_steps, settle
@@ -39,6 +40,7 @@ class NewJob:
     labels: JsonObject
     purpose: Purpose = Purpose.STAR
     adapter_id: str | None = None  # what an evaluation or a trial asks
+    fork: ForkPoint | None = None  # what it takes over from another job
 
 
 def create_job(session: Session, project_id: str, key_id: str, new: NewJob, settings: Settings) -> Job:
@@ -62,9 +64,12 @@ def create_job(session: Session, project_id: str, key_id: str, new: NewJob, sett
     )
     session.add(job)
     session.flush()
-    append_event(
-        session, job, "job.created", {"name": job.name, "model": job.model_id, "dataset": job.dataset_id}
-    )
+    facts = {"name": job.name, "model": job.model_id, "dataset": job.dataset_id}
+    if new.fork is not None:
+        job.forked_from, job.forked_from_iteration = new.fork.job_id, new.fork.iteration
+        facts["forked_from"] = new.fork.job_id
+        take_over(session, job, new.fork)
+    append_event(session, job, "job.created", facts)
     move_job(session, job, JobStatus.QUEUED)
     advance(session, job, settings)
     failpoint("job.before_commit")

@@ -9,30 +9,12 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.models.base import JsonObject
-from app.models.data import Model
 from app.models.jobs import Iteration, Job
-from app.models.rationales import Adapter, Evaluation, Rationale
-from star_engine.adapters import CONFIG, WEIGHTS
+from app.models.rationales import Evaluation, Rationale
 from star_engine.loop import PhaseName
-from star_engine.reuse import Recorded, model_sha256
+from star_engine.reuse import Recorded
 
 MOST_IN = 10_000  # values in one IN (...): SQLite takes 32,766 parameters
-
-
-def answering_model(
-    session: Session, job_id: str, model_id: str, iteration: int
-) -> tuple[str | None, str | None]:
-    """The SHA-256 of the model of this iteration (0: the base model) and the id of its adapter.
-
-    The first is None where the base model's files are not pinned.
-    """
-    base = session.get_one(Model, model_id).files
-    of_iteration = select(Adapter).where(Adapter.job_id == job_id, Adapter.iteration_number == iteration)
-    adapter = session.scalars(of_iteration).one_or_none()
-    if adapter is None:
-        return model_sha256(base, None), None
-    files = {entry["path"]: entry["sha256"] for entry in adapter.files}
-    return model_sha256(base, {name: files[name] for name in (CONFIG, WEIGHTS) if name in files}), adapter.id
 
 
 def recorded_tries(session: Session, project_id: str, keys: Sequence[str]) -> dict[str, Recorded]:

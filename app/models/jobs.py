@@ -36,6 +36,8 @@ class Job(Base):
     adapter_id: Mapped[str | None]  # the adapter that an evaluation or a trial asks
     retention: Mapped[JsonObject | None]  # {keep_last, keep_best, days}: what stays of its adapters
     created_by: Mapped[str] = mapped_column(ForeignKey(ApiKey.id))
+    forked_from: Mapped[str | None] = mapped_column(index=True)  # id of the job whose iterations it took over
+    forked_from_iteration: Mapped[int | None]  # the last one taken over
     events_written: Mapped[int] = mapped_column(default=0)  # the last event's seq: gapless per job
     created_at: Mapped[datetime] = created()
     started_at: Mapped[datetime | None]
@@ -53,6 +55,7 @@ class Iteration(Base):
     phases_done: Mapped[list[Any]]
     metrics: Mapped[JsonObject]  # solve_rate, coverage, accuracy, ... as the phases close
     training_set_sha256: Mapped[str | None]
+    config: Mapped[JsonObject | None]  # of a taken over iteration: what it was made with; None: the job's
     created_at: Mapped[datetime] = created()
     finished_at: Mapped[datetime | None]
 

@@ -12,11 +12,10 @@ from app.auth import Reader
 from app.context import Db
 from app.database import reading
 from app.errors import Conflict
-from app.ledger.iterations import each_training_example, get_iteration, list_iterations
+from app.ledger.iterations import config_of, each_training_example, get_iteration, list_iterations
 from app.ledger.jobs import get_job
 from app.models.jobs import Iteration
 from app.schemas import Limit, Page, Resource, Timestamp, page
-from star_engine.config import StarConfig
 from star_engine.training_set import training_line
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/iterations", tags=["iterations"])
@@ -64,7 +63,7 @@ def training_set(caller: Reader, db: Db, job_id: str, number: Number) -> Streami
         iteration, _ = get_iteration(session, job.id, number)
     if iteration.training_set_sha256 is None:
         raise Conflict(f"Iteration {number} has no training set yet.", code="training_set_not_built")
-    rows = each_training_example(db, iteration.id, StarConfig.model_validate(job.config))
+    rows = each_training_example(db, iteration.id, config_of(job, iteration))
     lines = (f"{training_line(row)}\n".encode() for row in rows)
     name = f"{job_id}-iteration-{number}.jsonl"
     return StreamingResponse(

@@ -65,6 +65,7 @@ class JobOut(Resource):
     purpose: Annotated[Purpose, Field(description="star, or evaluation: one adapter on one dataset.")]
     adapter: Annotated[str | None, Field(description="The adapter that an evaluation asks.")]
     retention: Annotated[dict[str, Any] | None, Field(description="What stays of its adapters at its end.")]
+    forked_from: Annotated[dict[str, Any] | None, Field(description="job, iteration: what it goes on from")]
     started_at: Timestamp | None
     finished_at: Timestamp | None
     best: Annotated[dict[str, Any] | None, Field(description="iteration, accuracy, adapter_id")]
@@ -82,11 +83,11 @@ def create(
 ) -> JobOut:
     """Everything that can be checked is checked before any GPU time is spent."""
     fingerprint = sha256(sent.model_dump_json().encode()).hexdigest()
-    replayed = _replayed(db, caller, idempotency_key, fingerprint)
+    replayed = made_before(db, caller, idempotency_key, fingerprint)
     if replayed is None:
         with reading(db) as session:
             new = check_job(session, caller.project_id, offered, sent)
-        made = _create_once(db, caller, new, settings, idempotency_key, fingerprint)
+        made = create_once(db, caller, new, settings, idempotency_key, fingerprint)
     else:
         made = replayed
         response.headers["Idempotent-Replayed"] = "true"
@@ -160,7 +161,7 @@ def _change(
         return job_out(session, job)
 
 
-def _create_once(
+def create_once(
     db: Engine, caller: Caller, new: NewJob, settings: Settings, key: str | None, fingerprint: str
 ) -> JobOut:
     try:
@@ -170,13 +171,13 @@ def _create_once(
                 remember_key(session, job, key, fingerprint)
             return job_out(session, job)
     except IntegrityError:  # the same key came in beside this one and was first
-        replayed = _replayed(db, caller, key, fingerprint)
+        replayed = made_before(db, caller, key, fingerprint)
         if replayed is None:
             raise
         return replayed
 
 
-def _replayed(db: Engine, caller: Caller, key: str | None, fingerprint: str) -> JobOut | None:
+def made_before(db: Engine, caller: Caller, key: str | None, fingerprint: str) -> JobOut | None:
     if key is None:
         return None
     with reading(db) as session:
@@ -206,6 +207,9 @@ def job_out(session: Session, job: Job) -> JobOut:
         purpose=Purpose(job.purpose),
         adapter=job.adapter_id,
         retention=job.retention,
+        forked_from=None
+        if job.forked_from is None
+        else {"job": job.forked_from, "iteration": job.forked_from_iteration},
         started_at=job.started_at,
         finished_at=job.finished_at,
         best=best_iteration(session, job),

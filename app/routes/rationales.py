@@ -14,15 +14,15 @@ from app.context import Db
 from app.database import reading
 from app.errors import BadRequest, NotFound
 from app.ledger.examples import as_example, find_example
+from app.ledger.iterations import config_of
 from app.ledger.jobs import get_job
 from app.ledger.prompt_sets import load_prompt_set
 from app.ledger.rationales import RationaleFilter, find_rationale, list_rationales, training_row_of
 from app.models.data import Example
-from app.models.jobs import Job
+from app.models.jobs import Iteration, Job
 from app.models.rationales import Rationale
 from app.routes.datasets import ExampleOut, example_out
 from app.schemas import After, LongLimit, Page, Resource, page
-from star_engine.config import StarConfig
 from star_engine.prompts import hint_text
 from star_engine.rationales import Route, rationale_prompt
 
@@ -136,7 +136,7 @@ def _row_id(rationale_id: str) -> int:
 
 def _detail(session: Session, job: Job, rationale: Rationale, row: Example) -> RationaleDetailOut:
     """Prompt and hint are rendered again from what they were made of: nothing they depend on ever changes."""
-    config = StarConfig.model_validate(job.config)
+    config = config_of(job, session.get_one(Iteration, rationale.iteration_id))
     example, route = as_example(row), Route(rationale.route)
     prompt_set = load_prompt_set(session, job.prompt_set_id)
     trained = training_row_of(session, rationale.id)

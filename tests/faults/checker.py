@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from app.database import clock, reading
+from app.ledger.iterations import config_of
 from app.ledger.rationales import training_rows
 from app.ledger.transitions import JOB_TRANSITIONS, JobStatus, StepStatus
 from app.models.jobs import Event, Iteration, Job, Step
@@ -102,7 +103,7 @@ def _check_steps(session: Session, job: Job, at_rest: bool) -> None:
 
 
 def _check_iteration(session: Session, world: World, job: Job, iteration: Iteration) -> None:
-    config = StarConfig.model_validate(job.config)
+    config = config_of(job, iteration)
     done = [PhaseName(name) for name in iteration.phases_done]
     expected = [PhaseName.BASELINES] if iteration.number == 0 else list(ITERATION_PHASES)
     assert done == expected[: len(done)], f"phases of iteration {iteration.number}: {done}"
