@@ -72,6 +72,10 @@ test: .venv/.complete  ## Run the tests (PYTEST_ARGS='...' to pass options on)
 test-long: .venv/.complete  ## Run the tests that take minutes each
 	.venv/bin/pytest -m long --timeout 3600 $(PYTEST_ARGS)
 
+.PHONY: openapi
+openapi: .venv/.complete  ## Write openapi.json; refuses what breaks clients (BREAKING=--breaking: all the same)
+	.venv/bin/python -m app.contract openapi.json $(BREAKING)
+
 .PHONY: mypy
 mypy: .venv/.complete
 	.venv/bin/mypy $(wildcard app worker star_engine star_client migrations tests examples benchmarks)

@@ -12,7 +12,8 @@ from sqlalchemy import Engine
 
 from app import problems
 from app.access_log import RequestLog
-from app.auth import check_scopes
+from app.auth import PUBLIC, check_scopes
+from app.contract.document import document, operation_id
 from app.database import make_engine
 from app.errors import BadRequest
 from app.ledger.models import register_models
@@ -81,12 +82,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         dependencies=[Depends(_refuse_nul)],
         responses=PROBLEMS,
+        generate_unique_id_function=operation_id,
     )
     app.state.settings = chosen
     problems.install(app)
     for module in ROUTES:
         app.include_router(module.router)
     check_scopes(app)
+    app.openapi = lambda: document(app, PUBLIC)  # type: ignore[method-assign]  # how FastAPI means it
     app.add_middleware(
         BodyLimit, upload_paths=frozenset({"/v1/datasets", "/v1/files"}), upload_bytes=chosen.max_upload_bytes
     )

@@ -131,6 +131,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         403: "The key lacks the scope.",
         404: "It does not exist, or belongs to another project.",
         413: "The body is too long.",
+        409: "The object is not in a state that allows this.",
         422: "The request is understood and refused.",
     }.items()
 }

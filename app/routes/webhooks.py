@@ -34,7 +34,7 @@ class WebhookChanges(In):
     enabled: bool | None = None
 
 
-class RotationIn(In):
+class SecretRotationIn(In):
     grace_seconds: Annotated[int, Field(ge=0, le=MOST_GRACE_SECONDS)] = 86_400
 
 
@@ -117,10 +117,10 @@ def delete(caller: Submitter, db: Db, webhook_id: str) -> None:
 
 @router.post("/{webhook_id}/rotate-secret", summary="Make a new secret")
 def rotate_secret(
-    caller: Submitter, db: Db, settings: Config, webhook_id: str, sent: RotationIn | None = None
+    caller: Submitter, db: Db, settings: Config, webhook_id: str, sent: SecretRotationIn | None = None
 ) -> WebhookOut:
     """Both secrets sign for `grace_seconds`, so receivers can change over without losing a message."""
-    grace = (sent or RotationIn()).grace_seconds
+    grace = (sent or SecretRotationIn()).grace_seconds
     with transaction(db) as session:
         webhook = ledger.get_webhook(session, caller.project_id, webhook_id)
         rotated = ledger.rotate_secret(session, webhook, grace)

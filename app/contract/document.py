@@ -1,0 +1,68 @@
+"""The OpenAPI document: what FastAPI derives from the routes, with errors, examples and names put right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+
+from app.contract.examples import BODIES, PARAMETERS, PROBLEM
+from app.problems import MEDIA_TYPE
+
+JsonObject = dict[str, Any]
+WITH_BODY = frozenset({"post", "put", "patch"})
+DESCRIPTION = (
+    "A language model teaches itself to reason, as a managed job. Errors are problem details (RFC 9457) that "
+    "name the field, the reason and the mend. Lists are pages: ask for the next with `after` = `last_id`."
+)
+
+
+def operation_id(route: APIRoute) -> str:
+    """`jobs_list` for the function list_ of app.routes.jobs: what generated clients call it."""
+    return f"{route.endpoint.__module__.rpartition('.')[2]}_{route.endpoint.__name__.strip('_')}"
+
+
+def document(app: FastAPI, public: frozenset[str]) -> JsonObject:
+    """The document of all routes. `public`: paths that need no key. Made once per process."""
+    if app.openapi_schema is None:
+        made = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
+        for path, method, operation in operations(made):
+            _tell_errors(path, method, operation, public)
+            _give_examples(operation)
+        made["components"]["schemas"]["ProblemOut"]["examples"] = [PROBLEM]
+        app.openapi_schema = made
+    return app.openapi_schema
+
+
+def operations(spec: JsonObject) -> Iterator[tuple[str, str, JsonObject]]:
+    for path, methods in spec["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def _tell_errors(path: str, method: str, operation: JsonObject, public: frozenset[str]) -> None:
+    """Every error is problem JSON; what cannot happen to an operation is left out."""
+    responses: JsonObject = operation["responses"]
+    if path in public:
+        unwanted = {"400", "401", "403", "404", "409", "413", "422", "429"}
+    else:
+        unwanted = {"413"} if method not in WITH_BODY else set()
+        unwanted |= {"404"} if "{" not in path and method == "get" else set()
+        unwanted |= {"409"} if method == "get" else set()
+    for status in unwanted & responses.keys():
+        del responses[status]
+    for status, response in responses.items():
+        if status >= "400":
+            response["content"] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemOut"}}}
+
+
+def _give_examples(operation: JsonObject) -> None:
+    for parameter in operation.get("parameters", []):
+        if parameter["name"] in PARAMETERS:
+            parameter["example"] = PARAMETERS[parameter["name"]]
+    body = operation.get("requestBody", {}).get("content", {})
+    for media_type, example in BODIES.get(operation["operationId"], {}).items():
+        body[media_type]["example"] = example
