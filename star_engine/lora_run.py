@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,15 +16,36 @@ from star_engine.tokenized_rows import TokenizedRow, micro_batches
 from star_engine.train_checkpoint import ResumePoint
 
 
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """This process among those that share every batch. `add` sums a tensor over all of them."""
+
+    rank: int = 0
+    count: int = 1
+    add: Callable[[torch.Tensor], torch.Tensor] = lambda tensor: tensor
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes files."""
+        return self.rank == 0
+
+    def part(self, rows: Sequence[TokenizedRow]) -> Sequence[TokenizedRow]:
+        """This rank's rows of a batch; long and short ones are dealt out evenly. May be empty."""
+        if self.count == 1:
+            return rows
+        return sorted(rows, key=lambda row: len(row.ids), reverse=True)[self.rank :: self.count]
+
+
 class LoraRun:
     """AdamW on the adapter's weights; linear warm-up, then a constant rate."""
 
-    def __init__(self, model: Any, training: Training, seed: int, device: torch.device) -> None:
+    def __init__(self, model: Any, training: Training, seed: int, device: torch.device, ranks: Ranks) -> None:
         self.step = 0  # optimizer steps done
         self._model = model
         self._training = training
         self._seed = seed
         self._device = device
+        self._ranks = ranks
         self._weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self._optimizer = torch.optim.AdamW(
             self._weights.values(), lr=training.learning_rate, weight_decay=training.weight_decay
@@ -32,20 +54,12 @@ class LoraRun:
     def learn(self, rows: Sequence[TokenizedRow], most_tokens: int) -> float:
         """One optimizer step on these rows, `most_tokens` at a time; the mean loss of a token that counts.
 
-        Raises FloatingPointError before anything is updated where the loss or a gradient is not finite.
+        Raises FloatingPointError before anything is updated where the loss or a gradient is not finite, and
+        torch.OutOfMemoryError, on all ranks alike, where one of them has run out of memory.
         """
         self._optimizer.zero_grad(set_to_none=True)
         count = sum(row.loss_tokens for row in rows)
-        total = 0.0
-        devices = [self._device] if self._device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(
-                self._seed * 1_000_003 + self.step
-            )  # dropout is a function of the step: no state
-            for part in micro_batches(rows, most_tokens):
-                loss = self._summed_loss(part) / count
-                loss.backward()  # type: ignore[no-untyped-call]
-                total += loss.item()
+        total = self._add_up(self._accumulate(self._ranks.part(rows), count, most_tokens))
         norm = torch.nn.utils.clip_grad_norm_(self._weights.values(), self._training.max_grad_norm)
         if not (math.isfinite(total) and bool(norm.isfinite())):
             raise FloatingPointError(
@@ -59,6 +73,43 @@ class LoraRun:
         self._optimizer.step()
         self.step += 1
         return total
+
+    def _accumulate(self, rows: Sequence[TokenizedRow], count: int, most_tokens: int) -> float | None:
+        """Gradients of this rank's rows; its share of the loss, None where its memory did not suffice."""
+        total = 0.0
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            # Dropout is a function of step and rank: no state.
+            torch.manual_seed((self._seed * 1_000_003 + self.step) * self._ranks.count + self._ranks.rank)
+            try:
+                for part in micro_batches(rows, most_tokens):
+                    loss = self._summed_loss(part) / count
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    total += loss.item()
+            except torch.OutOfMemoryError:
+                if self._ranks.count == 1:
+                    raise
+                return None  # the others wait for this rank's sum: they are told with it
+        return total
+
+    def _add_up(self, loss: float | None) -> float:
+        """Sum the gradients over all ranks, in one message; the loss of the whole batch."""
+        if self._ranks.count == 1 and loss is not None:
+            return loss
+        for weight in self._weights.values():
+            if weight.grad is None or loss is None:
+                weight.grad = torch.zeros_like(weight)
+        facts = torch.tensor([loss or 0.0, float(loss is None)], device=self._device)
+        parts = [weight.grad.flatten() for weight in self._weights.values()]
+        summed = self._ranks.add(torch.cat([*parts, facts]))
+        total, failed = summed[-2:].tolist()
+        if failed:
+            raise torch.OutOfMemoryError("A training process ran out of memory.")
+        start = 0
+        for weight in self._weights.values():
+            weight.grad.copy_(summed[start : start + weight.numel()].view_as(weight))
+            start += weight.numel()
+        return float(total)
 
     def _summed_loss(self, rows: Sequence[TokenizedRow]) -> torch.Tensor:
         """Negative log-likelihood, summed. Padding is on the right, where none sees it."""

@@ -19,7 +19,7 @@ from star_engine.adapters import CONFIG, WEIGHTS, BaseModel, file_sha256, rewrit
 from star_engine.causal_lm import context_length, eos_ids, load_model, load_tokenizer, prompt_ids, text_after
 from star_engine.config import Training
 from star_engine.lora_merge import PREFIX, LoraUpdate, read_adapter
-from star_engine.lora_run import LoraRun
+from star_engine.lora_run import LoraRun, Ranks
 from star_engine.protocols import AdapterProbe, BadAdapter, OutOfMemory, TrainingProgress, TrainingText
 from star_engine.tokenized_rows import TokenizedRow, batch_of_step, tokenize_rows
 from star_engine.train_checkpoint import Checkpoints, ResumePoint, fsync
@@ -31,7 +31,15 @@ MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
 class LoraTrainer:
     """A base model that is never written to: float32 on CPU, bfloat16 under float32 LoRA on CUDA."""
 
-    def __init__(self, base_model: Path, *, threads: int | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        base_model: Path,
+        *,
+        threads: int | None = None,
+        device: str = "cpu",
+        ranks: Ranks = Ranks(),
+    ) -> None:
+        """`ranks`: the processes that train together, this one among them (parallel_trainer.py)."""
         kind = torch.device(device).type
         dtype = torch.float32 if kind == "cpu" else torch.bfloat16
         self._base: Any = load_model(base_model, dtype=dtype, device=device)
@@ -42,6 +50,7 @@ class LoraTrainer:
         self._device = torch.device(device)
         self._threads = threads or torch.get_num_threads()
         self._micro_tokens = MICRO_BATCH_TOKENS.get(kind, MICRO_BATCH_TOKENS["cuda"])
+        self._ranks = ranks
         self._shapes = {name: weight.shape for name, weight in self._base.named_parameters()}
 
     def train(
@@ -65,16 +74,18 @@ class LoraTrainer:
         tokenized = tokenize_rows(self._tokenizer, rows, max_length, eos, training.loss)
         saved = Checkpoints(checkpoints, self._input_hash(tokenized, training, steps, seed, start))
         with self._adapted(training, seed, start) as model:
-            run = LoraRun(model, training, seed, self._device)
+            run = LoraRun(model, training, seed, self._device, self._ranks)
             tokens = run.resume(saved.newest())
             while run.step < steps:
                 chosen = [tokenized[n] for n in batch_of_step(len(rows), training.batch_size, seed, run.step)]
                 loss = self._fitting_step(run, chosen)
                 tokens += sum(len(row.ids) for row in chosen)
-                if run.step % training.checkpoint_every == 0 and run.step < steps:
+                due = run.step % training.checkpoint_every == 0 and run.step < steps
+                if due and self._ranks.first:
                     saved.save(ResumePoint(run.step, tokens, run.state()))
                 yield TrainingProgress(run.step, steps, loss, tokens)
-            self._write(model, out)
+            if self._ranks.first:
+                self._write(model, out)
 
     def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         return prompt_ids(self._tokenizer, texts)

@@ -85,6 +85,12 @@ def make_sampler(spec: GpuSpec) -> Sampler:
 def make_trainer(spec: GpuSpec) -> Trainer:
     if spec.sampler == "scripted":
         return RecordingTrainer(_script(spec), before_step=_named(spec.options.get("before_step")))
+    if spec.training_ranks > 1:
+        from star_engine.parallel_trainer import ParallelTrainer
+
+        return ParallelTrainer(
+            spec.base_model, ranks=spec.training_ranks, threads=spec.threads, device=spec.device
+        )
     from star_engine.lora_trainer import LoraTrainer
 
     return LoraTrainer(spec.base_model, threads=spec.threads, device=spec.device)

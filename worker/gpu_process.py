@@ -43,6 +43,7 @@ class GpuSpec:
     device: str = "cpu"
     threads: int | None = None  # torch threads on CPU; None: torch's own choice
     sampler_batch: int = 64  # sequences decoded at once
+    training_ranks: int = 1  # processes that train together, one per GPU
     max_length: int | None = None  # tokens of prompt and completion; None: what the base model allows
     options: Mapping[str, Any] = field(default_factory=dict)
 

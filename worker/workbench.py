@@ -98,6 +98,7 @@ class Workbench:
             device=self.settings.device,
             threads=self.settings.threads,
             sampler_batch=max(1, self.settings.sampler_batch >> self.halvings),
+            training_ranks=self.settings.gpus,
             max_length=model.context_length,
             options=options,
         )
