@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from itertools import pairwise
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.engine import make_url
@@ -17,6 +18,7 @@ from app.ledger.rationales import training_rows
 from app.ledger.transitions import JOB_TRANSITIONS, JobStatus, StepStatus
 from app.models.jobs import Event, Iteration, Job, Step
 from app.models.rationales import Adapter, Evaluation, Rationale
+from app.models.usage import Usage
 from app.storage import Storage
 from star_engine.config import StarConfig
 from star_engine.loop import ITERATION_PHASES, PhaseName
@@ -25,6 +27,8 @@ from star_engine.training_set import TrainingExample, training_set_sha256
 from tests.platforms import Platform
 from tests.worlds import TRAIN, VALIDATION, World
 
+# What a worker says of the end of a claim, and what the ledger must then hold for it.
+RECORDED = {"finished": "succeeded", "failed": "failed", "handed_back": "handed_back"}
 OPEN = {StepStatus.QUEUED, StepStatus.HELD, StepStatus.RUNNING}
 
 
@@ -49,24 +53,36 @@ def check(world: World, *, platform: Platform | None = None, at_rest: bool = Tru
 
 
 def check_logs(world: World, platform: Platform) -> None:
-    """Fences rise with every claim of a step, at most one claim finishes it, and no secret is in any log."""
+    """Fences rise with every claim of a step, each end of a claim is recorded as its own, at most one claim
+    finishes a step, and no secret is in any log."""
     fences: dict[str, list[int]] = {}
     finished: Counter[str] = Counter()
+    said = list(platform.log_events())  # first: what is said is recorded by then
     with reading(world.engine) as session:
         last = {step.id: step.fence for step in session.scalars(select(Step))}
-    for event in platform.log_events():
+        ends = {(claim.step_id, claim.fence): claim.outcome for claim in session.scalars(select(Usage))}
+    for event in said:
         if event["event"] == "step_started":
             fences.setdefault(event["step"], []).append(event["fence"])
         if event["event"] == "step_ended" and event["outcome"] == "finished":
             finished[event["step"]] += 1
             step, fence = event["step"], event["fence"]
             assert fence == last[step], f"{step} was finished under fence {fence}, it is at {last[step]}"
+        if event["event"] == "step_ended" and event["outcome"] in RECORDED:
+            _check_end(event, ends)
     for step, seen in fences.items():
         assert len(seen) == len(set(seen)), f"{step} was claimed twice under one fence: {sorted(seen)}"
     assert not [step for step, times in finished.items() if times > 1], "a step was finished twice"
     password = make_url(world.settings.resolved_database_url()).password
     for path in platform.logs.glob("*.log"):
         assert not (password and str(password) in path.read_text(errors="replace")), f"password in {path}"
+
+
+def _check_end(event: dict[str, Any], ends: dict[tuple[str, int], str]) -> None:
+    """What a worker recorded for a claim is recorded under the fence of that claim."""
+    step, fence, outcome = event["step"], event["fence"], event["outcome"]
+    found = ends.get((step, fence))
+    assert found == RECORDED[outcome], f"{step} was {outcome} under fence {fence}, the ledger says {found}"
 
 
 def _check_history(session: Session, job: Job) -> None:

@@ -24,6 +24,17 @@ def breakable_pupil() -> Any:
     return answered
 
 
+def unhurried_pupil() -> Any:
+    """Twenty answers a second, so that a step lasts long enough to be broken in the middle."""
+    answer = pupil()
+
+    def answered(request: Any, adapter: Any) -> str:
+        time.sleep(0.05)
+        return str(answer(request, adapter))
+
+    return answered
+
+
 def poison() -> Any:
     def die(request: Any, adapter: Any) -> str:
         print("these are my last words", flush=True)  # noqa: T201
@@ -54,4 +65,12 @@ def slow_step(step: int) -> None:
     time.sleep(0.5)
 
 
-__all__ = ["breakable_pupil", "poison", "slow_pupil", "slow_step", "slow_to_load", "too_large"]
+__all__ = [
+    "breakable_pupil",
+    "poison",
+    "slow_pupil",
+    "slow_step",
+    "slow_to_load",
+    "too_large",
+    "unhurried_pupil",
+]

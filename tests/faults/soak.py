@@ -1,0 +1,123 @@
+"""Many jobs, several workers, and something breaks every moment. The seed says what."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import psutil
+import psycopg
+import redis
+from sqlalchemy.engine import make_url
+
+from tests.platforms import WORKER, Platform, wait_until
+from tests.worlds import World
+
+JOBS_AT_ONCE = 4
+STOP_SECONDS = 4.0  # longer than the lease of 3 s
+# How often each is drawn. A Celery parent takes 2 s of CPU to start again: drawn more often, nothing else
+# would be done.
+KINDS = {"pool child": 5, "gpu process": 5, "stop": 4, "wipe broker": 4, "celery parent": 1, "scheduler": 1}
+ON_POSTGRESQL = {"database connections": 2}
+
+
+class Soak:
+    """Breaks one thing after another, `pace` seconds apart where the machine keeps up."""
+
+    def __init__(
+        self, running: Platform, seed: int, pace: float, workers: int, command: tuple[str, ...] = WORKER
+    ) -> None:
+        self.running = running
+        self.world: World = running.world
+        self.broker = redis.Redis.from_url(running.broker_url)
+        self.dice = random.Random(seed)
+        self.pace = pace
+        self.command = command
+        self.names = [f"worker-{number}" for number in range(workers)]
+        self.done: Counter[str] = Counter()
+        self.stopped: list[tuple[float, psutil.Process]] = []
+        self.jobs: list[str] = []
+        url = make_url(self.world.settings.resolved_database_url())
+        self.database = url if url.get_backend_name() == "postgresql" else None
+        self.kinds = KINDS | (ON_POSTGRESQL if self.database else {})
+        running.scheduler()
+        for name in self.names:
+            running.worker(name, command)
+
+    def run(self, faults: int, found: Callable[[], bool] = lambda: False) -> float:
+        """Break so many things, or stop when `found` says so every 20; returns the seconds that it took."""
+        began = time.monotonic()
+        while self.done.total() < faults:
+            number = self.done.total()
+            if number % 20 == 0:
+                self.keep_busy()
+                if found():
+                    break
+            self.break_something()
+            self.wake()
+            time.sleep(max(0.0, began + self.done.total() * self.pace - time.monotonic()))
+        seconds = time.monotonic() - began
+        self.wake(everybody=True)
+        return seconds
+
+    def settle(self) -> None:
+        """Let every job end, now that nothing breaks any more."""
+        wait_until(lambda: not self.unfinished(), "all jobs end", 1200)
+        assert all(self.world.job(job_id).status == "succeeded" for job_id in self.jobs)
+
+    def unfinished(self) -> Sequence[str]:
+        return [one for one in self.jobs if self.world.job(one).status not in ("succeeded", "failed")]
+
+    def keep_busy(self) -> None:
+        missing = JOBS_AT_ONCE - len(self.unfinished())
+        self.jobs += [self.world.submit(iterations=1) for _ in range(missing)]
+
+    def break_something(self) -> None:
+        [kind] = self.dice.choices(list(self.kinds), list(self.kinds.values()))
+        with suppress(psutil.NoSuchProcess, IndexError):  # it has just ended by itself
+            getattr(self, f"_{kind.replace(' ', '_')}")(self.dice.choice(self.names))
+            self.done[kind] += 1
+
+    def wake(self, *, everybody: bool = False) -> None:
+        for entry in list(self.stopped):
+            if everybody or entry[0] < time.monotonic():
+                self.stopped.remove(entry)
+                with suppress(psutil.NoSuchProcess):
+                    entry[1].send_signal(signal.SIGCONT)
+
+    def _pool_child(self, name: str) -> None:
+        self.running.pool_child(name).kill()
+
+    def _gpu_process(self, name: str) -> None:
+        """Of this worker: a child of its pool child."""
+        self.running.pool_child(name).children()[0].kill()
+
+    def _stop(self, name: str) -> None:
+        child = self.running.pool_child(name)
+        child.suspend()
+        self.stopped.append((time.monotonic() + STOP_SECONDS, child))
+
+    def _celery_parent(self, name: str) -> None:
+        self.running.kill(name)
+        self.running.worker(name, self.command)
+
+    def _scheduler(self, _: str) -> None:
+        self.running.kill("scheduler")
+        self.running.scheduler()
+
+    def _wipe_broker(self, _: str) -> None:
+        self.broker.flushall()
+
+    def _database_connections(self, _: str) -> None:
+        assert self.database is not None
+        conninfo = self.database.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where datname = current_database() and pid <> pg_backend_pid()"
+            )
+        self.world.engine.dispose()
