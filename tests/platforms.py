@@ -41,6 +41,7 @@ class Platform:
         self.broker_url = broker_url
         self.logs = self.home / "logs"
         self.logs.mkdir(exist_ok=True)
+        self.code = PROJECT  # what is started from here on runs this version of the project
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
 
     def worker(self, name: str = "worker", command: tuple[str, ...] = WORKER, **variables: str) -> str:
@@ -49,6 +50,10 @@ class Platform:
 
     def scheduler(self, name: str = "scheduler", **variables: str) -> str:
         return self._start(name, ("-m", "worker.scheduler"), 10, **variables)
+
+    def api(self, name: str, port: int, **variables: str) -> str:
+        command = ("-m", "uvicorn", "app.main:create_app", "--factory", "--port", str(port))
+        return self._start(name, command, 10, **variables)
 
     def _start(self, name: str, command: tuple[str, ...], grace_s: float, **variables: str) -> str:
         settings = self.world.settings
@@ -60,11 +65,12 @@ class Platform:
             "STAR_BROKER_URL": self.broker_url,
             "STAR_FAILPOINTS_FIRED": str(self.fired),
             MARK: str(self.home),
+            "PYTHONPATH": str(self.code),
             **variables,
         }
         with (self.logs / f"{name}.log").open("ab") as log:
             self.parts[name] = tether.start(
-                [sys.executable, *command], cwd=PROJECT, env=environment, output=log, grace_s=grace_s
+                [sys.executable, *command], cwd=self.code, env=environment, output=log, grace_s=grace_s
             )
         return name
 

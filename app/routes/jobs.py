@@ -16,6 +16,7 @@ from app.auth import Reader, Submitter
 from app.conditional import matches
 from app.context import Config, Db, OfferedModels
 from app.database import reading, transaction
+from app.failpoints import failpoint
 from app.job_checks import JobIn, check_job
 from app.ledger.jobs import (
     NewJob,
@@ -169,7 +170,10 @@ def create_once(
             job = create_job(session, caller.project_id, caller.key_id, new, settings)
             if key is not None:
                 remember_key(session, job, key, fingerprint)
-            return job_out(session, job)
+            made = job_out(session, job)
+            failpoint("job.before_commit")
+        failpoint("job.after_commit")
+        return made
     except IntegrityError:  # the same key came in beside this one and was first
         replayed = made_before(db, caller, key, fingerprint)
         if replayed is None:

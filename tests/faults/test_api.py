@@ -1,0 +1,78 @@
+"""kill -9 of the API before and after the commit that makes a job: asked again, it makes no second one."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from http.client import RemoteDisconnected
+from json import dumps, loads
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from app.database import reading
+from app.models.jobs import IdempotencyKey, Job, Outbox, Step
+from tests.app.apis import Api, serve
+from tests.faults.checker import check
+from tests.platforms import Platform, platform, wait_until
+from tests.worlds import World
+from worker.valkey import free_port
+
+NO_BROKER = "redis://127.0.0.1:1/0"  # the API never asks it
+
+
+@pytest.mark.parametrize(
+    "database", ["sqlite_database_url", pytest.param("postgresql_database_url", marks=pytest.mark.long)]
+)
+def test_an_api_that_dies_around_the_commit_leaves_one_job_for_one_key(
+    database: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with serve(request.getfixturevalue(database), tmp_path / "home") as api:
+        world = World(api.engine, api.settings, "", "", "", "")
+        body, port = api.job_body(), free_port()
+        with platform(world, NO_BROKER) as running:
+            for number, point in enumerate(("job.before_commit", "job.after_commit")):
+                start(running, port, f"api-{number}", STAR_FAILPOINTS=f"{point}=kill")
+                with pytest.raises(RemoteDisconnected):
+                    post(api, port, body)
+                assert running.parts.pop(f"api-{number}").wait(timeout=60) == 128 + 9
+                assert rows(world, Job, IdempotencyKey) == [number, number], "all of it or nothing"
+            start(running, port, "api-2")
+            status, headers, made = post(api, port, body)
+        assert (status, headers["Idempotent-Replayed"]) == (201, "true")
+        with reading(world.engine) as session:
+            assert session.scalars(select(Job.id)).all() == [made["id"]]
+        assert rows(world, Step, Outbox)[0] == rows(world, Step, Outbox)[1] > 0
+        check(world, at_rest=False)
+
+
+def start(running: Platform, port: int, name: str, **variables: str) -> None:
+    running.api(name, port, **variables)
+
+    def ready() -> bool:
+        with suppress(urllib.error.URLError, ConnectionError):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).close()
+            return True
+        return False
+
+    wait_until(ready, f"{name} answers")
+
+
+def post(api: Api, port: int, body: dict[str, Any]) -> tuple[int, Any, dict[str, Any]]:
+    """The same job under the same key, whatever became of it before."""
+    headers = {
+        "Authorization": api.client.headers["Authorization"],
+        "Content-Type": "application/json",
+        "Idempotency-Key": "one job",
+    }
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}/v1/jobs", dumps(body).encode(), headers)
+    with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310 - our own http URL
+        return answer.status, answer.headers, loads(answer.read())
+
+
+def rows(world: World, *tables: Any) -> list[int]:
+    with reading(world.engine) as session:
+        return [session.scalar(select(func.count()).select_from(table)) or 0 for table in tables]
