@@ -45,6 +45,22 @@ class RunningPostgres:
         tether.stop(self.process)
         shutil.rmtree(self.folder)
 
+    def crash(self) -> list[str]:
+        """What `pg_ctl stop -m immediate` does: no checkpoint, no farewell. Returns the server's command."""
+        [server] = psutil.Process(self.process.pid).children()
+        command = server.cmdline()
+        server.send_signal(signal.SIGQUIT)
+        self.process.wait()
+        return command
+
+    def start_again(self, command: Sequence[str]) -> RunningPostgres:
+        """The same server on the same port, which first recovers."""
+        user = UNPRIVILEGED if os.geteuid() == 0 else None
+        again = RunningPostgres(self.url, self.folder, _start(command, user, self.folder))
+        if not _becomes_ready(again):
+            raise _failure("PostgreSQL did not start again", self.folder)
+        return again
+
 
 def find_binaries() -> Path:
     """The folder with `initdb` and `postgres`: from PATH, from Debian's place, else from the wheel."""

@@ -20,6 +20,7 @@ from tests.faults.proxy import Proxy, Toxic
 from tests.platforms import platform, wait_until
 from tests.postgres import RunningPostgres
 from tests.worlds import World
+from worker import tether
 from worker.embedded import CELERY
 from worker.valkey import free_port, start_valkey
 
@@ -136,6 +137,30 @@ def test_a_database_that_hangs_only_delays_the_job(
             time.sleep(OUTAGE_SECONDS)
         running.wait_for(job_id, "succeeded")
         check(world, platform=running)
+
+
+@pytest.mark.long
+def test_a_database_that_crashes_and_starts_again_only_delays_the_job(
+    own_postgres: RunningPostgres, empty_valkey_url: str, tmp_path: Path
+) -> None:
+    """Once in every phase that lasts: what was committed is there, what was not is done again."""
+    world = slow_world(own_postgres.url, tmp_path / "home")
+    with psycopg.connect(own_postgres.url, autocommit=True) as admin:
+        admin.execute("alter role star set synchronous_commit = on")  # a commit that was answered is kept
+    server = own_postgres
+    with platform(world, empty_valkey_url) as running:
+        running.scheduler()
+        running.worker()
+        job_id = world.submit(iterations=1)
+        for phase in ("baselines", "sample", "evaluate"):
+            wait_until(lambda: world.job(job_id).phase == phase, f"the job is in {phase}")  # noqa: B023
+            command = server.crash()
+            time.sleep(OUTAGE_SECONDS)
+            server = server.start_again(command)
+            world.engine.dispose()
+        running.wait_for(job_id, "succeeded")
+        check(world, platform=running)
+    tether.stop(server.process)
 
 
 @pytest.mark.long
