@@ -14,7 +14,7 @@ import yaml
 from app.settings import Settings
 from tests.databases import PROJECT
 
-OURS = ("migrate", "api", "scheduler", "gpu-worker")
+OURS = ("migrate", "api", "scheduler", "gpu-worker", "gpu-worker-1")
 THEIRS = ("postgres", "redis")
 
 
@@ -59,7 +59,7 @@ def test_no_service_runs_as_root_or_may_become_root(name: str) -> None:
     assert service(name)["security_opt"] == ["no-new-privileges:true"]
 
 
-@pytest.mark.parametrize("name", ["api", "scheduler", "gpu-worker", *THEIRS])
+@pytest.mark.parametrize("name", [*OURS[1:], *THEIRS])
 def test_every_service_that_keeps_running_has_a_health_check(name: str) -> None:
     assert service(name)["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
     assert service(name)["restart"] == "unless-stopped"
@@ -74,7 +74,7 @@ def test_an_image_by_itself_runs_and_checks_what_the_compose_file_does(name: str
     assert ["CMD", *json.loads(check)] == service(name)["healthcheck"]["test"]
 
 
-@pytest.mark.parametrize("name", ["api", "scheduler", "gpu-worker"])
+@pytest.mark.parametrize("name", OURS[1:])
 def test_nothing_starts_before_the_migrations_are_through(name: str) -> None:
     assert service(name)["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
     assert service(name)["depends_on"]["redis"] == {"condition": "service_healthy"}
@@ -119,6 +119,23 @@ def test_gpu_worker_has_its_gpu_and_the_time_to_hand_its_step_back() -> None:
     assert {"--pool=prefork", "--concurrency=1", "--without-gossip", "--without-mingle"} <= {
         *worker["command"]
     }
+
+
+def test_workers_differ_in_gpu_and_volume_alone() -> None:
+    first, second = service("gpu-worker"), service("gpu-worker-1")
+    own = {name for name in second if first.get(name) != second[name]}
+    assert own == {"profiles", "volumes", "deploy"}
+    devices = [one["deploy"]["resources"]["reservations"]["devices"][0] for one in (first, second)]
+    assert [device["device_ids"] for device in devices] == [["0"], ["1"]]
+    assert {*first["volumes"][:2]} & {*second["volumes"][:2]} == {"artifacts:/var/lib/star/artifacts"}
+
+
+@pytest.mark.parametrize("name", ["scheduler", "gpu-worker", "gpu-worker-1"])
+def test_an_update_takes_one_after_the_other_and_goes_back_if_that_fails(name: str) -> None:
+    update = service(name)["deploy"]["update_config"]
+    assert (update["parallelism"], update["order"]) == (1, "stop-first")
+    assert update["failure_action"] == "rollback"
+    assert service("scheduler")["deploy"]["replicas"] == 2
 
 
 def test_every_named_volume_and_build_target_exists() -> None:
