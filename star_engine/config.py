@@ -191,10 +191,15 @@ class Training(Section):
     lora: Lora = Lora()
 
 
+# Filters that cost samples: see star_engine.checks.
+Check = Literal["hint_free", "permuted_choices"]
+
+
 class TrainingSetOptions(Section):
     """What of the correct rationales is trained on."""
 
     filters: tuple[str, ...] = ("hint_markers", "answer_only")
+    checks: tuple[Check, ...] = ()  # one greedy completion each per rationale that the filters let pass
     min_words: Annotated[int, Field(ge=1)] = 4  # of reasoning, where `filters` names too_short
     dedupe: bool = True
     max_per_example: Annotated[int, Field(ge=1)] | None = None

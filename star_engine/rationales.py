@@ -43,6 +43,7 @@ class Rationale:
     finish_reason: Literal["stop", "length"]
     request_sha256: str | None = None  # the key under which the answer can be found again; None: it cannot
     reused: bool = False  # found so, instead of sampled
+    checks: Mapping[str, bool] | None = None  # passed or not, by name; None: not checked
 
 
 def sampling_params(config: StarConfig) -> SamplingParams:

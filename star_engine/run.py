@@ -19,10 +19,11 @@ from star_engine.adapters import (
     rewrite_config,
     write_manifest,
 )
-from star_engine.audits.determinism import drawn_again, grade_determinism
 from star_engine.audits.iteration import audit_iteration
+from star_engine.audits.sampler import audit_sampler
 from star_engine.audits.spark import chance_level, spark_facts
 from star_engine.audits.token_parity import check_parity, parity_texts, token_digests
+from star_engine.checks import check_rationales, to_check
 from star_engine.config import Kind, StarConfig
 from star_engine.data_checks import check_answers, check_solutions
 from star_engine.data_window import in_window, window
@@ -39,8 +40,8 @@ from star_engine.filters.stages import funnel
 from star_engine.loop import Pause, Phase, PhaseName, Stop, next_phase
 from star_engine.model_card import write_card
 from star_engine.protocols import Sampler, SampleRequest, SamplingParams, Trainer, TrainingText
-from star_engine.rationales import Rationale, sample_rationales, solve_rate
-from star_engine.run_directory import JsonLines, RunDirectory, rationale_line
+from star_engine.rationales import sample_rationales, solve_rate
+from star_engine.run_directory import JsonLines, RunDirectory, check_line, rationale_line
 from star_engine.schedule import check_curriculum, select_train, steps_in, training_seed
 from star_engine.training_set import (
     TrainingExample,
@@ -158,23 +159,21 @@ class _Run:
                 done += 1
                 facts = {"done": done, "verdict": str(rationale.verdict), "route": str(rationale.key.route)}
                 yield Event("progress", iteration, PhaseName.SAMPLE, facts)
+        yield from self._check(iteration, examples)
         rationales = self.record.rationales(iteration)
-        facts = {"rationales": len(rationales), "solve_rate": solve_rate(examples, rationales)}
-        return {**facts, **self._audit_sampler(iteration, examples, rationales)}
+        audit = audit_sampler(self.sampler, self.config, self.prompt_set, iteration, examples, rationales)
+        return {"rationales": len(rationales), "solve_rate": solve_rate(examples, rationales), **audit}
 
-    def _audit_sampler(
-        self, iteration: int, examples: list[Example], rationales: list[Rationale]
-    ) -> dict[str, Any]:
-        texts = parity_texts(self.config, self.prompt_set, examples)
-        grade = grade_determinism(
-            self.sampler,
-            self.config,
-            self.prompt_set,
-            iteration,
-            drawn_again(self.config, iteration, examples),
-            {rationale.key: rationale for rationale in rationales},
-        )
-        return {"sampler_tokens": token_digests(self.sampler.token_ids(texts)), "determinism": grade}
+    def _check(self, iteration: int, examples: list[Example]) -> Iterator[Event]:
+        tries = self.record.rationales(iteration)
+        open_ = to_check(self.config, self.prompt_set, examples, tries)
+        by_id = {example.id: example for example in examples}
+        found = check_rationales(self.sampler, self.config, self.prompt_set, iteration, by_id, open_)
+        with JsonLines(self.record.checks_path(iteration)) as lines:
+            for done, (key, results) in enumerate(found, start=1):
+                lines.append(check_line(key, results))
+                facts = {"checked": done, "of": len(open_)}
+                yield Event("progress", iteration, PhaseName.SAMPLE, facts)
 
     def _build(self, iteration: int) -> _Work:
         examples = self._examples_of(iteration)

@@ -4,6 +4,7 @@ run.json                          config and a hash of the data
 history.jsonl                     one line per finished phase
 baselines/few_shot_cot.jsonl      answers of the base model
 iteration-3/rationales.jsonl      every try, with verdict
+           /checks.jsonl          what the checks that cost samples found, where asked for
            /decisions.jsonl       kept or dropped, with the reason
            /training_set.jsonl    what was trained on
            /evaluation.jsonl      held-out answers of this iteration's model
@@ -91,7 +92,12 @@ class RunDirectory:
         return self.iteration(number) / "rationales.jsonl"
 
     def rationales(self, number: int) -> list[Rationale]:
-        return [rationale_from(line) for line in _read(self.rationales_path(number))]
+        checked = {_key(line): line["checks"] for line in _read(self.checks_path(number))}
+        found = (rationale_from(line) for line in _read(self.rationales_path(number)))
+        return [replace(one, checks=checked[one.key]) if one.key in checked else one for one in found]
+
+    def checks_path(self, number: int) -> Path:
+        return self.iteration(number) / "checks.jsonl"
 
     def answers_path(self, number: int, mode: EvaluationMode) -> Path:
         if mode is EvaluationMode.ADAPTER:
@@ -157,8 +163,13 @@ class JsonLines:
 def rationale_line(rationale: Rationale) -> dict[str, Any]:
     """A rationale as one flat JSON object."""
     fields = asdict(rationale)
-    del fields["key"]
+    del fields["key"], fields["checks"]
     return _flat(rationale.key) | fields
+
+
+def check_line(key: RationaleKey, results: Mapping[str, bool]) -> dict[str, Any]:
+    """What the checks of one rationale found."""
+    return {**_flat(key), "checks": dict(results)}
 
 
 def rationale_from(line: Mapping[str, Any]) -> Rationale:

@@ -17,7 +17,7 @@ from star_engine.filters.funnel import (
     filters_named,
     first_rejection,
 )
-from star_engine.filters.stages import KEPT
+from star_engine.filters.stages import CHECKS, KEPT, needed
 from star_engine.prompts import HINT_MARK, hint_text, render_completion, render_prompt
 from star_engine.rationales import Rationale, RationaleKey, Route
 from star_engine.schedule import chance
@@ -77,6 +77,7 @@ def decide(
         dropped |= dict.fromkeys(dedupe(correct), "duplicate")
     unique = [r for r in ordered if r.key not in dropped]
     dropped |= _rejected(config, prompt_set, examples, unique)
+    dropped |= _failed(config, [r for r in unique if r.key not in dropped])
     if options.max_per_example is not None:
         passed = ((r.key, r.key.example_id) for r in unique if r.key not in dropped)
         dropped |= dict.fromkeys(cap_per_example(passed, options.max_per_example), "cap")
@@ -94,6 +95,18 @@ def _rejected(
         seen = _filter_input(config, prompt_set, by_id[rationale.key.example_id], rationale)
         if reason := first_rejection(filters, seen):
             found[rationale.key] = reason
+    return found
+
+
+def _failed(config: StarConfig, passed: Iterable[Rationale]) -> dict[RationaleKey, str]:
+    """The reason of the first check that a rationale has failed. ValueError where one was not made."""
+    found: dict[RationaleKey, str] = {}
+    for rationale in passed:
+        for check in needed(config.training_set.checks, config.kind, rationale.key.route):
+            if rationale.checks is None or check not in rationale.checks:
+                raise ValueError(f"A rationale of {rationale.key.example_id!r} was not checked: {check}.")
+            if not rationale.checks[check]:
+                found.setdefault(rationale.key, CHECKS[check])
     return found
 
 

@@ -31,6 +31,7 @@ from star_engine.protocols import OutOfMemory
 from star_engine.rationales import Route, sample_rationales
 from star_engine.training_set import audit_hints, build, decide, training_set_sha256
 from worker.audits import audit_sampler
+from worker.checks import check_tries
 from worker.failures import describe, is_outage
 from worker.lease import HandBack, Lease
 from worker.reuse import reusing_sampler
@@ -144,9 +145,12 @@ def sample(bench: Workbench, claim: Claim, lease: Lease) -> None:
         rationalized += sum(item.key.route is Route.RATIONALIZED for item in batch)
         reused += sum(item.reused for item in batch)
         lease.report(done // tries, len(examples), "examples", rationalized=rationalized, reused=reused)
+    if claim.config.training_set.checks:
+        sampler.behind()  # checks and audits ask the GPU, also where every try was on record
+        check_tries(bench, claim, prompt_set, examples, row_ids)
     found = {}
     if claim.work["start"] == 0:
-        sampler.behind()  # the audit asks the GPU, also where every try was on record
+        sampler.behind()
         found = audit_sampler(bench, claim, prompt_set, examples, row_ids)
     with transaction(bench.engine) as session:
         if found:

@@ -107,6 +107,14 @@ def record_rationales(
         session.execute(insert_once(session, Rationale), rows)
 
 
+def record_checks(session: Session, claim: Claim, found: Mapping[int, Mapping[str, bool]]) -> None:
+    """Record what the checks of rationales found, by row id. Raises Fenced."""
+    check_fence(session, claim)
+    if found:
+        rows = [{"id": row_id, "checks": dict(results)} for row_id, results in found.items()]
+        session.execute(update(Rationale), rows)
+
+
 def iteration_tries(
     session: Session, claim: Claim, examples: Sequence[int] | None = None
 ) -> Iterator[tuple[int, engine.Rationale]]:
@@ -135,6 +143,7 @@ def iteration_tries(
                 prompt_tokens=row.prompt_tokens,
                 tokens=row.tokens,
                 finish_reason=row.finish_reason,  # type: ignore[arg-type]  # written by record_rationales only
+                checks=row.checks,
             ),
         )
 

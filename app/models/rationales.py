@@ -33,6 +33,7 @@ class Rationale(Base):
     extracted: Mapped[str | None]
     verdict: Mapped[str]  # correct | wrong | unparsed | ambiguous | error
     rule: Mapped[str]
+    checks: Mapped[JsonObject | None]  # {"hint_free": true}: passed or not; None: not checked
     decision: Mapped[str | None]  # kept | dropped; None until the training set is built
     reason: Mapped[str | None]
     prompt_tokens: Mapped[int]

@@ -44,6 +44,7 @@ class RationaleOut(Resource):
     extracted: str | None
     verdict: str
     rule: str
+    checks: dict[str, bool] | None
     decision: str | None
     reason: str | None
     tokens: int
@@ -166,6 +167,7 @@ def _out(rationale: Rationale, example: Example) -> RationaleOut:
         rule=rationale.rule,
         decision=rationale.decision,
         reason=rationale.reason,
+        checks=rationale.checks,
         tokens=rationale.tokens,
         prompt_tokens=rationale.prompt_tokens,
         finish_reason=rationale.finish_reason,

@@ -55,6 +55,8 @@ REASONS: Mapping[str, str] = {
     "fewshot_copy": "repeats a few-shot example",
     "step_arithmetic": "a calculation in it is false",
     "too_short": "reasons in too few words",
+    "hint_needed": "without the hint the rationale does not lead to the answer",
+    "other_order": "with the choices in another order the answer is another one",
     "cap": "the example has its most rationales already",
 }
 

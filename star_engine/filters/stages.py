@@ -10,16 +10,23 @@ KEPT = "kept"
 
 # What takes a rationale out before it reaches this stage. In the order of the funnel; every reason once.
 _SHORT = ("answer_only", "too_short")
+CHECKS: Mapping[str, str] = {"hint_free": "hint_needed", "permuted_choices": "other_order"}  # check to reason
 STAGES: Mapping[str, tuple[str, ...]] = {
     "sampled": (),
     "parsed": ("error", "truncated", "unparsed"),
     "answered": ("ambiguous",),
     "correct": ("wrong",),
     "deduplicated": ("duplicate",),
-    "leak_free": tuple(name for name in FILTERS if name not in _SHORT),
+    "leak_free": (*(name for name in FILTERS if name not in _SHORT), *CHECKS.values()),
     "long_enough": _SHORT,
     "trained": ("cap",),
 }
+
+
+def needed(checks: Iterable[str], kind: str, route: str) -> tuple[str, ...]:
+    """Of these checks those that a correct rationale of this kind and route has to pass."""
+    fits = {"hint_free": route == "rationalized", "permuted_choices": kind == "choice"}
+    return tuple(check for check in checks if fits[check])
 
 
 def funnel(fates: Iterable[tuple[str, str, int]]) -> dict[str, dict[str, int]]:

@@ -1,12 +1,10 @@
 import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from star_engine.adapters import BaseModel, check_layout
-from star_engine.audits.token_parity import TokenMismatch
 from star_engine.config import (
     EpochsSchedule,
     Evaluation,
@@ -21,7 +19,7 @@ from star_engine.config import (
     TrainingSetOptions,
 )
 from star_engine.loop import ITERATION_PHASES, PhaseName
-from star_engine.protocols import BadAdapter, SampleRequest
+from star_engine.protocols import BadAdapter
 from star_engine.run import Event, run_star
 from star_engine.run_directory import OtherRun, RunDirectory
 from star_engine.testing import (
@@ -97,54 +95,6 @@ def test_a_whole_run_climbs_with_rationalization(tmp_path: Path) -> None:
     assert history[2].solve_rate == 1.0
     for number in (1, 2):
         check_layout(RunDirectory(tmp_path).adapter(number))
-
-
-def test_every_iteration_is_audited_and_says_what_the_hints_have_taught(tmp_path: Path) -> None:
-    events = list(Bench(tmp_path).run(config()))
-    first, second = (e.facts for e in events if e.name == "phase_finished" and e.phase is PhaseName.BUILD)
-    rationalized = first["funnel"]["rationalized"]["trained"]
-    assert first["audits"]["rationalization_yield"] is None
-    again = second["audits"]["rationalization_yield"]
-    assert (again["of_iteration"], again["taught"]) == (1, rationalized)
-    assert again["solved"] == again["asked"] == rationalized > 0
-    assert first["audits"]["verdicts"]["accepted"] == 0
-    assert first["audits"]["verdicts"]["checked"] == sum(
-        reached["sampled"] for reached in first["funnel"].values()
-    )
-    assert first["audits"]["length"]["drift"] is None
-    assert second["audits"]["length"]["drift"] is not None
-
-
-def test_a_trainer_with_another_tokenizer_stops_the_run_before_the_first_step(tmp_path: Path) -> None:
-    class Other(RecordingTrainer):
-        def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-            return [[*ids, 0] for ids in super().training_token_ids(texts)]
-
-    sampler, trainer = ScriptedSampler(addition_pupil()), Other(addition_pupil())
-    with pytest.raises(TokenMismatch, match="tokenize a text differently"):
-        list(run_star(config(), TRAIN, HELD_OUT, ADDITION, sampler, trainer, tmp_path, base=BASE))
-    assert trainer.runs == []
-
-
-def test_a_sampler_that_never_says_the_same_twice_is_graded_so(tmp_path: Path) -> None:
-    said: Counter[str] = Counter()
-    pupil = addition_pupil()
-
-    def moody(request: SampleRequest, adapter: Path | None) -> str:
-        said[request.key] += 1
-        return pupil(request, adapter).replace("<scratch>", f"<scratch>\n{said[request.key]}")
-
-    grades = []
-    for number, script in enumerate((pupil, moody)):
-        events = list(Bench(tmp_path / str(number), script).run(config(iterations=1)))
-        [found] = [
-            e.facts["determinism"]
-            for e in events
-            if e.name == "phase_finished" and e.phase is PhaseName.SAMPLE
-        ]
-        assert (found["checked"], found["same_answer"]) == (4, 4)
-        grades.append(found["grade"])
-    assert grades == ["exact", "answers"]
 
 
 def test_without_rationalization_only_the_known_is_learned(tmp_path: Path) -> None:

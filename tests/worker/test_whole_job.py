@@ -95,6 +95,23 @@ def test_every_trained_row_points_back_to_one_correct_rationale(world: World, be
     assert all(item.decision is not None for item in tries)
 
 
+def test_checks_that_cost_samples_are_recorded_with_the_rationale_and_decide_on_it(
+    world: World, bench: Workbench
+) -> None:
+    """The pupil cannot go on from a rationale, so that none leads to its answer without the hint."""
+    world.submit(iterations=1, training_set={"checks": ["hint_free"]})
+    work_until_idle(bench)
+    with reading(world.engine) as session:
+        tries = session.scalars(select(Rationale).where(Rationale.verdict == "correct")).all()
+        [iteration] = session.scalars(select(Iteration).where(Iteration.number == 1))
+    found = {(item.route, item.reason, str(item.checks)) for item in tries}
+    assert found == {
+        ("generated", "kept", "None"),
+        ("rationalized", "hint_needed", "{'hint_free': False}"),
+    }
+    assert iteration.metrics["funnel"]["rationalized"]["trained"] == 0
+
+
 def test_a_job_in_which_nothing_is_kept_pauses_with_a_diagnosis(world: World, bench: Workbench) -> None:
     job_id = world.submit(generation={"max_tokens": 3}, audits={"spark_level": None})
     work_until_idle(bench)

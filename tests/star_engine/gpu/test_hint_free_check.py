@@ -1,0 +1,58 @@
+"""Precision and recall of the check hint_free, with the addition task's own base model as the reader.
+
+The rationales are labelled by how they are made: worked through with their carries, so that they lead to the
+answer, or with the carries forgotten and the right answer set below all the same, which is what a model
+writes that was shown the answer and did not use its working.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from star_engine.checks import check_rationales
+from star_engine.config import Generation, Kind, StarConfig, TrainingSetOptions
+from star_engine.examples import Example
+from star_engine.prompt_sets import read_prompt_set
+from star_engine.rationales import Rationale, RationaleKey, Route
+from star_engine.testing import addition_scratchpad
+from star_engine.transformers_sampler import TransformersSampler
+from tests.star_engine.addition import additions
+
+FOLDER = Path(__file__).parents[3] / "examples" / "addition"
+
+
+def _worked(example: Example, *, carries: bool) -> str:
+    a, b = ([int(digit) for digit in side.split()] for side in example.question.split(" + "))
+    working = addition_scratchpad(a, b, carries=carries)
+    return working.rpartition("\n")[0] + "\n" + example.answer
+
+
+def _rationale(name: str, text: str) -> Rationale:
+    return Rationale(RationaleKey(name, Route.RATIONALIZED, 0), text, "correct", None, "", 1, 1, "stop")
+
+
+def test_what_does_not_lead_to_the_answer_is_told_apart_from_what_does() -> None:
+    if not (FOLDER / "model" / "model.safetensors").exists():
+        pytest.skip("the addition task's base model has not been made")
+    prompt_set = read_prompt_set((FOLDER / "prompt_set.json").read_bytes(), Kind.SCRATCHPAD)
+    drawn = additions((1, 2, 3), each=16, seed=7)
+    carried = [e for e in drawn if _worked(e, carries=True) != _worked(e, carries=False)]
+    examples = {f"{kind}{e.id}": e for e in carried for kind in ("leads/", "does not/")}
+    tries = [_rationale(name, _worked(e, carries=name.startswith("leads"))) for name, e in examples.items()]
+    config = StarConfig(
+        kind=Kind.SCRATCHPAD,
+        generation=Generation(max_tokens=64),
+        training_set=TrainingSetOptions(checks=("hint_free",)),
+    )
+    sampler = TransformersSampler(FOLDER / "model")
+    found = {
+        key.example_id: results["hint_free"]
+        for key, results in check_rationales(sampler, config, prompt_set, 1, examples, tries)
+    }
+    assert len(found) == len(tries) >= 40
+    rejected = [name for name, passed in found.items() if not passed]
+    right = sum(name.startswith("does not") for name in rejected)
+    precision, recall = right / len(rejected), right / len(carried)
+    assert (precision >= 0.9, recall >= 0.9) == (True, True), (precision, recall)
