@@ -39,6 +39,7 @@ class CheckedFile:
     sha256: str  # of the bytes and of how they are read
     size_bytes: int
     splits: dict[str, int]
+    statistics: dict[str, Any] | None
     accepted: BinaryIO  # its rows as they are stored, as JSONL, from where it stands
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -83,7 +84,7 @@ def check_file(
     if "train" not in report.splits:
         raise _nothing_to_train_on(sum(report.splits.values()))
     sha256 = content_sha256(plain.sha256, how)
-    return CheckedFile(how, sha256, plain.size_bytes, report.splits, accepted)
+    return CheckedFile(how, sha256, plain.size_bytes, report.splits, report.statistics, accepted)
 
 
 def _counted(report: Report, limit: int) -> str:

@@ -21,6 +21,7 @@ from app.log import configure_logging
 from app.routes import (
     adapters,
     api_keys,
+    dataset_statistics,
     datasets,
     events,
     health,
@@ -49,6 +50,7 @@ ROUTES = (
     metrics,
     models,
     datasets,
+    dataset_statistics,
     prompt_sets,
     jobs,
     job_verbs,

@@ -11,6 +11,7 @@ from app.errors import FieldError
 from app.intake.formats import Format, rows_of
 from app.intake.mapping import Columns
 from app.intake.scratch import Scratch
+from app.intake.statistics import statistics
 from star_engine.config import Kind
 from star_engine.examples import Example
 from star_engine.readers import BadRows, RowError, read_example
@@ -49,6 +50,7 @@ class Report:
     bad_rows: int
     errors: tuple[FieldError, ...]  # of the first bad rows
     splits: dict[str, int] = field(default_factory=dict)
+    statistics: dict[str, Any] | None = None
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))
@@ -70,9 +72,11 @@ def read_upload(file: BinaryIO, how: Reading, out: BinaryIO) -> None:
             mistakes.add(bad.errors)
         scratch.finish()
         mistakes.repeated(*scratch.repeated_ids(how.max_row_errors))
+        counted = None
         if not mistakes.bad_rows:
             scratch.carve(how.validation)
-        report = Report(mistakes.bad_rows, mistakes.listed(), scratch.splits())
+            counted = statistics(scratch.db)
+        report = Report(mistakes.bad_rows, mistakes.listed(), scratch.splits(), counted)
         out.write(report.as_json().encode() + b"\n")
         if not mistakes.bad_rows:
             out.writelines(json.dumps(row).encode() + b"\n" for row in scratch.rows())

@@ -114,6 +114,7 @@ def _begin(engine: Engine, dataset_id: str, project_id: str, name: str, checked:
             sha256=f"staged:{dataset_id}",  # two uploads of the same bytes may be under way
             size_bytes=checked.size_bytes,
             splits=checked.splits,
+            statistics=checked.statistics,
             staged_until=clock(LEASE_SECONDS),
         )
         session.add(dataset)
@@ -123,12 +124,13 @@ def _add(engine: Engine, dataset_id: str, chunk: Sequence[dict[str, Any]]) -> No
     with transaction(engine) as session:
         _renew(session, dataset_id)
         if engine.dialect.name == "postgresql":
-            _copy(session, chunk)
+            copy_examples(session, chunk)
         else:
             session.execute(insert(Example), chunk)
 
 
-def _copy(session: Session, chunk: Sequence[dict[str, Any]]) -> None:
+def copy_examples(session: Session, chunk: Sequence[dict[str, Any]]) -> None:
+    """Rows of the examples table, all columns but the id, into PostgreSQL."""
     cursor = session.connection().connection.cursor()
     with cursor.copy(_COPY) as copy:  # psycopg's own cursor
         for row in chunk:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
@@ -33,6 +33,13 @@ class DatasetOut(Resource):
     sha256: str  # of the bytes and of how they were read
     size_bytes: int
     splits: dict[str, int]
+    statistics: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="Counted at upload: lengths in characters, answers, choices, groups, duplicates, and "
+            "what held-out questions share with those trained on. Null if uploaded before it was counted."
+        ),
+    ]
     warnings: Annotated[list[str], Field(description="What to know before training on it.")]
 
 
@@ -161,5 +168,6 @@ def _out(dataset: Dataset) -> DatasetOut:
         sha256=dataset.sha256,
         size_bytes=dataset.size_bytes,
         splits=dataset.splits,
+        statistics=dataset.statistics,
         warnings=dataset.warnings or [],
     )

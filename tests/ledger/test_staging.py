@@ -113,7 +113,7 @@ def checked(action: Callable[[], object]) -> CheckedFile:
             row = {"external_id": f"{n}", "question": "?", "answer": "1", "choices": None, "group": None}
             yield json.dumps({**row, "solution": None, "split": "train", "position": n}).encode()
 
-    return CheckedFile(HOW, "1" * 64, 99, {"train": 12}, cast(BinaryIO, rows()))
+    return CheckedFile(HOW, "1" * 64, 99, {"train": 12}, None, cast(BinaryIO, rows()))
 
 
 def test_upload_that_was_taken_for_abandoned_stores_nothing_more(world: World) -> None:

@@ -1,0 +1,148 @@
+"""What a dataset holds, counted at upload. Streamed from the scratch file: memory does not grow with it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from sqlite3 import Connection
+from typing import Any
+
+from star_engine.overlap import NGRAM, SHARE, ngram_hashes, seen_hashes, share_seen
+
+MOST_NAMED = 20  # examples, answers or groups that are named; all are counted
+MOST_HELD_OUT = 10_000  # held-out questions whose n-grams are looked for: they take 25 MB
+_KINDS = (
+    ("integer", re.compile(r"[-+]?\$?[\d,]+\.?")),
+    ("decimal", re.compile(r"[-+]?\$?[\d,]*\.\d+")),
+    ("percentage", re.compile(r"[-+]?[\d,.]+ ?%")),
+    ("fraction", re.compile(r"[-+]?[\d ]+/\d+")),
+    ("digits", re.compile(r"\d( \d)+")),
+    ("one_word", re.compile(r"\S+")),
+)
+
+
+def summary(lengths: Counter[int]) -> dict[str, float] | None:
+    """Of lengths: how many, least, median, 95th percentile, greatest, mean. None where there are none."""
+    count = sum(lengths.values())
+    if not count:
+        return None
+    total = sum(length * times for length, times in lengths.items())
+    ranks = {"min": 0, "median": (count - 1) // 2, "p95": int(0.95 * (count - 1)), "max": count - 1}
+    values: dict[str, float] = {"count": count, "mean": round(total / count, 1)}
+    passed = 0
+    for length, times in sorted(lengths.items()):
+        passed += times
+        values |= {name: length for name, rank in ranks.items() if rank < passed and name not in values}
+    return values
+
+
+@dataclass(slots=True)
+class _Tally:
+    question: Counter[int] = field(default_factory=Counter)
+    answer: Counter[int] = field(default_factory=Counter)
+    solution: Counter[int] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    choices: Counter[int] = field(default_factory=Counter)
+
+    def add(self, question: str, answer: str, choices: str | None, solution: str | None) -> None:
+        self.question[len(question)] += 1
+        self.answer[len(answer)] += 1
+        if solution is not None:
+            self.solution[len(solution)] += 1
+        if choices is not None:
+            self.choices[len(json.loads(choices))] += 1
+            self.kinds["choice"] += 1
+        else:
+            self.kinds[_kind_of(answer)] += 1
+
+
+def _kind_of(answer: str) -> str:
+    return next((kind for kind, pattern in _KINDS if pattern.fullmatch(answer)), "text")
+
+
+def statistics(rows: Connection) -> dict[str, Any]:
+    """JSON for the dataset's row, from a finished and carved Scratch."""
+    tally = _Tally()
+    for row in rows.execute("SELECT question, answer, choices, solution FROM rows"):
+        tally.add(*row)
+    count = sum(tally.question.values())
+    distinct = rows.execute("SELECT count(DISTINCT answer) FROM rows").fetchone()[0]
+    return {
+        "characters": {
+            "question": summary(tally.question),
+            "answer": summary(tally.answer),
+            "solution": summary(tally.solution),
+        },
+        "answers": {
+            "kinds": dict(tally.kinds.most_common()),
+            "distinct": distinct,
+            "most_common": [
+                {"answer": answer[:100], "count": times, "share": round(times / count, 4)}
+                for answer, times in _most_common(rows, "answer")
+            ],
+        },
+        "choices": {str(options): times for options, times in sorted(tally.choices.items())} or None,
+        "groups": [{"group": group, "count": times} for group, times in _most_common(rows, "grp")],
+        "duplicates": _duplicates(rows),
+        "overlap": {"exact": _exact_overlap(rows), "ngrams": _ngram_overlap(rows)},
+    }
+
+
+def _most_common(rows: Connection, column: str) -> list[tuple[str, int]]:
+    return rows.execute(
+        f"SELECT {column}, count(*) AS times FROM rows WHERE {column} IS NOT NULL"  # noqa: S608 - our own name
+        f" GROUP BY {column} ORDER BY times DESC, {column} LIMIT ?",
+        (MOST_NAMED,),
+    ).fetchall()
+
+
+_REPEATED = """CREATE TEMP TABLE repeated AS
+    SELECT key, min(line) AS line, count(*) AS times, count(DISTINCT CASE WHEN choices IS NULL THEN answer
+    ELSE json_extract(choices, '$[' || (unicode(answer) - unicode('a')) || ']') END) AS answers
+    FROM rows GROUP BY key HAVING count(*) > 1"""
+_REPEATED_IDS = """SELECT rows.id, (SELECT again.id FROM rows AS again WHERE again.key = rows.key
+    AND again.line > rows.line ORDER BY again.line LIMIT 1), repeated.answers > 1
+    FROM repeated JOIN rows USING (line) ORDER BY repeated.answers > 1 DESC, line LIMIT ?"""
+_TRAINED = """CREATE TEMP TABLE trained AS
+    SELECT held.line AS line, held.id AS id, held.split AS split, min(rows.line) AS same
+    FROM rows AS held JOIN rows ON rows.key = held.key AND rows.split = 'train'
+    WHERE held.split <> 'train' GROUP BY held.line"""
+_TRAINED_IDS = """SELECT trained.id, trained.split, rows.id FROM trained JOIN rows ON rows.line = trained.same
+    ORDER BY trained.line LIMIT ?"""
+
+
+def _duplicates(rows: Connection) -> dict[str, Any]:
+    """Questions that stand there more than once, and those of them whose answers differ."""
+    rows.execute(_REPEATED)
+    query = "SELECT count(*), coalesce(sum(times), 0), coalesce(sum(answers > 1), 0) FROM repeated"
+    questions, examples, differ = rows.execute(query).fetchone()
+    named = rows.execute(_REPEATED_IDS, (MOST_NAMED,))
+    found = [{"id": one, "same_as": other, "answers_differ": bool(d)} for one, other, d in named]
+    return {"questions": questions, "examples": examples, "answers_differ": differ, "named": found}
+
+
+def _exact_overlap(rows: Connection) -> dict[str, Any]:
+    """Held-out examples whose question is trained on."""
+    rows.execute(_TRAINED)
+    count = rows.execute("SELECT count(*) FROM trained").fetchone()[0]
+    named = rows.execute(_TRAINED_IDS, (MOST_NAMED,))
+    return {"examples": count, "named": [{"id": a, "split": b, "same_as": c} for a, b, c in named]}
+
+
+def _ngram_overlap(rows: Connection) -> dict[str, Any]:
+    """Held-out examples at least half of whose n-grams stand in questions that are trained on."""
+    query = "SELECT id, split, question FROM rows WHERE split <> 'train' ORDER BY line LIMIT ?"
+    asked: set[int] = set()
+    for _, _, question in rows.execute(query, (MOST_HELD_OUT,)):
+        asked |= ngram_hashes(question)
+    trained = rows.execute("SELECT question FROM rows WHERE split = 'train'") if asked else []
+    seen = seen_hashes(asked, (question for (question,) in trained))
+    checked, found = 0, []
+    for name, split, question in rows.execute(query, (MOST_HELD_OUT,)):
+        share = share_seen(question, seen)
+        checked += share is not None
+        if share is not None and share >= SHARE:
+            found.append({"id": name, "split": split, "share": round(share, 3)})
+    return {"n": NGRAM, "checked": checked, "examples": len(found), "named": found[:MOST_NAMED]}

@@ -1,0 +1,76 @@
+"""What a dataset holds, seen with a model's tokenizer and beside a prompt set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+from tokenizers import Tokenizer
+
+from app.auth import Reader
+from app.context import Db, OfferedModels
+from app.database import reading
+from app.errors import FieldError, Invalid
+from app.job_checks import TOKENIZER
+from app.ledger.dataset_statistics import few_shot_overlap, token_lengths
+from app.ledger.datasets import get_dataset
+from app.ledger.models import get_model
+from app.ledger.prompt_sets import as_prompt_set, get_prompt_set
+from app.models.data import Model
+from app.prompt_lengths import load_tokenizer
+from app.schemas import Item
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+Id = Annotated[str | None, Query(max_length=200)]
+
+
+class DatasetStatisticsOut(Item):
+    """`statistics` is what was counted at upload; the rest only where a model or a prompt set is named."""
+
+    object: Literal["dataset.statistics"] = "dataset.statistics"
+    statistics: dict[str, Any] | None
+    tokens: Annotated[
+        dict[str, Any] | None,
+        Field(description="Lengths with the model's tokenizer, of at most 10,000 evenly spread `examples`."),
+    ]
+    few_shot: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="Examples whose question the prompt set shows: exactly, or by half of its n-grams."
+        ),
+    ]
+
+
+@router.get("/{dataset_id}/statistics", summary="Get the statistics of a dataset")
+def statistics(
+    caller: Reader,
+    db: Db,
+    offered: OfferedModels,
+    dataset_id: str,
+    model: Id = None,
+    prompt_set: Id = None,
+) -> DatasetStatisticsOut:
+    with reading(db) as session:
+        dataset = get_dataset(session, caller.project_id, dataset_id)
+        tokens = shown = None
+        if model is not None:
+            tokenizer = tokenizer_of(get_model(session, model, offered))
+            tokens = {"model": model, **token_lengths(session, dataset, tokenizer)}
+        if prompt_set is not None:
+            row = get_prompt_set(session, caller.project_id, prompt_set)
+            shown = {"prompt_set": row.id, **few_shot_overlap(session, dataset, as_prompt_set(row))}
+    return DatasetStatisticsOut(id=dataset.id, statistics=dataset.statistics, tokens=tokens, few_shot=shown)
+
+
+def tokenizer_of(model: Model) -> Tokenizer:
+    """The model's tokenizer. Raises Invalid where its files lie on the workers only."""
+    path = Path(model.location) / TOKENIZER
+    if TOKENIZER not in model.files or not path.is_file():
+        reason = f"The tokenizer of {model.id} is not on this machine."
+        error = FieldError(
+            "model", reason, "Leave the model out, or offer it from a folder that the API has."
+        )
+        raise Invalid(f"{reason} Tokens cannot be counted.", code="no_tokenizer", errors=(error,))
+    return load_tokenizer(path, model.files[TOKENIZER])
