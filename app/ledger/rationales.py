@@ -132,20 +132,22 @@ def iteration_tries(
     if examples is not None:
         query = query.where(Rationale.example_id.in_(examples))
     for row, external_id in session.execute(query):
-        yield (
-            row.id,
-            engine.Rationale(
-                key=RationaleKey(external_id, Route(row.route), row.sample),
-                text=row.text,
-                verdict=row.verdict,
-                extracted=row.extracted,
-                rule=row.rule,
-                prompt_tokens=row.prompt_tokens,
-                tokens=row.tokens,
-                finish_reason=row.finish_reason,  # type: ignore[arg-type]  # written by record_rationales only
-                checks=row.checks,
-            ),
-        )
+        yield row.id, as_rationale(row, external_id)
+
+
+def as_rationale(row: Rationale, external_id: str) -> engine.Rationale:
+    """A row as the engine reads it; `external_id`: its example's own id."""
+    return engine.Rationale(
+        key=RationaleKey(external_id, Route(row.route), row.sample),
+        text=row.text,
+        verdict=row.verdict,
+        extracted=row.extracted,
+        rule=row.rule,
+        prompt_tokens=row.prompt_tokens,
+        tokens=row.tokens,
+        finish_reason=row.finish_reason,  # type: ignore[arg-type]  # written by record_rationales only
+        checks=row.checks,
+    )
 
 
 def record_training_set(

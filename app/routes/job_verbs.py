@@ -1,4 +1,4 @@
-"""What can be made of a job that is there: forks."""
+"""What can be made of a job that is there: forks, and a second look at what was kept."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ from hashlib import sha256
 
 from fastapi import APIRouter, Response
 
-from app.auth import Submitter
+from app.auth import Reader, Submitter
 from app.context import Config, Db, OfferedModels
 from app.database import reading
 from app.fork_checks import ForkIn, check_fork
+from app.ledger.iterations import config_of
 from app.ledger.jobs import get_job
+from app.ledger.regrade import ChangedPage, iterations_to_regrade, regrade_iteration
+from app.regrading import RegradeIn, RegradeOut, regrade_out, regraded_settings
 from app.routes.jobs import IdempotencyKey, JobOut, create_once, made_before
+from app.routes.rationales import row_id_of
+from app.schemas import After, LongLimit
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
 
@@ -41,3 +46,21 @@ def fork(
         response.headers["Idempotent-Replayed"] = "true"
     response.headers["Location"] = f"/v1/jobs/{made.id}"
     return made
+
+
+@router.post("/regrade", summary="Ask what another verifier or other filters would have kept")
+def regrade(
+    caller: Reader, db: Db, job_id: str, sent: RegradeIn, limit: LongLimit = 100, after: After = None
+) -> RegradeOut:
+    """Judges recorded rationales anew, without a GPU, and changes nothing: which verdicts flip, which
+    decisions change, and what the training set would be."""
+    number = None if sent.iteration == "all" else sent.iteration
+    with reading(db) as session:
+        job = get_job(session, caller.project_id, job_id)
+        iterations = iterations_to_regrade(session, job, number)
+    changed = ChangedPage(limit, None if after is None else row_id_of(after))
+    found = [
+        regrade_iteration(db, job, item, *regraded_settings(config_of(job, item), sent), changed)
+        for item in iterations
+    ]
+    return regrade_out(job.id, found, changed)

@@ -103,7 +103,7 @@ def list_(
 def get(caller: Reader, db: Db, job_id: str, rationale_id: str) -> RationaleDetailOut:
     with reading(db) as session:
         job = get_job(session, caller.project_id, job_id)
-        found = find_rationale(session, job.id, _row_id(rationale_id))
+        found = find_rationale(session, job.id, row_id_of(rationale_id))
         if found is None:
             raise NotFound(f"The job {job_id} has no rationale {rationale_id}.")
         return _detail(session, job, *found)
@@ -123,12 +123,12 @@ def history(
 def _page(
     session: Session, job: Job, wanted: RationaleFilter, limit: int, after: str | None
 ) -> Page[RationaleOut]:
-    last = 0 if after is None else _row_id(after)
+    last = 0 if after is None else row_id_of(after)
     found = list_rationales(session, job.id, wanted, after=last, limit=limit + 1)
     return page([_out(rationale, example) for rationale, example in found], limit)
 
 
-def _row_id(rationale_id: str) -> int:
+def row_id_of(rationale_id: str) -> int:
     match = _ID.fullmatch(rationale_id)
     if match is None:
         raise BadRequest(f"{rationale_id!r} is no id of a rationale: they look like rat_123.")
