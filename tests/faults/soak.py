@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import psutil
 import psycopg
@@ -17,7 +18,6 @@ from sqlalchemy.engine import make_url
 from tests.platforms import WORKER, Platform, wait_until
 from tests.worlds import World
 
-JOBS_AT_ONCE = 4
 STOP_SECONDS = 4.0  # longer than the lease of 3 s
 # How often each is drawn. A Celery parent takes 2 s of CPU to start again: drawn more often, nothing else
 # would be done.
@@ -29,8 +29,17 @@ class Soak:
     """Breaks one thing after another, `pace` seconds apart where the machine keeps up."""
 
     def __init__(
-        self, running: Platform, seed: int, pace: float, workers: int, command: tuple[str, ...] = WORKER
+        self,
+        running: Platform,
+        seed: int,
+        pace: float,
+        workers: int,
+        command: tuple[str, ...] = WORKER,
+        *,
+        jobs: int = 4,
+        **config: Any,
     ) -> None:
+        """`jobs` of `config` run at once."""
         self.running = running
         self.world: World = running.world
         self.broker = redis.Redis.from_url(running.broker_url)
@@ -41,6 +50,8 @@ class Soak:
         self.done: Counter[str] = Counter()
         self.stopped: list[tuple[float, psutil.Process]] = []
         self.jobs: list[str] = []
+        self.jobs_at_once = jobs
+        self.config = {"iterations": 1, **config}
         url = make_url(self.world.settings.resolved_database_url())
         self.database = url if url.get_backend_name() == "postgresql" else None
         self.kinds = KINDS | (ON_POSTGRESQL if self.database else {})
@@ -73,8 +84,8 @@ class Soak:
         return [one for one in self.jobs if self.world.job(one).status not in ("succeeded", "failed")]
 
     def keep_busy(self) -> None:
-        missing = JOBS_AT_ONCE - len(self.unfinished())
-        self.jobs += [self.world.submit(iterations=1) for _ in range(missing)]
+        missing = self.jobs_at_once - len(self.unfinished())
+        self.jobs += [self.world.submit(**self.config) for _ in range(missing)]
 
     def break_something(self) -> None:
         [kind] = self.dice.choices(list(self.kinds), list(self.kinds.values()))

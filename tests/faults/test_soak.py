@@ -9,21 +9,38 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from app.database import reading
+from app.database import reading, transaction
 from app.ledger.counters import counters
+from app.ledger.models import hash_files
+from app.models.data import Model
+from tests.databases import PROJECT
 from tests.faults.checker import check, check_logs
 from tests.faults.conftest import quick_world
 from tests.faults.soak import Soak
 from tests.faults.test_fence import UNFENCED
 from tests.platforms import platform
+from tests.worlds import MODEL
 
 FAULTS = int(os.environ.get("STAR_SOAK_FAULTS", "200"))
 PACE = float(os.environ.get("STAR_SOAK_PACE", "0.6"))
 SEED = int(os.environ.get("STAR_SOAK_SEED", str(time.time_ns() % 10**6)))
 WORKERS = 3
+TINY_MODEL = PROJECT / "examples" / "addition" / "model"
+REAL_JOB: dict[str, Any] = {
+    "generation": {"max_tokens": 96},
+    "audits": {"spark_level": None},  # eight held-out examples show little
+    "training": {
+        "schedule": {"kind": "linear", "start": 20, "add": 1},
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "checkpoint_every": 5,
+        "lora": {"rank": 32, "alpha": 64},
+    },
+}
 SHORT = {"max_attempts": 10_000, "sampler_script": "tests.faults.pupils:unhurried_pupil"}
 
 
@@ -70,3 +87,26 @@ def test_without_the_fence_the_same_soak_fails(
         with pytest.raises(AssertionError, match="under fence") as found:
             check_logs(world, running)
     print(f"found after {soak.done.total()} faults: {found.value}")  # noqa: T201
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_nothing_is_lost_or_doubled_with_a_real_model_and_real_training(
+    postgresql_database_url: str, empty_valkey_url: str, tmp_path: Path
+) -> None:
+    """The tiny model of the addition task; a tenth of the faults, ten times slower."""
+    faults, pace = max(1, FAULTS // 10), 10 * PACE
+    print(f"STAR_SOAK_SEED={SEED}, {faults} faults, one every {pace} s")  # noqa: T201
+    real = {"sampler": "transformers", "threads": 1, "shard_examples": 16, "max_attempts": 10_000}
+    world = quick_world(postgresql_database_url, tmp_path / "home", **real)
+    with transaction(world.engine) as session:
+        model = session.get_one(Model, MODEL)
+        model.location, model.files = str(TINY_MODEL), hash_files(TINY_MODEL)
+        model.context_length = 1024
+    with platform(world, empty_valkey_url) as running:
+        soak = Soak(running, SEED, pace, 2, jobs=1, **REAL_JOB)
+        seconds = soak.run(faults)
+        soak.settle()
+        check(world, platform=running)
+        outcomes = [world.job(job_id).stop_reason for job_id in soak.jobs]
+    print(f"{soak.done.total()} faults in {seconds:.0f} s: {dict(soak.done)}; {outcomes}")  # noqa: T201
