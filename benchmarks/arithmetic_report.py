@@ -13,7 +13,7 @@ from typing import Any
 import matplotlib as mpl
 
 from star_engine.bootstrap import accuracy_interval, difference_interval, sign_test
-from star_engine.run import installed_versions
+from star_engine.probing import installed_versions
 
 TITLES = {
     "star": "STaR",

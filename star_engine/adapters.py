@@ -80,7 +80,7 @@ def rewrite_config(directory: Path, base: BaseModel) -> dict[str, Any]:
     config |= {"base_model_name_or_path": base.name, "revision": base.revision, "inference_mode": True}
     if isinstance(config["target_modules"], list):
         config["target_modules"] = sorted(config["target_modules"])  # a set in PEFT: its order varies by run
-    write_durably(path, _pretty(config))
+    write_durably(path, pretty(config))
     return config
 
 
@@ -195,7 +195,7 @@ def write_manifest(directory: Path, facts: Mapping[str, Any], verification: Adap
         for name in sorted(LAYOUT - {MANIFEST})
     }
     manifest = {"files": files, "verification": asdict(verification), **facts}
-    write_durably(directory / MANIFEST, _pretty(manifest))
+    write_durably(directory / MANIFEST, pretty(manifest))
 
 
 def check_layout(directory: Path) -> None:
@@ -233,5 +233,6 @@ def write_durably(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def _pretty(value: Mapping[str, Any]) -> str:
+def pretty(value: Mapping[str, Any]) -> str:
+    """JSON for people, the same bytes for the same value."""
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

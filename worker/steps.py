@@ -31,6 +31,7 @@ from star_engine.protocols import OutOfMemory
 from star_engine.rationales import Route, sample_rationales
 from star_engine.training_set import audit_hints, build, decide, training_set_sha256
 from worker.audits import audit_sampler
+from worker.card import finish_evaluation
 from worker.checks import check_tries
 from worker.failures import describe, is_outage
 from worker.lease import HandBack, Lease
@@ -207,7 +208,7 @@ def evaluate_held_out(bench: Workbench, claim: Claim, lease: Lease) -> None:
         answered += len(batch)
         reused += sum(item.reused for item in batch)
         lease.report(answered, len(examples), "examples", reused=reused)
-    _finish(bench, claim)
+    finish_evaluation(bench, claim)
 
 
 def _shard(bench: Workbench, claim: Claim, split: str) -> tuple[list[Example], dict[str, int]]:

@@ -35,9 +35,9 @@ from star_engine.adapters import (
 from star_engine.data_window import in_window, window
 from star_engine.evaluation import EvaluationMode, evaluation_prompt, select_held_out
 from star_engine.model_card import write_card
+from star_engine.probing import PROBE_TOKENS, PROBES, continue_greedily, installed_versions
 from star_engine.protocols import TrainingText
 from star_engine.rationales import RationaleKey, Route
-from star_engine.run import PROBE_TOKENS, PROBES, continue_greedily, installed_versions
 from star_engine.schedule import steps_in
 from star_engine.training_set import Coverage, TrainingExample
 from worker.audits import check_tokens
@@ -175,6 +175,7 @@ def _provenance(bench: Workbench, claim: Claim) -> tuple[BaseModel, Coverage, di
         model = session.get_one(Model, claim.model_id)
         iteration = claimed_iteration(session, claim)
         adapter = find_adapter(session, claim.job_id, claim.iteration)
+        sets = iterations_among(session, claim.job_id, window(config, claim.iteration))
         asked = len(selected_positions(session, claim.dataset_id, config, claim.iteration))
     shares = iteration.metrics["coverage"]
     covered = Coverage(asked, *(round(shares[route.value] * asked) for route in Route))
@@ -185,6 +186,8 @@ def _provenance(bench: Workbench, claim: Claim) -> tuple[BaseModel, Coverage, di
         "prompt_set": job.prompt_set_id,
         "base_model": {"id": model.id, "revision": model.revision, "files": model.files},
         "training_set_sha256": iteration.training_set_sha256,
+        "training_sets": [{"iteration": one.number, "sha256": one.training_set_sha256} for one in sets],
+        "optimizer": "AdamW, fresh in this iteration",
         "training": adapter.training if adapter is not None else None,
         "config": config.model_dump(mode="json"),
         "versions": installed_versions(),

@@ -1,4 +1,4 @@
-"""Adapters: one per iteration, immutable once recorded, usable once verified."""
+"""Adapters: one per iteration, weights immutable once recorded, usable once verified."""
 
 from __future__ import annotations
 
@@ -56,6 +56,19 @@ def record_verification(
         adapter.files = list(files)
         adapter.verification = verification
         append_event(session, job, "adapter.verified", {"iteration": claim.iteration, "adapter": adapter.id})
+
+
+def record_measured(session: Session, claim: Claim, files: Sequence[JsonObject]) -> None:
+    """Put card and manifest in the place of those that were written before the evaluation. Raises Fenced.
+
+    The only files of a verified adapter that ever change, and only once: its config and weights stay.
+    """
+    lock_job(session, claim.job_id)
+    check_fence(session, claim)
+    adapter = find_adapter(session, claim.job_id, claim.iteration)
+    if adapter is not None:
+        changed = {entry["path"]: entry for entry in files}
+        adapter.files = [changed.get(entry["path"], entry) for entry in adapter.files]
 
 
 def find_adapter(session: Session, job_id: str, iteration: int) -> Adapter | None:

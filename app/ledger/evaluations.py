@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from app.ledger.rationales import claimed_iteration, insert_once, storable
 from app.ledger.steps import Claim, check_fence
+from app.ledger.transitions import StepStatus, lock_job
+from app.models.jobs import Step
 from app.models.rationales import Evaluation
 from star_engine.evaluation import EvaluatedAnswer, EvaluationMode
 
@@ -20,6 +22,31 @@ def evaluated_ids(session: Session, claim: Claim, mode: EvaluationMode, ids: Map
         Evaluation.iteration_id == iteration.id, Evaluation.mode == mode.value
     )
     return {ids[example_id] for example_id in session.scalars(query) if example_id in ids}
+
+
+def is_last_step(session: Session, claim: Claim) -> bool:
+    """Whether no other step of the claimed one's phase is open. Locks the job: no other can end meanwhile."""
+    lock_job(session, claim.job_id)
+    open_ = (StepStatus.QUEUED.value, StepStatus.HELD.value, StepStatus.RUNNING.value)
+    others = select(Step.id).where(
+        Step.job_id == claim.job_id,
+        Step.iteration_number == claim.iteration,
+        Step.phase == claim.phase,
+        Step.id != claim.step_id,
+        Step.status.in_(open_),
+    )
+    return session.scalar(others.limit(1)) is None
+
+
+def adapter_tally(session: Session, claim: Claim) -> tuple[int, int]:
+    """How many held-out examples the iteration's adapter answers right, and of how many."""
+    iteration = claimed_iteration(session, claim)
+    right = func.sum(case((Evaluation.verdict == "correct", 1), else_=0))
+    query = select(right, func.count()).where(
+        Evaluation.iteration_id == iteration.id, Evaluation.mode == EvaluationMode.ADAPTER.value
+    )
+    correct, asked = session.execute(query).one()
+    return int(correct or 0), int(asked)
 
 
 def record_evaluations(

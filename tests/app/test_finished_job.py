@@ -125,6 +125,21 @@ def test_audits_of_an_iteration_stand_in_its_metrics_and_in_the_report(finished:
     assert "Audits of the training data" in page
 
 
+def test_card_and_manifest_tell_the_accuracy_that_was_measured_after_them(finished: Finished) -> None:
+    iterations = finished.get("/iterations")["data"]
+    for iteration in iterations[1:]:
+        url = f"/v1/adapters/{iteration['adapter_id']}"
+        listed = {entry["path"]: entry for entry in finished.client.get(url).json()["files"]}
+        card = finished.client.get(f"{url}/files/README.md").content
+        manifest = json.loads(finished.client.get(f"{url}/files/manifest.json").content)
+        assert f"| held-out accuracy | {iteration['metrics']['accuracy']:.1%} (" in card.decode()
+        assert manifest["evaluation"]["accuracy"] == iteration["metrics"]["accuracy"]
+        assert manifest["files"]["README.md"]["sha256"] == sha256(card).hexdigest()
+        assert listed["README.md"]["sha256"] == sha256(card).hexdigest()
+        own = {"iteration": iteration["number"], "sha256": iteration["training_set_sha256"]}
+        assert manifest["training_sets"] == [own]
+
+
 def test_events_have_no_gaps_and_page_by_seq(finished: Finished) -> None:
     events = finished.get("/events", limit=1000)["data"]
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))

@@ -94,7 +94,14 @@ def test_a_whole_run_climbs_with_rationalization(tmp_path: Path) -> None:
     assert history[1].solve_rate < 1.0
     assert history[2].solve_rate == 1.0
     for number in (1, 2):
-        check_layout(RunDirectory(tmp_path).adapter(number))
+        adapter = RunDirectory(tmp_path).adapter(number)
+        check_layout(adapter)
+        measured = json.loads((adapter / "manifest.json").read_text())["evaluation"]
+        assert measured == {"split": "validation", "n": 24, "correct": 24, "accuracy": 1.0}
+        assert (
+            "| held-out accuracy | 100.0% (24 of 24 of the split validation) |"
+            in (adapter / "README.md").read_text()
+        )
 
 
 def test_without_rationalization_only_the_known_is_learned(tmp_path: Path) -> None:
@@ -143,6 +150,9 @@ def test_earlier_training_sets_are_trained_on_too_where_the_window_says_so(tmp_p
     assert trained[1] == [row.completion for row in (*second, *first)]
     manifest = json.loads((RunDirectory(tmp_path).adapter(2) / "manifest.json").read_text())
     assert manifest["training_examples"] == len(first) + len(second)
+    named = [(entry["iteration"], entry["sha256"]) for entry in manifest["training_sets"]]
+    assert named == [(1, training_set_sha256(first)), (2, training_set_sha256(second))]
+    assert (manifest["started_from"], manifest["optimizer"]) == ("base", "AdamW, fresh in this iteration")
 
 
 def test_epochs_are_counted_on_what_is_trained_on(tmp_path: Path) -> None:
