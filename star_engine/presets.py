@@ -132,6 +132,30 @@ PRESETS: dict[str, Callable[[Kind], StarConfig]] = {
 }
 
 
+def laid_beside(config: StarConfig, preset: str) -> dict[str, Any]:
+    """The settings of a baseline beside this job: its own, but for what the preset changes against `star`.
+
+    What is measured stays the job's, so that the two can be compared.
+    """
+    settings = config.model_dump(mode="json")
+    usual = star(config.kind).model_dump(mode="json")
+    changed = _changed(usual, PRESETS[preset](config.kind).model_dump(mode="json"))
+    return laid_over(settings, changed) | {"evaluation": settings["evaluation"]}
+
+
+def _changed(usual: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `other` is not as usual. A section of another kind is new as a whole."""
+    found: dict[str, Any] = {}
+    for name, value in other.items():
+        before = usual.get(name)
+        if isinstance(value, Mapping) and isinstance(before, Mapping) and _same_kind(before, value):
+            if inner := _changed(before, value):
+                found[name] = inner
+        elif value != before:
+            found[name] = value
+    return found
+
+
 def laid_over(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with others laid over them, at every depth.
 

@@ -40,7 +40,8 @@ class Regrading:
     """Sums over the parts of an iteration, given in the order of its examples.
 
     All that decides on a try is within its example (duplicates, the cap), so an iteration can be regraded a
-    few hundred examples at a time, and the training set's SHA-256 still comes out as of the whole.
+    few hundred examples at a time, and the training set's SHA-256 still comes out as of the whole. A check
+    that costs samples counts as passed where it was not made.
     """
 
     judging: StarConfig  # `kind` and `verifier` of it
@@ -83,7 +84,15 @@ class Regrading:
     def _judged(self, example: Example, made: Rationale) -> Rationale:
         completion = Completion("", made.text, made.prompt_tokens, made.tokens, made.finish_reason)
         answer = judge(self.judging, example, completion)
-        return replace(made, verdict=str(answer.verdict), extracted=answer.extracted, rule=answer.rule)
+        checks: dict[str, bool] = dict.fromkeys(self.building.training_set.checks, True)
+        checks |= made.checks or {}
+        return replace(
+            made,
+            checks=checks,
+            verdict=str(answer.verdict),
+            extracted=answer.extracted,
+            rule=answer.rule,
+        )
 
     def _count_rows(
         self, examples: Sequence[Example], judged: Sequence[Rationale], decisions: Sequence[Decision]

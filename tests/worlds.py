@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,7 @@ class World:
     def submit(self, **changes: Any) -> str:
         """Create a job with these changes to a two-iteration configuration; returns its id."""
         fork: ForkPoint | None = changes.pop("fork", None)
+        beside: dict[str, Any] = changes.pop("beside", {})  # preset to its changes
         config = StarConfig.model_validate({**CONFIG, **changes})
         with transaction(self.engine) as session:
             new = NewJob(
@@ -85,6 +86,7 @@ class World:
                 labels={},
                 fork=fork,
             )
+            new = replace(new, beside=tuple(_beside(new, preset, **beside[preset]) for preset in beside))
             return create_job(session, self.project_id, self.key_id, new, self.settings).id
 
     def job(self, job_id: str) -> Job:
@@ -103,6 +105,11 @@ class World:
             worker_id=name,
             draining=lambda: False,
         )
+
+
+def _beside(new: NewJob, preset: str, **changes: Any) -> NewJob:
+    config = StarConfig.model_validate({**new.config.model_dump(mode="json"), **changes})
+    return replace(new, config=config, preset=preset)
 
 
 CONFIG: dict[str, Any] = {

@@ -8,6 +8,7 @@ from sqlalchemy import Select, case, func, or_, select
 
 from app.database import clock
 from app.ledger.capacity import fits
+from app.ledger.families import not_waiting
 from app.ledger.transitions import StepStatus
 from app.models.data import Model
 from app.models.jobs import Job, Step
@@ -21,7 +22,8 @@ PATIENCE_SECONDS = (
 def next_step(worker_id: str, warm_model: str | None, patience_seconds: float) -> Select[str, str]:
     """The id and the job's id of the step that this free worker should try to claim, or no row.
 
-    Only steps whose model needs no more than the worker has (app/ledger/capacity.py).
+    Only steps whose model needs no more than the worker has (app/ledger/capacity.py), and whose job does not
+    wait for another one's answers (app/ledger/families.py).
     Projects with fewer running steps come first, so any number of workers is shared evenly. Where that is a
     tie: projects that nobody has served for `patience_seconds`, then the higher priority, then the warm model
     (loading another one can take minutes), then the project that was served longest ago, then age.
@@ -50,7 +52,7 @@ def next_step(worker_id: str, warm_model: str | None, patience_seconds: float) -
         .join(Model, Model.id == Step.model_id)
         .join(Worker, fits())
         .outerjoin(running, running.c.project_id == Job.project_id)
-        .where(Step.status == StepStatus.QUEUED.value, Worker.id == worker_id)
+        .where(Step.status == StepStatus.QUEUED.value, Worker.id == worker_id, not_waiting())
         .order_by(*order)
         .limit(1)
     )

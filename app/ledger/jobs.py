@@ -13,6 +13,7 @@ from app.database import new_id
 from app.errors import Conflict, Invalid, NotFound
 from app.failpoints import failpoint
 from app.ledger.events import append_event
+from app.ledger.families import baselines_of
 from app.ledger.forks import ForkPoint, take_over
 from app.ledger.outbox import ring
 from app.ledger.planning import Purpose, advance
@@ -41,10 +42,21 @@ class NewJob:
     purpose: Purpose = Purpose.STAR
     adapter_id: str | None = None  # what an evaluation or a trial asks
     fork: ForkPoint | None = None  # what it takes over from another job
+    preset: str | None = None  # of a baseline
+    beside: tuple[NewJob, ...] = ()  # its baselines
 
 
 def create_job(session: Session, project_id: str, key_id: str, new: NewJob, settings: Settings) -> Job:
-    """Record a job, its first steps and their rings in the caller's transaction."""
+    """Record a job and its baselines, their first steps and their rings in the caller's transaction."""
+    job = _create_one(session, project_id, key_id, new, settings)
+    for baseline in new.beside:
+        _create_one(session, project_id, key_id, baseline, settings, beside=job)
+    return job
+
+
+def _create_one(
+    session: Session, project_id: str, key_id: str, new: NewJob, settings: Settings, beside: Job | None = None
+) -> Job:
     job = Job(
         id=new_id("job"),
         project_id=project_id,
@@ -59,6 +71,8 @@ def create_job(session: Session, project_id: str, key_id: str, new: NewJob, sett
         labels=new.labels,
         purpose=new.purpose.value,
         adapter_id=new.adapter_id,
+        baseline_of=None if beside is None else beside.id,
+        baseline=new.preset,
         iteration=0,
         events_written=0,
     )
@@ -129,6 +143,15 @@ def cancel_job(session: Session, job: Job) -> Job:
         settle(session, job)
     else:
         move_job(session, job, JobStatus.CANCELLED)
+    return job
+
+
+def cancel_family(session: Session, job: Job) -> Job:
+    """Stop a job and the baselines beside it, but for those that have ended."""
+    job = cancel_job(session, job)
+    for baseline in baselines_of(session, job.id):
+        if JobStatus(baseline.status) not in TERMINAL:
+            cancel_job(session, baseline)
     return job
 
 

@@ -37,6 +37,8 @@ class Job(Base):
     retention: Mapped[JsonObject | None]  # {keep_last, keep_best, days}: what stays of its adapters
     created_by: Mapped[str] = mapped_column(ForeignKey(ApiKey.id))
     forked_from: Mapped[str | None] = mapped_column(index=True)  # id of the job whose iterations it took over
+    baseline_of: Mapped[str | None] = mapped_column(index=True)  # id of the job that it was asked for beside
+    baseline: Mapped[str | None]  # by which preset
     forked_from_iteration: Mapped[int | None]  # the last one taken over
     events_written: Mapped[int] = mapped_column(default=0)  # the last event's seq: gapless per job
     created_at: Mapped[datetime] = created()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import Field
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
@@ -17,10 +17,12 @@ from app.conditional import matches
 from app.context import Config, Db, OfferedModels
 from app.database import reading, transaction
 from app.failpoints import failpoint
-from app.job_checks import JobIn, check_job
+from app.job_baselines import JobFamilyIn, check_family
+from app.ledger.families import baselines_of
 from app.ledger.jobs import (
     NewJob,
     best_iteration,
+    cancel_family,
     cancel_job,
     create_job,
     get_job,
@@ -66,6 +68,8 @@ class JobOut(Resource):
     purpose: Annotated[Purpose, Field(description="star, or evaluation: one adapter on one dataset.")]
     adapter: Annotated[str | None, Field(description="The adapter that an evaluation asks.")]
     retention: Annotated[dict[str, Any] | None, Field(description="What stays of its adapters at its end.")]
+    baselines: Annotated[list[dict[str, Any]], Field(description="job, preset, status of each beside it")]
+    baseline_of: Annotated[str | None, Field(description="The job that this baseline stands beside.")]
     forked_from: Annotated[dict[str, Any] | None, Field(description="job, iteration: what it goes on from")]
     started_at: Timestamp | None
     finished_at: Timestamp | None
@@ -78,7 +82,7 @@ def create(
     db: Db,
     settings: Config,
     offered: OfferedModels,
-    sent: JobIn,
+    sent: JobFamilyIn,
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> JobOut:
@@ -87,7 +91,7 @@ def create(
     replayed = made_before(db, caller, idempotency_key, fingerprint)
     if replayed is None:
         with reading(db) as session:
-            new = check_job(session, caller.project_id, offered, sent)
+            new = check_family(session, caller.project_id, offered, sent)
         made = create_once(db, caller, new, settings, idempotency_key, fingerprint)
     else:
         made = replayed
@@ -118,9 +122,15 @@ def get(caller: Reader, db: Db, request: Request, job_id: str) -> Response:
 
 
 @router.post("/{job_id}/cancel", status_code=202, summary="Cancel a job for good")
-def cancel(caller: Submitter, db: Db, response: Response, job_id: str) -> JobOut:
+def cancel(
+    caller: Submitter,
+    db: Db,
+    response: Response,
+    job_id: str,
+    baselines: Annotated[bool, Query(description="Also those beside it.")] = False,
+) -> JobOut:
     """Asked twice it is answered with 200; a job that has ended otherwise with 409."""
-    return _change(db, caller, response, job_id, cancel_job)
+    return _change(db, caller, response, job_id, cancel_family if baselines else cancel_job)
 
 
 @router.post("/{job_id}/pause", status_code=202, summary="Pause a job; nothing is lost")
@@ -211,6 +221,11 @@ def job_out(session: Session, job: Job) -> JobOut:
         purpose=Purpose(job.purpose),
         adapter=job.adapter_id,
         retention=job.retention,
+        baselines=[
+            {"job": one.id, "preset": one.baseline, "status": one.status}
+            for one in baselines_of(session, job.id)
+        ],
+        baseline_of=job.baseline_of,
         forked_from=None
         if job.forked_from is None
         else {"job": job.forked_from, "iteration": job.forked_from_iteration},

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select, update
 
 from app.database import new_id, reading, transaction
+from app.ledger.families import baselines_of
 from app.ledger.forks import ForkPoint
 from app.ledger.steps import claim_step
 from app.models.data import Model
@@ -19,6 +20,8 @@ from app.models.rationales import Evaluation, Rationale
 from tests.faults.checker import check
 from tests.worlds import MODEL, World, make_world
 from worker.steps import work_on
+
+OFF = {"enabled": False}
 
 
 @pytest.fixture
@@ -111,4 +114,14 @@ def test_a_fork_samples_only_what_its_settings_changed(world: World) -> None:
         asked = len(session.scalars(by_route).all())
     made, _ = run(world, fork=ForkPoint(source, 1), training_set={"filters": []})
     assert reused(world, made)[2]["sample"] == asked
+    check(world)
+
+
+def test_a_baseline_beside_a_job_asks_the_base_model_nothing_again(world: World) -> None:
+    job_id, _ = run(world, iterations=1, beside={"star-without-rationalization": {"rationalization": OFF}})
+    with reading(world.engine) as session:
+        [baseline] = baselines_of(session, job_id)
+    assert world.job(baseline.id).status == "succeeded"
+    asked = reused(world, baseline.id)
+    assert (asked[0], asked[1]["sample"]) == ({"baselines": 16}, 16)
     check(world)
