@@ -19,7 +19,7 @@ from app.models.data import Dataset, Model
 from app.problems import field_errors
 from app.prompt_lengths import check_prompt_lengths, load_tokenizer
 from app.schemas import In, JsonObject, Name, Text
-from star_engine.config import Kind, StarConfig
+from star_engine.config import Kind, Labels, StarConfig
 from star_engine.data_checks import Unfit, check_answers, check_solutions, field_needing_solutions
 from star_engine.examples import Example, PromptSet
 from star_engine.presets import PRESETS, laid_over
@@ -96,7 +96,8 @@ def resolve_config(kind: Kind, preset: str, overrides: Mapping[str, Any]) -> Sta
 def _check_answers(session: Session, dataset: Dataset, prompt_set: PromptSet, config: StarConfig) -> None:
     """Golds of the other kinds were verified at upload: a job's options do not change them."""
     pattern = config.kind is Kind.PATTERN
-    golds = each_example(session, dataset.id, ["train", config.evaluation.split]) if pattern else ()
+    train = [] if config.labels is Labels.MAJORITY_VOTE else ["train"]
+    golds = each_example(session, dataset.id, [*train, config.evaluation.split]) if pattern else ()
     try:
         check_answers(config, prompt_set, golds)
         if field_needing_solutions(config):

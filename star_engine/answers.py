@@ -21,25 +21,37 @@ class Answer:
     text: str  # cut at the first stop, outer white space removed
     verdict: VerdictCode
     extracted: str | None
+    canonical: str | None  # what was extracted in normal form: the same for equal answers
     rule: str
     finish_reason: Literal["stop", "length"]
 
 
 def judge(config: StarConfig, example: Example, completion: Completion, *, direct: bool = False) -> Answer:
     """Verify one completion. What goes wrong inside a verifier is the verdict "error", never an exception."""
-    kind, options = config.kind, config.verifier.options
     raw = completion.text.replace("\x00", "\ufffd")  # PostgreSQL stores no NUL
-    cut = cut_at_first_stop(raw, stops(kind))
+    cut = cut_at_first_stop(raw, stops(config.kind))
     text = cut.strip()
     stopped = bool(raw[len(cut) :].strip())
-    finish_reason = "stop" if stopped else completion.finish_reason
+    return judge_text(config, example, text, "stop" if stopped else completion.finish_reason, direct=direct)
+
+
+def judge_text(
+    config: StarConfig,
+    example: Example,
+    text: str,
+    finish_reason: Literal["stop", "length"],
+    *,
+    direct: bool = False,
+) -> Answer:
+    """Verify a text that is cut already, such as a recorded rationale's."""
+    kind, options = config.kind, config.verifier.options
     try:
         found = (verify_direct if direct else verify)(kind, text, example.answer, example.choices, **options)
     except Exception as problem:  # noqa: BLE001 - one odd completion must not end a shard of thousands
-        return Answer(text, VerdictCode.ERROR, None, f"raised_{type(problem).__name__}", finish_reason)
+        return Answer(text, VerdictCode.ERROR, None, None, f"raised_{type(problem).__name__}", finish_reason)
     if finish_reason == "length" and _cut_inside_answer(kind, text, found):
-        return Answer(text, VerdictCode.UNPARSED, found.extracted, "answer_cut_off", finish_reason)
-    return Answer(text, found.verdict, found.extracted, found.rule, finish_reason)
+        return Answer(text, VerdictCode.UNPARSED, found.extracted, None, "answer_cut_off", finish_reason)
+    return Answer(text, found.verdict, found.extracted, found.canonical, found.rule, finish_reason)
 
 
 def _cut_inside_answer(kind: Kind, text: str, found: Verdict) -> bool:

@@ -9,13 +9,9 @@ import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-
-class Section(BaseModel):
-    """Frozen and strict about names: a misspelt setting is an error, never a silent default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from star_engine.config_schedules import GeometricSchedule, Schedule, Section
 
 
 class Kind(StrEnum):
@@ -27,6 +23,13 @@ class Kind(StrEnum):
     EXACT = "exact"  # a short text after #### or "the answer is", white space and case folded
     MATH = "math"  # an expression in \\boxed{} or after ####, compared by math-verify
     PATTERN = "pattern"  # what the job's own regular expression finds: verifier.pattern
+
+
+class Labels(StrEnum):
+    """Whose word decides what is trained on."""
+
+    GOLD = "gold"
+    MAJORITY_VOTE = "majority_vote"  # most of the model's own tries; gold answers reach the evaluation only
 
 
 # Iterations whose prompts show the few-shot examples; a number: up to and including that iteration.
@@ -129,44 +132,6 @@ class Rationalization(Section):
         return self.hint_template if self.hint is None else _FORM_TEMPLATES.get(self.hint)
 
 
-class GeometricSchedule(Section):
-    """start * factor^(n-1) optimizer steps in iteration n; 40 and 1.2 in the paper."""
-
-    kind: Literal["geometric"] = "geometric"
-    start: Annotated[int, Field(ge=1)] = 40
-    factor: Annotated[float, Field(ge=1)] = 1.2
-    max_steps: Annotated[int, Field(ge=1)] | None = None
-
-
-class LinearSchedule(Section):
-    """start + add * (n-1) optimizer steps; 300 and 20 for the paper's arithmetic."""
-
-    kind: Literal["linear"] = "linear"
-    start: Annotated[int, Field(ge=1)] = 300
-    add: Annotated[int, Field(ge=0)] = 20
-    max_steps: Annotated[int, Field(ge=1)] | None = None
-
-
-class FixedSchedule(Section):
-    """The same number of optimizer steps in every iteration."""
-
-    kind: Literal["fixed"] = "fixed"
-    steps: Annotated[int, Field(ge=1)] = 100
-
-
-class EpochsSchedule(Section):
-    """Optimizer steps that show the training set this often, rounded up: the released code's default."""
-
-    kind: Literal["epochs"] = "epochs"
-    epochs: Annotated[float, Field(gt=0, le=1000)] = 1.0
-    max_steps: Annotated[int, Field(ge=1)] | None = None
-
-
-Schedule = Annotated[
-    GeometricSchedule | LinearSchedule | FixedSchedule | EpochsSchedule, Field(discriminator="kind")
-]
-
-
 class Lora(Section):
     rank: Annotated[int, Field(ge=1, le=512)] = 16
     alpha: Annotated[int, Field(ge=1)] = 32
@@ -259,6 +224,9 @@ class StarConfig(Section):
     examples_per_iteration: Annotated[int, Field(ge=1)] | None = None  # None: the whole train split
     curriculum: tuple[CurriculumStage, ...] = ()  # empty: examples of every group in every iteration
     verifier: Verifier = Verifier()
+    labels: Labels = Labels.GOLD
+    # More than this share of an example's tries must agree; 0: the most frequent answer wins
+    min_agreement: Annotated[float, Field(ge=0, lt=1)] = 0.5
     generation: Generation = Generation()
     rationalization: Rationalization = Rationalization()
     training_set: TrainingSetOptions = TrainingSetOptions()
@@ -280,6 +248,20 @@ class StarConfig(Section):
         from star_engine.verifiers.verify import check_options
 
         check_options(self.kind, self.verifier.options)  # ValueError naming the options of the kind
+        return self
+
+    @model_validator(mode="after")
+    def _votable(self) -> Self:
+        if self.labels is Labels.GOLD:
+            return self
+        if self.generation.samples_per_example < 2:
+            raise ValueError("one try has no majority; set generation.samples_per_example to 2 or more")
+        if self.generation.temperature == 0:
+            raise ValueError("at temperature 0 all tries are one; set generation.temperature to 0.7 or so")
+        if self.rationalization.enabled:
+            raise ValueError("a hint would show the gold answer; set rationalization.enabled to false")
+        if self.training_set.checks:
+            raise ValueError("checks are held against the gold answer; leave training_set.checks empty")
         return self
 
     @model_validator(mode="after")

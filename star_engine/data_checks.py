@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from star_engine.config import HintForm, Kind, StarConfig
+from star_engine.config import HintForm, Kind, Labels, StarConfig
 from star_engine.examples import Example, PromptSet
 from star_engine.prompt_sets import check_prompt_set
 from star_engine.readers import RowError
@@ -22,6 +22,16 @@ class Unfit(ValueError):
         self.field = field
         self.errors = tuple(errors)
         super().__init__("\n".join(f"{field}: {error.reason} {error.mend}" for error in self.errors))
+
+
+def check_data(
+    config: StarConfig, prompt_set: PromptSet, train: Sequence[Example], held_out: Sequence[Example]
+) -> None:
+    """Raise Unfit for data that the settings do not fit, each gold answer that is relied on included."""
+    golds = held_out if config.labels is Labels.MAJORITY_VOTE else (*train, *held_out)
+    read_already = config.kind is Kind.MATH  # when they were read: again it would take 10 ms each
+    check_answers(config, prompt_set, () if read_already else golds)
+    check_solutions(config, train)
 
 
 def check_answers(config: StarConfig, prompt_set: PromptSet, examples: Iterable[Example]) -> None:

@@ -12,6 +12,9 @@ from star_engine.training_set import Decision
 _ADVICE = {
     "wrong": "the answers are wrong: give more or better few-shot examples, easier examples to begin with, "
     "a stronger base model, or allow rationalization",
+    "no_majority": "the tries at an example disagree: lower min_agreement, sample more of them, or lower "
+    "generation.temperature",
+    "outvoted": "most tries at an example agree on another answer: lower generation.temperature",
     "unparsed": "no answer could be read: let every few-shot example end the way the kind expects, and check "
     "that the model follows their layout",
     "truncated": "the text ran into generation.max_tokens before its answer: raise it, or shorten the "

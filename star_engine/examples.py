@@ -56,6 +56,11 @@ class PromptSet:
         return same or tuple(example for example in self.examples if example.group is None)
 
 
+def without_gold(example: Example) -> Example:
+    """The example as a model without labels may know it."""
+    return replace(example, answer="", solution=None)
+
+
 def choice_letter(position: int) -> str:
     """Label of the choice at this position: a, b, c..."""
     return chr(ord("a") + position)

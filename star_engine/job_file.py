@@ -9,7 +9,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from star_engine.config import Kind, Section, StarConfig
+from star_engine.config import Kind, StarConfig
+from star_engine.config_schedules import Section
 from star_engine.examples import Example, PromptSet, assign_splits
 from star_engine.presets import PRESETS, laid_over
 from star_engine.prompt_sets import groups_without_examples, read_prompt_set

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from star_engine.config import StarConfig
+from star_engine.config import Labels, StarConfig
 
 
 class PhaseName(StrEnum):
@@ -68,7 +68,7 @@ class IterationHistory:
     kept: int | None = None  # training examples; known once build is done
     diagnosis: str | None = None  # written by build where too little was kept
     accuracy: float | None = None  # held out; iteration 0: the best baseline
-    solve_rate: float | None = None  # share of the sampled train examples right without hint
+    solve_rate: float | None = None  # by gold answers: share of the sampled train examples right without hint
     chance_p: float | None = None  # iteration 0: p of a guesser being as good as the best baseline
     accepted: str | None = None  # iteration 0: the reason of a Pause that the user wants to go on from
 
@@ -129,7 +129,7 @@ def _stop_after(
     if rule.patience is None:
         return None
     last_stage = all(stage.from_iteration <= number for stage in config.curriculum)
-    whole = last_stage and config.examples_per_iteration is None
+    whole = last_stage and config.examples_per_iteration is None and config.labels is Labels.GOLD
     if whole and (by_number[number].solve_rate or 0.0) >= 1.0:
         return StopReason.COVERAGE_SATURATED
     return StopReason.PLATEAU if _without_gain(known, rule.min_gain) >= rule.patience else None

@@ -10,19 +10,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from star_engine.config import (
-    EpochsSchedule,
     Evaluation,
     Generation,
-    GeometricSchedule,
     HintForm,
     Kind,
-    LinearSchedule,
+    Labels,
     Rationalization,
     StarConfig,
     StopRule,
     Training,
     TrainingSetOptions,
 )
+from star_engine.config_schedules import EpochsSchedule, GeometricSchedule, LinearSchedule
 
 
 def star(kind: Kind) -> StarConfig:
@@ -121,6 +120,22 @@ def rest_em(kind: Kind) -> StarConfig:
     )
 
 
+def star_majority_vote(kind: Kind) -> StarConfig:
+    """STaR on questions without answers, an ablation of the paper (Appendix H): the vote stands for the gold.
+
+    The paper compares one low-temperature try with the vote; as in Huang et al. 2022 (arXiv 2210.11610) all
+    32 tries at T = 0.7 vote and those that agree with it are kept. More than half must agree, which is ours.
+    No rationalization: it would show the gold answer.
+    """
+    return star(kind).model_copy(
+        update={
+            "labels": Labels.MAJORITY_VOTE,
+            "generation": Generation(temperature=0.7, samples_per_example=32),
+            "rationalization": Rationalization(enabled=False),
+        }
+    )
+
+
 PRESETS: dict[str, Callable[[Kind], StarConfig]] = {
     "star": star,
     "star-without-rationalization": star_without_rationalization,
@@ -129,6 +144,7 @@ PRESETS: dict[str, Callable[[Kind], StarConfig]] = {
     "few-shot-cot": few_shot_cot,
     "rft": rft,
     "rest-em": rest_em,
+    "star-majority-vote": star_majority_vote,
 }
 
 

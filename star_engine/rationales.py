@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Literal
 
 from star_engine.answers import judge
-from star_engine.config import FewShot, StarConfig
-from star_engine.examples import Example, PromptSet
+from star_engine.config import FewShot, Labels, StarConfig
+from star_engine.examples import Example, PromptSet, without_gold
 from star_engine.prompts import render_prompt, stops
 from star_engine.protocols import Completion, Sampler, SampleRequest, SamplingParams
 from star_engine.schedule import chance, sample_seed
@@ -35,7 +35,7 @@ class RationaleKey:
 class Rationale:
     key: RationaleKey
     text: str  # cut at the first stop; what is trained on
-    verdict: str  # a VerdictCode
+    verdict: str  # a VerdictCode; after a vote also one of star_engine.labels
     extracted: str | None
     rule: str
     prompt_tokens: int
@@ -69,6 +69,8 @@ def rationale_prompt(
     config: StarConfig, prompt_set: PromptSet, example: Example, route: Route, iteration: int
 ) -> str:
     """The prompt that a try of this route and iteration is sampled from."""
+    if config.labels is Labels.MAJORITY_VOTE:
+        example = without_gold(example)
     hint = route is Route.RATIONALIZED
     setting = config.rationalization.few_shot if hint else config.generation.few_shot
     shown = few_shot_in(setting, iteration)

@@ -22,8 +22,8 @@ from star_engine.audits.sampler import audit_sampler
 from star_engine.audits.spark import chance_level, spark_facts
 from star_engine.audits.token_parity import check_parity, parity_texts, token_digests
 from star_engine.checks import check_rationales, to_check
-from star_engine.config import Kind, StarConfig
-from star_engine.data_checks import check_answers, check_solutions
+from star_engine.config import StarConfig
+from star_engine.data_checks import check_data
 from star_engine.data_window import in_window, window
 from star_engine.diagnosis import diagnose
 from star_engine.evaluation import (
@@ -35,6 +35,7 @@ from star_engine.evaluation import (
 )
 from star_engine.examples import Example, PromptSet
 from star_engine.filters.stages import funnel
+from star_engine.labels import guesses_held_out, labelled
 from star_engine.loop import Pause, Phase, PhaseName, Stop, next_phase
 from star_engine.model_card import is_measured, state_accuracy, write_card
 from star_engine.probing import PROBE_TOKENS, PROBES, continue_greedily, installed_versions
@@ -86,9 +87,7 @@ def run_star(
     BadAdapter for an adapter that does not hold.
     """
     check_curriculum(config, (example.group for example in train))
-    golds = () if config.kind is Kind.MATH else (*train, *held_out)  # 10 ms each; their reader did it
-    check_answers(config, prompt_set, golds)
-    check_solutions(config, train)
+    check_data(config, prompt_set, train, held_out)
     record = RunDirectory(directory)
     record.begin(config, train, held_out, prompt_set)
     asked = [held_out[position] for position in select_held_out(config, len(held_out))]
@@ -138,7 +137,7 @@ class _Run:
         for mode in modes:
             found[str(mode)] = yield from self._ask(PhaseName.BASELINES, iteration, mode)
         best = max(found.values(), key=lambda facts: facts["accuracy"])
-        chance = chance_level(self.held_out if self.config.kind is Kind.CHOICE else self.train)
+        chance = chance_level(self.held_out if guesses_held_out(self.config) else self.train)
         count = best["overall"]
         spark = spark_facts(count["correct"], count["n"], chance, self.config.audits.spark_level)
         return {"accuracy": best["accuracy"], "baselines": found, **spark}
@@ -174,9 +173,10 @@ class _Run:
     def _build(self, iteration: int) -> _Work:
         examples = self._examples_of(iteration)
         rationales = in_order(examples, self.record.rationales(iteration))
-        decisions = decide(self.config, self.prompt_set, examples, rationales)
-        rows = build(self.config, self.prompt_set, examples, rationales, decisions)
-        audit_hints(self.config, self.prompt_set, examples, rationales, rows)
+        seen = labelled(self.config, examples, rationales)
+        decisions = decide(self.config, self.prompt_set, seen.examples, seen.rationales)
+        rows = build(self.config, self.prompt_set, seen.examples, seen.rationales, decisions)
+        audit_hints(self.config, self.prompt_set, seen.examples, seen.rationales, rows)
         self.record.write_training_set(iteration, decisions, rows)
         enough = len(rows) >= self.config.training_set.min_kept
         yield Event("progress", iteration, PhaseName.BUILD, {"kept": len(rows), "of": len(decisions)})

@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
-from star_engine.config import EpochsSchedule, FixedSchedule, GeometricSchedule, Schedule, StarConfig
+from star_engine.config import StarConfig
+from star_engine.config_schedules import EpochsSchedule, FixedSchedule, GeometricSchedule, Schedule
 
 _MOST_STEPS = 10**9  # a geometric schedule overflows a float near iteration 4,000; nobody trains this long
 

@@ -26,6 +26,7 @@ from star_engine.audits.iteration import audit_iteration
 from star_engine.diagnosis import diagnose
 from star_engine.evaluation import EvaluationMode, evaluate, select_held_out
 from star_engine.examples import Example
+from star_engine.labels import labelled
 from star_engine.loop import PhaseName
 from star_engine.protocols import OutOfMemory
 from star_engine.rationales import Route, sample_rationales
@@ -173,9 +174,10 @@ def build_training_set(bench: Workbench, claim: Claim, lease: Lease) -> None:
     rationales = [item for _, item in tries]
     row_ids = {item.key: row_id for row_id, item in tries}
     lease.check()
-    decisions = decide(config, prompt_set, examples, rationales)
-    rows = build(config, prompt_set, examples, rationales, decisions)
-    audit_hints(config, prompt_set, examples, rationales, rows)
+    seen = labelled(config, examples, rationales)
+    decisions = decide(config, prompt_set, seen.examples, seen.rationales)
+    rows = build(config, prompt_set, seen.examples, seen.rationales, decisions)
+    audit_hints(config, prompt_set, seen.examples, seen.rationales, rows)
     found = audit_iteration(config, prompt_set, claim.iteration, examples, rationales, decisions, before)
     diagnosis = None
     if len(rows) < config.training_set.min_kept:

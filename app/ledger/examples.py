@@ -14,6 +14,7 @@ from app.models.data import Example as ExampleRow
 from star_engine.audits.spark import Guesses
 from star_engine.config import Kind, StarConfig
 from star_engine.examples import Example, Split
+from star_engine.labels import guesses_held_out
 from star_engine.schedule import select_train
 
 MOST_IN = 10_000  # values in one IN (...): SQLite takes 32,766 parameters
@@ -66,7 +67,7 @@ def each_example(session: Session, dataset_id: str, splits: Sequence[str]) -> It
 
 def guessing_chance(session: Session, dataset_id: str, config: StarConfig) -> float:
     """The accuracy of guessing: on the held-out questions with choices, else by the answers of train."""
-    split = config.evaluation.split if config.kind is Kind.CHOICE else "train"
+    split = config.evaluation.split if guesses_held_out(config) else "train"
     return guesses_of(session, dataset_id, config.kind, split).chance
 
 

@@ -47,6 +47,8 @@ REASONS: Mapping[str, str] = {
     "unparsed": "no answer in a form that can be read",
     "ambiguous": "several answers, or one that is taken back",
     "wrong": "another answer than the gold one",
+    "outvoted": "another answer than most tries at the example",
+    "no_majority": "too few tries at the example agree on an answer",
     "duplicate": "the same text came for this example before",
     "hint_markers": "speaks of the hint, or repeats it",
     "answer_only": "nothing but the answer",

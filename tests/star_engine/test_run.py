@@ -6,11 +6,9 @@ import pytest
 
 from star_engine.adapters import BaseModel, check_layout
 from star_engine.config import (
-    EpochsSchedule,
     Evaluation,
     Generation,
     Kind,
-    LinearSchedule,
     Lora,
     Rationalization,
     StarConfig,
@@ -18,6 +16,7 @@ from star_engine.config import (
     Training,
     TrainingSetOptions,
 )
+from star_engine.config_schedules import EpochsSchedule, LinearSchedule
 from star_engine.loop import ITERATION_PHASES, PhaseName
 from star_engine.protocols import BadAdapter
 from star_engine.run import Event, run_star

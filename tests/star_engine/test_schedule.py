@@ -2,15 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_engine.config import (
-    EpochsSchedule,
-    FixedSchedule,
-    GeometricSchedule,
-    Kind,
-    LinearSchedule,
-    StarConfig,
-    Training,
-)
+from star_engine.config import Kind, StarConfig, Training
+from star_engine.config_schedules import EpochsSchedule, FixedSchedule, GeometricSchedule, LinearSchedule
 from star_engine.schedule import (
     chance,
     check_curriculum,

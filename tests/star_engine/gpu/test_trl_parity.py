@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from star_engine.causal_lm import load_model, load_tokenizer
-from star_engine.config import FixedSchedule, Lora, Training
+from star_engine.config import Lora, Training
+from star_engine.config_schedules import FixedSchedule
 from star_engine.lora_trainer import LoraTrainer
 from star_engine.protocols import TrainingText
 from star_engine.tokenized_rows import batch_of_step
