@@ -160,9 +160,20 @@ class Training(Section):
 Check = Literal["hint_free", "permuted_choices"]
 
 
+class Source(StrEnum):  # where the texts that are trained on come from
+    RATIONALES = "rationales"  # the model writes them: STaR
+    ANSWERS = "answers"  # the gold answers and nothing else: direct fine-tuning (Tables 1 and 2)
+    SOLUTIONS = "solutions"  # the dataset's worked solutions
+
+
+# They ask for reasoning before the answer: answers alone have none.
+_REASONING_FILTERS = frozenset({"answer_only", "answer_first", "too_short"})
+
+
 class TrainingSetOptions(Section):
     """What of the correct rationales is trained on."""
 
+    source: Source = Source.RATIONALES
     filters: tuple[str, ...] = ("hint_markers", "answer_only")
     checks: tuple[Check, ...] = ()  # one greedy completion each per rationale that the filters let pass
     min_words: Annotated[int, Field(ge=1)] = 4  # of reasoning, where `filters` names too_short
@@ -262,6 +273,24 @@ class StarConfig(Section):
             raise ValueError("a hint would show the gold answer; set rationalization.enabled to false")
         if self.training_set.checks:
             raise ValueError("checks are held against the gold answer; leave training_set.checks empty")
+        return self
+
+    @model_validator(mode="after")
+    def _given_once(self) -> Self:
+        """Where the dataset gives the texts, nothing is sampled and one training is all there is."""
+        if self.training_set.source is Source.RATIONALES:
+            return self
+        given = self.training_set
+        unreasoned = _REASONING_FILTERS.intersection(given.filters) if given.source is Source.ANSWERS else ()
+        for unfit, mend in (
+            (self.iterations != 1, "iterations must be 1: another one would train on the same texts"),
+            (self.rationalization.enabled, "rationalization.enabled must be false"),
+            (self.generation.samples_per_example != 1, "generation.samples_per_example must be 1"),
+            (given.checks, "training_set.checks must be empty"),
+            (unreasoned, "training_set.filters must not name answer_only, answer_first or too_short"),
+        ):
+            if unfit:
+                raise ValueError(f"training_set.source {given.source} samples nothing; {mend}")
         return self
 
     @model_validator(mode="after")

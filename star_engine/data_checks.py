@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from star_engine.config import HintForm, Kind, Labels, StarConfig
+from star_engine.config import HintForm, Kind, Labels, Source, StarConfig
 from star_engine.examples import Example, PromptSet
 from star_engine.prompt_sets import check_prompt_set
 from star_engine.readers import RowError
@@ -67,6 +67,8 @@ def check_solutions(config: StarConfig, examples: Iterable[Example]) -> None:
 
 def field_needing_solutions(config: StarConfig) -> str | None:
     """The setting that needs a worked solution of every train example, if there is one."""
+    if config.training_set.source is Source.SOLUTIONS:
+        return "config.training_set.source"
     hint = config.rationalization
     return "config.rationalization.hint" if hint.enabled and hint.hint is HintForm.FULL_SOLUTION else None
 

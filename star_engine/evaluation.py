@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Literal
 
 from star_engine.answers import judge
-from star_engine.config import StarConfig
+from star_engine.config import Source, StarConfig
 from star_engine.examples import Example, PromptSet
 from star_engine.prompts import render_prompt, stops
 from star_engine.protocols import Completion, Sampler, SampleRequest, SamplingParams
@@ -22,7 +22,7 @@ DIRECT_MAX_TOKENS = 64  # an answer alone; 10 digits with spaces are 20 tokens f
 class EvaluationMode(StrEnum):
     FEW_SHOT_DIRECT = "few_shot_direct"  # base model, few-shot examples without rationale
     FEW_SHOT_COT = "few_shot_cot"  # base model, few-shot examples with rationale
-    ADAPTER = "adapter"  # an iteration's model
+    ADAPTER = "adapter"  # an iteration's model; directly, where it was trained on answers alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +80,28 @@ def evaluation_prompt(
 
     The adapter of iteration n is asked the way iteration n+1 will sample from it, so that its accuracy says
     what sampling will meet: with few-shot examples if `generation.few_shot` shows them in iteration n+1.
-    The baselines always show them.
+    The baselines always show them. What was trained on texts of the dataset is asked the way it was trained.
     """
+    direct = _directly(config, mode)
+    if mode is EvaluationMode.ADAPTER and config.training_set.source is not Source.RATIONALES:
+        shown = float(config.training_set.few_shot_in_prompt) == 1.0
+        return render_prompt(config.kind, prompt_set, example, direct=direct, few_shot=shown)
     if mode is EvaluationMode.ADAPTER:
         shown = few_shot_in(config.generation.few_shot, iteration + 1)
         return render_prompt(config.kind, prompt_set, example, few_shot=shown)
-    direct = mode is EvaluationMode.FEW_SHOT_DIRECT
     return render_prompt(config.kind, prompt_set, example, direct=direct)
+
+
+def _directly(config: StarConfig, mode: EvaluationMode) -> bool:
+    """Whether the answer alone is asked for."""
+    answers = config.training_set.source is Source.ANSWERS
+    return mode is EvaluationMode.FEW_SHOT_DIRECT or (mode is EvaluationMode.ADAPTER and answers)
 
 
 def evaluation_params(config: StarConfig, mode: EvaluationMode) -> SamplingParams:
     """Greedy, whatever the job samples with: the paper reports greedy accuracy."""
     limit = config.generation.max_tokens
-    if mode is EvaluationMode.FEW_SHOT_DIRECT:
+    if _directly(config, mode):
         limit = min(limit, DIRECT_MAX_TOKENS)
     return SamplingParams(temperature=0.0, max_tokens=limit, stop=stops(config.kind))
 
@@ -119,7 +128,7 @@ def evaluate(
 def _answered(
     config: StarConfig, example: Example, completion: Completion, mode: EvaluationMode
 ) -> EvaluatedAnswer:
-    answer = judge(config, example, completion, direct=mode is EvaluationMode.FEW_SHOT_DIRECT)
+    answer = judge(config, example, completion, direct=_directly(config, mode))
     return EvaluatedAnswer(
         example_id=example.id,
         group=example.group,

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 from star_engine.adapters import CARD, MANIFEST, BaseModel, file_sha256, pretty, write_durably
-from star_engine.config import StarConfig
+from star_engine.config import Source, StarConfig
 from star_engine.protocols import BadAdapter
+from star_engine.report import METHODS
 from star_engine.training_set import Coverage
 
 UNMEASURED = "not measured when this file was written"
@@ -28,6 +29,7 @@ def write_card(
         _front_matter(base, licence)
         + _TEXT.format(
             iteration=iteration,
+            method=METHODS[config.training_set.source],
             base=base.name,
             revision=base.revision or "not recorded",
             kind=config.kind,
@@ -38,8 +40,8 @@ def write_card(
             unmeasured=UNMEASURED,
             rationalization="on" if config.rationalization.enabled else "off",
             share=f"{coverage.share:.1%}",
-            generated=coverage.generated,
-            rationalized=coverage.rationalized,
+            how=_HOW[config.training_set.source].format(kind=config.kind),
+            trained_on=_trained_on(coverage),
             examples=coverage.examples,
             sha=training_set_sha256,
             config=config.model_dump_json(indent=2),
@@ -70,6 +72,12 @@ def state_accuracy(directory: Path, correct: int, asked: int, split: str) -> Non
     write_durably(directory / MANIFEST, pretty({**manifest, "evaluation": measured}))
 
 
+def _trained_on(coverage: Coverage) -> str:
+    if coverage.given:
+        return f"{coverage.given} given texts"
+    return f"{coverage.generated} generated and {coverage.rationalized} rationalized"
+
+
 def _front_matter(base: BaseModel, licence: str | None) -> str:
     lines = ["---", f"base_model: {base.name}", "library_name: peft", "pipeline_tag: text-generation"]
     if licence:
@@ -77,15 +85,23 @@ def _front_matter(base: BaseModel, licence: str | None) -> str:
     return "\n".join([*lines, "tags:", "- lora", "- self-taught-reasoner", "---", "", ""])
 
 
-_TEXT = """# LoRA adapter of STaR iteration {iteration}
-
-A LoRA adapter for `{base}` (revision: {revision}), trained by STaR (Self-Taught Reasoner, Zelikman et al.
+_HOW = {
+    Source.RATIONALES: """STaR (Self-Taught Reasoner, Zelikman et al.
 2022): the model wrote rationales for questions of kind `{kind}`, those that led to the right answer were
-kept, and the model was fine-tuned on them. Every training text was rendered anew without the hint.
+kept, and the model was fine-tuned on them. Every training text was rendered anew without the hint.""",
+    Source.ANSWERS: """direct fine-tuning: on
+questions of kind `{kind}` and their answers, without rationales.""",
+    Source.SOLUTIONS: """fine-tuning on the
+dataset's worked solutions of questions of kind `{kind}`; the model wrote none of them itself.""",
+}
+
+_TEXT = """# LoRA adapter of {method}, iteration {iteration}
+
+A LoRA adapter for `{base}` (revision: {revision}), trained by {how}
 
 | what | value |
 | --- | --- |
-| trained on | {generated} generated and {rationalized} rationalized of {examples} examples ({share}) |
+| trained on | {trained_on} of {examples} examples ({share}) |
 | held-out accuracy | {unmeasured} |
 | rationalization | {rationalization} |
 | training set | sha256 `{sha}` |

@@ -44,6 +44,11 @@ def render_completion(kind: Kind, rationale_text: str) -> str:
     return ("\n" if kind is Kind.SCRATCHPAD else " ") + rationale_text
 
 
+def direct_answer(kind: Kind, example: Example | FewShotExample) -> str:
+    """What follows a prompt that asks for the answer alone, separator aside."""
+    return f"({example.answer})." if kind is Kind.CHOICE else example.answer
+
+
 def render_prompt(
     kind: Kind,
     prompt_set: PromptSet,
@@ -74,15 +79,11 @@ def _shown(
 ) -> list[str]:
     asked = folded(example.question)
     others = [shown for shown in prompt_set.for_group(example.group) if folded(shown.question) != asked]
-    written = [_direct(kind, shown) if direct else shown.rationale for shown in others]
+    written = [direct_answer(kind, shown) if direct else shown.rationale for shown in others]
     return [
         _block(kind, shown, hint, template) + render_completion(kind, text)
         for shown, text in zip(others, written, strict=True)
     ]
-
-
-def _direct(kind: Kind, shown: FewShotExample) -> str:
-    return f"({shown.answer})." if kind is Kind.CHOICE else shown.answer
 
 
 def _block(kind: Kind, example: Example | FewShotExample, hint: bool, template: str | None) -> str:

@@ -9,9 +9,9 @@ from enum import StrEnum
 from typing import Literal
 
 from star_engine.answers import judge
-from star_engine.config import FewShot, Labels, StarConfig
+from star_engine.config import FewShot, Labels, Source, StarConfig
 from star_engine.examples import Example, PromptSet, without_gold
-from star_engine.prompts import render_prompt, stops
+from star_engine.prompts import direct_answer, render_prompt, stops
 from star_engine.protocols import Completion, Sampler, SampleRequest, SamplingParams
 from star_engine.schedule import chance, sample_seed
 from star_engine.verifiers.verdict import VerdictCode
@@ -20,6 +20,7 @@ from star_engine.verifiers.verdict import VerdictCode
 class Route(StrEnum):
     GENERATED = "generated"  # without the hint
     RATIONALIZED = "rationalized"  # with the gold answer as a hint
+    GIVEN = "given"  # by the dataset, not sampled: see Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ def rationale_prompt(
     """The prompt that a try of this route and iteration is sampled from."""
     if config.labels is Labels.MAJORITY_VOTE:
         example = without_gold(example)
+    if route is Route.GIVEN:  # sampled from none; it answers the bare question
+        return render_prompt(config.kind, prompt_set, example, few_shot=False)
     hint = route is Route.RATIONALIZED
     setting = config.rationalization.few_shot if hint else config.generation.few_shot
     shown = few_shot_in(setting, iteration)
@@ -103,12 +106,30 @@ def sample_rationales(
     rationalized try. Its request joins the running batch as soon as the example's last generated try has
     failed, so no example waits for another. Which tries are made, their prompts and their seeds depend on
     the arguments alone, never on the order in which completions finish. Yields in the order of finishing.
+    Where the job's `training_set.source` is the dataset, nothing is sampled: see `given_rationales`.
     """
+    if config.training_set.source is not Source.RATIONALES:
+        yield from given_rationales(config, examples, recorded)
+        return
     plan = _Plan(config, prompt_set, iteration, dict(recorded))
     for example in examples:
         plan.begin(example)
     for completion in sampler.stream(plan.queue, sampling_params(config)):
         yield plan.finish(completion)
+
+
+def given_rationales(
+    config: StarConfig, examples: Iterable[Example], recorded: Mapping[RationaleKey, str]
+) -> Iterator[Rationale]:
+    """What the dataset itself gives to train on, verified like what a model writes. No token is generated."""
+    direct = config.training_set.source is Source.ANSWERS
+    for example in examples:
+        key = RationaleKey(example.id, Route.GIVEN, 0)
+        if key in recorded:
+            continue
+        text = direct_answer(config.kind, example) if direct else example.solution or ""
+        answer = judge(config, example, Completion(example.id, text, 0, 0, "stop"), direct=direct)
+        yield Rationale(key, answer.text, answer.verdict, answer.extracted, answer.rule, 0, 0, "stop")
 
 
 def solve_rate(examples: Sequence[Example], rationales: Iterable[Rationale]) -> float:

@@ -9,10 +9,15 @@ from enum import StrEnum
 from typing import Any
 
 from star_engine.bootstrap import Interval, accuracy_interval, difference_interval, sign_test
-from star_engine.config import StarConfig
+from star_engine.config import Source, StarConfig
 from star_engine.evaluation import EvaluationMode
 from star_engine.presets import star
 
+METHODS = {
+    Source.RATIONALES: "STaR",
+    Source.ANSWERS: "fine-tuning on the answers",
+    Source.SOLUTIONS: "fine-tuning on the worked solutions",
+}
 SURE = 0.05  # the p below which a difference is called real
 
 
@@ -140,7 +145,7 @@ def difference(one: Mapping[int, bool], other: Mapping[int, bool]) -> Difference
     )
 
 
-def answer(rows: Sequence[AccuracyRow]) -> Answer:
+def answer(rows: Sequence[AccuracyRow], method: str = METHODS[Source.RATIONALES]) -> Answer:
     """Of the best iteration against the reference. Choosing the best of k on the same examples flatters it,
     so its p is multiplied by k (Bonferroni)."""
     iterations = [row for row in rows if row.mode is EvaluationMode.ADAPTER]
@@ -149,12 +154,13 @@ def answer(rows: Sequence[AccuracyRow]) -> Answer:
     if best is None or best.difference is None or not against:
         missing = "no iteration" if best is None else "no few-shot baseline"
         sentence = (
-            f"Whether STaR helps here is not known: {missing} has been evaluated on the held-out examples."
+            f"Whether {method} helps here is not known: {missing} has been evaluated on the held-out "
+            "examples."
         )
         return Answer(Verdict.UNKNOWN, sentence, best.iteration if best else None, None)
     p_value = min(1.0, best.difference.p_value * len(iterations))
     verdict = _verdict(best.difference.points, p_value)
-    sentence = _sentence(verdict, best, against[0], p_value, len(iterations))
+    sentence = _sentence(method, verdict, best, against[0], p_value, len(iterations))
     return Answer(verdict, sentence, best.iteration, p_value)
 
 
@@ -213,15 +219,20 @@ def _verdict(points: float, p_value: float) -> Verdict:
 
 
 def _sentence(
-    verdict: Verdict, best: AccuracyRow, against: AccuracyRow, p_value: float, chosen_from: int
+    method: str,
+    verdict: Verdict,
+    best: AccuracyRow,
+    against: AccuracyRow,
+    p_value: float,
+    chosen_from: int,
 ) -> str:
     found = best.difference
     if found is None:
         raise ValueError("the best iteration has not been compared")
     opening = {
-        Verdict.HELPED: "Yes, STaR helped here",
-        Verdict.HURT: "No, STaR made it worse here",
-    }.get(verdict, "It is not clear whether STaR helped here")
+        Verdict.HELPED: f"Yes, {method} helped here",
+        Verdict.HURT: f"No, {method} made it worse here",
+    }.get(verdict, f"It is not clear whether {method} helped here")
     name = "few-shot prompting " + (
         "with rationales" if against.mode is EvaluationMode.FEW_SHOT_COT else "without rationales"
     )

@@ -22,7 +22,7 @@ from star_engine.audits.sampler import audit_sampler
 from star_engine.audits.spark import chance_level, spark_facts
 from star_engine.audits.token_parity import check_parity, parity_texts, token_digests
 from star_engine.checks import check_rationales, to_check
-from star_engine.config import StarConfig
+from star_engine.config import Source, StarConfig
 from star_engine.data_checks import check_data
 from star_engine.data_window import in_window, window
 from star_engine.diagnosis import diagnose
@@ -156,8 +156,11 @@ class _Run:
                 yield Event("progress", iteration, PhaseName.SAMPLE, facts)
         yield from self._check(iteration, examples)
         rationales = self.record.rationales(iteration)
+        found: dict[str, Any] = {"rationales": len(rationales)}
+        if self.config.training_set.source is Source.RATIONALES:
+            found["solve_rate"] = solve_rate(examples, rationales)
         audit = audit_sampler(self.sampler, self.config, self.prompt_set, iteration, examples, rationales)
-        return {"rationales": len(rationales), "solve_rate": solve_rate(examples, rationales), **audit}
+        return {**found, **audit}
 
     def _check(self, iteration: int, examples: list[Example]) -> Iterator[Event]:
         tries = self.record.rationales(iteration)

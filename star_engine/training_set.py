@@ -48,10 +48,12 @@ class Coverage:
     examples: int  # of the train split
     generated: int
     rationalized: int
+    given: int = 0  # by the dataset, instead of either
 
     @property
     def share(self) -> float:
-        return (self.generated + self.rationalized) / self.examples if self.examples else 0.0
+        covered = self.generated + self.rationalized + self.given
+        return covered / self.examples if self.examples else 0.0
 
 
 class HintLeak(ValueError):
@@ -290,4 +292,5 @@ def coverage(examples: Sequence[Example], rows: Iterable[TrainingExample]) -> Co
     for row in rows:
         routes.setdefault(row.key.example_id, set()).add(row.key.route)
     generated = sum(Route.GENERATED in found for found in routes.values())
-    return Coverage(len(examples), generated, len(routes) - generated)
+    given = sum(Route.GIVEN in found for found in routes.values())
+    return Coverage(len(examples), generated, len(routes) - generated - given, given)

@@ -133,7 +133,7 @@ def sample(bench: Workbench, claim: Claim, lease: Lease) -> None:
         prompt_set = load_prompt_set(session, claim.prompt_set_id)
         recorded = recorded_verdicts(session, claim, names)
     sampler, adapter_id = reusing_sampler(bench, claim, lease, claim.iteration - 1, recorded_tries)
-    done = sum(key.route is Route.GENERATED for key in recorded)
+    done = sum(key.route is not Route.RATIONALIZED for key in recorded)
     rationalized, reused = len(recorded) - done, 0
     tries = claim.config.generation.samples_per_example
     lease.report(done // tries, len(examples), "examples", rationalized=rationalized)
@@ -143,7 +143,7 @@ def sample(bench: Workbench, claim: Claim, lease: Lease) -> None:
             record_rationales(session, claim, batch, row_ids, adapter_id)
             failpoint("sample.before_record")
         failpoint("sample.after_record")
-        done += sum(item.key.route is Route.GENERATED for item in batch)
+        done += sum(item.key.route is not Route.RATIONALIZED for item in batch)
         rationalized += sum(item.key.route is Route.RATIONALIZED for item in batch)
         reused += sum(item.reused for item in batch)
         lease.report(done // tries, len(examples), "examples", rationalized=rationalized, reused=reused)

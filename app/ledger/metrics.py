@@ -14,7 +14,7 @@ from app.models.data import Example
 from app.models.jobs import Iteration, Job
 from app.models.rationales import Adapter, Evaluation, Rationale
 from star_engine.audits.spark import spark_facts
-from star_engine.config import StarConfig
+from star_engine.config import Source, StarConfig
 from star_engine.evaluation import Accuracy, EvaluatedAnswer, summarise
 from star_engine.filters.stages import KEPT, funnel
 from star_engine.loop import PhaseName
@@ -75,6 +75,8 @@ def _sampled(session: Session, job: Job, iteration: Iteration) -> JsonObject:
             Rationale.verdict == "correct",
         )
     )
+    if _routes(job) == (Route.GIVEN,):
+        return {"sampled": dict(sampled)}  # nothing was asked, so nothing was solved
     return {
         "sampled": dict(sampled),
         "solve_rate": _share(solved or 0, selected_count(session, job, iteration.number)),
@@ -88,8 +90,8 @@ def _kept(session: Session, job: Job, iteration: Iteration) -> JsonObject:
         .group_by(Rationale.route, Rationale.reason)
     )
     counts = [(route, reason or "", count) for route, reason, count in found]
-    kept = dict.fromkeys((route.value for route in Route), 0)
-    dropped: dict[str, dict[str, int]] = {route.value: {} for route in Route}
+    kept = dict.fromkeys((route.value for route in _routes(job)), 0)
+    dropped: dict[str, dict[str, int]] = {route.value: {} for route in _routes(job)}
     for route, reason, count in counts:
         if reason == KEPT:
             kept[route] = count
@@ -101,6 +103,12 @@ def _kept(session: Session, job: Job, iteration: Iteration) -> JsonObject:
         "funnel": funnel(counts),
         "coverage": _coverage(session, job, iteration),
     }
+
+
+def _routes(job: Job) -> tuple[Route, ...]:
+    """The routes by which this job's rationales come."""
+    given = StarConfig.model_validate(job.config).training_set.source is not Source.RATIONALES
+    return (Route.GIVEN,) if given else (Route.GENERATED, Route.RATIONALIZED)
 
 
 def _coverage(session: Session, job: Job, iteration: Iteration) -> dict[str, float]:
@@ -115,7 +123,7 @@ def _coverage(session: Session, job: Job, iteration: Iteration) -> dict[str, flo
     found = session.execute(select(per_example.c.route, func.count()).group_by(per_example.c.route))
     counts = {route: count for route, count in found}  # noqa: C416 - dict(result) takes it for a mapping
     asked = selected_count(session, job, iteration.number)
-    shares = {route.value: _share(counts.get(route.value, 0), asked) for route in Route}
+    shares = {route.value: _share(counts.get(route.value, 0), asked) for route in _routes(job)}
     return {**shares, "total": _share(sum(counts.values()), asked)}
 
 

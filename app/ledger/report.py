@@ -18,6 +18,7 @@ from star_engine.evaluation import EvaluationMode
 from star_engine.loop import PhaseName
 from star_engine.rationales import Route
 from star_engine.report import (
+    METHODS,
     AccuracyRow,
     Answer,
     Churn,
@@ -60,14 +61,17 @@ class JobReport:
     coverage: tuple[Coverage, ...]
     switches: tuple[Switch, ...]
     cost: tuple[PhaseCost, ...]
+    method: str = "STaR"  # what made the adapters
 
 
 def read_report(session: Session, job: Job) -> JobReport:
     """Everything that is known of the job now."""
     iterations = _iterations(session, job)
     rows = accuracy_rows(_outcomes(session, iterations), _groups(session, job))
+    method = METHODS[StarConfig.model_validate(job.config).training_set.source]
     return JobReport(
-        answer=answer(rows),
+        answer=answer(rows, method),
+        method=method,
         accuracies=rows,
         coverage=_coverage(session, iterations),
         switches=switches(StarConfig.model_validate(job.config)),

@@ -85,29 +85,37 @@ def _accuracy(report: JobReport) -> Section:
     header = (
         "what", "right", "accuracy", "95 % interval", "difference", "95 % interval", "p", "train data used"
     )  # fmt: skip
-    rows = tuple(_accuracy_row(row, used.get(row.iteration)) for row in report.accuracies)
+    rows = tuple(_accuracy_row(row, used.get(row.iteration), report.method) for row in report.accuracies)
     text = (
         "Greedy answers. Differences are in points, to the better few-shot baseline, paired by example; the "
         "intervals are percentiles of the bootstrap, p is the exact sign test of that row alone. Train data "
-        "used: the share of the iteration's examples in its training set, generated + rationalized."
+        "used: the share of the iteration's examples in its training set, generated + rationalized, "
+        "or given by the dataset."
     )
     return Section("Accuracy on held-out examples", text, Table(header, rows))
 
 
-def _accuracy_row(row: AccuracyRow, used: dict[str, float] | None) -> tuple[str, ...]:
+def _accuracy_row(row: AccuracyRow, used: dict[str, float] | None, method: str) -> tuple[str, ...]:
     found = row.difference
     compared = (NONE,) * 3
     if found is not None:
         compared = (points(found.points), _interval(found.interval, points), f"{found.p_value:.3f}")
     share = NONE
     if used is not None:
-        share = f"{percent(used['generated'])} + {percent(used['rationalized'])}"
+        share = " + ".join(percent(used[route]) for route in used if route != "total")
     right = f"{row.correct} of {row.n}"
-    return (_name(row), right, percent(row.accuracy), _interval(row.interval, percent), *compared, share)
+    return (
+        _name(row, method),
+        right,
+        percent(row.accuracy),
+        _interval(row.interval, percent),
+        *compared,
+        share,
+    )
 
 
-def _name(row: AccuracyRow) -> str:
-    return NAMES.get(row.mode, f"STaR, iteration {row.iteration}")
+def _name(row: AccuracyRow, method: str) -> str:
+    return NAMES.get(row.mode, f"{method}, iteration {row.iteration}")
 
 
 def _interval(interval: Interval, written: Callable[[float], str]) -> str:
@@ -124,7 +132,10 @@ def _groups(report: JobReport) -> Section | None:
         for group, accuracy in (row.by_group or {"all": row.accuracy}).items():
             lines.setdefault(group, {})[row.iteration] = accuracy
     names = tuple(lines)[:MOST_LINES]
-    rows = tuple((_name(row), *(_share(lines[name].get(row.iteration)) for name in names)) for row in shown)
+    rows = tuple(
+        (_name(row, report.method), *(_share(lines[name].get(row.iteration)) for name in names))
+        for row in shown
+    )
     text = "Iteration 0 is the better few-shot baseline."
     if len(lines) > MOST_LINES:
         text += f" These are {MOST_LINES} of {len(lines)} groups; the report in JSON has all."
@@ -152,7 +163,9 @@ def _coverage(report: JobReport) -> Section | None:
     chart = Chart(
         "Solve rate and coverage over iterations", {name: line for name, line in lines.items() if line}
     )
-    table = Table(header, tuple(map(_coverage_row, report.coverage)))
+    given = any("given" in (row.kept or {}) for row in report.coverage)
+    names = tuple("kept, given" if given and name == "kept, generated" else name for name in header)
+    table = Table(names, tuple(map(_coverage_row, report.coverage)))
     return Section("Train data, coverage and churn", text, table, chart if chart.lines else None)
 
 
@@ -165,7 +178,7 @@ def _coverage_row(row: Coverage) -> tuple[str, ...]:
         str(row.iteration),
         _count(None if churned is None else churned.asked),
         _share(row.solve_rate),
-        _count(kept.get("generated")),
+        _count(kept.get("generated", kept.get("given"))),
         _count(kept.get("rationalized")),
         _share(row.coverage["total"] if row.coverage else None),
         *map(_count, parts),

@@ -11,11 +11,14 @@ from sqlalchemy import select
 from app.database import reading
 from app.ledger.adapters import list_adapters
 from app.ledger.events import list_events
+from app.ledger.report import read_report
 from app.ledger.steps import claim_step
 from app.models.data import Example
-from app.models.jobs import Iteration, Step
+from app.models.jobs import Iteration, Job, Step
 from app.models.rationales import Evaluation, Rationale, TrainingExample
-from tests.worlds import CONFIG, World, make_world
+from app.reports.document import make_document
+from app.reports.markdown import markdown
+from tests.worlds import CONFIG, TRAIN, World, make_world
 from worker.steps import work_on
 from worker.workbench import Workbench
 
@@ -57,6 +60,30 @@ def test_a_job_runs_from_its_first_step_to_two_verified_adapters(world: World, b
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     assert {step.status for step in steps} == {"succeeded"}
     assert {step.attempt for step in steps} == {1}
+
+
+def test_a_job_may_train_on_the_answers_of_its_dataset_alone(world: World, bench: Workbench) -> None:
+    options = {"source": "answers", "filters": []}
+    job_id = world.submit(iterations=1, rationalization={"enabled": False}, training_set=options)
+    work_until_idle(bench)
+    job = world.job(job_id)
+    assert (job.status, job.stop_reason) == ("succeeded", "completed_iterations"), job.status_reason
+    with reading(world.engine) as session:
+        metrics = [row.metrics for row in session.scalars(select(Iteration).order_by(Iteration.number))]
+        trained = session.scalars(select(TrainingExample)).all()
+        tries = session.execute(select(Rationale.route, Rationale.text, Example.answer).join(Example)).all()
+        report = read_report(session, session.get_one(Job, job_id))
+    assert {route for route, _, _ in tries} == {"given"}
+    assert all(text == answer for _, text, answer in tries)
+    assert [row.completion for row in trained] == [f"\n{answer}" for _, _, answer in tries]
+    assert metrics[1]["kept"] == {"given": TRAIN}
+    assert metrics[1]["coverage"] == {"given": 1.0, "total": 1.0}
+    assert "solve_rate" not in metrics[1]
+    assert metrics[0]["accuracy"] < metrics[1]["accuracy"] == 1.0
+    assert "fine-tuning on the answers" in report.answer.sentence
+    text = markdown(make_document(job, report))
+    assert "fine-tuning on the answers, iteration 1" in text
+    assert "kept, given" in text
 
 
 def test_a_job_follows_its_curriculum_its_window_and_its_epochs(world: World, bench: Workbench) -> None:
