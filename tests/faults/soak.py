@@ -48,6 +48,7 @@ class Soak:
         self.command = command
         self.names = [f"worker-{number}" for number in range(workers)]
         self.done: Counter[str] = Counter()
+        self.restarts = 0  # of what ended by itself
         self.stopped: list[tuple[float, psutil.Process]] = []
         self.jobs: list[str] = []
         self.jobs_at_once = jobs
@@ -70,14 +71,21 @@ class Soak:
                     break
             self.break_something()
             self.wake()
+            self.start_what_ended()
             time.sleep(max(0.0, began + self.done.total() * self.pace - time.monotonic()))
         seconds = time.monotonic() - began
         self.wake(everybody=True)
+        self.start_what_ended()
         return seconds
 
     def settle(self) -> None:
         """Let every job end, now that nothing breaks any more."""
-        wait_until(lambda: not self.unfinished(), "all jobs end", 1200)
+
+        def all_ended() -> bool:
+            self.start_what_ended()
+            return not self.unfinished()
+
+        wait_until(all_ended, "all jobs end", 1200)
         assert all(self.world.job(job_id).status == "succeeded" for job_id in self.jobs)
 
     def unfinished(self) -> Sequence[str]:
@@ -93,6 +101,19 @@ class Soak:
             getattr(self, f"_{kind.replace(' ', '_')}")(self.dice.choice(self.names))
             self.done[kind] += 1
 
+    def start_what_ended(self) -> None:
+        """As `restart: unless-stopped` does. Celery ends itself where a pool child dies while it starts."""
+        for name in [name for name, part in self.running.parts.items() if part.poll() is not None]:
+            del self.running.parts[name]
+            self.start(name)
+            self.restarts += 1
+
+    def start(self, name: str) -> None:
+        if name == "scheduler":
+            self.running.scheduler()
+        else:
+            self.running.worker(name, self.command)
+
     def wake(self, *, everybody: bool = False) -> None:
         for entry in list(self.stopped):
             if everybody or entry[0] < time.monotonic():
@@ -101,24 +122,31 @@ class Soak:
                     entry[1].send_signal(signal.SIGCONT)
 
     def _pool_child(self, name: str) -> None:
-        self.running.pool_child(name).kill()
+        self._process(name).children()[0].kill()
 
     def _gpu_process(self, name: str) -> None:
         """Of this worker: a child of its pool child."""
-        self.running.pool_child(name).children()[0].kill()
+        self._process(name).children()[0].children()[0].kill()
 
     def _stop(self, name: str) -> None:
-        child = self.running.pool_child(name)
+        child = self._process(name).children()[0]
         child.suspend()
         self.stopped.append((time.monotonic() + STOP_SECONDS, child))
 
     def _celery_parent(self, name: str) -> None:
-        self.running.kill(name)
-        self.running.worker(name, self.command)
+        self._kill(name)
 
     def _scheduler(self, _: str) -> None:
-        self.running.kill("scheduler")
-        self.running.scheduler()
+        self._kill("scheduler")
+
+    def _kill(self, name: str) -> None:
+        self._process(name).kill()
+        self.running.parts.pop(name).wait(timeout=60)
+        self.start(name)
+
+    def _process(self, name: str) -> psutil.Process:
+        """The program below its supervisor; IndexError where it is just starting."""
+        return psutil.Process(self.running.parts[name].pid).children()[0]
 
     def _wipe_broker(self, _: str) -> None:
         self.broker.flushall()
