@@ -9,6 +9,8 @@ from typing import Any
 
 from star_engine.config import Kind
 from star_engine.examples import Example, FewShotExample, PromptSet, choice_letter
+from star_engine.filters.filter_input import FilterInput
+from star_engine.filters.hint_markers import hint_markers
 from star_engine.prompts import HINT_MARK, stops
 from star_engine.readers import BadRows, RowError, read_example
 from star_engine.verifiers.cut import cut_at_first_stop
@@ -94,6 +96,9 @@ def _check(kind: Kind, number: int, example: FewShotExample, options: Mapping[st
     if HINT_MARK.casefold() in text.casefold():
         mend = "Remove the mark: the model would learn to write it."
         errors.append(RowError(number, "rationale", f'Contains the hint mark "{HINT_MARK}".', mend))
+    elif _speaks_of_the_hint(kind, example):
+        mend = "Argue from the question alone: what the model learns here the filter hint_markers drops."
+        errors.append(RowError(number, "rationale", "Speaks of an answer that was given to it.", mend))
     if len(cut_at_first_stop(text, stops(kind))) < len(text):
         mend = "Remove what starts a new question; one few-shot example holds one question."
         errors.append(RowError(number, "rationale", "Is cut off at the start of a new question.", mend))
@@ -107,6 +112,18 @@ def _check(kind: Kind, number: int, example: FewShotExample, options: Mapping[st
         reason = f"Does not lead to its own answer {example.answer!r}: {read} ({found.verdict})."
         errors.append(RowError(number, "rationale", reason, f"{_HOW_TO_END[kind]}, or correct the answer."))
     return errors
+
+
+def _speaks_of_the_hint(kind: Kind, example: FewShotExample) -> bool:
+    shown = FilterInput(
+        question=example.question,
+        answer=example.answer,
+        choices=example.choices,
+        kind=kind,
+        route="rationalized",
+        completion=example.rationale,
+    )
+    return hint_markers(shown) is not None
 
 
 def _decoded(data: bytes) -> str:

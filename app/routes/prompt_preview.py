@@ -1,0 +1,176 @@
+"""Trying a prompt set out: what a job would show the model for one example, and what it would train on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field, model_validator
+from sqlalchemy.orm import Session
+from tokenizers import Tokenizer
+
+from app.auth import Reader
+from app.context import Db, OfferedModels
+from app.database import reading
+from app.errors import FieldError, Invalid
+from app.job_checks import resolve_config
+from app.ledger.datasets import get_dataset
+from app.ledger.examples import as_example, find_example
+from app.ledger.models import get_model
+from app.ledger.prompt_sets import as_prompt_set, get_prompt_set
+from app.routes.dataset_statistics import tokenizer_of
+from app.schemas import In, Item, JsonObject, Text
+from star_engine.config import Kind, StarConfig
+from star_engine.data_checks import field_needing_solutions
+from star_engine.examples import Example, PromptSet
+from star_engine.prompts import render_completion
+from star_engine.rationales import Route, rationale_prompt
+from star_engine.readers import BadRows, read_example
+from star_engine.training_set import training_prompt
+from star_engine.verifiers.verify import verify
+
+router = APIRouter(prefix="/v1/prompt-sets", tags=["prompt sets"])
+Id = Annotated[Text, Field(max_length=200)]
+
+
+class PreviewIn(In):
+    """One example, given here or by its id in a dataset, and what a job would be started with."""
+
+    example: JsonObject | None = None  # a row: question, answer, choices...
+    dataset: Id | None = None
+    example_id: Id | None = None
+    rationale: Annotated[Text, Field(max_length=100_000)] | None = None  # None: a few-shot one stands in
+    model: Id | None = None  # counts tokens
+    preset: str = "star"
+    config: JsonObject = Field(default={})
+
+    @model_validator(mode="after")
+    def _one_example(self) -> PreviewIn:
+        named = self.dataset is not None and self.example_id is not None
+        if named == (self.example is not None) or (self.dataset is None) != (self.example_id is None):
+            raise ValueError("Give either `example`, or `dataset` and `example_id`")
+        return self
+
+
+class SpanOut(BaseModel):
+    """A part of prompt + completion, in characters."""
+
+    start: int
+    end: int
+    trained: bool
+
+
+class TrainingRowOut(BaseModel):
+    """Loss falls on the trained spans, and on the EOS that follows the completion."""
+
+    prompt: str
+    completion: str
+    spans: list[SpanOut]
+    stands_in: bool = Field(description="The rationale is a few-shot example's: none was sent.")
+    verdict: str = Field(description="On the rationale, against the example's answer; only `correct` trains.")
+    extracted: str | None
+
+
+class PreviewTokensOut(BaseModel):
+    model: str
+    context_length: int
+    prompt: int
+    hinted_prompt: int | None
+    training_row: int = Field(description="EOS included.")
+    trained: int = Field(description="Of the training row's, those that loss falls on.")
+    fits: bool = Field(description="The longest prompt and max_tokens fit into the context.")
+
+
+class PromptPreviewOut(Item):
+    object: Literal["prompt_set.preview"] = "prompt_set.preview"
+    prompt: str
+    hinted_prompt: str | None
+    training_row: TrainingRowOut
+    tokens: PreviewTokensOut | None
+
+
+@router.post("/{prompt_set_id}/preview", summary="Try a prompt set out on one example")
+def preview(
+    caller: Reader, db: Db, offered: OfferedModels, prompt_set_id: str, sent: PreviewIn
+) -> PromptPreviewOut:
+    """The prompts of iteration 1 and the training row, byte for byte. Stores nothing and needs no GPU."""
+    with reading(db) as session:
+        row = get_prompt_set(session, caller.project_id, prompt_set_id)
+        config = resolve_config(Kind(row.kind), sent.preset, sent.config)
+        example = _example(session, caller.project_id, config.kind, sent)
+        model = get_model(session, sent.model, offered) if sent.model is not None else None
+    if field_needing_solutions(config) and example.solution is None:
+        error = FieldError("example.solution", "Missing, and the hint shows it.", "Give it, or another hint.")
+        raise Invalid("The example has no worked solution.", code="no_solution", errors=(error,))
+    prompt_set = as_prompt_set(row)
+    prompt = rationale_prompt(config, prompt_set, example, Route.GENERATED, 1)
+    hinted = None
+    if config.rationalization.enabled:
+        hinted = rationale_prompt(config, prompt_set, example, Route.RATIONALIZED, 1)
+    shown = PromptPreviewOut(
+        id=row.id,
+        prompt=prompt,
+        hinted_prompt=hinted,
+        training_row=_training_row(config, prompt_set, example, sent.rationale),
+        tokens=None,
+    )
+    if model is None:
+        return shown
+    tokens = _tokens(config, shown, tokenizer_of(model), model.id, model.context_length)
+    return shown.model_copy(update={"tokens": tokens})
+
+
+def _example(session: Session, project_id: str, kind: Kind, sent: PreviewIn) -> Example:
+    if sent.dataset is not None and sent.example_id is not None:
+        dataset = get_dataset(session, project_id, sent.dataset)
+        if dataset.kind != kind:
+            reason = f"The dataset is of kind {dataset.kind}, the prompt set of kind {kind}."
+            error = FieldError("dataset", reason, "Use a dataset and a prompt set of one kind.")
+            raise Invalid(reason, code="kinds_differ", errors=(error,))
+        return as_example(find_example(session, dataset.id, sent.example_id))
+    try:
+        return read_example(sent.example or {}, kind)
+    except BadRows as bad:
+        errors = tuple(FieldError(f"example.{e.field}", e.reason, e.mend) for e in bad.errors)
+        raise Invalid("The example cannot be used.", code="invalid_rows", errors=errors) from bad
+
+
+def _training_row(
+    config: StarConfig, prompt_set: PromptSet, example: Example, rationale: str | None
+) -> TrainingRowOut:
+    text = rationale
+    if text is None:
+        text = next(one.rationale for one in prompt_set.for_group(example.group) or prompt_set.examples)
+    prompt = training_prompt(config, prompt_set, example)
+    completion = render_completion(config.kind, text)
+    parts = [(0, len(prompt), config.training.loss == "all"), (len(prompt), len(prompt + completion), True)]
+    found = verify(config.kind, text, example.answer, example.choices, **config.verifier.options)
+    return TrainingRowOut(
+        prompt=prompt,
+        completion=completion,
+        spans=[SpanOut(start=start, end=end, trained=trained) for start, end, trained in parts],
+        stands_in=rationale is None,
+        verdict=str(found.verdict),
+        extracted=found.extracted,
+    )
+
+
+def _tokens(
+    config: StarConfig, shown: PromptPreviewOut, tokenizer: Tokenizer, model: str, context: int
+) -> PreviewTokensOut:
+    def count(text: str) -> int:
+        return len(tokenizer.encode(text).ids)
+
+    row = shown.training_row
+    hinted = None if shown.hinted_prompt is None else count(shown.hinted_prompt)
+    prompt, trained_prompt = count(shown.prompt), count(row.prompt)
+    whole = count(row.prompt + row.completion) + 1
+    return PreviewTokensOut(
+        model=model,
+        context_length=context,
+        prompt=prompt,
+        hinted_prompt=hinted,
+        training_row=whole,
+        trained=whole if config.training.loss == "all" else whole - trained_prompt,
+        fits=max(prompt, hinted or 0) + config.generation.max_tokens <= context,
+    )
