@@ -15,8 +15,8 @@ from star_engine.config import StarConfig
 from tests.worlds import CONFIG, MODEL, World
 
 
-def submit(world: World, project: str, *, priority: int = 0, model: str = MODEL) -> str:
-    """A job of another project, on this world's dataset."""
+def submit(world: World, project: str, *, priority: int = 0, model: str = MODEL, **changes: object) -> str:
+    """A job of another project, on this world's dataset, with these changes to its configuration."""
     with transaction(world.engine) as session:
         if session.get(Project, project) is None:
             session.add(Project(id=project, name=project))
@@ -27,7 +27,7 @@ def submit(world: World, project: str, *, priority: int = 0, model: str = MODEL)
         session.flush()
         new = NewJob(
             name="test",
-            config=StarConfig.model_validate(CONFIG),
+            config=StarConfig.model_validate({**CONFIG, **changes}),
             model=session.get_one(Model, model),
             dataset=session.get_one(Dataset, world.dataset_id),
             prompt_set=session.get_one(PromptSet, world.prompt_set_id),
