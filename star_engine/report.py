@@ -172,6 +172,11 @@ def switches(config: StarConfig) -> tuple[Switch, ...]:
     )
 
 
+def flat_settings(config: StarConfig) -> Iterator[tuple[str, Any]]:
+    """Every setting by its dotted name."""
+    return _flat("", config.model_dump(mode="json"))
+
+
 def _flat(path: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in settings.items():
         if isinstance(value, Mapping):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +9,12 @@ from typing import Any
 from sqlalchemy import case, extract, func, select
 from sqlalchemy.orm import Session
 
+from app.ledger.outcomes import read_iterations, read_outcomes
+from app.ledger.relatives import Relative, read_relatives
 from app.models.data import Example
 from app.models.jobs import Iteration, Job, Step
-from app.models.rationales import Evaluation, Rationale
+from app.models.rationales import Rationale
 from star_engine.config import StarConfig
-from star_engine.evaluation import EvaluationMode
 from star_engine.loop import PhaseName
 from star_engine.rationales import Route
 from star_engine.report import (
@@ -22,7 +22,6 @@ from star_engine.report import (
     AccuracyRow,
     Answer,
     Churn,
-    Outcomes,
     Switch,
     accuracy_rows,
     answer,
@@ -61,13 +60,14 @@ class JobReport:
     coverage: tuple[Coverage, ...]
     switches: tuple[Switch, ...]
     cost: tuple[PhaseCost, ...]
+    relatives: tuple[Relative, ...]
     method: str = "STaR"  # what made the adapters
 
 
-def read_report(session: Session, job: Job) -> JobReport:
-    """Everything that is known of the job now."""
-    iterations = _iterations(session, job)
-    rows = accuracy_rows(_outcomes(session, iterations), _groups(session, job))
+def read_report(session: Session, job: Job, compared: Sequence[Job] = ()) -> JobReport:
+    """Everything that is known of the job now, beside its baselines, its forks and the jobs named."""
+    iterations = read_iterations(session, job)
+    rows = accuracy_rows(read_outcomes(session, iterations), _groups(session, job))
     method = METHODS[StarConfig.model_validate(job.config).training_set.source]
     return JobReport(
         answer=answer(rows, method),
@@ -76,35 +76,13 @@ def read_report(session: Session, job: Job) -> JobReport:
         coverage=_coverage(session, iterations),
         switches=switches(StarConfig.model_validate(job.config)),
         cost=_cost(session, job),
+        relatives=read_relatives(session, job, compared),
     )
 
 
 def read_coverage(session: Session, job: Job) -> tuple[Coverage, ...]:
     """Of every iteration from the first one on, in order."""
-    return _coverage(session, _iterations(session, job))
-
-
-def _iterations(session: Session, job: Job) -> Sequence[Iteration]:
-    query = select(Iteration).where(Iteration.job_id == job.id).order_by(Iteration.number)
-    return session.scalars(query).all()
-
-
-def _outcomes(session: Session, iterations: Sequence[Iteration]) -> list[Outcomes]:
-    """Of evaluations that are complete: half of one would compare other examples."""
-    done = {
-        iteration.id: iteration.number
-        for iteration in iterations
-        if (PhaseName.EVALUATE if iteration.number else PhaseName.BASELINES) in iteration.phases_done
-    }
-    query = select(
-        Evaluation.iteration_id, Evaluation.mode, Evaluation.example_id, Evaluation.verdict == "correct"
-    ).where(Evaluation.iteration_id.in_(list(done)))
-    found: dict[tuple[int, str], dict[int, bool]] = defaultdict(dict)
-    for iteration_id, mode, example_id, correct in session.execute(query):
-        found[done[iteration_id], mode][example_id] = bool(correct)
-    return [
-        Outcomes(EvaluationMode(mode), number, correct) for (number, mode), correct in sorted(found.items())
-    ]
+    return _coverage(session, read_iterations(session, job))
 
 
 def _groups(session: Session, job: Job) -> dict[int, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from app.ledger.report import Coverage, JobReport
 from app.models.jobs import Job
-from app.reports import audits
+from app.reports import audits, relatives
 from app.schemas import rfc3339
 from star_engine.bootstrap import Interval
 from star_engine.evaluation import EvaluationMode
@@ -54,7 +54,7 @@ class Document:
 
 
 def make_document(job: Job, report: JobReport) -> Document:
-    makers = (_accuracy, _groups, _coverage, _funnel, _audits, _cost, _settings)
+    makers = (_accuracy, _beside, _groups, _differences, _coverage, _funnel, _audits, _cost, _settings)
     sections = [make(report) for make in makers]
     return Document(
         title=f"STaR report: {job.name}",
@@ -93,6 +93,30 @@ def _accuracy(report: JobReport) -> Section:
         "or given by the dataset."
     )
     return Section("Accuracy on held-out examples", text, Table(header, rows))
+
+
+def _beside(report: JobReport) -> Section | None:
+    if not report.relatives:
+        return None
+    table = Table(relatives.HEADER, relatives.relative_rows(report.relatives))
+    lines = relatives.curves(_curve(report), report.relatives, MOST_LINES)
+    chart = Chart("Accuracy over iterations, beside other jobs", lines) if lines else None
+    return Section("Beside other methods", relatives.TEXT, table, chart)
+
+
+def _curve(report: JobReport) -> list[tuple[int, float]]:
+    best: dict[int, float] = {}
+    for row in report.accuracies:
+        best[row.iteration] = max(row.accuracy, best.get(row.iteration, 0.0))
+    return sorted(best.items())
+
+
+def _differences(report: JobReport) -> Section | None:
+    rows = relatives.setting_rows(report.relatives)
+    if not rows:
+        return None
+    text = "All other settings are the same."
+    return Section("Settings that differ", text, Table(relatives.SETTINGS_HEADER, rows))
 
 
 def _accuracy_row(row: AccuracyRow, used: dict[str, float] | None, method: str) -> tuple[str, ...]:

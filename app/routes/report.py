@@ -8,11 +8,13 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response
+from pydantic import Field
 
 from app.auth import Reader
 from app.context import Db
 from app.database import reading
 from app.ledger.jobs import get_job
+from app.ledger.relatives import Relative
 from app.ledger.report import Coverage, JobReport, PhaseCost, read_coverage, read_report
 from app.models.jobs import Job
 from app.reports.document import make_document
@@ -66,6 +68,10 @@ class ReportOut(Resource):
     coverage: tuple[Coverage, ...]
     switches: tuple[Switch, ...]
     cost: tuple[PhaseCost, ...]
+    relatives: Annotated[
+        tuple[Relative, ...],
+        Field(description="Baselines beside it, forks, and jobs to compare; differences are to their best."),
+    ]
 
 
 @router.get("/report", summary="Get the report of a job", responses=FORMS, response_model=ReportOut)
@@ -74,6 +80,9 @@ def report(
     db: Db,
     job_id: str,
     format_: Annotated[ReportFormat | None, Query(alias="format", description="Else by Accept.")] = None,
+    compare: Annotated[
+        str | None, Query(max_length=300, description="Other jobs of the project, divided by commas.")
+    ] = None,
     accept: Annotated[str, Header()] = "*/*",
 ) -> Response:
     """Did STaR help here, and how sure is that?
@@ -83,7 +92,9 @@ def report(
     wanted = format_ or accepted_format(accept)
     with reading(db) as session:
         job = get_job(session, caller.project_id, job_id)
-        found = read_report(session, job)
+        named = [] if compare is None else [name.strip() for name in compare.split(",")]
+        others = [get_job(session, caller.project_id, name) for name in named]
+        found = read_report(session, job, others)
     return RENDERERS[wanted](job, found)
 
 
@@ -133,6 +144,7 @@ def _json(job: Job, found: JobReport) -> Response:
         coverage=found.coverage,
         switches=found.switches,
         cost=found.cost,
+        relatives=found.relatives,
     )
     return _response(body.model_dump_json(), "application/json")
 

@@ -1,0 +1,77 @@
+"""A job beside its baselines, its forks and others: the paper's Table 1, curves, and settings that differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from app.ledger.relatives import Relative
+from star_engine.bootstrap import Interval
+from star_engine.report import percent, points
+
+NONE = "–"
+HEADER = (
+    "job", "what", "best iteration", "right", "accuracy", "95 % interval", "train data used",
+    "this job against it", "95 % interval", "p",
+)  # fmt: skip
+TEXT = (
+    "The best iteration of each, on the held-out examples. Train data used: the share of that iteration's "
+    "examples in its training set, generated + rationalized. The difference is in points, of this job's best "
+    "to the other's, paired by example: above zero, this job is better. p is the exact sign test of that "
+    "pair alone; each was chosen as its job's best, which flatters both."
+)
+SETTINGS_HEADER = ("job", "setting", "this job", "the other")
+
+
+def relative_rows(relatives: Sequence[Relative]) -> tuple[tuple[str, ...], ...]:
+    """One row per job, in the order of HEADER."""
+    return tuple(map(_row, relatives))
+
+
+def setting_rows(relatives: Sequence[Relative]) -> tuple[tuple[str, ...], ...]:
+    """Every setting in which another job differs from this one."""
+    return tuple(
+        (one.name, found.name, json.dumps(found.this), json.dumps(found.other))
+        for one in relatives
+        for found in one.settings
+    )
+
+
+def curves(
+    own: Sequence[tuple[int, float]], relatives: Sequence[Relative], most: int
+) -> Mapping[str, tuple[tuple[int, float], ...]]:
+    """Accuracy over iterations by name, this job first; at most `most` lines."""
+    lines = {"this job": tuple(own)} if own else {}
+    for one in relatives:
+        if one.curve:
+            lines[f"{one.name} ({one.role})"] = one.curve
+    return dict(list(lines.items())[:most])
+
+
+def _row(one: Relative) -> tuple[str, ...]:
+    if one.accuracy is None or one.interval is None:
+        return (one.name, one.role, *(NONE,) * 8)
+    compared = (NONE,) * 3
+    if (found := one.difference) is not None:
+        between = f"{points(found.interval.low)} to {points(found.interval.high)}"
+        compared = (points(found.points), between, f"{found.p_value:.3f}")
+    return (
+        one.name,
+        one.role,
+        str(one.iteration),
+        f"{one.correct} of {one.n}",
+        percent(one.accuracy),
+        _percents(one.interval),
+        _used(one.train_data),
+        *compared,
+    )
+
+
+def _percents(interval: Interval) -> str:
+    return f"{percent(interval.low)} to {percent(interval.high)}"
+
+
+def _used(shares: Mapping[str, float] | None) -> str:
+    if not shares:
+        return NONE
+    return f"{percent(shares.get('generated', 0.0))} + {percent(shares.get('rationalized', 0.0))}"
