@@ -187,6 +187,20 @@ def test_job_that_shows_solutions_is_refused_naming_the_rows_without_one(api: Ap
     ]
 
 
+def test_the_trained_baselines_are_presets(api: Api) -> None:
+    config = {"generation": {"max_tokens": 100}}
+    direct = api.job(preset="direct-fine-tune", config=config)["config"]
+    assert (direct["training_set"]["source"], direct["iterations"]) == ("answers", 1)
+    voted = api.job(preset="star-majority-vote", config=config)["config"]
+    assert (voted["labels"], voted["rationalization"]["enabled"]) == ("majority_vote", False)
+    body = api.job_body(preset="gold-rationale-fine-tune", config=config)
+    answer = api.client.post("/v1/jobs", json=body)
+    assert answer.status_code == 422, answer.text
+    error = answer.json()["errors"][0]
+    assert (error["field"], answer.json()["code"]) == ("config.training_set.source", "settings_unfit")
+    assert "has no solution" in error["reason"]
+
+
 def test_group_that_the_prompt_set_shows_nothing_is_refused(api: Api) -> None:
     prompt_set = api.prompt_set(examples=few_shot()[:1])
     answer = api.client.post("/v1/jobs", json=api.job_body(prompt_set=prompt_set["id"]))
