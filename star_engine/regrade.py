@@ -9,10 +9,11 @@ from hashlib import sha256
 from typing import Any
 
 from star_engine.answers import judge
-from star_engine.config import StarConfig
+from star_engine.config import Source, StarConfig
 from star_engine.examples import Example, PromptSet
+from star_engine.labels import labelled
 from star_engine.protocols import Completion
-from star_engine.rationales import Rationale, RationaleKey
+from star_engine.rationales import Rationale, RationaleKey, Route
 from star_engine.training_set import Decision, build, decide, in_order, training_line
 
 
@@ -60,8 +61,10 @@ class Regrading:
         by_id = {example.id: example for example in examples}
         before = {made.key: (made, decision) for made, decision in tries}
         judged = [self._judged(by_id[made.key.example_id], made) for made, _ in tries]
-        decisions = decide(self.building, self.prompt_set, examples, judged)
-        self._count_rows(examples, judged, decisions)
+        reading = {"kind": self.judging.kind, "verifier": self.judging.verifier}
+        seen = labelled(self.building.model_copy(update=reading), examples, judged)
+        decisions = decide(self.building, self.prompt_set, seen.examples, seen.rationales)
+        self._count_rows(seen.examples, seen.rationales, decisions)
         decided = {decision.key: decision.reason for decision in decisions}
         for made in in_order(examples, judged):
             old, old_decision = before[made.key]
@@ -83,7 +86,8 @@ class Regrading:
 
     def _judged(self, example: Example, made: Rationale) -> Rationale:
         completion = Completion("", made.text, made.prompt_tokens, made.tokens, made.finish_reason)
-        answer = judge(self.judging, example, completion)
+        direct = made.key.route is Route.GIVEN and self.building.training_set.source is Source.ANSWERS
+        answer = judge(self.judging, example, completion, direct=direct)
         checks: dict[str, bool] = dict.fromkeys(self.building.training_set.checks, True)
         checks |= made.checks or {}
         return replace(

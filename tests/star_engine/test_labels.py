@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from star_engine.labels import labelled
 from star_engine.loop import ITERATION_PHASES, IterationHistory, Phase, PhaseName, Stop, next_phase
 from star_engine.protocols import SampleRequest
 from star_engine.rationales import Rationale, RationaleKey, Route
+from star_engine.regrade import Regrading
 from star_engine.run import run_star
 from star_engine.run_directory import RunDirectory
 from star_engine.testing import RecordingTrainer, ScriptedSampler
@@ -101,6 +103,18 @@ def test_gold_answers_of_the_train_split_change_nothing_that_is_asked_decided_or
         verdicts = [str(one.verdict) for one in RunDirectory(tmp_path / name).rationales(1)]
         assert (verdicts.count("correct") == 10) is (name in ("true", "solutions"))  # recorded all the same
     assert found["permuted"] == found["blank"] == found["solutions"] == found["true"]
+
+
+def test_regraded_by_its_own_settings_a_vote_comes_out_the_same(tmp_path: Path) -> None:
+    sha256 = run(Kind.EXACT, TRAIN, tmp_path)["sha256"]
+    settings = config(Kind.EXACT, **VOTE)
+    again = Regrading(settings, settings, few_shot(Kind.EXACT))
+    record = RunDirectory(tmp_path)
+    lines = (tmp_path / "iteration-1" / "decisions.jsonl").read_text().splitlines()
+    reasons_of = {(d["example_id"], d["sample"]): d["reason"] for d in map(json.loads, lines)}
+    tries = [(one, reasons_of[one.key.example_id, one.key.sample]) for one in record.rationales(1)]
+    assert list(again.add(TRAIN, tries)) == []
+    assert again.training_set_sha256 == sha256
 
 
 def tried(country: str, *answers: str) -> list[Rationale]:

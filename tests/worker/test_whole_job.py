@@ -75,7 +75,7 @@ def test_a_job_may_train_on_the_answers_of_its_dataset_alone(world: World, bench
         report = read_report(session, session.get_one(Job, job_id))
     assert {route for route, _, _ in tries} == {"given"}
     assert all(text == answer for _, text, answer in tries)
-    assert [row.completion for row in trained] == [f"\n{answer}" for _, _, answer in tries]
+    assert sorted(row.completion for row in trained) == sorted(f"\n{answer}" for _, _, answer in tries)
     assert metrics[1]["kept"] == {"given": TRAIN}
     assert metrics[1]["coverage"] == {"given": 1.0, "total": 1.0}
     assert "solve_rate" not in metrics[1]
