@@ -71,7 +71,16 @@ def _clock_sqlite(element: clock, compiler: SQLCompiler, **kw: Any) -> str:
 
 def new_id(prefix: str) -> str:
     """`prefix_` and 26 characters: 48 bits of milliseconds, then 80 random bits, so ids sort by time."""
-    number = (time.time_ns() // 1_000_000 << 80) | secrets.randbits(80)
+    return _id(prefix, time.time_ns() // 1_000_000, secrets.randbits(80))
+
+
+def id_before(prefix: str, seconds: float) -> str:
+    """Ids made longer ago than this sort before it."""
+    return _id(prefix, int((time.time() - seconds) * 1000), 0)
+
+
+def _id(prefix: str, milliseconds: int, rest: int) -> str:
+    number = (milliseconds << 80) | rest
     return prefix + "_" + "".join(CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 

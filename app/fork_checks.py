@@ -17,6 +17,7 @@ from app.ledger.jobs import NewJob
 from app.ledger.planning import Purpose, read_history
 from app.models.jobs import Job
 from app.schemas import In, JsonObject, Name, Text
+from app.settings import Settings
 from star_engine.config import StarConfig
 from star_engine.evaluation import select_held_out
 from star_engine.loop import ITERATION_PHASES, Phase, PhaseName, next_phase
@@ -38,7 +39,9 @@ class ForkIn(In):
     ] = Field(default={})
 
 
-def check_fork(session: Session, offered: frozenset[str], source: Job, sent: ForkIn) -> NewJob:
+def check_fork(
+    session: Session, offered: frozenset[str], source: Job, sent: ForkIn, deployment: Settings
+) -> NewJob:
     """The fork that was asked for. Raises Conflict or Invalid with what to change."""
     if source.purpose != Purpose.STAR:
         raise Conflict("The job only asks an adapter: there is no loop to go on with.", code="not_a_star_job")
@@ -55,7 +58,7 @@ def check_fork(session: Session, offered: frozenset[str], source: Job, sent: For
         priority=source.priority if sent.priority is None else sent.priority,
         metadata=sent.metadata,
     )
-    new = check_job(session, source.project_id, offered, whole)
+    new = check_job(session, source.project_id, offered, whole, deployment)
     _check_held_out(session, source, before, new.config)
     _check_adapter(before, new.config, number)
     _check_goes_on(session, source, new.config, number)

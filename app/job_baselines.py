@@ -13,6 +13,7 @@ from app.errors import FieldError, Invalid
 from app.job_checks import JobIn, check_job
 from app.ledger.jobs import NewJob
 from app.schemas import Text
+from app.settings import Settings
 from star_engine.config import StarConfig
 from star_engine.presets import PRESETS, laid_beside
 
@@ -29,7 +30,9 @@ class JobFamilyIn(JobIn):
     ] = Field(default=[])
 
 
-def check_family(session: Session, project_id: str, offered: frozenset[str], sent: JobFamilyIn) -> NewJob:
+def check_family(
+    session: Session, project_id: str, offered: frozenset[str], sent: JobFamilyIn, settings: Settings
+) -> NewJob:
     """The job with its baselines, all resolved. Raises Invalid with what to change.
 
     A baseline runs with the job's own settings but for what its preset is about, so that nothing else
@@ -39,10 +42,12 @@ def check_family(session: Session, project_id: str, offered: frozenset[str], sen
     if unknown := [name for name in names if name not in BESIDE]:
         mend = f"Use some of {', '.join(BESIDE)}."
         raise _refused(f"There is no baseline {unknown[0]!r}.", mend)
-    new = check_job(session, project_id, offered, sent)
+    new = check_job(session, project_id, offered, sent, settings)
     new = replace(new, config=_with_few_shot(new.config, names))
     beside = tuple(
-        _check_beside(session, project_id, offered, sent, new, name) for name in names if name not in FEW_SHOT
+        _check_beside(session, project_id, offered, sent, new, name, settings)
+        for name in names
+        if name not in FEW_SHOT
     )
     return replace(new, beside=beside)
 
@@ -55,16 +60,23 @@ def _with_few_shot(config: StarConfig, names: Sequence[str]) -> StarConfig:
 
 
 def _check_beside(
-    session: Session, project_id: str, offered: frozenset[str], sent: JobFamilyIn, new: NewJob, preset: str
+    session: Session,
+    project_id: str,
+    offered: frozenset[str],
+    sent: JobFamilyIn,
+    new: NewJob,
+    preset: str,
+    settings: Settings,
 ) -> NewJob:
     whole = {name: getattr(sent, name) for name in JobIn.model_fields}
     whole |= {
         "preset": "star",
+        "webhook": None,  # is of the job alone; the budget is of each
         "config": laid_beside(new.config, preset),
         "name": f"{new.name}: {preset}"[:200],
     }
     try:
-        made = check_job(session, project_id, offered, JobIn(**whole))
+        made = check_job(session, project_id, offered, JobIn(**whole), settings)
     except Invalid as problem:
         errors = tuple(replace(error, field="baselines") for error in problem.errors)
         detail = f"The baseline {preset}: {problem.detail}"

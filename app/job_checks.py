@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError, model_validator
+from sqlalchemy import select
 from sqlalchemy.orm import Session
+from tokenizers import Tokenizer
 
+from app.database import clock
 from app.errors import FieldError, Invalid, NotFound
 from app.ledger.datasets import get_dataset
 from app.ledger.examples import each_example, groups_of
@@ -19,6 +23,9 @@ from app.models.data import Dataset, Model
 from app.problems import field_errors
 from app.prompt_lengths import check_prompt_lengths, load_tokenizer
 from app.schemas import In, JsonObject, Name, Text
+from app.settings import Settings
+from app.webhook_checks import JobWebhookIn, check_url
+from app.webhook_secrets import server_secret
 from star_engine.config import Kind, Labels, StarConfig
 from star_engine.data_checks import Unfit, check_answers, check_solutions, field_needing_solutions
 from star_engine.examples import Example, PromptSet
@@ -28,6 +35,20 @@ from star_engine.schedule import check_curriculum
 
 TOKENIZER = "tokenizer.json"
 T = TypeVar("T")
+
+
+class BudgetIn(In):
+    """What a job may use at most. Once any of it is used up, the job ends with what it has by then."""
+
+    gpu_seconds: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)] | None = None
+    deadline: AwareDatetime | None = None
+    deadline_seconds: Annotated[float, Field(gt=0, le=1e8, allow_inf_nan=False)] | None = None  # from now on
+
+    @model_validator(mode="after")
+    def _one_deadline(self) -> BudgetIn:
+        if self.deadline is not None and self.deadline_seconds is not None:
+            raise ValueError("Give either `deadline` or `deadline_seconds`")
+        return self
 
 
 class JobIn(In):
@@ -44,10 +65,20 @@ class JobIn(In):
         dict[Annotated[Text, Field(max_length=64)], Annotated[Text, Field(max_length=512)]],
         Field(max_length=16),
     ] = Field(default={})
+    budget: BudgetIn = Field(default=BudgetIn())
+    webhook: JobWebhookIn | None = None  # of this job alone
+    dry_run: bool = False  # check it, show what it would be and take, and make nothing
+    dedupe: bool = False  # an equal job that has not failed is returned instead of making a second
 
 
-def check_job(session: Session, project_id: str, offered: frozenset[str], sent: JobIn) -> NewJob:
+def check_job(
+    session: Session, project_id: str, offered: frozenset[str], sent: JobIn, settings: Settings
+) -> NewJob:
     """The job that was asked for, its configuration resolved. Raises Invalid with what to change."""
+    if sent.webhook is not None:
+        server_secret(settings)
+        check_url(sent.webhook.url, settings, "webhook.url")
+    deadline_at = _deadline(session, sent.budget)
     model = _named("model", lambda: get_model(session, sent.model, offered), sorted(offered))
     dataset = _named("dataset", lambda: get_dataset(session, project_id, sent.dataset))
     row = _named("prompt_set", lambda: get_prompt_set(session, project_id, sent.prompt_set))
@@ -70,7 +101,21 @@ def check_job(session: Session, project_id: str, offered: frozenset[str], sent: 
         prompt_set=row,
         priority=sent.priority,
         labels=dict(sent.metadata),
+        budget_gpu_seconds=sent.budget.gpu_seconds,
+        deadline_at=deadline_at,
+        webhook=(sent.webhook.url, list(sent.webhook.events)) if sent.webhook is not None else None,
     )
+
+
+def _deadline(session: Session, budget: BudgetIn) -> datetime | None:
+    """By the database's clock, as everything that decides."""
+    now = session.scalars(select(clock())).one()
+    if budget.deadline_seconds is not None:
+        return now + timedelta(seconds=budget.deadline_seconds)
+    if budget.deadline is not None and budget.deadline <= now:
+        mend = "Give a time to come."
+        raise _refused("deadline_passed", "budget.deadline", "The deadline has passed.", mend)
+    return budget.deadline
 
 
 def resolve_config(kind: Kind, preset: str, overrides: Mapping[str, Any]) -> StarConfig:
@@ -145,10 +190,17 @@ def check_lengths(
     model: Model, prompt_set: PromptSet, config: StarConfig, examples: Iterable[Example]
 ) -> None:
     """A hub model's tokenizer is not on this machine: there the first sampling step is what refuses."""
-    path = Path(model.location) / TOKENIZER
-    if TOKENIZER in model.files and path.is_file():
-        tokenizer = load_tokenizer(path, model.files[TOKENIZER])
+    tokenizer = tokenizer_of(model)
+    if tokenizer is not None:
         check_prompt_lengths(tokenizer, model.context_length, config, prompt_set, examples)
+
+
+def tokenizer_of(model: Model) -> Tokenizer | None:
+    """The model's tokenizer where its files are on this machine."""
+    path = Path(model.location) / TOKENIZER
+    return (
+        load_tokenizer(path, model.files[TOKENIZER]) if TOKENIZER in model.files and path.is_file() else None
+    )
 
 
 def _named(field: str, find: Callable[[], T], known: list[str] | None = None) -> T:

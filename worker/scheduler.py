@@ -1,4 +1,4 @@
-"""Sends rings and webhooks, ends dead leases, rings again. Any number of copies may run at once.
+"""Sends rings and webhooks, ends dead leases and spent jobs. Any number of copies may run at once.
 
 python -m worker.scheduler
 """
@@ -15,6 +15,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import make_engine
+from app.ledger.budgets import end_all_exhausted
+from app.ledger.deliveries import forget_deliveries
 from app.ledger.files import remove_deleted_files
 from app.ledger.outbox import relay
 from app.ledger.reaper import reap, ring_again
@@ -35,6 +37,7 @@ def turn(engine: Engine, settings: Settings) -> None:
     """One round of everything. A database or a broker that is down costs a round, not the process."""
     try:
         reaped = reap(engine, settings)
+        end_all_exhausted(engine)
         ring_again(engine, settings)
         relay(engine, ring_doorbell)
     except (SQLAlchemyError, OperationalError) as error:
@@ -45,11 +48,12 @@ def turn(engine: Engine, settings: Settings) -> None:
 
 
 def tidy(engine: Engine, storage: Storage) -> None:
-    """Adapters and files that nothing keeps, killed uploads. What fails is tried again the next time."""
+    """Adapters and files that nothing keeps, killed uploads, old logs. What fails is tried again later."""
     try:
         deleted = apply_retention(engine)
         removed = remove_weights(engine, storage) + remove_deleted_files(engine, storage)
         abandoned = remove_abandoned(engine)
+        forget_deliveries(engine)
     except (SQLAlchemyError, OSError) as error:
         log.warning("tidying_failed", error=type(error).__name__)
     else:

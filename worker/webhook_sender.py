@@ -85,7 +85,9 @@ def attempt(message: Message, settings: Settings, ask: Resolve | None = None) ->
         error = str(bad)
     except TimeoutError:
         error = f"The receiver did not answer within {settings.webhook_seconds:.0f} s."
-    except (OSError, http.client.HTTPException, Unavailable) as failure:
+    except Unavailable as unset:
+        error = unset.detail
+    except (OSError, http.client.HTTPException) as failure:
         error = f"The receiver could not be reached: {type(failure).__name__}."
     return Outcome(code, error, time.monotonic() - began)
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.database import new_id
 from app.errors import NotFound
 from app.ledger.events import append_event
-from app.ledger.jobs import best_iteration
+from app.ledger.job_facts import best_iteration
 from app.ledger.steps import Claim, check_fence
 from app.ledger.transitions import lock_job
 from app.models.base import JsonObject

@@ -70,6 +70,16 @@ def fitting_workers(session: Session, model: Model) -> int:
     return session.scalar(fitting.where(_live(), Model.id == model.id)) or 0
 
 
+def fitting_by_model(session: Session) -> dict[str, int]:
+    """How many live workers have what each model needs; a model that none has is left out."""
+    query = select(Model.id, func.count()).join(Worker, fits()).where(_live()).group_by(Model.id)
+    return {model: count for model, count in session.execute(query)}  # noqa: C416 - a result is no mapping
+
+
+def live_workers(session: Session) -> int:
+    return session.scalar(select(func.count()).select_from(Worker).where(_live())) or 0
+
+
 def doorbells(session: Session, step_ids: Collection[str]) -> dict[str, set[str]]:
     """The queues that a ring for each step goes to: those of the live workers that fit its model.
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, or_, select, update
+from sqlalchemy import Engine, delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.database import clock, new_id, reading, transaction
+from app.database import clock, id_before, new_id, reading, transaction
 from app.models.jobs import Event, Job
 from app.models.webhooks import Webhook, WebhookDelivery
 from app.settings import Settings
@@ -19,6 +19,7 @@ from app.settings import Settings
 PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
 CLAIM_SECONDS = 60.0  # a sender that dies is followed by another after this; an attempt takes at most a third
 LONGEST_PAUSE_SECONDS = 12 * 3600.0
+KEPT_SECONDS = 30 * 86_400.0
 GONE = 410  # the receiver's word that it wants nothing any more
 
 
@@ -113,6 +114,13 @@ def record_attempt(engine: Engine, message: Message, outcome: Outcome, settings:
         if outcome.response_code == GONE:
             session.get_one(Webhook, delivery.webhook_id).enabled = False
         return True
+
+
+def forget_deliveries(engine: Engine, kept_seconds: float = KEPT_SECONDS) -> int:
+    """Delete the log of what was settled that long ago; returns how many. Read by primary key alone."""
+    old = (WebhookDelivery.id < id_before("msg", kept_seconds), WebhookDelivery.status != PENDING)
+    with transaction(engine) as session:
+        return len(session.scalars(delete(WebhookDelivery).where(*old).returning(WebhookDelivery.id)).all())
 
 
 def pause_seconds(attempt: int, first: float) -> float:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -17,12 +16,13 @@ from app.ledger.families import baselines_of
 from app.ledger.forks import ForkPoint, take_over
 from app.ledger.outbox import ring
 from app.ledger.planning import Purpose, advance
-from app.ledger.steps import drop_waiting_steps, settle
-from app.ledger.transitions import TERMINAL, JobStatus, StepStatus, lock_job, move_job
+from app.ledger.same_jobs import spec_sha256
+from app.ledger.steps import settle
+from app.ledger.transitions import TERMINAL, JobStatus, StepStatus, drop_waiting_steps, lock_job, move_job
+from app.ledger.webhooks import create_webhook
 from app.models.base import JsonObject
 from app.models.data import Dataset, Model, PromptSet
 from app.models.jobs import IdempotencyKey, Iteration, Job, Step
-from app.models.rationales import Adapter
 from app.settings import Settings
 from star_engine.config import StarConfig
 from star_engine.loop import StopReason
@@ -44,6 +44,9 @@ class NewJob:
     fork: ForkPoint | None = None  # what it takes over from another job
     preset: str | None = None  # of a baseline
     beside: tuple[NewJob, ...] = ()  # its baselines
+    budget_gpu_seconds: float | None = None
+    deadline_at: datetime | None = None
+    webhook: tuple[str, list[str]] | None = None  # URL and events, of this job alone
 
 
 def create_job(session: Session, project_id: str, key_id: str, new: NewJob, settings: Settings) -> Job:
@@ -69,15 +72,22 @@ def _create_one(
         model_id=new.model.id,
         priority=new.priority,
         labels=new.labels,
+        spec_sha256=spec_sha256(new.config, new.model, new.dataset, new.prompt_set)
+        if new.purpose is Purpose.STAR and new.fork is None
+        else None,
         purpose=new.purpose.value,
         adapter_id=new.adapter_id,
         baseline_of=None if beside is None else beside.id,
         baseline=new.preset,
+        budget_gpu_seconds=new.budget_gpu_seconds,
+        deadline_at=new.deadline_at,
         iteration=0,
         events_written=0,
     )
     session.add(job)
     session.flush()
+    if new.webhook is not None:  # before the first event, so that it hears of it
+        create_webhook(session, project_id, *new.webhook, job_id=job.id)
     facts = {"name": job.name, "model": job.model_id, "dataset": job.dataset_id}
     if new.fork is not None:
         job.forked_from, job.forked_from_iteration = new.fork.job_id, new.fork.iteration
@@ -114,19 +124,6 @@ def get_job(session: Session, project_id: str, job_id: str) -> Job:
     if job is None or job.project_id != project_id:
         raise NotFound(f"There is no job {job_id}.")
     return job
-
-
-def list_jobs(
-    session: Session, project_id: str, *, status: str | None, after: str | None, limit: int
-) -> Sequence[Job]:
-    """Newest first, without trials; `after` is the id of the last job seen."""
-    query = select(Job).where(Job.project_id == project_id, Job.purpose != Purpose.TRIAL.value)
-    query = query.order_by(Job.id.desc()).limit(limit)
-    if status is not None:
-        query = query.where(Job.status == status)
-    if after is not None:
-        query = query.where(Job.id < after)
-    return session.scalars(query).all()
 
 
 def cancel_job(session: Session, job: Job) -> Job:
@@ -208,37 +205,6 @@ def _go_on_all_the_same(
     move_job(session, job, JobStatus.RUNNING, accepted=accept)
     advance(session, job, settings)
     return job
-
-
-def job_progress(session: Session, job: Job) -> dict[str, Any]:
-    """How far the current phase is, summed over its steps; `unit` is what is counted."""
-    if job.phase is None:
-        return {}
-    here = (Step.job_id == job.id, Step.iteration_number == job.iteration, Step.phase == job.phase)
-    steps = session.execute(select(Step.status, Step.work, Step.progress).where(*here)).all()
-    done = total = 0
-    unit = "steps"
-    for status, work, progress in steps:
-        size = work["stop"] - work["start"] if "stop" in work else progress.get("total", 1)
-        unit = "examples" if "stop" in work else progress.get("unit", unit)
-        total += size
-        done += size if status == StepStatus.SUCCEEDED else min(progress.get("done", 0), size)
-    return {"done": done, "total": total, "unit": unit}
-
-
-def best_iteration(session: Session, job: Job) -> dict[str, Any] | None:
-    """The iteration whose adapter answered most held-out examples; the earlier one on a tie."""
-    rows = session.execute(
-        select(Iteration.number, Iteration.metrics, Adapter.id)
-        .join(Adapter, (Adapter.job_id == Iteration.job_id) & (Adapter.iteration_number == Iteration.number))
-        .where(Iteration.job_id == job.id, Adapter.verification.is_not(None))
-        .order_by(Iteration.number)
-    ).all()
-    scored = [row for row in rows if "accuracy" in row.metrics]
-    if not scored:
-        return None
-    best = max(scored, key=lambda row: row.metrics["accuracy"])
-    return {"iteration": best.number, "accuracy": best.metrics["accuracy"], "adapter_id": best.id}
 
 
 def _refuse_terminal(job: Job, verb: str) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from app.database import clock, new_id
+from app.ledger.budgets import end_exhausted
 from app.ledger.events import append_event
 from app.ledger.examples import selected_positions, split_size
 from app.ledger.metrics import phase_metrics
@@ -55,6 +56,8 @@ def advance(session: Session, job: Job, settings: Settings) -> None:
         _close_phase(session, job)
     config = StarConfig.model_validate(job.config)
     decision = _decide(session, job, config)
+    if isinstance(decision, Phase) and end_exhausted(session, job):
+        return
     if isinstance(decision, Phase):
         _start_phase(session, job, config, decision, settings)
     elif isinstance(decision, Stop):

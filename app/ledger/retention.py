@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.database import clock, reading, transaction
 from app.errors import Conflict
-from app.ledger.jobs import best_iteration
+from app.ledger.job_facts import best_iteration
 from app.ledger.transitions import TERMINAL, JobStatus, lock_job
 from app.models.base import JsonObject
 from app.models.jobs import Job

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.database import clock, transaction
 from app.failpoints import failpoint
+from app.ledger.budgets import end_exhausted
 from app.ledger.capacity import Capacity, saw_worker
 from app.ledger.dispatch import PATIENCE_SECONDS, next_step
 from app.ledger.events import append_event
@@ -25,6 +26,7 @@ from app.ledger.transitions import (
     IllegalTransition,
     JobStatus,
     StepStatus,
+    drop_waiting_steps,
     lock_job,
     move_job,
 )
@@ -89,6 +91,8 @@ def _try_claim(
     session: Session, step_id: str, job_id: str, worker_id: str, lease_seconds: float
 ) -> Claim | None:
     job = lock_job(session, job_id)
+    if end_exhausted(session, job):
+        return None
     step = session.scalars(
         update(Step)
         .where(Step.id == step_id, Step.status == StepStatus.QUEUED.value)
@@ -245,16 +249,6 @@ def settle(session: Session, job: Job) -> None:
     running = exists().where(Step.job_id == job.id, Step.status == StepStatus.RUNNING.value)
     if not session.scalar(select(running)):
         move_job(session, job, target)
-
-
-def drop_waiting_steps(session: Session, job: Job) -> None:
-    """Cancel what is queued or held; running steps learn of it from their next heartbeat."""
-    waiting = Step.status.in_([StepStatus.QUEUED.value, StepStatus.HELD.value])
-    session.execute(
-        update(Step)
-        .where(Step.job_id == job.id, waiting)
-        .values(status=StepStatus.CANCELLED.value, finished_at=clock())
-    )
 
 
 def _fresh(session: Session, step_id: str) -> Step:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.database import clock
 from app.ledger.events import append_event
-from app.models.jobs import Job
+from app.models.jobs import Job, Step
 
 
 class JobStatus(StrEnum):
@@ -87,3 +87,13 @@ def move_job(session: Session, job: Job, to: JobStatus, **data: Any) -> None:
         job.finished_at = clock()
         job.phase = None
     append_event(session, job, f"job.{to.value}", data)
+
+
+def drop_waiting_steps(session: Session, job: Job) -> None:
+    """Cancel what is queued or held; running steps learn of it from their next heartbeat."""
+    waiting = Step.status.in_([StepStatus.QUEUED.value, StepStatus.HELD.value])
+    session.execute(
+        update(Step)
+        .where(Step.job_id == job.id, waiting)
+        .values(status=StepStatus.CANCELLED.value, finished_at=clock())
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, JsonObject, Serial, created
@@ -17,7 +17,11 @@ class Job(Base):
     """One STaR run. `status` is changed by app.ledger.transitions alone."""
 
     __tablename__ = "jobs"
-    __table_args__ = (Index("ix_jobs_project_id_id", "project_id", "id"),)
+    __table_args__ = (
+        Index("ix_jobs_project_id_id", "project_id", "id"),
+        Index("ix_jobs_project_id_spec_sha256", "project_id", "spec_sha256"),
+        Index("ix_jobs_status", "status"),
+    )
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey(Project.id))
     name: Mapped[str]
@@ -35,6 +39,9 @@ class Job(Base):
     purpose: Mapped[str] = mapped_column(default="star", server_default="star")  # star | evaluation | trial
     adapter_id: Mapped[str | None]  # the adapter that an evaluation or a trial asks
     retention: Mapped[JsonObject | None]  # {keep_last, keep_best, days}: what stays of its adapters
+    budget_gpu_seconds: Mapped[float | None] = mapped_column(Double)
+    deadline_at: Mapped[datetime | None]
+    spec_sha256: Mapped[str | None]  # of all that the outcome follows from: equal jobs have equal ones
     created_by: Mapped[str] = mapped_column(ForeignKey(ApiKey.id))
     forked_from: Mapped[str | None] = mapped_column(index=True)  # id of the job whose iterations it took over
     baseline_of: Mapped[str | None] = mapped_column(index=True)  # id of the job that it was asked for beside

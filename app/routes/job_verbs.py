@@ -10,11 +10,14 @@ from app.auth import Reader, Submitter
 from app.context import Config, Db, OfferedModels
 from app.database import reading
 from app.fork_checks import ForkIn, check_fork
+from app.in_flight import only_one
+from app.job_creation import create_once, made_before
+from app.job_views import JobOut
 from app.ledger.iterations import config_of
 from app.ledger.jobs import get_job
 from app.ledger.regrade import ChangedPage, iterations_to_regrade, regrade_iteration
 from app.regrading import RegradeIn, RegradeOut, regrade_out, regraded_settings
-from app.routes.jobs import IdempotencyKey, JobOut, create_once, made_before
+from app.routes.jobs import IdempotencyKey
 from app.routes.rationales import row_id_of
 from app.schemas import After, LongLimit
 
@@ -37,13 +40,15 @@ def fork(
     What the settings leave as it was is not sampled again (see `reused` in the metrics of an iteration).
     """
     fingerprint = sha256(f"fork {job_id} {sent.model_dump_json()}".encode()).hexdigest()
-    made = made_before(db, caller, idempotency_key, fingerprint)
-    if made is None:
-        with reading(db) as session:
-            new = check_fork(session, offered, get_job(session, caller.project_id, job_id), sent)
-        made = create_once(db, caller, new, settings, idempotency_key, fingerprint)
-    else:
-        response.headers["Idempotent-Replayed"] = "true"
+    with only_one(db, caller.project_id, idempotency_key):
+        made = made_before(db, caller, settings, idempotency_key, fingerprint)
+        if made is None:
+            with reading(db) as session:
+                source = get_job(session, caller.project_id, job_id)
+                new = check_fork(session, offered, source, sent, settings)
+            made, _ = create_once(db, caller, new, settings, idempotency_key, fingerprint)
+        else:
+            response.headers["Idempotent-Replayed"] = "true"
     response.headers["Location"] = f"/v1/jobs/{made.id}"
     return made
 

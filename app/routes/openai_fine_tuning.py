@@ -18,12 +18,12 @@ from app.fine_tuning import FineTuningIn, as_job, dataset_of
 from app.job_checks import check_job
 from app.ledger.events import newest_events
 from app.ledger.iterations import list_iterations
+from app.ledger.job_facts import best_iteration
+from app.ledger.job_lists import JobFilter, list_jobs
 from app.ledger.jobs import (
-    best_iteration,
     cancel_job,
     create_job,
     get_job,
-    list_jobs,
     pause_job,
     resume_job,
 )
@@ -96,7 +96,7 @@ def create(
     """With the client's `extra_body` come `prompt_set`, and where wanted `preset`, `config`, `validation`."""
     dataset = dataset_of(db, storage, settings, caller.project_id, sent)
     with reading(db) as session:
-        new = check_job(session, caller.project_id, offered, as_job(sent, dataset))
+        new = check_job(session, caller.project_id, offered, as_job(sent, dataset), settings)
     with transaction(db) as session:
         job = create_job(session, caller.project_id, caller.key_id, new, settings)
         files = (sent.training_file, sent.validation_file)
@@ -108,7 +108,7 @@ def create(
 @router.get("", summary="List jobs as fine-tuning jobs, newest first")
 def list_(caller: Reader, db: Db, limit: Limit = 20, after: After = None) -> Page[FineTuningJobOut]:
     with reading(db) as session:
-        found = list_jobs(session, caller.project_id, status=None, after=after, limit=limit + 1)
+        found = list_jobs(session, caller.project_id, where=JobFilter(), after=after, limit=limit + 1)
         return page([_out(session, job) for job in found], limit)
 
 

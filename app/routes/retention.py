@@ -10,9 +10,9 @@ from pydantic import Field
 from app.auth import Submitter
 from app.context import Db
 from app.database import transaction
+from app.job_views import JobOut, show_job
 from app.ledger.jobs import get_job
 from app.ledger.retention import set_retention
-from app.routes.jobs import JobOut, job_out
 from app.schemas import In
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/retention", tags=["adapters"])
@@ -31,4 +31,4 @@ def put(caller: Submitter, db: Db, job_id: str, sent: RetentionIn) -> JobOut:
     with transaction(db) as session:
         job = get_job(session, caller.project_id, job_id)
         set_retention(session, job, sent.model_dump())
-        return job_out(session, job)
+        return show_job(session, job)

@@ -15,13 +15,13 @@ from sqlalchemy import Engine
 from app.auth import Reader, Submitter
 from app.context import Config, Db
 from app.database import reading, transaction
+from app.job_views import JobOut, show_job
 from app.ledger.adapters import get_adapter
 from app.ledger.jobs import create_job
 from app.ledger.transitions import TERMINAL, JobStatus
 from app.ledger.trials import Asked, create_trial, get_trial
 from app.models.jobs import Job
 from app.models.rationales import TrialAnswer
-from app.routes.jobs import JobOut, job_out
 from app.schemas import Resource
 from app.trial_checks import EvaluationIn, TrialIn, check_evaluation, check_trial
 
@@ -91,7 +91,7 @@ def evaluate(
         new = check_evaluation(session, caller.project_id, adapter, job, sent)
         made = create_job(session, caller.project_id, caller.key_id, new, settings)
         response.headers["Location"] = f"/v1/jobs/{made.id}"
-        return job_out(session, made)
+        return show_job(session, made)
 
 
 def _read(db: Engine, project_id: str, trial_id: str) -> TrialOut:

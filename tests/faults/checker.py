@@ -21,7 +21,7 @@ from app.models.rationales import Adapter, Evaluation, Rationale
 from app.models.usage import Usage
 from app.storage import Storage
 from star_engine.config import StarConfig
-from star_engine.loop import ITERATION_PHASES, PhaseName
+from star_engine.loop import ITERATION_PHASES, PhaseName, StopReason
 from star_engine.rationales import RationaleKey, Route
 from star_engine.training_set import TrainingExample, training_set_sha256
 from tests.platforms import Platform
@@ -29,6 +29,7 @@ from tests.worlds import TRAIN, VALIDATION, World
 
 # What a worker says of the end of a claim, and what the ledger must then hold for it.
 RECORDED = {"finished": "succeeded", "failed": "failed", "handed_back": "handed_back"}
+OVER_BUDGET = {StopReason.BUDGET_EXHAUSTED, StopReason.DEADLINE}  # ends a job wherever it is
 OPEN = {StepStatus.QUEUED, StepStatus.HELD, StepStatus.RUNNING}
 
 
@@ -43,7 +44,7 @@ def check(world: World, *, platform: Platform | None = None, at_rest: bool = Tru
             _check_steps(session, job, at_rest)
             for iteration in session.scalars(select(Iteration).where(Iteration.job_id == job.id)):
                 _check_iteration(session, world, job, iteration)
-            if job.status == JobStatus.SUCCEEDED:
+            if job.status == JobStatus.SUCCEEDED and job.stop_reason not in OVER_BUDGET:
                 _check_success(session, job)
             if at_rest:
                 statuses = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.PAUSED)

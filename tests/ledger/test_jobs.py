@@ -10,11 +10,10 @@ from app.database import clock, reading, transaction
 from app.errors import Conflict, Invalid
 from app.ledger.capacity import DOORBELL
 from app.ledger.events import list_events
+from app.ledger.job_facts import best_of, progress_of
 from app.ledger.jobs import (
-    best_iteration,
     cancel_job,
     get_job,
-    job_progress,
     pause_job,
     remember_key,
     replayed_job,
@@ -218,16 +217,16 @@ def test_the_best_iteration_has_the_highest_accuracy_and_is_the_earlier_on_a_tie
 ) -> None:
     job_id = world.submit(iterations=2)
     with reading(world.engine) as session:
-        assert best_iteration(session, session.get_one(Job, job_id)) is None
+        assert best_of(session, [job_id]).get(job_id) is None
     finish_job(world)
     with transaction(world.engine) as session:
-        best = best_iteration(session, session.get_one(Job, job_id))
+        best = best_of(session, [job_id]).get(job_id)
         assert best is not None
         assert (best["iteration"], best["accuracy"]) == (2, 6 / VALIDATION)
         for row in session.scalars(select(Iteration).where(Iteration.number > 0)):
             row.metrics = {**row.metrics, "accuracy": 0.5}
     with reading(world.engine) as session:
-        best = best_iteration(session, session.get_one(Job, job_id))
+        best = best_of(session, [job_id]).get(job_id)
         assert best is not None
         assert best["iteration"] == 1
 
@@ -242,7 +241,7 @@ def test_progress_counts_finished_and_reported_examples(world: World) -> None:
     with transaction(world.engine) as session:
         heartbeat(session, held, {"done": 2, "total": 5, "unit": "examples"}, 60)
     with reading(world.engine) as session:
-        progress = job_progress(session, session.get_one(Job, job_id))
+        progress = progress_of(session, [job_id])[job_id]
     assert progress == {"done": first_size + 2, "total": TRAIN, "unit": "examples"}
 
 

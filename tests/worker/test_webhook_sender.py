@@ -18,7 +18,7 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from app.database import clock, reading, transaction
-from app.ledger.deliveries import claim_delivery, pause_seconds, record_attempt
+from app.ledger.deliveries import claim_delivery, forget_deliveries, pause_seconds, record_attempt
 from app.ledger.events import EVENT_TYPES, list_events
 from app.ledger.jobs import cancel_job
 from app.ledger.webhooks import create_webhook, rotate_secret, send_test
@@ -226,6 +226,16 @@ def test_dead_senders_message_is_taken_over_and_its_late_word_refused(world: Wor
     assert not record_attempt(world.engine, dead, attempt(dead, world.settings), world.settings)
     (row,) = deliveries(world)
     assert (row.status, row.attempts, len(row.log)) == ("delivered", 2, 1)
+
+
+def test_old_log_is_forgotten_and_what_is_not_settled_is_kept(world: World, hook: Receiver) -> None:
+    add(world, hook.url, "job.created", "job.queued")
+    hook.answers = [200, 500]
+    world.submit()
+    assert send_all(world) == 2
+    assert forget_deliveries(world.engine) == 0
+    assert forget_deliveries(world.engine, kept_seconds=-60) == 1
+    assert [row.status for row in deliveries(world)] == ["pending"]
 
 
 def test_redirect_is_not_followed(world: World, hook: Receiver) -> None:

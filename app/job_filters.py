@@ -1,0 +1,50 @@
+"""The filters of GET /v1/jobs, read from its query."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query, Request
+from pydantic import AwareDatetime
+
+from app.errors import FieldError, Invalid
+from app.ledger.job_lists import JobFilter
+from app.ledger.transitions import JobStatus
+
+MOST_METADATA = 16  # keys of a job, so more can match nothing
+Named = Annotated[str | None, Query(max_length=200)]
+
+
+def job_filter(
+    request: Request,
+    status: Annotated[list[JobStatus] | None, Query(description="Any of these; repeat it.")] = None,
+    model: Named = None,
+    dataset: Named = None,
+    name: Annotated[str | None, Query(max_length=200, description="A part of the name.")] = None,
+    created_after: Annotated[AwareDatetime | None, Query(description="RFC 3339")] = None,
+    created_before: Annotated[AwareDatetime | None, Query(description="RFC 3339")] = None,
+) -> JobFilter:
+    """`metadata[key]=value` as well, any number of times."""
+    return JobFilter(
+        statuses=[one.value for one in status or ()],
+        model=model,
+        dataset=dataset,
+        name=name,
+        metadata=_metadata(request),
+        created_after=created_after,
+        created_before=created_before,
+    )
+
+
+def _metadata(request: Request) -> dict[str, str]:
+    found = {
+        name[len("metadata[") : -1]: value
+        for name, value in request.query_params.items()
+        if name.startswith("metadata[") and name.endswith("]")
+    }
+    for key in found:
+        if not key or '"' in key or "\\" in key or len(found) > MOST_METADATA:
+            mend = f"Use at most {MOST_METADATA} keys, without quotation marks and backslashes."
+            error = FieldError("metadata", "Such keys cannot be searched for.", mend)
+            raise Invalid(f"{error.reason} {mend}", errors=(error,))
+    return found
