@@ -18,10 +18,10 @@ from sqlalchemy.engine import make_url
 from tests.platforms import WORKER, Platform, wait_until
 from tests.worlds import World
 
-STOP_SECONDS = 4.0  # longer than the lease of 3 s
+STOP_SECONDS = (4.0, 12.0)  # longer than the lease of 3 s; long enough for others to take over, or not
 # How often each is drawn. A Celery parent takes 2 s of CPU to start again: drawn more often, nothing else
 # would be done.
-KINDS = {"pool child": 5, "gpu process": 5, "stop": 4, "wipe broker": 4, "celery parent": 1, "scheduler": 1}
+KINDS = {"pool child": 5, "gpu process": 5, "stop": 8, "wipe broker": 4, "celery parent": 1, "scheduler": 1}
 ON_POSTGRESQL = {"database connections": 2}
 
 
@@ -131,7 +131,7 @@ class Soak:
     def _stop(self, name: str) -> None:
         child = self._process(name).children()[0]
         child.suspend()
-        self.stopped.append((time.monotonic() + STOP_SECONDS, child))
+        self.stopped.append((time.monotonic() + self.dice.uniform(*STOP_SECONDS), child))
 
     def _celery_parent(self, name: str) -> None:
         self._kill(name)
