@@ -188,7 +188,11 @@ def laid_beside(config: StarConfig, preset: str) -> dict[str, Any]:
     """
     settings = config.model_dump(mode="json")
     usual = star(config.kind).model_dump(mode="json")
-    changed = _changed(usual, PRESETS[preset](config.kind).model_dump(mode="json"))
+    other = PRESETS[preset](config.kind)
+    changed = _changed(usual, other.model_dump(mode="json"))
+    if other.training_set.source is not Source.RATIONALES:  # nothing is sampled, so nothing of it is set
+        changed |= {"generation": {"samples_per_example": 1}, "training_set": settings["training_set"]}
+        changed["training_set"] |= {"source": other.training_set.source.value, "filters": [], "checks": []}
     return laid_over(settings, changed) | {"evaluation": settings["evaluation"]}
 
 

@@ -24,6 +24,17 @@ def test_baselines_are_jobs_beside_it_or_modes_of_its_first_phase(api: Api) -> N
     assert without["name"] == f"{job['name']}: star-without-rationalization"
 
 
+def test_fine_tuning_on_the_answers_stands_beside_a_job_that_samples_often(api: Api) -> None:
+    config = {
+        "iterations": 2,
+        "generation": {"max_tokens": 100, "samples_per_example": 2, "temperature": 0.5},
+    }
+    job = api.job(config=config, baselines=["direct-fine-tune"])
+    beside = api.client.get(f"/v1/jobs/{job['baselines'][0]['job']}").json()["config"]
+    assert (beside["iterations"], beside["training_set"]["source"]) == (1, "answers")
+    assert beside["training"]["lora"] == job["config"]["training"]["lora"]
+
+
 @pytest.mark.parametrize("name", ["star", "sft"])
 def test_an_unknown_baseline_is_refused_and_nothing_is_made(api: Api, name: str) -> None:
     answer = api.client.post("/v1/jobs", json=api.job_body(baselines=[name]))

@@ -48,8 +48,11 @@ def test_flips_and_the_new_training_set_are_told_and_nothing_is_changed(
     assert (iteration["iteration"], iteration["tries"]) == (1, 8)
     assert iteration["verdicts"] == [{"before": "wrong", "after": "correct", "count": 2}]
     assert iteration["decisions"] == [{"before": "wrong", "after": "kept", "count": 2}]
-    assert iteration["recorded"] == {"kept": {"generated": 6, "rationalized": 0}, "sha256": "0" * 64}
-    assert iteration["regraded"]["kept"] == {"generated": 8, "rationalized": 0}
+    assert (iteration["recorded"]["kept"]["generated"], iteration["recorded"]["sha256"]) == (6, "0" * 64)
+    assert (iteration["regraded"]["kept"]["generated"], iteration["regraded"]["kept"]["rationalized"]) == (
+        8,
+        0,
+    )
     changes = body["changes"]["data"]
     assert [(row["before"]["verdict"], row["after"]["verdict"]) for row in changes] == [
         ("wrong", "correct")
@@ -123,3 +126,12 @@ def test_regrading_needs_the_project(api: Api, job: dict[str, Any]) -> None:
 
 def test_before_a_training_set_there_is_nothing_to_regrade(api: Api) -> None:
     assert regrade(api, api.job()).status_code == 409
+
+
+def test_what_was_voted_on_is_not_regraded_by_gold_answers(api: Api, job: dict[str, Any]) -> None:
+    with transaction(api.engine) as session:
+        row = session.get_one(Job, job["id"])
+        tries = {"generation": {"samples_per_example": 2, "temperature": 0.7}}
+        row.config = row.config | tries | {"labels": "majority_vote", "rationalization": {"enabled": False}}
+    answer = regrade(api, job)
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_judged_by_gold"), answer.text
