@@ -93,6 +93,11 @@ def check_job(
     _check_curriculum(session, dataset, config)
     examples = each_example(session, dataset.id, ["train", config.evaluation.split])
     check_lengths(model, prompt_set, config, examples)
+    for other in config.evaluation.also:
+        measured = _measured_along(session, project_id, dataset, config, other)
+        check_lengths(
+            model, prompt_set, config, each_example(session, measured.id, [config.evaluation.split])
+        )
     return NewJob(
         name=sent.name or dataset.name,
         config=config,
@@ -116,6 +121,29 @@ def _deadline(session: Session, budget: BudgetIn) -> datetime | None:
         mend = "Give a time to come."
         raise _refused("deadline_passed", "budget.deadline", "The deadline has passed.", mend)
     return budget.deadline
+
+
+def _measured_along(
+    session: Session, project_id: str, dataset: Dataset, config: StarConfig, other: str
+) -> Dataset:
+    """The dataset of `evaluation.also`. Raises Invalid where it cannot be measured with this job's set-up."""
+    field = "config.evaluation.also"
+    try:
+        found = get_dataset(session, project_id, other)
+    except NotFound as missing:
+        mend = "Use the ids of datasets that GET lists."
+        raise _refused("unknown_dataset", field, missing.detail, mend) from missing
+    if found.id == dataset.id or found.kind != dataset.kind:
+        reason = (
+            f"{other} is the job's own dataset."
+            if found.id == dataset.id
+            else (f"{other} is of kind {found.kind}, the job's dataset of kind {dataset.kind}.")
+        )
+        raise _refused("kinds_differ", field, reason, "Name other datasets of the same kind.")
+    if found.splits.get(config.evaluation.split, 0) == 0:
+        reason = f"{other} has no examples in the split {config.evaluation.split}."
+        raise _refused("no_held_out_split", field, reason, "Upload it again with some held out.")
+    return found
 
 
 def resolve_config(kind: Kind, preset: str, overrides: Mapping[str, Any]) -> StarConfig:

@@ -198,6 +198,8 @@ class Evaluation(Section):
     split: Literal["validation", "test"] = "validation"
     max_examples: Annotated[int, Field(ge=1)] | None = None
     baselines: tuple[Literal["few_shot_direct", "few_shot_cot"], ...] = ("few_shot_direct", "few_shot_cot")
+    # Datasets that every iteration is measured on as well, by id: forgetting, out of distribution.
+    also: Annotated[tuple[str, ...], Field(max_length=8)] = ()
 
 
 class Audits(Section):

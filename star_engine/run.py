@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from star_engine.adapters import (
@@ -37,6 +38,7 @@ from star_engine.examples import Example, PromptSet
 from star_engine.filters.stages import funnel
 from star_engine.labels import guesses_held_out, labelled
 from star_engine.loop import Pause, Phase, PhaseName, Stop, next_phase
+from star_engine.measured_along import check_along, measure_along
 from star_engine.model_card import is_measured, state_accuracy, write_card
 from star_engine.probing import PROBE_TOKENS, PROBES, continue_greedily, installed_versions
 from star_engine.protocols import Sampler, Trainer, TrainingText
@@ -78,6 +80,7 @@ def run_star(
     *,
     base: BaseModel = BaseModel("base model"),
     licence: str | None = None,
+    also: Mapping[str, Sequence[Example]] = MappingProxyType({}),
 ) -> Iterator[Event]:
     """Run STaR to its end (Algorithm 1) and yield what happens; the last event is "stopped" or "paused".
 
@@ -86,12 +89,13 @@ def run_star(
     the data, OtherRun for a directory of another run, HintLeak before anything is trained on a leaking set,
     BadAdapter for an adapter that does not hold.
     """
+    check_along(config, also)
     check_curriculum(config, (example.group for example in train))
     check_data(config, prompt_set, train, held_out)
     record = RunDirectory(directory)
     record.begin(config, train, held_out, prompt_set)
     asked = [held_out[position] for position in select_held_out(config, len(held_out))]
-    run = _Run(config, train, asked, prompt_set, sampler, trainer, record, base, licence)
+    run = _Run(config, train, asked, prompt_set, sampler, trainer, record, base, licence, also)
     while isinstance(step := next_phase(config, record.history()), Phase):
         yield Event("phase_started", step.iteration, step.name)
         facts = yield from run.work(step)
@@ -118,6 +122,7 @@ class _Run:
     record: RunDirectory
     base: BaseModel
     licence: str | None
+    also: Mapping[str, Sequence[Example]]  # by the names of evaluation.also
 
     def work(self, step: Phase) -> _Work:
         phases: dict[PhaseName, Callable[[int], _Work]] = {
@@ -140,7 +145,8 @@ class _Run:
         chance = chance_level(self.held_out if guesses_held_out(self.config) else self.train)
         count = best["overall"]
         spark = spark_facts(count["correct"], count["n"], chance, self.config.audits.spark_level)
-        return {"accuracy": best["accuracy"], "baselines": found, **spark}
+        along = self._along(EvaluationMode.FEW_SHOT_COT, iteration)
+        return {"accuracy": best["accuracy"], "baselines": found, **spark, **along}
 
     def _sample(self, iteration: int) -> _Work:
         self.sampler.use(self._adapter_before(iteration))
@@ -255,10 +261,16 @@ class _Run:
     def _evaluate(self, iteration: int) -> _Work:
         self.sampler.use(self.record.adapter(iteration))
         facts = yield from self._ask(PhaseName.EVALUATE, iteration, EvaluationMode.ADAPTER)
+        facts = {**facts, **self._along(EvaluationMode.ADAPTER, iteration)}
         asked, split = facts["overall"], self.config.evaluation.split
         if asked["n"] and not is_measured(self.record.adapter(iteration)):
             state_accuracy(self.record.adapter(iteration), asked["correct"], asked["n"], split)
         return facts
+
+    def _along(self, mode: EvaluationMode, iteration: int) -> dict[str, Any]:
+        return measure_along(
+            self.sampler, self.config, self.prompt_set, self.also, mode, iteration, self.record
+        )
 
     def _ask(self, phase: PhaseName, iteration: int, mode: EvaluationMode) -> _Work:
         done = {answer.example_id for answer in self.record.answers(iteration, mode)}

@@ -99,13 +99,17 @@ class RunDirectory:
     def checks_path(self, number: int) -> Path:
         return self.iteration(number) / "checks.jsonl"
 
-    def answers_path(self, number: int, mode: EvaluationMode) -> Path:
+    def answers_path(self, number: int, mode: EvaluationMode, other: str | None = None) -> Path:
+        if other is not None:
+            name = sha256(other.encode()).hexdigest()[:16]  # it may hold what no file name can
+            return self.root / "also" / f"{name}-{number}.jsonl"
         if mode is EvaluationMode.ADAPTER:
             return self.iteration(number) / "evaluation.jsonl"
         return self.root / "baselines" / f"{mode}.jsonl"
 
-    def answers(self, number: int, mode: EvaluationMode) -> list[EvaluatedAnswer]:
-        return [EvaluatedAnswer(**line) for line in _read(self.answers_path(number, mode))]
+    def answers(self, number: int, mode: EvaluationMode, other: str | None = None) -> list[EvaluatedAnswer]:
+        """`other`: the dataset, where it is one that is measured along."""
+        return [EvaluatedAnswer(**line) for line in _read(self.answers_path(number, mode, other))]
 
     def write_training_set(
         self, number: int, decisions: Iterable[Decision], rows: Iterable[TrainingExample]

@@ -16,6 +16,7 @@ from app.database import reading, transaction
 from app.failpoints import failpoint
 from app.ledger.audits import audited_before, record_audits
 from app.ledger.counters import count
+from app.ledger.evaluation_modes import recorded_mode
 from app.ledger.evaluations import evaluated_ids, record_evaluations
 from app.ledger.examples import load_examples, selected_positions, split_size
 from app.ledger.prompt_sets import load_prompt_set
@@ -192,19 +193,20 @@ def build_training_set(bench: Workbench, claim: Claim, lease: Lease) -> None:
 
 def evaluate_held_out(bench: Workbench, claim: Claim, lease: Lease) -> None:
     """Ask this shard's held-out examples, as a few-shot baseline or with the iteration's adapter."""
-    mode = EvaluationMode(claim.work["mode"])
-    examples, row_ids = _shard(bench, claim, claim.config.evaluation.split)
+    mode, other = EvaluationMode(claim.work["mode"]), claim.work.get("dataset")
+    name = recorded_mode(mode, other)
+    examples, row_ids = _shard(bench, claim, claim.config.evaluation.split, other)
     with reading(bench.engine) as session:
         prompt_set = load_prompt_set(session, claim.prompt_set_id)
         names = {row_id: name for name, row_id in row_ids.items()}
-        done = evaluated_ids(session, claim, mode, names)
+        done = evaluated_ids(session, claim, name, names)
     sampler, _ = reusing_sampler(bench, claim, lease, claim.iteration, recorded_evaluations)
     lease.report(len(done), len(examples), "examples")
     stream = evaluate(sampler, claim.config, prompt_set, examples, mode, claim.iteration, frozenset(done))
     answered, reused = len(done), 0
     for batch in _batches(stream, bench.settings.record_batch):
         with transaction(bench.engine) as session:
-            record_evaluations(session, claim, mode, batch, row_ids)
+            record_evaluations(session, claim, name, batch, row_ids)
             failpoint(f"{claim.phase}.before_record")
         failpoint(f"{claim.phase}.after_record")
         answered += len(batch)
@@ -213,16 +215,22 @@ def evaluate_held_out(bench: Workbench, claim: Claim, lease: Lease) -> None:
     finish_evaluation(bench, claim)
 
 
-def _shard(bench: Workbench, claim: Claim, split: str) -> tuple[list[Example], dict[str, int]]:
-    """The examples of this step and their row ids. The selection follows from the job's seed alone."""
+def _shard(
+    bench: Workbench, claim: Claim, split: str, other: str | None = None
+) -> tuple[list[Example], dict[str, int]]:
+    """The examples of this step and their row ids. The selection follows from the job's seed alone.
+
+    `other`: the dataset, where it is one that is measured along.
+    """
+    dataset_id = other or claim.dataset_id
     with reading(bench.engine) as session:
         config = claim.config
         if split == "train":
             selection = selected_positions(session, claim.dataset_id, config, claim.iteration)
         else:
-            selection = select_held_out(config, split_size(session, claim.dataset_id, split))
+            selection = select_held_out(config, split_size(session, dataset_id, split))
         positions = selection[claim.work["start"] : claim.work["stop"]]
-        rows = load_examples(session, claim.dataset_id, split, positions)
+        rows = load_examples(session, dataset_id, split, positions)
     return [item for _, item in rows], {item.id: row_id for row_id, item in rows}
 
 

@@ -15,11 +15,11 @@ from app.models.rationales import Evaluation
 from star_engine.evaluation import EvaluatedAnswer, EvaluationMode
 
 
-def evaluated_ids(session: Session, claim: Claim, mode: EvaluationMode, ids: Mapping[int, str]) -> set[str]:
+def evaluated_ids(session: Session, claim: Claim, mode: str, ids: Mapping[int, str]) -> set[str]:
     """Examples that earlier attempts at this step have answered. `ids`: row id to example id."""
     iteration = claimed_iteration(session, claim)
     query = select(Evaluation.example_id).where(
-        Evaluation.iteration_id == iteration.id, Evaluation.mode == mode.value
+        Evaluation.iteration_id == iteration.id, Evaluation.mode == str(mode)
     )
     return {ids[example_id] for example_id in session.scalars(query) if example_id in ids}
 
@@ -52,7 +52,7 @@ def adapter_tally(session: Session, claim: Claim) -> tuple[int, int]:
 def record_evaluations(
     session: Session,
     claim: Claim,
-    mode: EvaluationMode,
+    mode: str,
     answers: Sequence[EvaluatedAnswer],
     row_ids: Mapping[str, int],
 ) -> None:
@@ -62,7 +62,7 @@ def record_evaluations(
     rows = [
         {
             "iteration_id": iteration.id,
-            "mode": mode.value,
+            "mode": str(mode),
             "example_id": row_ids[answer.example_id],
             "text": storable(answer.text),
             "extracted": storable(answer.extracted),

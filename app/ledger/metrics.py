@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.ledger.evaluation_modes import recorded_mode
 from app.ledger.examples import guessing_chance, selected_positions
 from app.models.base import JsonObject
 from app.models.data import Example
@@ -15,7 +16,7 @@ from app.models.jobs import Iteration, Job
 from app.models.rationales import Adapter, Evaluation, Rationale
 from star_engine.audits.spark import spark_facts
 from star_engine.config import Source, StarConfig
-from star_engine.evaluation import Accuracy, EvaluatedAnswer, summarise
+from star_engine.evaluation import Accuracy, EvaluatedAnswer, EvaluationMode, summarise
 from star_engine.filters.stages import KEPT, funnel
 from star_engine.loop import PhaseName
 from star_engine.rationales import Route
@@ -40,6 +41,7 @@ def phase_metrics(session: Session, job: Job, iteration: Iteration, phase: Phase
             "accuracy": found["accuracy"],
             "accuracy_by_group": found["by_group"],
             "evaluated": {key: found[key] for key in ("n", "unparsed", "truncated")},
+            **_also(session, iteration, StarConfig.model_validate(job.config), EvaluationMode.ADAPTER),
         }
     return {}
 
@@ -56,7 +58,17 @@ def _baselines(session: Session, job: Job, iteration: Iteration) -> JsonObject:
     best = max(found.values(), key=lambda one: float(one["accuracy"]))
     chance = guessing_chance(session, job.dataset_id, config)
     spark = spark_facts(best["correct"], best["n"], chance, config.audits.spark_level)
-    return {"baselines": found, "accuracy": best["accuracy"], **spark}
+    also = _also(session, iteration, config, EvaluationMode.FEW_SHOT_COT)
+    return {"baselines": found, "accuracy": best["accuracy"], **spark, **also}
+
+
+def _also(session: Session, iteration: Iteration, config: StarConfig, mode: EvaluationMode) -> JsonObject:
+    """Accuracy on the datasets that are measured along, by id; nothing where there are none."""
+    found = {}
+    for dataset_id in config.evaluation.also:
+        measured = _accuracy(session, iteration, recorded_mode(mode, dataset_id))
+        found[dataset_id] = {"accuracy": measured["accuracy"], "n": measured["n"]}
+    return {"also": found} if found else {}
 
 
 def _sampled(session: Session, job: Job, iteration: Iteration) -> JsonObject:

@@ -175,6 +175,10 @@ def _work(
         baselines = phase is PhaseName.BASELINES
         for mode in config.evaluation.baselines if baselines else (EvaluationMode.ADAPTER.value,):
             yield from _slices(held_out, settings, mode=mode)
+        along = EvaluationMode.FEW_SHOT_COT if baselines else EvaluationMode.ADAPTER
+        for other in config.evaluation.also:
+            count = len(select_held_out(config, split_size(session, other, config.evaluation.split)))
+            yield from _slices(count, settings, mode=along.value, dataset=other)
     else:
         yield {}
 

@@ -39,6 +39,7 @@ class Coverage:
     kept: dict[str, int] | None  # rows of the training set by route
     funnel: dict[str, dict[str, int]] | None  # route to stage to rationales: star_engine.filters.stages
     coverage: dict[str, float] | None  # shares of the iteration's examples by route, and their total
+    also: dict[str, Any] | None  # other datasets that were measured along, by id
     audits: dict[str, Any] | None  # star_engine.audits.iteration
     churn: Churn | None
     steps: int | None  # of the optimizer
@@ -122,6 +123,7 @@ def _covered(number: int, metrics: dict[str, Any], churned: Churn | None) -> Cov
         kept=metrics.get("kept"),
         funnel=metrics.get("funnel"),
         coverage=metrics.get("coverage"),
+        also=metrics.get("also"),
         audits=metrics.get("audits"),
         churn=churned,
         steps=training.get("steps"),

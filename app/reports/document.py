@@ -54,7 +54,7 @@ class Document:
 
 
 def make_document(job: Job, report: JobReport) -> Document:
-    makers = (_accuracy, _beside, _groups, _differences, _coverage, _funnel, _audits, _cost, _settings)
+    makers = (_accuracy, _beside, _groups, _differences, _coverage, _also, _funnel, _audits, _cost, _settings)
     sections = [make(report) for make in makers]
     return Document(
         title=f"STaR report: {job.name}",
@@ -227,6 +227,17 @@ def _funnel(report: JobReport) -> Section | None:
 def _audits(report: JobReport) -> Section | None:
     rows = audits.audit_rows(report.coverage)
     return Section("Audits of the training data", audits.TEXT, Table(audits.HEADER, rows)) if rows else None
+
+
+def _also(report: JobReport) -> Section | None:
+    names = sorted({name for row in report.coverage for name in row.also or {}})
+    rows = tuple(
+        (str(row.iteration), *(_share((row.also or {}).get(name, {}).get("accuracy")) for name in names))
+        for row in report.coverage
+        if row.also
+    )
+    text = "Accuracy of each iteration's model on the datasets of evaluation.also."
+    return Section("Other datasets", text, Table(("iteration", *names), rows)) if rows else None
 
 
 def _count(value: int | None) -> str:

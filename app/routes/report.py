@@ -48,6 +48,7 @@ class CoverageOut(Resource):
     kept: dict[str, int] | None
     funnel: dict[str, dict[str, int]] | None
     coverage: dict[str, float] | None
+    also: dict[str, Any] | None
     audits: dict[str, Any] | None
     churn: Churn | None
     steps: int | None
@@ -123,6 +124,7 @@ def _coverage(job: Job, row: Coverage) -> CoverageOut:
         kept=row.kept,
         funnel=row.funnel,
         coverage=row.coverage,
+        also=row.also,
         audits=row.audits,
         churn=row.churn,
         steps=row.steps,

@@ -3,16 +3,17 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from star_engine.audits.token_parity import TokenMismatch
 from star_engine.loop import PhaseName
 from star_engine.protocols import SampleRequest
-from star_engine.run import run_star
+from star_engine.run import Event, run_star
 from star_engine.run_directory import RunDirectory
 from star_engine.testing import RecordingTrainer, ScriptedSampler, addition_pupil
-from tests.star_engine.addition import ADDITION
+from tests.star_engine.addition import ADDITION, additions
 from tests.star_engine.test_run import BASE, HELD_OUT, TRAIN, Bench, config
 
 
@@ -62,6 +63,24 @@ def test_a_sampler_that_never_says_the_same_twice_is_graded_so(tmp_path: Path) -
         assert (found["checked"], found["same_answer"]) == (4, 4)
         grades.append(found["grade"])
     assert grades == ["exact", "answers"]
+
+
+def test_other_datasets_are_measured_along_in_every_iteration(tmp_path: Path) -> None:
+    settings = config(evaluation={"also": ["longer"]})
+    sampler, trainer = ScriptedSampler(addition_pupil()), RecordingTrainer(addition_pupil())
+    longer = additions(digits=(1, 4), each=6, seed=11)
+
+    def run(**more: Any) -> list[Event]:
+        events = run_star(settings, TRAIN, HELD_OUT, ADDITION, sampler, trainer, tmp_path, base=BASE, **more)
+        return list(events)
+
+    with pytest.raises(ValueError, match=r"evaluation\.also names 'longer'"):
+        run()
+    events = run(also={"longer": longer})
+    found = [e.facts["also"]["longer"] for e in events if e.name == "phase_finished" and "also" in e.facts]
+    assert [one["n"] for one in found] == [12, 12, 12]
+    assert 0.5 <= found[0]["accuracy"] < 1.0  # 1 digit is known, 4 digits are never taught
+    assert found[1]["accuracy"] < 1.0
 
 
 def test_a_run_killed_between_checks_goes_on_and_checks_each_rationale_once(tmp_path: Path) -> None:

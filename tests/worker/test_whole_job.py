@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from app.database import reading
+from app.database import reading, transaction
 from app.ledger.adapters import list_adapters
 from app.ledger.events import list_events
 from app.ledger.report import read_report
 from app.ledger.steps import claim_step
-from app.models.data import Example
+from app.models.data import Dataset, Example
 from app.models.jobs import Iteration, Job, Step
 from app.models.rationales import Evaluation, Rationale, TrainingExample
 from app.reports.document import make_document
@@ -137,6 +137,31 @@ def test_checks_that_cost_samples_are_recorded_with_the_rationale_and_decide_on_
         ("rationalized", "hint_needed", "{'hint_free': False}"),
     }
     assert iteration.metrics["funnel"]["rationalized"]["trained"] == 0
+
+
+def test_another_dataset_is_measured_along_and_counts_in_no_accuracy_of_the_job(
+    world: World, bench: Workbench
+) -> None:
+    with transaction(world.engine) as session:
+        own = session.get_one(Dataset, world.dataset_id)
+        fields = {"name": "other", "kind": own.kind, "sha256": "1" * 64, "size_bytes": 0}
+        other = Dataset(id="ds_other", project_id=own.project_id, splits={"validation": 3}, **fields)
+        session.add(other)
+        session.flush()
+        session.add_all(
+            Example(
+                dataset_id=other.id, split="validation", position=n, external_id=f"o{n}",
+                question=f"{n} + 1", answer=str(n + 1), group="1",
+            )
+            for n in range(3)
+        )  # fmt: skip
+    world.submit(iterations=1, evaluation={"also": ["ds_other"]})
+    work_until_idle(bench)
+    with reading(world.engine) as session:
+        base, first = session.scalars(select(Iteration).order_by(Iteration.number))
+    assert base.metrics["also"] == {"ds_other": {"accuracy": 1.0, "n": 3}}
+    assert first.metrics["also"] == {"ds_other": {"accuracy": 1.0, "n": 3}}
+    assert first.metrics["evaluated"]["n"] == base.metrics["baselines"]["few_shot_cot"]["n"] == 8
 
 
 def test_a_job_in_which_nothing_is_kept_pauses_with_a_diagnosis(world: World, bench: Workbench) -> None:
