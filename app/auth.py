@@ -12,6 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from app.context import Db
 from app.database import reading
 from app.errors import Forbidden, Unauthorized
+from app.ledger.audit import Acting, acting
 from app.ledger.keys import Caller, Scope, authenticate
 
 _bearer = HTTPBearer(auto_error=False, description="An API key: star_…")
@@ -38,10 +39,20 @@ class Requires:
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
 
-    def __call__(self, caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
+    async def __call__(self, request: Request, caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
+        """Async, so that what it sets is still set when the route runs, in its thread."""
         if not caller.may(self.scope):
             raise Forbidden(f"This key lacks the scope {self.scope!r}; ask for one that has it.")
+        acting.set(_acting(request, caller))
         return caller
+
+
+def _acting(request: Request, caller: Caller) -> Acting | None:
+    """Whom the audit log names; nobody where nothing may be changed."""
+    if request.method in SAFE:
+        return None
+    action = f"{request.method} {request.scope['route'].path}"
+    return Acting(caller.project_id, caller.key_id, request.state.request_id, action)
 
 
 Reader = Annotated[Caller, Depends(Requires(Scope.READ))]
@@ -49,6 +60,7 @@ Submitter = Annotated[Caller, Depends(Requires(Scope.SUBMIT))]
 Admin = Annotated[Caller, Depends(Requires(Scope.ADMIN))]
 Operator = Annotated[Caller, Depends(Requires(Scope.OPERATOR))]
 
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 PUBLIC = frozenset({"/healthz", "/readyz"})
 
 

@@ -15,7 +15,7 @@ from hashlib import sha256
 from hmac import compare_digest
 from zlib import crc32
 
-from sqlalchemy import or_, select, tuple_, update
+from sqlalchemy import or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.database import clock, new_id
@@ -124,8 +124,9 @@ def rotate(session: Session, old: ApiKey, grace_seconds: float) -> tuple[ApiKey,
     made = issue_key(
         session, old.project_id, old.name, map(Scope, old.scopes), lives_seconds=lives, replaces=old.id
     )
-    longer = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > clock(grace_seconds))
-    session.execute(update(ApiKey).where(ApiKey.id == old.id, longer).values(expires_at=clock(grace_seconds)))
+    end = session.scalars(select(clock(grace_seconds))).one()
+    old.expires_at = end if old.expires_at is None else min(end, old.expires_at)
+    session.flush()
     return made
 
 

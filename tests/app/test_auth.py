@@ -25,7 +25,7 @@ GUARDED = [
 ]
 
 OPERATORS = ("/metrics", "/v1/projects")  # about all projects
-ADMINS = ("/v1/api-keys",)  # about a project's own people
+ADMINS = ("/v1/api-keys", "/v1/audit")  # about a project's own people
 
 
 def test_every_route_that_changes_something_asks_for_more_than_read() -> None:
