@@ -11,7 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.context import Db
 from app.database import reading
-from app.errors import Forbidden, Unauthorized
+from app.errors import Forbidden, RateLimited, Unauthorized
 from app.ledger.audit import Acting, acting
 from app.ledger.keys import Caller, Scope, authenticate
 
@@ -30,6 +30,12 @@ def current_caller(
     if caller is None:
         raise Unauthorized("This API key is not valid: mistyped, revoked or expired.", code="invalid_api_key")
     request.state.caller = caller  # for the access log
+    request.state.allowance = allowance = request.app.state.rate_limits.hit(caller.key_id)
+    if not allowance.allowed:
+        raise RateLimited(
+            f"This key has asked {allowance.limit} times in {allowance.window_seconds} s. "
+            f"Wait {allowance.reset_seconds} s, and poll less often: events can be streamed or waited for."
+        )
     return caller
 
 

@@ -7,6 +7,7 @@ Problem
 ├── NotFound        404  it does not exist, or belongs to another project (never 403)
 ├── Conflict        409  the object is not in a state that allows this
 ├── Invalid         422  the request is understood and refused; `errors` name row, field, reason and mend
+├── RateLimited     429  the key asks too often; Retry-After says when it may again
 └── Unavailable     503  something that this server needs does not answer
 """
 
@@ -70,6 +71,10 @@ class Unauthorized(Problem):
 
 class Forbidden(Problem):
     status, code, title = 403, "missing_scope", "Missing scope"
+
+
+class RateLimited(Problem):
+    status, code, title = 429, "rate_limited", "Too many requests"
 
 
 class Unavailable(Problem):

@@ -18,6 +18,7 @@ from app.database import make_engine
 from app.errors import BadRequest
 from app.ledger.models import register_models
 from app.log import configure_logging
+from app.rate_limits import RateLimitHeaders, RateLimits
 from app.routes import (
     adapters,
     api_keys,
@@ -91,6 +92,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=operation_id,
     )
     app.state.settings = chosen
+    app.state.rate_limits = RateLimits(chosen)
     problems.install(app)
     for module in ROUTES:
         app.include_router(module.router)
@@ -99,6 +101,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(
         BodyLimit, upload_paths=frozenset({"/v1/datasets", "/v1/files"}), upload_bytes=chosen.max_upload_bytes
     )
+    app.add_middleware(RateLimitHeaders)
     app.add_middleware(RequestLog)  # added last: outermost
     return app
 

@@ -79,6 +79,8 @@ def _error_type(status: int) -> str:
         return "authentication_error"
     if status == HTTPStatus.FORBIDDEN:
         return "permission_error"
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return "rate_limit_error"
     return "server_error" if status >= 500 else "invalid_request_error"
 
 

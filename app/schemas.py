@@ -133,5 +133,6 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         413: "The body is too long.",
         409: "The object is not in a state that allows this.",
         422: "The request is understood and refused.",
+        429: "The key asks too often, or the project's quota is used up.",
     }.items()
 }

@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     scheduler_seconds: float = Field(default=0.5, gt=0)  # pause between two turns of the scheduler
     record_batch: int = Field(default=64, ge=1)  # rationales per transaction; what a crash can cost
 
+    rate_limit: str = "1200/minute"  # requests per key; shared by all API processes where a broker is named
     max_upload_bytes: int = Field(default=1 << 30, ge=1)
     max_unpacked_bytes: int = Field(default=4 << 30, ge=1)  # of an upload that was sent compressed
     max_line_bytes: int = Field(default=1 << 20, ge=1)
