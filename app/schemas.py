@@ -89,6 +89,11 @@ def page(found: Sequence[SomeItem], limit: int) -> Page[SomeItem]:
     )
 
 
+def partial_page(found: Sequence[SomeItem], has_more: bool, last_id: str | None) -> Page[SomeItem]:
+    """A page that may be empty although there is more: `last_id` is how far has been looked."""
+    return Page(data=list(found), has_more=has_more, first_id=found[0].id if found else None, last_id=last_id)
+
+
 class FieldErrorOut(BaseModel):
     field: str
     reason: str

@@ -54,6 +54,18 @@ def judge_text(
     return Answer(text, found.verdict, found.extracted, found.canonical, found.rule, finish_reason)
 
 
+def answer_span(kind: Kind, example: Example, text: str, extracted: str | None) -> tuple[int, int] | None:
+    """Where a judged text states its extracted answer: text[start:end] == extracted.
+
+    Found by judging again; None where no answer was extracted, or another one would be today.
+    """
+    try:
+        found = verify(kind, text, example.answer, example.choices)
+    except Exception:  # noqa: BLE001 - as in judge(): then the verdict was "error", and nothing was extracted
+        return None
+    return found.span if extracted is not None and found.extracted == extracted else None
+
+
 def _cut_inside_answer(kind: Kind, text: str, found: Verdict) -> bool:
     """Whether more of the answer may have followed: "#### 7" at the token limit can be the start of 72."""
     if kind is Kind.CHOICE or found.span is None:

@@ -118,6 +118,13 @@ def find_example(session: Session, dataset_id: str, example_id: str) -> ExampleR
     return row
 
 
+def example_row_id(session: Session, dataset_id: str, example_id: str) -> int | None:
+    query = select(ExampleRow.id).where(
+        ExampleRow.dataset_id == dataset_id, ExampleRow.external_id == example_id
+    )
+    return session.scalar(query)
+
+
 def as_example(row: ExampleRow) -> Example:
     """A row as the engine reads it."""
     return Example(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import overload
 
 from sqlalchemy import Insert, select, update
@@ -17,21 +16,11 @@ from app.models.data import Example
 from app.models.jobs import Iteration
 from app.models.rationales import Rationale, TrainingExample
 from star_engine import rationales as engine
+from star_engine.config import StarConfig
+from star_engine.data_window import window
 from star_engine.rationales import RationaleKey, Route
 from star_engine.training_set import Decision
 from star_engine.training_set import TrainingExample as EngineTrainingExample
-
-
-@dataclass(frozen=True, slots=True)
-class RationaleFilter:
-    """What a page of rationales is narrowed to; None means any."""
-
-    iteration: int | None = None
-    route: str | None = None
-    verdict: str | None = None
-    decision: str | None = None
-    reason: str | None = None
-    example: str | None = None  # the example's own id
 
 
 def claimed_iteration(session: Session, claim: Claim) -> Iteration:
@@ -205,31 +194,6 @@ def training_rows(session: Session, iteration_id: int) -> Iterator[tuple[Trainin
     yield from session.execute(query)
 
 
-def list_rationales(
-    session: Session, job_id: str, wanted: RationaleFilter, *, after: int, limit: int
-) -> Sequence[tuple[Rationale, Example]]:
-    """A page in the order of recording; `after` is the row id of the last one seen."""
-    query = (
-        select(Rationale, Example)
-        .join(Example, Example.id == Rationale.example_id)
-        .where(Rationale.job_id == job_id, Rationale.id > after)
-        .order_by(Rationale.id)
-        .limit(limit)
-    )
-    columns = {
-        Rationale.iteration_number: wanted.iteration,
-        Rationale.route: wanted.route,
-        Rationale.verdict: wanted.verdict,
-        Rationale.decision: wanted.decision,
-        Rationale.reason: wanted.reason,
-        Example.external_id: wanted.example,
-    }
-    for column, value in columns.items():
-        if value is not None:
-            query = query.where(column == value)
-    return session.execute(query).all()
-
-
 def find_rationale(session: Session, job_id: str, rationale_id: int) -> tuple[Rationale, Example] | None:
     query = (
         select(Rationale, Example)
@@ -242,3 +206,15 @@ def find_rationale(session: Session, job_id: str, rationale_id: int) -> tuple[Ra
 def training_row_of(session: Session, rationale_id: int) -> TrainingExample | None:
     query = select(TrainingExample).where(TrainingExample.rationale_id == rationale_id)
     return session.scalars(query).one_or_none()
+
+
+def trained_in(session: Session, job_id: str, number: int, config: StarConfig) -> list[int]:
+    """The iterations that train on the training set of iteration `number`, among those that have one.
+
+    Within a window of several, a row whose text came again later is trained on once, as the newest.
+    """
+    query = select(Iteration.number).where(
+        Iteration.job_id == job_id, Iteration.number >= number, Iteration.training_set_sha256.is_not(None)
+    )
+    found = session.scalars(query.order_by(Iteration.number))
+    return [later for later in found if number in window(config, later)]

@@ -20,7 +20,12 @@ class Rationale(Base):
     __table_args__ = (
         UniqueConstraint("iteration_id", "example_id", "route", "sample"),
         Index("ix_rationales_job_id_id", "job_id", "id"),
-        Index("ix_rationales_example_id", "example_id"),
+        Index("ix_rationales_job_id_iteration_number_id", "job_id", "iteration_number", "id"),
+        Index("ix_rationales_job_id_route_id", "job_id", "route", "id"),
+        Index("ix_rationales_job_id_verdict_id", "job_id", "verdict", "id"),
+        Index("ix_rationales_job_id_decision_id", "job_id", "decision", "id"),
+        Index("ix_rationales_job_id_reason_id", "job_id", "reason", "id"),
+        Index("ix_rationales_example_id_job_id_id", "example_id", "job_id", "id"),
     )
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"))

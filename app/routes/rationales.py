@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from app.auth import Reader
 from app.context import Db
 from app.database import reading
 from app.errors import BadRequest, NotFound
-from app.ledger.examples import as_example, find_example
+from app.ledger.examples import as_example, example_row_id, find_example
 from app.ledger.iterations import config_of
 from app.ledger.jobs import get_job
 from app.ledger.prompt_sets import load_prompt_set
-from app.ledger.rationales import RationaleFilter, find_rationale, list_rationales, training_row_of
+from app.ledger.rationale_pages import RationaleFilter, rationale_page
+from app.ledger.rationales import find_rationale, trained_in, training_row_of
 from app.models.data import Example
 from app.models.jobs import Iteration, Job
 from app.models.rationales import Rationale
 from app.routes.datasets import ExampleOut, example_out
-from app.schemas import After, LongLimit, Page, Resource, page
+from app.schemas import After, LongLimit, Page, Resource, partial_page
+from star_engine.answers import answer_span
 from star_engine.prompts import hint_text
 from star_engine.rationales import Route, rationale_prompt
 
@@ -64,7 +67,20 @@ class RationaleDetailOut(RationaleOut):
 
     prompt: str
     hint: str | None
+    span: Annotated[
+        tuple[int, int] | None,
+        Field(description="Where the extracted answer stands in the text: [start, end)."),
+    ]
     training_row: TrainingRowOut | None
+    trained_in: Annotated[list[int], Field(description="The iterations whose training window holds it.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The filters as they were sent."""
+
+    filters: RationaleFilter
+    example: str | None
 
 
 def _wanted(
@@ -74,15 +90,19 @@ def _wanted(
     decision: Literal["kept", "dropped"] | None = None,
     reason: Annotated[str | None, Query(max_length=100)] = None,
     example: Annotated[str | None, Query(max_length=250, description="The example's own id.")] = None,
-) -> RationaleFilter:
-    return RationaleFilter(
+    text: Annotated[
+        str | None, Query(min_length=1, max_length=500, description="What the rationale holds, as written.")
+    ] = None,
+) -> Wanted:
+    filters = RationaleFilter(
         iteration=iteration,
         route=None if route is None else route.value,
         verdict=verdict,
         decision=decision,
         reason=reason,
-        example=example,
+        text=text,
     )
+    return Wanted(filters, example)
 
 
 @router.get("/rationales", summary="List the rationales of a job, oldest first")
@@ -90,13 +110,22 @@ def list_(
     caller: Reader,
     db: Db,
     job_id: str,
-    wanted: Annotated[RationaleFilter, Depends(_wanted)],
+    wanted: Annotated[Wanted, Depends(_wanted)],
     limit: LongLimit = 20,
     after: After = None,
 ) -> Page[RationaleOut]:
+    """A page with `text` looks at the next 5000 rationales that pass the other filters: it may be empty
+    while `has_more` is true. Go on after its `last_id`.
+    """
     with reading(db) as session:
         job = get_job(session, caller.project_id, job_id)
-        return _page(session, job, wanted, limit, after)
+        filters = wanted.filters
+        if wanted.example is not None:
+            example = example_row_id(session, job.dataset_id, wanted.example)
+            if example is None:
+                return partial_page([], False, None)
+            filters = replace(filters, example=example)
+        return _page(session, job, filters, limit, after)
 
 
 @router.get("/rationales/{rationale_id}", summary="Get a rationale with its prompt and hint")
@@ -117,15 +146,16 @@ def history(
     with reading(db) as session:
         job = get_job(session, caller.project_id, job_id)
         example = find_example(session, job.dataset_id, example_id)
-        return _page(session, job, RationaleFilter(example=example.external_id), limit, after)
+        return _page(session, job, RationaleFilter(example=example.id), limit, after)
 
 
 def _page(
     session: Session, job: Job, wanted: RationaleFilter, limit: int, after: str | None
 ) -> Page[RationaleOut]:
     last = 0 if after is None else row_id_of(after)
-    found = list_rationales(session, job.id, wanted, after=last, limit=limit + 1)
-    return page([_out(rationale, example) for rationale, example in found], limit)
+    found = rationale_page(session, job.id, wanted, after=last, limit=limit)
+    rows = [_out(rationale, example) for rationale, example in found.rows]
+    return partial_page(rows, found.has_more, None if found.last is None else f"rat_{found.last}")
 
 
 def row_id_of(rationale_id: str) -> int:
@@ -146,6 +176,8 @@ def _detail(session: Session, job: Job, rationale: Rationale, row: Example) -> R
         **dict(_out(rationale, row)),
         prompt=rationale_prompt(config, prompt_set, example, route, rationale.iteration_number),
         hint=hint if route is Route.RATIONALIZED else None,
+        span=answer_span(config.kind, example, rationale.text, rationale.extracted),
+        trained_in=[] if trained is None else trained_in(session, job.id, rationale.iteration_number, config),
         training_row=None
         if trained is None
         else TrainingRowOut(position=trained.position, prompt=trained.prompt, completion=trained.completion),

@@ -1,0 +1,128 @@
+"""Pages of rationales: what a page costs depends neither on how deep it lies nor on how many there are.
+
+Every filter has an index that ends in the id, so a page is one ordered walk without a sort. An iteration's
+rationales lie side by side (one iteration ends before the next is sampled), so it becomes a range of ids and
+goes with any of these indexes. A text is looked for in the next SCANNED rows of that walk and no further: see
+docs/decisions/0012.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, select, tuple_
+from sqlalchemy.orm import Session
+
+from app.models.data import Example
+from app.models.rationales import Rationale
+
+LAST = 2**63 - 1
+SCANNED = 5000  # rows of 1 kB that a page looks for a text in: 20 ms
+
+
+@dataclass(frozen=True, slots=True)
+class RationaleFilter:
+    """What a page of rationales is narrowed to; None means any."""
+
+    iteration: int | None = None
+    route: str | None = None
+    verdict: str | None = None
+    decision: str | None = None
+    reason: str | None = None
+    example: int | None = None  # row id
+    text: str | None = None  # anywhere in the rationale, as it is written
+
+
+@dataclass(frozen=True, slots=True)
+class RationalePage:
+    rows: Sequence[tuple[Rationale, Example]]
+    has_more: bool  # there is more to look at; with a text, it may hold no more
+    last: int | None  # the row id to go on after
+
+
+def rationale_page(
+    session: Session, job_id: str, wanted: RationaleFilter, *, after: int, limit: int
+) -> RationalePage:
+    """A page in the order of recording; `after` is the row id of the last one seen."""
+    within = _range(session, job_id, wanted.iteration)
+    if within is None:
+        return RationalePage([], False, None)
+    first, final = within
+    walk = walk_of(job_id, wanted, max(after, first - 1), final)
+    if wanted.text is None:
+        ids = list(session.scalars(walk.limit(limit + 1)))
+        more = len(ids) > limit
+        return RationalePage(_rows(session, ids[:limit]), more, ids[:limit][-1] if ids else None)
+    return _holding(session, walk, wanted.text, limit)
+
+
+def walk_of(job_id: str, wanted: RationaleFilter, after: int, final: int) -> Select[Any]:
+    """The ids after `after` and up to `final` that pass all filters but the text, ascending.
+
+    The filter that lets least through leads: its index is walked, and the others are looked at on the way. A
+    range of (job, value, id) and that order, in place of equalities, leave PostgreSQL no other index: it
+    would take the primary key where it expects the page to fill soon, and read other jobs to the end.
+    """
+    filters = {
+        Rationale.example_id: wanted.example,
+        Rationale.reason: wanted.reason,
+        Rationale.verdict: wanted.verdict,
+        Rationale.decision: wanted.decision,
+        Rationale.route: wanted.route,
+    }
+    asked: list[tuple[Any, Any]] = [(column, value) for column, value in filters.items() if value is not None]
+    place: list[tuple[Any, Any]] = [(Rationale.job_id, job_id), *asked[:1]]
+    if wanted.example is not None:
+        place.reverse()  # that index begins with the example
+    columns, values = [column for column, _ in place], [value for _, value in place]
+    key = tuple_(*columns, Rationale.id)
+    query = select(Rationale.id).where(key > (*values, after), key <= (*values, final))
+    query = query.where(*(column == value for column, value in asked[1:]))
+    if wanted.iteration is not None:
+        query = query.where(Rationale.iteration_number == wanted.iteration)
+    return query.order_by(*columns, Rationale.id)
+
+
+def bounds_of(job_id: str, number: int) -> tuple[Select[Any], Select[Any]]:
+    """Where an iteration's rationales begin and end."""
+    key = tuple_(Rationale.job_id, Rationale.iteration_number, Rationale.id)
+    inside = (key > (job_id, number, 0), key <= (job_id, number, LAST))
+    ids = select(Rationale.id).where(*inside)
+    columns = (Rationale.job_id, Rationale.iteration_number, Rationale.id)
+    backwards = [column.desc() for column in columns]
+    return ids.order_by(*columns).limit(1), ids.order_by(*backwards).limit(1)
+
+
+def _range(session: Session, job_id: str, iteration: int | None) -> tuple[int, int] | None:
+    """First and last id of the iteration; None if it has no rationale."""
+    if iteration is None:
+        return 0, LAST
+    begin, end = bounds_of(job_id, iteration)
+    first, final = session.scalar(begin), session.scalar(end)
+    return None if first is None or final is None else (first, final)
+
+
+def _holding(session: Session, walk: Select[Any], text: str, limit: int) -> RationalePage:
+    """Of the next SCANNED rows of the walk those that hold the text."""
+    part = walk.limit(SCANNED).subquery()
+    looked_at, end = session.execute(select(func.count(), func.max(part.c.id))).one()
+    holding = select(part.c.id).join(Rationale, Rationale.id == part.c.id).where(_holds(session, text))
+    ids = list(session.scalars(holding.order_by(part.c.id).limit(limit + 1)))
+    if len(ids) > limit:
+        return RationalePage(_rows(session, ids[:limit]), True, ids[limit - 1])
+    return RationalePage(_rows(session, ids), looked_at == SCANNED, end)
+
+
+def _holds(session: Session, text: str) -> ColumnElement[bool]:
+    """LIKE would take % and _ for something else, and on SQLite A for a."""
+    if session.get_bind().dialect.name == "postgresql":
+        return func.strpos(Rationale.text, text) > 0
+    return func.instr(Rationale.text, text) > 0
+
+
+def _rows(session: Session, ids: Sequence[int]) -> Sequence[tuple[Rationale, Example]]:
+    query = select(Rationale, Example).join(Example, Example.id == Rationale.example_id)
+    rows = session.execute(query.where(Rationale.id.in_(ids))).all()
+    return sorted(((row[0], row[1]) for row in rows), key=lambda row: row[0].id)
