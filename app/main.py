@@ -22,8 +22,8 @@ from app.rate_limits import RateLimitHeaders, RateLimits
 from app.routes import (
     adapters,
     api_keys,
-    dataset_statistics,
     audit,
+    dataset_statistics,
     datasets,
     events,
     health,
@@ -34,6 +34,7 @@ from app.routes import (
     models,
     openai_files,
     openai_fine_tuning,
+    overrides,
     projects,
     prompt_preview,
     prompt_sets,
@@ -61,6 +62,7 @@ ROUTES = (
     events,
     iterations,
     rationales,
+    overrides,
     report,
     adapters,
     webhooks,
@@ -101,6 +103,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(
         BodyLimit, upload_paths=frozenset({"/v1/datasets", "/v1/files"}), upload_bytes=chosen.max_upload_bytes
     )
+    app.add_middleware(BodyLimit, upload_paths=UPLOADS, upload_bytes=chosen.max_upload_bytes)
     app.add_middleware(RateLimitHeaders)
     app.add_middleware(RequestLog)  # added last: outermost
     return app

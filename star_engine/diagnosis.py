@@ -21,6 +21,7 @@ _ADVICE = {
     "few-shot examples",
     "ambiguous": "the text names more than one answer: let the few-shot examples end with one clear answer",
     "error": "the verifier failed on the text: look at the rule of these rationales",
+    "overridden": "reviewers overruled the verdicts: let the verifier, or the reviewers, be looked at",
     "duplicate": "the tries of an example repeat each other: raise generation.temperature",
     "cap": "training_set.max_per_example is reached: raise it",
 }

@@ -19,16 +19,19 @@ from app.ledger.counters import count
 from app.ledger.evaluation_modes import recorded_mode
 from app.ledger.evaluations import evaluated_ids, record_evaluations
 from app.ledger.examples import load_examples, selected_positions, split_size
+from app.ledger.overrides import newest_override, read_overrides, record_overruled
 from app.ledger.prompt_sets import load_prompt_set
 from app.ledger.rationales import iteration_tries, record_rationales, record_training_set, recorded_verdicts
 from app.ledger.reuse import recorded_evaluations, recorded_tries
 from app.ledger.steps import Claim, Fenced, fail_step, finish_step, hand_back
+from app.ledger.transitions import lock_job
 from star_engine.audits.iteration import audit_iteration
 from star_engine.diagnosis import diagnose
 from star_engine.evaluation import EvaluationMode, evaluate, select_held_out
 from star_engine.examples import Example
 from star_engine.labels import labelled
 from star_engine.loop import PhaseName
+from star_engine.overrides import overruled, say_overridden
 from star_engine.protocols import OutOfMemory
 from star_engine.rationales import Route, sample_rationales
 from star_engine.training_set import audit_hints, build, decide, training_set_sha256
@@ -165,6 +168,12 @@ def sample(bench: Workbench, claim: Claim, lease: Lease) -> None:
 
 def build_training_set(bench: Workbench, claim: Claim, lease: Lease) -> None:
     """Decide what is kept, strip the hints, prove that they are gone, record the training set."""
+    while not _build_once(bench, claim, lease):
+        lease.check()
+
+
+def _build_once(bench: Workbench, claim: Claim, lease: Lease) -> bool:
+    """Whether it was recorded: not where a reviewer overruled a verdict meanwhile."""
     with reading(bench.engine) as session:
         prompt_set = load_prompt_set(session, claim.prompt_set_id)
         config = claim.config
@@ -172,23 +181,33 @@ def build_training_set(bench: Workbench, claim: Claim, lease: Lease) -> None:
         examples = [item for _, item in load_examples(session, claim.dataset_id, "train", positions)]
         tries = list(iteration_tries(session, claim))
         before = audited_before(session, claim)
-    rationales = [item for _, item in tries]
+        overrides = read_overrides(session, claim.job_id)
+    overruling = overrides.of(item for _, item in tries)
+    verdicts = {key: override.verdict for key, override in overruling.items()}
+    given = [item for _, item in tries]
     row_ids = {item.key: row_id for row_id, item in tries}
     lease.check()
-    seen = labelled(config, examples, rationales)
-    decisions = decide(config, prompt_set, seen.examples, seen.rationales)
-    rows = build(config, prompt_set, seen.examples, seen.rationales, decisions)
-    audit_hints(config, prompt_set, seen.examples, seen.rationales, rows)
+    seen = labelled(config, examples, given)
+    judged = overruled(seen.rationales, verdicts)  # people have the last word, over a majority too
+    decisions = say_overridden(decide(config, prompt_set, seen.examples, judged), verdicts)
+    rows = build(config, prompt_set, seen.examples, judged, decisions)
+    audit_hints(config, prompt_set, seen.examples, judged, rows)
+    rationales = overruled(given, verdicts)
     found = audit_iteration(config, prompt_set, claim.iteration, examples, rationales, decisions, before)
     diagnosis = None
     if len(rows) < config.training_set.min_kept:
         diagnosis = diagnose(decisions)
     with transaction(bench.engine) as session:
+        lock_job(session, claim.job_id)  # as an override does: it comes before this or after
+        if newest_override(session, claim.job_id) != overrides.newest:
+            return False
         record_training_set(session, claim, row_ids, decisions, rows, training_set_sha256(rows), diagnosis)
+        record_overruled(session, row_ids, overruling)
         record_audits(session, claim, found)
         finish_step(session, claim, bench.settings)
         failpoint("build.before_finish")
     failpoint("build.after_finish")
+    return True
 
 
 def evaluate_held_out(bench: Workbench, claim: Claim, lease: Lease) -> None:

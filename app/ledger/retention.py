@@ -55,7 +55,8 @@ def delete_adapter(session: Session, adapter: Adapter) -> None:
         )
     if session.scalar(select(_is_asked(adapter.id))):
         raise Conflict("An evaluation or a trial of it has not ended yet.", code="adapter_in_use")
-    session.execute(update(Adapter).where(Adapter.id == adapter.id).values(deleted_at=clock()))
+    adapter.deleted_at = clock()
+    session.flush()
     session.refresh(adapter)
 
 

@@ -101,7 +101,7 @@ def remove_staged(engine: Engine, dataset_id: str) -> None:
         with transaction(engine) as session:
             removed = session.connection().execute(delete(Example).where(Example.id.in_(some))).rowcount
     with transaction(engine) as session:
-        session.execute(delete(Dataset).where(Dataset.id == dataset_id))
+        session.delete(session.get_one(Dataset, dataset_id))
 
 
 def _begin(engine: Engine, dataset_id: str, project_id: str, name: str, checked: CheckedFile) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, false
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, JsonObject, Serial, created
@@ -41,6 +41,7 @@ class Rationale(Base):
     checks: Mapped[JsonObject | None]  # {"hint_free": true}: passed or not; None: not checked
     decision: Mapped[str | None]  # kept | dropped; None until the training set is built
     reason: Mapped[str | None]
+    override_id: Mapped[int | None] = mapped_column(BigInteger)  # a reviewer's verdict that decided instead
     prompt_tokens: Mapped[int]
     tokens: Mapped[int]
     finish_reason: Mapped[str]

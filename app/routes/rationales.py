@@ -50,6 +50,7 @@ class RationaleOut(Resource):
     checks: dict[str, bool] | None
     decision: str | None
     reason: str | None
+    overridden: bool  # a reviewer's verdict decided, see GET .../override
     tokens: int
     prompt_tokens: int
     finish_reason: str
@@ -132,10 +133,7 @@ def list_(
 def get(caller: Reader, db: Db, job_id: str, rationale_id: str) -> RationaleDetailOut:
     with reading(db) as session:
         job = get_job(session, caller.project_id, job_id)
-        found = find_rationale(session, job.id, row_id_of(rationale_id))
-        if found is None:
-            raise NotFound(f"The job {job_id} has no rationale {rationale_id}.")
-        return _detail(session, job, *found)
+        return _detail(session, job, *rationale_of(session, job, rationale_id))
 
 
 @router.get("/examples/{example_id:path}/history", summary="List all tries at one example")
@@ -147,6 +145,14 @@ def history(
         job = get_job(session, caller.project_id, job_id)
         example = find_example(session, job.dataset_id, example_id)
         return _page(session, job, RationaleFilter(example=example.id), limit, after)
+
+
+def rationale_of(session: Session, job: Job, rationale_id: str) -> tuple[Rationale, Example]:
+    """A rationale of this job with its example; else NotFound."""
+    found = find_rationale(session, job.id, row_id_of(rationale_id))
+    if found is None:
+        raise NotFound(f"The job {job.id} has no rationale {rationale_id}.")
+    return found
 
 
 def _page(
@@ -200,6 +206,7 @@ def _out(rationale: Rationale, example: Example) -> RationaleOut:
         decision=rationale.decision,
         reason=rationale.reason,
         checks=rationale.checks,
+        overridden=rationale.override_id is not None,
         tokens=rationale.tokens,
         prompt_tokens=rationale.prompt_tokens,
         finish_reason=rationale.finish_reason,

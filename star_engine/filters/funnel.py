@@ -49,6 +49,7 @@ REASONS: Mapping[str, str] = {
     "wrong": "another answer than the gold one",
     "outvoted": "another answer than most tries at the example",
     "no_majority": "too few tries at the example agree on an answer",
+    "overridden": "a reviewer said that it is wrong",
     "duplicate": "the same text came for this example before",
     "hint_markers": "speaks of the hint, or repeats it",
     "answer_only": "nothing but the answer",

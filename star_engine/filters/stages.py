@@ -15,7 +15,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "sampled": (),
     "parsed": ("error", "truncated", "unparsed"),
     "answered": ("ambiguous",),
-    "correct": ("wrong", "outvoted", "no_majority"),
+    "correct": ("wrong", "outvoted", "no_majority", "overridden"),
     "deduplicated": ("duplicate",),
     "leak_free": (*(name for name in FILTERS if name not in _SHORT), *CHECKS.values()),
     "long_enough": _SHORT,

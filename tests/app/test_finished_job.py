@@ -221,6 +221,9 @@ def test_rationalized_try_shows_its_hint_and_trains_without_it(finished: Finishe
     row = detail["training_row"]
     assert row["prompt"] == f"Input:\n{example['question']}\nTarget:"
     assert row["completion"] == f"\n{detail['text']}"
+    start, end = detail["span"]
+    assert detail["text"][start:end] == detail["extracted"]
+    assert detail["trained_in"] == [detail["iteration"]]
 
 
 def test_generated_try_that_was_wrong_has_neither_hint_nor_training_row(finished: Finished) -> None:
@@ -228,6 +231,34 @@ def test_generated_try_that_was_wrong_has_neither_hint_nor_training_row(finished
     detail = finished.get(f"/rationales/{first['id']}")
     assert detail["prompt"].endswith(f"Input:\n{detail['example']['question']}\nTarget:")
     assert (detail["hint"], detail["training_row"], detail["reason"]) == (None, None, "wrong")
+    assert detail["trained_in"] == []
+
+
+def test_rationales_are_found_by_what_they_say(finished: Finished) -> None:
+    everything = finished.get("/rationales", limit=1000)["data"]
+    said = everything[0]["text"][-6:]
+    expected = [item for item in everything if said in item["text"] and item["iteration"] == 1]
+    assert finished.all("/rationales", limit=1, text=said, iteration=1) == expected
+    assert finished.get("/rationales", text="nobody wrote this")["data"] == []
+    assert finished.get("/rationales", example="no such example")["data"] == []
+
+
+def test_override_keeps_who_said_what_and_comes_too_late_for_a_finished_job(finished: Finished) -> None:
+    [first, *_] = finished.get("/rationales", verdict="correct", iteration=1)["data"]
+    path = f"{finished.url}/rationales/{first['id']}/override"
+    made = [
+        finished.client.post(path, json={"verdict": verdict, "reason": "lucky"})
+        for verdict in ("wrong", "correct")
+    ]
+    assert [answer.status_code for answer in made] == [201, 201]
+    shown = finished.get(f"/rationales/{first['id']}/override")["data"]
+    assert [(o["verdict"], o["reason"], o["reviewer"]) for o in shown] == [
+        ("wrong", "lucky", "operator"),
+        ("correct", "lucky", "operator"),
+    ]
+    assert made[0].json() == {**shown[0], "honoured_from": None}
+    assert finished.get(f"/rationales/{first['id']}")["verdict"] == "correct"
+    assert finished.client.post(path, json={"verdict": "unparsed", "reason": "x"}).status_code == 422
 
 
 def test_unknown_rationale_is_404_and_a_name_that_is_none_400(finished: Finished) -> None:

@@ -1,14 +1,14 @@
 """An index for every filter of the rationales, each ending in the id, so that a page needs no sort.
 
-Revises: 0011
+Revises: 0013
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0012"
-down_revision = "0011"
+revision = "0014"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 

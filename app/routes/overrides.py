@@ -1,0 +1,86 @@
+"""A reviewer's verdict on a rationale."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter
+from pydantic import Field
+from sqlalchemy.orm import Session
+
+from app.auth import Reader, Submitter
+from app.context import Db
+from app.database import reading, transaction
+from app.ledger.jobs import get_job
+from app.ledger.overrides import honoured_from, override_history, override_verdict
+from app.models.jobs import Job
+from app.models.overrides import Override
+from app.models.rationales import Rationale
+from app.routes.rationales import rationale_of
+from app.schemas import In, Page, Resource, Text, page
+
+router = APIRouter(prefix="/v1/jobs/{job_id}/rationales/{rationale_id}", tags=["rationales"])
+
+MOST = 1000  # overrides of one text that are shown
+
+
+class OverrideIn(In):
+    verdict: Literal["correct", "wrong"]
+    reason: Annotated[Text, Field(min_length=1, max_length=2000)]
+
+
+class OverrideOut(Resource):
+    """Holds for this text of this example, wherever it comes again in the job and its forks."""
+
+    object: Literal["override"] = "override"
+    job: str
+    rationale: str
+    verdict: str
+    reason: str
+    reviewer: str
+    key: str
+
+
+class NewOverrideOut(OverrideOut):
+    honoured_from: Annotated[
+        int | None,
+        Field(description="The first iteration whose training set heeds it. Null: only a fork's will."),
+    ]
+
+
+@router.post("/override", status_code=201, summary="Overrule the verdict on a rationale")
+def create(caller: Submitter, db: Db, job_id: str, rationale_id: str, sent: OverrideIn) -> NewOverrideOut:
+    """What the verifier said stays on the rationale; the next training set is built with this instead.
+
+    Filters, deduplication and the cap hold as for any other. The last override of a text counts.
+    """
+    with transaction(db) as session:
+        job, rationale = _found(session, caller.project_id, job_id, rationale_id)
+        made = override_verdict(session, caller, job, rationale, sent.verdict, sent.reason)
+        return NewOverrideOut(**dict(_out(made)), honoured_from=honoured_from(session, job))
+
+
+@router.get("/override", summary="List the overrides of a rationale, oldest first")
+def list_(caller: Reader, db: Db, job_id: str, rationale_id: str) -> Page[OverrideOut]:
+    with reading(db) as session:
+        job, rationale = _found(session, caller.project_id, job_id, rationale_id)
+        found = override_history(session, job, rationale)
+    return page([_out(override) for override in found], MOST)
+
+
+def _found(session: Session, project_id: str, job_id: str, rationale_id: str) -> tuple[Job, Rationale]:
+    job = get_job(session, project_id, job_id)
+    return job, rationale_of(session, job, rationale_id)[0]
+
+
+def _out(row: Override) -> OverrideOut:
+    return OverrideOut(
+        id=f"ovr_{row.id}",
+        created_at=row.created_at,
+        job=row.job_id,
+        rationale=f"rat_{row.rationale_id}",
+        verdict=row.verdict,
+        reason=row.reason,
+        reviewer=row.reviewer,
+        key=row.key_id,
+    )
