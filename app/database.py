@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Engine, create_engine, event
+from sqlalchemy import DateTime, Engine, Text, create_engine, event
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
@@ -67,6 +67,23 @@ def _clock_postgresql(element: clock, compiler: SQLCompiler, **kw: Any) -> str:
 @compiles(clock, "sqlite")
 def _clock_sqlite(element: clock, compiler: SQLCompiler, **kw: Any) -> str:
     return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', '{element.plus_seconds!r} seconds') || '000')"
+
+
+class utc_day(FunctionElement[str]):  # noqa: N801
+    """The day of a time column in UTC, as 2026-01-31."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(utc_day, "postgresql")
+def _day_postgresql(element: utc_day, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"to_char({compiler.process(element.clauses, **kw)} AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
+
+
+@compiles(utc_day, "sqlite")
+def _day_sqlite(element: utc_day, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"strftime('%Y-%m-%d', {compiler.process(element.clauses, **kw)})"
 
 
 def new_id(prefix: str) -> str:

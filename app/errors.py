@@ -7,6 +7,7 @@ Problem
 ├── NotFound        404  it does not exist, or belongs to another project (never 403)
 ├── Conflict        409  the object is not in a state that allows this
 ├── Invalid         422  the request is understood and refused; `errors` name row, field, reason and mend
+├── QuotaExceeded   403  the project's quota is used up; `errors` names it, its usage and the mend
 ├── RateLimited     429  the key asks too often; Retry-After says when it may again
 └── Unavailable     503  something that this server needs does not answer
 """
@@ -71,6 +72,10 @@ class Unauthorized(Problem):
 
 class Forbidden(Problem):
     status, code, title = 403, "missing_scope", "Missing scope"
+
+
+class QuotaExceeded(Problem):
+    status, code, title = 403, "quota_exceeded", "Quota exceeded"
 
 
 class RateLimited(Problem):

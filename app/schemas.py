@@ -133,11 +133,11 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status, description in {
         400: "The request is not what its type says.",
         401: "No valid API key was sent.",
-        403: "The key lacks the scope.",
+        403: "The key lacks the scope, or the project's quota is used up.",
         404: "It does not exist, or belongs to another project.",
         413: "The body is too long.",
         409: "The object is not in a state that allows this.",
         422: "The request is understood and refused.",
-        429: "The key asks too often, or the project's quota is used up.",
+        429: "The key asks too often.",
     }.items()
 }

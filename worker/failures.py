@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
+from app.errors import QuotaExceeded
 from app.models.base import JsonObject
 from app.storage import CorruptArtifact, MissingArtifact
 from star_engine.audits.token_parity import TokenMismatch
@@ -62,10 +63,9 @@ def describe(problem: Exception) -> Failure:
     if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = "Free some space on the worker's or the storage's disk; what was recorded so far is kept."
         return _failure("disk_full", "platform", "There is no space left on the disk.", hint)
-    if isinstance(problem, ValueError):
-        return _failure(
-            "invalid_input", "user", str(problem), "Mend the data or the setting named above.", False
-        )
+    if isinstance(problem, ValueError | QuotaExceeded):
+        code = problem.code if isinstance(problem, QuotaExceeded) else "invalid_input"
+        return _failure(code, "user", str(problem), "Mend the data or the setting named above.", False)
     if isinstance(problem, SQLAlchemyError):
         hint = "The database did not answer; the step is tried again by itself."
         return _failure("database_error", "platform", type(problem).__name__, hint)

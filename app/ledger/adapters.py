@@ -12,6 +12,7 @@ from app.database import new_id
 from app.errors import NotFound
 from app.ledger.events import append_event
 from app.ledger.job_facts import best_iteration
+from app.ledger.quotas import check_adapter
 from app.ledger.steps import Claim, check_fence
 from app.ledger.transitions import lock_job
 from app.models.base import JsonObject
@@ -23,7 +24,7 @@ from star_engine.reuse import model_sha256
 
 
 def record_adapter(session: Session, claim: Claim, files: Sequence[JsonObject], training: JsonObject) -> None:
-    """Record freshly trained weights. `files`: [{path, size_bytes, sha256}]. Raises Fenced.
+    """Record freshly trained weights. `files`: [{path, size_bytes, sha256}]. Raises Fenced, QuotaExceeded.
 
     An earlier attempt may have recorded its weights and died before it finished the step: those stay.
     """
@@ -32,6 +33,7 @@ def record_adapter(session: Session, claim: Claim, files: Sequence[JsonObject], 
     )  # finish_step in the same transaction wants it, and it comes before the step
     check_fence(session, claim)
     if find_adapter(session, claim.job_id, claim.iteration) is None:
+        check_adapter(session, claim.project_id, sum(int(entry["size_bytes"]) for entry in files))
         session.add(
             Adapter(
                 id=new_id("adp"),

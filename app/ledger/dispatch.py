@@ -9,7 +9,8 @@ from sqlalchemy import Select, case, func, or_, select
 from app.database import clock
 from app.ledger.capacity import fits
 from app.ledger.families import not_waiting
-from app.ledger.transitions import StepStatus
+from app.ledger.quotas import HeldBack
+from app.ledger.transitions import JobStatus, StepStatus
 from app.models.data import Model
 from app.models.jobs import Job, Step
 from app.models.platform import Project, Worker
@@ -17,11 +18,15 @@ from app.models.platform import Project, Worker
 PATIENCE_SECONDS = (
     60.0  # a project waits no longer than this for a worker that would rather keep its warm model
 )
+NONE_HELD = HeldBack([], [])
 
 
-def next_step(worker_id: str, warm_model: str | None, patience_seconds: float) -> Select[str, str]:
+def next_step(
+    worker_id: str, warm_model: str | None, patience_seconds: float, held: HeldBack = NONE_HELD
+) -> Select[str, str]:
     """The id and the job's id of the step that this free worker should try to claim, or no row.
 
+    None of a project that its quota holds back (app/ledger/quotas.py).
     Only steps whose model needs no more than the worker has (app/ledger/capacity.py), and whose job does not
     wait for another one's answers (app/ledger/families.py).
     Projects with fewer running steps come first, so any number of workers is shared evenly. Where that is a
@@ -53,6 +58,8 @@ def next_step(worker_id: str, warm_model: str | None, patience_seconds: float) -
         .join(Worker, fits())
         .outerjoin(running, running.c.project_id == Job.project_id)
         .where(Step.status == StepStatus.QUEUED.value, Worker.id == worker_id, not_waiting())
+        .where(Project.id.not_in(held.projects))
+        .where(or_(Job.status != JobStatus.QUEUED.value, Project.id.not_in(held.starting)))
         .order_by(*order)
         .limit(1)
     )

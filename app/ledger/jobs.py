@@ -16,6 +16,7 @@ from app.ledger.families import baselines_of
 from app.ledger.forks import ForkPoint, take_over
 from app.ledger.outbox import ring
 from app.ledger.planning import Purpose, advance
+from app.ledger.quotas import check_new_job, check_resume
 from app.ledger.same_jobs import spec_sha256
 from app.ledger.steps import settle
 from app.ledger.transitions import TERMINAL, JobStatus, StepStatus, drop_waiting_steps, lock_job, move_job
@@ -50,7 +51,10 @@ class NewJob:
 
 
 def create_job(session: Session, project_id: str, key_id: str, new: NewJob, settings: Settings) -> Job:
-    """Record a job and its baselines, their first steps and their rings in the caller's transaction."""
+    """Record a job and its baselines, their first steps and their rings in the caller's transaction.
+
+    Raises QuotaExceeded.
+    """
     job = _create_one(session, project_id, key_id, new, settings)
     for baseline in new.beside:
         _create_one(session, project_id, key_id, baseline, settings, beside=job)
@@ -60,6 +64,7 @@ def create_job(session: Session, project_id: str, key_id: str, new: NewJob, sett
 def _create_one(
     session: Session, project_id: str, key_id: str, new: NewJob, settings: Settings, beside: Job | None = None
 ) -> Job:
+    check_new_job(session, project_id)
     job = Job(
         id=new_id("job"),
         project_id=project_id,
@@ -181,6 +186,8 @@ def resume_job(session: Session, job: Job, settings: Settings, accept: str | Non
         raise Conflict(f"The job is {job.status}; wait until it is paused.", code="job_not_paused")
     if job.status_reason is not None:
         return _go_on_all_the_same(session, job, job.status_reason, settings, accept)
+    if job.started_at is not None:
+        check_resume(session, job.project_id)
     move_job(session, job, JobStatus.QUEUED if job.started_at is None else JobStatus.RUNNING)
     ring(session, _move_waiting_steps(session, job, StepStatus.HELD, StepStatus.QUEUED))
     return job
@@ -200,6 +207,7 @@ def _go_on_all_the_same(
     baselines = session.scalars(
         select(Iteration).where(Iteration.job_id == job.id, Iteration.number == 0)
     ).one()
+    check_resume(session, job.project_id)
     baselines.metrics = {**baselines.metrics, "accepted": accept}
     job.status_reason = None
     move_job(session, job, JobStatus.RUNNING, accepted=accept)

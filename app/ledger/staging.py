@@ -21,6 +21,7 @@ from app.dataset_files import CheckedFile
 from app.errors import Unavailable
 from app.failpoints import failpoint
 from app.ledger.examples import guesses_of
+from app.ledger.quotas import check_dataset
 from app.models.data import Dataset, Example, PromptSet
 from app.models.platform import Project
 from star_engine.audits.spark import upload_warnings
@@ -106,6 +107,7 @@ def remove_staged(engine: Engine, dataset_id: str) -> None:
 
 def _begin(engine: Engine, dataset_id: str, project_id: str, name: str, checked: CheckedFile) -> None:
     with transaction(engine) as session:
+        check_dataset(session, project_id, checked.size_bytes)  # while it is staged it counts already
         dataset = Dataset(
             id=dataset_id,
             project_id=project_id,

@@ -19,6 +19,7 @@ from app.ledger.dispatch import PATIENCE_SECONDS, next_step
 from app.ledger.events import append_event
 from app.ledger.outbox import ring
 from app.ledger.planning import advance
+from app.ledger.quotas import held_back, may_start
 from app.ledger.shards import leave_some
 from app.ledger.transitions import (
     STEP_TRANSITIONS,
@@ -78,7 +79,8 @@ def claim_step(
     while True:
         with transaction(engine) as session:
             saw_worker(session, worker_id, capacity)
-            candidate = session.execute(next_step(worker_id, warm_model, patience_seconds)).one_or_none()
+            wanted = next_step(worker_id, warm_model, patience_seconds, held_back(session))
+            candidate = session.execute(wanted).one_or_none()
             if candidate is None:
                 return None
             claim = _try_claim(session, candidate.id, candidate.job_id, worker_id, lease_seconds)
@@ -92,6 +94,8 @@ def _try_claim(
 ) -> Claim | None:
     job = lock_job(session, job_id)
     if end_exhausted(session, job):
+        return None
+    if job.status == JobStatus.QUEUED and not may_start(session, job.project_id):
         return None
     step = session.scalars(
         update(Step)
