@@ -266,16 +266,21 @@ def _with_other_answer(kind: Kind, example: Example) -> Example:
     return replace(example, answer=choice_letter(1 if example.answer == choice_letter(0) else 0))
 
 
-def training_line(row: TrainingExample) -> str:
-    """One row as a line of JSONL: what is downloaded and what is hashed."""
-    fields = {
+def training_fields(row: TrainingExample) -> dict[str, str | int | bool]:
+    """One row as it is downloaded. `hinted` is there only where it is true."""
+    fields: dict[str, str | int | bool] = {
         "example_id": row.key.example_id,
         "route": str(row.key.route),
         "sample": row.key.sample,
         "prompt": row.prompt,
         "completion": row.completion,
-    } | ({"hinted": True} if row.hinted else {})
-    return json.dumps(fields, ensure_ascii=False)
+    }
+    return fields | ({"hinted": True} if row.hinted else {})
+
+
+def training_line(row: TrainingExample) -> str:
+    """One row as a line of JSONL: what is downloaded and what is hashed."""
+    return json.dumps(training_fields(row), ensure_ascii=False)
 
 
 def training_set_sha256(rows: Iterable[TrainingExample]) -> str:

@@ -2,7 +2,7 @@
 
 No route writes it. While a request that may change something is served, every session notes which objects
 it flushes and adds their entries before it commits, so a new route cannot forget to
-(docs/decisions/0008).
+(docs/decisions/0011).
 """
 
 from __future__ import annotations
@@ -23,11 +23,16 @@ CONSEQUENCES = frozenset(
     {
         "audit_log",
         "counters",
+        "evaluations",
         "events",
+        "examples",
         "idempotency_keys",
         "iterations",
         "outbox",
+        "rationales",
         "steps",
+        "training_examples",
+        "trial_answers",
         "usage",
         "webhook_deliveries",
         "workers",

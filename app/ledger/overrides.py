@@ -115,5 +115,10 @@ def honoured_from(session: Session, job: Job) -> int | None:
 
 
 def lineage(session: Session, job_id: str) -> list[str]:
-    """The jobs whose overrides hold for this one."""
-    return [job_id]
+    """The jobs whose overrides hold for this one: itself and those that it was forked from."""
+    found: list[str] = []
+    at: str | None = job_id
+    while at is not None:
+        found.append(at)
+        at = session.scalar(select(Job.forked_from).where(Job.id == at))
+    return found

@@ -22,6 +22,7 @@ from app.errors import Unavailable
 from app.failpoints import failpoint
 from app.ledger.examples import guesses_of
 from app.ledger.quotas import check_dataset
+from app.models.base import JsonObject
 from app.models.data import Dataset, Example, PromptSet
 from app.models.platform import Project
 from star_engine.audits.spark import upload_warnings
@@ -43,11 +44,17 @@ _COLUMNS = (
 _COPY = 'COPY examples ("' + '", "'.join(_COLUMNS) + '") FROM STDIN'
 
 
-def store_dataset(engine: Engine, project_id: str, name: str, checked: CheckedFile) -> tuple[Dataset, bool]:
+def store_dataset(
+    engine: Engine,
+    project_id: str,
+    name: str,
+    checked: CheckedFile,
+    derived_from: JsonObject | None = None,
+) -> tuple[Dataset, bool]:
     """The dataset with these examples and whether it is new: the same upload may have come in beside it."""
     dataset_id = new_id("ds")
     try:
-        _begin(engine, dataset_id, project_id, name, checked)
+        _begin(engine, dataset_id, project_id, name, checked, derived_from)
         rows = checked.rows()
         while chunk := [{"dataset_id": dataset_id, **row} for row in islice(rows, CHUNK)]:
             _add(engine, dataset_id, chunk)
@@ -105,7 +112,14 @@ def remove_staged(engine: Engine, dataset_id: str) -> None:
         session.delete(session.get_one(Dataset, dataset_id))
 
 
-def _begin(engine: Engine, dataset_id: str, project_id: str, name: str, checked: CheckedFile) -> None:
+def _begin(
+    engine: Engine,
+    dataset_id: str,
+    project_id: str,
+    name: str,
+    checked: CheckedFile,
+    derived_from: JsonObject | None,
+) -> None:
     with transaction(engine) as session:
         check_dataset(session, project_id, checked.size_bytes)  # while it is staged it counts already
         dataset = Dataset(
@@ -117,6 +131,7 @@ def _begin(engine: Engine, dataset_id: str, project_id: str, name: str, checked:
             size_bytes=checked.size_bytes,
             splits=checked.splits,
             statistics=checked.statistics,
+            derived_from=derived_from,
             staged_until=clock(LEASE_SECONDS),
         )
         session.add(dataset)

@@ -27,6 +27,7 @@ class Dataset(Base):
     warnings: Mapped[list[Any] | None] = mapped_column(Json)  # what to know before training on it
     version: Mapped[int] = mapped_column(server_default="1")  # counts up among those of one name in a project
     statistics: Mapped[JsonObject | None] = mapped_column(Json)  # see app/intake/statistics.py
+    derived_from: Mapped[JsonObject | None] = mapped_column(Json)  # {"job", "dataset", "selection"}
     # While its examples come in nobody sees it; past this moment it counts as abandoned. None: it is whole.
     staged_until: Mapped[datetime | None]
     created_at: Mapped[datetime] = created()

@@ -41,6 +41,10 @@ class DatasetOut(Resource):
         ),
     ]
     warnings: Annotated[list[str], Field(description="What to know before training on it.")]
+    derived_from: Annotated[
+        dict[str, str] | None,
+        Field(description="job, dataset and selection, where a job's examples made it."),
+    ]
 
 
 class ExampleOut(Item):
@@ -113,7 +117,7 @@ async def upload(
         received.file.close()
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
-    return _out(dataset)
+    return dataset_out(dataset)
 
 
 @router.get("", summary="List datasets, newest first")
@@ -122,13 +126,13 @@ def list_(
 ) -> Page[DatasetOut]:
     with reading(db) as session:
         found = list_datasets(session, caller.project_id, name=name, after=after, limit=limit + 1)
-    return page([_out(dataset) for dataset in found], limit)
+    return page([dataset_out(dataset) for dataset in found], limit)
 
 
 @router.get("/{dataset_id}", summary="Get a dataset")
 def get(caller: Reader, db: Db, dataset_id: str) -> DatasetOut:
     with reading(db) as session:
-        return _out(get_dataset(session, caller.project_id, dataset_id))
+        return dataset_out(get_dataset(session, caller.project_id, dataset_id))
 
 
 @router.get("/{dataset_id}/examples", summary="List the examples of a dataset, in file order")
@@ -158,7 +162,7 @@ def example_out(example: Example) -> ExampleOut:
     )
 
 
-def _out(dataset: Dataset) -> DatasetOut:
+def dataset_out(dataset: Dataset) -> DatasetOut:
     return DatasetOut(
         id=dataset.id,
         created_at=dataset.created_at,
@@ -170,4 +174,5 @@ def _out(dataset: Dataset) -> DatasetOut:
         splits=dataset.splits,
         statistics=dataset.statistics,
         warnings=dataset.warnings or [],
+        derived_from=dataset.derived_from,
     )

@@ -15,11 +15,21 @@ from app.errors import Conflict
 from app.ledger.iterations import config_of, each_training_example, get_iteration, list_iterations
 from app.ledger.jobs import get_job
 from app.models.jobs import Iteration
+from app.parquet import MEDIA_TYPE, chunks_of, parquet_file
+from app.routes.exports import ExportFormat, download_of
 from app.schemas import Limit, Page, Resource, Timestamp, page
-from star_engine.training_set import training_line
+from star_engine.training_set import training_fields, training_line
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/iterations", tags=["iterations"])
 
+COLUMNS = {
+    "example_id": "string",
+    "route": "string",
+    "sample": "int64",
+    "prompt": "string",
+    "completion": "string",
+    "hinted": "bool",
+}
 Number = Annotated[int, Path(ge=0, le=10_000, description="0 holds the baselines.")]
 
 
@@ -56,25 +66,29 @@ def get(caller: Reader, db: Db, job_id: str, number: Number) -> IterationOut:
 
 
 @router.get("/{number}/training-set", summary="Download a training set", response_class=StreamingResponse)
-def training_set(caller: Reader, db: Db, job_id: str, number: Number) -> StreamingResponse:
-    """JSONL, exactly the bytes whose SHA-256 is in the header X-Training-Set-SHA256."""
+def training_set(
+    caller: Reader,
+    db: Db,
+    job_id: str,
+    number: Number,
+    format_: Annotated[ExportFormat, Query(alias="format")] = ExportFormat.JSONL,
+) -> StreamingResponse:
+    """As JSONL, exactly the bytes whose SHA-256 is in the header X-Training-Set-SHA256; or as Parquet."""
     with reading(db) as session:
         job = get_job(session, caller.project_id, job_id)
         iteration, _ = get_iteration(session, job.id, number)
     if iteration.training_set_sha256 is None:
         raise Conflict(f"Iteration {number} has no training set yet.", code="training_set_not_built")
     rows = each_training_example(db, iteration.id, config_of(job, iteration))
-    lines = (f"{training_line(row)}\n".encode() for row in rows)
-    name = f"{job_id}-iteration-{number}.jsonl"
-    return StreamingResponse(
-        lines,
-        media_type="application/x-ndjson",
-        headers={
-            "X-Training-Set-SHA256": iteration.training_set_sha256,
-            "Content-Disposition": f'attachment; filename="{name}"',
-            "X-Content-Type-Options": "nosniff",
-        },
-    )
+    name = f"{job_id}-iteration-{number}"
+    if format_ is ExportFormat.PARQUET:
+        content = chunks_of(parquet_file((training_fields(row) for row in rows), COLUMNS))
+        answer = download_of(content, MEDIA_TYPE, f"{name}.parquet")
+    else:
+        lines = (f"{training_line(row)}\n".encode() for row in rows)
+        answer = download_of(lines, "application/x-ndjson", f"{name}.jsonl")
+    answer.headers["X-Training-Set-SHA256"] = iteration.training_set_sha256
+    return answer
 
 
 def _out(iteration: Iteration, adapter_id: str | None) -> IterationOut:

@@ -25,6 +25,7 @@ GUARDED = [
 ]
 
 OPERATORS = ("/metrics", "/v1/projects")  # about all projects
+BODIES = {"/v1/jobs/{job_id}/rationales/{rationale_id}/override": {"verdict": "wrong", "reason": "x"}}
 ADMINS = ("/v1/api-keys", "/v1/audit")  # about a project's own people
 
 
@@ -85,7 +86,7 @@ def test_another_projects_job_is_404_on_every_path(api: Api) -> None:
         if "{job_id}" not in path:
             continue
         url = path.replace("{job_id}", job["id"]).replace("{number}", "0").replace("{rationale_id}", "rat_1")
-        answer = api.client.request(method, url, headers=api.other)
+        answer = api.client.request(method, url, headers=api.other, json=BODIES.get(path))
         assert answer.status_code == 404, (method, url, answer.text)
         assert answer.json()["detail"] == f"There is no job {job['id']}."
     assert api.client.get("/v1/jobs", headers=api.other).json()["data"] == []

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 from starlette.testclient import TestClient
 
 from star_engine.filters.stages import STAGES
@@ -416,3 +417,41 @@ def test_artifact_that_has_gone_missing_is_an_error_and_not_a_torn_file(finished
             assert str(stored.parent) not in answer.text
     finally:
         hidden.rename(stored)
+
+
+def parquet_rows(content: bytes) -> list[dict[str, Any]]:
+    return list(parquet.read_table(io.BytesIO(content)).to_pylist())
+
+
+def test_training_set_as_parquet_holds_the_same_rows(finished: Finished) -> None:
+    path = f"{finished.url}/iterations/1/training-set"
+    lines = [json.loads(line) for line in finished.client.get(path).text.splitlines()]
+    answer = finished.client.get(path, params={"format": "parquet"})
+    assert answer.headers["content-type"] == "application/vnd.apache.parquet"
+    assert answer.headers["content-disposition"].endswith('-iteration-1.parquet"')
+    assert answer.headers["x-training-set-sha256"] == finished.get("/iterations/1")["training_set_sha256"]
+    rows = parquet_rows(answer.content)
+    assert [{name: value for name, value in row.items() if value is not None} for row in rows] == lines
+
+
+def never_solved(finished: Finished) -> list[str]:
+    tries = finished.get("/rationales", route="generated", limit=1000)["data"]
+    solved = {t["example"]["id"] for t in tries if t["verdict"] == "correct"}
+    tried = dict.fromkeys(t["example"]["id"] for t in tries)
+    return [name for name in tried if name not in solved]
+
+
+def test_never_solved_examples_come_as_jsonl_and_as_parquet(finished: Finished) -> None:
+    path = f"{finished.url}/never-solved"
+    lines = [json.loads(line) for line in finished.client.get(path).text.splitlines()]
+    rows = parquet_rows(finished.client.get(path, params={"format": "parquet"}).content)
+    assert sorted(line["id"] for line in lines) == sorted(never_solved(finished))
+    assert [{name: value for name, value in row.items() if value is not None} for row in rows] == lines
+
+
+def test_job_that_solved_everything_leaves_no_dataset_to_make(finished: Finished) -> None:
+    answer = finished.client.post(f"{finished.url}/never-solved/dataset", json={})
+    if never_solved(finished):
+        assert answer.json()["derived_from"]["job"] == finished.job["id"]
+    else:
+        assert (answer.status_code, answer.json()["code"]) == (409, "nothing_unsolved")

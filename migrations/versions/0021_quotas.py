@@ -1,6 +1,6 @@
 """What a project may use at most.
 
-Revises: 0096
+Revises: 0020
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0097"
-down_revision = "0096"
+revision = "0021"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 

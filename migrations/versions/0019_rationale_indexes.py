@@ -1,14 +1,14 @@
 """An index for every filter of the rationales, each ending in the id, so that a page needs no sort.
 
-Revises: 0013
+Revises: 0018
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0014"
-down_revision = "0013"
+revision = "0019"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 

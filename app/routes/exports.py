@@ -1,0 +1,106 @@
+"""What a job never solved, to download or to train on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
+from sqlalchemy import Engine
+
+from app.auth import Reader, Submitter
+from app.context import Db
+from app.database import reading
+from app.ledger.jobs import get_job
+from app.ledger.never_solved import derive_dataset, each_never_solved
+from app.models.jobs import Job
+from app.parquet import MEDIA_TYPE, chunks_of, parquet_file
+from app.routes.datasets import DatasetOut, dataset_out
+from app.schemas import In, Name
+
+router = APIRouter(prefix="/v1/jobs/{job_id}/never-solved", tags=["exports"])
+
+COLUMNS = {
+    "id": "string",
+    "question": "string",
+    "answer": "string",
+    "choices": "list<string>",
+    "group": "string",
+    "solution": "string",
+}
+
+
+class ExportFormat(StrEnum):
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+class DerivedIn(In):
+    name: Name | None = None  # None: the job's, and what it is
+    held_out: bool = True  # with the dataset's held-out examples, for accuracy on the same ones
+
+
+@router.get("", summary="Download the examples that a job never solved", response_class=StreamingResponse)
+def download(
+    caller: Reader,
+    db: Db,
+    job_id: str,
+    format_: Annotated[ExportFormat, Query(alias="format")] = ExportFormat.JSONL,
+) -> StreamingResponse:
+    """Train examples that were tried, and never solved without a hint. Either form can be uploaded again."""
+    with reading(db) as session:
+        job = get_job(session, caller.project_id, job_id)
+    rows = _rows(db, job)
+    if format_ is ExportFormat.PARQUET:
+        return download_of(
+            chunks_of(parquet_file(rows, COLUMNS)), MEDIA_TYPE, f"{job_id}-never-solved.parquet"
+        )
+    lines = (
+        json.dumps({name: value for name, value in row.items() if value is not None}, ensure_ascii=False)
+        for row in rows
+    )
+    return download_of(
+        (f"{line}\n".encode() for line in lines), "application/x-ndjson", f"{job_id}-never-solved.jsonl"
+    )
+
+
+@router.post("/dataset", status_code=201, summary="Make a dataset of what a job never solved")
+def derive(
+    caller: Submitter, db: Db, job_id: str, response: Response, sent: DerivedIn | None = None
+) -> DatasetOut:
+    """Its `derived_from` names the job and its dataset. The same again is answered with 200."""
+    with reading(db) as session:
+        job = get_job(session, caller.project_id, job_id)
+    wanted = sent or DerivedIn()
+    name = wanted.name or f"{job.name[:180]}, never solved"
+    dataset, new = derive_dataset(db, job, name, held_out=wanted.held_out)
+    response.status_code = 201 if new else 200
+    response.headers["Location"] = f"/v1/datasets/{dataset.id}"
+    return dataset_out(dataset)
+
+
+def download_of(content: Iterator[bytes], media_type: str, name: str) -> StreamingResponse:
+    """A file to save. What is in it is people's: no browser may guess what it is."""
+    return StreamingResponse(
+        content,
+        media_type=media_type,
+        headers={
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
+
+
+def _rows(db: Engine, job: Job) -> Iterator[dict[str, Any]]:
+    for example in each_never_solved(db, job):
+        yield {
+            "id": example.external_id,
+            "question": example.question,
+            "answer": example.answer,
+            "choices": example.choices,
+            "group": example.group,
+            "solution": example.solution,
+        }
