@@ -17,7 +17,7 @@ from app.ledger.rationales import as_rationale
 from app.models.jobs import Iteration, Job
 from app.models.rationales import Rationale
 from star_engine import rationales as engine
-from star_engine.config import Labels, Source, StarConfig
+from star_engine.config import StarConfig
 from star_engine.examples import Example
 from star_engine.loop import PhaseName
 from star_engine.regrade import Change, Regrading
@@ -65,8 +65,6 @@ def iterations_to_regrade(session: Session, job: Job, number: int | None) -> Seq
     built = [item for item in chosen if PhaseName.BUILD in item.phases_done]
     if not built:
         raise Conflict("No training set has been built yet, so there is nothing to hold another against.")
-    for item in built:
-        _check_judged_by_gold(config_of(job, item))
     ids = [item.id for item in built]
     tries = session.scalar(select(func.count()).where(Rationale.iteration_id.in_(ids))) or 0
     if tries > MOST_TRIES:
@@ -74,14 +72,6 @@ def iterations_to_regrade(session: Session, job: Job, number: int | None) -> Seq
         reason = f"There are {tries:,} tries; at most {MOST_TRIES:,} are judged anew in one request."
         raise Invalid(f"{reason} {mend}", code="too_many_tries")
     return built
-
-
-def _check_judged_by_gold(config: StarConfig) -> None:
-    """What was voted on, or was given instead of sampled, is not what a verifier decides."""
-    if config.labels is Labels.GOLD and config.training_set.source is Source.RATIONALES:
-        return
-    detail = "The job was not trained on rationales that were held against gold answers: nothing to regrade."
-    raise Conflict(detail, code="not_judged_by_gold")
 
 
 def regrade_iteration(

@@ -126,12 +126,3 @@ def test_regrading_needs_the_project(api: Api, job: dict[str, Any]) -> None:
 
 def test_before_a_training_set_there_is_nothing_to_regrade(api: Api) -> None:
     assert regrade(api, api.job()).status_code == 409
-
-
-def test_what_was_voted_on_is_not_regraded_by_gold_answers(api: Api, job: dict[str, Any]) -> None:
-    with transaction(api.engine) as session:
-        row = session.get_one(Job, job["id"])
-        tries = {"generation": {"samples_per_example": 2, "temperature": 0.7}}
-        row.config = row.config | tries | {"labels": "majority_vote", "rationalization": {"enabled": False}}
-    answer = regrade(api, job)
-    assert (answer.status_code, answer.json()["code"]) == (409, "not_judged_by_gold"), answer.text
