@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -25,7 +26,11 @@ GUARDED = [
 ]
 
 OPERATORS = ("/metrics", "/v1/projects")  # about all projects
-BODIES = {"/v1/jobs/{job_id}/rationales/{rationale_id}/override": {"verdict": "wrong", "reason": "x"}}
+BODIES: dict[str, Any] = {  # of the routes that cannot do without one
+    "/v1/jobs/{job_id}/fork": {"from_iteration": 0},
+    "/v1/jobs/{job_id}/rationales/{rationale_id}/override": {"verdict": "wrong", "reason": "x"},
+    "/v1/jobs/{job_id}/retention": {},
+}
 ADMINS = ("/v1/api-keys", "/v1/audit")  # about a project's own people
 
 
