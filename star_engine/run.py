@@ -261,11 +261,10 @@ class _Run:
     def _evaluate(self, iteration: int) -> _Work:
         self.sampler.use(self.record.adapter(iteration))
         facts = yield from self._ask(PhaseName.EVALUATE, iteration, EvaluationMode.ADAPTER)
-        facts = {**facts, **self._along(EvaluationMode.ADAPTER, iteration)}
-        asked, split = facts["overall"], self.config.evaluation.split
-        if asked["n"] and not is_measured(self.record.adapter(iteration)):
-            state_accuracy(self.record.adapter(iteration), asked["correct"], asked["n"], split)
-        return facts
+        asked, adapter = facts["overall"], self.record.adapter(iteration)
+        if asked["n"] and not is_measured(adapter):
+            state_accuracy(adapter, asked["correct"], asked["n"], self.config.evaluation.split)
+        return {**facts, **self._along(EvaluationMode.ADAPTER, iteration)}
 
     def _along(self, mode: EvaluationMode, iteration: int) -> dict[str, Any]:
         return measure_along(
