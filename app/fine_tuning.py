@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import Annotated, Any, BinaryIO, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from sqlalchemy import Engine
 
 from app.database import reading
@@ -34,8 +34,8 @@ Auto = Literal["auto"]
 class Hyperparameters(In):
     """Of OpenAI's: what has a meaning here. "auto" is the preset's choice."""
 
-    n_epochs: Auto | Annotated[int, Field(ge=1, le=1000)] = "auto"
-    batch_size: Auto | Annotated[int, Field(ge=1, le=4096)] = "auto"
+    n_epochs: Auto | Annotated[StrictInt, Field(ge=1, le=1000)] = "auto"
+    batch_size: Auto | Annotated[StrictInt, Field(ge=1, le=4096)] = "auto"
     learning_rate_multiplier: Auto = "auto"
 
 
@@ -57,7 +57,7 @@ class FineTuningIn(BaseModel):
     training_file: Annotated[Text, Field(max_length=200)]
     validation_file: Annotated[Text | None, Field(max_length=200)] = None
     suffix: Annotated[Text | None, Field(max_length=64)] = None
-    seed: Annotated[int | None, Field(ge=0, lt=2**31)] = None
+    seed: Annotated[StrictInt | None, Field(ge=0, lt=2**31)] = None
     hyperparameters: Hyperparameters = Hyperparameters()
     method: Method | None = None
     integrations: None = None
@@ -66,7 +66,7 @@ class FineTuningIn(BaseModel):
     preset: str = "star"
     config: JsonObject = Field(default={})
     validation: Annotated[
-        int, Field(ge=0, description="Rows to carve where no validation file is given.")
+        StrictInt, Field(ge=0, description="Rows to carve where no validation file is given.")
     ] = 0
 
 

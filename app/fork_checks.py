@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, FieldError, Invalid
@@ -28,11 +28,11 @@ class ForkIn(In):
     """Go on from an iteration of this job with other settings, as a new job."""
 
     from_iteration: Annotated[
-        int, Field(ge=0, le=10_000, description="The last one taken over; 0: the baselines alone.")
+        StrictInt, Field(ge=0, le=10_000, description="The last one taken over; 0: the baselines alone.")
     ]
     config: JsonObject = Field(default={}, description="Settings laid over those of this job.")
     name: Name | None = None  # None: this job's
-    priority: Annotated[int, Field(ge=-100, le=100)] | None = None  # None: this job's
+    priority: Annotated[StrictInt, Field(ge=-100, le=100)] | None = None  # None: this job's
     metadata: Annotated[
         dict[Annotated[Text, Field(max_length=64)], Annotated[Text, Field(max_length=512)]],
         Field(max_length=16),

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AwareDatetime, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, StrictBool, StrictInt, ValidationError, model_validator
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from tokenizers import Tokenizer
@@ -60,15 +60,15 @@ class JobIn(In):
     prompt_set: Annotated[Text, Field(max_length=200)]
     preset: str = "star"
     config: JsonObject = Field(default={})  # part of a StarConfig
-    priority: Annotated[int, Field(ge=-100, le=100)] = 0  # higher goes first
+    priority: Annotated[StrictInt, Field(ge=-100, le=100)] = 0  # higher goes first
     metadata: Annotated[
         dict[Annotated[Text, Field(max_length=64)], Annotated[Text, Field(max_length=512)]],
         Field(max_length=16),
     ] = Field(default={})
     budget: BudgetIn = Field(default=BudgetIn())
     webhook: JobWebhookIn | None = None  # of this job alone
-    dry_run: bool = False  # check it, show what it would be and take, and make nothing
-    dedupe: bool = False  # an equal job that has not failed is returned instead of making a second
+    dry_run: StrictBool = False  # check it, show what it would be and take, and make nothing
+    dedupe: StrictBool = False  # an equal job that has not failed is returned instead of making a second
 
 
 def check_job(

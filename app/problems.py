@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app.errors import BadRequest, FieldError, Invalid, Problem, Unauthorized
 
@@ -104,7 +105,16 @@ def _http_error(request: Request, failure: Exception) -> JSONResponse:
     status = HTTPStatus(failure.status_code)
     problem = Problem(_DETAILS.get(status, str(failure.detail)), code=status.name.lower())
     problem.status, problem.title = status, status.phrase
-    return problem_response(request, problem, failure.headers)
+    headers = dict(failure.headers or {})
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods(request))
+    return problem_response(request, problem, headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path takes: Starlette names the methods of the first route alone, and each method is one."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in routes for method in getattr(route, "methods", None) or ()})
 
 
 _DETAILS = {

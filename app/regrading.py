@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, StrictInt, ValidationError
 
 from app.errors import Invalid
 from app.ledger.regrade import ChangedPage, Regraded
@@ -20,7 +20,7 @@ from star_engine.regrade import Change, Grade
 class RegradeIn(In):
     """What another verifier or other filters would have made of what is recorded."""
 
-    iteration: Annotated[int, Field(ge=1, le=10_000)] | Literal["all"] = "all"
+    iteration: Annotated[StrictInt, Field(ge=1, le=10_000)] | Literal["all"] = "all"
     kind: Annotated[Kind | None, Field(description="Another verifier; the prompts stay as they are.")] = None
     verifier: Annotated[JsonObject, Field(description="Its options, in place of the job's.")] = Field(
         default={}

@@ -135,9 +135,15 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         401: "No valid API key was sent.",
         403: "The key lacks the scope, or the project's quota is used up.",
         404: "It does not exist, or belongs to another project.",
-        413: "The body is too long.",
         409: "The object is not in a state that allows this.",
+        413: "The body is too long.",
         422: "The request is understood and refused.",
         429: "The key asks too often.",
+        503: "Something that this server needs is not there. Try again later.",
     }.items()
 }
+
+
+def already(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """The answer of an operation that found nothing left to do, for its `responses`."""
+    return {200: {"model": model, "description": "It was so already, or is the same again."}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool, StrictInt
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, FieldError, Invalid, NotFound
@@ -38,8 +38,8 @@ class TrialIn(In):
     """Questions for an adapter. It is asked the way its accuracy was measured: greedily."""
 
     questions: Annotated[tuple[QuestionIn, ...], Field(min_length=1, max_length=MOST_QUESTIONS)]
-    beside_base: Annotated[bool, Field(description="Ask the base model, few-shot, too.")] = False
-    max_tokens: Annotated[int | None, Field(ge=1, le=32768, description="None: as the job.")] = None
+    beside_base: Annotated[StrictBool, Field(description="Ask the base model, few-shot, too.")] = False
+    max_tokens: Annotated[StrictInt | None, Field(ge=1, le=32768, description="None: as the job.")] = None
 
 
 class EvaluationIn(In):
@@ -47,7 +47,7 @@ class EvaluationIn(In):
 
     dataset: Annotated[Text, Field(max_length=200)]
     split: Literal["validation", "test"] = "test"
-    max_examples: Annotated[int | None, Field(ge=1)] = None
+    max_examples: Annotated[StrictInt | None, Field(ge=1)] = None
     name: Annotated[Text | None, Field(min_length=1, max_length=200)] = None
 
 

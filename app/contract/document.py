@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 
 from app.contract.examples import BODIES, PARAMETERS, PROBLEM
 from app.problems import MEDIA_TYPE
+from app.schemas import PROBLEMS
 
 JsonObject = dict[str, Any]
 WITH_BODY = frozenset({"post", "put", "patch"})
@@ -46,12 +47,9 @@ def operations(spec: JsonObject) -> Iterator[tuple[str, str, JsonObject]]:
 def _tell_errors(path: str, method: str, operation: JsonObject, public: frozenset[str]) -> None:
     """Every error is problem JSON; what cannot happen to an operation is left out."""
     responses: JsonObject = operation["responses"]
+    unwanted = set() if method in WITH_BODY else {"413"}
     if path in public:
-        unwanted = {"400", "401", "403", "404", "409", "413", "422", "429"}
-    else:
-        unwanted = {"413"} if method not in WITH_BODY else set()
-        unwanted |= {"404"} if "{" not in path and method == "get" else set()
-        unwanted |= {"409"} if method == "get" else set()
+        unwanted = {str(status) for status in PROBLEMS} - {"503"}
     for status in unwanted & responses.keys():
         del responses[status]
     for status, response in responses.items():

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictBool
 
 from app.archives import TarMember, tar_chunks, tar_size
 from app.auth import Reader, Submitter
@@ -52,7 +52,7 @@ class AdapterOut(Resource):
 
 
 class AdapterChanges(In):
-    pinned: Annotated[bool, Field(description="A pinned adapter is kept, whatever its job's retention says.")]
+    pinned: Annotated[StrictBool, Field(description="A pinned adapter is kept whatever the retention.")]
 
 
 class Gone(Problem):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from app.auth import Admin
 from app.context import Db
@@ -29,12 +29,12 @@ OfProject = Annotated[str | None, Query(max_length=200, description="Another pro
 class ApiKeyIn(In):
     name: Name
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))] = Field(default=[Scope.SUBMIT])
-    expires_in_seconds: Annotated[int, Field(ge=60, le=LONGEST)] | None = None  # None: never
+    expires_in_seconds: Annotated[StrictInt, Field(ge=60, le=LONGEST)] | None = None  # None: never
     project: Annotated[Text, Field(max_length=200)] | None = None  # operators only; None: the caller's own
 
 
 class RotationIn(In):
-    grace_seconds: Annotated[int, Field(ge=0, le=MOST_GRACE)] = DAY  # for which the old key works on
+    grace_seconds: Annotated[StrictInt, Field(ge=0, le=MOST_GRACE)] = DAY  # for which the old key works on
 
 
 class ApiKeyOut(Resource):

@@ -17,7 +17,7 @@ from app.intake.mapping import parse_mapping
 from app.ledger.datasets import get_dataset, list_datasets, upload_dataset
 from app.ledger.examples import list_examples
 from app.models.data import Dataset, Example
-from app.schemas import After, Item, Limit, LongLimit, Name, NameFilter, Page, Resource, page
+from app.schemas import After, Item, Limit, LongLimit, Name, NameFilter, Page, Resource, already, page
 from app.uploads import receive_file
 from star_engine.config import Kind
 from star_engine.examples import Split
@@ -74,7 +74,9 @@ _UPLOAD = {
 }
 
 
-@router.post("", status_code=201, summary="Upload a dataset", openapi_extra=_UPLOAD)
+@router.post(
+    "", status_code=201, responses=already(DatasetOut), summary="Upload a dataset", openapi_extra=_UPLOAD
+)
 async def upload(
     caller: Submitter,
     db: Db,

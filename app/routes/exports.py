@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
+from pydantic import StrictBool
 from sqlalchemy import Engine
 
 from app.auth import Reader, Submitter
@@ -40,7 +41,7 @@ class ExportFormat(StrEnum):
 
 class DerivedIn(In):
     name: Name | None = None  # None: the job's, and what it is
-    held_out: bool = True  # with the dataset's held-out examples, for accuracy on the same ones
+    held_out: StrictBool = True  # with the dataset's held-out examples, for accuracy on the same ones
 
 
 @router.get("", summary="Download the examples that a job never solved", response_class=StreamingResponse)

@@ -30,7 +30,7 @@ from app.ledger.jobs import (
 )
 from app.ledger.keys import Caller
 from app.models.jobs import Job
-from app.schemas import After, In, Limit, Page, ProblemOut, page
+from app.schemas import After, In, Limit, Page, ProblemOut, already, page
 from app.settings import Settings
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -117,7 +117,7 @@ def get(caller: Reader, db: Db, request: Request, job_id: str) -> Response:
     return Response(body, media_type="application/json", headers=headers)
 
 
-@router.post("/{job_id}/cancel", status_code=202, summary="Cancel a job for good")
+@router.post("/{job_id}/cancel", status_code=202, responses=already(JobOut), summary="Cancel a job for good")
 def cancel(
     caller: Submitter,
     db: Db,
@@ -129,8 +129,9 @@ def cancel(
     return _change(db, caller, response, job_id, cancel_family if baselines else cancel_job)
 
 
-@router.post("/{job_id}/pause", status_code=202, summary="Pause a job; nothing is lost")
+@router.post("/{job_id}/pause", status_code=202, responses=already(JobOut), summary="Pause a job")
 def pause(caller: Submitter, db: Db, response: Response, job_id: str) -> JobOut:
+    """Nothing is lost: steps hand back what they have done."""
     return _change(db, caller, response, job_id, pause_job)
 
 
@@ -140,7 +141,7 @@ class ResumeIn(In):
     accept: Literal["no_spark"] | None = None
 
 
-@router.post("/{job_id}/resume", status_code=202, summary="Resume a paused job")
+@router.post("/{job_id}/resume", status_code=202, responses=already(JobOut), summary="Resume a paused job")
 def resume(
     caller: Submitter,
     db: Db,

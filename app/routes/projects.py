@@ -14,7 +14,7 @@ from app.database import reading, transaction
 from app.ledger.keys import create_project
 from app.ledger.projects import get_project, list_projects, project_named
 from app.models.platform import Project
-from app.schemas import After, In, Limit, Name, Page, Resource, page
+from app.schemas import After, In, Limit, Name, Page, Resource, already, page
 
 router = APIRouter(prefix="/v1/projects", tags=["projects"])
 
@@ -28,7 +28,7 @@ class ProjectOut(Resource):
     name: str
 
 
-@router.post("", status_code=201, summary="Create a project")
+@router.post("", status_code=201, responses=already(ProjectOut), summary="Create a project")
 def create(caller: Operator, db: Db, sent: ProjectIn, response: Response) -> ProjectOut:
     """A name is given once: the same again is answered with 200 and the project that there is."""
     try:

@@ -13,7 +13,7 @@ from app.database import reading, transaction
 from app.errors import FieldError, Invalid
 from app.ledger.prompt_sets import get_prompt_set, list_prompt_sets, record_prompt_set
 from app.models.data import PromptSet
-from app.schemas import After, In, JsonObject, Limit, Name, NameFilter, Page, Resource, Text, page
+from app.schemas import After, In, JsonObject, Limit, Name, NameFilter, Page, Resource, Text, already, page
 from star_engine.config import Kind
 from star_engine.prompt_sets import read_prompt_set
 from star_engine.readers import BadRows
@@ -45,7 +45,7 @@ class PromptSetOut(Resource):
     examples: list[dict[str, Any]]
 
 
-@router.post("", status_code=201, summary="Create a prompt set")
+@router.post("", status_code=201, responses=already(PromptSetOut), summary="Create a prompt set")
 def create(caller: Submitter, db: Db, sent: PromptSetIn, response: Response) -> PromptSetOut:
     """Each example's rationale must lead to its own answer. The same again is answered with 200."""
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import Field
+from pydantic import Field, StrictBool, StrictInt
 
 from app.auth import Submitter
 from app.context import Db
@@ -21,8 +21,8 @@ router = APIRouter(prefix="/v1/jobs/{job_id}/retention", tags=["adapters"])
 class RetentionIn(In):
     """Applied once the job has ended. Pinned adapters stay whatever it says."""
 
-    keep_last: Annotated[int | None, Field(ge=0, description="The newest so many; null: all.")] = None
-    keep_best: Annotated[bool, Field(description="The most accurate one too.")] = True
+    keep_last: Annotated[StrictInt | None, Field(ge=0, description="The newest so many; null: all.")] = None
+    keep_best: Annotated[StrictBool, Field(description="The most accurate one too.")] = True
     days: Annotated[float | None, Field(gt=0, description="After the job's end; then none is kept.")] = None
 
 

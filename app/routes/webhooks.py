@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
-from pydantic import Field
+from pydantic import Field, StrictBool, StrictInt
 
 from app.auth import Reader, Submitter
 from app.context import Config, Db
@@ -31,11 +31,11 @@ class WebhookChanges(In):
     url: Url | None = None
     events: Events | None = None
     description: Description | None = None
-    enabled: bool | None = None
+    enabled: StrictBool | None = None
 
 
 class SecretRotationIn(In):
-    grace_seconds: Annotated[int, Field(ge=0, le=MOST_GRACE_SECONDS)] = 86_400
+    grace_seconds: Annotated[StrictInt, Field(ge=0, le=MOST_GRACE_SECONDS)] = 86_400
 
 
 class WebhookOut(Resource):
