@@ -2,7 +2,7 @@
 
 No route writes it. While a request that may change something is served, every session notes which objects
 it flushes and adds their entries before it commits, so a new route cannot forget to
-(docs/decisions/0011).
+(docs/decisions/0014).
 """
 
 from __future__ import annotations
