@@ -31,6 +31,7 @@ def schemathesis(server: Platform, key: str, examples: int, *more: str) -> str:
             *("--phases", "coverage,fuzzing,stateful", "--request-timeout", "60", "--no-color"),
             *("--generation-database", "none", *LEFT_OUT, *more),
         ],
+        cwd=server.settings.home,  # where it leaves its cache
         capture_output=True,
         text=True,
         check=False,
