@@ -106,7 +106,9 @@ def test_the_command_says_why_it_paused(
     sampler = ScriptedSampler(lambda *_: "\nNo.")
     monkeypatch.setattr(command, "load", lambda *_: (sampler, RecordingTrainer()))
     assert command.main(["run", str(write_job(tmp_path))]) == 3
-    assert "unparsed" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "no_spark" in said
+    assert "a stronger base model" in said  # what to do about it
 
 
 def test_the_command_checks_a_job_without_loading_a_model(
