@@ -38,7 +38,7 @@ from star_engine.model_card import write_card
 from star_engine.probing import PROBE_TOKENS, PROBES, continue_greedily, installed_versions
 from star_engine.protocols import TrainingText
 from star_engine.rationales import RationaleKey, Route
-from star_engine.schedule import steps_in
+from star_engine.schedule import steps_in, training_seed
 from star_engine.training_set import Coverage, TrainingExample
 from worker.audits import check_tokens
 from worker.checkpoints import Checkpoints
@@ -92,7 +92,7 @@ def _train(
     training = claim.config.training
     batch_size = training.batch_size
     steps = steps_in(training.schedule, claim.iteration, rows=len(rows), batch_size=batch_size)
-    seed = claim.config.seed + claim.iteration
+    seed = training_seed(claim.config.seed, claim.iteration)
     previous = claim.iteration - 1 if training.start_from == "previous" else 0
     start = bench.fetch_adapter(claim.job_id, previous) if previous > 0 else None
     gpu = bench.gpu(claim.model_id)

@@ -16,6 +16,7 @@ from pyarrow import parquet
 from starlette.testclient import TestClient
 
 from star_engine.filters.stages import STAGES
+from star_engine.schedule import training_seed
 from tests import databases
 from tests.app.apis import Api, addition_rows, serve, worker
 from tests.worlds import CONFIG, SCRIPT
@@ -139,6 +140,12 @@ def test_card_and_manifest_tell_the_accuracy_that_was_measured_after_them(finish
         assert listed["README.md"]["sha256"] == sha256(card).hexdigest()
         own = {"iteration": iteration["number"], "sha256": iteration["training_set_sha256"]}
         assert manifest["training_sets"] == [own]
+
+
+def test_service_draws_its_batches_by_the_seed_that_the_library_uses(finished: Finished) -> None:
+    for iteration in finished.get("/iterations")["data"][1:]:
+        expected = training_seed(finished.job["config"]["seed"], iteration["number"])
+        assert iteration["metrics"]["training"]["seed"] == expected
 
 
 def test_events_have_no_gaps_and_page_by_seq(finished: Finished) -> None:
