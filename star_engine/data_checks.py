@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from star_engine.config import HintForm, Kind, Labels, Source, StarConfig
+from star_engine.config import HintForm, Kind, Labels, StarConfig
+from star_engine.config_training_set import Source
 from star_engine.examples import Example, PromptSet
 from star_engine.prompt_sets import check_prompt_set
 from star_engine.readers import RowError

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from star_engine.adapters import CARD, MANIFEST, BaseModel, file_sha256, pretty, write_durably
-from star_engine.config import Source, StarConfig
+from star_engine.config import StarConfig
+from star_engine.config_training_set import Source
 from star_engine.protocols import BadAdapter
 from star_engine.report import METHODS
 from star_engine.training_set import Coverage

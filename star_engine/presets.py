@@ -17,13 +17,12 @@ from star_engine.config import (
     Kind,
     Labels,
     Rationalization,
-    Source,
     StarConfig,
     StopRule,
     Training,
-    TrainingSetOptions,
 )
 from star_engine.config_schedules import EpochsSchedule, GeometricSchedule, LinearSchedule
+from star_engine.config_training_set import Source, TrainingSetOptions
 
 
 def star(kind: Kind) -> StarConfig:

@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Literal
 
 from star_engine.answers import judge
-from star_engine.config import FewShot, Labels, Source, StarConfig
+from star_engine.config import FewShot, Labels, StarConfig
+from star_engine.config_training_set import Source
 from star_engine.examples import Example, PromptSet, without_gold
 from star_engine.prompts import direct_answer, render_prompt, stops
 from star_engine.protocols import Completion, Sampler, SampleRequest, SamplingParams

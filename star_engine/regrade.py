@@ -9,7 +9,8 @@ from hashlib import sha256
 from typing import Any
 
 from star_engine.answers import judge
-from star_engine.config import Source, StarConfig
+from star_engine.config import StarConfig
+from star_engine.config_training_set import Source
 from star_engine.examples import Example, PromptSet
 from star_engine.labels import labelled
 from star_engine.protocols import Completion

@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Any
 
 from star_engine.bootstrap import Interval, accuracy_interval, difference_interval, sign_test
-from star_engine.config import Source, StarConfig
+from star_engine.config import StarConfig
+from star_engine.config_training_set import Source
 from star_engine.evaluation import EvaluationMode
 from star_engine.presets import star
 

@@ -23,7 +23,8 @@ from star_engine.audits.sampler import audit_sampler
 from star_engine.audits.spark import chance_level, spark_facts
 from star_engine.audits.token_parity import check_parity, parity_texts, token_digests
 from star_engine.checks import check_rationales, to_check
-from star_engine.config import Source, StarConfig
+from star_engine.config import StarConfig
+from star_engine.config_training_set import Source
 from star_engine.data_checks import check_data
 from star_engine.data_window import in_window, window
 from star_engine.diagnosis import diagnose

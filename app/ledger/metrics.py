@@ -15,7 +15,8 @@ from app.models.data import Example
 from app.models.jobs import Iteration, Job
 from app.models.rationales import Adapter, Evaluation, Rationale
 from star_engine.audits.spark import spark_facts
-from star_engine.config import Source, StarConfig
+from star_engine.config import StarConfig
+from star_engine.config_training_set import Source
 from star_engine.evaluation import Accuracy, EvaluatedAnswer, EvaluationMode, summarise
 from star_engine.filters.stages import KEPT, funnel
 from star_engine.loop import PhaseName

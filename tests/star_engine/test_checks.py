@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from star_engine.checks import before_the_answer, check_rationales, permuted, to_check
-from star_engine.config import Kind, StarConfig, TrainingSetOptions
+from star_engine.config import Kind, StarConfig
+from star_engine.config_training_set import TrainingSetOptions
 from star_engine.examples import Example, FewShotExample, PromptSet
 from star_engine.protocols import SampleRequest
 from star_engine.rationales import Rationale, RationaleKey, Route

@@ -3,7 +3,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_engine.config import Evaluation, Kind, StarConfig, StopRule, TrainingSetOptions
+from star_engine.config import Evaluation, Kind, StarConfig, StopRule
+from star_engine.config_training_set import TrainingSetOptions
 from star_engine.loop import (
     ITERATION_PHASES,
     IterationHistory,

@@ -14,9 +14,9 @@ from star_engine.config import (
     StarConfig,
     StopRule,
     Training,
-    TrainingSetOptions,
 )
 from star_engine.config_schedules import EpochsSchedule, LinearSchedule
+from star_engine.config_training_set import TrainingSetOptions
 from star_engine.loop import ITERATION_PHASES, PhaseName
 from star_engine.protocols import BadAdapter
 from star_engine.run import Event, run_star

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_engine.config import Kind, Rationalization, StarConfig, TrainingSetOptions
+from star_engine.config import Kind, Rationalization, StarConfig
+from star_engine.config_training_set import TrainingSetOptions
 from star_engine.data_window import in_window, window
 from star_engine.diagnosis import diagnose
 from star_engine.examples import Example, FewShotExample, PromptSet

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_engine.config import Kind, StarConfig, TrainingSetOptions
+from star_engine.config import Kind, StarConfig
+from star_engine.config_training_set import TrainingSetOptions
 from star_engine.examples import Example, PromptSet
 from star_engine.filters.funnel import FILTERS, REASONS
 from star_engine.filters.stages import KEPT, STAGES, funnel

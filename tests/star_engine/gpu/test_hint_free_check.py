@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from star_engine.checks import check_rationales
-from star_engine.config import Generation, Kind, StarConfig, TrainingSetOptions
+from star_engine.config import Generation, Kind, StarConfig
+from star_engine.config_training_set import TrainingSetOptions
 from star_engine.examples import Example
 from star_engine.prompt_sets import read_prompt_set
 from star_engine.rationales import Rationale, RationaleKey, Route
