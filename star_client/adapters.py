@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import httpx2
 
+from star_client.downloads import save
 from star_client.errors import Damaged, ServerFailed
-from star_client.objects import Adapter, AdapterFile
+from star_client.objects import Adapter, AdapterFile, Job, Page
+from star_client.objects_results import Trial
 from star_client.resources import every
 from star_client.transport import ATTEMPTS, Request, Transport
 
 Report = Callable[[AdapterFile, int], None]
 
+LONGEST_WAIT = 30.0  # seconds: what the server lets `wait` be
+
 
 class Adapters:
+    """Wherever an adapter's id is asked for, `job_...:best`, `job_...:last` and `job_...:3` will do."""
+
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
@@ -25,10 +33,86 @@ class Adapters:
         """The verified ones so far, in order of their iterations."""
         return tuple(every(self._transport, f"/v1/jobs/{job_id}/adapters", Adapter))
 
+    def list_all(
+        self, *, model: str | None = None, limit: int = 20, after: str | None = None
+    ) -> Page[Adapter]:
+        """Those of all jobs, newest first."""
+        request = Request("GET", "/v1/adapters", {"model": model, "limit": limit, "after": after})
+        return Page[Adapter].model_validate_json(self._transport.send(request).content)
+
     def get(self, adapter_id: str) -> Adapter:
-        return Adapter.model_validate_json(
-            self._transport.send(Request("GET", f"/v1/adapters/{adapter_id}")).content
-        )
+        return self._one(Request("GET", f"/v1/adapters/{adapter_id}"))
+
+    def pin(self, adapter_id: str, *, pinned: bool = True) -> Adapter:
+        """Keep it whatever the retention says, or (pinned=False) no longer."""
+        return self._one(Request("PATCH", f"/v1/adapters/{adapter_id}", json={"pinned": pinned}, again=True))
+
+    def delete(self, adapter_id: str) -> Adapter:
+        """Give up its weights; card and manifest stay. Refused (409) while it is pinned or in use."""
+        return self._one(Request("DELETE", f"/v1/adapters/{adapter_id}", again=True))
+
+    def generate(
+        self,
+        adapter_id: str,
+        questions: Sequence[Mapping[str, Any] | str],
+        *,
+        beside_base: bool = False,
+        max_tokens: int | None = None,
+    ) -> Trial:
+        """Ask it a few questions (at most 32), greedily; returns at once. See `trial` and `ask`.
+
+        A question is its text, or `{"question", "choices"?, "answer"?, "group"?}`; with an answer it is
+        judged. beside_base: ask the base model too, few-shot. Sent once.
+        """
+        asked = [{"question": one} if isinstance(one, str) else dict(one) for one in questions]
+        body: dict[str, Any] = {"questions": asked, "beside_base": beside_base}
+        body |= {} if max_tokens is None else {"max_tokens": max_tokens}
+        answer = self._transport.send(Request("POST", f"/v1/adapters/{adapter_id}/generate", json=body))
+        return Trial.model_validate_json(answer.content)
+
+    def trial(self, trial_id: str, *, wait: float = 0) -> Trial:
+        """The answers so far; `wait`: at most so many seconds (30) for the last one."""
+        request = Request("GET", f"/v1/trials/{trial_id}", {"wait": wait or None})
+        return Trial.model_validate_json(self._transport.send(request).content)
+
+    def ask(
+        self,
+        adapter_id: str,
+        questions: Sequence[Mapping[str, Any] | str],
+        *,
+        beside_base: bool = False,
+        max_tokens: int | None = None,
+        patience: float = 600.0,
+    ) -> Trial:
+        """As `generate`, and wait for the answers. Raises TimeoutError after `patience` seconds."""
+        trial = self.generate(adapter_id, questions, beside_base=beside_base, max_tokens=max_tokens)
+        deadline = time.monotonic() + patience
+        while not trial.is_terminal:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"{trial.id} is {trial.status} after {patience:g} s; it goes on.")
+            trial = self.trial(trial.id, wait=min(left, LONGEST_WAIT))
+        return trial
+
+    def evaluate(
+        self,
+        adapter_id: str,
+        dataset: str,
+        *,
+        split: str | None = None,
+        max_examples: int | None = None,
+        name: str | None = None,
+    ) -> Job:
+        """Measure it on a held-out split (test, or validation) of a dataset: a job of its own, whose one
+        iteration carries the accuracy. Sent once."""
+        given = {"dataset": dataset, "split": split, "max_examples": max_examples, "name": name}
+        body = {field: value for field, value in given.items() if value is not None}
+        answer = self._transport.send(Request("POST", f"/v1/adapters/{adapter_id}/evaluate", json=body))
+        return Job.model_validate_json(answer.content)
+
+    def archive(self, adapter_id: str, file: Path) -> Path:
+        """Download all files as one .tar. `download` can go on after a cut; this begins anew."""
+        return save(self._transport, Request("GET", f"/v1/adapters/{adapter_id}/archive"), file)
 
     def download(
         self, adapter_id: str, directory: Path, report: Report = lambda _file, _bytes: None
@@ -46,6 +130,9 @@ class Adapters:
                 self._download_file(adapter, file, path, report)
             report(file, file.size_bytes)
         return paths
+
+    def _one(self, request: Request) -> Adapter:
+        return Adapter.model_validate_json(self._transport.send(request).content)
 
     def _download_file(self, adapter: Adapter, file: AdapterFile, path: Path, report: Report) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from star_client.accounts import ApiKeys, AuditLog, Projects, Usages
 from star_client.adapters import Adapters
 from star_client.connection import find_connection
 from star_client.jobs import Jobs
+from star_client.never_solved import NeverSolved
 from star_client.resources import Datasets, Models, PromptSets, Rationales
 from star_client.transport import Transport
+from star_client.webhooks import Webhooks
 
 
 class StarClient:
@@ -34,7 +37,13 @@ class StarClient:
         self.models = Models(self._transport)
         self.jobs = Jobs(self._transport)
         self.rationales = Rationales(self._transport)
+        self.never_solved = NeverSolved(self._transport)
         self.adapters = Adapters(self._transport)
+        self.webhooks = Webhooks(self._transport)
+        self.projects = Projects(self._transport)
+        self.api_keys = ApiKeys(self._transport)
+        self.usage = Usages(self._transport)
+        self.audit = AuditLog(self._transport)
 
     def close(self) -> None:
         self._transport.close()

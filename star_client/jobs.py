@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, Unpack
 from urllib.parse import quote
 from uuid import uuid4
 
 import httpx2
 
+from star_client.downloads import save
 from star_client.errors import ServerFailed
-from star_client.objects import Event, Iteration, Job, Page, Rationale, TrainingRow
+from star_client.job_request import JobRequest, body_of
+from star_client.objects import Event, Iteration, Job, Page, Rationale, TrainingRow, rfc3339
+from star_client.objects_results import Coverage, DryRun, Regrade
 from star_client.resources import LARGEST_PAGE, every
 from star_client.transport import Request, Transport
 
 ReportFormat = Literal["markdown", "html", "json"]
+ExportFormat = Literal["jsonl", "parquet"]
 
 RECONNECTS = 12  # attempts in a row without an event: about a minute and a half
 
@@ -23,48 +29,93 @@ class Jobs:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def create(
-        self,
-        *,
-        model: str,
-        dataset: str,
-        prompt_set: str,
-        name: str | None = None,
-        preset: str | None = None,
-        config: Mapping[str, Any] | None = None,
-        priority: int | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        idempotency_key: str | None = None,
-    ) -> Job:
+    def create(self, *, idempotency_key: str | None = None, **wanted: Unpack[JobRequest]) -> Job:
         """Submit a job: ids of a base model, a dataset and a prompt set, and changes to a preset's settings.
 
         Sent with an Idempotency-Key (a random one if none is given), so that a retry over a bad connection
         makes one job. Raises Refused before any GPU time is spent.
         """
-        body: dict[str, Any] = {"model": model, "dataset": dataset, "prompt_set": prompt_set}
-        optional = {
-            "name": name,
-            "preset": preset,
-            "config": config,
-            "priority": priority,
-            "metadata": metadata,
-        }
+        headers = {"Idempotency-Key": idempotency_key or str(uuid4())}
+        return self._job(Request("POST", "/v1/jobs", headers=headers, json=body_of(wanted), again=True))
+
+    def dry_run(self, **wanted: Unpack[JobRequest]) -> DryRun:
+        """What `create` would make: its configuration, warnings, prompts and an estimate. Nothing is made."""
+        body = body_of(wanted) | {"dry_run": True}
+        answer = self._transport.send(Request("POST", "/v1/jobs", json=body, again=True))
+        return DryRun.model_validate_json(answer.content)
+
+    def fork(
+        self,
+        job_id: str,
+        from_iteration: int,
+        *,
+        config: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        priority: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Go on from an iteration of this job (0: its baselines alone) with other settings, as a new job."""
+        optional = {"config": config, "name": name, "priority": priority, "metadata": metadata}
+        body: dict[str, Any] = {"from_iteration": from_iteration}
         body |= {field: value for field, value in optional.items() if value is not None}
         headers = {"Idempotency-Key": idempotency_key or str(uuid4())}
-        request = Request("POST", "/v1/jobs", headers=headers, json=body, again=True)
-        return Job.model_validate_json(self._transport.send(request).content)
+        return self._job(Request("POST", f"/v1/jobs/{job_id}/fork", headers=headers, json=body, again=True))
 
-    def list(self, *, status: str | None = None, limit: int = 20, after: str | None = None) -> Page[Job]:
-        """Newest first."""
-        request = Request("GET", "/v1/jobs", {"status": status, "limit": limit, "after": after})
-        return Page[Job].model_validate_json(self._transport.send(request).content)
+    def regrade(
+        self,
+        job_id: str,
+        *,
+        iteration: int | Literal["all"] = "all",
+        kind: str | None = None,
+        verifier: Mapping[str, Any] | None = None,
+        training_set: Mapping[str, Any] | None = None,
+        limit: int = 20,
+        after: str | None = None,
+    ) -> Regrade:
+        """Judge the recorded rationales anew, with another verifier or other filters. Changes nothing.
+
+        limit, after: the page of `changes`.
+        """
+        optional = {"kind": kind, "verifier": verifier, "training_set": training_set}
+        body: dict[str, Any] = {"iteration": iteration}
+        body |= {field: value for field, value in optional.items() if value is not None}
+        params = {"limit": limit, "after": after}
+        request = Request("POST", f"/v1/jobs/{job_id}/regrade", params, json=body, again=True)
+        return Regrade.model_validate_json(self._transport.send(request).content)
+
+    def list(
+        self,
+        *,
+        status: str | Sequence[str] | None = None,
+        model: str | None = None,
+        dataset: str | None = None,
+        name: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        limit: int = 20,
+        after: str | None = None,
+    ) -> Page[Job]:
+        """Newest first. `after`: the `last_id` of the page before."""
+        params = {
+            "status": status,
+            "model": model,
+            "dataset": dataset,
+            "name": name,
+            "created_after": created_after and rfc3339(created_after),
+            "created_before": created_before and rfc3339(created_before),
+            "limit": limit,
+            "after": after,
+        }
+        answer = self._transport.send(Request("GET", "/v1/jobs", params))
+        return Page[Job].model_validate_json(answer.content)
 
     def get(self, job_id: str) -> Job:
-        return Job.model_validate_json(self._transport.send(Request("GET", f"/v1/jobs/{job_id}")).content)
+        return self._job(Request("GET", f"/v1/jobs/{job_id}"))
 
-    def cancel(self, job_id: str) -> Job:
-        """Stop it for good; Refused (409) if it has ended."""
-        return self._verb(job_id, "cancel")
+    def cancel(self, job_id: str, *, baselines: bool = False) -> Job:
+        """Stop it for good, and `baselines` with it; Refused (409) if it has ended."""
+        return self._verb(job_id, "cancel", params={"baselines": "true"} if baselines else {})
 
     def pause(self, job_id: str) -> Job:
         """Hold it; what is recorded stays."""
@@ -113,9 +164,37 @@ class Jobs:
         request = Request("GET", f"/v1/jobs/{job_id}/iterations/{number}")
         return Iteration.model_validate_json(self._transport.send(request).content)
 
-    def report(self, job_id: str, format: ReportFormat = "markdown") -> str:  # noqa: A002 - its name over HTTP
-        """Did STaR help here, and how sure is that? The text of a Markdown file, an HTML page or JSON."""
-        return self._transport.send(Request("GET", f"/v1/jobs/{job_id}/report", {"format": format})).text
+    def coverage(self, job_id: str) -> tuple[Coverage, ...]:
+        """Of each iteration: what was solved, kept and covered, and how that moved (churn)."""
+        path = f"/v1/jobs/{job_id}/coverage"
+        return tuple(every(self._transport, path, Coverage, cursor=lambda page: page.data[-1].iteration))
+
+    def retention(
+        self,
+        job_id: str,
+        *,
+        keep_last: int | None = None,
+        keep_best: bool = True,
+        days: float | None = None,
+    ) -> Job:
+        """Which adapters to keep once the job has ended: the newest so many (None: all), the best, and until
+        so many `days` after its end. Pinned ones stay."""
+        body = {"keep_last": keep_last, "keep_best": keep_best, "days": days}
+        return self._job(Request("PUT", f"/v1/jobs/{job_id}/retention", json=body, again=True))
+
+    def report(
+        self,
+        job_id: str,
+        format: ReportFormat = "markdown",  # noqa: A002 - its name over HTTP
+        *,
+        compare: Sequence[str] = (),
+    ) -> str:
+        """Did STaR help here, and how sure is that? The text of a Markdown file, an HTML page or JSON.
+
+        compare: ids of other jobs to hold it against, beside its own baselines.
+        """
+        params = {"format": format, "compare": ",".join(compare) or None}
+        return self._transport.send(Request("GET", f"/v1/jobs/{job_id}/report", params)).text
 
     def history(self, job_id: str, example_id: str) -> tuple[Rationale, ...]:
         """All tries at one example, over all iterations. `example_id`: the dataset's own id of it."""
@@ -128,10 +207,30 @@ class Jobs:
         with self._transport.stream(request) as response:
             yield from map(TrainingRow.model_validate_json, _lines(response.iter_bytes()))
 
-    def _verb(self, job_id: str, verb: str, body: Mapping[str, str] | None = None) -> Job:
+    def download_training_set(
+        self,
+        job_id: str,
+        number: int,
+        file: Path,
+        *,
+        format: ExportFormat = "jsonl",  # noqa: A002
+    ) -> Path:
+        """The same as a file."""
+        path = f"/v1/jobs/{job_id}/iterations/{number}/training-set"
+        return save(self._transport, Request("GET", path, {"format": format}), file)
+
+    def _verb(
+        self,
+        job_id: str,
+        verb: str,
+        body: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Job:
         # Not repeated after an answer was lost: a job that this very cancel ended would answer 409.
-        answer = self._transport.send(Request("POST", f"/v1/jobs/{job_id}/{verb}", json=body))
-        return Job.model_validate_json(answer.content)
+        return self._job(Request("POST", f"/v1/jobs/{job_id}/{verb}", params or {}, json=body))
+
+    def _job(self, request: Request) -> Job:
+        return Job.model_validate_json(self._transport.send(request).content)
 
     def _stream(self, job_id: str, after: int) -> Iterator[Event | None]:
         """The events of one connection; None: the job has ended."""

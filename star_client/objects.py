@@ -48,11 +48,14 @@ class BaseModelInfo(Resource):
 
 class Dataset(Resource):
     name: str
+    version: int = 1
     kind: str
     sha256: str
     size_bytes: int
     splits: Mapping[str, int]
+    statistics: Json | None = None
     warnings: tuple[str, ...] = ()
+    derived_from: Mapping[str, str] | None = None
     created_at: Timestamp
 
 
@@ -68,6 +71,7 @@ class Example(Fields):
 
 class PromptSet(Resource):
     name: str
+    version: int = 1
     kind: str
     sha256: str
     examples: tuple[Json, ...] = ()
@@ -96,8 +100,26 @@ class Best(Fields):
     adapter_id: str
 
 
+class Budget(Fields):
+    """What a job may use at most, and what it has used. None: without a limit."""
+
+    gpu_seconds: float | None = None
+    gpu_seconds_used: float = 0
+    deadline: Timestamp | None = None
+
+
+class Queue(Fields):
+    """Where a job stands. `reason`: running, next, workers_busy, no_worker, ..., with its `message`."""
+
+    reason: str
+    message: str
+    position: int | None = None
+    steps_ahead: int | None = None
+
+
 class Job(Resource):
     name: str | None = None
+    purpose: str = "star"
     status: str
     is_terminal: bool
     phase: str | None = None
@@ -112,6 +134,16 @@ class Job(Resource):
     config: Json
     priority: int = 0
     metadata: Json = {}
+    budget: Budget = Budget()
+    queue: Queue | None = None
+    estimated_start_at: Timestamp | None = None
+    estimated_end_at: Timestamp | None = None
+    baselines: tuple[Json, ...] = ()
+    baseline_of: str | None = None
+    forked_from: Json | None = None
+    retention: Json | None = None
+    webhook: Json | None = None  # with its secret where the job was just created, and only then
+    adapter: str | None = None  # of an evaluation or a trial
     created_at: Timestamp
     started_at: Timestamp | None = None
     finished_at: Timestamp | None = None
@@ -153,7 +185,8 @@ class Iteration(Resource):
 
 
 class Rationale(Resource):
-    """One try at one example. `prompt`, `hint` and `training_row` only where one rationale is asked for."""
+    """One try at one example. `prompt`, `hint`, `span` (of the extracted answer in `text`), `trained_in` and
+    `training_row` only where one rationale is asked for."""
 
     job: str
     iteration: int
@@ -164,6 +197,7 @@ class Rationale(Resource):
     extracted: str | None = None
     verdict: str
     rule: str
+    overridden: bool = False  # the verdict is a reviewer's
     decision: str | None = None
     reason: str | None = None
     tokens: int
@@ -173,6 +207,8 @@ class Rationale(Resource):
     created_at: Timestamp
     prompt: str | None = None
     hint: str | None = None
+    span: tuple[int, int] | None = None
+    trained_in: tuple[int, ...] = ()
     training_row: Json | None = None
 
 
@@ -199,4 +235,6 @@ class Adapter(Resource):
     files: tuple[AdapterFile, ...]
     training: Json = {}
     verification: Json | None = None
+    pinned: bool = False
+    deleted_at: Timestamp | None = None
     created_at: Timestamp

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from star_client.objects import BaseModelInfo, Dataset, Example, Fields, Page, PromptSet, Rationale
+from star_client.objects_results import DatasetStatistics, Override, PromptPreview
 from star_client.transport import Request, Transport
 
 LARGEST_PAGE = 1000
+CONTENT_TYPES = {".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
 
 F = TypeVar("F", bound=Fields)
 
@@ -39,21 +42,40 @@ class Datasets:
         self._transport = transport
 
     def upload(
-        self, file: Path, *, kind: str, name: str | None = None, validation: int = 0, seed: int = 0
+        self,
+        file: Path,
+        *,
+        kind: str,
+        name: str | None = None,
+        validation: int = 0,
+        seed: int = 0,
+        format: str | None = None,  # noqa: A002 - its name over HTTP
+        map: Mapping[str, str | Sequence[str]] | None = None,  # noqa: A002 - its name over HTTP
     ) -> Dataset:
-        """Upload JSONL: `{"question", "answer", "choices"?, "solution"?, "id"?, "group"?, "split"?}` a line.
+        """Upload JSONL, CSV or Parquet, plain or compressed with gzip or zstd, as the file is.
 
-        kind: scratchpad, numeric, choice, exact, math or pattern. validation: how many rows to hold out,
-        where no row has a split. The same file read in the same way is the same dataset: it is not stored
-        twice. Raises Refused, whose `errors` name each bad line; then nothing is stored.
+        kind: scratchpad, numeric, choice, exact, math or pattern. A row has question, answer and, where
+        wanted, choices, solution, id, group and split; `map` names columns that are called otherwise, as in
+        `{"question": "prompt", "choices": ["A", "B"]}`. format: jsonl, csv or parquet; left out, the server
+        looks. validation: how many rows to hold out, where no row has a split. The same file read in the
+        same way is the same dataset: it is not stored twice. Raises Refused, whose `errors` name each bad
+        line; then nothing is stored.
         """
-        params = {"kind": kind, "name": name or file.stem, "validation": validation, "seed": seed}
-        headers = {"Content-Type": "application/x-ndjson"}
+        params = {
+            "kind": kind,
+            "name": name or _plain(file).stem,
+            "validation": validation,
+            "seed": seed,
+            "format": format,
+            "map": None if map is None else json.dumps(map),
+        }
+        headers = {"Content-Type": CONTENT_TYPES.get(_plain(file).suffix, "application/x-ndjson")}
         upload = Request("POST", "/v1/datasets", params, headers, file=file, again=True)
         return Dataset.model_validate_json(self._transport.send(upload).content)
 
-    def list(self, *, limit: int = 20, after: str | None = None) -> Page[Dataset]:
-        request = Request("GET", "/v1/datasets", {"limit": limit, "after": after})
+    def list(self, *, name: str | None = None, limit: int = 20, after: str | None = None) -> Page[Dataset]:
+        """Newest first. name: only the versions of this name."""
+        request = Request("GET", "/v1/datasets", {"name": name, "limit": limit, "after": after})
         return Page[Dataset].model_validate_json(self._transport.send(request).content)
 
     def get(self, dataset_id: str) -> Dataset:
@@ -65,6 +87,15 @@ class Datasets:
         """All examples, in file order."""
         path = f"/v1/datasets/{dataset_id}/examples"
         return every(self._transport, path, Example, {"split": split, "limit": LARGEST_PAGE})
+
+    def statistics(
+        self, dataset_id: str, *, model: str | None = None, prompt_set: str | None = None
+    ) -> DatasetStatistics:
+        """What was counted at upload. model: also lengths in its tokens. prompt_set: also which examples its
+        few-shot examples show."""
+        params = {"model": model, "prompt_set": prompt_set}
+        answer = self._transport.send(Request("GET", f"/v1/datasets/{dataset_id}/statistics", params))
+        return DatasetStatistics.model_validate_json(answer.content)
 
 
 class PromptSets:
@@ -90,13 +121,43 @@ class PromptSets:
         )  # the same content is one prompt set
         return PromptSet.model_validate_json(self._transport.send(request).content)
 
-    def list(self, *, limit: int = 20, after: str | None = None) -> Page[PromptSet]:
-        request = Request("GET", "/v1/prompt-sets", {"limit": limit, "after": after})
+    def list(self, *, name: str | None = None, limit: int = 20, after: str | None = None) -> Page[PromptSet]:
+        """Newest first. name: only the versions of this name."""
+        request = Request("GET", "/v1/prompt-sets", {"name": name, "limit": limit, "after": after})
         return Page[PromptSet].model_validate_json(self._transport.send(request).content)
 
     def get(self, prompt_set_id: str) -> PromptSet:
         request = Request("GET", f"/v1/prompt-sets/{prompt_set_id}")
         return PromptSet.model_validate_json(self._transport.send(request).content)
+
+    def preview(
+        self,
+        prompt_set_id: str,
+        *,
+        example: Mapping[str, Any] | None = None,
+        dataset: str | None = None,
+        example_id: str | None = None,
+        model: str | None = None,
+        preset: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        rationale: str | None = None,
+    ) -> PromptPreview:
+        """What a job would show for one example, given here or by its id in a dataset, and train on.
+
+        model: count its tokens. rationale: what the model might write; else one of the set's stands in.
+        """
+        given = {
+            "example": example,
+            "dataset": dataset,
+            "example_id": example_id,
+            "model": model,
+            "preset": preset,
+            "config": config,
+            "rationale": rationale,
+        }
+        body = {name: value for name, value in given.items() if value is not None}
+        request = Request("POST", f"/v1/prompt-sets/{prompt_set_id}/preview", json=body, again=True)
+        return PromptPreview.model_validate_json(self._transport.send(request).content)
 
 
 class Models:
@@ -124,7 +185,7 @@ class Rationales:
     def list(
         self, job_id: str, *, limit: int = 20, after: str | None = None, **filters: str | int | None
     ) -> Page[Rationale]:
-        """Oldest first. Filters: iteration, route, verdict, decision, reason, example."""
+        """Oldest first. Filters: iteration, route, verdict, decision, reason, example, text (in it)."""
         params = {"limit": limit, "after": after, **filters}
         request = Request("GET", f"/v1/jobs/{job_id}/rationales", params)
         return Page[Rationale].model_validate_json(self._transport.send(request).content)
@@ -138,3 +199,22 @@ class Rationales:
         """With its prompt, its hint and the training row that was made of it, if any."""
         request = Request("GET", f"/v1/jobs/{job_id}/rationales/{rationale_id}")
         return Rationale.model_validate_json(self._transport.send(request).content)
+
+    def override(self, job_id: str, rationale_id: str, *, verdict: str, reason: str) -> Override:
+        """Judge this text of this example yourself: correct or wrong, from the next iteration or fork on.
+
+        Sent once; each is kept, the newest counts.
+        """
+        path = f"/v1/jobs/{job_id}/rationales/{rationale_id}/override"
+        answer = self._transport.send(Request("POST", path, json={"verdict": verdict, "reason": reason}))
+        return Override.model_validate_json(answer.content)
+
+    def overrides(self, job_id: str, rationale_id: str) -> tuple[Override, ...]:
+        """What reviewers have said of this text."""
+        path = f"/v1/jobs/{job_id}/rationales/{rationale_id}/override"
+        return tuple(every(self._transport, path, Override))
+
+
+def _plain(file: Path) -> Path:
+    """Its name without that of a compression, which the server sees for itself."""
+    return file.with_suffix("") if file.suffix in (".gz", ".zst") else file

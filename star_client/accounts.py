@@ -1,0 +1,146 @@
+"""Projects and their keys, what they may use and have used, and who changed what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+from typing import Any
+
+from star_client.objects import Page, rfc3339
+from star_client.objects_platform import ApiKey, AuditEntry, Project, Quota, Usage
+from star_client.resources import LARGEST_PAGE, every
+from star_client.transport import Request, Transport
+
+
+class Projects:
+    """For operators."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(self, name: str) -> Project:
+        """The project of this name; made if there is none."""
+        request = Request("POST", "/v1/projects", json={"name": name}, again=True)
+        return Project.model_validate_json(self._transport.send(request).content)
+
+    def list(self, *, limit: int = 20, after: str | None = None) -> Page[Project]:
+        request = Request("GET", "/v1/projects", {"limit": limit, "after": after})
+        return Page[Project].model_validate_json(self._transport.send(request).content)
+
+    def get(self, project_id: str) -> Project:
+        answer = self._transport.send(Request("GET", f"/v1/projects/{project_id}"))
+        return Project.model_validate_json(answer.content)
+
+    def quota(self, project_id: str) -> Quota:
+        answer = self._transport.send(Request("GET", f"/v1/projects/{project_id}/quota"))
+        return Quota.model_validate_json(answer.content)
+
+    def set_quota(
+        self,
+        project_id: str,
+        *,
+        running_jobs: int | None = None,
+        queued_jobs: int | None = None,
+        gpu_hours: float | None = None,
+        dataset_bytes: int | None = None,
+        adapter_bytes: int | None = None,
+    ) -> Quota:
+        """The whole quota: what is left out is without a limit."""
+        body = {
+            "running_jobs": running_jobs,
+            "queued_jobs": queued_jobs,
+            "gpu_hours": gpu_hours,
+            "dataset_bytes": dataset_bytes,
+            "adapter_bytes": adapter_bytes,
+        }
+        request = Request("PUT", f"/v1/projects/{project_id}/quota", json=body, again=True)
+        return Quota.model_validate_json(self._transport.send(request).content)
+
+
+class ApiKeys:
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(
+        self,
+        name: str,
+        *,
+        scopes: Sequence[str] = ("submit",),
+        expires_in_seconds: int | None = None,
+        project: str | None = None,
+    ) -> ApiKey:
+        """Scopes: read, submit, admin. The answer, and only it, holds the key. `project`: operators only.
+
+        Sent once: a repetition would make a second key.
+        """
+        given = {"expires_in_seconds": expires_in_seconds, "project": project}
+        body: dict[str, Any] = {"name": name, "scopes": [*scopes]}
+        body |= {field: value for field, value in given.items() if value is not None}
+        return self._one(Request("POST", "/v1/api-keys", json=body))
+
+    def list(self, *, project: str | None = None, limit: int = 20, after: str | None = None) -> Page[ApiKey]:
+        request = Request("GET", "/v1/api-keys", {"project": project, "limit": limit, "after": after})
+        return Page[ApiKey].model_validate_json(self._transport.send(request).content)
+
+    def get(self, key_id: str) -> ApiKey:
+        return self._one(Request("GET", f"/v1/api-keys/{key_id}"))
+
+    def rotate(self, key_id: str, *, grace_seconds: int | None = None) -> ApiKey:
+        """A new key in the place of this one; both work until the grace is over."""
+        body = {} if grace_seconds is None else {"grace_seconds": grace_seconds}
+        return self._one(Request("POST", f"/v1/api-keys/{key_id}/rotate", json=body))
+
+    def revoke(self, key_id: str) -> ApiKey:
+        return self._one(Request("POST", f"/v1/api-keys/{key_id}/revoke", again=True))
+
+    def _one(self, request: Request) -> ApiKey:
+        return ApiKey.model_validate_json(self._transport.send(request).content)
+
+
+class Usages:
+    """What the project has used, and what it may use."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def quota(self) -> Quota:
+        return Quota.model_validate_json(self._transport.send(Request("GET", "/v1/quota")).content)
+
+    def every(
+        self,
+        *,
+        job: str | None = None,
+        phase: str | None = None,
+        since: date | None = None,
+        until: date | None = None,
+        project: str | None = None,
+    ) -> Iterator[Usage]:
+        """GPU-seconds by day, job and phase, of claims that have ended. `since`, `until`: days, inclusive."""
+        params = {
+            "job": job,
+            "phase": phase,
+            "since": since and since.isoformat(),
+            "until": until and until.isoformat(),
+            "project": project,
+            "limit": LARGEST_PAGE,
+        }
+        return every(self._transport, "/v1/usage", Usage, params)
+
+
+class AuditLog:
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 20,
+        after: str | None = None,
+        **filters: str | None,
+    ) -> Page[AuditEntry]:
+        """Newest first. Filters: action, change, target, target_type, key, project."""
+        times = {"since": since and rfc3339(since), "until": until and rfc3339(until)}
+        request = Request("GET", "/v1/audit", {**filters, **times, "limit": limit, "after": after})
+        return Page[AuditEntry].model_validate_json(self._transport.send(request).content)

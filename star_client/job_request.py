@@ -1,0 +1,52 @@
+"""What a job is asked for with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Required, TypedDict
+
+from star_client.objects import rfc3339
+
+
+class Limits(TypedDict, total=False):
+    """Once any of it is used up, the job ends with what it has by then."""
+
+    gpu_seconds: float
+    deadline_seconds: float
+    deadline: datetime
+
+
+class Receiver(TypedDict, total=False):
+    """A webhook for the events of this job alone."""
+
+    url: Required[str]
+    events: Sequence[str]
+
+
+class JobRequest(TypedDict, total=False):
+    """None is as left out."""
+
+    model: Required[str]
+    dataset: Required[str]
+    prompt_set: Required[str]
+    name: str | None
+    preset: str | None
+    config: Mapping[str, Any] | None  # changes to the preset
+    baselines: Sequence[str] | None  # jobs beside it: star-without-rationalization, direct-fine-tune, ...
+    budget: Limits | None
+    webhook: Receiver | None
+    dedupe: bool | None  # where an equal job is there, that one is answered
+    priority: int | None
+    metadata: Mapping[str, str] | None
+
+
+def body_of(wanted: JobRequest) -> dict[str, Any]:
+    """As JSON takes it."""
+    body: dict[str, Any] = {field: value for field, value in wanted.items() if value is not None}
+    budget = body.get("budget")
+    if budget and budget.get("deadline") is not None:
+        body["budget"] = {**budget, "deadline": rfc3339(budget["deadline"])}
+    if "baselines" in body:
+        body["baselines"] = [*body["baselines"]]
+    return body

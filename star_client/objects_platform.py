@@ -1,0 +1,96 @@
+"""What a team shares: webhooks, projects, keys, quotas, usage and the audit log."""
+
+from __future__ import annotations
+
+from star_client.objects import Fields, Json, Resource, Timestamp
+
+
+class Webhook(Resource):
+    """`secret` only where it was just made: in the answer to create and to rotate_secret."""
+
+    url: str
+    events: tuple[str, ...]
+    description: str = ""
+    enabled: bool
+    job: str | None = None
+    secret: str | None = None
+    old_secret_until: Timestamp | None = None
+    created_at: Timestamp
+
+
+class Delivery(Resource):
+    """One event on its way to one webhook; `log` has an entry for each attempt."""
+
+    webhook: str
+    event: str | None = None
+    event_type: str
+    job: str | None = None
+    status: str
+    attempts: int
+    response_code: int | None = None
+    error: str | None = None
+    log: tuple[Json, ...] = ()
+    next_try_at: Timestamp | None = None
+    finished_at: Timestamp | None = None
+    created_at: Timestamp
+
+
+class Project(Resource):
+    name: str
+    created_at: Timestamp
+
+
+class ApiKey(Resource):
+    """`key` only where it was just made: in the answer to create and to rotate. The server keeps a hash."""
+
+    name: str
+    project: str
+    scopes: tuple[str, ...]
+    expires_at: Timestamp | None = None
+    revoked_at: Timestamp | None = None
+    replaces: str | None = None
+    key: str | None = None
+    created_at: Timestamp
+
+
+class Standing(Fields):
+    """`held`: what running jobs may still use up. `limit` None: without a limit."""
+
+    limit: float | None = None
+    used: float
+    held: float = 0
+
+
+class Quota(Fields):
+    project: str
+    running_jobs: Standing
+    queued_jobs: Standing
+    gpu_hours: Standing
+    dataset_bytes: Standing
+    adapter_bytes: Standing
+
+
+class Usage(Fields):
+    """The GPU-seconds of one job's phase on one day (UTC)."""
+
+    id: str
+    project: str
+    job: str
+    phase: str
+    day: str
+    claims: int
+    gpu_seconds: float
+
+
+class AuditEntry(Resource):
+    """One object that one request changed. `fields` names what changed, never its content."""
+
+    project: str
+    key: str
+    action: str
+    change: str
+    target: str
+    target_type: str
+    fields: tuple[str, ...] = ()
+    request_id: str
+    created_at: Timestamp

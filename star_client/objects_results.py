@@ -1,0 +1,158 @@
+"""What is worked out from what is recorded: dry runs, statistics, previews, coverage, regrades, trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from star_client.objects import Fields, Json, Page, Resource, Timestamp
+
+
+class DatasetStatistics(Fields):
+    """`statistics` was counted at upload; `tokens` and `few_shot` where a model or a prompt set was named."""
+
+    id: str
+    statistics: Json | None = None
+    tokens: Json | None = None
+    few_shot: Json | None = None
+
+
+class PromptPreview(Fields):
+    """What a job would show the model for one example, and what it would train on."""
+
+    id: str
+    prompt: str
+    hinted_prompt: str | None = None
+    training_row: Json
+    tokens: Json | None = None
+
+
+class Warned(Fields):
+    code: str
+    message: str
+
+
+class Span(Fields):
+    """In seconds."""
+
+    low: float
+    expected: float
+    high: float
+
+
+class Estimate(Fields):
+    """`unavailable` says by name why one of the three is None."""
+
+    gpu_seconds: Span | None = None
+    seconds: Span | None = None
+    queue_seconds: Span | None = None
+    unavailable: Mapping[str, Warned] = {}
+
+
+class DryRun(Fields):
+    """What a job would be. Nothing was created."""
+
+    name: str
+    model: str
+    dataset: str
+    prompt_set: str
+    config: Json
+    budget: Json
+    warnings: tuple[Warned, ...] = ()
+    preview: tuple[Json, ...] = ()
+    estimate: Estimate
+
+
+class Coverage(Resource):
+    """Of one iteration. Shares lie between 0 and 1; None where the phase is not done."""
+
+    job: str
+    iteration: int
+    solve_rate: float | None = None
+    kept: Mapping[str, int] | None = None
+    funnel: Mapping[str, Mapping[str, int]] | None = None
+    coverage: Mapping[str, float] | None = None
+    churn: Mapping[str, int] | None = None
+    audits: Json | None = None
+    steps: int | None = None
+
+
+class Grade(Fields):
+    verdict: str
+    rule: str
+    extracted: str | None = None
+    decision: str | None = None
+
+
+class Change(Fields):
+    """A rationale that would be judged otherwise. `id` is the rationale's."""
+
+    id: str
+    iteration: int
+    example: str
+    route: str
+    sample: int
+    before: Grade
+    after: Grade
+
+
+class Flip(Fields):
+    before: str
+    after: str
+    count: int
+
+
+class RegradedSet(Fields):
+    kept: Mapping[str, int]
+    sha256: str | None = None
+
+
+class RegradedIteration(Fields):
+    iteration: int
+    tries: int
+    verdicts: tuple[Flip, ...] = ()
+    decisions: tuple[Flip, ...] = ()
+    recorded: RegradedSet
+    regraded: RegradedSet
+
+
+class Regrade(Fields):
+    """What another verifier or other filters would have made of a job's rationales. Nothing has changed."""
+
+    job: str
+    iterations: tuple[RegradedIteration, ...]
+    changes: Page[Change]
+
+
+class Override(Resource):
+    """A reviewer's verdict. `honoured_from`: the first iteration that will honour it; None: a fork will."""
+
+    job: str
+    rationale: str
+    verdict: str
+    reason: str
+    reviewer: str
+    key: str
+    honoured_from: int | None = None
+    created_at: Timestamp
+
+
+class TrialAnswer(Fields):
+    """`asked`: adapter or base. What the worker answers is None until it has."""
+
+    asked: str
+    position: int
+    question: str
+    text: str | None = None
+    extracted: str | None = None
+    verdict: str | None = None
+    tokens: int | None = None
+    finish_reason: str | None = None
+
+
+class Trial(Resource):
+    adapter: str
+    status: str
+    is_terminal: bool
+    status_reason: Json | None = None
+    answers: tuple[TrialAnswer, ...] = ()
+    created_at: Timestamp

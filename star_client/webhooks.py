@@ -1,0 +1,76 @@
+"""Webhooks: receivers of events, and what was delivered to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from star_client.objects import Page
+from star_client.objects_platform import Delivery, Webhook
+from star_client.transport import Request, Transport
+
+
+class Webhooks:
+    """What arrives is signed as https://www.standardwebhooks.com says, with the webhook's `secret`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(self, url: str, *, events: Sequence[str] | None = None, description: str = "") -> Webhook:
+        """The answer, and only it, holds the secret. Raises Refused for an address in a private network.
+
+        Sent once: where the answer is lost, look at `list` before sending it again.
+        """
+        body: dict[str, Any] = {"url": url, "description": description}
+        body |= {} if events is None else {"events": list(events)}
+        return self._one(Request("POST", "/v1/webhooks", json=body))
+
+    def list(self, *, job: str | None = None, limit: int = 20, after: str | None = None) -> Page[Webhook]:
+        request = Request("GET", "/v1/webhooks", {"job": job, "limit": limit, "after": after})
+        return Page[Webhook].model_validate_json(self._transport.send(request).content)
+
+    def get(self, webhook_id: str) -> Webhook:
+        return self._one(Request("GET", f"/v1/webhooks/{webhook_id}"))
+
+    def update(
+        self,
+        webhook_id: str,
+        *,
+        url: str | None = None,
+        events: Sequence[str] | None = None,
+        description: str | None = None,
+        enabled: bool | None = None,
+    ) -> Webhook:
+        """Change what is given."""
+        given = {
+            "url": url,
+            "events": None if events is None else [*events],
+            "description": description,
+            "enabled": enabled,
+        }
+        body = {name: value for name, value in given.items() if value is not None}
+        return self._one(Request("PATCH", f"/v1/webhooks/{webhook_id}", json=body, again=True))
+
+    def delete(self, webhook_id: str) -> None:
+        self._transport.send(Request("DELETE", f"/v1/webhooks/{webhook_id}"))
+
+    def deliveries(
+        self, webhook_id: str, *, status: str | None = None, limit: int = 20, after: str | None = None
+    ) -> Page[Delivery]:
+        """Newest first; status: pending, delivered or failed."""
+        params = {"status": status, "limit": limit, "after": after}
+        request = Request("GET", f"/v1/webhooks/{webhook_id}/deliveries", params)
+        return Page[Delivery].model_validate_json(self._transport.send(request).content)
+
+    def test(self, webhook_id: str) -> Delivery:
+        """Have an event of type webhook.test delivered."""
+        answer = self._transport.send(Request("POST", f"/v1/webhooks/{webhook_id}/test"))
+        return Delivery.model_validate_json(answer.content)
+
+    def rotate_secret(self, webhook_id: str, *, grace_seconds: int | None = None) -> Webhook:
+        """A new secret. Until the grace is over what is delivered is signed with both."""
+        body = {} if grace_seconds is None else {"grace_seconds": grace_seconds}
+        return self._one(Request("POST", f"/v1/webhooks/{webhook_id}/rotate-secret", json=body))
+
+    def _one(self, request: Request) -> Webhook:
+        return Webhook.model_validate_json(self._transport.send(request).content)
