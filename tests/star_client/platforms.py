@@ -49,12 +49,14 @@ class Wire:
     app: ASGIApp
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    queries: list[str] = field(default_factory=list)  # of the same
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         self.requests.append((scope["method"], scope["path"], headers))
+        self.queries.append(scope["query_string"].decode())
         fault = next((one for one in self.faults if one.times and scope["path"].endswith(one.path_end)), None)
         if fault is None:
             return await self.app(scope, receive, send)

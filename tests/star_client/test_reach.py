@@ -1,0 +1,182 @@
+"""Every operation of openapi.json, with every query parameter, is within the SDK's reach."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from star_client.client import StarClient
+from star_client.errors import ProblemError
+from star_client.job_request import JobRequest
+from tests.app.apis import addition_rows, few_shot
+from tests.star_client.platforms import Platform
+
+CONTRACT = json.loads((Path(__file__).parents[2] / "openapi.json").read_text())
+PAGED = {"limit", "after"}  # `every` asks for the second page only where there is one
+
+Call = Callable[[StarClient, Path], Any]
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+TODAY = date(2026, 1, 31)
+FILTERS: dict[str, Any] = {
+    "iteration": 1,
+    "route": "generated",
+    "verdict": "wrong",
+    "decision": "kept",
+    "reason": "x",
+}
+WANTED: JobRequest = {
+    "model": "m",
+    "dataset": "ds_x",
+    "prompt_set": "ps_x",
+    "budget": {"deadline": NOW},
+}
+
+DATA: dict[str, Call] = {
+    "datasets_upload": lambda star, folder: star.datasets.upload(
+        folder / "rows.jsonl", kind="scratchpad", format="jsonl", map={"question": "question"}
+    ),
+    "datasets_list": lambda star, _: star.datasets.list(name="x"),
+    "datasets_get": lambda star, _: star.datasets.get("ds_x"),
+    "datasets_examples": lambda star, _: list(star.datasets.examples("ds_x", split="train")),
+    "dataset_statistics_statistics": lambda star, _: star.datasets.statistics(
+        "ds_x", model="m", prompt_set="ps_x"
+    ),
+    "prompt_sets_list": lambda star, _: star.prompt_sets.list(name="x"),
+    "prompt_sets_create": lambda star, _: star.prompt_sets.create(
+        name="x", kind="scratchpad", examples=few_shot()
+    ),
+    "prompt_sets_get": lambda star, _: star.prompt_sets.get("ps_x"),
+    "prompt_preview_preview": lambda star, _: star.prompt_sets.preview("ps_x", example={"question": "?"}),
+    "models_list": lambda star, _: star.models.list(),
+    "models_get": lambda star, _: star.models.get("m"),
+}
+JOBS: dict[str, Call] = {
+    "jobs_list": lambda star, _: star.jobs.list(
+        status=["queued", "running"], model="m", dataset="d", name="n", created_after=NOW, created_before=NOW
+    ),
+    "jobs_create": lambda star, _: star.jobs.create(**WANTED),
+    "jobs_get": lambda star, _: star.jobs.get("job_x"),
+    "jobs_cancel": lambda star, _: star.jobs.cancel("job_x", baselines=True),
+    "jobs_pause": lambda star, _: star.jobs.pause("job_x"),
+    "jobs_resume": lambda star, _: star.jobs.resume("job_x", "no_spark"),
+    "job_verbs_fork": lambda star, _: star.jobs.fork("job_x", 1, config={"iterations": 3}),
+    "job_verbs_regrade": lambda star, _: star.jobs.regrade("job_x", kind="exact"),
+    "retention_put": lambda star, _: star.jobs.retention("job_x", keep_last=1),
+    "report_report": lambda star, _: star.jobs.report("job_x", compare=["job_y"]),
+    "report_coverage": lambda star, _: star.jobs.coverage("job_x"),
+    "iterations_list": lambda star, _: star.jobs.iterations("job_x"),
+    "iterations_get": lambda star, _: star.jobs.iteration("job_x", 1),
+    "iterations_training_set": lambda star, folder: star.jobs.download_training_set(
+        "job_x", 1, folder / "t.parquet", format="parquet"
+    ),
+    "events_list": lambda star, _: star.jobs.list_events("job_x", wait=1),
+    "events_stream": lambda star, _: next(star.jobs.events("job_x")),
+    "exports_download": lambda star, folder: star.never_solved.download("job_x", folder / "never.jsonl"),
+    "exports_derive": lambda star, _: star.never_solved.derive("job_x", name="x"),
+    "rationales_list": lambda star, _: star.rationales.list("job_x", **FILTERS, example="e", text="carry"),
+    "rationales_get": lambda star, _: star.rationales.get("job_x", "rat_x"),
+    "rationales_history": lambda star, _: star.jobs.history("job_x", "row-1"),
+    "overrides_list": lambda star, _: star.rationales.overrides("job_x", "rat_x"),
+    "overrides_create": lambda star, _: star.rationales.override(
+        "job_x", "rat_x", verdict="wrong", reason="A lucky guess."
+    ),
+}
+ADAPTERS: dict[str, Call] = {
+    "adapters_list": lambda star, _: star.adapters.list("job_x"),
+    "adapters_list_all": lambda star, _: star.adapters.list_all(model="m"),
+    "adapters_get": lambda star, _: star.adapters.get("job_x:best"),
+    "adapters_change": lambda star, _: star.adapters.pin("adp_x"),
+    "adapters_delete": lambda star, _: star.adapters.delete("adp_x"),
+    "adapters_archive": lambda star, folder: star.adapters.archive("adp_x", folder / "adapter.tar"),
+    "trials_generate": lambda star, _: star.adapters.generate("adp_x", ["1 + 1"]),
+    "trials_trial": lambda star, _: star.adapters.trial("trial_x", wait=1),
+    "trials_evaluate": lambda star, _: star.adapters.evaluate("adp_x", "ds_x", split="validation"),
+}
+TEAM: dict[str, Call] = {
+    "webhooks_create": lambda star, _: star.webhooks.create("https://127.0.0.1/", events=["job.failed"]),
+    "webhooks_list": lambda star, _: star.webhooks.list(job="job_x"),
+    "webhooks_get": lambda star, _: star.webhooks.get("wh_x"),
+    "webhooks_update": lambda star, _: star.webhooks.update("wh_x", enabled=False),
+    "webhooks_delete": lambda star, _: star.webhooks.delete("wh_x"),
+    "webhooks_deliveries": lambda star, _: star.webhooks.deliveries("wh_x", status="failed"),
+    "webhooks_test": lambda star, _: star.webhooks.test("wh_x"),
+    "webhooks_rotate_secret": lambda star, _: star.webhooks.rotate_secret("wh_x", grace_seconds=60),
+    "projects_create": lambda star, _: star.projects.create("team"),
+    "projects_list": lambda star, _: star.projects.list(),
+    "projects_get": lambda star, _: star.projects.get("proj_x"),
+    "quotas_get_of": lambda star, _: star.projects.quota("proj_x"),
+    "quotas_put": lambda star, _: star.projects.set_quota("proj_x", running_jobs=2),
+    "quotas_get": lambda star, _: star.usage.quota(),
+    "quotas_usage": lambda star, _: list(
+        star.usage.every(job="job_x", phase="train", since=TODAY, until=TODAY, project="proj_x")
+    ),
+    "api_keys_create": lambda star, _: star.api_keys.create("ci", scopes=["read"]),
+    "api_keys_list": lambda star, _: star.api_keys.list(project="proj_x"),
+    "api_keys_get": lambda star, _: star.api_keys.get("key_x"),
+    "api_keys_rotate": lambda star, _: star.api_keys.rotate("key_x", grace_seconds=60),
+    "api_keys_revoke": lambda star, _: star.api_keys.revoke("key_x"),
+    "audit_list": lambda star, _: star.audit.list(
+        since=NOW,
+        until=NOW,
+        action="POST /v1/jobs",
+        change="created",
+        target="job_x",
+        target_type="jobs",
+        key="key_x",
+        project="proj_x",
+    ),
+}
+CALLS = DATA | JOBS | ADAPTERS | TEAM
+ELSEWHERE = {  # why no method of this name is called here
+    "health_healthz": "for load balancers",
+    "health_readyz": "for load balancers",
+    "metrics_metrics": "for Prometheus",
+    "adapters_file": "Adapters.download asks for each file of an adapter: test_downloads.py",
+}
+
+
+def operations() -> Iterator[tuple[str, str, str, set[str]]]:
+    """Operation id, method, path, names of query parameters."""
+    for path, methods in CONTRACT["paths"].items():
+        for method, operation in methods.items():
+            query = {one["name"] for one in operation.get("parameters", []) if one["in"] == "query"}
+            yield operation["operationId"], method.upper(), path, query
+
+
+def test_there_is_a_call_for_every_operation() -> None:
+    offered = {name for name, *_ in operations() if not name.startswith("openai_")}
+    assert offered == CALLS.keys() | ELSEWHERE.keys()
+
+
+def test_every_call_asks_for_its_operation_with_all_its_parameters(
+    star: StarClient, server: Platform, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.jsonl").write_text(addition_rows())
+    for name, method, path, query in operations():
+        if name not in CALLS:
+            continue
+        server.wire.requests.clear()
+        server.wire.queries.clear()
+        with suppress(ProblemError):  # most ids name nothing: what is asked for is what counts
+            CALLS[name](star, tmp_path)
+        sent_method, sent_path, _ = server.wire.requests[-1]
+        assert sent_method == method, name
+        assert re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), sent_path), name
+        assert parse_qs(server.wire.queries[-1]).keys() >= query - PAGED, name
+
+
+@pytest.mark.parametrize("name", ["jobs_create", "job_verbs_fork"])
+def test_what_makes_a_job_is_sent_under_a_key(
+    star: StarClient, server: Platform, tmp_path: Path, name: str
+) -> None:
+    with suppress(ProblemError):
+        CALLS[name](star, tmp_path)
+    assert server.wire.requests[-1][2]["idempotency-key"]
