@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from star_client import cli_adapters, cli_data, cli_jobs
+from star_client import cli_adapters, cli_create, cli_data, cli_job_verbs, cli_jobs, cli_rationales, cli_team
 from star_client.errors import StarError
 from star_client.invocation import exit_status
 from star_client.printing import print_error
@@ -28,10 +28,23 @@ app = typer.Typer(no_args_is_help=True, help=HELP, pretty_exceptions_enable=Fals
 app.add_typer(cli_data.datasets, name="datasets")
 app.add_typer(cli_data.prompt_sets, name="prompt-sets")
 app.add_typer(cli_data.models, name="models")
+cli_jobs.jobs.command("create")(cli_create.create)
+cli_jobs.jobs.command("fork")(cli_job_verbs.fork)
+cli_jobs.jobs.command("regrade")(cli_job_verbs.regrade)
+cli_jobs.jobs.command("coverage")(cli_job_verbs.coverage)
+cli_jobs.jobs.command("retention")(cli_job_verbs.retention)
+cli_jobs.jobs.command("training-set")(cli_job_verbs.training_set)
+cli_jobs.jobs.command("never-solved")(cli_job_verbs.never_solved)
 app.add_typer(cli_jobs.jobs, name="jobs")
 app.command("iterations")(cli_jobs.list_iterations)
-app.command("rationales")(cli_jobs.list_rationales)
+app.add_typer(cli_rationales.rationales, name="rationales")
 app.add_typer(cli_adapters.adapters, name="adapters")
+app.add_typer(cli_team.webhooks, name="webhooks")
+app.add_typer(cli_team.keys, name="keys")
+app.add_typer(cli_team.projects, name="projects")
+app.command("usage")(cli_team.list_usage)
+app.command("quota")(cli_team.show_quota)
+app.command("audit")(cli_team.list_audit)
 
 
 @app.callback()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,11 +10,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
+from star_client.cli_jobs import JOB, follow
 from star_client.client import StarClient
 from star_client.errors import NotFound
-from star_client.invocation import AsJson, JobId, star
+from star_client.invocation import FAILED, OUTCOMES, AsJson, Limit, star
 from star_client.objects import Adapter, AdapterFile
-from star_client.printing import Columns, console, moment, print_all, print_json
+from star_client.objects_results import TrialAnswer
+from star_client.printing import Columns, console, moment, print_all, print_json, print_one, shorten
 
 adapters = typer.Typer(no_args_is_help=True, help="The LoRA weights of an iteration.")
 
@@ -26,17 +29,88 @@ ADAPTER: Columns[Adapter] = {
 }
 
 
+TRIAL: Columns[TrialAnswer] = {
+    "question": lambda one: shorten(one.question, 40),
+    "asked": lambda one: one.asked,
+    "verdict": lambda one: one.verdict,
+    "extracted": lambda one: one.extracted,
+    "text": lambda one: one.text,
+}
+AdapterId = Annotated[
+    str, typer.Argument(metavar="ADAPTER", help="Its id, or job_...:best, job_...:last, job_...:3.")
+]
+
+
 @adapters.command("list")
-def list_adapters(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
+def list_adapters(
+    context: typer.Context,
+    job_id: Annotated[str | None, typer.Argument(metavar="JOB", help="Left out: of all jobs.")] = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+) -> None:
     """The verified adapters of a job, one per iteration."""
-    print_all(star(context).adapters.list(job_id), ADAPTER, as_json)
+    client = star(context).adapters
+    found = client.list_all(limit=limit).data if job_id is None else client.list(job_id)
+    print_all(found, ADAPTER, as_json)
+
+
+@adapters.command("ask")
+def ask(
+    context: typer.Context,
+    adapter_id: AdapterId,
+    questions: Annotated[list[str], typer.Argument(metavar="QUESTION...")],
+    beside_base: Annotated[bool, typer.Option("--beside-base", help="Ask the base model too.")] = False,
+    max_tokens: Annotated[int | None, typer.Option(min=1)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask an adapter a few questions, and wait for the answers."""
+    found = star(context).adapters.ask(adapter_id, questions, beside_base=beside_base, max_tokens=max_tokens)
+    print_all(found.answers, TRIAL, as_json)
+    if found.status != "succeeded":
+        sys.stderr.write(f"{found.id} has {found.status}: {found.status_reason}\n")
+        raise typer.Exit(OUTCOMES.get(found.status, FAILED))
+
+
+@adapters.command("evaluate")
+def evaluate(
+    context: typer.Context,
+    adapter_id: AdapterId,
+    dataset: Annotated[str, typer.Option(help="Id of a dataset.")],
+    split: Annotated[str, typer.Option(help="test or validation")] = "test",
+    max_examples: Annotated[int | None, typer.Option(min=1)] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on with star jobs watch.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure an adapter on a dataset, as a job of its own."""
+    client = star(context)
+    job = client.adapters.evaluate(adapter_id, dataset, split=split, max_examples=max_examples)
+    if watch:
+        follow(client, job.id, as_json)
+    print_one(job, JOB, as_json)
+
+
+@adapters.command("pin")
+def pin(context: typer.Context, adapter_id: AdapterId, as_json: AsJson = False) -> None:
+    """Keep an adapter whatever its job's retention says."""
+    print_one(star(context).adapters.pin(adapter_id), ADAPTER, as_json)
+
+
+@adapters.command("unpin")
+def unpin(context: typer.Context, adapter_id: AdapterId, as_json: AsJson = False) -> None:
+    print_one(star(context).adapters.pin(adapter_id, pinned=False), ADAPTER, as_json)
+
+
+@adapters.command("delete")
+def delete(context: typer.Context, adapter_id: AdapterId, as_json: AsJson = False) -> None:
+    """Give up an adapter's weights. Its card and its manifest stay."""
+    print_one(star(context).adapters.delete(adapter_id), ADAPTER, as_json)
 
 
 @adapters.command("download")
 def download(
     context: typer.Context,
     adapter_id: Annotated[
-        str, typer.Argument(metavar="ADAPTER", help="Id of an adapter, or of a job: its best one.")
+        str, typer.Argument(metavar="ADAPTER", help="Id of an adapter, or of a job: its best one; job_...:3.")
     ],
     directory: Annotated[
         Path | None, typer.Argument(file_okay=False, help="Default: the adapter's id.")
@@ -45,7 +119,7 @@ def download(
 ) -> None:
     """Download an adapter and check its sha256. A download that was cut goes on where it ended."""
     client = star(context)
-    if adapter_id.startswith("job_"):
+    if adapter_id.startswith("job_") and ":" not in adapter_id:
         adapter_id = best_adapter(client, adapter_id)
     target = directory or Path(adapter_id)
     with Bars() as bars:

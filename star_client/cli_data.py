@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+import yaml
 
 from star_client.invocation import AsJson, File, Limit, read_yaml, star
 from star_client.objects import BaseModelInfo, Dataset, PromptSet
-from star_client.printing import Columns, moment, print_all, print_one
+from star_client.printing import Columns, console, moment, print_all, print_json, print_one, print_text
 
-datasets = typer.Typer(no_args_is_help=True, help="Questions with answers, as JSONL.")
+datasets = typer.Typer(no_args_is_help=True, help="Questions with answers.")
 prompt_sets = typer.Typer(no_args_is_help=True, help="Few-shot examples with hand-written rationales.")
 models = typer.Typer(no_args_is_help=True, help="Base models that jobs may use.")
 
@@ -21,6 +22,7 @@ Kind = Annotated[
 DATASET: Columns[Dataset] = {
     "id": lambda one: one.id,
     "name": lambda one: one.name,
+    "version": lambda one: one.version,
     "kind": lambda one: one.kind,
     "examples": lambda one: ", ".join(f"{count} {split}" for split, count in one.splits.items()),
     "created": lambda one: moment(one.created_at),
@@ -28,6 +30,7 @@ DATASET: Columns[Dataset] = {
 PROMPT_SET: Columns[PromptSet] = {
     "id": lambda one: one.id,
     "name": lambda one: one.name,
+    "version": lambda one: one.version,
     "kind": lambda one: one.kind,
     "examples": lambda one: len(one.examples),
     "created": lambda one: moment(one.created_at),
@@ -49,16 +52,64 @@ def upload_dataset(
     ] = 0,
     name: Annotated[str | None, typer.Option(help="Default: the file's name.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the choice of held-out rows.")] = 0,
+    form: Annotated[
+        str | None, typer.Option("--format", help="jsonl, csv or parquet; default: as it looks.")
+    ] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option("--map", help="question=prompt, or choices=A,B,C: your columns.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Upload JSONL: question, answer and, where wanted, choices, solution, id, group and split per line."""
-    found = star(context).datasets.upload(file, kind=kind, name=name, validation=validation, seed=seed)
+    """Upload JSONL, CSV or Parquet, also as .gz or .zst: question, answer and, where wanted, choices,
+    solution, id, group and split per row."""
+    found = star(context).datasets.upload(
+        file,
+        kind=kind,
+        name=name,
+        validation=validation,
+        seed=seed,
+        format=form,
+        map=mapping(columns) if columns else None,
+    )
     print_one(found, DATASET, as_json)
+    for warning in () if as_json else found.warnings:
+        console.print(f"Warning: {warning}", soft_wrap=True)
+
+
+def mapping(columns: list[str]) -> dict[str, str | list[str]]:
+    """Field to column; several columns with commas between them are the choices."""
+    found: dict[str, str | list[str]] = {}
+    for text in columns:
+        field, equals, column = text.partition("=")
+        if not (field and equals and column):
+            raise typer.BadParameter(f"{text!r} is not of the form field=column.", param_hint="--map")
+        found[field] = column.split(",") if "," in column else column
+    return found
+
+
+@datasets.command("stats")
+def statistics(
+    context: typer.Context,
+    dataset_id: Annotated[str, typer.Argument(metavar="DATASET")],
+    model: Annotated[str | None, typer.Option(help="Also lengths in its tokens.")] = None,
+    prompt_set: Annotated[str | None, typer.Option(help="Also what its examples give away.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answers, choices, lengths, duplicates, and what held-out questions share with those trained on."""
+    found = star(context).datasets.statistics(dataset_id, model=model, prompt_set=prompt_set)
+    if as_json:
+        return print_json(found)
+    return console.print(yaml.safe_dump(found.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
 @datasets.command("list")
-def list_datasets(context: typer.Context, limit: Limit = 20, as_json: AsJson = False) -> None:
-    print_all(star(context).datasets.list(limit=limit).data, DATASET, as_json)
+def list_datasets(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Option(help="Only the versions of this name.")] = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+) -> None:
+    print_all(star(context).datasets.list(name=name, limit=limit).data, DATASET, as_json)
 
 
 @prompt_sets.command("create")
@@ -82,6 +133,29 @@ def create_prompt_set(
 @prompt_sets.command("list")
 def list_prompt_sets(context: typer.Context, limit: Limit = 20, as_json: AsJson = False) -> None:
     print_all(star(context).prompt_sets.list(limit=limit).data, PROMPT_SET, as_json)
+
+
+@prompt_sets.command("preview")
+def preview(
+    context: typer.Context,
+    prompt_set_id: Annotated[str, typer.Argument(metavar="PROMPT-SET")],
+    dataset: Annotated[str, typer.Option(help="Where the example is.")],
+    example: Annotated[str, typer.Option(help="Its id; row-1 is the first line's.")],
+    model: Annotated[str | None, typer.Option(help="Also count its tokens.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What a job would show the model for one example, and what it would train on."""
+    found = star(context).prompt_sets.preview(prompt_set_id, dataset=dataset, example_id=example, model=model)
+    if as_json:
+        return print_json(found)
+    row = found.training_row
+    stand_in = ", of a few-shot example's rationale" if row["stands_in"] else ""
+    print_text("prompt", found.prompt)
+    print_text("prompt with the hint", found.hinted_prompt)
+    print_text(f"training row{stand_in}", f"{row['prompt']}{row['completion']}")
+    if found.tokens:
+        print_text("tokens", ", ".join(f"{value} {name}" for name, value in found.tokens.items()))
+    return None
 
 
 @models.command("list")

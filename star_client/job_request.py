@@ -36,7 +36,7 @@ class JobRequest(TypedDict, total=False):
     baselines: Sequence[str] | None  # jobs beside it: star-without-rationalization, direct-fine-tune, ...
     budget: Limits | None
     webhook: Receiver | None
-    dedupe: bool | None  # where an equal job is there, that one is answered
+    dedupe: bool | None  # where an equal job is there, that one is answered; not with baselines
     priority: int | None
     metadata: Mapping[str, str] | None
 

@@ -57,17 +57,22 @@ def print_one(found: F, columns: Columns[F], as_json: bool) -> None:
 def print_rationale(found: Rationale) -> None:
     """All of one rationale: what was asked, with which hint, what came, what became of it."""
     fate = f"{found.decision or 'undecided'}{f' ({found.reason})' if found.reason else ''}"
-    parts = {
+    parts: dict[str, str | None] = {
         "question": f"{found.example.question}\nanswer: {found.example.answer}",
         "hint": found.hint,
         f"{found.route}, iteration {found.iteration}": found.text,
         "verdict": f"{found.verdict} ({found.rule}); extracted: {found.extracted}; {fate}",
-        "training row": found.training_row and "{prompt}{completion}".format_map(found.training_row),
+        "training row": "{prompt}{completion}".format_map(found.training_row) if found.training_row else None,
     }
     for title, text in parts.items():
-        if text:
-            console.print(Text(title, "bold"))
-            console.print(Text(text), soft_wrap=True)
+        print_text(title, text)
+
+
+def print_text(title: str, text: str | None) -> None:
+    """Somebody's text as it is, under its title; nothing where there is none."""
+    if text:
+        console.print(Text(title, "bold"))
+        console.print(Text(text), soft_wrap=True)
 
 
 def print_error(error: StarError, as_json: bool) -> None:

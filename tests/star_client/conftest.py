@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from star_client.cli import main
 from star_client.client import StarClient
 from tests.star_client.platforms import Platform, platform
 
@@ -52,3 +56,36 @@ def finished(finished_job: Finished) -> Finished:
     finished_job.server.wire.faults.clear()
     finished_job.server.wire.requests.clear()
     return finished_job
+
+
+@dataclass(frozen=True)
+class Result:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """What --json printed."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs `star` in this process, against a platform."""
+
+    def run_star(server: Platform | None, *arguments: object) -> Result:
+        if server is not None:
+            monkeypatch.setenv("STAR_URL", server.url)
+            monkeypatch.setenv("STAR_API_KEY", server.key)
+        monkeypatch.setattr(sys, "argv", ["star", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return Result(int(ended.value.code or 0), captured.out, captured.err)
+
+    return run_star

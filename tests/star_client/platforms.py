@@ -145,6 +145,23 @@ class Platform:
         wait_until(lambda: not self.server.started or not self.server.servers[0].sockets, "it goes on")
 
     @contextmanager
+    def attending(self) -> Iterator[None]:
+        """A worker that goes on looking for steps, beside what the test does."""
+        done = threading.Event()
+
+        def attend() -> None:
+            while not done.wait(0.1):
+                self.work()
+
+        worker = threading.Thread(target=attend)
+        worker.start()
+        try:
+            yield
+        finally:
+            done.set()
+            worker.join()
+
+    @contextmanager
     def working(self) -> Iterator[None]:
         """As `work`, beside what the test does."""
         worker = threading.Thread(target=self.work)
@@ -168,6 +185,7 @@ def platform(database_url: str, home: Path) -> Iterator[Platform]:
         sampler="scripted",
         sampler_script=SCRIPT,
         shard_examples=6,
+        webhook_secret="of this platform alone",
     )
     engine = make_engine(database_url)
     with transaction(engine) as session:

@@ -8,50 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from star_client.cli import main
 from tests.app.apis import MODEL, addition_rows, few_shot
-from tests.star_client.conftest import Finished
+from tests.star_client.conftest import Finished, Run
 from tests.star_client.platforms import Fault, Platform
-
-
-@dataclass(frozen=True)
-class Result:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def objects(self) -> list[dict[str, Any]]:
-        """What --json printed."""
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `star` in this process, against a platform."""
-
-    def run_star(server: Platform | None, *arguments: object) -> Result:
-        if server is not None:
-            monkeypatch.setenv("STAR_URL", server.url)
-            monkeypatch.setenv("STAR_API_KEY", server.key)
-        monkeypatch.setattr(sys, "argv", ["star", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return Result(int(ended.value.code or 0), captured.out, captured.err)
-
-    return run_star
 
 
 def test_a_job_is_made_of_uploaded_files(run: Run, server: Platform, tmp_path: Path) -> None:

@@ -1,0 +1,138 @@
+"""star jobs create."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from star_client.cli_jobs import JOB, follow
+from star_client.invocation import AsJson, parse_yaml, read_yaml, star
+from star_client.job_request import JobRequest, Limits
+from star_client.objects_results import DryRun, Span, Warned
+from star_client.printing import Columns, print_one
+
+Config = Annotated[
+    Path | None, typer.Option(exists=True, dir_okay=False, help="YAML or JSON: changes to the preset.")
+]
+Setting = Annotated[
+    list[str] | None, typer.Option("--set", help="One change, as in --set training.lora.rank=32")
+]
+Metadata = Annotated[list[str] | None, typer.Option(help="key=value, kept with the job.")]
+OneKey = Annotated[str | None, typer.Option(help="The same key and the same job again make no second job.")]
+Baselines = Annotated[
+    list[str] | None,
+    typer.Option("--baseline", help="A job beside it, as in star-without-rationalization."),
+]
+GpuSeconds = Annotated[
+    float | None, typer.Option("--budget-gpu-seconds", min=1, help="End it with what it has by then.")
+]
+Deadline = Annotated[
+    str | None, typer.Option(help="The same: seconds from now, or a time as in 2026-01-31T12:00:00Z.")
+]
+Webhook = Annotated[str | None, typer.Option(help="Where to report its end to: https://...")]
+DryRunOnly = Annotated[bool, typer.Option("--dry-run", help="Show what it would be. Makes no job.")]
+Dedupe = Annotated[
+    bool, typer.Option("--dedupe", help="Where an equal job (without baselines) is there, show that one.")
+]
+
+DRY_RUN: Columns[DryRun] = {
+    "name": lambda one: one.name,
+    "iterations": lambda one: one.config.get("iterations"),
+    "GPU-seconds": lambda one: span(one.estimate.gpu_seconds, one.estimate.unavailable.get("gpu_seconds")),
+    "seconds": lambda one: span(one.estimate.seconds, one.estimate.unavailable.get("seconds")),
+    "queue": lambda one: span(one.estimate.queue_seconds, one.estimate.unavailable.get("queue_seconds")),
+    "warnings": lambda one: "\n".join(warning.message for warning in one.warnings) or "none",
+}
+
+
+def create(
+    context: typer.Context,
+    model: Annotated[str, typer.Option(help="Id of a base model: star models list.")],
+    dataset: Annotated[str, typer.Option(help="Id of a dataset.")],
+    prompt_set: Annotated[str, typer.Option(help="Id of a prompt set.")],
+    name: Annotated[str | None, typer.Option()] = None,
+    preset: Annotated[str | None, typer.Option(help="Settings to start from; default: star.")] = None,
+    config: Config = None,
+    setting: Setting = None,
+    baseline: Baselines = None,
+    budget_gpu_seconds: GpuSeconds = None,
+    deadline: Deadline = None,
+    webhook: Webhook = None,
+    priority: Annotated[int | None, typer.Option()] = None,
+    metadata: Metadata = None,
+    idempotency_key: OneKey = None,
+    dedupe: Dedupe = False,
+    dry_run: DryRunOnly = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on with star jobs watch.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a job."""
+    wanted: JobRequest = {"model": model, "dataset": dataset, "prompt_set": prompt_set, "name": name}
+    wanted |= {"preset": preset, "config": merged_config(config, setting or [])}
+    wanted |= {"baselines": baseline, "budget": budget(budget_gpu_seconds, deadline)}
+    wanted |= {"webhook": {"url": webhook} if webhook else None, "priority": priority}
+    wanted |= {"metadata": pairs(metadata), "dedupe": dedupe or None}
+    client = star(context)
+    if dry_run:
+        return print_one(client.jobs.dry_run(**wanted), DRY_RUN, as_json)
+    job = client.jobs.create(**wanted, idempotency_key=idempotency_key)
+    if job.webhook and not (as_json and not watch):
+        sys.stderr.write(f"Secret of its webhook: {job.webhook.get('secret')}\n")
+    return follow(client, job.id, as_json) if watch else print_one(job, JOB, as_json)
+
+
+def budget(gpu_seconds: float | None, deadline: str | None) -> Limits | None:
+    limits: Limits = {} if gpu_seconds is None else {"gpu_seconds": gpu_seconds}
+    if deadline is not None:
+        limits |= moment_or_seconds(deadline)
+    return limits or None
+
+
+def moment_or_seconds(text: str) -> Limits:
+    try:
+        return {"deadline_seconds": float(text)}
+    except ValueError:
+        pass
+    try:
+        return {"deadline": datetime.fromisoformat(text)}
+    except ValueError as error:
+        hint = f"{text!r} is neither seconds nor a time such as 2026-01-31T12:00:00Z."
+        raise typer.BadParameter(hint, param_hint="--deadline") from error
+
+
+def span(found: Span | None, unknown: Warned | None) -> str:
+    if found is None:
+        return f"not known: {unknown.message}" if unknown else "not known"
+    return f"{found.expected:.0f} ({found.low:.0f} to {found.high:.0f})"
+
+
+def pairs(texts: list[str] | None) -> dict[str, str] | None:
+    return dict(split_pair(text) for text in texts) if texts else None
+
+
+def merged_config(file: Path | None, settings: list[str]) -> dict[str, Any] | None:
+    """The file's settings with those of --set laid over them; None: no changes to the preset."""
+    config = read_yaml(file) if file is not None else {}
+    if not isinstance(config, dict):
+        raise typer.BadParameter(f"{file} must hold settings by name.", param_hint="--config")
+    for setting in settings:
+        dotted, value = split_pair(setting)
+        *path, last = dotted.split(".")
+        section = config
+        for name in path:
+            section = section.setdefault(name, {})
+            if not isinstance(section, dict):
+                raise typer.BadParameter(f"{name} is no section.", param_hint="--set")
+        section[last] = parse_yaml(value, "--set")
+    return config or None
+
+
+def split_pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise typer.BadParameter(f"{text!r} is not of the form name=value.")
+    return name, value

@@ -1,0 +1,129 @@
+"""star jobs fork, regrade, coverage, retention, never-solved, training-set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from star_client.cli_create import Config, Metadata, OneKey, Setting, merged_config, pairs
+from star_client.cli_data import DATASET
+from star_client.cli_jobs import JOB
+from star_client.invocation import AsJson, JobId, star
+from star_client.jobs import ExportFormat
+from star_client.objects_results import Coverage, Flip, RegradedIteration
+from star_client.printing import Columns, console, print_all, print_json, print_one
+
+COVERAGE: Columns[Coverage] = {
+    "iteration": lambda one: one.iteration,
+    "solved": lambda one: one.solve_rate,
+    "coverage": lambda one: one.coverage and one.coverage.get("total"),
+    "newly solved": lambda one: one.churn and one.churn.get("newly_solved"),
+    "forgotten": lambda one: one.churn and one.churn.get("forgotten"),
+    "never solved": lambda one: one.churn and one.churn.get("never"),
+}
+REGRADED: Columns[RegradedIteration] = {
+    "iteration": lambda one: one.iteration,
+    "tries": lambda one: one.tries,
+    "verdicts": lambda one: flips(one.verdicts),
+    "decisions": lambda one: flips(one.decisions),
+    "kept": lambda one: f"{sum(one.recorded.kept.values())} -> {sum(one.regraded.kept.values())}",
+}
+Form = Annotated[ExportFormat, typer.Option("--format", help="What to write.")]
+NewFile = Annotated[Path, typer.Argument(dir_okay=False, help="Where to write it.")]
+
+
+def flips(found: tuple[Flip, ...]) -> str:
+    return ", ".join(f"{one.count} {one.before} -> {one.after}" for one in found) or "none"
+
+
+def fork(
+    context: typer.Context,
+    job_id: JobId,
+    from_iteration: Annotated[int, typer.Option("--from", min=0, help="The last one taken over.")],
+    config: Config = None,
+    setting: Setting = None,
+    name: Annotated[str | None, typer.Option()] = None,
+    priority: Annotated[int | None, typer.Option()] = None,
+    metadata: Metadata = None,
+    idempotency_key: OneKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on from an iteration of a job with other settings, as a new job."""
+    made = star(context).jobs.fork(
+        job_id,
+        from_iteration,
+        config=merged_config(config, setting or []),
+        name=name,
+        priority=priority,
+        metadata=pairs(metadata),
+        idempotency_key=idempotency_key,
+    )
+    print_one(made, JOB, as_json)
+
+
+def regrade(
+    context: typer.Context,
+    job_id: JobId,
+    kind: Annotated[str | None, typer.Option(help="Another verifier.")] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="As in --set training_set.max_per_example=1 or verifier.pattern=..."),
+    ] = None,
+    iteration: Annotated[int | None, typer.Option(min=1, help="Only this one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What another verifier or other filters would have made of its rationales. Changes nothing."""
+    settings = merged_config(None, setting or []) or {}
+    if unknown := settings.keys() - {"verifier", "training_set"}:
+        raise typer.BadParameter(f"{min(unknown)} is neither verifier nor training_set.", param_hint="--set")
+    found = star(context).jobs.regrade(job_id, iteration=iteration or "all", kind=kind, **settings)
+    if as_json:
+        return print_json(found)
+    return print_all(found.iterations, REGRADED, as_json)
+
+
+def coverage(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
+    """What each iteration solved, covered, forgot and never solved."""
+    print_all(star(context).jobs.coverage(job_id), COVERAGE, as_json)
+
+
+def retention(
+    context: typer.Context,
+    job_id: JobId,
+    keep_last: Annotated[int | None, typer.Option(min=0, help="The newest so many; default: all.")] = None,
+    keep_best: Annotated[bool, typer.Option(help="The most accurate one too.")] = True,
+    days: Annotated[float | None, typer.Option(help="After its end; then none is kept.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Which adapters to keep once the job has ended. Pinned ones stay."""
+    changed = star(context).jobs.retention(job_id, keep_last=keep_last, keep_best=keep_best, days=days)
+    print_one(changed, JOB, as_json)
+
+
+def training_set(
+    context: typer.Context,
+    job_id: JobId,
+    iteration: Annotated[int, typer.Argument(min=1)],
+    file: NewFile,
+    form: Form = "jsonl",
+) -> None:
+    """Download what the adapter of an iteration was trained on."""
+    written = star(context).jobs.download_training_set(job_id, iteration, file, format=form)
+    console.print(str(written), soft_wrap=True)
+
+
+def never_solved(
+    context: typer.Context,
+    job_id: JobId,
+    file: Annotated[Path | None, typer.Argument(dir_okay=False, help="Left out: make a dataset.")] = None,
+    form: Form = "jsonl",
+    as_json: AsJson = False,
+) -> None:
+    """Download the examples that a job never solved, or make a dataset of them."""
+    client = star(context)
+    if file is None:
+        return print_one(client.never_solved.derive(job_id), DATASET, as_json)
+    written = client.never_solved.download(job_id, file, format=form)
+    return console.print(str(written), soft_wrap=True)

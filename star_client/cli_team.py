@@ -1,0 +1,226 @@
+"""star webhooks, keys, projects, usage, quota, audit: what a team shares."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from star_client.invocation import AsJson, Limit, star
+from star_client.objects_platform import (
+    ApiKey,
+    AuditEntry,
+    Delivery,
+    Project,
+    Quota,
+    Standing,
+    Usage,
+    Webhook,
+)
+from star_client.printing import Columns, console, moment, print_all, print_json, print_one
+
+webhooks = typer.Typer(no_args_is_help=True, help="Where events are reported to.")
+keys = typer.Typer(no_args_is_help=True, help="API keys of the project; needs the scope admin.")
+projects = typer.Typer(no_args_is_help=True, help="For operators.")
+
+WEBHOOK: Columns[Webhook] = {
+    "id": lambda one: one.id,
+    "url": lambda one: one.url,
+    "events": lambda one: ", ".join(one.events),
+    "enabled": lambda one: "yes" if one.enabled else "no",
+    "job": lambda one: one.job,
+}
+NEW_WEBHOOK: Columns[Webhook] = {**WEBHOOK, "secret": lambda one: one.secret}
+DELIVERY: Columns[Delivery] = {
+    "id": lambda one: one.id,
+    "event": lambda one: one.event_type,
+    "status": lambda one: one.status,
+    "attempts": lambda one: one.attempts,
+    "response": lambda one: one.response_code,
+    "error": lambda one: one.error,
+    "created": lambda one: moment(one.created_at),
+}
+KEY: Columns[ApiKey] = {
+    "id": lambda one: one.id,
+    "name": lambda one: one.name,
+    "scopes": lambda one: ", ".join(one.scopes),
+    "expires": lambda one: one.expires_at and moment(one.expires_at),
+    "revoked": lambda one: one.revoked_at and moment(one.revoked_at),
+}
+NEW_KEY: Columns[ApiKey] = {**KEY, "key": lambda one: one.key}
+PROJECT: Columns[Project] = {
+    "id": lambda one: one.id,
+    "name": lambda one: one.name,
+    "created": lambda one: moment(one.created_at),
+}
+USAGE: Columns[Usage] = {
+    "day": lambda one: one.day,
+    "job": lambda one: one.job,
+    "phase": lambda one: one.phase,
+    "claims": lambda one: one.claims,
+    "GPU-seconds": lambda one: one.gpu_seconds,
+}
+AUDIT: Columns[AuditEntry] = {
+    "when": lambda one: moment(one.created_at),
+    "key": lambda one: one.key,
+    "action": lambda one: one.action,
+    "change": lambda one: one.change,
+    "target": lambda one: one.target,
+    "fields": lambda one: ", ".join(one.fields),
+}
+QUOTA: Columns[Quota] = {
+    "running jobs": lambda one: standing(one.running_jobs),
+    "queued jobs": lambda one: standing(one.queued_jobs),
+    "GPU-hours": lambda one: standing(one.gpu_hours),
+    "bytes of datasets": lambda one: standing(one.dataset_bytes),
+    "bytes of adapters": lambda one: standing(one.adapter_bytes),
+}
+
+WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK")]
+KeyId = Annotated[str, typer.Argument(metavar="KEY", help="Its id: key_...")]
+Grace = Annotated[int | None, typer.Option("--grace", min=0, help="Seconds that the old one still works.")]
+Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
+
+
+def standing(found: Standing) -> str:
+    held = f", {found.held:g} held" if found.held else ""
+    return f"{found.used:g} used{held}, limit {'none' if found.limit is None else f'{found.limit:g}'}"
+
+
+@webhooks.command("create")
+def create_webhook(
+    context: typer.Context,
+    url: Annotated[str, typer.Argument(help="https://...")],
+    event: Annotated[list[str] | None, typer.Option(help="As in job.succeeded; default: a job ends.")] = None,
+    description: Annotated[str, typer.Option()] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Shows the secret that signs what is delivered. It is shown once."""
+    made = star(context).webhooks.create(url, events=event, description=description)
+    print_one(made, NEW_WEBHOOK, as_json)
+
+
+@webhooks.command("list")
+def list_webhooks(context: typer.Context, limit: Limit = 20, as_json: AsJson = False) -> None:
+    print_all(star(context).webhooks.list(limit=limit).data, WEBHOOK, as_json)
+
+
+@webhooks.command("delete")
+def delete_webhook(context: typer.Context, webhook_id: WebhookId) -> None:
+    star(context).webhooks.delete(webhook_id)
+
+
+@webhooks.command("enable")
+def enable_webhook(context: typer.Context, webhook_id: WebhookId, as_json: AsJson = False) -> None:
+    print_one(star(context).webhooks.update(webhook_id, enabled=True), WEBHOOK, as_json)
+
+
+@webhooks.command("disable")
+def disable_webhook(context: typer.Context, webhook_id: WebhookId, as_json: AsJson = False) -> None:
+    print_one(star(context).webhooks.update(webhook_id, enabled=False), WEBHOOK, as_json)
+
+
+@webhooks.command("test")
+def send_test(context: typer.Context, webhook_id: WebhookId, as_json: AsJson = False) -> None:
+    """Have a test event delivered; star webhooks deliveries shows what came of it."""
+    print_one(star(context).webhooks.test(webhook_id), DELIVERY, as_json)
+
+
+@webhooks.command("deliveries")
+def list_deliveries(
+    context: typer.Context,
+    webhook_id: WebhookId,
+    status: Annotated[str | None, typer.Option(help="pending, delivered or failed")] = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+) -> None:
+    print_all(
+        star(context).webhooks.deliveries(webhook_id, status=status, limit=limit).data, DELIVERY, as_json
+    )
+
+
+@webhooks.command("rotate-secret")
+def rotate_secret(
+    context: typer.Context, webhook_id: WebhookId, grace: Grace = None, as_json: AsJson = False
+) -> None:
+    made = star(context).webhooks.rotate_secret(webhook_id, grace_seconds=grace)
+    print_one(made, NEW_WEBHOOK, as_json)
+
+
+@keys.command("create")
+def create_key(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument()],
+    scope: Annotated[list[str] | None, typer.Option(help="read, submit, admin; default: submit.")] = None,
+    expires: Annotated[int | None, typer.Option(min=60, help="In so many seconds; default: never.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Shows the key. It is shown once."""
+    made = star(context).api_keys.create(name, scopes=scope or ["submit"], expires_in_seconds=expires)
+    print_one(made, NEW_KEY, as_json)
+
+
+@keys.command("list")
+def list_keys(context: typer.Context, limit: Limit = 20, as_json: AsJson = False) -> None:
+    print_all(star(context).api_keys.list(limit=limit).data, KEY, as_json)
+
+
+@keys.command("rotate")
+def rotate_key(context: typer.Context, key_id: KeyId, grace: Grace = None, as_json: AsJson = False) -> None:
+    """A new key in the place of this one."""
+    print_one(star(context).api_keys.rotate(key_id, grace_seconds=grace), NEW_KEY, as_json)
+
+
+@keys.command("revoke")
+def revoke_key(context: typer.Context, key_id: KeyId, as_json: AsJson = False) -> None:
+    """It stops working within seconds."""
+    print_one(star(context).api_keys.revoke(key_id), KEY, as_json)
+
+
+@projects.command("create")
+def create_project(
+    context: typer.Context, name: Annotated[str, typer.Argument()], as_json: AsJson = False
+) -> None:
+    print_one(star(context).projects.create(name), PROJECT, as_json)
+
+
+@projects.command("list")
+def list_projects(context: typer.Context, limit: Limit = 20, as_json: AsJson = False) -> None:
+    print_all(star(context).projects.list(limit=limit).data, PROJECT, as_json)
+
+
+def list_usage(
+    context: typer.Context,
+    job: Annotated[str | None, typer.Option(help="Only of this job.")] = None,
+    since: Day = None,
+    until: Day = None,
+    as_json: AsJson = False,
+) -> None:
+    """GPU-seconds by day, job and phase, and their sum."""
+    first, last = since and since.date(), until and until.date()
+    found = list(star(context).usage.every(job=job, since=first, until=last))
+    print_all(found, USAGE, as_json)
+    if not as_json:
+        console.print(f"{sum(one.gpu_seconds for one in found):.1f} GPU-seconds in all")
+
+
+def show_quota(context: typer.Context, as_json: AsJson = False) -> None:
+    """What the project may use at most, and what it has used."""
+    found = star(context).usage.quota()
+    if as_json:
+        return print_json(found)
+    return print_one(found, QUOTA, as_json)
+
+
+def list_audit(
+    context: typer.Context,
+    target: Annotated[str | None, typer.Option(help="Only changes of this object.")] = None,
+    action: Annotated[str | None, typer.Option(help="Such as 'POST /v1/jobs'.")] = None,
+    key: Annotated[str | None, typer.Option(help="Only by the key of this id.")] = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Who changed what."""
+    found = star(context).audit.list(target=target, action=action, key=key, limit=limit)
+    print_all(found.data, AUDIT, as_json)
