@@ -91,13 +91,13 @@ def check_job(
     _check_splits(dataset, config)
     _check_groups(session, dataset, prompt_set)
     _check_curriculum(session, dataset, config)
-    examples = each_example(session, dataset.id, ["train", config.evaluation.split])
-    check_lengths(model, prompt_set, config, examples)
+    split = config.evaluation.split
+    check_lengths(model, prompt_set, config, each_example(session, dataset.id, ["train", split]))
+    for mix in config.training_set.mix:
+        _check_mixed(session, project_id, dataset, prompt_set, config, mix.dataset)
     for other in config.evaluation.also:
-        measured = _measured_along(session, project_id, dataset, config, other)
-        check_lengths(
-            model, prompt_set, config, each_example(session, measured.id, [config.evaluation.split])
-        )
+        measured = _other_dataset(session, project_id, dataset, other, "config.evaluation.also", split)
+        check_lengths(model, prompt_set, config, each_example(session, measured.id, [split]))
     return NewJob(
         name=sent.name or dataset.name,
         config=config,
@@ -123,11 +123,10 @@ def _deadline(session: Session, budget: BudgetIn) -> datetime | None:
     return budget.deadline
 
 
-def _measured_along(
-    session: Session, project_id: str, dataset: Dataset, config: StarConfig, other: str
+def _other_dataset(
+    session: Session, project_id: str, dataset: Dataset, other: str, field: str, split: str
 ) -> Dataset:
-    """The dataset of `evaluation.also`. Raises Invalid where it cannot be measured with this job's set-up."""
-    field = "config.evaluation.also"
+    """The dataset that `field` names. Raises Invalid where it cannot be used beside the job's own."""
     try:
         found = get_dataset(session, project_id, other)
     except NotFound as missing:
@@ -140,10 +139,27 @@ def _measured_along(
             else (f"{other} is of kind {found.kind}, the job's dataset of kind {dataset.kind}.")
         )
         raise _refused("kinds_differ", field, reason, "Name other datasets of the same kind.")
-    if found.splits.get(config.evaluation.split, 0) == 0:
-        reason = f"{other} has no examples in the split {config.evaluation.split}."
+    if found.splits.get(split, 0) == 0:  # never train: an upload without it is refused
+        reason = f"{other} has no examples in the split {split}."
         raise _refused("no_held_out_split", field, reason, "Upload it again with some held out.")
     return found
+
+
+def _check_mixed(
+    session: Session,
+    project_id: str,
+    dataset: Dataset,
+    prompt_set: PromptSet,
+    config: StarConfig,
+    other: str,
+) -> None:
+    field = "config.training_set.mix"
+    found = _other_dataset(session, project_id, dataset, other, field, "train")
+    without = groups_without_examples(prompt_set, groups_of(session, found.id, "train"))
+    if without and config.training_set.few_shot_in_prompt:
+        reason = f"{other} has groups that the prompt set shows nothing to: {_listed(without)}."
+        mend = "Add few-shot examples of these groups, or set training_set.few_shot_in_prompt to false."
+        raise _refused("groups_without_examples", field, reason, mend)
 
 
 def resolve_config(kind: Kind, preset: str, overrides: Mapping[str, Any]) -> StarConfig:

@@ -13,6 +13,9 @@ from star_engine.config_schedules import Section
 Check = Literal["hint_free", "permuted_choices"]
 
 
+MOST_MIXED = 0.9  # of the rows; the rest are the job's own
+
+
 class Source(StrEnum):  # where the texts that are trained on come from
     RATIONALES = "rationales"  # the model writes them: STaR
     ANSWERS = "answers"  # the gold answers and nothing else: direct fine-tuning (Tables 1 and 2)
@@ -21,6 +24,13 @@ class Source(StrEnum):  # where the texts that are trained on come from
 
 # They ask for reasoning before the answer: answers alone have none.
 REASONING_FILTERS = frozenset({"answer_only", "answer_first", "too_short"})
+
+
+class Mix(Section):
+    """Another dataset's train split, mixed into every training set."""
+
+    dataset: Annotated[str, Field(min_length=1, max_length=200)]  # id, or name in a job file
+    share: Annotated[float, Field(gt=0, le=0.9)]  # of the rows that are trained on
 
 
 class TrainingSetOptions(Section):
@@ -37,6 +47,7 @@ class TrainingSetOptions(Section):
     few_shot_in_prompt: bool | Annotated[float, Field(ge=0, le=1)] = False
     # Iterations whose training sets are trained on, the own one included: copy_n + 1 of the released code
     window: Annotated[int, Field(ge=1, strict=True)] | Literal["all"] = 1
+    mix: Annotated[tuple[Mix, ...], Field(max_length=8)] = ()
 
     @field_validator("filters")
     @classmethod
@@ -45,3 +56,12 @@ class TrainingSetOptions(Section):
 
         filters_named(names)  # ValueError naming the filters that there are
         return names
+
+    @field_validator("mix")
+    @classmethod
+    def _leaving_room(cls, mix: tuple[Mix, ...]) -> tuple[Mix, ...]:
+        if len({one.dataset for one in mix}) < len(mix):
+            raise ValueError("a dataset is named twice; give it one share")
+        if sum(one.share for one in mix) > MOST_MIXED:
+            raise ValueError(f"the shares sum to more than {MOST_MIXED}; leave room for the job's own rows")
+        return mix

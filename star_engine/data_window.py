@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from star_engine.config import StarConfig
+from star_engine.rationales import Route
 from star_engine.training_set import TrainingExample
 
 
@@ -22,11 +23,11 @@ def in_window(config: StarConfig, sets: Sequence[Sequence[TrainingExample]]) -> 
     passed its own audit when it was built.
     """
     options = config.training_set
-    seen: set[tuple[str, str, str]] = set()
-    count: Counter[str] = Counter()
+    seen: set[tuple[Hashable, str, str]] = set()
+    count: Counter[Hashable] = Counter()
     chosen: list[TrainingExample] = []
     for row in (row for rows in reversed(sets) for row in rows):
-        name = row.key.example_id
+        name = (row.key.example_id, row.key.sample if row.key.route is Route.MIXED else None)
         text = (name, row.prompt, row.completion)
         full = options.max_per_example is not None and count[name] >= options.max_per_example
         if full or (options.dedupe and text in seen):

@@ -22,6 +22,7 @@ class Route(StrEnum):
     GENERATED = "generated"  # without the hint
     RATIONALIZED = "rationalized"  # with the gold answer as a hint
     GIVEN = "given"  # by the dataset, not sampled: see Source
+    MIXED = "mixed"  # by another dataset: see Mix; `sample` of the key is its place in training_set.mix
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def rationale_prompt(
     """The prompt that a try of this route and iteration is sampled from."""
     if config.labels is Labels.MAJORITY_VOTE:
         example = without_gold(example)
-    if route is Route.GIVEN:  # sampled from none; it answers the bare question
+    if route in (Route.GIVEN, Route.MIXED):  # sampled from none; it answers the bare question
         return render_prompt(config.kind, prompt_set, example, few_shot=False)
     hint = route is Route.RATIONALIZED
     setting = config.rationalization.few_shot if hint else config.generation.few_shot
@@ -128,9 +129,14 @@ def given_rationales(
         key = RationaleKey(example.id, Route.GIVEN, 0)
         if key in recorded:
             continue
-        text = direct_answer(config.kind, example) if direct else example.solution or ""
-        answer = judge(config, example, Completion(example.id, text, 0, 0, "stop"), direct=direct)
-        yield Rationale(key, answer.text, answer.verdict, answer.extracted, answer.rule, 0, 0, "stop")
+        yield given_rationale(config, example, key, direct=direct)
+
+
+def given_rationale(config: StarConfig, example: Example, key: RationaleKey, *, direct: bool) -> Rationale:
+    """The example's answer (direct) or its worked solution as a rationale, verified."""
+    text = direct_answer(config.kind, example) if direct else example.solution or ""
+    answer = judge(config, example, Completion(example.id, text, 0, 0, "stop"), direct=direct)
+    return Rationale(key, answer.text, answer.verdict, answer.extracted, answer.rule, 0, 0, "stop")
 
 
 def solve_rate(examples: Sequence[Example], rationales: Iterable[Rationale]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
@@ -15,7 +15,7 @@ from star_engine.examples import Example, PromptSet
 from star_engine.labels import labelled
 from star_engine.protocols import Completion
 from star_engine.rationales import Rationale, RationaleKey, Route
-from star_engine.training_set import Decision, build, decide, in_order, training_line
+from star_engine.training_set import Decision, TrainingExample, build, decide, in_order, training_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,11 @@ class Regrading:
     def _count_rows(
         self, examples: Sequence[Example], judged: Sequence[Rationale], decisions: Sequence[Decision]
     ) -> None:
-        for row in build(self.building, self.prompt_set, examples, judged, decisions):
+        self.count(build(self.building, self.prompt_set, examples, judged, decisions))
+
+    def count(self, rows: Iterable[TrainingExample]) -> None:
+        """Add rows to the training set; mixed ones come last."""
+        for row in rows:
             self.kept[row.key.route.value] += 1
             self._digest.update(f"{training_line(row)}\n".encode())
 

@@ -18,16 +18,15 @@ from star_engine.adapters import (
     rewrite_config,
     write_manifest,
 )
-from star_engine.audits.iteration import audit_iteration
 from star_engine.audits.sampler import audit_sampler
 from star_engine.audits.spark import chance_level, spark_facts
 from star_engine.audits.token_parity import check_parity, parity_texts, token_digests
+from star_engine.building import build_iteration
 from star_engine.checks import check_rationales, to_check
 from star_engine.config import StarConfig
 from star_engine.config_training_set import Source
 from star_engine.data_checks import check_data
 from star_engine.data_window import in_window, window
-from star_engine.diagnosis import diagnose
 from star_engine.evaluation import (
     EvaluationMode,
     evaluate,
@@ -36,25 +35,17 @@ from star_engine.evaluation import (
     summarise,
 )
 from star_engine.examples import Example, PromptSet
-from star_engine.filters.stages import funnel
-from star_engine.labels import guesses_held_out, labelled
+from star_engine.labels import guesses_held_out
 from star_engine.loop import Pause, Phase, PhaseName, Stop, next_phase
 from star_engine.measured_along import check_along, measure_along
+from star_engine.mixing import check_mix
 from star_engine.model_card import is_measured, state_accuracy, write_card
 from star_engine.probing import PROBE_TOKENS, PROBES, continue_greedily, installed_versions
 from star_engine.protocols import Sampler, Trainer, TrainingText
 from star_engine.rationales import sample_rationales, solve_rate
 from star_engine.run_directory import JsonLines, RunDirectory, check_line, rationale_line
 from star_engine.schedule import check_curriculum, select_train, steps_in, training_seed
-from star_engine.training_set import (
-    TrainingExample,
-    audit_hints,
-    build,
-    coverage,
-    decide,
-    in_order,
-    training_set_sha256,
-)
+from star_engine.training_set import TrainingExample, coverage, training_set_sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +73,7 @@ def run_star(
     base: BaseModel = BaseModel("base model"),
     licence: str | None = None,
     also: Mapping[str, Sequence[Example]] = MappingProxyType({}),
+    mixed: Mapping[str, Sequence[Example]] = MappingProxyType({}),
 ) -> Iterator[Event]:
     """Run STaR to its end (Algorithm 1) and yield what happens; the last event is "stopped" or "paused".
 
@@ -91,12 +83,13 @@ def run_star(
     BadAdapter for an adapter that does not hold.
     """
     check_along(config, also)
+    check_mix(config, prompt_set, mixed)
     check_curriculum(config, (example.group for example in train))
     check_data(config, prompt_set, train, held_out)
     record = RunDirectory(directory)
-    record.begin(config, train, held_out, prompt_set)
+    record.begin(config, train, held_out, prompt_set, mixed)
     asked = [held_out[position] for position in select_held_out(config, len(held_out))]
-    run = _Run(config, train, asked, prompt_set, sampler, trainer, record, base, licence, also)
+    run = _Run(config, train, asked, prompt_set, sampler, trainer, record, base, licence, also, mixed)
     while isinstance(step := next_phase(config, record.history()), Phase):
         yield Event("phase_started", step.iteration, step.name)
         facts = yield from run.work(step)
@@ -124,6 +117,7 @@ class _Run:
     base: BaseModel
     licence: str | None
     also: Mapping[str, Sequence[Example]]  # by the names of evaluation.also
+    mixed: Mapping[str, Sequence[Example]]  # by the names of training_set.mix
 
     def work(self, step: Phase) -> _Work:
         phases: dict[PhaseName, Callable[[int], _Work]] = {
@@ -182,30 +176,12 @@ class _Run:
 
     def _build(self, iteration: int) -> _Work:
         examples = self._examples_of(iteration)
-        rationales = in_order(examples, self.record.rationales(iteration))
-        seen = labelled(self.config, examples, rationales)
-        decisions = decide(self.config, self.prompt_set, seen.examples, seen.rationales)
-        rows = build(self.config, self.prompt_set, seen.examples, seen.rationales, decisions)
-        audit_hints(self.config, self.prompt_set, seen.examples, seen.rationales, rows)
-        self.record.write_training_set(iteration, decisions, rows)
-        enough = len(rows) >= self.config.training_set.min_kept
-        yield Event("progress", iteration, PhaseName.BUILD, {"kept": len(rows), "of": len(decisions)})
-        return {
-            "kept": len(rows),
-            "diagnosis": None if enough else diagnose(decisions),
-            "funnel": funnel((str(d.key.route), d.reason, 1) for d in decisions),
-            "coverage": asdict(coverage(self.train, rows)),
-            "training_set_sha256": training_set_sha256(rows),
-            "audits": audit_iteration(
-                self.config,
-                self.prompt_set,
-                iteration,
-                examples,
-                rationales,
-                decisions,
-                self.record.audited(iteration - 1),
-            ),
-        }
+        tries, before = self.record.rationales(iteration), self.record.audited(iteration - 1)
+        built = build_iteration(self.config, self.prompt_set, iteration, examples, tries, before, self.mixed)
+        self.record.write_training_set(iteration, built.decisions, built.rows)
+        facts = {"kept": built.facts["kept"], "of": len(built.decisions)}
+        yield Event("progress", iteration, PhaseName.BUILD, facts)
+        return {**built.facts, "coverage": asdict(coverage(self.train, built.rows))}
 
     def _train(self, iteration: int) -> _Work:
         rows = self._rows_to_train(iteration)

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from star_engine.adapters import write_durably
@@ -43,10 +44,16 @@ class RunDirectory:
     root: Path
 
     def begin(
-        self, config: StarConfig, train: Sequence[Example], held_out: Sequence[Example], prompt_set: PromptSet
+        self,
+        config: StarConfig,
+        train: Sequence[Example],
+        held_out: Sequence[Example],
+        prompt_set: PromptSet,
+        mixed: Mapping[str, Sequence[Example]] = MappingProxyType({}),
     ) -> None:
         """Create run.json, or make sure that the one found belongs to this very run. Raises OtherRun."""
         data = [[asdict(e) for e in examples] for examples in (train, held_out, prompt_set.examples)]
+        data += [[asdict(e) for e in mixed[mix.dataset]] for mix in config.training_set.mix]
         digest = sha256(json.dumps(data).encode()).hexdigest()
         path = self.root / "run.json"
         if path.exists():

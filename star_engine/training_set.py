@@ -1,4 +1,4 @@
-"""From verified rationales to the training set of an iteration: decisions, the hint strip and its audit."""
+"""From verified rationales to an iteration's training set: decisions, the hint strip and its audit."""
 
 from __future__ import annotations
 
@@ -294,7 +294,7 @@ def training_set_sha256(rows: Iterable[TrainingExample]) -> str:
 def coverage(examples: Sequence[Example], rows: Iterable[TrainingExample]) -> Coverage:
     """How much of the train split is in the training set, split by route (the paper's 78.2 + 8.5 %)."""
     routes: dict[str, set[Route]] = {}
-    for row in rows:
+    for row in (row for row in rows if row.key.route is not Route.MIXED):
         routes.setdefault(row.key.example_id, set()).add(row.key.route)
     generated = sum(Route.GENERATED in found for found in routes.values())
     given = sum(Route.GIVEN in found for found in routes.values())

@@ -19,6 +19,7 @@ from app.ledger.counters import count
 from app.ledger.evaluation_modes import recorded_mode
 from app.ledger.evaluations import evaluated_ids, record_evaluations
 from app.ledger.examples import load_examples, selected_positions, split_size
+from app.ledger.mixing import mixed_into, record_mixed
 from app.ledger.overrides import newest_override, read_overrides, record_overruled
 from app.ledger.prompt_sets import load_prompt_set
 from app.ledger.rationales import iteration_tries, record_rationales, record_training_set, recorded_verdicts
@@ -182,9 +183,9 @@ def _build_once(bench: Workbench, claim: Claim, lease: Lease) -> bool:
         tries = list(iteration_tries(session, claim))
         before = audited_before(session, claim)
         overrides = read_overrides(session, claim.job_id)
-    overruling = overrides.of(item for _, item in tries)
-    verdicts = {key: override.verdict for key, override in overruling.items()}
     given = [item for _, item in tries]
+    overruling = overrides.of(given)
+    verdicts = {key: override.verdict for key, override in overruling.items()}
     row_ids = {item.key: row_id for row_id, item in tries}
     lease.check()
     seen = labelled(config, examples, given)
@@ -192,16 +193,20 @@ def _build_once(bench: Workbench, claim: Claim, lease: Lease) -> bool:
     decisions = say_overridden(decide(config, prompt_set, seen.examples, judged), verdicts)
     rows = build(config, prompt_set, seen.examples, judged, decisions)
     audit_hints(config, prompt_set, seen.examples, judged, rows)
+    with reading(bench.engine) as session:
+        added = list(mixed_into(session, config, prompt_set, claim.iteration, len(rows)))
+    decided = (*decisions, *(one for mixed, _ in added for one in mixed.decisions))
+    trained = (*rows, *(one for mixed, _ in added for one in mixed.rows))
+    sha = training_set_sha256(trained)
     rationales = overruled(given, verdicts)
     found = audit_iteration(config, prompt_set, claim.iteration, examples, rationales, decisions, before)
-    diagnosis = None
-    if len(rows) < config.training_set.min_kept:
-        diagnosis = diagnose(decisions)
+    diagnosis = diagnose(decisions) if len(rows) < config.training_set.min_kept else None
     with transaction(bench.engine) as session:
         lock_job(session, claim.job_id)  # as an override does: it comes before this or after
         if newest_override(session, claim.job_id) != overrides.newest:
             return False
-        record_training_set(session, claim, row_ids, decisions, rows, training_set_sha256(rows), diagnosis)
+        row_ids |= record_mixed(session, claim, added)
+        record_training_set(session, claim, row_ids, decided, trained, sha, diagnosis)
         record_overruled(session, row_ids, overruling)
         record_audits(session, claim, found)
         finish_step(session, claim, bench.settings)

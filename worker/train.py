@@ -178,7 +178,9 @@ def _provenance(bench: Workbench, claim: Claim) -> tuple[BaseModel, Coverage, di
         sets = iterations_among(session, claim.job_id, window(config, claim.iteration))
         asked = len(selected_positions(session, claim.dataset_id, config, claim.iteration))
     shares = iteration.metrics["coverage"]
-    covered = Coverage(asked, *(round(shares.get(route.value, 0.0) * asked) for route in Route))
+    covered = Coverage(
+        asked, *(round(shares.get(route.value, 0.0) * asked) for route in Route if route is not Route.MIXED)
+    )
     facts = {
         "job": job.id,
         "iteration": claim.iteration,

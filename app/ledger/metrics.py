@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import func, select
@@ -88,7 +89,7 @@ def _sampled(session: Session, job: Job, iteration: Iteration) -> JsonObject:
             Rationale.verdict == "correct",
         )
     )
-    if _routes(job) == (Route.GIVEN,):
+    if Route.GIVEN in _routes(job):
         return {"sampled": dict(sampled)}  # nothing was asked, so nothing was solved
     return {
         "sampled": dict(sampled),
@@ -120,8 +121,15 @@ def _kept(session: Session, job: Job, iteration: Iteration) -> JsonObject:
 
 def _routes(job: Job) -> tuple[Route, ...]:
     """The routes by which this job's rationales come."""
-    given = StarConfig.model_validate(job.config).training_set.source is not Source.RATIONALES
-    return (Route.GIVEN,) if given else (Route.GENERATED, Route.RATIONALIZED)
+    options = StarConfig.model_validate(job.config).training_set
+    given = options.source is not Source.RATIONALES
+    own = (Route.GIVEN,) if given else (Route.GENERATED, Route.RATIONALIZED)
+    return (*own, Route.MIXED) if options.mix else own
+
+
+def own_rows(kept: Mapping[str, int]) -> int:
+    """Rows of the job's own dataset: too few of them pause a job, however many are mixed in."""
+    return sum(count for route, count in kept.items() if route != Route.MIXED.value)
 
 
 def _coverage(session: Session, job: Job, iteration: Iteration) -> dict[str, float]:
@@ -130,13 +138,15 @@ def _coverage(session: Session, job: Job, iteration: Iteration) -> dict[str, flo
     per_example = (
         select(best_route.label("route"))
         .where(Rationale.iteration_id == iteration.id, Rationale.decision == "kept")
+        .where(Rationale.route != Route.MIXED.value)
         .group_by(Rationale.example_id)
         .subquery()
     )
     found = session.execute(select(per_example.c.route, func.count()).group_by(per_example.c.route))
     counts = {route: count for route, count in found}  # noqa: C416 - dict(result) takes it for a mapping
     asked = selected_count(session, job, iteration.number)
-    shares = {route.value: _share(counts.get(route.value, 0), asked) for route in _routes(job)}
+    routes = [route.value for route in _routes(job) if route is not Route.MIXED]
+    shares = {route: _share(counts.get(route, 0), asked) for route in routes}
     return {**shares, "total": _share(sum(counts.values()), asked)}
 
 

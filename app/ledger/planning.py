@@ -13,7 +13,7 @@ from app.database import clock, new_id
 from app.ledger.budgets import end_exhausted
 from app.ledger.events import append_event
 from app.ledger.examples import selected_positions, split_size
-from app.ledger.metrics import phase_metrics
+from app.ledger.metrics import own_rows, phase_metrics
 from app.ledger.outbox import ring
 from app.ledger.reuse import reused_in
 from app.ledger.transitions import JobStatus, StepStatus, move_job
@@ -89,7 +89,7 @@ def read_history(session: Session, job: Job) -> Sequence[IterationHistory]:
         IterationHistory(
             number=row.number,
             done=frozenset(PhaseName(name) for name in row.phases_done),
-            kept=sum(row.metrics["kept"].values()) if "kept" in row.metrics else None,
+            kept=own_rows(row.metrics["kept"]) if "kept" in row.metrics else None,
             diagnosis=row.metrics.get("diagnosis"),
             accuracy=row.metrics.get("accuracy"),
             solve_rate=row.metrics.get("solve_rate"),

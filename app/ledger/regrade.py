@@ -12,6 +12,7 @@ from app.database import reading
 from app.errors import Conflict, Invalid, NotFound
 from app.ledger.examples import load_examples, selected_positions
 from app.ledger.iterations import config_of
+from app.ledger.mixing import mixed_into
 from app.ledger.prompt_sets import load_prompt_set
 from app.ledger.rationales import as_rationale
 from app.models.jobs import Iteration, Job
@@ -88,6 +89,10 @@ def regrade_iteration(
         row_ids = {made.key: row_id for row_id, made, _ in tries}
         for change in found.add(examples, [(made, decision) for _, made, decision in tries]):
             page.offer(row_ids[change.key], iteration.number, change)
+    with reading(db) as session:
+        own = sum(found.kept.values())
+        for mixed, _ in list(mixed_into(session, building, prompt_set, iteration.number, own)):
+            found.count(mixed.rows)
     return Regraded(iteration, found)
 
 

@@ -32,7 +32,7 @@ class Rationale(Base):
     iteration_id: Mapped[int] = mapped_column(ForeignKey(Iteration.id, ondelete="CASCADE"))
     iteration_number: Mapped[int]
     example_id: Mapped[int] = mapped_column(ForeignKey(Example.id))
-    route: Mapped[str]  # generated | rationalized | given
+    route: Mapped[str]  # generated | rationalized | given | mixed
     sample: Mapped[int]
     text: Mapped[str]
     extracted: Mapped[str | None]

@@ -11,6 +11,8 @@ from sqlalchemy import select
 from app.database import reading, transaction
 from app.ledger.adapters import list_adapters
 from app.ledger.events import list_events
+from app.ledger.iterations import each_training_example
+from app.ledger.regrade import ChangedPage, regrade_iteration
 from app.ledger.report import read_report
 from app.ledger.steps import claim_step
 from app.models.data import Dataset, Example
@@ -18,6 +20,9 @@ from app.models.jobs import Iteration, Job, Step
 from app.models.rationales import Evaluation, Rationale, TrainingExample
 from app.reports.document import make_document
 from app.reports.markdown import markdown
+from star_engine.config import StarConfig
+from star_engine.rationales import Route
+from star_engine.training_set import training_set_sha256
 from tests.worlds import CONFIG, TRAIN, World, make_world
 from worker.steps import work_on
 from worker.workbench import Workbench
@@ -139,29 +144,52 @@ def test_checks_that_cost_samples_are_recorded_with_the_rationale_and_decide_on_
     assert iteration.metrics["funnel"]["rationalized"]["trained"] == 0
 
 
-def test_another_dataset_is_measured_along_and_counts_in_no_accuracy_of_the_job(
+def test_another_dataset_is_measured_along_and_mixed_in_and_counts_in_nothing_of_the_jobs_own(
     world: World, bench: Workbench
 ) -> None:
+    store_other_dataset(world)
+    mix = {"mix": [{"dataset": "ds_other", "share": 0.1}]}
+    job_id = world.submit(iterations=1, evaluation={"also": ["ds_other"]}, training_set=mix)
+    work_until_idle(bench)
+    job = world.job(job_id)
+    config = StarConfig.model_validate(job.config)
+    with reading(world.engine) as session:
+        base, first = session.scalars(select(Iteration).order_by(Iteration.number))
+        page = markdown(make_document(job, read_report(session, job)))
+    metrics = first.metrics
+    assert base.metrics["also"] == metrics["also"] == {"ds_other": {"accuracy": 1.0, "n": 3}}
+    assert metrics["evaluated"]["n"] == base.metrics["baselines"]["few_shot_cot"]["n"] == 8
+    assert "Accuracy of each iteration's model on the datasets of evaluation.also." in page
+    own = metrics["kept"]["generated"] + metrics["kept"]["rationalized"]
+    assert metrics["kept"]["mixed"] == metrics["funnel"]["mixed"]["trained"] == round(own / 9) > 0
+    assert metrics["training"]["training_examples"] == own + metrics["kept"]["mixed"]
+    assert set(metrics["coverage"]) == {"generated", "rationalized", "total"}
+    assert metrics["coverage"]["total"] == own / TRAIN
+    rows = list(each_training_example(world.engine, first.id, config))
+    assert [row.completion for row in rows if row.key.route is Route.MIXED] == ["\n2", "\n3"]
+    assert training_set_sha256(rows) == first.training_set_sha256
+    again = regrade_iteration(world.engine, job, first, config, config, ChangedPage(5, None))
+    assert again.found.training_set_sha256 == first.training_set_sha256
+
+
+def store_other_dataset(world: World) -> None:
+    """Three held-out examples, and two to train on that bear the ids of the job's own."""
     with transaction(world.engine) as session:
         own = session.get_one(Dataset, world.dataset_id)
         fields = {"name": "other", "kind": own.kind, "sha256": "1" * 64, "size_bytes": 0}
-        other = Dataset(id="ds_other", project_id=own.project_id, splits={"validation": 3}, **fields)
-        session.add(other)
+        splits = {"validation": 3, "train": 2}
+        session.add(Dataset(id="ds_other", project_id=own.project_id, splits=splits, **fields))
         session.flush()
+        query = select(Example.external_id).filter_by(dataset_id=own.id, split="train", position=1)
         session.add_all(
             Example(
-                dataset_id=other.id, split="validation", position=n, external_id=f"o{n}",
-                question=f"{n} + 1", answer=str(n + 1), group="1",
+                dataset_id="ds_other", split=split, position=n, external_id=f"{split[0]}{n}",
+                question=f"{n + 1} + 1", answer=str(n + 2), group="1",
             )
-            for n in range(3)
+            for split, count in splits.items() for n in range(count)
         )  # fmt: skip
-    world.submit(iterations=1, evaluation={"also": ["ds_other"]})
-    work_until_idle(bench)
-    with reading(world.engine) as session:
-        base, first = session.scalars(select(Iteration).order_by(Iteration.number))
-    assert base.metrics["also"] == {"ds_other": {"accuracy": 1.0, "n": 3}}
-    assert first.metrics["also"] == {"ds_other": {"accuracy": 1.0, "n": 3}}
-    assert first.metrics["evaluated"]["n"] == base.metrics["baselines"]["few_shot_cot"]["n"] == 8
+        taken = session.scalars(select(Example).filter_by(dataset_id="ds_other", external_id="t1")).one()
+        taken.external_id = session.scalars(query).one()
 
 
 def test_a_job_in_which_nothing_is_kept_pauses_with_a_diagnosis(world: World, bench: Workbench) -> None:
