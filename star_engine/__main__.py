@@ -53,6 +53,8 @@ def _run(job: Job) -> int:
         file.output,
         base=base,
         licence=file.licence,
+        also=job.also,
+        mixed=job.mixed,
     )
     try:
         return _show(events)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from pydantic import Field, ValidationError
 from star_engine.config import Kind, StarConfig
 from star_engine.config_schedules import Section
 from star_engine.examples import Example, PromptSet, assign_splits
+from star_engine.mixing import check_mix
 from star_engine.presets import PRESETS, laid_over
 from star_engine.prompt_sets import groups_without_examples, read_prompt_set
 from star_engine.readers import BadRows, RowError, read_examples
@@ -23,6 +25,8 @@ class JobFile(Section):
     """The file's content. Paths are relative to the file."""
 
     dataset: Path  # JSONL
+    # By the names that evaluation.also and training_set.mix call them by; split like `dataset`.
+    other_datasets: dict[str, Path] = Field(default_factory=dict)
     prompt_set: Path  # JSON or text
     base_model: Path  # folder with config.json, tokenizer and safetensors
     base_model_name: str | None = None  # hub id for the adapters' config; None: the folder's name
@@ -51,6 +55,8 @@ class Job:
     train: tuple[Example, ...]
     held_out: tuple[Example, ...]
     prompt_set: PromptSet
+    also: dict[str, tuple[Example, ...]]  # held-out examples of evaluation.also
+    mixed: dict[str, tuple[Example, ...]]  # train examples of training_set.mix
 
 
 def read_job(path: Path) -> Job:
@@ -62,17 +68,50 @@ def read_job(path: Path) -> Job:
         prompt_set = read_prompt_set(file.prompt_set.read_bytes(), config.kind)
     except (OSError, yaml.YAMLError, ValidationError, BadRows) as problem:
         raise BadJob(str(problem)) from problem
-    examples = _examples(file, config.kind)
-    split = assign_splits(examples, file.held_out, config.seed)
-    train = tuple(example for example in split if example.split == "train")
-    held_out = tuple(example for example in split if example.split == config.evaluation.split)
+    train, held_out = _split(file, config, file.dataset)
     _check(file, prompt_set, train, held_out)
-    return Job(file, config, train[: file.train], held_out, prompt_set)
+    also, mixed = _other_datasets(file, config)
+    try:
+        check_mix(config, prompt_set, mixed)
+    except ValueError as problem:
+        raise BadJob(str(problem)) from problem
+    _check_groups(prompt_set, (example for examples in also.values() for example in examples))
+    return Job(file, config, train[: file.train], held_out, prompt_set, also, mixed)
+
+
+def _split(
+    file: JobFile, config: StarConfig, dataset: Path
+) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """What of a dataset is there to train on, and what is held out."""
+    split = assign_splits(_examples(dataset, config.kind), file.held_out, config.seed)
+    train = tuple(example for example in split if example.split == "train")
+    return train, tuple(example for example in split if example.split == config.evaluation.split)
+
+
+def _other_datasets(
+    file: JobFile, config: StarConfig
+) -> tuple[dict[str, tuple[Example, ...]], dict[str, tuple[Example, ...]]]:
+    """The datasets that are measured along, and those that are mixed in."""
+    mix = [one.dataset for one in config.training_set.mix]
+    named = {"evaluation.also": config.evaluation.also, "training_set.mix": mix}
+    for field, names in named.items():
+        if unknown := [name for name in names if name not in file.other_datasets]:
+            raise BadJob(f"{field} names {unknown[0]!r}; say under other_datasets where that is.")
+    if idle := file.other_datasets.keys() - {*config.evaluation.also, *mix}:
+        raise BadJob(
+            f"other_datasets names {min(idle)!r}; evaluation.also or training_set.mix must name it too."
+        )
+    parts = {name: _split(file, config, path) for name, path in file.other_datasets.items()}
+    for name in config.evaluation.also:
+        if not parts[name][1]:
+            raise BadJob(f"{name} has no examples in the split {config.evaluation.split}; mark some.")
+    return {name: parts[name][1] for name in config.evaluation.also}, {name: parts[name][0] for name in mix}
 
 
 def _resolved(file: JobFile, folder: Path) -> JobFile:
     paths = {name: folder / getattr(file, name) for name in ("dataset", "prompt_set", "base_model", "output")}
-    return file.model_copy(update=paths)
+    others = {name: folder / path for name, path in file.other_datasets.items()}
+    return file.model_copy(update={**paths, "other_datasets": others})
 
 
 def _config(file: JobFile) -> StarConfig:
@@ -86,16 +125,16 @@ def _config(file: JobFile) -> StarConfig:
     return StarConfig.model_validate(laid_over(preset.model_dump(), file.config))
 
 
-def _examples(file: JobFile, kind: Kind) -> list[Example]:
+def _examples(dataset: Path, kind: Kind) -> list[Example]:
     try:
-        with file.dataset.open("rb") as lines:
+        with dataset.open("rb") as lines:
             found = list(read_examples(lines, kind))
     except OSError as problem:
         raise BadJob(str(problem)) from problem
     errors = [item for item in found if isinstance(item, RowError)]
     if errors:
         shown = "\n".join(str(error) for error in errors[:_SHOWN_ERRORS])
-        raise BadJob(f"{file.dataset.name} has {len(errors)} mistakes:\n{shown}")
+        raise BadJob(f"{dataset.name} has {len(errors)} mistakes:\n{shown}")
     return [item for item in found if isinstance(item, Example)]
 
 
@@ -107,7 +146,11 @@ def _check(
             f"{file.dataset.name} leaves {len(train)} examples to train on and {len(held_out)} held out; "
             "both are needed."
         )
-    bare = groups_without_examples(prompt_set, (example.group for example in (*train, *held_out)))
+    _check_groups(prompt_set, (*train, *held_out))
+
+
+def _check_groups(prompt_set: PromptSet, examples: Iterable[Example]) -> None:
+    bare = groups_without_examples(prompt_set, (example.group for example in examples))
     if bare:
         raise BadJob(
             f"The prompt set has no few-shot example for the groups {', '.join(bare)}; "

@@ -100,6 +100,59 @@ def test_the_command_runs_a_job_to_its_end(
     assert (tmp_path / "out" / "iteration-1" / "adapter" / "manifest.json").exists()
 
 
+def write_job_with_sums(folder: Path, **sections: Any) -> Path:
+    """A job that has a second dataset, marked where it is to be held out."""
+    rows = [
+        {"question": e.question, "answer": e.answer, "group": e.group, "split": split}
+        for split, seed in (("train", 5), ("validation", 6))
+        for e in additions(digits=(1,), each=4, seed=seed)
+    ]
+    (folder / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    training = {"schedule": {"kind": "linear", "start": 3, "add": 0}, "lora": {"rank": 2}}
+    config = {"kind": "scratchpad", "iterations": 1, "training": training, **sections}
+    return write_job(folder, config=config, other_datasets={"sums": "sums.jsonl"})
+
+
+def test_a_job_file_names_datasets_to_measure_along_and_to_mix_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = addition_pupil()
+    trainer = RecordingTrainer(script)
+    monkeypatch.setattr(command, "load", lambda *_: (ScriptedSampler(script), trainer))
+    mix = {"mix": [{"dataset": "sums", "share": 0.1}]}
+    job = write_job_with_sums(tmp_path, evaluation={"also": ["sums"]}, training_set=mix)
+    read = read_job(job)
+    assert ([e.split for e in read.also["sums"]], len(read.mixed["sums"])) == (["validation"] * 4, 4)
+    assert command.main(["run", str(job)]) == 0
+    history = [json.loads(line) for line in (tmp_path / "out" / "history.jsonl").read_text().splitlines()]
+    built = next(line for line in history if line["phase"] == "build")
+    assert built["mixed"] == round(built["kept"] / 9) > 0
+    assert len(trainer.runs[0].rows) == built["kept"] + built["mixed"]
+    along = [line["also"]["sums"] for line in history if "also" in line]
+    assert along == [{"accuracy": 1.0, "n": 4}] * 2
+
+
+@pytest.mark.parametrize(
+    ("sections", "reason"),
+    [
+        ({}, "other_datasets names 'sums'; evaluation.also or training_set.mix must name it too"),
+        (
+            {"evaluation": {"also": ["products"]}},
+            "evaluation.also names 'products'; say under other_datasets",
+        ),
+        (
+            {"training_set": {"mix": [{"dataset": "products", "share": 0.1}]}},
+            "training_set.mix names 'products'; say under other_datasets",
+        ),
+    ],
+)
+def test_datasets_that_are_named_once_only_are_refused(
+    sections: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BadJob, match=reason):
+        read_job(write_job_with_sums(tmp_path, **sections))
+
+
 def test_the_command_says_why_it_paused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
