@@ -5,6 +5,7 @@ say, not what the filters do. Three rows are known to be judged wrongly and say 
 """
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,15 @@ def test_a_filter_is_as_precise_and_complete_as_promised(name: str) -> None:
     recall = counts["right"] / max(1, counts["right"] + counts["missed"])
     floor = FLOORS[name]
     assert (precision >= floor[0], recall >= floor[1]) == (True, True), (precision, recall, misjudged)
+
+
+def test_the_page_on_data_quality_states_what_is_asserted_here() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "data-quality.md").read_text()
+    stated = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE)
+    assert {name: (float(precise), float(complete)) for name, precise, complete in stated} == FLOORS
+    rejected = sum(bool(row["reject_by"]) for row in ROWS)
+    assert f"{len(ROWS)} rationales labelled by hand" in page
+    assert f"\n{rejected} of them should be rejected" in page
 
 
 def test_there_are_enough_labels_of_both_kinds_for_every_filter() -> None:
