@@ -227,12 +227,8 @@ def audit_hints(
     for row in rows:
         where = f"Training example {row.key.example_id!r} ({row.key.route}, try {row.key.sample})"
         rationale, example = by_key.get(row.key), by_id.get(row.key.example_id)
-        if (
-            rationale is None
-            or example is None
-            or rationale.verdict != VerdictCode.CORRECT
-            or row.key in seen
-        ):
+        right = rationale is not None and rationale.verdict == VerdictCode.CORRECT
+        if rationale is None or example is None or not right or row.key in seen:
             raise HintLeak(f"{where} does not come from exactly one correct rationale.")
         seen.add(row.key)
         if row.hinted is not keeps_hint(config, row.key):

@@ -13,6 +13,7 @@ from hashlib import sha256
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from app.errors import Conflict
 from app.ledger.keys import Caller
 from app.ledger.transitions import TERMINAL, JobStatus, lock_job
 from app.models.data import Example
@@ -21,7 +22,7 @@ from app.models.overrides import Override
 from app.models.platform import ApiKey
 from app.models.rationales import Rationale
 from star_engine.rationales import Rationale as Try
-from star_engine.rationales import RationaleKey
+from star_engine.rationales import RationaleKey, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,13 @@ def text_sha256(text: str) -> str:
 def override_verdict(
     session: Session, caller: Caller, job: Job, rationale: Rationale, verdict: str, reason: str
 ) -> Override:
-    """Record a reviewer's verdict. Takes the job's lock: a training set is built before it or after it."""
+    """Record a reviewer's verdict. Takes the job's lock: a training set is built before it or after it.
+
+    Raises Conflict for a text of another dataset: the next iteration draws others, whatever is said of it.
+    """
+    if rationale.route == Route.MIXED:
+        mend = "Upload that dataset again with the row mended, or without it."
+        raise Conflict(f"The text was mixed in from another dataset. {mend}", code="mixed_rationale")
     lock_job(session, job.id)
     override = Override(
         job_id=job.id,

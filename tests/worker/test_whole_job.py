@@ -9,9 +9,12 @@ import pytest
 from sqlalchemy import select
 
 from app.database import reading, transaction
+from app.errors import Conflict
 from app.ledger.adapters import list_adapters
 from app.ledger.events import list_events
 from app.ledger.iterations import each_training_example
+from app.ledger.keys import Caller
+from app.ledger.overrides import override_verdict
 from app.ledger.regrade import ChangedPage, regrade_iteration
 from app.ledger.report import read_report
 from app.ledger.steps import claim_step
@@ -168,6 +171,11 @@ def test_another_dataset_is_measured_along_and_mixed_in_and_counts_in_nothing_of
     rows = list(each_training_example(world.engine, first.id, config))
     assert [row.completion for row in rows if row.key.route is Route.MIXED] == ["\n2", "\n3"]
     assert training_set_sha256(rows) == first.training_set_sha256
+    caller = Caller(world.project_id, world.key_id, frozenset())
+    with transaction(world.engine) as session:
+        [tried, _] = session.scalars(select(Rationale).where(Rationale.route == "mixed"))
+        with pytest.raises(Conflict, match="mixed in from another dataset"):
+            override_verdict(session, caller, job, tried, "wrong", "not so")
     again = regrade_iteration(world.engine, job, first, config, config, ChangedPage(5, None))
     assert again.found.training_set_sha256 == first.training_set_sha256
 
