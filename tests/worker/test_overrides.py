@@ -66,7 +66,7 @@ def metrics(world: World, job_id: str, number: int) -> dict[str, Any]:
 
 
 def test_iteration_whose_training_set_is_not_built_heeds_it(world: World, job_id: str) -> None:
-    lucky = overrule(world, job_id, "wrong", verdict="correct")
+    lucky = overrule(world, job_id, "wrong", verdict="correct", route="generated")
     right = overrule(world, job_id, "correct", verdict="wrong")
     build(world)
     assert fate(world, lucky) == ("dropped", "overridden", True, False)
