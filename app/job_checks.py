@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AwareDatetime, Field, StrictBool, StrictInt, ValidationError, model_validator
+from pydantic import Field, StrictBool, StrictInt, ValidationError, model_validator
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from tokenizers import Tokenizer
@@ -22,7 +22,7 @@ from app.ledger.prompt_sets import as_prompt_set, get_prompt_set
 from app.models.data import Dataset, Model
 from app.problems import field_errors
 from app.prompt_lengths import check_prompt_lengths, load_tokenizer
-from app.schemas import In, JsonObject, Name, Text
+from app.schemas import In, JsonObject, Moment, Name, Text
 from app.settings import Settings
 from app.webhook_checks import JobWebhookIn, check_url
 from app.webhook_secrets import server_secret
@@ -41,7 +41,7 @@ class BudgetIn(In):
     """What a job may use at most. Once any of it is used up, the job ends with what it has by then."""
 
     gpu_seconds: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)] | None = None
-    deadline: AwareDatetime | None = None
+    deadline: Moment | None = None
     deadline_seconds: Annotated[float, Field(gt=0, le=1e8, allow_inf_nan=False)] | None = None  # from now on
 
     @model_validator(mode="after")

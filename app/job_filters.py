@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Query, Request
-from pydantic import AwareDatetime
 
 from app.errors import FieldError, Invalid
 from app.ledger.job_lists import JobFilter
 from app.ledger.transitions import JobStatus
+from app.schemas import Moment
 
 MOST_METADATA = 16  # keys of a job, so more can match nothing
 Named = Annotated[str | None, Query(max_length=200)]
@@ -21,8 +21,8 @@ def job_filter(
     model: Named = None,
     dataset: Named = None,
     name: Annotated[str | None, Query(max_length=200, description="A part of the name.")] = None,
-    created_after: Annotated[AwareDatetime | None, Query(description="RFC 3339")] = None,
-    created_before: Annotated[AwareDatetime | None, Query(description="RFC 3339")] = None,
+    created_after: Annotated[Moment | None, Query(description="RFC 3339")] = None,
+    created_before: Annotated[Moment | None, Query(description="RFC 3339")] = None,
 ) -> JobFilter:
     """`metadata[key]=value` as well, any number of times."""
     return JobFilter(

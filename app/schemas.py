@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from fastapi import Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    StringConstraints,
+)
 
 MOST_NESTING = 32
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -36,6 +44,15 @@ def storable(value: T, depth: int = 0) -> T:
     return value
 
 
+def _written_out(value: object) -> object:
+    """A bare number would be read as seconds since 1970, which nobody meant."""
+    if not (value is None or isinstance(value, date) or (isinstance(value, str) and "-" in value[1:])):
+        raise ValueError("Write it out, such as 2026-01-31T12:00:00Z, or 2026-01-31 for a day")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]  # RFC 3339, in a request
+Day = Annotated[date, BeforeValidator(_written_out)]
 Timestamp = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
 Text = Annotated[str, AfterValidator(storable)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(storable)]

@@ -6,7 +6,6 @@ import re
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime
 
 from app.auth import Admin
 from app.context import Db
@@ -16,7 +15,7 @@ from app.ledger.audit import AuditFilter, list_audit
 from app.ledger.projects import meant_project
 from app.models.audit import AuditEntry
 from app.routes.api_keys import OfProject
-from app.schemas import After, LongLimit, Page, Resource, page
+from app.schemas import After, LongLimit, Moment, Page, Resource, page
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
 
@@ -46,8 +45,8 @@ def _wanted(
     target: Annotated[str | None, Query(max_length=250, description="An object's id.")] = None,
     target_type: Annotated[str | None, Query(max_length=100, description="jobs, api_keys, ...")] = None,
     key: Annotated[str | None, Query(max_length=250, description="The id of the key that asked.")] = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
 ) -> AuditFilter:
     return AuditFilter(action, change, target, target_type, key, since, until)
 

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictFloat, StrictInt
 
 from app.auth import Operator, Reader
 from app.context import Db
@@ -16,12 +16,12 @@ from app.ledger.projects import get_project, meant_project
 from app.ledger.quotas import Standing, set_quota, standings
 from app.ledger.spending import SpentFilter, spent
 from app.routes.api_keys import OfProject
-from app.schemas import After, In, Item, LongLimit, Page, partial_page
+from app.schemas import After, Day, In, Item, LongLimit, Page, partial_page
 
 router = APIRouter(prefix="/v1", tags=["usage"])
 
-Count = Annotated[int, Field(ge=0, le=10**6)]
-Bytes = Annotated[int, Field(ge=0, le=2**62)]
+Count = Annotated[StrictInt, Field(ge=0, le=10**6)]
+Bytes = Annotated[StrictInt, Field(ge=0, le=2**62)]
 
 
 class QuotaIn(In):
@@ -29,7 +29,7 @@ class QuotaIn(In):
 
     running_jobs: Count | None = None
     queued_jobs: Count | None = None
-    gpu_hours: Annotated[float, Field(ge=0, le=10**9)] | None = None  # per calendar month, UTC
+    gpu_hours: Annotated[StrictFloat, Field(ge=0, le=10**9)] | None = None  # per calendar month, UTC
     dataset_bytes: Bytes | None = None
     adapter_bytes: Bytes | None = None
 
@@ -91,8 +91,8 @@ def usage(
     project: OfProject = None,
     job: Annotated[str | None, Query(max_length=250)] = None,
     phase: Annotated[str | None, Query(max_length=50)] = None,
-    since: Annotated[date | None, Query(description="First day, UTC.")] = None,
-    until: Annotated[date | None, Query(description="Last day, UTC.")] = None,
+    since: Annotated[Day | None, Query(description="First day, UTC.")] = None,
+    until: Annotated[Day | None, Query(description="Last day, UTC.")] = None,
     limit: LongLimit = 100,
     after: After = None,
 ) -> Page[UsageOut]:

@@ -186,6 +186,7 @@ def platform(database_url: str, home: Path) -> Iterator[Platform]:
         sampler_script=SCRIPT,
         shard_examples=6,
         webhook_secret="of this platform alone",
+        rate_limit="1000000/minute",
     )
     engine = make_engine(database_url)
     with transaction(engine) as session:
