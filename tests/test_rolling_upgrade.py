@@ -20,6 +20,7 @@ from tests.faults.checker import check
 from tests.faults.conftest import quick_world
 from tests.platforms import platform, wait_until
 
+APPEND_ONLY = {"audit_log"}  # triggers refuse what no version says
 VALUES: dict[type, Any] = {
     bool: True,
     bytes: b"x",
@@ -58,6 +59,8 @@ def use_every_table(connection: Connection, tables: MetaData, number: int) -> No
         if table.name != "alembic_version":
             row = {column.name: value_of(column, number) for column in table.columns if needed(column)}
             connection.execute(insert(table).values(row))
+            if table.name in APPEND_ONLY:
+                continue
             unchanged = {column: column for column in table.columns if not column.primary_key}
             connection.execute(update(table).values(unchanged))
             assert len(connection.execute(select(table)).all()) == number, table.name

@@ -34,14 +34,14 @@ def shards(world: World, phase: str) -> list[tuple[int, int]]:
 
 
 def test_a_worker_alone_takes_the_whole_shard(whole: World) -> None:
-    whole.submit()
+    whole.submit(audits={"spark_level": None})
     finish_phase(whole, "baselines")
     claim(whole)
     assert shards(whole, "sample") == [(0, TRAIN)]
 
 
 def test_the_last_shard_is_shared_with_the_other_workers_and_nothing_is_asked_twice(whole: World) -> None:
-    job_id = whole.submit(iterations=1)
+    job_id = whole.submit(iterations=1, audits={"spark_level": None})
     finish_phase(whole, "baselines")
     saw(whole, "worker:1", "worker:2")
     first = claim(whole)
