@@ -20,6 +20,8 @@ from app.intake.reading import Reading, read_upload
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 FAILED, BEYOND_LIMITS = 1, 3  # exit statuses; 1 is Python's own after an exception
+# An arena for each of pyarrow's threads would reserve 64 MiB of the address space that is limited.
+_FRUGAL = {"OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
 _INHERITED = ("PATH", "PYTHONPATH", "TMPDIR", "LANG")
 
 
@@ -41,7 +43,7 @@ def read_apart(file: BinaryIO, how: Reading, out: BinaryIO, limits: Limits) -> N
             stdin=file.fileno(),
             stdout=out.fileno(),
             stderr=subprocess.PIPE,
-            env={**environment, "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"},
+            env={**environment, **_FRUGAL},
             timeout=limits.seconds,
         )
     except subprocess.TimeoutExpired as failure:
