@@ -133,7 +133,7 @@ def test_a_database_that_hangs_only_delays_the_job(
         job_id = world.submit(iterations=1)
         at_work(world, job_id)
         with stopped(own_postgres.process.pid):
-            wait_until(lambda: not running.gpu_processes(), "the GPU is freed before the lease ends", 60)
+            wait_until(lambda: not running.gpu_processes(), "the GPU is freed before the lease ends", 30)
             time.sleep(OUTAGE_SECONDS)
         running.wait_for(job_id, "succeeded")
         check(world, platform=running)
