@@ -11,6 +11,7 @@ import structlog
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.context import route_path
 from app.errors import Problem
 from app.problems import problem_response
 
@@ -74,8 +75,7 @@ def _request_id(scope: Scope) -> str:
 
 def _described(scope: Scope) -> dict[str, Any]:
     """The route instead of the path and never the query: what callers put there is theirs."""
-    route = scope.get("route")
-    described = {"method": scope["method"], "route": getattr(route, "path", None)}
+    described = {"method": scope["method"], "route": route_path(scope)}
     caller = scope["state"].get("caller")
     if caller is not None:
         described |= {"project_id": caller.project_id, "key_id": caller.key_id}

@@ -8,8 +8,9 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy import Engine
 
-from app.context import Db
+from app.context import Db, route_path
 from app.database import reading
 from app.errors import Forbidden, RateLimited, Unauthorized
 from app.ledger.audit import Acting, acting
@@ -25,8 +26,13 @@ def current_caller(
         raise Unauthorized(
             "Send your API key in the header `Authorization: Bearer star_...`.", code="no_api_key"
         )
+    return admitted(request, db, sent.credentials)
+
+
+def admitted(request: Request, db: Engine, key: str) -> Caller:
+    """Whose key this is, counted against its rate. Raises Unauthorized and RateLimited."""
     with reading(db) as session:
-        caller = authenticate(session, sent.credentials)
+        caller = authenticate(session, key)
     if caller is None:
         raise Unauthorized("This API key is not valid: mistyped, revoked or expired.", code="invalid_api_key")
     request.state.caller = caller  # for the access log
@@ -47,6 +53,9 @@ class Requires:
 
     async def __call__(self, request: Request, caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
         """Async, so that what it sets is still set when the route runs, in its thread."""
+        return self.checked(request, caller)
+
+    def checked(self, request: Request, caller: Caller) -> Caller:
         if not caller.may(self.scope):
             raise Forbidden(f"This key lacks the scope {self.scope!r}; ask for one that has it.")
         acting.set(_acting(request, caller))
@@ -57,7 +66,7 @@ def _acting(request: Request, caller: Caller) -> Acting | None:
     """Whom the audit log names; nobody where nothing may be changed."""
     if request.method in SAFE:
         return None
-    action = f"{request.method} {request.scope['route'].path}"
+    action = f"{request.method} {route_path(request.scope)}"
     return Acting(caller.project_id, caller.key_id, request.state.request_id, action)
 
 
@@ -74,13 +83,13 @@ class UndeclaredScope(RuntimeError):
     """A route that anybody could call because nobody said who may."""
 
 
-def check_scopes(app: FastAPI) -> None:
+def check_scopes(app: FastAPI, public: frozenset[str] = PUBLIC) -> None:
     """Raises UndeclaredScope for a route that names no scope and is not public on purpose."""
     documents = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url}
     for route in app.routes:
         path = getattr(route, "path", None)
         declared = isinstance(route, APIRoute) and route_scope(route) is not None
-        if not declared and path not in PUBLIC | documents:
+        if not declared and path not in public | documents:
             raise UndeclaredScope(
                 f"{path} declares no scope: give it a Reader, Submitter, Admin or Operator parameter"
             )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import MutableMapping
+from typing import Annotated, Any
 
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
@@ -42,3 +43,12 @@ Config = Annotated[Settings, Depends(_settings)]
 Artifacts = Annotated[Storage, Depends(_storage)]
 OfferedModels = Annotated[frozenset[str], Depends(_offered_models)]  # ids on the allow-list
 UploadSlots = Annotated[CapacityLimiter, Depends(_upload_slots)]
+
+
+def route_path(scope: MutableMapping[str, Any]) -> str | None:
+    """The path of the route that answers, such as /v1/jobs/{job_id}; None where there is none."""
+    path = getattr(scope.get("route"), "path", None)
+    before = scope.get(
+        "app_root_path", ""
+    )  # what a proxy cuts off; root_path adds where the dashboard is mounted
+    return None if path is None else scope.get("root_path", "").removeprefix(before) + path

@@ -14,6 +14,8 @@ from app import problems
 from app.access_log import RequestLog
 from app.auth import PUBLIC, check_scopes
 from app.contract.document import document, operation_id
+from app.dashboard.application import create_dashboard
+from app.dashboard.session import PATH
 from app.database import make_engine
 from app.errors import BadRequest
 from app.ledger.models import register_models
@@ -103,10 +105,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for module in ROUTES:
         app.include_router(module.router)
     check_scopes(app)
+    app.mount(PATH, create_dashboard(app))
     app.openapi = lambda: document(app, PUBLIC)  # type: ignore[method-assign]  # how FastAPI means it
-    app.add_middleware(
-        BodyLimit, upload_paths=frozenset({"/v1/datasets", "/v1/files"}), upload_bytes=chosen.max_upload_bytes
-    )
     app.add_middleware(BodyLimit, upload_paths=UPLOADS, upload_bytes=chosen.max_upload_bytes)
     app.add_middleware(RateLimitHeaders)
     app.add_middleware(RequestLog)  # added last: outermost

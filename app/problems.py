@@ -24,9 +24,8 @@ _MENDS = {
 
 
 def install(app: FastAPI) -> None:
-    app.add_exception_handler(Problem, _refused)
-    app.add_exception_handler(RequestValidationError, _not_valid)
-    app.add_exception_handler(HTTPException, _http_error)
+    for kind in (Problem, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _refused)
 
 
 def problem_response(
@@ -85,28 +84,31 @@ def _error_type(status: int) -> str:
     return "server_error" if status >= 500 else "invalid_request_error"
 
 
-def _refused(request: Request, problem: Exception) -> JSONResponse:
-    assert isinstance(problem, Problem)  # noqa: S101 - what it is registered for
-    return problem_response(request, problem)
-
-
-def _not_valid(request: Request, failure: Exception) -> JSONResponse:
-    assert isinstance(failure, RequestValidationError)  # noqa: S101
-    errors = field_errors(failure.errors())
-    if any(error["type"] == "json_invalid" for error in failure.errors()):
-        return problem_response(request, BadRequest("The body is not valid JSON.", errors=errors))
-    named = ", ".join(dict.fromkeys(error.field for error in errors))
-    return problem_response(request, Invalid(f"The request is not valid: {named}.", errors=errors))
-
-
-def _http_error(request: Request, failure: Exception) -> JSONResponse:
-    """What Starlette raises by itself: an unknown path, a method that a path does not have."""
-    assert isinstance(failure, HTTPException)  # noqa: S101
+def as_problem(failure: Exception) -> Problem:
+    """Whatever a route has raised, or FastAPI and Starlette on its behalf."""
+    if isinstance(failure, Problem):
+        return failure
+    if isinstance(failure, RequestValidationError):
+        return _not_valid(failure)
+    assert isinstance(failure, HTTPException)  # noqa: S101 - the last of what handlers are registered for
     status = HTTPStatus(failure.status_code)
     problem = Problem(_DETAILS.get(status, str(failure.detail)), code=status.name.lower())
     problem.status, problem.title = status, status.phrase
-    headers = dict(failure.headers or {})
-    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+    return problem
+
+
+def _not_valid(failure: RequestValidationError) -> Problem:
+    errors = field_errors(failure.errors())
+    if any(error["type"] == "json_invalid" for error in failure.errors()):
+        return BadRequest("The body is not valid JSON.", errors=errors)
+    named = ", ".join(dict.fromkeys(error.field for error in errors))
+    return Invalid(f"The request is not valid: {named}.", errors=errors)
+
+
+def _refused(request: Request, failure: Exception) -> JSONResponse:
+    problem = as_problem(failure)
+    headers = dict(getattr(failure, "headers", None) or {})  # of what Starlette raises by itself
+    if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_methods(request))
     return problem_response(request, problem, headers)
 

@@ -1,0 +1,51 @@
+"""The dashboard as an application of its own under /dashboard: its errors are pages, not JSON.
+
+Every page asks the functions behind /v1 (app/routes/) and shows what they answer, so it can show nothing
+that the API cannot.
+"""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+
+from app.auth import check_scopes
+from app.dashboard import front, jobs, sign_in
+from app.dashboard.rendering import page, sign_in_url
+from app.dashboard.security_headers import SecurityHeaders
+from app.dashboard.static_files import StaticFiles
+from app.errors import Problem, Unauthorized
+from app.problems import as_problem
+
+PAGES = (front, sign_in, jobs)
+PUBLIC = frozenset({"/sign-in", "/static"})
+
+
+def create_dashboard(api: FastAPI) -> FastAPI:
+    """Shares the API's database, storage and settings."""
+    dashboard = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, dependencies=api.router.dependencies)
+    dashboard.state = api.state
+    for kind in (Problem, RequestValidationError, HTTPException):
+        dashboard.add_exception_handler(kind, _refused)
+    for module in PAGES:
+        dashboard.include_router(module.router)
+    dashboard.mount("/static", StaticFiles())
+    check_scopes(dashboard, PUBLIC)
+    dashboard.add_middleware(GZipMiddleware, minimum_size=1000)
+    dashboard.add_middleware(SecurityHeaders)
+    return dashboard
+
+
+def _refused(request: Request, failure: Exception) -> Response:
+    """Any error as a page, or as the part of one that htmx asked for."""
+    problem = as_problem(failure)
+    if isinstance(problem, Unauthorized):
+        if request.headers.get("hx-request") is None:
+            return RedirectResponse(sign_in_url(request), status_code=303)
+        return Response(status_code=401, headers={"HX-Redirect": sign_in_url(request)})
+    partial = request.headers.get("hx-request") is not None
+    name = "_problem.html" if partial else "problem.html"
+    return page(request, name, None, problem=problem, status=problem.status)

@@ -1,0 +1,16 @@
+"""/dashboard itself leads to the jobs."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from fastapi.responses import RedirectResponse
+
+from app.dashboard.rendering import url
+from app.dashboard.session import Viewer
+
+router = APIRouter()
+
+
+@router.get("/")
+def front(caller: Viewer) -> Response:
+    return RedirectResponse(url("jobs"), status_code=303)

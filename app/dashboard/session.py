@@ -1,0 +1,73 @@
+"""Who looks: an API key in an HTTP-only cookie, which the browser sends to the dashboard and nowhere else."""
+
+from __future__ import annotations
+
+import hmac
+from hashlib import sha256
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request, Response
+
+from app.auth import SAFE, Requires, admitted
+from app.context import Db
+from app.errors import Forbidden, Unauthorized
+from app.ledger.keys import Caller, Scope
+
+COOKIE = "star_key"
+PATH = "/dashboard"
+
+
+def signed_in(request: Request, db: Db) -> Caller:
+    """The caller of the cookie's key. Raises Unauthorized, which the pages turn into the sign-in form."""
+    key = request.cookies.get(COOKIE)
+    if key is None:
+        raise Unauthorized("Sign in with your API key.", code="no_api_key")
+    return admitted(request, db, key)
+
+
+class Signed(Requires):
+    """As Requires, for the key of the cookie; what changes something must come from a page of ours too."""
+
+    async def __call__(self, request: Request, caller: Annotated[Caller, Depends(signed_in)]) -> Caller:
+        if request.method not in SAFE:
+            refuse_other_sites(request)
+            await _refuse_without_token(request)
+        return self.checked(request, caller)
+
+
+Viewer = Annotated[Caller, Depends(Signed(Scope.READ))]
+Submitter = Annotated[Caller, Depends(Signed(Scope.SUBMIT))]
+Admin = Annotated[Caller, Depends(Signed(Scope.ADMIN))]
+
+
+def csrf_token(request: Request) -> str:
+    """What every form of a page carries: known only to who holds the key."""
+    return hmac.new(request.cookies.get(COOKIE, "").encode(), b"csrf", sha256).hexdigest()
+
+
+def refuse_other_sites(request: Request) -> None:
+    """Raises Forbidden for a form that another site's page has sent."""
+    site = request.headers.get("sec-fetch-site", "none")
+    origin = request.headers.get("origin")
+    elsewhere = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    if site not in ("same-origin", "none") or elsewhere:
+        raise Forbidden("This form was sent by a page of another site.", code="cross_site")
+
+
+async def _refuse_without_token(request: Request) -> None:
+    sent = request.headers.get("x-csrf-token") or (await request.form()).get("csrf")
+    if not hmac.compare_digest(str(sent), csrf_token(request)):
+        raise Forbidden(
+            "This form is from an earlier sign-in: reload the page and send it again.", code="csrf"
+        )
+
+
+def keep(request: Request, response: Response, key: str) -> None:
+    """Lax, not strict: a link to a rationale that a colleague sent opens; forms are guarded by the token."""
+    secure = request.url.scheme == "https"
+    response.set_cookie(COOKIE, key, path=PATH, httponly=True, samesite="lax", secure=secure)
+
+
+def forget(response: Response) -> None:
+    response.delete_cookie(COOKIE, path=PATH)

@@ -1,0 +1,51 @@
+"""Signing in with an API key, and out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import RedirectResponse
+
+from app.auth import admitted
+from app.context import Db
+from app.dashboard.rendering import page, url
+from app.dashboard.session import PATH, Viewer, forget, keep, refuse_other_sites
+from app.errors import Unauthorized
+
+router = APIRouter()
+Next = Annotated[str, Form(max_length=2000)]
+
+
+@router.get("/sign-in")
+def form(request: Request, next: str = "") -> Response:  # noqa: A002 - the usual name in a URL
+    return page(request, "sign_in.html", None, next=_own(next), refused=None)
+
+
+@router.post("/sign-in")
+def sign_in(
+    request: Request,
+    db: Db,
+    key: Annotated[str, Form(max_length=200)] = "",
+    next: Next = "",  # noqa: A002
+) -> Response:
+    refuse_other_sites(request)
+    try:
+        admitted(request, db, key.strip())
+    except Unauthorized as refused:
+        return page(request, "sign_in.html", None, status=401, next=_own(next), refused=refused.detail)
+    response = RedirectResponse(_own(next), status_code=303)
+    keep(request, response, key.strip())
+    return response
+
+
+@router.post("/sign-out")
+def sign_out(caller: Viewer) -> Response:
+    response = RedirectResponse(url("sign-in"), status_code=303)
+    forget(response)
+    return response
+
+
+def _own(asked: str) -> str:
+    """Only pages of the dashboard are led back to: no other site, no other scheme."""
+    return asked if asked.startswith(f"{PATH}/") and "\\" not in asked else url("jobs")

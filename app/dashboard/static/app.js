@@ -1,0 +1,84 @@
+// What pages need beside htmx: theme, times, copying, confirming, live parts, keys.
+"use strict";
+
+const LIVE_PAUSE = 1000; // ms: a live part is fetched at most once a second, however many events come
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button");
+  if (button?.hasAttribute("data-theme-switch")) switchTheme();
+  if (button?.hasAttribute("data-copy")) {
+    await navigator.clipboard.writeText(button.parentElement.querySelector("code").textContent);
+    toast("Copied");
+  }
+});
+
+document.addEventListener("submit", (event) => {
+  const question = event.target.dataset.confirm;
+  if (question && !window.confirm(question)) event.preventDefault();
+});
+
+// Every request of htmx carries the token that forms carry.
+document.addEventListener("htmx:config:request", (event) => {
+  event.detail.ctx.request.headers["X-CSRF-Token"] = document.querySelector("meta[name=csrf]").content;
+});
+
+function switchTheme() {
+  const dark = getComputedStyle(document.documentElement).colorScheme === "dark";
+  document.documentElement.dataset.theme = dark ? "light" : "dark";
+  localStorage.setItem("theme", document.documentElement.dataset.theme);
+  document.dispatchEvent(new Event("star:theme"));
+}
+
+function toast(text) {
+  const place = document.querySelector("[data-toast]");
+  place.textContent = text;
+  setTimeout(() => (place.textContent = ""), 2000);
+}
+
+function localTimes(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const when = new Date(time.dateTime);
+    time.title = time.dateTime;
+    time.textContent = when.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  }
+}
+
+// <div data-live="URL of server-sent events" hx-get="…" hx-trigger="star:changed">: fetched anew after events.
+function followLive(root) {
+  for (const part of root.querySelectorAll("[data-live]")) {
+    if (part.source) continue;
+    part.source = new EventSource(part.dataset.live);
+    let waiting = null;
+    const changed = () => {
+      waiting ??= setTimeout(() => {
+        waiting = null;
+        if (!part.isConnected) return part.source.close();
+        part.dispatchEvent(new Event("star:changed"));
+      }, LIVE_PAUSE);
+    };
+    part.source.addEventListener("changed", changed);
+    part.source.addEventListener("done", () => {
+      part.source.close();
+      changed();
+    });
+  }
+}
+
+// Links that carry data-key are followed when that key is pressed outside of a field.
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, textarea, select")) return;
+  const link = document.querySelector(`a[data-key="${CSS.escape(event.key)}"]`);
+  if (link) {
+    event.preventDefault();
+    link.click();
+  }
+});
+
+function dress(root) {
+  localTimes(root);
+  followLive(root);
+}
+
+document.addEventListener("htmx:after:swap", () => dress(document));
+dress(document);
