@@ -11,6 +11,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from app.dashboard.job_states import explain, verbs
 from app.dashboard.session import PATH, csrf_token
 from app.dashboard.static_files import static_url
 from app.ledger.keys import Caller, Scope
@@ -105,7 +106,7 @@ def _environment() -> Environment:
         "words": words,
         "rfc3339": lambda when: when if isinstance(when, str) else rfc3339(when),
     }
-    made.globals |= {"url": url, "static": static_url, "Scope": Scope}
+    made.globals |= {"url": url, "static": static_url, "Scope": Scope, "explain": explain, "verbs": verbs}
     return made
 
 

@@ -1,0 +1,63 @@
+"""What a job's state means, in one line, and what can be done about it."""
+
+from __future__ import annotations
+
+from app.job_views import JobOut
+from app.ledger.planning import Purpose
+from app.ledger.transitions import JOB_TRANSITIONS, JobStatus
+from star_engine.loop import StopReason
+
+ENDED = {
+    "completed_iterations": "It ran all its iterations.",
+    "plateau": "It stopped by itself: the accuracy no longer rose.",
+    "target_reached": "It stopped by itself: the accuracy that was asked for is reached.",
+    "coverage_saturated": "It stopped by itself: there was nothing left to learn from.",
+    "user_cancelled": "Somebody cancelled it. What it had recorded is kept.",
+    "deadline": "Its deadline came before its end.",
+    "budget_exhausted": "It used up its GPU time.",
+}
+PHASES = {
+    "baselines": "asking the base model the held-out examples",
+    "sample": "writing rationales",
+    "build": "choosing the rationales to train on",
+    "train": "training an adapter",
+    "verify_adapter": "checking the adapter",
+    "evaluate": "asking the adapter the held-out examples",
+    "trial": "answering",
+}
+
+
+def explain(job: JobOut) -> str:
+    """One line on the state, in a person's words."""
+    if job.status is JobStatus.RUNNING and (job.queue is None or job.queue.reason == "running"):
+        where = f"Iteration {job.iteration} of {job.iterations}: " if job.iteration else ""
+        text = f"{where}{PHASES.get(job.phase or '', 'between two phases')}."
+        return text[0].upper() + text[1:]
+    if job.status is JobStatus.PAUSED and job.status_reason is not None:
+        return "It paused itself, for a reason that you can mend."
+    if job.status is JobStatus.PAUSING:
+        return "Its running steps hand back what they have done."
+    if job.status is JobStatus.VALIDATING:
+        return "It is being checked before any GPU time is spent."
+    if job.queue is not None:
+        return job.queue.message
+    if job.status is JobStatus.FAILED and job.status_reason is not None:
+        return f"It failed in {str(job.status_reason.get('phase') or 'its run').replace('_', ' ')}."
+    return ENDED.get(job.stop_reason or "", "It has ended.")
+
+
+def verbs(job: JobOut) -> frozenset[str]:
+    """What the job's state allows of: cancel, pause, resume, accept (go on all the same), fork."""
+    nexts = JOB_TRANSITIONS[job.status]
+    found = set()
+    if nexts & {JobStatus.CANCELLING, JobStatus.CANCELLED} and job.status is not JobStatus.CANCELLING:
+        found.add("cancel")
+    if JobStatus.PAUSED in nexts and job.status is not JobStatus.PAUSING:
+        found.add("pause")
+    if job.status is JobStatus.PAUSED and job.status_reason is None:
+        found.add("resume")
+    elif job.status is JobStatus.PAUSED and (job.status_reason or {}).get("code") == StopReason.NO_SPARK:
+        found.add("accept")
+    if job.purpose is Purpose.STAR and (job.iteration > 0 or job.is_terminal):
+        found.add("fork")
+    return frozenset(found)
