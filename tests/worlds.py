@@ -15,6 +15,7 @@ from app.ledger.jobs import NewJob, create_job
 from app.models.data import Dataset, Example, Model, PromptSet
 from app.models.jobs import Job, Step
 from app.models.platform import ApiKey, Project
+from app.models.rationales import Rationale
 from app.settings import Settings
 from app.storage import Storage
 from star_engine.config import Kind, StarConfig
@@ -96,6 +97,11 @@ class World:
     def step_count(self, job_id: str) -> int:
         with reading(self.engine) as session:
             return session.scalar(select(func.count()).where(Step.job_id == job_id)) or 0
+
+    def tries(self) -> int:
+        """Rationales on record, of all jobs."""
+        with reading(self.engine) as session:
+            return session.scalar(select(func.count()).select_from(Rationale)) or 0
 
     def workbench(self, name: str = "worker:1") -> Workbench:
         return Workbench(

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from app.database import reading, transaction
 from app.ledger.jobs import cancel_job, get_job, pause_job, resume_job
 from app.models.jobs import Step
-from app.models.rationales import Rationale
 from tests.faults.checker import check
 from tests.faults.conftest import quick_world
 from tests.platforms import Platform, platform, wait_until
@@ -38,16 +37,11 @@ def start(world: World, running: Platform, place: str) -> str:
     job_id = world.submit(iterations=1, training=LONG_TRAINING)
     there = {
         "load": (world.settings.home / "loading").exists,
-        "sample": lambda: tries(world) >= 4,
+        "sample": lambda: world.tries() >= 4,
         "train": lambda: steps_trained(world) >= 3,
     }
     wait_until(there[place], f"the job is in {place}")
     return job_id
-
-
-def tries(world: World) -> int:
-    with reading(world.engine) as session:
-        return session.scalar(select(func.count()).select_from(Rationale)) or 0
 
 
 def steps_trained(world: World) -> int:
@@ -91,11 +85,11 @@ def test_a_paused_job_goes_on_where_it_was(
         running.wait_for(job_id, "paused", seconds=MOST_SECONDS)
         wait_until(lambda: not running.gpu_processes(), "the GPU is free", MOST_SECONDS)
         check(world, platform=running)
-        recorded, trained = tries(world), steps_trained(world)
+        recorded, trained = world.tries(), steps_trained(world)
         ask(world, job_id, "resume")
         running.wait_for(job_id, "succeeded")
         check(world, platform=running)
-    assert recorded <= tries(world)
+    assert recorded <= world.tries()
     if place == "train":
         assert 40 <= steps_trained(world) <= 42, f"{trained} steps were trained before"  # one is repeated
 
