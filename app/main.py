@@ -47,6 +47,7 @@ from app.routes import (
     retention,
     trials,
     webhooks,
+    workers,
 )
 from app.schemas import PROBLEMS
 from app.settings import Settings
@@ -77,10 +78,12 @@ ROUTES = (
     quotas,
     trials,
     retention,
+    workers,
     openai_files,
     openai_fine_tuning,
 )
-UPLOADS = frozenset({"/v1/datasets", "/v1/files"})  # paths whose bodies may be longer than JSON's
+# Paths whose bodies may be longer than JSON's.
+UPLOADS = frozenset({"/v1/datasets", "/v1/files", "/dashboard/datasets"})
 POOL_SIZE = 15  # connections; three times as many at most, for the 40 threads that run sync routes
 
 log = structlog.get_logger()

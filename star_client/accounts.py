@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 from star_client.objects import Page, rfc3339
-from star_client.objects_platform import ApiKey, AuditEntry, Project, Quota, Usage
+from star_client.objects_platform import ApiKey, AuditEntry, Project, Quota, Usage, Worker
 from star_client.resources import LARGEST_PAGE, every
 from star_client.transport import Request, Transport
 
@@ -144,3 +144,13 @@ class AuditLog:
         times = {"since": since and rfc3339(since), "until": until and rfc3339(until)}
         request = Request("GET", "/v1/audit", {**filters, **times, "limit": limit, "after": after})
         return Page[AuditEntry].model_validate_json(self._transport.send(request).content)
+
+
+class Workers:
+    """Of all projects: who is there to do jobs."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def every(self) -> Iterator[Worker]:
+        return every(self._transport, "/v1/workers", Worker, {"limit": LARGEST_PAGE})

@@ -45,6 +45,7 @@ app.add_typer(cli_team.projects, name="projects")
 app.command("usage")(cli_team.list_usage)
 app.command("quota")(cli_team.show_quota)
 app.command("audit")(cli_team.list_audit)
+app.command("workers")(cli_team.list_workers)
 
 
 @app.callback()

@@ -17,6 +17,7 @@ from star_client.objects_platform import (
     Standing,
     Usage,
     Webhook,
+    Worker,
 )
 from star_client.printing import Columns, console, moment, print_all, print_json, print_one
 
@@ -68,6 +69,14 @@ AUDIT: Columns[AuditEntry] = {
     "change": lambda one: one.change,
     "target": lambda one: one.target,
     "fields": lambda one: ", ".join(one.fields),
+}
+WORKERS: Columns[Worker] = {
+    "worker": lambda one: one.id,
+    "GPUs": lambda one: one.gpus,
+    "class": lambda one: one.gpu_class,
+    "GiB": lambda one: one.gpu_memory_gib,
+    "busy": lambda one: "yes" if one.busy else "no",
+    "seen": lambda one: moment(one.seen_at),
 }
 QUOTA: Columns[Quota] = {
     "running jobs": lambda one: standing(one.running_jobs),
@@ -224,3 +233,8 @@ def list_audit(
     """Who changed what."""
     found = star(context).audit.list(target=target, action=action, key=key, limit=limit)
     print_all(found.data, AUDIT, as_json)
+
+
+def list_workers(context: typer.Context, as_json: AsJson = False) -> None:
+    """The workers that are there, of all projects."""
+    print_all(list(star(context).workers.every()), WORKERS, as_json)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from star_client.accounts import ApiKeys, AuditLog, Projects, Usages
+from star_client.accounts import ApiKeys, AuditLog, Projects, Usages, Workers
 from star_client.adapters import Adapters
 from star_client.connection import find_connection
 from star_client.jobs import Jobs
@@ -44,6 +44,7 @@ class StarClient:
         self.api_keys = ApiKeys(self._transport)
         self.usage = Usages(self._transport)
         self.audit = AuditLog(self._transport)
+        self.workers = Workers(self._transport)
 
     def close(self) -> None:
         self._transport.close()

@@ -94,3 +94,13 @@ class AuditEntry(Resource):
     fields: tuple[str, ...] = ()
     request_id: str
     created_at: Timestamp
+
+
+class Worker(Resource):
+    """`busy`: it holds a step, of whichever project."""
+
+    seen_at: Timestamp
+    gpus: int
+    gpu_memory_gib: float | None = None
+    gpu_class: str | None = None
+    busy: bool

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.database import clock
+from app.ledger.transitions import StepStatus
 from app.models.data import Model
 from app.models.jobs import Step
 from app.models.platform import Worker
@@ -78,6 +79,15 @@ def fitting_by_model(session: Session) -> dict[str, int]:
 
 def live_workers(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(Worker).where(_live())) or 0
+
+
+def list_workers(session: Session, *, after: str | None, limit: int) -> list[tuple[Worker, bool]]:
+    """Live workers by id, and whether each holds a step."""
+    held = exists().where(Step.lease_owner == Worker.id, Step.status == StepStatus.RUNNING.value)
+    query = select(Worker, held).where(_live()).order_by(Worker.id).limit(limit)
+    if after is not None:
+        query = query.where(Worker.id > after)
+    return [(worker, busy) for worker, busy in session.execute(query)]
 
 
 def doorbells(session: Session, step_ids: Collection[str]) -> dict[str, set[str]]:

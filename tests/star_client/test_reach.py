@@ -123,6 +123,7 @@ TEAM: dict[str, Call] = {
     "api_keys_get": lambda star, _: star.api_keys.get("key_x"),
     "api_keys_rotate": lambda star, _: star.api_keys.rotate("key_x", grace_seconds=60),
     "api_keys_revoke": lambda star, _: star.api_keys.revoke("key_x"),
+    "workers_list": lambda star, _: list(star.workers.every()),
     "audit_list": lambda star, _: star.audit.list(
         since=NOW,
         until=NOW,

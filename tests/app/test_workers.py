@@ -1,0 +1,34 @@
+"""Who is there to do jobs, as every project may see it."""
+
+from __future__ import annotations
+
+from app.database import transaction
+from app.ledger.capacity import Capacity, saw_worker
+from app.ledger.steps import claim_step
+from tests.app.apis import Api
+
+
+def test_workers_say_what_they_have_and_whether_they_are_busy(api: Api) -> None:
+    assert api.client.get("/v1/workers").json()["data"] == []
+    api.job()
+    with transaction(api.engine) as session:
+        saw_worker(session, "a:1", Capacity(gpus=2, gpu_memory_gib=80, gpu_class="h100"))
+        saw_worker(session, "b:1")
+    assert claim_step(api.engine, "b:1", 60, None) is not None
+    for headers in (api.reader, api.other):
+        found = api.client.get("/v1/workers", headers=headers).json()["data"]
+        assert [(one["id"], one["gpus"], one["gpu_class"], one["busy"]) for one in found] == [
+            ("a:1", 2, "h100", False),
+            ("b:1", 1, None, True),
+        ]
+        assert all("job" not in name for one in found for name in one)
+
+
+def test_workers_are_listed_page_by_page(api: Api) -> None:
+    with transaction(api.engine) as session:
+        for name in ("a:1", "b:1", "c:1"):
+            saw_worker(session, name)
+    first = api.client.get("/v1/workers", params={"limit": 2}).json()
+    assert [one["id"] for one in first["data"]] == ["a:1", "b:1"]
+    second = api.client.get("/v1/workers", params={"after": first["last_id"]}).json()
+    assert [one["id"] for one in second["data"]] == ["c:1"]
