@@ -13,14 +13,14 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 
 from app.auth import check_scopes
-from app.dashboard import front, job, jobs, sign_in
+from app.dashboard import datasets, front, job, jobs, platform, prompt_sets, sign_in
 from app.dashboard.rendering import page, sign_in_url
 from app.dashboard.security_headers import SecurityHeaders
 from app.dashboard.static_files import StaticFiles
 from app.errors import Problem, Unauthorized
 from app.problems import as_problem
 
-PAGES = (front, sign_in, jobs, job)
+PAGES = (datasets, prompt_sets, platform, front, sign_in, jobs, job)
 PUBLIC = frozenset({"/sign-in", "/static"})
 
 

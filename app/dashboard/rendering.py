@@ -106,7 +106,15 @@ def _environment() -> Environment:
         "words": words,
         "rfc3339": lambda when: when if isinstance(when, str) else rfc3339(when),
     }
-    made.globals |= {"url": url, "static": static_url, "Scope": Scope, "explain": explain, "verbs": verbs}
+    made.globals |= {
+        "url": url,
+        "static": static_url,
+        "number": number,
+        "size": size,
+        "Scope": Scope,
+        "explain": explain,
+        "verbs": verbs,
+    }
     return made
 
 

@@ -1,0 +1,100 @@
+"""The platform: workers, queue, what the project may use and has used, its keys, and who changed what."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from app.context import Db, OfferedModels
+from app.dashboard.rendering import page, url
+from app.dashboard.session import Admin, Viewer
+from app.ledger.audit import AuditFilter
+from app.ledger.job_lists import JobFilter
+from app.ledger.keys import Caller, Scope
+from app.ledger.transitions import JobStatus
+from app.routes import api_keys, audit, jobs, models, quotas, workers
+from app.routes.api_keys import ApiKeyIn
+from app.schemas import After
+
+router = APIRouter(prefix="/platform")
+ROWS = 50
+DAYS = 14  # of usage that are shown
+WAITING = (JobStatus.QUEUED.value, JobStatus.VALIDATING.value, JobStatus.RUNNING.value)
+
+
+@router.get("")
+def overview(request: Request, caller: Viewer, db: Db, offered: OfferedModels) -> Response:
+    return page(
+        request,
+        "platform.html",
+        caller,
+        workers=workers.list_(caller, db, 1000, None).data,
+        waiting=jobs.list_(caller, db, JobFilter(statuses=WAITING), 100, None),
+        quota=quotas.get(caller, db),
+        models=models.list_(caller, db, offered, 100, None).data,
+    )
+
+
+@router.get("/usage")
+def usage(request: Request, caller: Viewer, db: Db, after: After = None) -> Response:
+    since = (datetime.now(UTC) - timedelta(days=DAYS)).date()
+    found = quotas.usage(caller, db, None, None, None, since, None, 1000, after)
+    phases = sorted({row.phase for row in found.data})
+    days: dict[str, dict[str, float]] = {}
+    for row in found.data:
+        of_day = days.setdefault(row.day.isoformat(), dict.fromkeys(phases, 0.0))
+        of_day[row.phase] += row.gpu_seconds
+    most = max((sum(spent.values()) for spent in days.values()), default=0.0)
+    return page(
+        request, "usage.html", caller, found=found, days=days, phases=phases, most=most, shown_days=DAYS
+    )
+
+
+@router.get("/keys")
+def keys(request: Request, caller: Admin, db: Db, after: After = None) -> Response:
+    found = api_keys.list_(caller, db, None, ROWS, after)
+    return page(request, "keys.html", caller, found=found, made=None, scopes=_givable(caller))
+
+
+@router.post("/keys")
+def make_key(
+    request: Request,
+    caller: Admin,
+    db: Db,
+    name: Annotated[str, Form(min_length=1, max_length=200)],
+    scope: Annotated[Scope, Form()] = Scope.SUBMIT,
+    days: Annotated[int, Form(ge=0, le=3650)] = 0,
+) -> Response:
+    """The key is in the answer to this form and nowhere else; `days` 0: it never expires."""
+    wanted = ApiKeyIn(name=name, scopes=[scope], expires_in_seconds=days * api_keys.DAY or None)
+    made = api_keys.create(caller, db, wanted, Response())
+    found = api_keys.list_(caller, db, None, ROWS, None)
+    return page(request, "keys.html", caller, found=found, made=made, scopes=_givable(caller), status=201)
+
+
+@router.post("/keys/{api_key_id}/revoke")
+def revoke_key(caller: Admin, db: Db, api_key_id: str) -> Response:
+    api_keys.revoke_(caller, db, api_key_id)
+    return RedirectResponse(url("platform", "keys"), status_code=303)
+
+
+@router.get("/audit")
+def changes(
+    request: Request,
+    caller: Admin,
+    db: Db,
+    target: Annotated[str | None, Query(max_length=250)] = None,
+    key: Annotated[str | None, Query(max_length=250)] = None,
+    after: After = None,
+) -> Response:
+    wanted = AuditFilter(None, None, target or None, None, key or None, None, None)
+    found = audit.list_(caller, db, wanted, None, ROWS, after)
+    return page(request, "audit.html", caller, found=found, target=target, key=key)
+
+
+def _givable(caller: Caller) -> list[Scope]:
+    """A key makes none that may do more than itself."""
+    return [scope for scope in Scope if caller.may(scope)]

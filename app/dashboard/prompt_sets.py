@@ -1,0 +1,75 @@
+"""Prompt sets: the worked examples, and what a model would be shown with them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Query, Request, Response
+
+from app.context import Db, OfferedModels
+from app.dashboard.rendering import page
+from app.dashboard.session import Viewer
+from app.routes import datasets, models, prompt_preview, prompt_sets
+from app.routes.prompt_preview import PreviewIn
+from app.schemas import After
+from star_engine.presets import PRESETS
+
+router = APIRouter(prefix="/prompt-sets")
+ROWS = 50
+
+
+@router.get("")
+def list_(request: Request, caller: Viewer, db: Db, name: str | None = None, after: After = None) -> Response:
+    found = prompt_sets.list_(caller, db, name or None, ROWS, after)
+    return page(request, "prompt_sets.html", caller, found=found, name=name)
+
+
+@router.get("/{prompt_set_id}")
+def show(
+    request: Request,
+    caller: Viewer,
+    db: Db,
+    offered: OfferedModels,
+    prompt_set_id: str,
+    dataset: Annotated[str | None, Query(max_length=200)] = None,
+    example: Annotated[str | None, Query(max_length=200)] = None,
+) -> Response:
+    """`dataset` and `example`: of the preview that is filled in."""
+    shown = prompt_sets.get(caller, db, prompt_set_id)
+    alike = [one for one in datasets.list_(caller, db, None, 100, None).data if one.kind == shown.kind]
+    chosen = dataset or (alike[0].id if alike else None)
+    if chosen is not None and example is None:
+        first = datasets.examples(caller, db, chosen, None, 1, None).data
+        example = first[0].id if first else None
+    return page(
+        request,
+        "prompt_set.html",
+        caller,
+        prompt_set=shown,
+        datasets=alike,
+        models=models.list_(caller, db, offered, 100, None).data,
+        presets=sorted(PRESETS),
+        chosen=chosen,
+        example=example,
+    )
+
+
+@router.post("/{prompt_set_id}/preview")
+def preview(
+    request: Request,
+    caller: Viewer,
+    db: Db,
+    offered: OfferedModels,
+    prompt_set_id: str,
+    dataset: Annotated[str, Form(max_length=200)],
+    example: Annotated[str, Form(max_length=200)],
+    preset: Annotated[str, Form(max_length=200)] = "star",
+    model: Annotated[str, Form(max_length=200)] = "",
+) -> Response:
+    """A fragment: the prompts of the first iteration and the training row, byte for byte."""
+    asked = PreviewIn(dataset=dataset, example_id=example, preset=preset, model=model or None)
+    shown = prompt_preview.preview(caller, db, offered, prompt_set_id, asked)
+    row = shown.training_row
+    whole = row.prompt + row.completion
+    spans = [(whole[span.start : span.end], span.trained) for span in row.spans]
+    return page(request, "_preview.html", caller, preview=shown, spans=spans)
