@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Engine, Text, create_engine, event
+from sqlalchemy import DateTime, Engine, Text, create_engine, event, literal
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
@@ -48,25 +48,28 @@ class UtcDateTime(TypeDecorator[datetime]):
 class clock(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function that it is
     """The database's clock now, plus seconds. Workers' clocks never decide anything.
 
-    PostgreSQL's now() stands still within a transaction, so clock_timestamp().
+    PostgreSQL's now() stands still within a transaction, so clock_timestamp(). The seconds are a parameter:
+    compiled anew for each call, the statement that chooses the next step took 8 ms longer.
     """
 
     type = UtcDateTime()
-    inherit_cache = False
+    inherit_cache = True
 
     def __init__(self, plus_seconds: float = 0.0) -> None:
-        super().__init__()
-        self.plus_seconds = float(plus_seconds)
+        super().__init__(*([literal(float(plus_seconds))] if plus_seconds else []))
 
 
 @compiles(clock, "postgresql")
 def _clock_postgresql(element: clock, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"(clock_timestamp() + make_interval(secs => {element.plus_seconds!r}))"
+    seconds = compiler.process(element.clauses, **kw)
+    return f"(clock_timestamp() + make_interval(secs => {seconds}))" if seconds else "clock_timestamp()"
 
 
 @compiles(clock, "sqlite")
 def _clock_sqlite(element: clock, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', '{element.plus_seconds!r} seconds') || '000')"
+    seconds = compiler.process(element.clauses, **kw)
+    shift = f", {seconds} || ' seconds'" if seconds else ""
+    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now'{shift}) || '000')"
 
 
 class utc_day(FunctionElement[str]):  # noqa: N801
