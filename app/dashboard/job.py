@@ -2,16 +2,133 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
 
-from app.context import Db
-from app.dashboard.rendering import page
-from app.dashboard.session import Viewer
-from app.routes import jobs
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import RedirectResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from app.context import Config, Db
+from app.dashboard.job_charts import charts
+from app.dashboard.job_progress import funnel_rows, phases, stepper, told
+from app.dashboard.rendering import page, url
+from app.dashboard.session import Submitter, Viewer
+from app.ledger.keys import Caller
+from app.routes import events, iterations, jobs, report
+from app.routes.events import EventOut
+from app.routes.iterations import IterationOut
+from star_engine.loop import StopReason
 
 router = APIRouter(prefix="/jobs/{job_id}")
 
+MOST_ITERATIONS = 201  # StarConfig.iterations, and the baselines
+SHOWN_EVENTS = 40
+PROGRESS_SECONDS = 2.0  # how late a page may learn of progress, which is no event
+Chosen = Annotated[int | None, Query(ge=0, le=10_000, description="The iteration to show.")]
+
+
+def job_of_viewer(caller: Viewer, db: Db, job_id: str) -> str:
+    return events.job_of_caller(caller, db, job_id)
+
 
 @router.get("")
-def overview(request: Request, caller: Viewer, db: Db, job_id: str) -> Response:
-    return page(request, "job.html", caller, job=jobs.shown(caller, db, job_id))
+def overview(request: Request, caller: Viewer, db: Db, job_id: str, iteration: Chosen = None) -> Response:
+    shown = _now(caller, db, job_id, iteration)
+    recent, seq = _events(caller, db, job_id)
+    return page(request, "job.html", caller, **shown, events=recent, seq=seq)
+
+
+@router.get("/now")
+def now(request: Request, caller: Viewer, db: Db, job_id: str, iteration: Chosen = None) -> Response:
+    """What of the page changes while the job runs."""
+    return page(request, "_job_now.html", caller, **_now(caller, db, job_id, iteration))
+
+
+@router.get("/events")
+def newest_events(request: Request, caller: Viewer, db: Db, job_id: str) -> Response:
+    return page(request, "_events.html", caller, events=_events(caller, db, job_id)[0])
+
+
+@router.get("/results")
+def results(request: Request, caller: Viewer, db: Db, job_id: str) -> Response:
+    """The answer and the charts; apart, since they count recorded rationales and answers."""
+    _, found = report.found(caller, db, job_id)
+    drawn = charts(_iterations(caller, db, job_id), found)
+    return page(request, "_job_results.html", caller, answer=found.answer, charts=drawn)
+
+
+@router.get("/stream", response_class=EventSourceResponse)
+async def stream(
+    caller: Viewer,
+    db: Db,
+    job: Annotated[str, Depends(job_of_viewer)],
+    after: Annotated[int, Depends(events.last_event_id)],
+) -> AsyncIterator[ServerSentEvent]:
+    """`changed` after events and progress, `results` after a phase, `done` once the job has ended."""
+    seen = None
+    while True:
+        found = await events.list_(db, job, limit=events.BATCH, after=after, wait=PROGRESS_SECONDS)
+        after = found.data[-1].seq if found.data else after
+        shown = await run_in_threadpool(jobs.shown, caller, db, job)
+        state = shown.model_dump_json()
+        if any(event.type == "phase.finished" for event in found.data):
+            yield ServerSentEvent(id=str(after), event="results", data={"job": job})
+        if found.data or state != seen:
+            yield ServerSentEvent(id=str(after), event="changed", data={"job": job})
+        if shown.is_terminal and not found.data:
+            yield ServerSentEvent(event="done", data={"job": job})
+            return
+        seen = state
+
+
+@router.post("/cancel")
+def cancel(caller: Submitter, db: Db, job_id: str, baselines: bool = False) -> Response:
+    jobs.cancel(caller, db, Response(), job_id, baselines)
+    return _back(job_id)
+
+
+@router.post("/pause")
+def pause(caller: Submitter, db: Db, job_id: str) -> Response:
+    jobs.pause(caller, db, Response(), job_id)
+    return _back(job_id)
+
+
+@router.post("/resume")
+def resume(caller: Submitter, db: Db, settings: Config, job_id: str, accept: str | None = None) -> Response:
+    """`accept=no_spark`: all the same."""
+    sent = jobs.ResumeIn(accept="no_spark") if accept == StopReason.NO_SPARK else None
+    jobs.resume(caller, db, settings, Response(), job_id, sent)
+    return _back(job_id)
+
+
+def _back(job_id: str) -> Response:
+    return RedirectResponse(url("jobs", job_id), status_code=303)
+
+
+def _iterations(caller: Caller, db: Db, job_id: str) -> list[IterationOut]:
+    return iterations.list_(caller, db, job_id, limit=MOST_ITERATIONS, after=-1).data
+
+
+def _now(caller: Caller, db: Db, job_id: str, iteration: int | None) -> dict[str, Any]:
+    job = jobs.shown(caller, db, job_id)
+    found = _iterations(caller, db, job_id)
+    one = next((turn for turn in found if turn.number == iteration), found[-1] if found else None)
+    first = next((turn for turn in found if turn.number == 0), None)
+    return {
+        "job": job,
+        "iterations": found,
+        "chosen": iteration,
+        "one": one,
+        "first": first,
+        "steps": stepper(job, found),
+        "phases": phases(job, one) if one else [],
+        "funnel": funnel_rows(one.metrics) if one else [],
+    }
+
+
+def _events(caller: Caller, db: Db, job_id: str) -> tuple[list[tuple[EventOut, str]], int]:
+    """The newest ones first, and the seq of the very newest."""
+    found = events.newest(caller, db, job_id, SHOWN_EVENTS)
+    return [(event, told(event)) for event in found], found[0].seq if found else 0

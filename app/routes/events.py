@@ -16,8 +16,9 @@ from app.auth import Reader
 from app.context import Db
 from app.database import reading
 from app.errors import BadRequest
-from app.ledger.events import list_events
+from app.ledger.events import list_events, newest_events
 from app.ledger.jobs import get_job
+from app.ledger.keys import Caller
 from app.ledger.transitions import TERMINAL, JobStatus
 from app.models.jobs import Event, Job
 from app.schemas import Page, Resource, page
@@ -88,6 +89,13 @@ async def stream(
             return
         if not events:
             await anyio.sleep(POLL_SECONDS)
+
+
+def newest(caller: Caller, db: Engine, job_id: str, limit: int) -> list[EventOut]:
+    """For the dashboard: the newest first."""
+    with reading(db) as session:
+        job = get_job(session, caller.project_id, job_id)
+        return [_out(event) for event in newest_events(session, job.id, None, limit)]
 
 
 def _read(db: Engine, job_id: str, after: int, limit: int) -> tuple[Sequence[Event], bool]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response
 from pydantic import Field
+from sqlalchemy import Engine
 
 from app.auth import Reader
 from app.context import Db
 from app.database import reading
 from app.ledger.jobs import get_job
+from app.ledger.keys import Caller
 from app.ledger.relatives import Relative
 from app.ledger.report import Coverage, JobReport, PhaseCost, read_coverage, read_report
 from app.models.jobs import Job
@@ -91,12 +93,16 @@ def report(
     JSON, Markdown or one HTML page; of a running job, what is known so far.
     """
     wanted = format_ or accepted_format(accept)
+    named = [] if compare is None else [name.strip() for name in compare.split(",")]
+    return RENDERERS[wanted](*found(caller, db, job_id, named))
+
+
+def found(caller: Caller, db: Engine, job_id: str, compare: Sequence[str] = ()) -> tuple[Job, JobReport]:
+    """A job and its report, before it has a form."""
     with reading(db) as session:
         job = get_job(session, caller.project_id, job_id)
-        named = [] if compare is None else [name.strip() for name in compare.split(",")]
-        others = [get_job(session, caller.project_id, name) for name in named]
-        found = read_report(session, job, others)
-    return RENDERERS[wanted](job, found)
+        others = [get_job(session, caller.project_id, name) for name in compare]
+        return job, read_report(session, job, others)
 
 
 @router.get("/coverage", summary="List coverage and churn of a job's iterations, oldest first")
@@ -110,8 +116,8 @@ def coverage(
     """Newly solved, retained, forgotten and never solved: tried without a hint, counted per example."""
     with reading(db) as session:
         job = get_job(session, caller.project_id, job_id)
-        found = read_coverage(session, job)
-    return page([_coverage(job, row) for row in found if row.iteration > after], limit)
+        rows = read_coverage(session, job)
+    return page([_coverage(job, row) for row in rows if row.iteration > after], limit)
 
 
 def _coverage(job: Job, row: Coverage) -> CoverageOut:

@@ -63,15 +63,20 @@ function followLive(root) {
   for (const part of root.querySelectorAll("[data-live]")) {
     if (part.source) continue;
     part.source = new EventSource(part.dataset.live);
-    let waiting = null;
-    const changed = () => {
-      waiting ??= setTimeout(() => {
-        waiting = null;
-        if (!part.isConnected) return part.source.close();
-        part.dispatchEvent(new Event("star:changed"));
-      }, LIVE_PAUSE);
+    const later = (name) => {
+      let waiting = null;
+      const tell = () => {
+        waiting ??= setTimeout(() => {
+          waiting = null;
+          if (!part.isConnected) return part.source.close();
+          part.dispatchEvent(new Event(`star:${name}`, { bubbles: true }));
+        }, LIVE_PAUSE);
+      };
+      part.source.addEventListener(name, tell);
+      return tell;
     };
-    part.source.addEventListener("changed", changed);
+    const changed = later("changed");
+    later("results"); // rarer: what takes longer to count
     part.source.addEventListener("done", () => {
       part.source.close();
       changed();

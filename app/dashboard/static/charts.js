@@ -27,7 +27,7 @@ function drawChart(place) {
     data.push(one.values);
     if (!one.low) return;
     for (const [label, edge] of [["from", one.low], ["to", one.high]]) {
-      series.push({ label: `${one.label} ${label}`, stroke: "transparent", points: { show: false }, value });
+      series.push({ label: `${one.label} ${label}`, class: "edge", stroke: "transparent", points: { show: false }, value });
       data.push(edge);
     }
     bands.push({ series: [series.length - 1, series.length - 2], fill: `${stroke}22` });
@@ -53,7 +53,8 @@ function drawCharts() {
   document.querySelectorAll("[data-chart]").forEach(drawChart);
 }
 
-for (const reason of ["star:theme", "htmx:after:swap"]) document.addEventListener(reason, drawCharts);
+document.addEventListener("star:theme", drawCharts);
+document.addEventListener("htmx:after:swap", () => document.querySelectorAll("[data-chart]:empty").forEach(drawChart));
 let resized = null;
 window.addEventListener("resize", () => {
   clearTimeout(resized);
