@@ -9,6 +9,7 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Request
 from sqlalchemy import Engine
 
+from app.event_feed import EventFeed
 from app.settings import Settings
 from app.storage import Storage
 
@@ -38,11 +39,17 @@ def _upload_slots(request: Request) -> CapacityLimiter:
     return slots
 
 
+def _event_feed(request: Request) -> EventFeed:
+    feed: EventFeed = request.app.state.event_feed
+    return feed
+
+
 Db = Annotated[Engine, Depends(_engine)]
 Config = Annotated[Settings, Depends(_settings)]
 Artifacts = Annotated[Storage, Depends(_storage)]
 OfferedModels = Annotated[frozenset[str], Depends(_offered_models)]  # ids on the allow-list
 UploadSlots = Annotated[CapacityLimiter, Depends(_upload_slots)]
+Feed = Annotated[EventFeed, Depends(_event_feed)]
 
 
 def route_path(scope: MutableMapping[str, Any]) -> str | None:

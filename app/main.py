@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, create_task_group
 from fastapi import Depends, FastAPI, Request
 from sqlalchemy import Engine
 
@@ -18,6 +18,7 @@ from app.dashboard.application import create_dashboard
 from app.dashboard.session import PATH
 from app.database import make_engine
 from app.errors import BadRequest
+from app.event_feed import EventFeed
 from app.ledger.models import register_models
 from app.log import configure_logging
 from app.rate_limits import RateLimitHeaders, RateLimits
@@ -51,6 +52,7 @@ from app.routes import (
 )
 from app.schemas import PROBLEMS
 from app.settings import Settings
+from app.stopping import when_told_to_stop
 from app.storage import Storage
 from app.uploads import BodyLimit
 
@@ -125,7 +127,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.upload_slots = CapacityLimiter(settings.uploads_at_once)
         app.state.storage = Storage(settings.resolved_storage_url())
         app.state.offered_models = _offer_models(engine, settings)
-        yield
+        app.state.event_feed = feed = EventFeed(engine)
+        async with create_task_group() as tasks:
+            tasks.start_soon(feed.run)
+            with when_told_to_stop(feed.close):
+                yield
+            tasks.cancel_scope.cancel()
     finally:
         engine.dispose()
 

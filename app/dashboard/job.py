@@ -10,11 +10,12 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from app.context import Config, Db
+from app.context import Config, Db, Feed
 from app.dashboard.job_charts import charts
 from app.dashboard.job_progress import funnel_rows, phases, stepper, told
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Submitter, Viewer
+from app.event_feed import BATCH
 from app.ledger.keys import Caller
 from app.routes import events, iterations, jobs, report
 from app.routes.events import EventOut
@@ -63,13 +64,14 @@ def results(request: Request, caller: Viewer, db: Db, job_id: str) -> Response:
 async def stream(
     caller: Viewer,
     db: Db,
+    feed: Feed,
     job: Annotated[str, Depends(job_of_viewer)],
     after: Annotated[int, Depends(events.last_event_id)],
 ) -> AsyncIterator[ServerSentEvent]:
     """`changed` after events and progress, `results` after a phase, `done` once the job has ended."""
     seen = None
-    while True:
-        found = await events.list_(db, job, limit=events.BATCH, after=after, wait=PROGRESS_SECONDS)
+    while not feed.closing:
+        found = await events.list_(db, feed, job, limit=BATCH, after=after, wait=PROGRESS_SECONDS)
         after = found.data[-1].seq if found.data else after
         shown = await run_in_threadpool(jobs.shown, caller, db, job)
         state = shown.model_dump_json()

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from time import monotonic
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
-import anyio
 from fastapi import APIRouter, Depends, Header, Query
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy import Engine
 
 from app.auth import Reader
-from app.context import Db
+from app.context import Db, Feed
 from app.database import reading
 from app.errors import BadRequest
-from app.ledger.events import list_events, newest_events
+from app.ledger.events import newest_events
 from app.ledger.jobs import get_job
 from app.ledger.keys import Caller
-from app.ledger.transitions import TERMINAL, JobStatus
-from app.models.jobs import Event, Job
+from app.ledger.news import replay
+from app.models.jobs import Event
 from app.schemas import Page, Resource, page
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/events", tags=["events"])
-
-POLL_SECONDS = 0.5  # how late a waiting client may learn of an event
-BATCH = 200  # events per read of a stream
 
 Seq = Annotated[int, Query(ge=0, lt=2**31, description="The seq of the last event seen.")]
 
@@ -59,36 +55,33 @@ OwnJob = Annotated[str, Depends(job_of_caller)]
 @router.get("", summary="List the events of a job, oldest first")
 async def list_(
     db: Db,
+    feed: Feed,
     job: OwnJob,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     after: Seq = 0,
     wait: Annotated[float, Query(ge=0, le=30, description="Seconds to wait for one if there is none.")] = 0,
 ) -> Page[EventOut]:
     """Async, so that clients who wait do not occupy the threads that serve the others."""
-    deadline = monotonic() + wait
-    while True:
-        events, ended = await run_in_threadpool(_read, db, job, after, limit + 1)
-        left = deadline - monotonic()
-        if events or ended or left <= 0:
-            return page([_out(event) for event in events], limit)
-        await anyio.sleep(min(POLL_SECONDS, left))
+    position, events = await run_in_threadpool(replay, db, job, after, limit + 1)
+    if wait > 0 and not (events or position.ended):
+        events = await feed.wait(job, after, position, wait)
+    return page([_out(event) for event in events], limit)
 
 
 @router.get("/stream", summary="Stream the events of a job", response_class=EventSourceResponse)
 async def stream(
-    db: Db, job: OwnJob, after: Annotated[int, Depends(last_event_id)]
+    feed: Feed, job: OwnJob, after: Annotated[int, Depends(last_event_id)]
 ) -> AsyncIterator[ServerSentEvent]:
-    """Replays what came after Last-Event-ID (or `after`), goes on live, and ends with the event `done`."""
-    while True:
-        events, ended = await run_in_threadpool(_read, db, job, after, BATCH)
-        for event in events:
-            after = event.seq
-            yield ServerSentEvent(id=str(event.seq), event=event.type, data=_out(event))
-        if ended and not events:
-            yield ServerSentEvent(event="done", data={"job": job})
-            return
-        if not events:
-            await anyio.sleep(POLL_SECONDS)
+    """Replays what came after Last-Event-ID (or `after`), goes on live, and ends with the event `done`.
+
+    Without `done` it has ended because the server stops: connect again, with Last-Event-ID.
+    """
+    async with aclosing(feed.follow(job, after)) as news:
+        async for events in news:
+            for event in events:
+                yield ServerSentEvent(id=str(event.seq), event=event.type, data=_out(event))
+    if not feed.closing:
+        yield ServerSentEvent(event="done", data={"job": job})
 
 
 def newest(caller: Caller, db: Engine, job_id: str, limit: int) -> list[EventOut]:
@@ -96,13 +89,6 @@ def newest(caller: Caller, db: Engine, job_id: str, limit: int) -> list[EventOut
     with reading(db) as session:
         job = get_job(session, caller.project_id, job_id)
         return [_out(event) for event in newest_events(session, job.id, None, limit)]
-
-
-def _read(db: Engine, job_id: str, after: int, limit: int) -> tuple[Sequence[Event], bool]:
-    """Events after `after`, and whether the job has ended: read first, for then no event can follow."""
-    with reading(db) as session:
-        status = session.get_one(Job, job_id).status
-        return list_events(session, job_id, after, limit), JobStatus(status) in TERMINAL
 
 
 def _out(event: Event) -> EventOut:
