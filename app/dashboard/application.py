@@ -13,14 +13,15 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 
 from app.auth import check_scopes
-from app.dashboard import datasets, front, job, jobs, platform, prompt_sets, sign_in
+from app.dashboard import datasets, front, job, jobs, platform, prompt_sets, rationales, sign_in
+from app.dashboard.blank_fields import BlankFields
 from app.dashboard.rendering import page, sign_in_url
 from app.dashboard.security_headers import SecurityHeaders
 from app.dashboard.static_files import StaticFiles
 from app.errors import Problem, Unauthorized
 from app.problems import as_problem
 
-PAGES = (datasets, prompt_sets, platform, front, sign_in, jobs, job)
+PAGES = (datasets, prompt_sets, platform, front, sign_in, jobs, job, rationales)
 PUBLIC = frozenset({"/sign-in", "/static"})
 
 
@@ -34,6 +35,7 @@ def create_dashboard(api: FastAPI) -> FastAPI:
         dashboard.include_router(module.router)
     dashboard.mount("/static", StaticFiles())
     check_scopes(dashboard, PUBLIC)
+    dashboard.add_middleware(BlankFields)
     dashboard.add_middleware(GZipMiddleware, minimum_size=1000)
     dashboard.add_middleware(SecurityHeaders)
     return dashboard

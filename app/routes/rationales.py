@@ -84,7 +84,7 @@ class Wanted:
     example: str | None
 
 
-def _wanted(
+def wanted_of(
     iteration: Annotated[int | None, Query(ge=0, le=10_000)] = None,
     route: Route | None = None,
     verdict: Literal["correct", "wrong", "unparsed", "ambiguous", "error"] | None = None,
@@ -111,7 +111,7 @@ def list_(
     caller: Reader,
     db: Db,
     job_id: str,
-    wanted: Annotated[Wanted, Depends(_wanted)],
+    wanted: Annotated[Wanted, Depends(wanted_of)],
     limit: LongLimit = 20,
     after: After = None,
 ) -> Page[RationaleOut]:

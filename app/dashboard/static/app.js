@@ -84,11 +84,17 @@ function followLive(root) {
   }
 }
 
-// Links that carry data-key are followed when that key is pressed outside of a field.
+// What is left empty in a form of filters does not belong into its URL.
+document.addEventListener("formdata", (event) => {
+  if (event.target.method !== "get") return;
+  for (const [name, value] of [...event.formData]) if (value === "") event.formData.delete(name);
+});
+
+// Links that carry data-key are followed when one of its keys is pressed outside of a field.
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, textarea, select")) return;
-  const link = document.querySelector(`a[data-key="${CSS.escape(event.key)}"]`);
+  const link = document.querySelector(`a[data-key~="${CSS.escape(event.key)}"]`);
   if (link) {
     event.preventDefault();
     link.click();

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from httpx2 import Response
 from starlette.testclient import TestClient
 
-from tests.app.apis import Api, serve
+from tests import databases
+from tests.app.apis import Api, addition_rows, serve, worker
+from tests.worlds import CONFIG, SCRIPT
 
 
 @dataclass(frozen=True)
@@ -43,3 +47,36 @@ def visitor(sqlite_database_url: str, tmp_path: Path) -> Iterator[Visitor]:
     """Signed in as the owner's administrator, beside an API on SQLite with `api.client` as its operator."""
     with serve(sqlite_database_url, tmp_path / "home") as api:
         yield sign_in(api, api.admin)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job of two iterations that has ended; the ids of its examples are markup."""
+
+    visitor: Visitor
+    job: str
+
+    def api(self, path: str, **params: Any) -> Any:
+        """What the API answers about the job."""
+        answer = self.visitor.api.client.get(f"/v1/jobs/{self.job}{path}", params=params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def get(self, path: str, **params: str) -> Response:
+        return self.visitor.get(f"/jobs/{self.job}{path}", **params)
+
+
+@pytest.fixture(scope="package")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+    folder = tmp_path_factory.mktemp("finished")
+    url = f"sqlite:///{folder / 'star.db'}"
+    databases.migrate(url)
+    with serve(url, folder / "home", sampler="scripted", sampler_script=SCRIPT) as api:
+        rows = [json.loads(row) for row in addition_rows(24).splitlines()]
+        named = "".join(json.dumps({**row, "id": f"<b>{n}</b>/{n}"}) + "\n" for n, row in enumerate(rows))
+        dataset = api.dataset(named, validation=8)["id"]
+        config = {name: value for name, value in CONFIG.items() if name != "kind"}
+        job = api.job(dataset=dataset, config=config, name="<i>addition</i>")
+        with worker(api) as work_off:
+            work_off()
+        yield Finished(sign_in(api, api.admin), job["id"])

@@ -1,0 +1,65 @@
+"""What a rationale was asked with beside what is trained on, so that one sees the hint is gone.
+
+Both texts are the API's: the prompt of the rationale, and its row of the training set. Nothing is rendered
+here, they are only compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.dashboard.segments import Segment, changes, marked
+from app.routes.rationales import RationaleDetailOut
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A prompt: the few-shot examples in front, folded away, and the example's own block."""
+
+    few_shot: str
+    block: Sequence[Segment]
+    completion: Sequence[Segment] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    asked: Shown
+    trained: Shown | None
+    hint_kept: bool  # on purpose: rationalization.p_keep_hint
+
+
+def prompts_of(found: RationaleDetailOut) -> Prompts:
+    few_shot, asked = own_block(found.prompt)
+    if found.training_row is None:
+        return Prompts(Shown(few_shot, _hinted(asked, found.hint)), None, hint_kept=False)
+    trained_few_shot, trained = own_block(found.training_row.prompt)
+    kept = found.hint is not None and asked == trained
+    completion = found.training_row.completion.removeprefix("\n").removeprefix(
+        " "
+    )  # it has a place of its own
+    span = found.span if completion == found.text else None
+    if kept:
+        block: list[Segment] | None = _hinted(trained, found.hint)
+        hinted = block
+    else:
+        block = changes(asked, trained)
+        hinted = changes(trained, asked, added="hint")
+    return Prompts(
+        asked=Shown(few_shot, hinted or [Segment(asked)]),
+        trained=Shown(trained_few_shot, block or [Segment(trained)], marked(completion, span, "answer")),
+        hint_kept=kept,
+    )
+
+
+def own_block(prompt: str) -> tuple[str, str]:
+    """The few-shot examples ("" where there are none), and the block that asks the example itself."""
+    head = "Input:\n" if prompt.startswith("Input:\n") else "Q: "
+    before, blank, block = prompt.rpartition(f"\n\n{head}")
+    return (before, head + block) if blank else ("", prompt)
+
+
+def _hinted(block: str, hint: str | None) -> list[Segment]:
+    """The hint where it stands last: before it comes the question, which may hold the same characters."""
+    start = -1 if hint is None else block.rfind(hint)
+    return marked(block, None if hint is None or start < 0 else (start, start + len(hint)), "hint")

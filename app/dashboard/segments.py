@@ -1,0 +1,51 @@
+"""Texts with marks in them. A page never holds markup of a model's or a user's: a text is cut into segments
+here, and the template writes each of them as text inside of an element of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Literal
+
+Mark = Literal["", "answer", "hint", "removed", "added"]
+
+_TOKEN = re.compile(r"\s+|\w+|[^\w\s]")
+MOST_COMPARED = 250_000  # tokens of one text times tokens of the other: 0.1 s; beyond it whole lines
+ALIKE = 0.3  # texts that share less are other texts: marks would strike through and underline everything
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    text: str
+    mark: Mark = ""
+
+
+def marked(text: str, span: tuple[int, int] | None, mark: Mark) -> list[Segment]:
+    """The text with text[span[0]:span[1]] marked; None: nothing is."""
+    if span is None:
+        return [Segment(text)]
+    start, end = span
+    cut = [Segment(text[:start]), Segment(text[start:end], mark), Segment(text[end:])]
+    return [segment for segment in cut if segment.text]
+
+
+def changes(
+    before: str, after: str, *, removed: Mark = "removed", added: Mark = "added"
+) -> list[Segment] | None:
+    """`after` by words, with what is new in it and what stood there before. None: another text."""
+    old, new = _TOKEN.findall(before), _TOKEN.findall(after)
+    if len(old) * len(new) > MOST_COMPARED:
+        old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    compared = SequenceMatcher(None, old, new, autojunk=len(old) * len(new) > MOST_COMPARED)
+    if old and compared.ratio() < ALIKE:
+        return None
+    found: list[Segment] = []
+    for what, i, j, k, m in compared.get_opcodes():
+        if what == "equal":
+            found.append(Segment("".join(new[k:m])))
+            continue
+        found += [Segment("".join(old[i:j]), removed)] if i < j else []
+        found += [Segment("".join(new[k:m]), added)] if k < m else []
+    return found
