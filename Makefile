@@ -63,9 +63,19 @@ demo: .venv/.worker  ## Run a whole STaR job over HTTP on this machine (at most 
 serve: .venv/.worker  ## Run the platform on this machine: API, scheduler, one worker, SQLite, Valkey
 	.venv/bin/star serve
 
+# A browser for tests/browser: Debian's, installed where this user may; elsewhere those tests say what is missing.
+.venv/.chromium: | .venv/.complete
+	@if command -v chromium chromium-browser google-chrome >/dev/null; then touch $@
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		echo 'installing Chromium for the browser tests'
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null
+		touch $@
+	else echo 'No Chromium, and no right to install it: the browser tests are left out. Install the package chromium.'
+	fi
+
 # loadgroup: tests that share a costly thing (a loaded model) name a group and stay in one process.
 .PHONY: test
-test: .venv/.complete  ## Run the tests (PYTEST_ARGS='...' to pass options on)
+test: .venv/.complete .venv/.chromium  ## Run the tests (PYTEST_ARGS='...' to pass options on)
 	.venv/bin/pytest -n 2 --dist loadgroup --durations 10 $(PYTEST_ARGS)
 
 .PHONY: test-long

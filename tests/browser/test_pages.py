@@ -1,0 +1,95 @@
+"""Every page: accessible in light and dark, whole on a phone, light to load, quiet in the console."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests import databases
+from tests.browser.accessibility import violations
+from tests.browser.conftest import Visit, visiting
+from tests.star_client.platforms import Platform, platform
+
+HEAVIEST = 150_000  # bytes of a page with all that it loads, compressed, in an empty cache
+PAGES = (
+    "sign-in",
+    "jobs",
+    "jobs?name=nothing+like+this",
+    "jobs/{job}",
+    "datasets",
+    "datasets/{dataset}",
+    "prompt-sets",
+    "prompt-sets/{prompt_set}",
+    "platform",
+    "platform/usage",
+    "platform/keys",
+    "platform/audit",
+    "jobs/job_0",
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    server: Platform
+    ids: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Two finished jobs, one of them without rationalization."""
+    home = tmp_path_factory.mktemp("site")
+    url = f"sqlite:///{home / 'star.db'}"
+    databases.migrate(url)
+    with platform(url, home) as server:
+        job = server.submit(home)
+        other = server.submit(home, rationalization={"enabled": False})
+        server.work()
+        yield Site(server, ids_of(server, job, other))
+
+
+def ids_of(server: Platform, job: str, other: str) -> dict[str, str]:
+    """What the templates of PAGES name."""
+    with server.client() as star:
+        made = star.jobs.get(job)
+        assert made.status == "succeeded", made
+        rationale = next(star.rationales.every(job, route="rationalized", decision="kept"))
+        return {
+            "job": job,
+            "other": other,
+            "dataset": made.dataset,
+            "prompt_set": made.prompt_set,
+            "rationale": rationale.id,
+            "example": rationale.example.id,
+            "adapter": next(iter(star.adapters.list(job))).id,
+        }
+
+
+@pytest.fixture(scope="module", params=["light", "dark"])
+def visit(request: pytest.FixtureRequest, chromium: Browser, site: Site) -> Iterator[Visit]:
+    with visiting(chromium, site.server, color_scheme=request.param) as there:
+        yield there
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_page_is_accessible_light_and_whole(visit: Visit, site: Site, path: str) -> None:
+    page, loaded = visit.page, []
+    visit.problems.clear()
+    page.set_viewport_size({"width": 1280, "height": 800})
+    network = page.context.new_cdp_session(page)
+    network.send("Network.enable")
+    network.send("Network.setCacheDisabled", {"cacheDisabled": True})
+    network.on("Network.loadingFinished", lambda event: loaded.append(event["encodedDataLength"]))
+    visit.open(path.format(**site.ids))
+    page.wait_for_load_state("load")
+    assert violations(page) == []
+    assert 0 < sum(loaded) < HEAVIEST, sum(loaded)
+    network.detach()
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390, "a phone has to scroll sideways"
+    if path == "jobs/job_0":  # the page that says so is itself answered with 404
+        assert len(visit.problems) == 1
+        visit.problems.clear()
+    assert visit.problems == []
