@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from star_engine.config import Kind
 from star_engine.examples import Example, assign_splits
 from star_engine.readers import BadRows, RowError, read_example, read_examples
-from star_engine.verifiers.verify import verify, verify_direct
+from star_engine.verifiers.verify import check_gold, verify, verify_direct
 
 CQA = {
     "answerKey": "B",
@@ -187,3 +189,9 @@ def test_errors_read_as_sentences() -> None:
     line = json.dumps({"question": "Which?", "answer": "c", "choices": ["x", "y"]})
     (error,) = read_examples([line], Kind.CHOICE)
     assert str(error) == "row 1, answer: 'c' is no choice. Give a letter from a to b."
+
+
+@given(st.from_regex(r"-?[0-9]{1,15}", fullmatch=True))
+def test_a_plain_number_is_taken_unchecked_since_every_one_verifies(answer: str) -> None:
+    assert read_example({"question": "How many?", "answer": answer}, Kind.NUMERIC).answer == answer
+    check_gold("numeric", answer)
