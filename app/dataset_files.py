@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
+from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
 from app.errors import FieldError, Invalid
-from app.intake.child import Limits, read_apart
+from app.intake.blocks import reopened
+from app.intake.child import Limits, reader
 from app.intake.formats import Format
 from app.intake.mapping import Columns
 from app.intake.reading import Reading, Report, read_upload
@@ -39,12 +43,8 @@ class CheckedFile:
     sha256: str  # of the bytes and of how they are read
     size_bytes: int
     splits: dict[str, int]
-    statistics: dict[str, Any] | None
-    accepted: BinaryIO  # its rows as they are stored, as JSONL, from where it stands
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Columns of the examples table, in file order. Positions count from 0 within each split."""
-        return (json.loads(line) for line in self.accepted)
+    statistics: Callable[[], dict[str, Any]] | None  # waits for them; None: nobody counts
+    accepted: Iterable[bytes]  # its rows in file order, as app.intake.lines writes them
 
 
 def content_sha256(content: str, how: HowToRead) -> str:
@@ -55,10 +55,11 @@ def content_sha256(content: str, how: HowToRead) -> str:
     return hashlib.sha256(json.dumps(read_as).encode()).hexdigest()
 
 
-def check_file(
-    plain: Unpacked, format_: Format, how: HowToRead, accepted: BinaryIO, settings: Settings
-) -> CheckedFile:
-    """Read every row once; write the good ones to `accepted`. Raises Invalid naming the mistakes."""
+@contextmanager
+def checked_file(
+    plain: Unpacked, format_: Format, how: HowToRead, settings: Settings
+) -> Iterator[CheckedFile]:
+    """Every row read once. Raises Invalid naming the mistakes."""
     reading = Reading(
         format=format_,
         kind=how.kind,
@@ -69,22 +70,40 @@ def check_file(
         max_rows=settings.max_rows,
         max_row_errors=settings.max_row_errors,
     )
-    if format_ is not Format.PARQUET and plain.size_bytes <= APART_BYTES:
-        read_upload(plain.file, reading, accepted)
-    else:
+    with TemporaryFile() as accepted:
+        if format_ is not Format.PARQUET and plain.size_bytes <= APART_BYTES:
+            read_upload(plain.file, reading, accepted)
+            yield _checked(plain, how, accepted, settings, lambda: None)
+            return
         # On disk are its rows, their index and what sorting takes: the limit is for each of these files.
         disk = 4 * settings.max_unpacked_bytes
         limits = Limits(settings.upload_memory_bytes, disk, settings.upload_seconds)
-        read_apart(plain.file, reading, accepted, limits)
-    accepted.seek(0)
-    report = Report.from_json(accepted.readline())
+        # The child goes on writing at the offset of its own.
+        with reader(plain.file, reading, accepted, limits) as child, reopened(accepted) as read:
+            child.wait_for_rows()
+            yield _checked(plain, how, read, settings, child.wait)
+
+
+def _checked(
+    plain: Unpacked, how: HowToRead, read: BinaryIO, settings: Settings, wait: Callable[[], None]
+) -> CheckedFile:
+    """What read_upload() has written. `wait`: for the last of it, the statistics."""
+    read.seek(0)
+    report = Report.from_json(read.readline())
     if report.bad_rows:
         detail = _counted(report, settings.max_row_errors)
         raise Invalid(detail, code="invalid_rows", errors=report.errors, bad_rows=report.bad_rows)
+    rows = sum(report.splits.values())
     if "train" not in report.splits:
-        raise _nothing_to_train_on(sum(report.splits.values()))
+        raise _nothing_to_train_on(rows)
+
+    def statistics() -> dict[str, Any]:
+        wait()
+        counted: dict[str, Any] = json.loads(read.readline())
+        return counted
+
     sha256 = content_sha256(plain.sha256, how)
-    return CheckedFile(how, sha256, plain.size_bytes, report.splits, report.statistics, accepted)
+    return CheckedFile(how, sha256, plain.size_bytes, report.splits, statistics, islice(read, rows))
 
 
 def _counted(report: Report, limit: int) -> str:

@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     uploads_at_once: int = Field(default=2, ge=1)  # read and stored by one API process; the rest wait
     upload_memory_bytes: int = Field(
         default=1 << 30, ge=1 << 29
-    )  # address space of the process that reads one
+    )  # address space of each process that reads one
     upload_seconds: int = Field(default=1800, ge=1)  # to read one
 
     webhook_secret: str = (

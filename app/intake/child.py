@@ -1,6 +1,6 @@
 """Reads an upload in a process of its own, with limits, away from the event loop and from every secret.
 
-The parent calls `read_apart`; the child is `python -m app.intake.child`, the file its standard input.
+The parent enters `reader`; the child is `python -m app.intake.child`, the file its standard input.
 """
 
 from __future__ import annotations
@@ -8,10 +8,14 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import select
 import signal
 import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -19,6 +23,7 @@ from app.errors import FieldError, Invalid
 from app.intake.reading import Reading, read_upload
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+MOST_WORKERS = 4  # what they find is stored by one, which takes a quarter of the time that it took to find
 FAILED, BEYOND_LIMITS = 1, 3  # exit statuses; 1 is Python's own after an exception
 # An arena for each of pyarrow's threads would reserve 64 MiB of the address space that is limited.
 _FRUGAL = {"OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
@@ -32,30 +37,81 @@ class Limits:
     seconds: int
 
 
-def read_apart(file: BinaryIO, how: Reading, out: BinaryIO, limits: Limits) -> None:
-    """read_upload() in a child. Raises Invalid where it dies of its limits: the file is at fault."""
+class Reader:
+    """A child under way. What it finds wrong with the file, or with its limits, is raised as Invalid."""
+
+    def __init__(self, child: subprocess.Popen[bytes], written: int, limits: Limits) -> None:
+        self._child, self._written, self._limits = child, written, limits
+        self._until = time.monotonic() + limits.seconds
+
+    def wait_for_rows(self) -> None:
+        """Until the report and the rows are written: it goes on to count them."""
+        waiting = select.poll()
+        waiting.register(self._written, select.POLLIN)
+        if not waiting.poll(1000 * self._left()):
+            raise self._too_slow()
+        if not os.read(self._written, 1):  # it has ended without
+            self.wait()
+
+    def wait(self) -> None:
+        """Until all is written."""
+        try:
+            _, stderr = self._child.communicate(timeout=self._left())
+        except subprocess.TimeoutExpired as failure:
+            raise self._too_slow() from failure
+        limits, status = self._limits, self._child.returncode
+        if status == FAILED:
+            # Its last line may quote what a row holds, which no log may: only the exception's name.
+            last = stderr.rstrip().rpartition(b"\n")[2].partition(b":")[0]
+            raise RuntimeError(f"reading an upload failed: {last[:100].decode(errors='replace')}")
+        if status == -signal.SIGXCPU:
+            raise _beyond(f"It takes longer than {limits.seconds} s of computing to read.")
+        if status:
+            mib = limits.memory_bytes >> 20
+            raise _beyond(f"It takes more than {mib} MiB of memory, or of disk, to read.")
+
+    def _left(self) -> float:
+        return max(0.0, self._until - time.monotonic())
+
+    def _too_slow(self) -> Invalid:
+        return _beyond(f"It takes longer than {self._limits.seconds} s to read.")
+
+
+@contextmanager
+def reader(file: BinaryIO, how: Reading, out: BinaryIO, limits: Limits) -> Iterator[Reader]:
+    """read_upload() in a child, which does not outlive the block."""
+    written, writing = os.pipe()
     command = [sys.executable, "-m", "app.intake.child", str(os.getpid()), how.as_json()]
-    numbers = [str(limits.memory_bytes), str(limits.file_bytes), str(limits.seconds)]
+    numbers = [str(limits.memory_bytes), str(limits.file_bytes), str(limits.seconds), str(writing)]
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     try:
-        done = subprocess.run(
+        child = subprocess.Popen(
             [*command, *numbers],
             stdin=file.fileno(),
             stdout=out.fileno(),
             stderr=subprocess.PIPE,
+            pass_fds=[writing],
             env={**environment, **_FRUGAL},
-            timeout=limits.seconds,
         )
-    except subprocess.TimeoutExpired as failure:
-        raise _beyond(f"It takes longer than {limits.seconds} s to read.") from failure
-    if done.returncode == FAILED:
-        # Its last line may quote what a row holds, which no log may: only the exception's name.
-        last = done.stderr.rstrip().rpartition(b"\n")[2].partition(b":")[0]
-        raise RuntimeError(f"reading an upload failed: {last[:100].decode(errors='replace')}")
-    if done.returncode == -signal.SIGXCPU:
-        raise _beyond(f"It takes longer than {limits.seconds} s of computing to read.")
-    if done.returncode:
-        raise _beyond(f"It takes more than {limits.memory_bytes >> 20} MiB of memory, or of disk, to read.")
+    except BaseException:
+        os.close(written)
+        raise
+    finally:
+        os.close(writing)
+    try:
+        with child:
+            try:
+                yield Reader(child, written, limits)
+            finally:
+                child.kill()
+    finally:
+        os.close(written)
+
+
+def read_apart(file: BinaryIO, how: Reading, out: BinaryIO, limits: Limits) -> None:
+    """read_upload() in a child, to its end. Raises Invalid where it dies of its limits: it is the file's."""
+    with reader(file, how, out, limits) as reading:
+        reading.wait()
 
 
 def _beyond(reason: str) -> Invalid:
@@ -67,7 +123,7 @@ def _beyond(reason: str) -> Invalid:
     )
 
 
-def main(parent: str, how: str, memory: str, file_bytes: str, seconds: str) -> None:
+def main(parent: str, how: str, memory: str, file_bytes: str, seconds: str, writing: str) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != int(parent):  # it died before the line above
         return
@@ -81,9 +137,14 @@ def main(parent: str, how: str, memory: str, file_bytes: str, seconds: str) -> N
     os.lseek(0, 0, os.SEEK_SET)  # the parent may have read ahead, and the offset is shared
     with os.fdopen(0, "rb", closefd=False) as file, os.fdopen(1, "wb", closefd=False) as out:
         try:
-            read_upload(file, Reading.from_json(how), out)
+            workers = min(MOST_WORKERS, len(os.sched_getaffinity(0)))
+            read_upload(file, Reading.from_json(how), out, lambda: _say_written(int(writing)), workers)
         except (MemoryError, OSError, sqlite3.Error):  # OSError: the disk is full, or its limit reached
             os._exit(BEYOND_LIMITS)  # at once: what unwinds may need memory too
+
+
+def _say_written(pipe: int) -> None:
+    os.write(pipe, b"1")
 
 
 if __name__ == "__main__":

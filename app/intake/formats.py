@@ -51,19 +51,23 @@ def format_of(file: BinaryIO, name: str, content_type: str) -> Format:
     return _ENDINGS.get(ending, of_type)
 
 
-def rows_of(file: BinaryIO, format_: Format, mapping: Columns, most_bytes: int) -> Iterator[Row]:
-    """Every row that is not blank, under the names of the fields. `most_bytes`: of one row.
+def rows_of(
+    file: BinaryIO, format_: Format, mapping: Columns, most_bytes: int, first: int = 1
+) -> Iterator[Row]:
+    """Every row that is not blank, under the names of the fields.
 
+    most_bytes: of one row. first: the number of the first line, where a part of a JSONL file is read.
     Raises BadRows where no row can be read at all.
     """
     if format_ is Format.CSV:
         return _csv(file, mapping, most_bytes)
-    read = _parquet if format_ is Format.PARQUET else _jsonl
-    return read(file, mapping, most_bytes)
+    if format_ is Format.PARQUET:
+        return _parquet(file, mapping, most_bytes)
+    return _jsonl(file, mapping, most_bytes, first)
 
 
-def _jsonl(file: BinaryIO, mapping: Columns, most_bytes: int) -> Iterator[Row]:
-    for line, text in _lines(file, most_bytes):
+def _jsonl(file: BinaryIO, mapping: Columns, most_bytes: int, first: int) -> Iterator[Row]:
+    for line, text in _lines(file, most_bytes, first):
         if text is None:
             yield line, _too_long(line, most_bytes)
         elif text.strip():
@@ -87,9 +91,9 @@ def _deeper(value: Any, depth: int) -> bool:
     return depth == 0 or any(_deeper(one, depth - 1) for one in inner)
 
 
-def _lines(file: BinaryIO, most_bytes: int) -> Iterator[tuple[int, bytes | None]]:
+def _lines(file: BinaryIO, most_bytes: int, first: int = 1) -> Iterator[tuple[int, bytes | None]]:
     """A file's lines with their numbers; None for one that is too long, of which no more is held."""
-    line = 0
+    line = first - 1
     while text := file.readline(most_bytes + 1):
         line += 1
         if len(text) <= most_bytes:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO
 
 from app.errors import FieldError
+from app.intake.batches import Batch, Rules, batches_of
+from app.intake.blocks import Blocks, read_in_blocks
 from app.intake.formats import Format, rows_of
 from app.intake.mapping import Columns
 from app.intake.scratch import Scratch
 from app.intake.statistics import statistics
 from star_engine.config import Kind
-from star_engine.examples import Example
-from star_engine.readers import BadRows, RowError, read_example
+from star_engine.readers import RowError
 
-MOST_TEXT = 500  # characters of a reason: it may quote what the row holds
+LARGE_BYTES = 4 << 20  # 12,000 rows of GSM8K, verified in 0.2 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found. The rows follow it, and only where none is bad."""
+    """What was found. The rows follow it and what is counted of them, and only where none is bad."""
 
     bad_rows: int
     errors: tuple[FieldError, ...]  # of the first bad rows
     splits: dict[str, int] = field(default_factory=dict)
-    statistics: dict[str, Any] | None = None
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))
@@ -62,44 +63,41 @@ class Report:
         return cls(**given, errors=errors)
 
 
-def read_upload(file: BinaryIO, how: Reading, out: BinaryIO) -> None:
-    """Write the report as one line of JSON, then the columns of every example, one line each."""
+def read_upload(
+    file: BinaryIO,
+    how: Reading,
+    out: BinaryIO,
+    rows_written: Callable[[], None] = lambda: None,
+    workers: int = 1,
+) -> None:
+    """Write the report as one line of JSON, every example as a line (see lines.py), the statistics as JSON.
+
+    rows_written: called where the rows are in `out` and may be stored, while the statistics are counted.
+    workers: processes that may verify rows.
+    """
     mistakes = _Mistakes(how.max_row_errors)
-    with Scratch(how.seed) as scratch:
-        try:
-            _read(file, how, scratch, mistakes)
-        except BadRows as bad:  # of the file as a whole
-            mistakes.add(bad.errors)
+    with Scratch() as scratch:
+        for batch in _batches(file, how, workers):
+            scratch.add(batch)
+            mistakes.add(batch.bad_rows, [RowError(*error) for error in batch.errors])
         scratch.finish()
         mistakes.repeated(*scratch.repeated_ids(how.max_row_errors))
-        counted = None
         if not mistakes.bad_rows:
             scratch.carve(how.validation)
-            counted = statistics(scratch.db)
-        report = Report(mistakes.bad_rows, mistakes.listed(), scratch.splits(), counted)
+        report = Report(mistakes.bad_rows, mistakes.listed(), scratch.splits())
         out.write(report.as_json().encode() + b"\n")
         if not mistakes.bad_rows:
-            out.writelines(json.dumps(row).encode() + b"\n" for row in scratch.rows())
+            out.writelines(scratch.lines())
+            out.flush()
+            rows_written()
+            out.write(json.dumps(statistics(scratch.db, scratch.tally)).encode() + b"\n")
 
 
-def _read(file: BinaryIO, how: Reading, scratch: Scratch, mistakes: _Mistakes) -> None:
-    rows = rows_of(file, how.format, how.mapping, how.max_line_bytes)
-    for number, (line, row) in enumerate(rows):
-        if number == how.max_rows:
-            mend = "Split the file into several datasets."
-            raise BadRows([RowError(line, "row", f"The file holds more than {how.max_rows} rows.", mend)])
-        try:
-            example = _example(row, how, line)
-        except BadRows as bad:
-            mistakes.add(bad.errors)
-        else:
-            scratch.add(line, example)
-
-
-def _example(row: Any, how: Reading, line: int) -> Example:
-    if isinstance(row, BadRows):
-        raise row
-    return read_example(row, how.kind, line=line)
+def _batches(file: BinaryIO, how: Reading, workers: int) -> Iterator[Batch]:
+    rules = Rules(how.kind, how.seed, how.max_row_errors)
+    if workers > 1 and how.format is Format.JSONL and os.fstat(file.fileno()).st_size >= LARGE_BYTES:
+        return read_in_blocks(file, Blocks(rules, how.mapping, how.max_line_bytes), how.max_rows, workers)
+    return batches_of(rows_of(file, how.format, how.mapping, how.max_line_bytes), rules, how.max_rows)
 
 
 @dataclass(slots=True)
@@ -108,10 +106,10 @@ class _Mistakes:
     bad_rows: int = 0
     errors: list[RowError] = field(default_factory=list)
 
-    def add(self, errors: Iterable[RowError]) -> None:
-        self.bad_rows += 1
+    def add(self, bad_rows: int, errors: list[RowError]) -> None:
+        self.bad_rows += bad_rows
         if len(self.errors) < self.most:
-            self.errors.extend(errors)
+            self.errors += errors
 
     def repeated(self, count: int, errors: list[RowError]) -> None:
         self.bad_rows += count
@@ -119,8 +117,4 @@ class _Mistakes:
 
     def listed(self) -> tuple[FieldError, ...]:
         first = sorted(self.errors, key=lambda error: error.line)[: self.most]
-        return tuple(FieldError(_cut(e.field), _cut(e.reason), _cut(e.mend), e.line) for e in first)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MOST_TEXT else text[:MOST_TEXT] + "..."
+        return tuple(FieldError(e.field, e.reason, e.mend, e.line) for e in first)

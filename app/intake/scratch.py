@@ -5,35 +5,36 @@ The file has no name (SQLite removes it as it is opened), so a killed process le
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
-from hashlib import blake2b
 from types import TracebackType
-from typing import Any
 
-from star_engine.examples import Example, folded
+from app.intake.batches import Batch
+from app.intake.lines import placed
+from app.intake.tally import Tally
 from star_engine.readers import RowError
 
 CACHE_KIB = 32 << 10
-BATCH = 1000  # rows per insert
-_COLUMNS = "line, id, question, answer, choices, grp, solution, split, key"
+_COLUMNS = "line, id, answer, choices, grp, split, key, tail"
 
 
 class Scratch:
-    """Rows by line. Equal questions have one `key`, a seeded hash; in its order they are carved."""
+    """Rows by line. Equal questions have one `key`, a seeded hash; in its order they are carved.
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    `tail` is the row as lines.joined() writes it; beside it stands what is counted.
+    """
+
+    def __init__(self) -> None:
         self.db = sqlite3.connect("", isolation_level=None)
         for pragma in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{CACHE_KIB}"):
             self.db.execute(f"PRAGMA {pragma}")
         self.db.execute(
-            "CREATE TABLE rows (line INTEGER PRIMARY KEY, id TEXT, question TEXT, answer TEXT, choices TEXT,"
-            " grp TEXT, solution TEXT, split TEXT, key BLOB)"
+            "CREATE TABLE rows (line INTEGER PRIMARY KEY, id TEXT, answer TEXT, choices TEXT, grp TEXT,"
+            " split TEXT, key BLOB, tail TEXT)"
         )
         self.db.execute("BEGIN")
-        self._waiting: list[tuple[Any, ...]] = []
+        self._named = False  # some row has an id of its own
+        self.tally = Tally()
 
     def __enter__(self) -> Scratch:
         return self
@@ -43,21 +44,20 @@ class Scratch:
     ) -> None:
         self.db.close()
 
-    def add(self, line: int, example: Example) -> None:
-        choices = None if example.choices is None else json.dumps(example.choices)
-        row = (line, example.id, example.question, example.answer, choices, example.group, example.solution)
-        self._waiting.append((*row, example.split, question_key(self.seed, example.question)))
-        if len(self._waiting) >= BATCH:
-            self._flush()
+    def add(self, batch: Batch) -> None:
+        places = ", ".join("?" * len(_COLUMNS.split(",")))
+        self.db.executemany(f"INSERT INTO rows ({_COLUMNS}) VALUES ({places})", batch.rows)  # noqa: S608
+        self._named = self._named or batch.named
+        self.tally.join(batch.tally)
 
     def finish(self) -> None:
-        """All rows are in: unmarked ones train, and questions can be looked up."""
-        self._flush()
-        self.db.execute("UPDATE rows SET split = 'train' WHERE split IS NULL")
+        """All rows are in: questions can be looked up."""
         self.db.execute("CREATE INDEX by_key ON rows (key, split)")
 
     def repeated_ids(self, most: int) -> tuple[int, list[RowError]]:
         """How many rows carry the id of an earlier one, and the first of them."""
+        if not self._named:  # by their lines, every one another
+            return 0, []
         self.db.execute("CREATE INDEX by_id ON rows (id)")
         first = "SELECT id, min(line) AS first FROM rows GROUP BY id HAVING count(*) > 1"
         query = f"FROM rows JOIN ({first}) USING (id) WHERE line > first"
@@ -90,31 +90,10 @@ class Scratch:
     def splits(self) -> dict[str, int]:
         return dict(self.db.execute("SELECT split, count(*) FROM rows GROUP BY split ORDER BY min(line)"))
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Columns of the examples table, in file order. Positions count from 0 within each split."""
+    def lines(self) -> Iterator[bytes]:
+        """Columns of the examples table in file order; see lines.py. Positions count from 0 in each split."""
         positions: dict[str, int] = {}
-        query = self.db.execute(
-            "SELECT id, question, answer, choices, grp, solution, split FROM rows ORDER BY line"
-        )
-        for name, question, answer, choices, group, solution, split in query:
+        for split, tail in self.db.execute("SELECT split, tail FROM rows ORDER BY line"):
             position = positions.get(split, 0)
             positions[split] = position + 1
-            yield {
-                "external_id": name,
-                "question": question,
-                "answer": answer,
-                "choices": None if choices is None else json.loads(choices),
-                "group": group,
-                "solution": solution,
-                "split": split,
-                "position": position,
-            }
-
-    def _flush(self) -> None:
-        places = ", ".join("?" * len(_COLUMNS.split(",")))
-        self.db.executemany(f"INSERT INTO rows ({_COLUMNS}) VALUES ({places})", self._waiting)  # noqa: S608
-        self._waiting.clear()
-
-
-def question_key(seed: int, question: str) -> bytes:
-    return blake2b(f"{seed}\x1f{folded(question)}".encode(), digest_size=16).digest()
+            yield placed(split, position, tail)

@@ -2,72 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections import Counter
-from dataclasses import dataclass, field
 from sqlite3 import Connection
 from typing import Any
 
+from app.intake.lines import question_of
+from app.intake.tally import Tally, summary
 from star_engine.overlap import NGRAM, SHARE, ngram_hashes, seen_hashes, share_seen
 
 MOST_NAMED = 20  # examples, answers or groups that are named; all are counted
 MOST_HELD_OUT = 10_000  # held-out questions whose n-grams are looked for: they take 25 MB
-_KINDS = (
-    ("integer", re.compile(r"[-+]?\$?[\d,]+\.?")),
-    ("decimal", re.compile(r"[-+]?\$?[\d,]*\.\d+")),
-    ("percentage", re.compile(r"[-+]?[\d,.]+ ?%")),
-    ("fraction", re.compile(r"[-+]?[\d ]+/\d+")),
-    ("digits", re.compile(r"\d( \d)+")),
-    ("one_word", re.compile(r"\S+")),
-)
 
 
-def summary(lengths: Counter[int]) -> dict[str, float] | None:
-    """Of lengths: how many, least, median, 95th percentile, greatest, mean. None where there are none."""
-    count = sum(lengths.values())
-    if not count:
-        return None
-    total = sum(length * times for length, times in lengths.items())
-    ranks = {"min": 0, "median": (count - 1) // 2, "p95": int(0.95 * (count - 1)), "max": count - 1}
-    values: dict[str, float] = {"count": count, "mean": round(total / count, 1)}
-    passed = 0
-    for length, times in sorted(lengths.items()):
-        passed += times
-        values |= {name: length for name, rank in ranks.items() if rank < passed and name not in values}
-    return values
-
-
-@dataclass(slots=True)
-class _Tally:
-    question: Counter[int] = field(default_factory=Counter)
-    answer: Counter[int] = field(default_factory=Counter)
-    solution: Counter[int] = field(default_factory=Counter)
-    kinds: Counter[str] = field(default_factory=Counter)
-    choices: Counter[int] = field(default_factory=Counter)
-
-    def add(self, question: str, answer: str, choices: str | None, solution: str | None) -> None:
-        self.question[len(question)] += 1
-        self.answer[len(answer)] += 1
-        if solution is not None:
-            self.solution[len(solution)] += 1
-        if choices is not None:
-            self.choices[len(json.loads(choices))] += 1
-            self.kinds["choice"] += 1
-        else:
-            self.kinds[_kind_of(answer)] += 1
-
-
-def _kind_of(answer: str) -> str:
-    return next((kind for kind, pattern in _KINDS if pattern.fullmatch(answer)), "text")
-
-
-def statistics(rows: Connection) -> dict[str, Any]:
+def statistics(rows: Connection, tally: Tally) -> dict[str, Any]:
     """JSON for the dataset's row, from a finished and carved Scratch."""
-    tally = _Tally()
-    for row in rows.execute("SELECT question, answer, choices, solution FROM rows"):
-        tally.add(*row)
     count = sum(tally.question.values())
+    rows.execute("CREATE INDEX held_out ON rows (line) WHERE split <> 'train'")
     distinct = rows.execute("SELECT count(DISTINCT answer) FROM rows").fetchone()[0]
     return {
         "characters": {
@@ -101,7 +50,7 @@ def _most_common(rows: Connection, column: str) -> list[tuple[str, int]]:
 _REPEATED = """CREATE TEMP TABLE repeated AS
     SELECT key, min(line) AS line, count(*) AS times, count(DISTINCT CASE WHEN choices IS NULL THEN answer
     ELSE json_extract(choices, '$[' || (unicode(answer) - unicode('a')) || ']') END) AS answers
-    FROM rows GROUP BY key HAVING count(*) > 1"""
+    FROM rows WHERE key IN (SELECT key FROM rows GROUP BY key HAVING count(*) > 1) GROUP BY key"""
 _REPEATED_IDS = """SELECT rows.id, (SELECT again.id FROM rows AS again WHERE again.key = rows.key
     AND again.line > rows.line ORDER BY again.line LIMIT 1), repeated.answers > 1
     FROM repeated JOIN rows USING (line) ORDER BY repeated.answers > 1 DESC, line LIMIT ?"""
@@ -133,15 +82,15 @@ def _exact_overlap(rows: Connection) -> dict[str, Any]:
 
 def _ngram_overlap(rows: Connection) -> dict[str, Any]:
     """Held-out examples at least half of whose n-grams stand in questions that are trained on."""
-    query = "SELECT id, split, question FROM rows WHERE split <> 'train' ORDER BY line LIMIT ?"
+    query = "SELECT id, split, tail FROM rows WHERE split <> 'train' ORDER BY line LIMIT ?"
     asked: set[int] = set()
-    for _, _, question in rows.execute(query, (MOST_HELD_OUT,)):
-        asked |= ngram_hashes(question)
-    trained = rows.execute("SELECT question FROM rows WHERE split = 'train'") if asked else []
-    seen = seen_hashes(asked, (question for (question,) in trained))
+    for _, _, tail in rows.execute(query, (MOST_HELD_OUT,)):
+        asked |= ngram_hashes(question_of(tail))
+    trained = rows.execute("SELECT tail FROM rows WHERE split = 'train'") if asked else []
+    seen = seen_hashes(asked, (question_of(tail) for (tail,) in trained))
     checked, found = 0, []
-    for name, split, question in rows.execute(query, (MOST_HELD_OUT,)):
-        share = share_seen(question, seen)
+    for name, split, tail in rows.execute(query, (MOST_HELD_OUT,)):
+        share = share_seen(question_of(tail), seen)
         checked += share is not None
         if share is not None and share >= SHARE:
             found.append({"id": name, "split": split, "share": round(share, 3)})

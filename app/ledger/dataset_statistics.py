@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
-from tokenizers import Tokenizer
 
-from app.intake.statistics import MOST_NAMED, summary
+from app.intake.statistics import MOST_NAMED
+from app.intake.tally import summary
 from app.models.data import Dataset, Example
 from star_engine.examples import PromptSet, folded
 from star_engine.overlap import NGRAM, SHARE, ngram_hashes
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 MOST_COUNTED = 10_000  # examples whose tokens are counted, evenly spread: a second's work
 BATCH = 500  # texts that the tokenizer takes at once

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from tempfile import TemporaryFile
 
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from app.database import reading
-from app.dataset_files import HowToRead, check_file, content_sha256
+from app.dataset_files import HowToRead, checked_file, content_sha256
 from app.errors import NotFound
 from app.intake.formats import Format, format_of
 from app.intake.unpack import unpacked
@@ -32,18 +31,15 @@ def upload_dataset(
 
     format_ None: as the file's first bytes, its name or its type say.
     """
-    with (
-        unpacked(received.file, received.encoding, settings.max_unpacked_bytes) as plain,
-        TemporaryFile() as accepted,
-    ):
+    with unpacked(received.file, received.encoding, settings.max_unpacked_bytes) as plain:
         sha = content_sha256(plain.sha256, how)
         with reading(engine) as session:
             known = same_dataset(session, project_id, sha)
         if known is not None:
             return known, False
         as_what = format_ or format_of(plain.file, received.name, received.content_type)
-        checked = check_file(plain, as_what, how, accepted, settings)
-        return store_dataset(engine, project_id, name, checked)
+        with checked_file(plain, as_what, how, settings) as checked:
+            return store_dataset(engine, project_id, name, checked)
 
 
 def get_dataset(session: Session, project_id: str, dataset_id: str) -> Dataset:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator
 from tempfile import TemporaryFile
@@ -13,6 +12,7 @@ from sqlalchemy import Engine, Select, exists, select
 from app.database import reading
 from app.dataset_files import CheckedFile, HowToRead
 from app.errors import Conflict
+from app.intake.lines import COLUMNS, line_of
 from app.ledger.staging import store_dataset
 from app.models.base import JsonObject
 from app.models.data import Dataset, Example
@@ -22,7 +22,6 @@ from star_engine.config import Kind
 from star_engine.rationales import Route
 
 PAGE = 500  # examples per transaction: a slow reader must not hold one open
-COLUMNS = ("external_id", "question", "answer", "choices", "group", "solution", "split", "position")
 
 
 def each_never_solved(engine: Engine, job: Job) -> Iterator[Example]:
@@ -41,11 +40,9 @@ def derive_dataset(engine: Engine, job: Job, name: str, *, held_out: bool) -> tu
     digest, sizes, splits = hashlib.sha256(), 0, Counter[str]()
     with TemporaryFile() as accepted:
         for row in _derived_rows(engine, job, held_out=held_out):
-            line = json.dumps(
-                {name: getattr(row, name) for name in COLUMNS} | {"position": splits[row.split]}
-            )
-            digest.update(line.encode())
-            sizes += accepted.write(f"{line}\n".encode())
+            line = line_of({name: getattr(row, name) for name in COLUMNS} | {"position": splits[row.split]})
+            digest.update(line)
+            sizes += accepted.write(line)
             splits[row.split] += 1
         if not splits["train"]:
             raise Conflict("The job has solved every example that it has tried.", code="nothing_unsolved")

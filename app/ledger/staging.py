@@ -6,13 +6,10 @@ for as long. A dataset whose upload was killed stays unseen: it is never half th
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import islice
-from typing import Any
 
-from sqlalchemy import Engine, delete, func, insert, select, update
+from sqlalchemy import Engine, delete, func, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -20,6 +17,7 @@ from app.database import clock, new_id, reading, transaction
 from app.dataset_files import CheckedFile
 from app.errors import Unavailable
 from app.failpoints import failpoint
+from app.intake.lines import COLUMNS, fields_of
 from app.ledger.examples import guesses_of
 from app.ledger.quotas import check_dataset
 from app.models.base import JsonObject
@@ -29,19 +27,11 @@ from star_engine.audits.spark import upload_warnings
 from star_engine.config import Kind
 
 CHUNK = 5000  # rows per transaction
+CHUNK_BYTES = 8 << 20  # of them; the API holds so much of an upload, three times over
 LEASE_SECONDS = 300  # renewed by every chunk, which takes 0.2 s
-_COLUMNS = (
-    "dataset_id",
-    "split",
-    "position",
-    "external_id",
-    "question",
-    "answer",
-    "choices",
-    "group",
-    "solution",
-)
-_COPY = 'COPY examples ("' + '", "'.join(_COLUMNS) + '") FROM STDIN'
+_COLUMNS = '"dataset_id", "' + '", "'.join(COLUMNS) + '"'
+_COPY = f"COPY examples ({_COLUMNS}) FROM STDIN"
+_INSERT = f"INSERT INTO examples ({_COLUMNS}) VALUES ({', '.join('?' * (1 + len(COLUMNS)))})"  # noqa: S608
 
 
 def store_dataset(
@@ -55,11 +45,10 @@ def store_dataset(
     dataset_id = new_id("ds")
     try:
         _begin(engine, dataset_id, project_id, name, checked, derived_from)
-        rows = checked.rows()
-        while chunk := [{"dataset_id": dataset_id, **row} for row in islice(rows, CHUNK)]:
+        for chunk in _chunks(checked.accepted):
             _add(engine, dataset_id, chunk)
             failpoint("upload.after_batch")
-        return _publish(engine, dataset_id, project_id, checked.sha256), True
+        return _publish(engine, dataset_id, project_id, checked), True
     except BaseException as failure:
         with suppress(SQLAlchemyError):  # else the scheduler does it
             remove_staged(engine, dataset_id)
@@ -130,29 +119,47 @@ def _begin(
             sha256=f"staged:{dataset_id}",  # two uploads of the same bytes may be under way
             size_bytes=checked.size_bytes,
             splits=checked.splits,
-            statistics=checked.statistics,
             derived_from=derived_from,
             staged_until=clock(LEASE_SECONDS),
         )
         session.add(dataset)
 
 
-def _add(engine: Engine, dataset_id: str, chunk: Sequence[dict[str, Any]]) -> None:
+def _chunks(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Lines for one transaction each: their number and, as one may be long, their bytes are bounded."""
+    chunk: list[bytes] = []
+    size = 0
+    for line in lines:
+        chunk.append(line)
+        size += len(line)
+        if len(chunk) >= CHUNK or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _add(engine: Engine, dataset_id: str, chunk: Sequence[bytes]) -> None:
     with transaction(engine) as session:
         _renew(session, dataset_id)
         if engine.dialect.name == "postgresql":
-            copy_examples(session, chunk)
+            copy_examples(session, dataset_id, chunk)
         else:
-            session.execute(insert(Example), chunk)
+            insert_examples(session, dataset_id, chunk)
 
 
-def copy_examples(session: Session, chunk: Sequence[dict[str, Any]]) -> None:
-    """Rows of the examples table, all columns but the id, into PostgreSQL."""
+def copy_examples(session: Session, dataset_id: str, lines: Sequence[bytes]) -> None:
+    """Into PostgreSQL, which reads the lines itself. Whatever they hold, they get this dataset's id."""
+    begin = f"{dataset_id}\t".encode()
     cursor = session.connection().connection.cursor()
     with cursor.copy(_COPY) as copy:  # psycopg's own cursor
-        for row in chunk:
-            choices = None if row["choices"] is None else json.dumps(row["choices"])
-            copy.write_row([{**row, "choices": choices}[name] for name in _COLUMNS])
+        copy.write(begin + begin.join(lines))
+
+
+def insert_examples(session: Session, dataset_id: str, lines: Sequence[bytes]) -> None:
+    """Into SQLite."""
+    rows = [(dataset_id, *fields_of(line)) for line in lines]
+    session.connection().exec_driver_sql(_INSERT, rows)
 
 
 def _renew(session: Session, dataset_id: str) -> None:
@@ -161,14 +168,16 @@ def _renew(session: Session, dataset_id: str) -> None:
         raise Unavailable("Storing took too long and was taken for abandoned. Upload it again.")
 
 
-def _publish(engine: Engine, dataset_id: str, project_id: str, sha256: str) -> Dataset:
+def _publish(engine: Engine, dataset_id: str, project_id: str, checked: CheckedFile) -> Dataset:
     """IntegrityError if the project holds a dataset with this sha256 by now."""
     with reading(engine) as session:  # a second's work for a million rows: not under the project's lock
         kind = Kind(session.get_one(Dataset, dataset_id).kind)
         warnings = upload_warnings(guesses_of(session, dataset_id, kind, "train"))
+    statistics = None if checked.statistics is None else checked.statistics()
     with transaction(engine) as session:
         _renew(session, dataset_id)
         dataset = session.get_one(Dataset, dataset_id)
         dataset.version = next_version(session, Dataset, project_id, dataset.name)
-        dataset.sha256, dataset.staged_until, dataset.warnings = sha256, None, warnings
+        dataset.sha256, dataset.staged_until = checked.sha256, None
+        dataset.warnings, dataset.statistics = warnings, statistics
         return dataset

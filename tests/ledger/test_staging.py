@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from sqlalchemy import func, select, update
 from app.database import clock, reading, transaction
 from app.dataset_files import CheckedFile, HowToRead
 from app.errors import Invalid, NotFound, Unavailable
+from app.intake.lines import line_of
 from app.ledger import staging
 from app.ledger.datasets import get_dataset, list_datasets, upload_dataset
 from app.ledger.staging import remove_abandoned, store_dataset
@@ -111,7 +111,7 @@ def checked(action: Callable[[], object]) -> CheckedFile:
             if n == 10:
                 action()
             row = {"external_id": f"{n}", "question": "?", "answer": "1", "choices": None, "group": None}
-            yield json.dumps({**row, "solution": None, "split": "train", "position": n}).encode()
+            yield line_of({**row, "solution": None, "split": "train", "position": n})
 
     return CheckedFile(HOW, "1" * 64, 99, {"train": 12}, None, cast(BinaryIO, rows()))
 

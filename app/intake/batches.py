@@ -1,0 +1,113 @@
+"""Rows verified a batch at a time: what is kept of the good ones, and what is wrong with the bad ones."""
+
+from __future__ import annotations
+
+import json
+import marshal
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+from app.intake.formats import Row
+from app.intake.lines import joined
+from app.intake.tally import Tally
+from star_engine.config import Kind
+from star_engine.examples import Example, folded
+from star_engine.readers import BadRows, RowError, read_example
+
+BATCH = 1000  # rows of a file that one process reads
+MOST_TEXT = 500  # characters of a reason: it may quote what the row holds
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What makes a row good, and its key."""
+
+    kind: Kind
+    seed: int
+    max_row_errors: int  # described; all are counted
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows that follow one another in a file. Plain values only: it crosses processes as bytes."""
+
+    rows: list[tuple[Any, ...]] = field(default_factory=list)  # see COLUMNS of scratch.py
+    named: bool = False  # some row has an id of its own
+    tally: Tally = field(default_factory=Tally)
+    count: int = 0  # good and bad
+    bad_rows: int = 0
+    errors: list[tuple[int, str, str, str]] = field(default_factory=list)  # RowErrors of the first bad rows
+
+    def add(self, line: int, example: Example, seed: int) -> None:
+        choices = None if example.choices is None else json.dumps(example.choices)
+        self.named = self.named or example.id != f"row-{line}"
+        same = (example.answer, choices, example.group)
+        tail = joined((example.id, example.question, *same, example.solution))
+        key = question_key(seed, example.question)
+        self.rows.append((line, example.id, *same, example.split or "train", key, tail))
+        self.tally.add(example)
+
+    def as_bytes(self) -> bytes:
+        counts = [dict(counter) for counter in self.tally.counters()]
+        plain = (self.rows, self.named, counts, self.count, self.bad_rows, self.errors)
+        return marshal.dumps(plain, 2)  # version 2 does not look for equal objects, which takes as long again
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Batch:
+        """What as_bytes() gave, in another process of the same Python."""
+        rows, named, counts, *rest = marshal.loads(data)  # noqa: S302 - from our own fork, not from a person
+        return cls(rows, named, Tally(*map(Counter, counts)), *rest)
+
+    def refuse(self, errors: Iterable[RowError], most: int) -> None:
+        self.bad_rows += 1
+        if len(self.errors) < most:
+            self.errors += [(e.line, _cut(e.field), _cut(e.reason), _cut(e.mend)) for e in errors]
+
+
+def batches_of(
+    rows: Iterable[Row], rules: Rules, room: int, size: int = BATCH, most: int | None = None
+) -> Iterator[Batch]:
+    """Every row, `size` to a batch.
+
+    room: rows that there may be; one more is a mistake and the end. most: what to call that number.
+    """
+    batch, left = Batch(), room
+    try:
+        for line, row in rows:
+            if left == 0:
+                raise _too_many(line, room if most is None else most)
+            left -= 1
+            _take(batch, line, row, rules)
+            if batch.count == size:
+                yield batch
+                batch = Batch()
+    except BadRows as bad:  # of the file as a whole
+        batch.refuse(bad.errors, rules.max_row_errors)
+    yield batch
+
+
+def _take(batch: Batch, line: int, row: Any, rules: Rules) -> None:
+    batch.count += 1
+    try:
+        if isinstance(row, BadRows):
+            raise row
+        batch.add(line, read_example(row, rules.kind, line=line), rules.seed)
+    except BadRows as bad:
+        batch.refuse(bad.errors, rules.max_row_errors)
+
+
+def _too_many(line: int, most: int) -> BadRows:
+    mend = "Split the file into several datasets."
+    return BadRows([RowError(line, "row", f"The file holds more than {most} rows.", mend)])
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_TEXT else text[:MOST_TEXT] + "..."
+
+
+def question_key(seed: int, question: str) -> bytes:
+    """Of a question, whatever its case and white space; rows are carved in the order of their keys."""
+    return blake2b(f"{seed}\x1f{folded(question)}".encode(), digest_size=16).digest()

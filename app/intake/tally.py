@@ -1,0 +1,71 @@
+"""What is counted of a dataset's rows as they are read."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from star_engine.examples import Example
+
+MOST_CACHED = 64  # characters of an answer whose kind is remembered
+_KINDS = (
+    ("integer", re.compile(r"[-+]?\$?[\d,]+\.?")),
+    ("decimal", re.compile(r"[-+]?\$?[\d,]*\.\d+")),
+    ("percentage", re.compile(r"[-+]?[\d,.]+ ?%")),
+    ("fraction", re.compile(r"[-+]?[\d ]+/\d+")),
+    ("digits", re.compile(r"\d( \d)+")),
+    ("one_word", re.compile(r"\S+")),
+)
+
+
+def summary(lengths: Counter[int]) -> dict[str, float] | None:
+    """Of lengths: how many, least, median, 95th percentile, greatest, mean. None where there are none."""
+    count = sum(lengths.values())
+    if not count:
+        return None
+    total = sum(length * times for length, times in lengths.items())
+    ranks = {"min": 0, "median": (count - 1) // 2, "p95": int(0.95 * (count - 1)), "max": count - 1}
+    values: dict[str, float] = {"count": count, "mean": round(total / count, 1)}
+    passed = 0
+    for length, times in sorted(lengths.items()):
+        passed += times
+        values |= {name: length for name, rank in ranks.items() if rank < passed and name not in values}
+    return values
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is counted of a row as it comes by; memory holds the different lengths."""
+
+    question: Counter[int] = field(default_factory=Counter)
+    answer: Counter[int] = field(default_factory=Counter)
+    solution: Counter[int] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    choices: Counter[int] = field(default_factory=Counter)
+
+    def add(self, example: Example) -> None:
+        self.question[len(example.question)] += 1
+        self.answer[len(example.answer)] += 1
+        if example.solution is not None:
+            self.solution[len(example.solution)] += 1
+        if example.choices is not None:
+            self.choices[len(example.choices)] += 1
+            self.kinds["choice"] += 1
+        else:
+            short = len(example.answer) <= MOST_CACHED
+            self.kinds[(_kind_of if short else _kind_of.__wrapped__)(example.answer)] += 1
+
+    def counters(self) -> tuple[Counter[Any], ...]:
+        return self.question, self.answer, self.solution, self.kinds, self.choices
+
+    def join(self, other: Tally) -> None:
+        for mine, more in zip(self.counters(), other.counters(), strict=True):
+            mine.update(more)
+
+
+@lru_cache(maxsize=1 << 14)
+def _kind_of(answer: str) -> str:
+    return next((kind for kind, pattern in _KINDS if pattern.fullmatch(answer)), "text")
