@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
-from tokenizers import Tokenizer
 
 from app.job_checks import tokenizer_of
 from app.job_views import UnknownOut
@@ -19,6 +18,9 @@ from app.ledger.queue import Queue, read_queue
 from app.schemas import Timestamp
 from star_engine.examples import Example
 from star_engine.rationales import Route, rationale_prompt
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 Estimated = Literal["gpu_seconds", "seconds", "queue_seconds"]
 SHOWN = 3  # examples of the preview

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field, StrictBool, StrictInt, ValidationError, model_validator
 from sqlalchemy import select
 from sqlalchemy.orm import Session
-from tokenizers import Tokenizer
 
 from app.database import clock
 from app.errors import FieldError, Invalid, NotFound
@@ -32,6 +31,9 @@ from star_engine.examples import Example, PromptSet
 from star_engine.presets import PRESETS, laid_over
 from star_engine.prompt_sets import groups_without_examples
 from star_engine.schedule import check_curriculum
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 TOKENIZER = "tokenizer.json"
 T = TypeVar("T")

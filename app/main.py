@@ -142,7 +142,7 @@ def _offer_models(engine: Engine, settings: Settings) -> frozenset[str]:
     if "models_file" not in settings.model_fields_set and not settings.models_file.exists():
         log.warning("no_models", models_file=str(settings.models_file))
         return frozenset()
-    offered = register_models(engine, settings.models_file)
+    offered = register_models(engine, settings.models_file, settings.home / "model-hashes.json")
     log.info("models_registered", models=sorted(offered))
     return offered
 

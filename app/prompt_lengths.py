@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-
-from tokenizers import Tokenizer
+from typing import TYPE_CHECKING
 
 from app.errors import FieldError, Invalid
 from star_engine.config import StarConfig
 from star_engine.examples import Example, PromptSet
 from star_engine.prompts import render_prompt
 from star_engine.rationales import Route, rationale_prompt
+
+if TYPE_CHECKING:  # importing it takes 70 ms of every start, and is left to the first who counts tokens
+    from tokenizers import Tokenizer
 
 MOST_REPORTED = 20
 SLACK = 16  # tokens by which a whole may exceed its parts: BOS, and white space that splits another way
@@ -43,6 +45,8 @@ def check_prompt_lengths(
 @lru_cache(maxsize=8)
 def load_tokenizer(path: Path, sha256: str) -> Tokenizer:
     """A model's tokenizer.json without its truncation and padding. `sha256`: that of the file."""
+    from tokenizers import Tokenizer
+
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_truncation()
     tokenizer.no_padding()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import file_digest
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.database import transaction
 from app.errors import NotFound
+from app.file_hashes import FileHashes
 from app.models.data import Model
 from app.models.jobs import Job
 from app.settings import GPU_CLASS
@@ -61,24 +61,26 @@ class FoundModel:
     context_length: int
 
 
-def register_models(engine: Engine, path: Path) -> frozenset[str]:
-    """Bring the models table in line with the allow-list and return the ids on it. Raises BadModelsFile."""
-    found = [_inspect(listed, path.parent) for listed in _read(path)]
+def register_models(engine: Engine, path: Path, hashes_in: Path | None = None) -> frozenset[str]:
+    """Bring the models table in line with the allow-list and return the ids on it. Raises BadModelsFile.
+
+    hashes_in: the file that keeps the hashes of the models' files until the next start.
+    """
+    hashes = FileHashes(hashes_in)
+    found = [_inspect(listed, path.parent, hashes) for listed in _read(path)]
+    hashes.keep()
     with transaction(engine) as session:
         for model in found:
             _register(session, model)
     return frozenset(model.listed.id for model in found)
 
 
-def hash_files(folder: Path) -> dict[str, str]:
+def hash_files(folder: Path, hashes: FileHashes | None = None) -> dict[str, str]:
     """Every file of a model's folder, hidden ones aside: its name (with /) to its SHA-256."""
     names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    hashes = {}
-    for name in names:
-        if not any(part.startswith(".") for part in name.parts):
-            with (folder / name).open("rb") as file:
-                hashes[name.as_posix()] = file_digest(file, "sha256").hexdigest()
-    return hashes
+    shown = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+    hashes = hashes or FileHashes()
+    return {name.as_posix(): hashes.sha256(folder / name) for name in shown}
 
 
 def get_model(session: Session, model_id: str, offered: frozenset[str]) -> Model:
@@ -111,11 +113,11 @@ def _read(path: Path) -> list[ListedModel]:
     return listed
 
 
-def _inspect(listed: ListedModel, beside: Path) -> FoundModel:
+def _inspect(listed: ListedModel, beside: Path, hashes: FileHashes) -> FoundModel:
     folder = (beside / listed.location).resolve()
     if folder.is_dir():
         context = listed.context_length or _context_length(listed.id, folder)
-        return FoundModel(listed, str(folder), hash_files(folder), context)
+        return FoundModel(listed, str(folder), hash_files(folder, hashes), context)
     if listed.revision is None or listed.context_length is None or not listed.files:
         raise BadModelsFile(
             f"model {listed.id}: there is no folder {folder}. If {listed.location!r} is a hub id, give its "

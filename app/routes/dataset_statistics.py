@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import Field
-from tokenizers import Tokenizer
 
 from app.auth import Reader
 from app.context import Db, OfferedModels
@@ -21,6 +20,9 @@ from app.ledger.prompt_sets import as_prompt_set, get_prompt_set
 from app.models.data import Model
 from app.prompt_lengths import load_tokenizer
 from app.schemas import Item
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 Id = Annotated[str | None, Query(max_length=200)]

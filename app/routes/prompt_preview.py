@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field, model_validator
 from sqlalchemy.orm import Session
-from tokenizers import Tokenizer
 
 from app.auth import Reader
 from app.context import Db, OfferedModels
@@ -28,6 +27,9 @@ from star_engine.rationales import Route, rationale_prompt
 from star_engine.readers import BadRows, read_example
 from star_engine.training_set import training_prompt
 from star_engine.verifiers.verify import verify
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 router = APIRouter(prefix="/v1/prompt-sets", tags=["prompt sets"])
 Id = Annotated[Text, Field(max_length=200)]
