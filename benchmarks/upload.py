@@ -1,42 +1,42 @@
-"""What an upload of a million rows costs, in time and memory, and whether the API answers meanwhile.
+"""What an upload costs, in time and memory, and whether the API answers meanwhile; on both databases.
 
-    python -m benchmarks.upload [--rows 1000000] [--database postgresql]
+    python -m benchmarks.upload [--rows 200000] [--rounds 3] [--out docs/benchmarks/upload.md]
 
 The API runs in a process of its own, on a database of its own. Beside it stands what a user would do without
-it: the same rows straight into the same table, unchecked, by executemany and (PostgreSQL) by COPY.
+it: the same rows straight into the same table, unchecked, by executemany (SQLite) or COPY (PostgreSQL), ready
+in memory as the clock starts.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
+import sqlite3
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import httpx2
 import psutil
-from sqlalchemy import Engine, delete, insert
+import psycopg
+from sqlalchemy import Engine, delete
 
-from app.database import make_engine, transaction
-from app.ledger import staging
-from app.ledger.keys import Scope, create_key, create_project
+from app.database import make_engine, new_id, transaction
+from app.ledger.keys import create_project
 from app.models.data import Dataset, Example
-from tests.databases import PROJECT, migrate, postgres_copy
-from tests.postgres import start_postgres
-from worker.valkey import free_port
+from benchmarks.measuring import interleaved, machine, median_and_range, table
+from benchmarks.served import database, served
 
-CHUNK = 5000
+OUT = Path("docs/benchmarks/upload.md")
+POLL_SECONDS = 0.1  # between two GETs while an upload runs
+ROWS_A_SECOND, RATIO, P99_MS = 20_000, 0.30, 100  # the goals
+COLUMNS = "dataset_id, split, position, external_id, question, answer"
 
 
 def row(number: int) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def row(number: int) -> dict[str, Any]:
         "except on Sunday, when it is closed. Flour for a loaf costs half a dollar and is bought a week "
         f"ahead. How many loaves does it sell in the days from Monday to Tuesday of week {number}?"
     )
-    return {"question": question, "answer": str(first + second), "group": str(number % 7)}
+    return {"question": question, "answer": str(first + second)}
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Watch:
     answers: list[float] = field(default_factory=list)
 
     def run(self) -> None:
-        while not self.stop.wait(0.1):
+        while not self.stop.wait(POLL_SECONDS):
             self.api_bytes = max(self.api_bytes, self.process.memory_info().rss)
             for child in self.process.children():
                 self.reader_bytes = max(self.reader_bytes, _rss(child))
@@ -78,142 +78,156 @@ def _rss(process: psutil.Process) -> int:
         return 0
 
 
-@contextmanager
-def databases(kind: str, folder: Path) -> Iterator[str]:
-    if kind == "sqlite":
-        url = f"sqlite:///{folder / 'star.db'}"
-        migrate(url)
-        yield url
-        return
-    server = start_postgres()
-    try:
-        with postgres_copy(server.url, "template1") as url:
-            migrate(url)
-            yield url
-    finally:
-        server.stop()
-
-
-@contextmanager
-def api(url: str, home: Path) -> Iterator[tuple[httpx2.Client, psutil.Process]]:
-    engine = make_engine(url)
-    with transaction(engine) as session:
-        key = create_key(session, create_project(session, "bench"), "bench", Scope)
-    engine.dispose()
-    port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "--factory", "app.main:create_app", "--port", str(port)]
-    environment = {**os.environ, "STAR_DATABASE_URL": url, "STAR_HOME": str(home)}
-    with (home / "api.log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=PROJECT, env=environment, stderr=log, stdout=log)
-    headers = {"Authorization": f"Bearer {key}"}
-    try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=3600) as client:
-            _wait_for(client)
-            yield client, psutil.Process(server.pid)
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def _wait_for(client: httpx2.Client) -> None:
-    for _ in range(300):
-        try:
-            client.get("/v1/datasets").raise_for_status()
-        except httpx2.TransportError:
-            time.sleep(0.1)
-        else:
-            return
-    raise RuntimeError("the API did not start")
-
-
-def upload(client: httpx2.Client, process: psutil.Process, path: Path) -> tuple[float, Watch]:
-    with httpx2.Client(base_url=client.base_url, headers=client.headers, timeout=30) as second:
-        watch = Watch(process, second)
-        thread = threading.Thread(target=watch.run)
-        thread.start()
-        began = time.perf_counter()
-        with path.open("rb") as file:
-            answer = client.post("/v1/datasets?kind=numeric&validation=1000", content=file)
-        seconds = time.perf_counter() - began
-        watch.stop.set()
-        thread.join()
-    assert answer.status_code == 201, answer.text
-    return seconds, watch
-
-
-def raw(engine: Engine, rows: int, add: Callable[[Engine, Sequence[dict[str, Any]]], None]) -> float:
-    """The same rows into the same table, unchecked, in transactions of the same size."""
-    with transaction(engine) as session:
-        project = create_project(session, f"raw-{add.__name__}").id
-        dataset = Dataset(
-            id=f"ds_{add.__name__}",
-            project_id=project,
-            name="raw",
-            kind="numeric",
-            sha256="0",
-            size_bytes=0,
-            splits={},
-        )
-        session.add(dataset)
+def upload(client: httpx2.Client, watch: Watch, path: Path, seed: int) -> float:
+    """Seconds from the first byte to the answer. The seed makes it a dataset of its own."""
+    thread = threading.Thread(target=watch.run)
+    thread.start()
     began = time.perf_counter()
-    numbers = iter(range(rows))
-    while chunk := [_columns(dataset.id, number) for number in islice(numbers, CHUNK)]:
-        add(engine, chunk)
+    with path.open("rb") as file:
+        answer = client.post(f"/v1/datasets?kind=numeric&validation=1000&seed={seed}", content=file)
     seconds = time.perf_counter() - began
-    with transaction(engine) as session:
-        session.execute(delete(Example).where(Example.dataset_id == dataset.id))
+    watch.stop.set()
+    thread.join()
+    assert answer.status_code == 201, answer.text
     return seconds
 
 
-def _columns(dataset_id: str, number: int) -> dict[str, Any]:
-    rest = {"choices": None, "solution": None, "split": "train", "position": number}
-    return {"dataset_id": dataset_id, "external_id": f"row-{number}", **row(number), **rest}
-
-
-def executemany(engine: Engine, chunk: Sequence[dict[str, Any]]) -> None:
+def raw(engine: Engine, rows: Sequence[tuple[Any, ...]]) -> float:
+    """The same rows into the same table, unchecked, in one transaction, by the driver alone."""
+    dataset_id = new_id("ds")
     with transaction(engine) as session:
-        session.execute(insert(Example), chunk)
-
-
-def copy(engine: Engine, chunk: Sequence[dict[str, Any]]) -> None:
+        project = create_project(session, new_id("raw")).id
+        session.add(
+            Dataset(
+                id=dataset_id,
+                project_id=project,
+                name="raw",
+                kind="numeric",
+                sha256="0",
+                size_bytes=0,
+                splits={},
+            )
+        )
+    own = [(dataset_id, *values) for values in rows]
+    url = engine.url
+    began = time.perf_counter()
+    if engine.dialect.name == "sqlite":
+        _executemany(str(url.database), own)
+    else:
+        _copy(url.render_as_string(hide_password=False), own)
+    seconds = time.perf_counter() - began
     with transaction(engine) as session:
-        staging.copy_examples(session, chunk)
+        session.execute(delete(Example).where(Example.dataset_id == dataset_id))
+    return seconds
 
 
-def report(rows: int, size: int, seconds: float, watch: Watch, others: dict[str, float]) -> None:
-    print("| way in | seconds | rows/s | times raw executemany |")
-    print("| --- | --- | --- | --- |")
-    unit = others["executemany"]
-    for name, took in {"POST /v1/datasets": seconds, **others}.items():
-        print(f"| {name} | {took:.0f} | {rows / took:,.0f} | {took / unit:.1f} |")
-    answers = [1000 * seconds for seconds in sorted(watch.answers)]
-    api_mib, reader_mib = watch.api_bytes >> 20, watch.reader_bytes >> 20
-    print(
-        f"\nThe file has {size / 1e6:.0f} MB. At the peak the API held {api_mib} MiB, its reader {reader_mib}"
+def _executemany(path: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    with closing(sqlite3.connect(path, timeout=30)) as connection, connection:
+        connection.execute("PRAGMA synchronous=FULL")  # as durable as what it stands beside
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.executemany(f"INSERT INTO examples ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", rows)  # noqa: S608
+
+
+def _copy(url: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    with (
+        psycopg.connect(url.replace("+psycopg", "")) as connection,
+        connection.cursor().copy(f"COPY examples ({COLUMNS}) FROM STDIN") as copy,
+    ):
+        for values in rows:
+            copy.write_row(values)
+
+
+@dataclass
+class Raced:
+    """What was measured on one database."""
+
+    dialect: str
+    server: str
+    uploads: list[float]
+    raws: list[float]
+    watches: list[Watch]
+
+
+def race(kind: str, folder: Path, path: Path, rows: int, rounds: int) -> Raced:
+    ready = [("train", n, f"row-{n}", *row(n).values()) for n in range(rows)]
+    watches: list[Watch] = []
+    with database(kind, folder) as url, served(url, folder) as (client, process):
+        engine = make_engine(url)
+        with httpx2.Client(base_url=client.base_url, headers=client.headers, timeout=30) as second:
+
+            def one() -> float:
+                watches.append(Watch(process, second))
+                return upload(client, watches[-1], path, len(watches))
+
+            runs: dict[str, Callable[[], float]] = {"upload": one, "raw": lambda: raw(engine, ready)}
+            found = interleaved(runs, rounds)
+        with engine.connect() as connection:
+            asked = "SHOW server_version" if kind == "postgresql" else "SELECT sqlite_version()"
+            server = f"{kind} {connection.exec_driver_sql(asked).scalar_one()}"
+        engine.dispose()
+    return Raced(kind, server, found["upload"], found["raw"], watches)
+
+
+def lines(raced: Raced, rows: int) -> Iterator[str]:
+    way = "COPY" if raced.dialect == "postgresql" else "executemany"
+    yield f"## {raced.server}\n"
+    measured = {"POST /v1/datasets": raced.uploads, f"raw {way}": raced.raws}
+    body = [
+        (name, median_and_range(seconds), median_and_range([rows / took for took in seconds]))
+        for name, seconds in measured.items()
+    ]
+    yield table(("way in", "seconds", "rows/s"), body) + "\n"
+    answers = sorted(1000 * seconds for watch in raced.watches for seconds in watch.answers)
+    p99 = answers[int(0.99 * len(answers))]
+    speed, ratio = rows / median(raced.uploads), median(raced.raws) / median(raced.uploads)
+    goals = [
+        ("rows/s", f">= {ROWS_A_SECOND:,}", f"{speed:,.0f}", _reached(speed >= ROWS_A_SECOND)),
+        (f"of raw {way}", f">= {RATIO:.2f}", f"{ratio:.2f}", _reached(ratio >= RATIO)),
+        ("a GET meanwhile, p99", f"<= {P99_MS} ms", f"{p99:.0f} ms", _reached(p99 <= P99_MS)),
+    ]
+    yield table(("goal", "", "measured", ""), goals) + "\n"
+    api = max(watch.api_bytes for watch in raced.watches) >> 20
+    reader = max(watch.reader_bytes for watch in raced.watches) >> 20
+    yield (
+        f"{len(answers)} GETs, ten a second, took {median(answers):.0f} ms (median), {answers[-1]:.0f} ms at "
+        f"most. At the peak the API\nheld {api} MiB, its reader {reader} MiB.\n"
     )
-    print(f"MiB. {len(answers)} GETs meanwhile took {median(answers):.0f} ms (median),")
-    print(f"{answers[int(0.99 * len(answers))]:.0f} ms (99th percentile), {answers[-1]:.0f} ms at most.\n")
+
+
+def _reached(yes: bool) -> str:
+    return "reached" if yes else "missed"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="postgresql")
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), action="append")
+    parser.add_argument("--out", type=Path, default=OUT)
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, databases(chosen.database, Path(folder)) as url:
-        path = Path(folder) / "rows.jsonl"
+    kinds = chosen.database or ["sqlite", "postgresql"]
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "rows.jsonl"
         with path.open("w") as file:
             file.writelines(json.dumps(row(number)) + "\n" for number in range(chosen.rows))
-        with api(url, Path(folder)) as (client, process):
-            seconds, watch = upload(client, process, path)
-        engine = make_engine(url)
-        ways = [executemany, copy] if chosen.database == "postgresql" else [executemany]
-        others = {way.__name__: raw(engine, chosen.rows, way) for way in ways}
-        engine.dispose()
-        print(f"\n## {chosen.rows:,} rows, {chosen.database}, {os.cpu_count()} cores\n")
-        report(chosen.rows, path.stat().st_size, seconds, watch, others)
+        size = path.stat().st_size
+        raced = [race(kind, Path(name), path, chosen.rows, chosen.rounds) for kind in kinds]
+    given = f"--rows {chosen.rows} --rounds {chosen.rounds}"
+    about = (
+        f"A JSONL file of {size / 1e6:.0f} MB, 1,000 rows of it carved as held-out split, {chosen.rounds} "
+        "times; the raw insert takes turns with it.\nIt is given the rows ready in memory, for the same "
+        "table with the same indexes and keys, in one transaction.\nMedians, with the least and the most.\n"
+    )
+    page = [
+        f"# Uploading {chosen.rows:,} rows\n\n```sh\npython -m benchmarks.upload {given}\n```\n",
+        "\n".join(machine("sqlalchemy", "psycopg", "uvicorn")) + "\n",
+        about,
+        *(line for one in raced for line in lines(one, chosen.rows)),
+    ]
+    chosen.out.write_text("\n".join(page).rstrip() + "\n")
+    print(chosen.out.read_text())
 
 
 if __name__ == "__main__":
