@@ -78,7 +78,7 @@ def checked_file(
         # On disk are its rows, their index and what sorting takes: the limit is for each of these files.
         disk = 4 * settings.max_unpacked_bytes
         limits = Limits(settings.upload_memory_bytes, disk, settings.upload_seconds)
-        # The child goes on writing at the offset of its own.
+        # Reopened: the child goes on writing at the offset that this file has.
         with reader(plain.file, reading, accepted, limits) as child, reopened(accepted) as read:
             child.wait_for_rows()
             yield _checked(plain, how, read, settings, child.wait)
