@@ -10,10 +10,22 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
-from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from app.auth import check_scopes
-from app.dashboard import datasets, front, job, jobs, platform, prompt_sets, rationales, sign_in
+from app.dashboard import (
+    adapters,
+    datasets,
+    example_history,
+    front,
+    job,
+    job_adapters,
+    jobs,
+    platform,
+    prompt_sets,
+    rationales,
+    sign_in,
+)
 from app.dashboard.blank_fields import BlankFields
 from app.dashboard.rendering import page, sign_in_url
 from app.dashboard.security_headers import SecurityHeaders
@@ -21,7 +33,20 @@ from app.dashboard.static_files import StaticFiles
 from app.errors import Problem, Unauthorized
 from app.problems import as_problem
 
-PAGES = (datasets, prompt_sets, platform, front, sign_in, jobs, job, rationales)
+PAGES = (
+    datasets,
+    prompt_sets,
+    platform,
+    front,
+    sign_in,
+    jobs,
+    job,
+    rationales,
+    example_history,
+    job_adapters,
+    adapters,
+)
+PACKED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream", "application/x-tar")  # weights
 PUBLIC = frozenset({"/sign-in", "/static"})
 
 
@@ -36,7 +61,7 @@ def create_dashboard(api: FastAPI) -> FastAPI:
     dashboard.mount("/static", StaticFiles())
     check_scopes(dashboard, PUBLIC)
     dashboard.add_middleware(BlankFields)
-    dashboard.add_middleware(GZipMiddleware, minimum_size=1000)
+    dashboard.add_middleware(GZipMiddleware, minimum_size=1000, exclude_content_types=PACKED)
     dashboard.add_middleware(SecurityHeaders)
     return dashboard
 

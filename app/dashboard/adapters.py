@@ -1,0 +1,153 @@
+"""Adapters of all jobs; one of them with its files, how to serve it, and a box to ask it a question."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import RedirectResponse
+from sqlalchemy import Engine
+
+from app.context import Artifacts, Config, Db, OfferedModels
+from app.dashboard.job_adapters import aliases
+from app.dashboard.rendering import page, url
+from app.dashboard.session import PATH, Submitter, Viewer
+from app.ledger.keys import Caller
+from app.routes import adapters, iterations, jobs, models, prompt_sets, trials
+from app.routes.adapters import AdapterChanges
+from app.routes.trials import TrialOut
+from app.schemas import After
+from app.trial_checks import QuestionIn, TrialIn
+
+router = APIRouter(prefix="/adapters")
+ROWS = 25
+MOST_MODELS = 100  # to choose from
+WAIT = 25.0  # seconds that a page waits for an answer before it asks again: proxies cut at 30 or 60
+LINE = 2000  # characters
+VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what its --max-lora-rank may be
+
+Question = Annotated[str, Form(max_length=20_000)]
+Line = Annotated[str, Form(max_length=LINE)]
+
+
+@router.get("")
+def list_(
+    request: Request,
+    caller: Viewer,
+    db: Db,
+    offered: OfferedModels,
+    model: str | None = None,
+    after: After = None,
+) -> Response:
+    """Filters are those of GET /v1/adapters, in the URL."""
+    found = adapters.list_all(caller, db, model, ROWS, after)
+    names = {job_id: jobs.shown(caller, db, job_id).name for job_id in {one.job for one in found.data}}
+    known = [one.id for one in models.list_(caller, db, offered, MOST_MODELS).data]
+    return page(request, "adapters.html", caller, found=found, names=names, model=model, models=known)
+
+
+@router.get("/{adapter_id}")
+async def card(
+    request: Request,
+    caller: Viewer,
+    db: Db,
+    adapter_id: str,
+    trial: Annotated[str | None, Query(max_length=250)] = None,
+) -> Response:
+    """`adapter_id` may be an alias: job_...:best, job_...:last, job_...:3."""
+    shown = await run_in_threadpool(_card, request, caller, db, adapter_id)
+    found = None if trial is None else await trials.trial(caller, db, trial)
+    return page(request, "adapter.html", caller, **shown, trial=found, pairs=_pairs(found))
+
+
+@router.post("/{adapter_id}/ask")
+def ask(
+    request: Request,
+    caller: Submitter,
+    db: Db,
+    settings: Config,
+    adapter_id: str,
+    question: Question = "",
+    answer: Line = "",
+    choices: Question = "",
+    group: Line = "",
+    *,
+    beside_base: Annotated[bool, Form()] = False,
+) -> Response:
+    listed = tuple(line.strip() for line in choices.splitlines() if line.strip())
+    one = QuestionIn(question=question, answer=answer or None, choices=listed or None, group=group or None)
+    sent = TrialIn(questions=(one,), beside_base=beside_base)
+    made = trials.generate(caller, db, settings, Response(), adapter_id, sent)
+    if request.headers.get("hx-request") is None:
+        return RedirectResponse(url("adapters", adapter_id, trial=made.id), status_code=303)
+    return _trial(request, caller, made)
+
+
+@router.get("/{adapter_id}/trials/{trial_id}")
+async def answers(request: Request, caller: Viewer, db: Db, adapter_id: str, trial_id: str) -> Response:
+    """Waits for the last answer: htmx asks for this part again when it comes without."""
+    return _trial(request, caller, await trials.trial(caller, db, trial_id, WAIT))
+
+
+@router.post("/{adapter_id}/pin")
+def pin(
+    caller: Submitter,
+    db: Db,
+    adapter_id: str,
+    *,
+    pinned: Annotated[bool, Query()],
+    beside: Annotated[bool, Query(description="Back to the job's adapters.")] = False,
+) -> Response:
+    changed = adapters.change(caller, db, adapter_id, AdapterChanges(pinned=pinned))
+    place = url("jobs", changed.job, "adapters") if beside else url("adapters", changed.id)
+    return RedirectResponse(place, status_code=303)
+
+
+@router.get("/{adapter_id}/files/{path:path}")
+def file(
+    request: Request, caller: Viewer, db: Db, storage: Artifacts, adapter_id: str, path: str
+) -> Response:
+    """The API's download, to save and not to show: a card may hold whatever a job's name held."""
+    answer = adapters.file(caller, db, storage, request, adapter_id, path)
+    if answer.status_code in (200, 206):
+        answer.headers["Content-Type"] = "application/octet-stream"
+        answer.headers["Content-Disposition"] = f'attachment; filename="{path}"'
+    return answer
+
+
+@router.get("/{adapter_id}/archive")
+def archive(caller: Viewer, db: Db, storage: Artifacts, adapter_id: str) -> Response:
+    return adapters.archive(caller, db, storage, adapter_id)
+
+
+def _card(request: Request, caller: Caller, db: Engine, adapter_id: str) -> dict[str, Any]:
+    adapter = adapters.get(caller, db, adapter_id)
+    job = jobs.shown(caller, db, adapter.job)
+    last = adapters.list_(caller, db, adapter.job).data[-1].id
+    shown_examples = prompt_sets.get(caller, db, job.prompt_set).examples
+    first = iterations.list_(caller, db, adapter.job, limit=1, after=-1).data
+    rank = int(job.config["training"]["lora"]["rank"])
+    return {
+        "adapter": adapter,
+        "job": job,
+        "iteration": iterations.get(caller, db, adapter.job, adapter.iteration),
+        "base": first[0] if first and first[0].number == 0 else None,
+        "names": [*aliases(job, adapter, last), str(adapter.iteration)],
+        "example": shown_examples[0] if shown_examples else None,
+        "server": str(request.base_url).removesuffix(f"{PATH}/").rstrip("/"),
+        "vllm_rank": min(number for number in VLLM_RANKS if number >= rank),
+        "groups": sorted({str(one["group"]) for one in shown_examples if one.get("group") is not None}),
+    }
+
+
+def _trial(request: Request, caller: Caller, found: TrialOut) -> Response:
+    return page(request, "_trial.html", caller, trial=found, pairs=_pairs(found))
+
+
+def _pairs(found: TrialOut | None) -> list[tuple[str, list[Any]]]:
+    """By question: the base model's answer, where it was asked, and then the adapter's."""
+    by_place: dict[int, tuple[str, list[Any]]] = {}
+    for one in sorted(found.answers if found else [], key=lambda one: one.asked, reverse=True):
+        by_place.setdefault(one.position, (one.question, []))[1].append(one)
+    return [by_place[place] for place in sorted(by_place)]
