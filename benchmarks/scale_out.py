@@ -1,6 +1,8 @@
 """How one job spreads over workers, what the ledger costs, and whether projects get equal shares.
 
-    python -m benchmarks.scale_out [--database sqlite] [--jobs 1000] [--rounds 2] > FILE.md
+    python -m benchmarks.scale_out [spread|overhead|fairness] [--database sqlite] [--jobs 1000] [--rounds 2]
+
+Without a part all three run; the output is a page of Markdown, or that part of it.
 
 The ledger is the real one (PostgreSQL, started for this run with fsync off, or SQLite). A worker is a thread
 that claims, waits as long as a GPU of a given speed would take, and records. The waiting costs no CPU, so a
@@ -10,8 +12,10 @@ busy machine disturbs the speed-up little; 1, 2 and 4 workers take turns, and th
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from app.ledger.steps import Claim, claim_step
@@ -62,7 +66,7 @@ def speed_up(database: str, rounds: int) -> None:
         for workers in WORKERS:
             found[workers].append(spread(database, workers))
     best = {workers: min(runs) for workers, runs in found.items()}
-    print(f"\n## One job on {', '.join(map(str, WORKERS))} workers\n")
+    heading(f"One job on {', '.join(map(str, WORKERS))} workers", f"spread --rounds {rounds}", database)
     print(
         f"{TRAIN} train and {HELD_OUT} held-out examples, {EXAMPLE_SECONDS} s each on the fake GPU; training"
     )
@@ -88,7 +92,7 @@ def overhead(database: str) -> None:
             spent[held.phase] += now - began
             began = now
     thousands = 2000 * 1.5 / 1000
-    print("\n## The ledger's time for a thousand rationales\n")
+    heading("The ledger's time for a thousand rationales", "overhead", database)
     print("Processor time of database and worker: claim, record, finish, plan what comes next.\n")
     print("| phase | CPU seconds for 1,000 rationales |")
     print("| --- | --- |")
@@ -107,7 +111,8 @@ def fairness(database: str, jobs: int) -> None:
         began = cpu_seconds(world)
         seconds = drain(world, 8, lambda held: served.append(held.project_id))
         spent = cpu_seconds(world) - began
-    print(f"\n## {jobs} queued jobs of {PROJECTS} projects on 8 workers\n")
+    title = f"{jobs} queued jobs of {PROJECTS} projects on 8 workers"
+    heading(title, f"fairness --jobs {jobs}", database)
     print("One project queued half of all jobs before the others came. GPUs take no time.\n")
     print(f"- {len(served)} steps in {seconds:.0f} s: {len(served) / seconds:.0f} steps a second")
     print(f"- {1000 * spent / len(served):.0f} ms of processor time a step, database and worker together")
@@ -119,22 +124,35 @@ def fairness(database: str, jobs: int) -> None:
     print(f"- the other projects, half of the work, were done after {last / len(served):.0%} of all steps")
 
 
+def heading(title: str, options: str, database: str) -> None:
+    """What was measured, by which command and beside which load: other people's, or its own."""
+    command = f"python -m benchmarks.scale_out {options} --database {database}"
+    print(f"\n## {title}\n\n```sh\n{command}\n```\n\nLoad of the machine afterwards: ", end="")
+    print(f"{os.getloadavg()[0]:.1f}.\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("parts", nargs="*", metavar="part", help=" | ".join(PARTS))
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="postgresql")
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=2)
     arguments = parser.parse_args()
-    options = f"--database {arguments.database} --jobs {arguments.jobs} --rounds {arguments.rounds}"
-    print(f"# Scale-out\n\n```sh\npython -m benchmarks.scale_out {options}\n```\n")
+    if not arguments.parts:
+        print("# Scale-out\n")
     with new_world(arguments.database) as world:
         print(about(world))
-    speed_up(arguments.database, arguments.rounds)
-    overhead(arguments.database)
-    fairness(arguments.database, arguments.jobs)
+    for part in arguments.parts or PARTS:
+        PARTS[part](arguments)
 
+
+PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "spread": lambda given: speed_up(given.database, given.rounds),
+    "overhead": lambda given: overhead(given.database),
+    "fairness": lambda given: fairness(given.database, given.jobs),
+}
 
 if __name__ == "__main__":
     main()
