@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
+import math
 import random
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import psutil
 import psycopg
 import redis
+from sqlalchemy import exists, select
 from sqlalchemy.engine import make_url
 
+from app.database import clock, reading
+from app.models.jobs import Step
 from tests.platforms import WORKER, Platform, wait_until
 from tests.worlds import World
 
 STOP_SECONDS = (4.0, 12.0)  # longer than the lease of 3 s; long enough for others to take over, or not
 # How often each is drawn. A Celery parent takes 2 s of CPU to start again: drawn more often, nothing else
-# would be done.
-KINDS = {"pool child": 5, "gpu process": 5, "stop": 8, "wipe broker": 4, "celery parent": 1, "scheduler": 1}
+# would be done. The stop at work is the fault that the fence is for.
+KINDS = {
+    "pool child": 5,
+    "gpu process": 5,
+    "stop": 3,
+    "stop at work": 6,
+    "wipe broker": 4,
+    "celery parent": 1,
+    "scheduler": 1,
+}
 ON_POSTGRESQL = {"database connections": 2}
+LOOK_SECONDS = 0.1  # between two looks at those who are stopped
+PATIENCE_SECONDS = 20.0  # for a fault until it can strike
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Wakes after `until` at the latest, and where it held a step, as soon as that is another one's."""
+
+    process: psutil.Process
+    until: float  # monotonic
+    step_id: str | None = None
+    fence: int = 0
 
 
 class Soak:
-    """Breaks one thing after another, `pace` seconds apart where the machine keeps up."""
+    """Breaks one thing after another, `pace` seconds apart where the machine keeps up.
+
+    Each fault waits until somebody is at work. Without that, a busy machine's faults met only processes
+    that were starting: 60 of them in 36 s, and not one step was claimed.
+    """
 
     def __init__(
         self,
@@ -49,7 +79,7 @@ class Soak:
         self.names = [f"worker-{number}" for number in range(workers)]
         self.done: Counter[str] = Counter()
         self.restarts = 0  # of what ended by itself
-        self.stopped: list[tuple[float, psutil.Process]] = []
+        self.stopped: list[Stopped] = []
         self.jobs: list[str] = []
         self.jobs_at_once = jobs
         self.config = {"iterations": 1, **config}
@@ -60,19 +90,20 @@ class Soak:
         for name in self.names:
             running.worker(name, command)
 
-    def run(self, faults: int, found: Callable[[], bool] = lambda: False) -> float:
+    def run(
+        self, faults: int, found: Callable[[], bool] = lambda: False, most_seconds: float = math.inf
+    ) -> float:
         """Break so many things, or stop when `found` says so every 20; returns the seconds that it took."""
         began = time.monotonic()
-        while self.done.total() < faults:
-            number = self.done.total()
-            if number % 20 == 0:
+        self.keep_busy()
+        while self.done.total() < faults and time.monotonic() < began + most_seconds:
+            self.break_something()
+            if self.done.total() % 20 == 0:
                 self.keep_busy()
                 if found():
                     break
-            self.break_something()
-            self.wake()
-            self.start_what_ended()
-            time.sleep(max(0.0, began + self.done.total() * self.pace - time.monotonic()))
+            while time.monotonic() < began + self.done.total() * self.pace:
+                self.look_after()
         seconds = time.monotonic() - began
         self.wake(everybody=True)
         self.start_what_ended()
@@ -96,10 +127,27 @@ class Soak:
         self.jobs += [self.world.submit(**self.config) for _ in range(missing)]
 
     def break_something(self) -> None:
+        """What was drawn strikes as soon as it can. Drawn anew instead, restarts, which are always possible,
+        would crowd out everything else."""
         [kind] = self.dice.choices(list(self.kinds), list(self.kinds.values()))
-        with suppress(psutil.NoSuchProcess, IndexError):  # it has just ended by itself
-            getattr(self, f"_{kind.replace(' ', '_')}")(self.dice.choice(self.names))
-            self.done[kind] += 1
+        wait_until(self.is_at_work, "somebody holds a step again", 180)
+        until = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < until:
+            with suppress(psutil.NoSuchProcess, IndexError):  # it is just starting, or has just ended
+                getattr(self, f"_{kind.replace(' ', '_')}")(self.dice.choice(self.names))
+                self.done[kind] += 1
+                return
+            self.look_after()
+
+    def is_at_work(self) -> bool:
+        self.look_after()
+        with reading(self.world.engine) as session:
+            return session.scalar(select(exists().where(Step.lease_until > clock()))) or False
+
+    def look_after(self) -> None:
+        time.sleep(LOOK_SECONDS)
+        self.start_what_ended()
+        self.wake()
 
     def start_what_ended(self) -> None:
         """As `restart: unless-stopped` does. Celery ends itself where a pool child dies while it starts."""
@@ -115,11 +163,18 @@ class Soak:
             self.running.worker(name, self.command)
 
     def wake(self, *, everybody: bool = False) -> None:
-        for entry in list(self.stopped):
-            if everybody or entry[0] < time.monotonic():
-                self.stopped.remove(entry)
+        for one in list(self.stopped):
+            if everybody or one.until < time.monotonic() or self.is_replaced(one):
+                self.stopped.remove(one)
                 with suppress(psutil.NoSuchProcess):
-                    entry[1].send_signal(signal.SIGCONT)
+                    one.process.send_signal(signal.SIGCONT)
+
+    def is_replaced(self, one: Stopped) -> bool:
+        """Whether another worker has taken up the step of a stopped one, and is at work on it now."""
+        taken_up = (Step.status == "running", Step.fence > one.fence)
+        with reading(self.world.engine) as session:
+            found = session.scalar(select(Step.id).where(Step.id == one.step_id, *taken_up))
+        return found is not None
 
     def _pool_child(self, name: str) -> None:
         self._process(name).children()[0].kill()
@@ -128,10 +183,31 @@ class Soak:
         """Of this worker: a child of its pool child."""
         self._process(name).children()[0].children()[0].kill()
 
-    def _stop(self, name: str) -> None:
-        child = self._process(name).children()[0]
+    def _stop(self, _: str) -> None:
+        child = self.dice.choice(list(self._awake().values()))
         child.suspend()
-        self.stopped.append((time.monotonic() + self.dice.uniform(*STOP_SECONDS), child))
+        self.stopped.append(Stopped(child, time.monotonic() + self.dice.uniform(*STOP_SECONDS)))
+
+    def _stop_at_work(self, _: str) -> None:
+        """Somebody who holds a step; it wakes while another one holds that."""
+        awake = self._awake()
+        with reading(self.world.engine) as session:
+            held = select(Step.id, Step.fence, Step.lease_owner).where(Step.lease_owner.in_(awake))
+            step_id, fence, owner = self.dice.choice(session.execute(held.order_by(Step.id)).all())
+        child = awake[str(owner)]
+        child.suspend()
+        self.stopped.append(Stopped(child, time.monotonic() + STOP_SECONDS[1], step_id, fence))
+
+    def _awake(self) -> dict[str, psutil.Process]:
+        """Pool children by their name in the ledger. None where only one is left: nobody would take over."""
+        away = {one.process.pid for one in self.stopped}
+        found: dict[str, psutil.Process] = {}
+        for name in self.names:
+            with suppress(IndexError):
+                child = self._process(name).children()[0]
+                found[f"{socket.gethostname()}:{child.pid}"] = child
+        awake = {owner: child for owner, child in found.items() if child.pid not in away}
+        return awake if len(awake) > 1 else {}
 
     def _celery_parent(self, name: str) -> None:
         self._kill(name)
