@@ -23,6 +23,9 @@ class Settings(BaseSettings):
     models_file: Path = Path("models.yaml")  # the allow-list of base models
 
     shard_examples: int = Field(default=128, ge=1)  # examples per sampling or evaluation step
+    # Sampling may begin beside the evaluation before it, and steps may share a call of the sampler. Off while
+    # workers of a version without it still run: they would plan what is planned already.
+    pipeline: bool = True
     lease_seconds: float = Field(default=60, gt=0)
     heartbeat_seconds: float = Field(default=10, gt=0)
     stall_seconds: float = Field(default=900, gt=0)  # no progress for this long: the GPU process is replaced

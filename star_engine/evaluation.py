@@ -117,13 +117,43 @@ def evaluate(
     done: Set[str],
 ) -> Iterator[EvaluatedAnswer]:
     """Ask every example whose id is not in `done`; yields in the order of finishing."""
-    by_id = {example.id: example for example in examples if example.id not in done}
+    plan = plan_answers(config, prompt_set, examples, mode, iteration, done)
+    for completion in sampler.stream(plan.queue, plan.params):
+        yield plan.finish(completion)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationPlan:
+    """The requests for held-out examples, and what becomes of each completion."""
+
+    config: StarConfig
+    mode: EvaluationMode
+    asked: Mapping[str, Example]  # by id
+    queue: deque[SampleRequest]
+
+    @property
+    def params(self) -> SamplingParams:
+        return evaluation_params(self.config, self.mode)
+
+    def finish(self, completion: Completion) -> EvaluatedAnswer:
+        return _answered(self.config, self.asked[completion.key], completion, self.mode)
+
+
+def plan_answers(
+    config: StarConfig,
+    prompt_set: PromptSet,
+    examples: Sequence[Example],
+    mode: EvaluationMode,
+    iteration: int,
+    done: Set[str],
+) -> EvaluationPlan:
+    """The plan of asking every example whose id is not in `done`."""
+    asked = {example.id: example for example in examples if example.id not in done}
     queue = deque(
         SampleRequest(example.id, evaluation_prompt(config, prompt_set, example, mode, iteration))
-        for example in by_id.values()
+        for example in asked.values()
     )
-    for completion in sampler.stream(queue, evaluation_params(config, mode)):
-        yield _answered(config, by_id[completion.key], completion, mode)
+    return EvaluationPlan(config, mode, asked, queue)
 
 
 def _answered(

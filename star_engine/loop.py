@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from star_engine.config import Labels, StarConfig
@@ -26,6 +26,10 @@ ITERATION_PHASES = (
     PhaseName.VERIFY_ADAPTER,
     PhaseName.EVALUATE,
 )
+
+
+# They change nothing: their accuracy is all that the rest of the run may read.
+MEASURING = (PhaseName.BASELINES, PhaseName.EVALUATE)
 
 
 class StopReason(StrEnum):
@@ -97,6 +101,26 @@ def next_phase(config: StarConfig, history: Sequence[IterationHistory]) -> Phase
         if reason is not None:
             return Stop(reason)
     return Stop(StopReason.COMPLETED_ITERATIONS)
+
+
+def next_in_any_case(config: StarConfig, history: Sequence[IterationHistory], phase: Phase) -> Phase | None:
+    """What follows a measuring phase whatever it finds; None where a stop or a pause hangs on its outcome.
+
+    Both phases ask the same model, so a conductor may work on them together, and what the later one records
+    is the same as if it had waited. A stop rule and the spark read the outcome monotonically: what follows
+    from both the worst and the best one follows from any.
+    """
+    if phase.name not in MEASURING:
+        return None
+    record = next(
+        (one for one in history if one.number == phase.iteration), IterationHistory(phase.iteration)
+    )
+    others = [one for one in history if one.number != phase.iteration]
+    done = record.done | {phase.name}
+    worst = replace(record, done=done, accuracy=0.0, chance_p=1.0)
+    best = replace(record, done=done, accuracy=1.0, chance_p=0.0)
+    after_worst, after_best = (next_phase(config, [*others, outcome]) for outcome in (worst, best))
+    return after_worst if isinstance(after_worst, Phase) and after_worst == after_best else None
 
 
 def _no_spark(config: StarConfig, baselines: IterationHistory) -> bool:

@@ -50,12 +50,13 @@ class Rationale:
 
 
 def sampling_params(config: StarConfig) -> SamplingParams:
-    """How both routes decode."""
+    """How both routes decode. Greedily top_p and top_k say nothing, and are left at what says so."""
     generation = config.generation
+    greedy = generation.temperature == 0
     return SamplingParams(
         temperature=generation.temperature,
-        top_p=generation.top_p,
-        top_k=generation.top_k,
+        top_p=1.0 if greedy else generation.top_p,
+        top_k=0 if greedy else generation.top_k,
         max_tokens=generation.max_tokens,
         stop=stops(config.kind),
     )
@@ -104,20 +105,29 @@ def sample_rationales(
 ) -> Iterator[Rationale]:
     """Sample and verify every try at these examples that is not in `recorded` (key to verdict).
 
-    Algorithm 1, lines 3 to 6: `samples_per_example` generated tries; where none of them is correct, one
-    rationalized try. Its request joins the running batch as soon as the example's last generated try has
-    failed, so no example waits for another. Which tries are made, their prompts and their seeds depend on
-    the arguments alone, never on the order in which completions finish. Yields in the order of finishing.
-    Where the job's `training_set.source` is the dataset, nothing is sampled: see `given_rationales`.
+    Which tries these are: see `SamplingPlan`. Yields in the order of finishing. Where the job's
+    `training_set.source` is the dataset, nothing is sampled: see `given_rationales`.
     """
     if config.training_set.source is not Source.RATIONALES:
         yield from given_rationales(config, examples, recorded)
         return
-    plan = _Plan(config, prompt_set, iteration, dict(recorded))
+    plan = plan_tries(config, prompt_set, examples, iteration, recorded)
+    for completion in sampler.stream(plan.queue, plan.params):
+        yield plan.finish(completion)
+
+
+def plan_tries(
+    config: StarConfig,
+    prompt_set: PromptSet,
+    examples: Iterable[Example],
+    iteration: int,
+    recorded: Mapping[RationaleKey, str],
+) -> SamplingPlan:
+    """The plan of every try at these examples that is not in `recorded` (key to verdict)."""
+    plan = SamplingPlan(config, prompt_set, iteration, dict(recorded))
     for example in examples:
         plan.begin(example)
-    for completion in sampler.stream(plan.queue, sampling_params(config)):
-        yield plan.finish(completion)
+    return plan
 
 
 def given_rationales(
@@ -150,8 +160,14 @@ def solve_rate(examples: Sequence[Example], rationales: Iterable[Rationale]) -> 
 
 
 @dataclass(slots=True)
-class _Plan:
-    """The queue, and for each example how far it is."""
+class SamplingPlan:
+    """The requests for the tries at some examples, and what becomes of each completion.
+
+    Algorithm 1, lines 3 to 6: `samples_per_example` generated tries; where none of them is correct, one
+    rationalized try. Its request joins the queue as soon as the example's last generated try has failed, so
+    no example waits for another. Which tries are made, their prompts and their seeds depend on what the plan
+    was made of alone, never on the order in which completions finish.
+    """
 
     config: StarConfig
     prompt_set: PromptSet
@@ -159,6 +175,10 @@ class _Plan:
     verdicts: dict[RationaleKey, str]
     queue: deque[SampleRequest] = field(default_factory=deque)
     asked: dict[str, tuple[Example, RationaleKey]] = field(default_factory=dict)
+
+    @property
+    def params(self) -> SamplingParams:
+        return sampling_params(self.config)
 
     def begin(self, example: Example) -> None:
         missing = [key for key in self._generated(example) if key not in self.verdicts]

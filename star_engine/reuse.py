@@ -1,4 +1,4 @@
-"""What a model has answered before is not asked again: the key of a request, and a sampler that looks it up.
+"""What a model has answered before is not asked again: the key of a request, and a plan that looks it up.
 
 A request is repeatable if it is decoded greedily or carries a seed. Its key is the SHA-256 over the base
 model's files, the adapter's files, the prompt, everything that decoding depends on, and the seed.
@@ -11,10 +11,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
-from star_engine.protocols import Completion, Sampler, SampleRequest, SamplingParams
+from star_engine.passes import Plan
+from star_engine.protocols import Completion, SampleRequest, SamplingParams
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,63 +57,39 @@ def _sha256(parts: object) -> str:
 
 
 @dataclass(slots=True)
-class ReusingSampler:
-    """A Sampler that answers from the record where it can and from another sampler where it must.
+class ReusingPlan(Generic[T]):
+    """A plan whose requests are looked up first: `queue` holds those that nobody has answered.
 
-    Every completion carries its key, and whether it was looked up. `opened` is called once, with the first
-    request that nobody has answered: where all have been answered, no model is loaded.
+    Every completion that the plan is given carries its key, and whether it was looked up.
     """
 
+    plan: Plan[T]
     model: str | None  # see model_sha256
     lookup: Lookup
-    opened: Callable[[], Sampler]
+    queue: deque[SampleRequest] = field(default_factory=deque)
     _keys: dict[str, str | None] = field(default_factory=dict)  # of requests on their way
-    _behind: Sampler | None = None
 
-    def behind(self) -> Sampler:
-        """The sampler that is asked where nothing is on record."""
-        if self._behind is None:
-            self._behind = self.opened()
-        return self._behind
+    @property
+    def params(self) -> SamplingParams:
+        return self.plan.params
 
-    def use(self, adapter: Path | None) -> None:
-        """The adapter is part of `model`, so it never changes."""
-        raise NotImplementedError("make another ReusingSampler for another adapter")
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return self.behind().count_tokens(texts)
-
-    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return self.behind().token_ids(texts)
-
-    def close(self) -> None:
-        self._keys.clear()
-
-    def stream(self, queue: deque[SampleRequest], params: SamplingParams) -> Iterator[Completion]:
-        """See Sampler. Yields what is on record first; what the caller appends is looked up in its turn."""
-        missing: deque[SampleRequest] = deque()
-        yield from self._on_record(queue, missing, params)
-        if not missing:
-            return
-        for completion in self.behind().stream(missing, params):
-            yield replace(completion, request_sha256=self._keys.pop(completion.key))
-            yield from self._on_record(queue, missing, params)
-
-    def _on_record(
-        self, queue: deque[SampleRequest], missing: deque[SampleRequest], params: SamplingParams
-    ) -> Iterator[Completion]:
-        """Empty the queue: yield what has been answered before, put the rest into `missing`."""
-        while queue:
-            requests = [queue.popleft() for _ in range(len(queue))]
-            keys = [request_sha256(self.model, request, params) for request in requests]
+    def look_up(self) -> Iterator[T]:
+        """Take in what the plan asks: yield what it makes of answers on record, put the rest into `queue`."""
+        while self.plan.queue:
+            requests = [self.plan.queue.popleft() for _ in range(len(self.plan.queue))]
+            keys = [request_sha256(self.model, request, self.params) for request in requests]
             known = self.lookup(list(dict.fromkeys(key for key in keys if key is not None)))
             for request, key in zip(requests, keys, strict=True):
                 found = None if key is None else known.get(key)
                 if found is None:
                     self._keys[request.key] = key
-                    missing.append(request)
+                    self.queue.append(request)
                 else:
-                    yield _completion(request, key, found)
+                    yield self.plan.finish(_completion(request, key, found))
+
+    def finish(self, completion: Completion) -> T:
+        """What the plan makes of a completion that was sampled; look up what it asks next."""
+        return self.plan.finish(replace(completion, request_sha256=self._keys.pop(completion.key)))
 
 
 def _completion(request: SampleRequest, key: str | None, found: Recorded) -> Completion:

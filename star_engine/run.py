@@ -36,13 +36,14 @@ from star_engine.evaluation import (
 )
 from star_engine.examples import Example, PromptSet
 from star_engine.labels import guesses_held_out
-from star_engine.loop import Pause, Phase, PhaseName, Stop, next_phase
+from star_engine.loop import Pause, Phase, PhaseName, Stop, next_in_any_case, next_phase
 from star_engine.measured_along import check_along, measure_along
 from star_engine.mixing import check_mix
 from star_engine.model_card import is_measured, state_accuracy, write_card
 from star_engine.probing import PROBE_TOKENS, PROBES, continue_greedily, installed_versions
 from star_engine.protocols import Sampler, Trainer, TrainingText
 from star_engine.rationales import sample_rationales, solve_rate
+from star_engine.run_beside import ask_and_sample
 from star_engine.run_directory import JsonLines, RunDirectory, check_line, rationale_line
 from star_engine.schedule import check_curriculum, select_train, steps_in, training_seed
 from star_engine.training_set import TrainingExample, coverage, training_set_sha256
@@ -237,11 +238,21 @@ class _Run:
 
     def _evaluate(self, iteration: int) -> _Work:
         self.sampler.use(self.record.adapter(iteration))
+        phase = Phase(iteration, PhaseName.EVALUATE)
+        if next_in_any_case(self.config, self.record.history(), phase) is not None:
+            yield from self._sample_beside(iteration)
         facts = yield from self._ask(PhaseName.EVALUATE, iteration, EvaluationMode.ADAPTER)
         asked, adapter = facts["overall"], self.record.adapter(iteration)
         if asked["n"] and not is_measured(adapter):
             state_accuracy(adapter, asked["correct"], asked["n"], self.config.evaluation.split)
         return {**facts, **self._along(EvaluationMode.ADAPTER, iteration)}
+
+    def _sample_beside(self, iteration: int) -> Iterator[Event]:
+        """Begin the next iteration beside the evaluation: its tries come from the same adapter."""
+        following = self._examples_of(iteration + 1)
+        asked = (self.sampler, self.config, self.prompt_set, self.held_out, following, iteration, self.record)
+        for phase, facts in ask_and_sample(*asked):
+            yield Event("progress", phase.iteration, phase.name, facts)
 
     def _along(self, mode: EvaluationMode, iteration: int) -> dict[str, Any]:
         return measure_along(

@@ -21,11 +21,16 @@ class Models:
         self._sampler: Sampler | None = None
         self._trainer: Trainer | None = None
         self._adapter: Path | None = None
+        self._sure = False  # whether the sampler holds that adapter: not after one that was refused
 
     def use(self, adapter: Path | None) -> None:
+        """What is in use stays so, with its prefix cache: every step says anew what it wants."""
+        if self._sampler is not None and self._sure and adapter == self._adapter:
+            return
+        self._sure = False
         self._adapter = None  # if the sampler is made by this call, it need not load the old one first
         self.sampler().use(adapter)
-        self._adapter = adapter
+        self._adapter, self._sure = adapter, True
 
     def sampler(self) -> Sampler:
         if self._sampler is None:

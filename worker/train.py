@@ -138,7 +138,7 @@ def verify_adapter(bench: Workbench, claim: Claim, lease: Lease) -> None:
     gpu.check, lease.gpu = lease.check, gpu
     probe = gpu.probe(folder, prompts, PROBE_TOKENS)
     failpoint("verify_adapter.after_probe")
-    gpu.use(folder)
+    gpu.use(published)  # the same weights, under the name by which the evaluation will ask for them
     verification = judge_adapter(probe, continue_greedily(gpu, prompts, PROBE_TOKENS))
     base, covered, facts, licence = _provenance(bench, claim)
     write_card(folder, base, claim.config, claim.iteration, covered, facts["training_set_sha256"], licence)

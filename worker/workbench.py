@@ -22,6 +22,8 @@ from worker.base_models import BaseModels
 from worker.gpu_process import GpuProcess, GpuSpec
 from worker.lease import Lease
 
+CUDA_ROOM = 512  # vLLM runs 256 to 1024 sequences at once there
+
 
 @dataclass(slots=True)
 class Workbench:
@@ -40,6 +42,13 @@ class Workbench:
     def folder(self) -> Path:
         """This worker's own files; nothing in it is needed by anybody else."""
         return self.settings.home.absolute() / "worker"
+
+    @property
+    def room(self) -> int:
+        """While no more requests than these wait for the sampler, it can take in another step's."""
+        if self.settings.sampler == "vllm" and self.settings.device != "cpu":
+            return max(self.settings.sampler_batch, CUDA_ROOM)
+        return max(1, self.settings.sampler_batch >> self.halvings)
 
     def gpu(self, model_id: str) -> GpuProcess:
         """The warm GPU process for this base model; another model's is ended first."""

@@ -14,6 +14,7 @@ from app.ledger.transitions import JobStatus, StepStatus
 from app.models.data import Model
 from app.models.jobs import Job, Step
 from app.models.platform import Project, Worker
+from star_engine.loop import MEASURING
 
 PATIENCE_SECONDS = (
     60.0  # a project waits no longer than this for a worker that would rather keep its warm model
@@ -31,7 +32,8 @@ def next_step(
     wait for another one's answers (app/ledger/families.py).
     Projects with fewer running steps come first, so any number of workers is shared evenly. Where that is a
     tie: projects that nobody has served for `patience_seconds`, then the higher priority, then the warm model
-    (loading another one can take minutes), then the project that was served longest ago, then age.
+    (loading another one can take minutes), then the project that was served longest ago, then what measures,
+    then age. A job's sampling may be queued beside its evaluation: how good the adapter is comes first.
     """
     running = (
         select(Job.project_id, func.count().label("steps"))
@@ -46,6 +48,7 @@ def next_step(
         case((starved, 0), else_=1),
         Step.priority.desc(),
         Project.served_at.asc().nulls_first(),
+        case((Step.phase.in_([phase.value for phase in MEASURING]), 0), else_=1),
         Step.id,
     ]
     if warm_model is not None:

@@ -1,4 +1,8 @@
-"""What a job does next: the engine's next_phase(), asked whenever a phase ends, in that transaction."""
+"""What a job does next: the engine's next_phase(), asked whenever a phase ends, in that transaction.
+
+Phases end in order, one after the other. Steps may begin before their phase does: where the sample phase
+after an evaluation is certain, both are planned together, and no worker waits for the last held-out answers.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import exists, select
+from sqlalchemy import ColumnElement, exists, func, select
 from sqlalchemy.orm import Session
 
 from app.database import clock, new_id
@@ -25,12 +29,14 @@ from star_engine.config import StarConfig
 from star_engine.evaluation import EvaluationMode, select_held_out
 from star_engine.loop import (
     ITERATION_PHASES,
+    MEASURING,
     IterationHistory,
     Pause,
     Phase,
     PhaseName,
     Stop,
     StopReason,
+    next_in_any_case,
     next_phase,
 )
 from star_engine.schedule import shard_bounds
@@ -59,7 +65,7 @@ def advance(session: Session, job: Job, settings: Settings) -> None:
     if isinstance(decision, Phase) and end_exhausted(session, job):
         return
     if isinstance(decision, Phase):
-        _start_phase(session, job, config, decision, settings)
+        _enter_phase(session, job, config, decision, settings)
     elif isinstance(decision, Stop):
         job.stop_reason = decision.reason.value
         move_job(session, job, JobStatus.SUCCEEDED, stop_reason=decision.reason.value)
@@ -101,8 +107,17 @@ def read_history(session: Session, job: Job) -> Sequence[IterationHistory]:
 
 
 def _has_open_steps(session: Session, job: Job) -> bool:
+    here = _steps_of(job, Phase(job.iteration, PhaseName(job.phase or "")))
     session.flush()
-    return bool(session.scalar(select(exists().where(Step.job_id == job.id, Step.status.in_(OPEN)))))
+    return bool(session.scalar(select(exists().where(*here, Step.status.in_(OPEN)))))
+
+
+def _steps_of(job: Job, phase: Phase) -> tuple[ColumnElement[bool], ...]:
+    return (
+        Step.job_id == job.id,
+        Step.iteration_number == phase.iteration,
+        Step.phase == phase.name.value,
+    )
 
 
 def _close_phase(session: Session, job: Job) -> None:
@@ -132,8 +147,35 @@ def _phase_seconds(session: Session, job: Job, phase: PhaseName) -> float:
     return round(sum((ended - began).total_seconds() for began, ended in spans if began and ended), 3)
 
 
-def _start_phase(session: Session, job: Job, config: StarConfig, phase: Phase, settings: Settings) -> None:
+def _enter_phase(session: Session, job: Job, config: StarConfig, phase: Phase, settings: Settings) -> None:
+    """Make it the job's phase. Its steps may have been planned beside the phase before, and even be done."""
+    count = session.scalar(select(func.count()).where(*_steps_of(job, phase))) or 0
+    planned = count > 0
+    if not planned:
+        count = _plan_steps(session, job, config, phase, settings)
     job.phase, job.iteration = phase.name.value, phase.iteration
+    facts = {"phase": phase.name.value, "iteration": phase.iteration, "steps": count}
+    append_event(session, job, "phase.started", facts)
+    following = _next_beside(session, job, config, phase) if settings.pipeline else None
+    if following is not None:
+        _plan_steps(session, job, config, following, settings)
+    if planned:
+        advance(session, job, settings)
+
+
+def _next_beside(session: Session, job: Job, config: StarConfig, phase: Phase) -> Phase | None:
+    """The phase whose steps can be worked on beside this one's, if there is one.
+
+    None for a budget of GPU-seconds: it could run out in work that was begun early, and leave the newest
+    adapter without its accuracy.
+    """
+    if job.purpose != Purpose.STAR or job.budget_gpu_seconds is not None:
+        return None
+    return next_in_any_case(config, read_history(session, job), phase)
+
+
+def _plan_steps(session: Session, job: Job, config: StarConfig, phase: Phase, settings: Settings) -> int:
+    """Insert a phase's steps and, if it is an iteration's first, the iteration; how many steps there are."""
     if phase.name in (PhaseName.BASELINES, ITERATION_PHASES[0]) or job.purpose != Purpose.STAR:
         session.add(Iteration(job_id=job.id, number=phase.iteration, phases_done=[], metrics={}))
     held = JobStatus(job.status) in (JobStatus.PAUSING, JobStatus.PAUSED)
@@ -150,29 +192,24 @@ def _start_phase(session: Session, job: Job, config: StarConfig, phase: Phase, s
             status=(StepStatus.HELD if held else StepStatus.QUEUED).value,
             progress={},
         )
-        for shard, work in enumerate(_work(session, job, config, phase.name, settings))
+        for shard, work in enumerate(_work(session, job, config, phase, settings))
     ]
     session.add_all(steps)
-    append_event(
-        session,
-        job,
-        "phase.started",
-        {"phase": phase.name.value, "iteration": phase.iteration, "steps": len(steps)},
-    )
     if not held:
         ring(session, [step.id for step in steps])
+    return len(steps)
 
 
 def _work(
-    session: Session, job: Job, config: StarConfig, phase: PhaseName, settings: Settings
+    session: Session, job: Job, config: StarConfig, phase: Phase, settings: Settings
 ) -> Iterator[JsonObject]:
     """One entry per step. Slices are of the iteration's selection, which follows from the job's seed."""
-    if phase is PhaseName.SAMPLE:
-        selected = len(selected_positions(session, job.dataset_id, config, job.iteration))
+    if phase.name is PhaseName.SAMPLE:
+        selected = len(selected_positions(session, job.dataset_id, config, phase.iteration))
         yield from _slices(selected, settings)
-    elif phase in (PhaseName.BASELINES, PhaseName.EVALUATE):
+    elif phase.name in MEASURING:
         held_out = len(select_held_out(config, split_size(session, job.dataset_id, config.evaluation.split)))
-        baselines = phase is PhaseName.BASELINES
+        baselines = phase.name is PhaseName.BASELINES
         for mode in config.evaluation.baselines if baselines else (EvaluationMode.ADAPTER.value,):
             yield from _slices(held_out, settings, mode=mode)
         along = EvaluationMode.FEW_SHOT_COT if baselines else EvaluationMode.ADAPTER

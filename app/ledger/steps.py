@@ -5,6 +5,7 @@ Locks are taken in one order, job then step: claiming, finishing, cancelling and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -71,9 +72,11 @@ def claim_step(
     warm_model: str | None = None,
     patience_seconds: float = PATIENCE_SECONDS,
     capacity: Capacity | None = None,
+    fits: Callable[[Step], bool] = lambda _step: True,
 ) -> Claim | None:
     """Claim the step that is next in turn (app/ledger/dispatch.py). None: nothing that fits it is queued.
 
+    `fits`: whether the caller wants it; None is returned where it does not, and the step's turn stays.
     A candidate that another worker snatched means that work goes on there, so looking again always ends.
     """
     while True:
@@ -81,7 +84,7 @@ def claim_step(
             saw_worker(session, worker_id, capacity)
             wanted = next_step(worker_id, warm_model, patience_seconds, held_back(session))
             candidate = session.execute(wanted).one_or_none()
-            if candidate is None:
+            if candidate is None or not fits(session.get_one(Step, candidate.id)):
                 return None
             claim = _try_claim(session, candidate.id, candidate.job_id, worker_id, lease_seconds)
             if claim is not None:

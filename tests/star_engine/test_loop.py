@@ -13,6 +13,7 @@ from star_engine.loop import (
     PhaseName,
     Stop,
     StopReason,
+    next_in_any_case,
     next_phase,
 )
 
@@ -105,12 +106,34 @@ def test_all_examples_solved_is_saturated_coverage() -> None:
     assert next_phase(sampled, saturated) == Phase(2, PhaseName.SAMPLE)
 
 
+def test_sampling_is_certain_beside_an_evaluation_that_no_rule_reads() -> None:
+    trained = IterationHistory(1, ALL - {PhaseName.EVALUATE}, kept=10, solve_rate=0.5)
+    evaluation, following = Phase(1, PhaseName.EVALUATE), Phase(2, PhaseName.SAMPLE)
+    assert next_in_any_case(config(), [BASELINES, trained], evaluation) == following
+    patient = config(stop=StopRule(patience=2))
+    assert next_in_any_case(patient, [BASELINES, trained], evaluation) == following
+    impatient = config(stop=StopRule(patience=1))
+    assert next_in_any_case(impatient, [BASELINES, trained], evaluation) is None
+    aiming = config(stop=StopRule(target_accuracy=0.9))
+    assert next_in_any_case(aiming, [BASELINES, trained], evaluation) is None
+    assert next_in_any_case(config(1), [BASELINES, trained], evaluation) is None
+    assert next_in_any_case(config(), [BASELINES, trained], Phase(1, PhaseName.VERIFY_ADAPTER)) is None
+
+
+def test_the_first_sampling_waits_for_the_baselines_where_a_spark_is_asked_for() -> None:
+    baselines = Phase(0, PhaseName.BASELINES)
+    assert next_in_any_case(config(), [], baselines) is None
+    careless = config(audits={"spark_level": None})
+    assert next_in_any_case(careless, [], baselines) == Phase(1, PhaseName.SAMPLE)
+
+
 rates = st.floats(0, 1)
 configs = st.builds(
     config,
     iterations=st.integers(1, 6),
     evaluation=st.builds(Evaluation, baselines=st.sampled_from([(), ("few_shot_cot",)])),
     training_set=st.builds(TrainingSetOptions, min_kept=st.integers(1, 4)),
+    audits=st.sampled_from([{"spark_level": None}, {"spark_level": 0.2}]),
     stop=st.builds(
         StopRule,
         patience=st.none() | st.integers(1, 3),
@@ -120,11 +143,12 @@ configs = st.builds(
 
 
 @given(configs, st.lists(st.tuples(st.integers(0, 20), rates, rates), min_size=7, max_size=7))
-def test_any_run_ends_and_never_repeats_a_phase(
+def test_any_run_ends_never_repeats_a_phase_and_does_what_was_certain(
     settings: StarConfig, outcomes: list[tuple[int, float, float]]
 ) -> None:
     records: dict[int, IterationHistory] = {}
     seen: set[Phase] = set()
+    certain: Phase | None = None
     for _ in range(1 + len(ITERATION_PHASES) * settings.iterations):
         history = list(records.values())
         step = next_phase(settings, history)
@@ -132,6 +156,8 @@ def test_any_run_ends_and_never_repeats_a_phase(
         if not isinstance(step, Phase):
             break
         assert step not in seen
+        assert certain is None or step == certain
+        certain = next_in_any_case(settings, history, step)
         seen.add(step)
         kept, accuracy, solve_rate = outcomes[step.iteration]
         known = records.get(step.iteration, IterationHistory(step.iteration))
@@ -140,11 +166,12 @@ def test_any_run_ends_and_never_repeats_a_phase(
         elif step.name is PhaseName.BUILD:
             known = replace(known, kept=kept, diagnosis="so it went")
         elif step.name in (PhaseName.EVALUATE, PhaseName.BASELINES):
-            known = replace(known, accuracy=accuracy)
+            known = replace(known, accuracy=accuracy, chance_p=solve_rate)
         records[step.iteration] = replace(known, done=known.done | {step.name})
     end = next_phase(settings, list(records.values()))
     assert not isinstance(end, Phase)
-    if isinstance(end, Pause):
+    assert certain is None
+    if isinstance(end, Pause) and end.reason is StopReason.INSUFFICIENT_KEPT:
         paused = records[max(records)]
         assert (paused.kept or 0) < settings.training_set.min_kept
         assert PhaseName.TRAIN not in paused.done

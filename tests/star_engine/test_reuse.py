@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from star_engine.config import Kind, StarConfig
-from star_engine.protocols import Sampler, SampleRequest, SamplingParams
-from star_engine.rationales import Rationale, Route, sample_rationales
-from star_engine.reuse import Recorded, ReusingSampler, model_sha256, request_sha256
+from star_engine.protocols import SampleRequest, SamplingParams
+from star_engine.rationales import Rationale, Route, plan_tries
+from star_engine.reuse import Recorded, ReusingPlan, model_sha256, request_sha256
 from star_engine.testing import ScriptedSampler
 from tests.star_engine.addition import ADDITION, additions
 
@@ -65,8 +65,16 @@ CONFIG = StarConfig(kind=Kind.SCRATCHPAD)
 EXAMPLES = additions((1, 2), 4)
 
 
-def answers(sampler: Sampler) -> list[Rationale]:
-    return list(sample_rationales(sampler, CONFIG, ADDITION, EXAMPLES, 1, {}))
+def answers(record: Mapping[str, Recorded], sampler: ScriptedSampler | None) -> list[Rationale]:
+    """Every try at the examples, of a plan that looks its requests up in this record."""
+    plan = plan_tries(CONFIG, ADDITION, EXAMPLES, 1, {})
+    reusing = ReusingPlan(plan, MODEL, lambda keys: {key: record[key] for key in keys if key in record})
+    tries = list(reusing.look_up())
+    assert sampler is not None or not reusing.queue, "somebody must be asked"
+    for completion in sampler.stream(reusing.queue, reusing.params) if sampler else ():
+        tries.append(reusing.finish(completion))
+        tries += reusing.look_up()
+    return tries
 
 
 def on_record(tries: Sequence[Rationale]) -> dict[str, Recorded]:
@@ -75,14 +83,6 @@ def on_record(tries: Sequence[Rationale]) -> dict[str, Recorded]:
         for item in tries
         if item.request_sha256 is not None
     }
-
-
-def reusing(record: Mapping[str, Recorded], asked: ScriptedSampler | None) -> ReusingSampler:
-    def opened() -> Sampler:
-        assert asked is not None, "a model was loaded"
-        return asked
-
-    return ReusingSampler(MODEL, lambda keys: {key: record[key] for key in keys if key in record}, opened)
 
 
 def stumbling() -> ScriptedSampler:
@@ -95,18 +95,18 @@ def by_key(tries: Sequence[Rationale]) -> dict[object, Rationale]:
 
 
 def test_second_time_nothing_is_sampled_and_the_same_is_recorded() -> None:
-    first = answers(reusing({}, stumbling()))
+    first = answers({}, stumbling())
     assert not any(item.reused for item in first)
     assert {item.key.route for item in first} == {Route.GENERATED, Route.RATIONALIZED}
-    again = answers(reusing(on_record(first), None))
+    again = answers(on_record(first), None)
     assert all(item.reused for item in again)
     assert by_key(again) == by_key(first)
 
 
 def test_only_what_is_missing_is_sampled() -> None:
-    first = answers(reusing({}, stumbling()))
+    first = answers({}, stumbling())
     half = on_record([item for item in first if item.key.route is Route.GENERATED][1:])
     asked = stumbling()
-    again = answers(reusing(half, asked))
+    again = answers(half, asked)
     assert by_key(again) == by_key(first)
     assert len(asked.requests) == len(first) - len(half) == sum(not item.reused for item in again)

@@ -17,8 +17,9 @@ from star_engine.config import (
 )
 from star_engine.config_schedules import EpochsSchedule, LinearSchedule
 from star_engine.config_training_set import TrainingSetOptions
+from star_engine.evaluation import EvaluationMode
 from star_engine.loop import ITERATION_PHASES, PhaseName
-from star_engine.protocols import BadAdapter
+from star_engine.protocols import BadAdapter, SampleRequest
 from star_engine.run import Event, run_star
 from star_engine.run_directory import OtherRun, RunDirectory
 from star_engine.testing import (
@@ -180,6 +181,47 @@ def test_a_run_killed_anywhere_goes_on_and_ends_the_same(tmp_path: Path) -> None
         assert _outcome(bench.directory) == expected
         # At most the last checkpoint's steps, or the tries that are generated twice, are done again.
         assert bench.calls <= total - fail_after + max(2, config().audits.determinism)
+
+
+def test_sampling_beside_the_evaluation_records_what_sampling_after_it_does(tmp_path: Path) -> None:
+    """A target that is never reached makes the second run wait for each accuracy."""
+    pupil = addition_pupil()
+
+    def stubborn(request: SampleRequest, adapter: Path | None) -> str:
+        unknown = request.prompt.endswith(f"Input:\n{HELD_OUT[-1].question}\nTarget:")
+        return "\nI do not know that one." if unknown else pupil(request, adapter)
+
+    beside, after = Bench(tmp_path / "beside", stubborn), Bench(tmp_path / "after", stubborn)
+    first = list(beside.run(config(iterations=3)))
+    second = list(after.run(config(iterations=3, stop=StopRule(target_accuracy=1.0))))
+    ahead = _tries_before_the_end_of_evaluation(first)
+    assert ahead[0] >= len(TRAIN)
+    assert ahead[1] >= len(TRAIN)
+    assert ahead[2:] == _tries_before_the_end_of_evaluation(second)[2:] == [0]
+    assert _tries_before_the_end_of_evaluation(second) == [0, 0, 0]
+    assert finished(first) == finished(second)
+    assert _outcome(beside.directory) == _outcome(after.directory)
+    record, other = RunDirectory(beside.directory), RunDirectory(after.directory)
+    for number in (1, 2, 3):
+        answers = [sorted(map(repr, one.answers(number, EvaluationMode.ADAPTER))) for one in (record, other)]
+        assert answers[0] == answers[1] != []
+
+
+def _tries_before_the_end_of_evaluation(events: list[Event]) -> list[int]:
+    """Of each iteration's evaluation: how many tries of the next iteration came before its end."""
+    ends = [
+        number
+        for number, event in enumerate(events)
+        if event.name == "phase_finished" and event.phase is PhaseName.EVALUATE
+    ]
+    return [
+        sum(
+            e.phase is PhaseName.SAMPLE and e.iteration == turn + 1
+            for e in events[:end]
+            if "verdict" in e.facts
+        )
+        for turn, end in enumerate(ends, start=1)
+    ]
 
 
 def _outcome(directory: Path) -> object:

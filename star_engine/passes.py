@@ -1,0 +1,57 @@
+"""Several plans in one call of a sampler: the requests of one fill the rows that another leaves free."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
+
+from star_engine.protocols import Completion, Sampler, SampleRequest, SamplingParams
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Plan(Protocol[T_co]):
+    """Requests to one model, and what becomes of each completion, which may bring more requests."""
+
+    @property
+    def queue(self) -> deque[SampleRequest]: ...
+
+    @property
+    def params(self) -> SamplingParams: ...
+
+    def finish(self, completion: Completion) -> T_co: ...
+
+
+def share_call(sampler: Sampler, plans: Sequence[Plan[Any]]) -> Iterator[tuple[int, Any]]:
+    """What the plans make of their completions, each with the number of its plan, in the order of finishing.
+
+    The plans ask the model that the sampler holds and decode alike: ValueError otherwise. What each one gets
+    is what it would get in a call of its own.
+    """
+    if any(plan.params != plans[0].params for plan in plans):
+        raise ValueError("plans that decode differently cannot share a call")
+    queue: deque[SampleRequest] = deque()
+    send_all(plans, queue)
+    for completion in sampler.stream(queue, plans[0].params):
+        number, own = sent_by(completion)
+        yield number, plans[number].finish(own)
+        send_all(plans, queue)
+
+
+def send_all(plans: Sequence[Plan[Any]], queue: deque[SampleRequest]) -> None:
+    """Move what the plans ask to the queue, under keys that tell the plans apart."""
+    for number, plan in enumerate(plans):
+        while plan.queue:
+            queue.append(sent_from(number, plan.queue.popleft()))
+
+
+def sent_from(number: int, request: SampleRequest) -> SampleRequest:
+    return replace(request, key=f"{number}:{request.key}")
+
+
+def sent_by(completion: Completion) -> tuple[int, Completion]:
+    """The number of the plan that it is for, and the completion under the plan's own key."""
+    number, _, key = completion.key.partition(":")
+    return int(number), replace(completion, key=key)
