@@ -108,6 +108,10 @@ check: .venv/.complete mypy  ## Lint, types, import rules, lock file and migrati
 plot: .venv/.complete  ## Run the README's two addition jobs again; reports and figure into docs/runs/
 	.venv/bin/python -m examples.addition.plot
 
+.PHONY: screenshots
+screenshots: .venv/.complete .venv/.chromium  ## Picture the dashboard's pages, of the jobs that `make plot` has run, into docs/screenshots/
+	.venv/bin/python -m tests.browser.screenshots
+
 .PHONY: clean
 clean:  ## Remove the environment and all caches; .star/ with its jobs stays
 	rm -rf .venv .uv dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

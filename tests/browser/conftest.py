@@ -24,10 +24,14 @@ ARGUMENTS = [  # a browser that asks nobody anything by itself
 ]
 
 
+def chromium_path() -> str | None:
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Per module: Playwright keeps an event loop in this thread, which tests of others must not find."""
-    path = next(filter(None, map(shutil.which, NAMES)), None)
+    path = chromium_path()
     if path is None:
         missing = "There is no Chromium: install the package chromium, or run `make test` as root on Debian."
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
