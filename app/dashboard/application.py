@@ -54,7 +54,7 @@ def create_dashboard(api: FastAPI) -> FastAPI:
     """Shares the API's database, storage and settings."""
     dashboard = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, dependencies=api.router.dependencies)
     dashboard.state = api.state
-    for kind in (Problem, RequestValidationError, HTTPException):
+    for kind in (Problem, RequestValidationError, HTTPException, Exception):
         dashboard.add_exception_handler(kind, _refused)
     for module in PAGES:
         dashboard.include_router(module.router)

@@ -6,9 +6,11 @@ import re
 from hashlib import sha256
 from http.cookies import SimpleCookie
 
+from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from app.dashboard.static_files import FOLDER
+from app.database import transaction
 from tests.app.apis import Api
 from tests.app.dashboard.conftest import Visitor, sign_in
 
@@ -112,3 +114,12 @@ def test_vendored_files_are_what_was_vendored() -> None:
     assert present == set(listed)
     for name, expected in listed.items():
         assert sha256((vendored / name).read_bytes()).hexdigest() == expected, name
+
+
+def test_a_bug_is_a_page_that_names_the_request(visitor: Visitor) -> None:
+    with transaction(visitor.api.engine) as session:
+        session.execute(text("ALTER TABLE datasets RENAME TO elsewhere"))
+    answer = visitor.get("/datasets")
+    assert answer.status_code == 500
+    assert answer.headers["x-request-id"] in answer.text
+    assert "elsewhere" not in answer.text
