@@ -45,6 +45,18 @@ class QueueOut(BaseModel):
     message: str
 
 
+class MeasuredOut(BaseModel):
+    """Of iteration 0: of the better few-shot baseline."""
+
+    iteration: int
+    accuracy: float
+
+
+class CreatorOut(BaseModel):
+    key: str
+    name: str
+
+
 class UnknownOut(BaseModel):
     code: Literal["no_history", "no_worker", "paused"]
     message: str
@@ -79,8 +91,10 @@ class JobOut(Resource):
     estimated_start_at: Annotated[Timestamp | None, Field(description="null once it has started.")]
     estimated_end_at: Annotated[Timestamp | None, Field(description="If it runs all its iterations.")]
     estimate_unavailable: Annotated[UnknownOut | None, Field(description="Why an estimate is missing.")]
+    created_by: Annotated[CreatorOut, Field(description="The API key that it was created with.")]
     started_at: Timestamp | None
     finished_at: Timestamp | None
+    accuracies: Annotated[list[MeasuredOut], Field(description="Held out, by iteration.")]
     best: Annotated[dict[str, Any] | None, Field(description="iteration, accuracy, adapter_id")]
 
 
@@ -143,7 +157,9 @@ def _shown(job: Job, facts: JobFacts, ahead: Outlook | None) -> JobOut:
         estimated_start_at=ahead.start_at if ahead else None,
         estimated_end_at=ahead.end_at if ahead else None,
         estimate_unavailable=UnknownOut(code=unknown.code, message=unknown.message) if unknown else None,
+        created_by=CreatorOut(key=job.created_by, name=facts.created_by),
         started_at=job.started_at,
         finished_at=job.finished_at,
+        accuracies=[MeasuredOut(iteration=one.iteration, accuracy=one.accuracy) for one in facts.measured],
         best=facts.best,
     )

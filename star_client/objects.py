@@ -144,9 +144,11 @@ class Job(Resource):
     retention: Json | None = None
     webhook: Json | None = None  # with its secret where the job was just created, and only then
     adapter: str | None = None  # of an evaluation or a trial
+    created_by: Json | None = None  # key, name
     created_at: Timestamp
     started_at: Timestamp | None = None
     finished_at: Timestamp | None = None
+    accuracies: tuple[Json, ...] = ()  # iteration, accuracy
     best: Best | None = None
 
 

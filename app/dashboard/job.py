@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from app.context import Config, Db, Feed
+from app.dashboard.job_audits import audit_lines
 from app.dashboard.job_charts import charts
 from app.dashboard.job_progress import funnel_rows, phases, stepper, told
 from app.dashboard.rendering import page, url
@@ -126,6 +127,7 @@ def _now(caller: Caller, db: Db, job_id: str, iteration: int | None) -> dict[str
         "first": first,
         "steps": stepper(job, found),
         "phases": phases(job, one) if one else [],
+        "audits": audit_lines(one.metrics.get("audits", {})) if one else [],
         "funnel": funnel_rows(one.metrics) if one else [],
     }
 

@@ -2,31 +2,79 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import AsyncIterator
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+import anyio
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from app.context import Db
+from app.context import Db, Feed, OfferedModels
 from app.dashboard.rendering import page
 from app.dashboard.session import Viewer
 from app.job_filters import job_filter
 from app.ledger.job_lists import JobFilter
 from app.ledger.transitions import JobStatus
-from app.routes import jobs
+from app.routes import jobs, models
 from app.schemas import After
 
 router = APIRouter(prefix="/jobs")
+
 ROWS = 50
+LOOK_SECONDS = 3.0  # how late the list may learn that a job has moved
+Word = Annotated[str, Query(max_length=200)]
+
+
+def wanted(
+    request: Request,
+    status: Annotated[list[JobStatus | Literal[""]] | None, Query()] = None,
+    name: Word = "",
+    model: Word = "",
+    dataset: Word = "",
+) -> JobFilter:
+    """Filters of GET /v1/jobs, in the URL; a field of the form that was left empty filters nothing."""
+    return job_filter(
+        request,
+        status=[JobStatus(one) for one in status or () if one],
+        model=model or None,
+        dataset=dataset or None,
+        name=name.strip() or None,
+    )
+
+
+Wanted = Annotated[JobFilter, Depends(wanted)]
 
 
 @router.get("")
 def list_(
-    request: Request,
-    caller: Viewer,
-    db: Db,
-    where: Annotated[JobFilter, Depends(job_filter)],
-    after: After = None,
+    request: Request, caller: Viewer, db: Db, offered: OfferedModels, where: Wanted, after: After = None
 ) -> Response:
-    """Filters are those of GET /v1/jobs, in the URL."""
     found = jobs.list_(caller, db, where, ROWS, after)
-    return page(request, "jobs.html", caller, found=found, where=where, statuses=list(JobStatus))
+    known = models.list_(caller, db, offered, limit=100).data
+    return page(
+        request, "jobs.html", caller, found=found, where=where, models=known, statuses=list(JobStatus)
+    )
+
+
+@router.get("/rows")
+def rows(request: Request, caller: Viewer, db: Db, where: Wanted, after: After = None) -> Response:
+    return page(request, "_jobs.html", caller, found=jobs.list_(caller, db, where, ROWS, after), where=where)
+
+
+@router.get("/stream", response_class=EventSourceResponse)
+async def stream(
+    caller: Viewer, db: Db, feed: Feed, where: Wanted, after: After = None
+) -> AsyncIterator[ServerSentEvent]:
+    """`changed` whenever a job of this page has moved."""
+    seen = None
+    while not feed.closing:
+        found = await run_in_threadpool(jobs.list_, caller, db, where, ROWS, after)
+        state = found.model_dump_json()
+        if seen is not None and state != seen:
+            yield ServerSentEvent(event="changed", data={})
+        if all(job.is_terminal for job in found.data):
+            yield ServerSentEvent(event="done", data={})
+            return
+        seen = state
+        await anyio.sleep(LOOK_SECONDS)

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from app.ledger.transitions import StepStatus
 from app.models.jobs import Iteration, Job, Step
+from app.models.platform import ApiKey
 from app.models.rationales import Adapter
 from app.models.usage import Usage
 from app.models.webhooks import Webhook
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """An iteration with an accuracy on the held-out examples; 0: the better few-shot baseline."""
+
+    iteration: int
+    accuracy: float
+    adapter_id: str | None  # the verified one
+
+
+@dataclass(frozen=True, slots=True)
 class JobFacts:
     progress: dict[str, Any]  # of the current phase: done, total, unit
     best: dict[str, Any] | None  # iteration, accuracy, adapter_id
+    measured: Sequence[Measured]  # by iteration
+    created_by: str  # the name of the key
     gpu_seconds: float  # of claims that have ended
     webhook: Webhook | None  # its own
     baselines: list[Job]  # asked for beside it, in the order of the request
@@ -29,7 +41,10 @@ class JobFacts:
 def job_facts(session: Session, jobs: Sequence[Job]) -> dict[str, JobFacts]:
     """By the jobs' ids."""
     ids = [job.id for job in jobs]
-    progress, best = progress_of(session, ids), best_of(session, ids)
+    progress, measured = progress_of(session, ids), measured_of(session, ids)
+    best = _best(measured)
+    keys = select(ApiKey.id, ApiKey.name).where(ApiKey.id.in_({job.created_by for job in jobs}))
+    names = {key_id: name for key_id, name in session.execute(keys)}  # noqa: C416 - a result is no mapping
     sums = select(Usage.job_id, func.sum(Usage.gpu_seconds)).where(Usage.job_id.in_(ids))
     spent = {name: seconds for name, seconds in session.execute(sums.group_by(Usage.job_id))}  # noqa: C416
     hooks = {hook.job_id: hook for hook in session.scalars(select(Webhook).where(Webhook.job_id.in_(ids)))}
@@ -37,14 +52,16 @@ def job_facts(session: Session, jobs: Sequence[Job]) -> dict[str, JobFacts]:
     for job in session.scalars(select(Job).where(Job.baseline_of.in_(ids)).order_by(Job.id)):
         beside[job.baseline_of].append(job)
     return {
-        name: JobFacts(
-            progress=progress.get(name, {}),
-            best=best.get(name),
-            gpu_seconds=spent.get(name) or 0.0,
-            webhook=hooks.get(name),
-            baselines=beside[name],
+        job.id: JobFacts(
+            progress=progress.get(job.id, {}),
+            best=best.get(job.id),
+            measured=measured.get(job.id, ()),
+            created_by=names[job.created_by],
+            gpu_seconds=spent.get(job.id) or 0.0,
+            webhook=hooks.get(job.id),
+            baselines=beside[job.id],
         )
-        for name in ids
+        for job in jobs
     }
 
 
@@ -62,18 +79,37 @@ def progress_of(session: Session, job_ids: Sequence[str]) -> dict[str, dict[str,
     return dict(found)
 
 
-def best_of(session: Session, job_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The iteration of each job whose adapter answered most held-out examples; the earlier one on a tie."""
+def measured_of(session: Session, job_ids: Sequence[str]) -> dict[str, list[Measured]]:
+    """The accuracies of each job that has any."""
+    adapter = and_(
+        Adapter.job_id == Iteration.job_id,
+        Adapter.iteration_number == Iteration.number,
+        Adapter.verification.is_not(None),
+    )
     rows = session.execute(
         select(Iteration.job_id, Iteration.number, Iteration.metrics["accuracy"].as_float(), Adapter.id)
-        .join(Adapter, (Adapter.job_id == Iteration.job_id) & (Adapter.iteration_number == Iteration.number))
-        .where(Iteration.job_id.in_(job_ids), Adapter.verification.is_not(None))
+        .outerjoin(Adapter, adapter)
+        .where(Iteration.job_id.in_(job_ids))
         .order_by(Iteration.number)
     )
-    best: dict[str, dict[str, Any]] = {}
+    found: dict[str, list[Measured]] = defaultdict(list)
     for job_id, number, accuracy, adapter_id in rows:
-        if accuracy is not None and (job_id not in best or accuracy > best[job_id]["accuracy"]):
-            best[job_id] = {"iteration": number, "accuracy": accuracy, "adapter_id": adapter_id}
+        if accuracy is not None:
+            found[job_id].append(Measured(number, accuracy, adapter_id))
+    return dict(found)
+
+
+def best_of(session: Session, job_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The iteration of each job whose adapter answered most held-out examples; the earlier one on a tie."""
+    return _best(measured_of(session, job_ids))
+
+
+def _best(measured: Mapping[str, Sequence[Measured]]) -> dict[str, dict[str, Any]]:
+    best: dict[str, dict[str, Any]] = {}
+    for job_id, found in measured.items():
+        with_adapter = [one for one in found if one.adapter_id is not None]
+        if with_adapter:
+            best[job_id] = asdict(max(with_adapter, key=lambda one: (one.accuracy, -one.iteration)))
     return best
 
 

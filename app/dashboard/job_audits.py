@@ -1,0 +1,69 @@
+"""What an iteration's audits found, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Found = Mapping[str, Any]
+
+
+def audit_lines(audits: Found) -> list[tuple[str, str]]:
+    """Label and sentence of each audit that has found something; figures as star_engine.audits.iteration."""
+    told = [(label, say(audits[name])) for name, (label, say) in AUDITS.items() if audits.get(name)]
+    return [(label, text) for label, text in told if text]
+
+
+def _luck(found: Found) -> str:
+    return (
+        f"About {found['expected_lucky']:g} of {found['kept']:,} kept rationales are right by luck "
+        f"(guessing gets {100 * found['chance']:.1f} %)."
+    )
+
+
+def _yield(found: Found) -> str:
+    return (
+        f"{found['solved']:,} of {found['asked']:,} examples that iteration {found['of_iteration']} taught "
+        "with a hint are now solved without one."
+    )
+
+
+def _verdicts(found: Found) -> str:
+    text = f"A second method agrees with {found['agreed']:,} of {found['checked']:,} verdicts"
+    return f"{text}, {found['undecided']:,} it cannot decide." if found.get("undecided") else f"{text}."
+
+
+def _determinism(found: Found) -> str:
+    return f"{found['same_text']} of {found['checked']} tries come out the same when they are made again."
+
+
+def _length(found: Found) -> str:
+    if found["mean"] is None:
+        return ""
+    text = f"{found['mean']:.0f} tokens on average"
+    drift = found.get("drift")
+    return text + "." if drift is None else f"{text}, {100 * drift:+.1f} % against the iteration before."
+
+
+def _diversity(found: Found) -> str:
+    if None in (found["distinct_3"], found["solutions_per_example"]):
+        return ""
+    return (
+        f"{100 * found['distinct_3']:.1f} % of word triples are distinct; "
+        f"{found['solutions_per_example']:g} solutions per example."
+    )
+
+
+def _similarity(found: float) -> str:
+    return f"{100 * found:.1f} % like the few-shot examples."
+
+
+AUDITS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
+    "luck": ("Luck", _luck),
+    "rationalization_yield": ("Rationalization", _yield),
+    "verdicts": ("Second opinion", _verdicts),
+    "determinism": ("Determinism", _determinism),
+    "length": ("Length", _length),
+    "diversity": ("Diversity", _diversity),
+    "few_shot_similarity": ("Similarity", _similarity),
+}
