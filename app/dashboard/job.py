@@ -119,9 +119,13 @@ def _now(caller: Caller, db: Db, job_id: str, iteration: int | None) -> dict[str
     found = _iterations(caller, db, job_id)
     one = next((turn for turn in found if turn.number == iteration), found[-1] if found else None)
     first = next((turn for turn in found if turn.number == 0), None)
+
+    def newest(metric: str) -> IterationOut | None:
+        return next((turn for turn in reversed(found) if metric in turn.metrics), None)
+
     return {
         "job": job,
-        "iterations": found,
+        "newest": newest,
         "chosen": iteration,
         "one": one,
         "first": first,

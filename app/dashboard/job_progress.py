@@ -77,6 +77,11 @@ def funnel_rows(metrics: dict[str, Any]) -> list[tuple[str, list[tuple[str, int,
 
 def told(event: EventOut) -> str:
     """An event in a sentence."""
+    text = _told(event)
+    return text[:1].upper() + text[1:]
+
+
+def _told(event: EventOut) -> str:
     data = event.data
     phase = str(data.get("phase", "")).replace("_", " ")
     where = f"Iteration {data['iteration']}: " if data.get("iteration") else ""

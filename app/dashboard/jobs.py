@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Literal
+from typing import Annotated
 
 import anyio
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
@@ -23,33 +23,14 @@ router = APIRouter(prefix="/jobs")
 
 ROWS = 50
 LOOK_SECONDS = 3.0  # how late the list may learn that a job has moved
-Word = Annotated[str, Query(max_length=200)]
-
-
-def wanted(
-    request: Request,
-    status: Annotated[list[JobStatus | Literal[""]] | None, Query()] = None,
-    name: Word = "",
-    model: Word = "",
-    dataset: Word = "",
-) -> JobFilter:
-    """Filters of GET /v1/jobs, in the URL; a field of the form that was left empty filters nothing."""
-    return job_filter(
-        request,
-        status=[JobStatus(one) for one in status or () if one],
-        model=model or None,
-        dataset=dataset or None,
-        name=name.strip() or None,
-    )
-
-
-Wanted = Annotated[JobFilter, Depends(wanted)]
+Wanted = Annotated[JobFilter, Depends(job_filter)]
 
 
 @router.get("")
 def list_(
     request: Request, caller: Viewer, db: Db, offered: OfferedModels, where: Wanted, after: After = None
 ) -> Response:
+    """Filters are those of GET /v1/jobs, in the URL; so is the order, newest first."""
     found = jobs.list_(caller, db, where, ROWS, after)
     known = models.list_(caller, db, offered, limit=100).data
     return page(

@@ -1,0 +1,158 @@
+"""The form for a job: its fields, what was sent as the API's own request body, errors beside their fields."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from pydantic import TypeAdapter, ValidationError
+from starlette.datastructures import FormData
+
+from app.database import new_id
+from app.errors import FieldError, Invalid, Problem
+from app.problems import field_errors
+from app.schemas import JsonObject
+from star_engine.presets import laid_over
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A field of the form; its name is the setting's path in the request."""
+
+    name: str
+    label: str
+    note: str = ""
+    options: tuple[str, ...] = ()  # a choice instead of something typed
+
+    def choices(self, usual: str) -> list[tuple[str, str]]:
+        """Value and text of each; the empty one stands for what is usual."""
+        return [("", usual), *((one, one) for one in self.options)]
+
+
+GROUPS: Mapping[str, tuple[Setting, ...]] = {
+    "Loop": (
+        Setting("config.iterations", "Iterations"),
+        Setting("config.examples_per_iteration", "Examples per iteration", "empty: the whole train split"),
+        Setting("config.stop.patience", "Patience", "iterations without a better accuracy, then it stops"),
+        Setting("config.seed", "Seed"),
+    ),
+    "Generation": (
+        Setting("config.generation.samples_per_example", "Tries per example"),
+        Setting("config.generation.temperature", "Temperature"),
+        Setting("config.generation.max_tokens", "Tokens per rationale at most"),
+        Setting(
+            "config.rationalization.enabled",
+            "Rationalization",
+            "where generation failed, with the answer as a hint",
+            ("true", "false"),
+        ),
+    ),
+    "Training": (
+        Setting("config.training.learning_rate", "Learning rate"),
+        Setting("config.training.batch_size", "Batch size"),
+        Setting("config.training.lora.rank", "LoRA rank"),
+        Setting("config.training.start_from", "Start from", "the paper: base", ("base", "previous")),
+    ),
+    "Evaluation": (
+        Setting("config.evaluation.split", "Split", "", ("validation", "test")),
+        Setting("config.evaluation.max_examples", "Held-out examples at most"),
+    ),
+}
+SHOWN = frozenset(setting.name for group in GROUPS.values() for setting in group)
+NUMBERS = frozenset({"priority", "budget.gpu_seconds", "from_iteration"})  # beside the settings
+FORKED = {name: group for name, group in GROUPS.items() if name != "Evaluation"}  # which a fork must keep
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What the form shows: the values as they were typed, and what is wrong with them."""
+
+    values: Mapping[str, str]
+    baselines: tuple[str, ...] = ()
+    errors: Mapping[str, list[str]] = field(default_factory=dict)
+    problem: Problem | None = None  # where no field shown is at fault
+
+    @property
+    def key(self) -> str:
+        """The Idempotency-Key: pressing twice makes one job. New where something was refused."""
+        return (self.values.get("key") if not (self.errors or self.problem) else None) or new_id("form")
+
+
+async def _sent(request: Request) -> FormData:
+    return await request.form(max_files=0)
+
+
+Sent = Annotated[FormData, Depends(_sent)]
+
+
+def filled(sent: FormData, refused: Problem | None = None) -> Filled:
+    """The form again, as it was sent."""
+    values = {name: value for name, value in sent.items() if isinstance(value, str)}
+    chosen = tuple(str(one) for one in sent.getlist("baselines"))
+    if refused is None:
+        return Filled(values, chosen)
+    beside: defaultdict[str, list[str]] = defaultdict(list)
+    rest: list[str] = []
+    for error in refused.errors:
+        place = _place(error.field, values)
+        text = f"{error.reason} {error.mend}"
+        text = text if place == error.field else f"{error.field}: {text}"
+        (beside[place] if place else rest).append(text)
+    return Filled(values, chosen, dict(beside), refused if rest or not refused.errors else None)
+
+
+def _place(name: str, values: Mapping[str, str]) -> str | None:
+    """Beside which field an error is shown: its own, the JSON for other settings, none."""
+    if name in SHOWN or name in values or name == "baselines":
+        return name
+    return "settings" if name.startswith("config") else None
+
+
+def body(sent: FormData, fields: Iterable[str]) -> dict[str, Any]:
+    """The request as JSON: of `fields` what was filled in, and the settings. Raises Invalid."""
+    given = {name: str(sent[name]).strip() for name in fields if str(sent.get(name, "")).strip()}
+    made: dict[str, Any] = {"config": _settings(str(sent.get("settings", "")))}
+    for name in SHOWN:
+        if text := str(sent.get(name, "")).strip():
+            made = laid_over(made, _nested(name.split("."), _value(text)))
+    for name, text in given.items():
+        made = laid_over(made, _nested(name.split("."), _value(text) if name in NUMBERS else text))
+    return made
+
+
+def checked(model: type[Any], given: Mapping[str, Any]) -> Any:
+    """As the API reads a body. Raises Invalid."""
+    try:
+        return model.model_validate(given)
+    except ValidationError as failure:
+        errors = field_errors([{**error, "loc": ("body", *error["loc"])} for error in failure.errors()])
+        raise Invalid("Some fields of the form are not valid.", errors=errors) from failure
+
+
+def _settings(text: str) -> dict[str, Any]:
+    if not text.strip():
+        return {}
+    try:
+        read: dict[str, Any] = TypeAdapter(JsonObject).validate_python(json.loads(text))
+    except ValueError as failure:
+        reason = f"This is not a JSON object ({failure})."[:300]
+        error = FieldError("settings", reason, 'Write it as {"training": {"warmup_steps": 10}}.')
+        raise Invalid(reason, errors=(error,)) from failure
+    return read
+
+
+def _nested(path: list[str], value: Any) -> dict[str, Any]:
+    return {path[0]: value if len(path) == 1 else _nested(path[1:], value)}
+
+
+def _value(text: str) -> Any:
+    """A number or a truth value; anything else as text, for the API to refuse."""
+    try:
+        read = json.loads(text)
+    except ValueError:
+        return text
+    return read if isinstance(read, int | float | bool) else text
