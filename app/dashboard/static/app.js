@@ -6,6 +6,7 @@ const LIVE_PAUSE = 1000; // ms: a live part is fetched at most once a second, ho
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button");
   if (button?.hasAttribute("data-theme-switch")) switchTheme();
+  if (button?.hasAttribute("data-keys-switch")) switchLetters();
   if (button?.hasAttribute("data-copy")) {
     await navigator.clipboard.writeText(button.parentElement.querySelector("code").textContent);
     toast("Copied");
@@ -90,10 +91,23 @@ document.addEventListener("formdata", (event) => {
   for (const [name, value] of [...event.formData]) if (value === "") event.formData.delete(name);
 });
 
-// Links that carry data-key are followed when one of its keys is pressed outside of a field.
+// Links that carry data-key are followed when one of its keys is pressed outside of a field. Letters can be
+// switched off (<button data-keys-switch>): who speaks to the computer would press them by accident.
+const lettersOn = () => localStorage.getItem("letters") !== "off";
+
+function switchLetters() {
+  localStorage.setItem("letters", lettersOn() ? "off" : "on");
+  showLetters(document);
+}
+
+function showLetters(root) {
+  for (const button of root.querySelectorAll("[data-keys-switch]")) button.ariaPressed = String(lettersOn());
+}
+
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, textarea, select")) return;
+  if (event.key.length === 1 && !lettersOn()) return;
   const link = document.querySelector(`a[data-key~="${CSS.escape(event.key)}"]`);
   if (link) {
     event.preventDefault();
@@ -103,6 +117,7 @@ document.addEventListener("keydown", (event) => {
 
 function dress(root) {
   localTimes(root);
+  showLetters(root);
   followLive(root);
 }
 
