@@ -15,6 +15,7 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 from app.auth import check_scopes
 from app.dashboard import (
     adapters,
+    compare,
     datasets,
     example_history,
     front,
@@ -47,6 +48,7 @@ PAGES = (
     example_history,
     job_adapters,
     adapters,
+    compare,
 )
 PACKED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream", "application/x-tar")  # weights
 PUBLIC = frozenset({"/sign-in", "/static"})
