@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
 
+from star_engine.batch_plan import Group, plan_apart, plan_batch
 from star_engine.causal_lm import logits_at
 from star_engine.config import Training
-from star_engine.tokenized_rows import TokenizedRow, micro_batches
+from star_engine.shared_prefix import SharedPrefix, can_share
+from star_engine.token_loss import summed_loss
+from star_engine.tokenized_rows import TokenizedRow
 from star_engine.train_checkpoint import ResumePoint
+
+Plan = Callable[[Sequence[TokenizedRow], int], list[Group]]
+TokenLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,10 @@ class LoraRun:
         self._seed = seed
         self._device = device
         self._ranks = ranks
+        # Dropout draws anew for every row: a prefix that is run once would be dropped for all rows alike.
+        shares = training.lora.dropout == 0 and can_share(model.get_base_model().config)
+        self.plan: Plan = plan_batch if shares else plan_apart
+        self.token_loss: TokenLoss = summed_loss
         self._weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self._optimizer = torch.optim.AdamW(
             self._weights.values(), lr=training.learning_rate, weight_decay=training.weight_decay
@@ -82,10 +91,8 @@ class LoraRun:
             # Dropout is a function of step and rank: no state.
             torch.manual_seed((self._seed * 1_000_003 + self.step) * self._ranks.count + self._ranks.rank)
             try:
-                for part in micro_batches(rows, most_tokens):
-                    loss = self._summed_loss(part) / count
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    total += loss.item()
+                for group in self.plan(rows, most_tokens):
+                    total += self._learn_group(group, count)
             except torch.OutOfMemoryError:
                 if self._ranks.count == 1:
                     raise
@@ -111,17 +118,42 @@ class LoraRun:
             start += weight.numel()
         return float(total)
 
-    def _summed_loss(self, rows: Sequence[TokenizedRow]) -> torch.Tensor:
-        """Negative log-likelihood, summed. Padding is on the right, where none sees it."""
+    def _learn_group(self, group: Group, count: int) -> float:
+        """Gradients of rows that begin alike; their share of the loss."""
+        total = 0.0
+        prefix = None
+        if group.prefix:
+            rows = [row for part in group.parts for row in part]
+            prefix = SharedPrefix(self._model, rows, group.prefix, self._device)
+        for part in group.parts:
+            loss = self.summed_loss(part, prefix) / count
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        if prefix is not None:
+            prefix.backward(count)
+            total += prefix.loss.item() / count
+        return total
+
+    def summed_loss(self, rows: Sequence[TokenizedRow], prefix: SharedPrefix | None) -> torch.Tensor:
+        """Negative log-likelihood of what stands behind the prefix, summed.
+
+        Padding is on the right, where none sees it. A row's last token predicts nothing and is left out.
+        """
+        behind = 0 if prefix is None else prefix.length
         longest = max(len(row.ids) for row in rows)
-        ids = torch.tensor([[*row.ids, *[row.ids[-1]] * (longest - len(row.ids))] for row in rows])
-        places = [(n, at) for n, row in enumerate(rows) for at in range(row.start, len(row.ids))]
-        row, column = torch.tensor(places).unbind(1)
-        targets = ids[row, column].to(self._device)
-        causal = self._model.get_base_model()
-        with logits_at(causal, row.to(self._device), column.to(self._device) - 1):
-            logits = self._model(input_ids=ids.to(self._device), use_cache=False).logits[0]
-        return cross_entropy(logits.float(), targets, reduction="sum")
+        ids = torch.tensor(
+            [[*row.ids[behind:], *[row.ids[-1]] * (longest - len(row.ids))] for row in rows]
+        ).to(self._device)
+        places = [
+            (n, at - behind)
+            for n, row in enumerate(rows)
+            for at in range(max(row.start, behind + 1), len(row.ids))
+        ]
+        row, column = torch.tensor(places, device=self._device).unbind(1)
+        past = {} if prefix is None else {"past_key_values": prefix.cache(len(rows))}
+        with logits_at(self._model.get_base_model(), row, column - 1):
+            logits = self._model(input_ids=ids[:, :-1], use_cache=bool(past), **past).logits
+        return self.token_loss(logits.squeeze(0).float(), ids[row, column])
 
     def state(self) -> dict[str, torch.Tensor]:
         """Weights and both moments of the optimizer, by weight name; the step count is the run's own."""

@@ -18,6 +18,7 @@ from transformers import GenerationConfig
 from star_engine.adapters import CONFIG, WEIGHTS, BaseModel, file_sha256, rewrite_config
 from star_engine.causal_lm import context_length, eos_ids, load_model, load_tokenizer, prompt_ids, text_after
 from star_engine.config import Training
+from star_engine.lean_lora import use_lean_forward
 from star_engine.lora_merge import PREFIX, LoraUpdate, read_adapter
 from star_engine.lora_run import LoraRun, Ranks
 from star_engine.protocols import AdapterProbe, BadAdapter, OutOfMemory, TrainingProgress, TrainingText
@@ -26,6 +27,7 @@ from star_engine.train_checkpoint import Checkpoints, ResumePoint, fsync
 
 # Tokens that run through the model at once. SmolLM2-135M holds about 2.5 MB of float32 activations a token.
 MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
+ARITHMETIC = 2  # raised where a step adds up in another order: an older resume point would end in other bytes
 
 
 class LoraTrainer:
@@ -181,6 +183,7 @@ class LoraTrainer:
             model.eval()  # dropout of the base model stays off; that of the adapter is on
             for name, module in model.named_modules():
                 module.train("lora_dropout" in name)
+            use_lean_forward(model)
             yield model
         finally:
             model.unload()
@@ -219,7 +222,7 @@ class LoraTrainer:
         """Whose resume points these are: all that decides the resulting weights, the base model included."""
         digest = hashlib.sha256()
         settings = training.model_dump(mode="json", exclude={"checkpoint_every", "max_length"})
-        facts = [settings, steps, seed, [torch.__version__, peft.__version__, str(self._device)]]
+        facts = [settings, steps, seed, ARITHMETIC, [torch.__version__, peft.__version__, str(self._device)]]
         digest.update(json.dumps(facts, sort_keys=True).encode())
         for row in rows:
             digest.update(json.dumps([row.start, row.ids]).encode())

@@ -1,4 +1,4 @@
-"""Training texts as tokens: where the completion begins, what a step's batch is, what runs at once."""
+"""Training texts as tokens: where the completion begins, and what a step's batch is."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from typing import Any, Literal
 
 from star_engine.causal_lm import prompt_ids, text_after
 from star_engine.protocols import TrainingText
-
-ENOUGH_TOKENS = 512  # of a micro-batch: from here on a shorter row is better off in the next one than padded
-SHORTER = 0.75  # ... where it is below this share of the longest row
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,22 +109,3 @@ def _order(rows: int, seed: int, epoch: int) -> tuple[int, ...]:
     order = list(range(rows))
     random.Random(f"{seed}/{epoch}").shuffle(order)
     return tuple(order)
-
-
-def micro_batches(rows: Sequence[TokenizedRow], most_tokens: int) -> list[list[TokenizedRow]]:
-    """Cut a step's batch into parts of like length: at most `most_tokens` with padding, at least a row.
-
-    The batches themselves stay a plain random draw: sorting the training set by length would sort it by
-    difficulty, and a step would see one digit count only.
-    """
-    parts: list[list[TokenizedRow]] = []
-    for row in sorted(rows, key=lambda row: len(row.ids), reverse=True):
-        part = parts[-1] if parts else []
-        longest = len(part[0].ids) if part else 0
-        full = longest * (len(part) + 1) > most_tokens
-        wasteful = longest * len(part) >= ENOUGH_TOKENS and len(row.ids) < SHORTER * longest
-        if not part or full or wasteful:
-            parts.append([row])
-        else:
-            part.append(row)
-    return parts

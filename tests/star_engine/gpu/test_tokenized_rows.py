@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from star_engine.protocols import TrainingText
-from star_engine.tokenized_rows import TokenizedRow, batch_of_step, micro_batches, tokenize_rows
+from star_engine.tokenized_rows import batch_of_step, tokenize_rows
 from tests.star_engine.gpu.tokenizers import character_tokenizer, word_tokenizer
 
 END = 0
@@ -110,20 +110,3 @@ def test_every_epoch_sees_every_row_once_in_another_order() -> None:
 def test_a_batch_larger_than_the_training_set_goes_on_into_the_next_epoch() -> None:
     batch = batch_of_step(3, 7, seed=0, step=0)
     assert sorted(batch[:3]) == sorted(batch[3:6]) == [0, 1, 2]
-
-
-def row_of(length: int) -> TokenizedRow:
-    return TokenizedRow(tuple(range(length)), 1)
-
-
-def test_micro_batches_hold_every_row_and_stay_below_the_limit_with_padding() -> None:
-    lengths = [5, 900, 40, 41, 600, 620, 39, 38, 1500, 10]
-    made = micro_batches([row_of(length) for length in lengths], 1300)
-    assert sorted(len(row.ids) for part in made for row in part) == sorted(lengths)
-    for part in made:
-        assert len(part) == 1 or max(len(row.ids) for row in part) * len(part) <= 1300
-
-
-def test_micro_batches_part_long_rows_from_short_ones() -> None:
-    made = micro_batches([row_of(length) for length in [600, 590, 580, 50, 40]], 4096)
-    assert [[len(row.ids) for row in part] for part in made] == [[600, 590, 580], [50, 40]]
