@@ -1,0 +1,145 @@
+"""Each lever of the trainer switched off in turn: a step with it and without, on the same batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+from torch.nn.functional import cross_entropy
+
+from star_engine.batch_plan import Group, plan_apart
+from star_engine.causal_lm import eos_ids, load_model, load_tokenizer
+from star_engine.config import Training
+from star_engine.lean_lora import use_lean_forward
+from star_engine.lora_run import LoraRun, Plan, Ranks, TokenLoss
+from star_engine.protocols import TrainingText
+from star_engine.shared_prefix import SharedPrefix
+from star_engine.tokenized_rows import TokenizedRow, tokenize_rows
+
+Run = Callable[[], float]
+
+
+class AllLogits(LoraRun):
+    """Logits at every position, as a model's own forward pass returns them."""
+
+    def summed_loss(self, rows: Sequence[TokenizedRow], prefix: SharedPrefix | None) -> torch.Tensor:
+        assert prefix is None
+        longest = max(len(row.ids) for row in rows)
+        padded = [[*row.ids, *[0] * (longest - len(row.ids))] for row in rows]
+        targets = [
+            [-100] * row.start + [*row.ids[row.start :], *[-100] * (longest - len(row.ids))] for row in rows
+        ]
+        ids, labels = (torch.tensor(both, device=self._device) for both in (padded, targets))
+        logits = self._model(input_ids=ids, use_cache=False).logits[:, :-1]
+        return cross_entropy(logits.flatten(0, 1).float(), labels[:, 1:].flatten(), reduction="sum")
+
+
+def one_part(rows: Sequence[TokenizedRow], most_tokens: int) -> list[Group]:
+    """The whole batch at once, padded to its longest row."""
+    return [Group(0, [list(rows)])]
+
+
+def row_by_row(rows: Sequence[TokenizedRow], most_tokens: int) -> list[Group]:
+    """No padding at all: every row by itself."""
+    return [Group(0, [[row] for row in rows])]
+
+
+class Bench:
+    """A model on which steps are timed, one after another, each under an adapter of its own."""
+
+    def __init__(self, model: Path, device: str, asked: Training) -> None:
+        dtype = torch.float32 if device == "cpu" else torch.bfloat16
+        self.base: Any = load_model(model, dtype=dtype, device=device)
+        self._tokenizer = load_tokenizer(model)
+        self._eos = eos_ids(model, self._tokenizer)[0]
+        self._device = torch.device(device)
+        self._asked = asked
+        self.losses: dict[str, float] = {}
+
+    def rows(self, texts: Sequence[TrainingText]) -> list[TokenizedRow]:
+        eos = self._tokenizer.eos_token_id
+        return tokenize_rows(self._tokenizer, texts, self._asked.max_length, eos)
+
+    def step(
+        self,
+        name: str,
+        rows: Sequence[TokenizedRow],
+        most_tokens: int,
+        *,
+        kind: type[LoraRun] = LoraRun,
+        plan: Plan | None = None,
+        lean: bool = True,
+        checkpointing: bool = False,
+        token_loss: TokenLoss | None = None,
+    ) -> Run:
+        """A function that runs one optimizer step and returns its seconds; its loss lands in `losses`."""
+
+        def run() -> float:
+            model = self._adapted(lean=lean, checkpointing=checkpointing)
+            try:
+                learner = kind(model, self._asked, 0, self._device, Ranks())
+                learner.plan = plan or learner.plan
+                learner.token_loss = token_loss or learner.token_loss
+                self._wait()
+                began = time.perf_counter()
+                self.losses[name] = learner.learn(rows, most_tokens)
+                self._wait()
+                return time.perf_counter() - began
+            finally:
+                model.unload()
+
+        return run
+
+    def _adapted(self, *, lean: bool, checkpointing: bool) -> Any:
+        lora = self._asked.lora
+        config = peft.LoraConfig(
+            task_type="CAUSAL_LM", r=lora.rank, lora_alpha=lora.alpha, target_modules="all-linear"
+        )
+        torch.manual_seed(0)
+        model = peft.get_peft_model(self.base, config).eval()
+        if lean:
+            use_lean_forward(model)
+        if checkpointing:
+            self.base.gradient_checkpointing_enable({"use_reentrant": False})
+            model.train()
+        else:
+            self.base.gradient_checkpointing_disable()
+        return model
+
+    def _wait(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def levers(bench: Bench, rows: Sequence[TokenizedRow], most_tokens: int) -> dict[str, Run]:
+    """The trainer as it is, and without one of its parts each."""
+    return {
+        "all levers": bench.step("all levers", rows, most_tokens),
+        "PEFT's LoRA layers": bench.step("PEFT's LoRA layers", rows, most_tokens, lean=False),
+        "PyTorch's cross-entropy": bench.step(
+            "PyTorch's cross-entropy", rows, most_tokens, token_loss=partial(cross_entropy, reduction="sum")
+        ),
+        "padded to the longest row": bench.step(
+            "padded to the longest row", rows, most_tokens, plan=one_part
+        ),
+        "at most 512 tokens at once": bench.step("at most 512 tokens at once", rows, 512),
+        "row by row": bench.step("row by row", rows, most_tokens, plan=row_by_row),
+        "logits at every position": bench.step(
+            "logits at every position", rows, most_tokens, kind=AllLogits, plan=plan_apart
+        ),
+        "gradient checkpointing": bench.step(
+            "gradient checkpointing", rows, most_tokens, plan=plan_apart, checkpointing=True
+        ),
+    }
+
+
+def prefix_levers(bench: Bench, rows: Sequence[TokenizedRow], most_tokens: int) -> dict[str, Run]:
+    return {
+        "prefix once a batch": bench.step("prefix once a batch", rows, most_tokens),
+        "prefix with every row": bench.step("prefix with every row", rows, most_tokens, plan=plan_apart),
+    }
