@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 
 from app.database import clock
 from app.errors import FieldError, QuotaExceeded
-from app.ledger.transitions import JobStatus, StepStatus
-from app.ledger.usage import GPU_PHASES
+from app.ledger.transitions import JobStatus
+from app.ledger.usage import held_seconds
 from app.models.data import Dataset
 from app.models.jobs import Job, Step
 from app.models.platform import Project
@@ -159,13 +159,8 @@ def _gpu_hours(session: Session, project_id: str) -> tuple[float, float]:
     spent = select(func.sum(Usage.gpu_seconds)).where(
         Usage.project_id == project_id, Usage.created_at >= month
     )
-    running = (
-        select(Step.started_at)
-        .join(Job, Job.id == Step.job_id)
-        .where(Job.project_id == project_id, Step.status == StepStatus.RUNNING.value)
-        .where(Step.phase.in_(GPU_PHASES), Step.started_at.is_not(None))
-    )
-    held = sum((now - began).total_seconds() for began in session.scalars(running) if began is not None)
+    jobs = select(Job.id).where(Job.project_id == project_id)
+    held = held_seconds(session, Step.job_id.in_(jobs))
     return (session.scalar(spent) or 0.0) / 3600, held / 3600
 
 

@@ -32,7 +32,7 @@ from app.ledger.transitions import (
     lock_job,
     move_job,
 )
-from app.ledger.usage import Outcome, record_usage
+from app.ledger.usage import Outcome, record_usage, share_out
 from app.models.base import JsonObject
 from app.models.jobs import Job, Step
 from app.models.platform import Project
@@ -100,6 +100,7 @@ def _try_claim(
         return None
     if job.status == JobStatus.QUEUED and not may_start(session, job.project_id):
         return None
+    share_out(session, job_id, worker_id)
     step = session.scalars(
         update(Step)
         .where(Step.id == step_id, Step.status == StepStatus.QUEUED.value)

@@ -95,7 +95,7 @@ class Step(Base):
     checkpoint: Mapped[JsonObject | None]  # training: {"name", "files": [{path, sha256}]}, for any machine
     rung_at: Mapped[datetime | None]  # when the doorbell was last rung
     created_at: Mapped[datetime] = created()
-    started_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]  # of the last claim; later where it shared its worker's time
     finished_at: Mapped[datetime | None]
 
 

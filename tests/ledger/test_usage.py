@@ -86,6 +86,30 @@ def test_running_claims_count_while_they_run(world: World) -> None:
     assert usage(world) == []
 
 
+def test_claims_that_one_worker_holds_together_share_its_time(world: World) -> None:
+    """One for 100 s, the other for the last 40 s of them: a worker cannot spend 140 s."""
+    job_id = world.submit()
+    long, short = claim(world), claim(world)
+    began(world, long, seconds_ago=100)
+    began(world, short, seconds_ago=40)
+    with reading(world.engine) as session:
+        assert 100 <= gpu_seconds_spent(session, job_id) < 110
+    for held in (short, long):
+        with transaction(world.engine) as session:
+            finish_step(session, held, world.settings)
+    assert [row.gpu_seconds for row in usage(world)] == [pytest.approx(20, abs=3), pytest.approx(80, abs=6)]
+    with reading(world.engine) as session:
+        assert 100 <= gpu_seconds_spent(session, job_id) < 110
+
+
+def test_claims_of_two_workers_are_charged_in_full(world: World) -> None:
+    job_id = world.submit()
+    for worker in ("worker:1", "worker:2"):
+        began(world, claim(world, worker), seconds_ago=50)
+    with reading(world.engine) as session:
+        assert 100 <= gpu_seconds_spent(session, job_id) < 110
+
+
 def test_whole_job_has_one_row_per_step_and_none_for_the_cpu_phase(world: World) -> None:
     job_id = world.submit()
     finish_job(world)
