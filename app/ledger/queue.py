@@ -45,14 +45,11 @@ class Queue:
     running: dict[str, int]  # steps that run now, by job
     fitting: dict[str, int]  # live workers, by model
     live: int  # workers
-
-    @property
-    def busy(self) -> int:
-        return sum(self.running.values())
+    busy: int  # workers: one may hold several steps
 
 
 def read_queue(session: Session) -> Queue:
-    """Four queries, however many jobs are to be shown."""
+    """Five queries, however many jobs are to be shown."""
     by_job = (
         select(Job.id, Job.project_id, func.count())
         .join(Step, Step.job_id == Job.id)
@@ -78,7 +75,9 @@ def read_queue(session: Session) -> Queue:
         for job_id, project, served, priority, first, steps in session.execute(queued)
     ]
     waiting.sort(key=lambda one: one.order)
-    return Queue(tuple(waiting), running, fitting_by_model(session), live_workers(session))
+    owners = select(func.count(Step.lease_owner.distinct())).where(Step.status == StepStatus.RUNNING.value)
+    busy = session.scalar(owners) or 0
+    return Queue(tuple(waiting), running, fitting_by_model(session), live_workers(session), busy)
 
 
 def place_of(queue: Queue, job: Job) -> Place:
