@@ -42,7 +42,7 @@ def explain(job: JobOut) -> str:
     if job.queue is not None:
         return job.queue.message
     if job.status is JobStatus.FAILED and job.status_reason is not None:
-        return f"It failed in {str(job.status_reason.get('phase') or 'its run').replace('_', ' ')}."
+        return f"It failed while {PHASES.get(job.status_reason.get('phase') or '', 'it ran')}."
     return ENDED.get(job.stop_reason or "", "It has ended.")
 
 
@@ -58,6 +58,6 @@ def verbs(job: JobOut) -> frozenset[str]:
         found.add("resume")
     elif job.status is JobStatus.PAUSED and (job.status_reason or {}).get("code") == StopReason.NO_SPARK:
         found.add("accept")
-    if job.purpose is Purpose.STAR and (job.iteration > 0 or job.is_terminal):
+    if job.purpose is Purpose.STAR and job.started_at is not None:
         found.add("fork")
     return frozenset(found)

@@ -1,0 +1,227 @@
+"""The pages on jobs: what they show is what the API answers, and what is done there is done."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+from typing import Any
+
+import pytest
+
+from tests.app.apis import Api
+from tests.app.dashboard.conftest import Finished, Visitor, sign_in
+
+
+def specifications(page: str) -> dict[str, Any]:
+    """Of each chart by its title."""
+    chart = r"<figcaption>(.*?)</figcaption>.*?<script type=\"application/json\">(.*?)</script>"
+    found = re.findall(chart, page, re.DOTALL)
+    return {unescape(title): json.loads(spec) for title, spec in found}
+
+
+def values(spec: dict[str, Any], label: str) -> list[Any]:
+    return next(list(one["values"]) for one in spec["series"] if one["label"] == label)
+
+
+def test_a_job_is_listed_with_its_curve_and_who_made_it(finished: Finished) -> None:
+    page = finished.visitor.get("/jobs").text
+    job = finished.api("")
+    assert "&lt;i&gt;addition&lt;/i&gt;" in page
+    assert "<i>addition" not in page
+    curve = ", ".join(f"{100 * one['accuracy']:.1f} %" for one in job["accuracies"])
+    assert f'aria-label="Accuracy by iteration: {curve}"' in page
+    assert job["created_by"]["name"] == "operator"
+    assert "<td>operator</td>" in page
+    assert "It ran all its iterations." in page
+    assert "data-live" not in page.split('id="rows"')[1].split(">")[0]
+
+
+def test_the_list_is_filtered_by_its_url(finished: Finished) -> None:
+    shown = f'href="/dashboard/jobs/{finished.job}"'
+    for query in ({"status": "succeeded"}, {"name": "ADDITION"}, {"name": "", "status": ""}):
+        assert shown in finished.visitor.get("/jobs", **query).text
+    for query in ({"status": "failed"}, {"name": "subtraction"}, {"model": "another"}):
+        page = finished.visitor.get("/jobs", **query).text
+        assert shown not in page
+        assert "No job is like that." in page
+
+
+def test_a_job_page_shows_its_iterations_phases_and_events(finished: Finished) -> None:
+    job, turns = finished.api(""), finished.api("/iterations")["data"]
+    page = finished.get("").text
+    assert f"{100 * job['best']['accuracy']:.1f} %" in page
+    for turn in turns:
+        assert f'href="/dashboard/jobs/{finished.job}?iteration={turn["number"]}"' in page
+    assert page.count('<li class="done"><b>') == len(turns[-1]["phases_done"])
+    events = finished.api("/events")["data"]
+    assert page.count('<li id="event-') == len(events)
+    assert "Job succeeded: completed iterations" in page
+    assert "data-live" not in page  # nothing more can happen
+
+
+def test_an_iteration_shows_its_funnel_as_the_api_counts_it(finished: Finished) -> None:
+    turn = finished.api("/iterations/1")["metrics"]
+    page = finished.get("", iteration="1").text
+    assert '<h2 id="iteration" class="first">Iteration 1</h2>' in page
+    for route, stages in turn["funnel"].items():
+        table = page.split(f"<h3>{route.capitalize()}: from sampled to trained</h3>")[1].split("</ul>")[0]
+        assert [int(count) for count in re.findall(r"<b>(\d+)</b>", table)] == list(stages.values())
+    assert f"{turn['training']['steps']} steps" in page
+
+
+def test_the_charts_carry_the_figures_of_the_report(finished: Finished) -> None:
+    report = finished.api("/report")
+    page = finished.get("/results").text
+    drawn = specifications(page)
+    assert report["answer"]["sentence"] in unescape(page)
+    accuracy = drawn["Held-out accuracy"]
+    rows = [row for row in report["accuracies"] if row["mode"] == "adapter"]
+    own = next(one for one in accuracy["series"] if one["low"])
+    assert own["values"] == [None, *(row["accuracy"] for row in rows)]
+    assert own["low"] == [None, *(row["interval"]["low"] for row in rows)]
+    for row in report["accuracies"]:
+        if row["mode"] != "adapter":
+            assert [row["accuracy"]] * len(accuracy["x"]) in [one["values"] for one in accuracy["series"]]
+    churn = [row["churn"] for row in report["coverage"]]
+    for label in ("Newly solved", "Retained", "Forgotten"):
+        spec = drawn["Churn: what became of the train examples"]
+        assert values(spec, label) == [row[label.lower().replace(" ", "_")] for row in churn]
+    coverage = drawn["Coverage: train examples in the training set"]
+    for route in ("generated", "rationalized"):
+        assert values(coverage, route.capitalize()) == [row["coverage"][route] for row in report["coverage"]]
+    assert {one["label"] for one in drawn["Held-out accuracy by group"]["series"]} == {"1", "2"}
+
+
+def test_the_stream_of_a_job_that_has_ended_ends(finished: Finished) -> None:
+    text = finished.get("/stream", after="0").text
+    told = re.findall(r"^event: (\w+)$", text, re.MULTILINE)
+    assert told[-1] == "done"
+    assert {"changed", "results"} <= set(told)
+    assert "question" not in text  # it tells that something is new, not what
+
+
+def test_a_queued_job_is_followed_live_paused_resumed_and_cancelled(visitor: Visitor) -> None:
+    job = visitor.api.job()["id"]
+    page = visitor.get(f"/jobs/{job}").text
+    assert f'data-live="/dashboard/jobs/{job}/stream?after=' in page
+    assert "No worker is running." in page
+    status: list[str] = []
+    for verb in ("pause", "resume", "cancel"):
+        assert f'action="/dashboard/jobs/{job}/{verb}"' in visitor.get(f"/jobs/{job}").text
+        answer = visitor.post(f"/jobs/{job}/{verb}")
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/dashboard/jobs/{job}")
+        status.append(visitor.api.client.get(f"/v1/jobs/{job}").json()["status"])
+    assert status == ["paused", "queued", "cancelled"]
+    page = visitor.get(f"/jobs/{job}").text
+    assert "Somebody cancelled it." in page
+    assert f'action="/dashboard/jobs/{job}/cancel"' not in page
+    assert "cannot be paused" in visitor.post(f"/jobs/{job}/pause").text
+
+
+def test_who_may_only_read_sees_no_verbs_and_may_use_none(visitor: Visitor) -> None:
+    job = visitor.api.job()["id"]
+    reader = sign_in(visitor.api, visitor.api.reader)
+    page = reader.get(f"/jobs/{job}").text
+    assert "<button>Pause" not in page
+    assert "New job" not in reader.get("/jobs").text
+    for path in (f"/jobs/{job}/cancel", f"/jobs/{job}/fork", "/jobs/new", "/jobs/new/try"):
+        assert reader.post(path).status_code == 403, path
+
+
+def test_a_job_of_another_project_is_not_there(visitor: Visitor) -> None:
+    job = visitor.api.job()["id"]
+    stranger = sign_in(visitor.api, visitor.api.other)
+    for path in ("", "/now", "/results", "/events", "/stream", "/fork"):
+        assert stranger.get(f"/jobs/{job}{path}").status_code == 404, path
+    assert stranger.get("/compare", job=[job, job + "x"]).status_code == 404  # type: ignore[arg-type]
+    assert job not in stranger.get("/jobs").text
+
+
+def _form(api: Api, **changes: str) -> dict[str, str]:
+    ids = {"dataset": api.dataset()["id"], "prompt_set": api.prompt_set()["id"]}
+    return {
+        "model": "tiny",
+        **ids,
+        "config.iterations": "2",
+        "config.generation.max_tokens": "100",
+        **changes,
+    }
+
+
+def test_the_form_shows_the_dry_run_and_makes_nothing(visitor: Visitor) -> None:
+    form = _form(visitor.api)
+    page = visitor.post("/jobs/new/try", **form).text
+    body = {"model": form["model"], "dataset": form["dataset"], "prompt_set": form["prompt_set"]}
+    config = {"iterations": 2, "generation": {"max_tokens": 100}}
+    tried = visitor.api.client.post("/v1/jobs", json={**body, "config": config, "dry_run": True}).json()
+    for warning in tried["warnings"]:
+        assert warning["message"] in unescape(page)
+    for one in tried["preview"]:
+        assert one["prompt"]["text"] in unescape(page)
+        assert f"{one['prompt']['tokens']} tokens" in page
+    assert 'value="2"' in page  # what was typed is still there
+    assert visitor.api.client.get("/v1/jobs").json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "place", "reason"),
+    [
+        ("config.iterations", "0", "f-config-iterations", "greater than or equal to 1"),
+        ("config.training.learning_rate", "quick", "f-config-training-learning_rate", "valid number"),
+        ("settings", "{", "f-settings", "not a JSON object"),
+        ("settings", '{"training": {"warmup": 1}}', "f-settings", "config.training.warmup"),
+        ("dataset", "ds_unknown", "f-dataset", "There is no dataset ds_unknown"),
+        ("priority", "1000", "f-priority", "less than or equal to 100"),
+    ],
+)
+def test_what_is_wrong_stands_beside_its_field(
+    visitor: Visitor, field: str, value: str, place: str, reason: str
+) -> None:
+    page = visitor.post("/jobs/new", **_form(visitor.api, **{field: value}))
+    assert page.status_code == 422
+    beside = page.text.split(f'id="{place}-refused">')[1].split("</p>")[0]
+    assert reason in unescape(beside)
+    assert f'aria-describedby="{place}-refused"' in page.text
+
+
+def test_pressing_twice_makes_one_job(visitor: Visitor) -> None:
+    key = visitor.get("/jobs/new").text.split('name="key" value="')[1].split('"')[0]
+    form = _form(visitor.api, key=key, baselines="direct-fine-tune", name="<b>mine</b>")
+    places = {visitor.post("/jobs/new", **form).headers["location"] for _ in range(2)}
+    assert len(places) == 1
+    made = visitor.api.client.get(places.pop().replace("/dashboard", "/v1")).json()
+    assert (made["name"], made["iterations"], made["config"]["generation"]["max_tokens"]) == (
+        "<b>mine</b>",
+        2,
+        100,
+    )
+    assert [one["preset"] for one in made["baselines"]] == ["direct-fine-tune"]
+
+
+def test_a_fork_goes_on_with_what_was_changed(finished: Finished) -> None:
+    page = finished.get("/fork").text
+    assert '<option value="2">iteration 2</option>' in page
+    fork = {"from_iteration": "1", "config.iterations": "3", "name": "on"}
+    place = finished.visitor.post(f"/jobs/{finished.job}/fork", **fork).headers["location"]
+    job = finished.visitor.api.client.get(place.replace("/dashboard", "/v1")).json()
+    assert (job["forked_from"], job["iterations"]) == ({"job": finished.job, "iteration": 1}, 3)
+    refused = finished.visitor.post(f"/jobs/{finished.job}/fork", from_iteration="2")
+    assert "would end at once" in unescape(refused.text)
+    shown = finished.visitor.get("/compare", job=[finished.job, job["id"]])  # type: ignore[arg-type]
+    assert '<th scope="row" class="mono">iterations</th><td>2</td><td>3</td>' in shown.text
+    assert "generation.temperature" not in shown.text
+    curves = specifications(shown.text)["Held-out accuracy"]
+    expected = [one["accuracy"] for one in finished.api("")["accuracies"]]
+    assert values(curves, "<i>addition</i>") == expected
+    assert visitor_cancels(finished.visitor, job["id"]) == "cancelled"
+
+
+def visitor_cancels(visitor: Visitor, job: str) -> str:
+    visitor.post(f"/jobs/{job}/cancel")
+    return str(visitor.api.client.get(f"/v1/jobs/{job}").json()["status"])
+
+
+def test_comparing_less_than_two_jobs_asks_which(finished: Finished) -> None:
+    page = finished.visitor.get("/compare", job=finished.job).text
+    assert f'value="{finished.job}" checked' in page
