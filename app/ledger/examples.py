@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
+from app.ledger.walks import walk
 from app.models.data import Dataset
 from app.models.data import Example as ExampleRow
 from star_engine.audits.spark import Guesses
@@ -98,13 +99,26 @@ def groups_of(session: Session, dataset_id: str, split: str) -> list[str | None]
 def list_examples(
     session: Session, dataset_id: str, *, split: str | None, after: str | None, limit: int
 ) -> Sequence[ExampleRow]:
-    """A page in the order of the uploaded file; `after` is the id of the last example seen."""
-    query = select(ExampleRow).where(ExampleRow.dataset_id == dataset_id).order_by(ExampleRow.id).limit(limit)
-    if split is not None:
-        query = query.where(ExampleRow.split == split)
-    if after is not None:
-        query = query.where(ExampleRow.id > find_example(session, dataset_id, after).id)
-    return session.scalars(query).all()
+    """A page in the order of the uploaded file; `after` is the id of the last example seen.
+
+    Ids and, within a split, positions count in that order: each page is one walk of an index.
+    """
+    seen = None if after is None else find_example(session, dataset_id, after)
+    if split is None:
+        place = [(ExampleRow.dataset_id, dataset_id)]
+        ids = walk(session, place, ExampleRow.id, 0 if seen is None else seen.id).limit(limit)
+        return session.scalars(select(ExampleRow).where(ExampleRow.id.in_(ids)).order_by(ExampleRow.id)).all()
+    here = and_(ExampleRow.dataset_id == dataset_id, ExampleRow.split == split)
+    query = select(ExampleRow).where(here, ExampleRow.position > _position(session, here, split, seen))
+    return session.scalars(query.order_by(ExampleRow.position).limit(limit)).all()
+
+
+def _position(session: Session, here: ColumnElement[bool], split: str, seen: ExampleRow | None) -> int:
+    """Of the last example of the split up to the one seen, which may be of another split; -1: none."""
+    if seen is None or seen.split == split:
+        return -1 if seen is None else seen.position
+    position = session.scalar(select(func.max(ExampleRow.position)).where(here, ExampleRow.id < seen.id))
+    return -1 if position is None else position
 
 
 def find_example(session: Session, dataset_id: str, example_id: str) -> ExampleRow:

@@ -1,6 +1,7 @@
 """Pages of rationales: what a page costs depends neither on how deep it lies nor on how many there are.
 
-Every filter has an index that ends in the id, so a page is one ordered walk without a sort. An iteration's
+Every filter has an index that ends in the id, so a page is one ordered walk without a sort; where several
+filters meet, it is merged from a walk for each outcome that passes them (rationale_outcomes). An iteration's
 rationales lie side by side (one iteration ends before the next is sampled), so it becomes a range of ids and
 goes with any of these indexes. A text is looked for in the next SCANNED rows of that walk and no further: see
 docs/decisions/0011.
@@ -8,18 +9,20 @@ docs/decisions/0011.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, CompoundSelect, Select, func, select, tuple_, union_all
 from sqlalchemy.orm import Session
 
+from app.ledger.rationale_outcomes import outcome_walk, outcomes_of
+from app.ledger.walks import LAST, walk
 from app.models.data import Example
 from app.models.rationales import Rationale
 
-LAST = 2**63 - 1
 SCANNED = 5000  # rows of 1 kB that a page looks for a text in: 20 ms
+Walks = Callable[[int, int], Sequence[Select[Any]]]  # of the ids after the one and up to the other, ascending
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +53,40 @@ def rationale_page(
     if within is None:
         return RationalePage([], False, None)
     first, final = within
-    walk = walk_of(job_id, wanted, max(after, first - 1), final)
-    if wanted.text is None:
-        ids = list(session.scalars(walk.limit(limit + 1)))
-        more = len(ids) > limit
-        return RationalePage(_rows(session, ids[:limit]), more, ids[:limit][-1] if ids else None)
-    return _holding(session, walk, wanted.text, limit)
+    walks = walks_of(session, job_id, wanted)
+    after = max(after, first - 1)
+    if not walks(after, final):
+        return RationalePage([], False, None)
+    if wanted.text is not None:
+        return _holding(session, walks, after, final, wanted.text, limit)
+    ids = list(session.scalars(_merged(walks(after, final), limit + 1).order_by("id").limit(limit + 1)))
+    more = len(ids) > limit
+    return RationalePage(_rows(session, ids[:limit]), more, ids[:limit][-1] if ids else None)
 
 
-def walk_of(job_id: str, wanted: RationaleFilter, after: int, final: int) -> Select[Any]:
+def walks_of(session: Session, job_id: str, wanted: RationaleFilter) -> Walks:
+    """One walk where a single index leads to the rows; one for each outcome where several filters meet.
+
+    Of several the index of one would lead through all rows that the others refuse: a second at a million.
+    """
+    filters = {name: getattr(wanted, name) for name in ("route", "verdict", "decision", "reason")}
+    if wanted.example is not None or sum(value is not None for value in filters.values()) < 2:
+        return lambda after, final: [walk_of(session, job_id, wanted, after, final)]
+    outcomes = outcomes_of(session, job_id, **filters)
+    return lambda after, final: [
+        outcome_walk(session, job_id, wanted.iteration, outcome, after, final) for outcome in outcomes
+    ]
+
+
+def _merged(walks: Sequence[Select[Any]], each: int) -> CompoundSelect[Any]:
+    """The first `each` ids of every walk."""
+    return union_all(*(select(walk.limit(each).subquery().c.id) for walk in walks))
+
+
+def walk_of(session: Session, job_id: str, wanted: RationaleFilter, after: int, final: int) -> Select[Any]:
     """The ids after `after` and up to `final` that pass all filters but the text, ascending.
 
-    The filter that lets least through leads: its index is walked, and the others are looked at on the way. A
-    range of (job, value, id) and that order, in place of equalities, leave PostgreSQL no other index: it
-    would take the primary key where it expects the page to fill soon, and read other jobs to the end.
+    The filter that lets least through leads: its index is walked, and the others are looked at on the way.
     """
     filters = {
         Rationale.example_id: wanted.example,
@@ -76,13 +99,11 @@ def walk_of(job_id: str, wanted: RationaleFilter, after: int, final: int) -> Sel
     place: list[tuple[Any, Any]] = [(Rationale.job_id, job_id), *asked[:1]]
     if wanted.example is not None:
         place.reverse()  # that index begins with the example
-    columns, values = [column for column, _ in place], [value for _, value in place]
-    key = tuple_(*columns, Rationale.id)
-    query = select(Rationale.id).where(key > (*values, after), key <= (*values, final))
+    query = walk(session, place, Rationale.id, after, final)
     query = query.where(*(column == value for column, value in asked[1:]))
     if wanted.iteration is not None:
         query = query.where(Rationale.iteration_number == wanted.iteration)
-    return query.order_by(*columns, Rationale.id)
+    return query
 
 
 def bounds_of(job_id: str, number: int) -> tuple[Select[Any], Select[Any]]:
@@ -104,15 +125,26 @@ def _range(session: Session, job_id: str, iteration: int | None) -> tuple[int, i
     return None if first is None or final is None else (first, final)
 
 
-def _holding(session: Session, walk: Select[Any], text: str, limit: int) -> RationalePage:
-    """Of the next SCANNED rows of the walk those that hold the text."""
-    part = walk.limit(SCANNED).subquery()
-    looked_at, end = session.execute(select(func.count(), func.max(part.c.id))).one()
-    holding = select(part.c.id).join(Rationale, Rationale.id == part.c.id).where(_holds(session, text))
-    ids = list(session.scalars(holding.order_by(part.c.id).limit(limit + 1)))
+def _holding(session: Session, walks: Walks, after: int, final: int, text: str, limit: int) -> RationalePage:
+    """Of the next rows of the walks, SCANNED in all, those that hold the text.
+
+    What is told of a row is told of all before it: nothing counts beyond the first walk that was cut short.
+    """
+    branches = walks(after, final)
+    share = max(1, SCANNED // len(branches))
+    parts = [walk.limit(share).subquery() for walk in branches]
+    counts = session.execute(union_all(*(select(func.count(), func.max(part.c.id)) for part in parts))).all()
+    cut = [last for count, last in counts if count == share]
+    end = min(cut) if cut else max((last for _, last in counts if last is not None), default=None)
+    if end is None:
+        return RationalePage([], False, None)
+    looked_at = _merged(walks(after, end), share).subquery()
+    holding = select(looked_at.c.id).join(Rationale, Rationale.id == looked_at.c.id)
+    holding = holding.where(_holds(session, text)).order_by(looked_at.c.id)
+    ids = list(session.scalars(holding.limit(limit + 1)))
     if len(ids) > limit:
         return RationalePage(_rows(session, ids[:limit]), True, ids[limit - 1])
-    return RationalePage(_rows(session, ids), looked_at == SCANNED, end)
+    return RationalePage(_rows(session, ids), bool(cut), end)
 
 
 def _holds(session: Session, text: str) -> ColumnElement[bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, Json, JsonObject, Serial, created
@@ -40,6 +40,7 @@ class Example(Base):
     __table_args__ = (
         UniqueConstraint("dataset_id", "external_id"),
         UniqueConstraint("dataset_id", "split", "position"),
+        Index("ix_examples_dataset_id_id", "dataset_id", "id"),
     )
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
     dataset_id: Mapped[str] = mapped_column(ForeignKey(Dataset.id, ondelete="CASCADE"))

@@ -20,6 +20,7 @@ class Job(Base):
     __table_args__ = (
         Index("ix_jobs_project_id_id", "project_id", "id"),
         Index("ix_jobs_project_id_spec_sha256", "project_id", "spec_sha256"),
+        Index("ix_jobs_project_id_status_id", "project_id", "status", "id"),
         Index("ix_jobs_status", "status"),
     )
     id: Mapped[str] = mapped_column(primary_key=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import event, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from app.database import reading, transaction
 from app.ledger import rationale_pages
-from app.ledger.rationale_pages import LAST, RationaleFilter, bounds_of, rationale_page, walk_of
+from app.ledger.rationale_outcomes import outcomes_of
+from app.ledger.rationale_pages import RationaleFilter, bounds_of, rationale_page, walks_of
+from app.ledger.walks import LAST
 from app.models.data import Example
 from app.models.jobs import Iteration
 from app.models.rationales import Rationale
@@ -25,6 +27,8 @@ FILTERS = [
     RationaleFilter(reason="wrong"),
     RationaleFilter(example=1),
     RationaleFilter(route="generated", verdict="unparsed", decision="dropped", reason="unparsed"),
+    RationaleFilter(route="rationalized", decision="dropped"),
+    RationaleFilter(verdict="correct", route="generated"),
 ]
 
 
@@ -156,9 +160,61 @@ def test_every_page_walks_an_index_without_a_sort(world: World, job_id: str, wan
         if session.get_bind().dialect.name == "postgresql":
             session.execute(text("SET LOCAL enable_seqscan = off"))
             session.execute(text("SET LOCAL enable_bitmapscan = off"))
-        walk = walk_of(job_id, wanted, 100, LAST).limit(20)
-        found = [plan(session, walk), *(plan(session, bound) for bound in bounds_of(job_id, 2))]
+        walks = [walk.limit(20) for walk in walks_of(session, job_id, wanted)(100, LAST)]
+        found = [plan(session, query) for query in (*walks, *bounds_of(job_id, 2))]
+        postgresql = session.get_bind().dialect.name == "postgresql"
+    for steps in found[: len(walks)]:
+        assert postgresql or "id>?" in steps, (
+            f"it begins at the first page, however deep this one lies: {steps}"
+        )
     for steps in found:
         assert "ix_rationales_" in steps, steps
         for slow in ("Seq Scan", "Sort", "SCAN", "TEMP B-TREE"):
             assert slow not in steps, steps
+
+
+def test_outcomes_are_found_by_jumping_through_the_index(world: World, job_id: str) -> None:
+    """Whatever a million rows hold, each of their few outcomes costs one look into the index."""
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    event.listen(world.engine, "before_cursor_execute", note)
+    with reading(world.engine) as session:
+        assert outcomes_of(session, job_id, decision="dropped", reason=None) == [
+            "generated/unparsed/dropped/unparsed",
+            "generated/wrong/dropped/wrong",
+            "rationalized/unparsed/dropped/unparsed",
+            "rationalized/wrong/dropped/wrong",
+        ]
+        assert len([one for one in statements if "rationales" in one]) == 1
+
+
+def test_undecided_rationales_are_found_by_several_filters(world: World, job_id: str) -> None:
+    """While an iteration is sampled nothing is decided: neither decision nor reason."""
+    with transaction(world.engine) as session:
+        session.execute(
+            update(Rationale).where(Rationale.iteration_number == 3).values(decision=None, reason=None)
+        )
+    wanted = RationaleFilter(route="generated", verdict="wrong", iteration=3)
+    rows = everything(world)
+    expected = [
+        row.id for row in rows if (row.route, row.verdict, row.iteration_number) == ("generated", "wrong", 3)
+    ]
+    assert expected
+    assert [row.id for row in pages(world, job_id, wanted)] == expected
+
+
+def test_text_and_several_filters_find_every_row_once(
+    world: World, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rationale_pages, "SCANNED", 100)
+    wanted = RationaleFilter(route="rationalized", decision="dropped", text="0 of 100% of ")
+    expected = [
+        row.id
+        for row in everything(world)
+        if row.route == "rationalized" and row.decision == "dropped" and "0 of 100% of " in row.text
+    ]
+    assert expected
+    assert [row.id for row in pages(world, job_id, wanted, limit=7)] == expected
