@@ -10,38 +10,47 @@ from fastapi import Depends, Request
 from sqlalchemy import Engine
 
 from app.event_feed import EventFeed
+from app.polled_jobs import PolledJobs
 from app.settings import Settings
 from app.storage import Storage
 
+# Async although none of them waits: FastAPI would ask a thread for each of the others, which costs as much as
+# a query.
 
-def _engine(request: Request) -> Engine:
+
+async def _engine(request: Request) -> Engine:
     engine: Engine = request.app.state.engine
     return engine
 
 
-def _settings(request: Request) -> Settings:
+async def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
-def _storage(request: Request) -> Storage:
+async def _storage(request: Request) -> Storage:
     storage: Storage = request.app.state.storage
     return storage
 
 
-def _offered_models(request: Request) -> frozenset[str]:
+async def _offered_models(request: Request) -> frozenset[str]:
     offered: frozenset[str] = request.app.state.offered_models
     return offered
 
 
-def _upload_slots(request: Request) -> CapacityLimiter:
+async def _upload_slots(request: Request) -> CapacityLimiter:
     slots: CapacityLimiter = request.app.state.upload_slots
     return slots
 
 
-def _event_feed(request: Request) -> EventFeed:
+async def _event_feed(request: Request) -> EventFeed:
     feed: EventFeed = request.app.state.event_feed
     return feed
+
+
+async def _polled_jobs(request: Request) -> PolledJobs:
+    polled: PolledJobs = request.app.state.polled_jobs
+    return polled
 
 
 Db = Annotated[Engine, Depends(_engine)]
@@ -50,6 +59,7 @@ Artifacts = Annotated[Storage, Depends(_storage)]
 OfferedModels = Annotated[frozenset[str], Depends(_offered_models)]  # ids on the allow-list
 UploadSlots = Annotated[CapacityLimiter, Depends(_upload_slots)]
 Feed = Annotated[EventFeed, Depends(_event_feed)]
+Polled = Annotated[PolledJobs, Depends(_polled_jobs)]
 
 
 def route_path(scope: MutableMapping[str, Any]) -> str | None:

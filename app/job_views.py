@@ -18,7 +18,6 @@ from app.models.jobs import Job
 from app.schemas import Resource, Timestamp
 from app.settings import Settings
 from app.webhook_secrets import server_secret, webhook_secret
-from star_engine.config import StarConfig
 
 
 class BudgetOut(BaseModel):
@@ -129,7 +128,7 @@ def _shown(job: Job, facts: JobFacts, ahead: Outlook | None) -> JobOut:
         is_terminal=JobStatus(job.status) in TERMINAL,
         phase=job.phase,
         iteration=job.iteration,
-        iterations=StarConfig.model_validate(job.config).iterations,
+        iterations=job.config["iterations"],
         stop_reason=job.stop_reason,
         status_reason=job.status_reason,
         progress=facts.progress,

@@ -21,6 +21,8 @@ from app.errors import BadRequest
 from app.event_feed import EventFeed
 from app.ledger.models import register_models
 from app.log import configure_logging
+from app.poll_lane import Looks, PollLane, route_of
+from app.polled_jobs import PolledJobs
 from app.rate_limits import RateLimitHeaders, RateLimits
 from app.routes import (
     adapters,
@@ -106,12 +108,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = chosen
     app.state.rate_limits = RateLimits(chosen)
+    app.state.polled_jobs = PolledJobs()
     problems.install(app)
     for module in ROUTES:
         app.include_router(module.router)
     check_scopes(app)
     app.mount(PATH, create_dashboard(app))
     app.openapi = lambda: document(app, PUBLIC)  # type: ignore[method-assign]  # how FastAPI means it
+    app.add_middleware(PollLane, route=route_of(app, "/v1/jobs/{job_id}", "GET"))
     app.add_middleware(BodyLimit, upload_paths=UPLOADS, upload_bytes=chosen.max_upload_bytes)
     app.add_middleware(RateLimitHeaders)
     app.add_middleware(RequestLog)  # added last: outermost
@@ -128,8 +132,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.storage = Storage(settings.resolved_storage_url())
         app.state.offered_models = _offer_models(engine, settings)
         app.state.event_feed = feed = EventFeed(engine)
+        app.state.looks = looks = Looks(engine, app.state.polled_jobs, app.state.rate_limits)
         async with create_task_group() as tasks:
             tasks.start_soon(feed.run)
+            tasks.start_soon(looks.run)
             with when_told_to_stop(feed.close):
                 yield
             tasks.cancel_scope.cancel()
@@ -147,7 +153,7 @@ def _offer_models(engine: Engine, settings: Settings) -> frozenset[str]:
     return offered
 
 
-def _refuse_nul(request: Request) -> None:
+async def _refuse_nul(request: Request) -> None:
     """PostgreSQL takes no NUL in a text, so a name or an id that holds one names nothing."""
     if "\x00" in request.scope["path"] or b"%00" in request.scope["query_string"]:
         raise BadRequest("The URL holds a NUL character.")

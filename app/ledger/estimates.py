@@ -83,7 +83,7 @@ def read_history(session: Session, model_ids: Collection[str]) -> History:
     """From the latest steps that were done in one go, of any project: one query."""
     query = (
         select(Usage.phase, Step.model_id, Step.work, Step.started_at, Step.finished_at, Job.config)
-        .add_columns(Usage.iteration_number, Step.progress)
+        .add_columns(Usage.iteration_number, Step.progress, Usage.job_id)
         .join(Step, Step.id == Usage.step_id)
         .join(Job, Job.id == Usage.job_id)
         .where(Usage.outcome == "succeeded", Usage.fence == 1, Step.model_id.in_(model_ids))
@@ -92,9 +92,12 @@ def read_history(session: Session, model_ids: Collection[str]) -> History:
     )
     rates: dict[tuple[str, str], list[float]] = defaultdict(list)
     steps = []
-    for phase, model_id, work, began, ended, config, number, progress in session.execute(query):
+    configs: dict[str, StarConfig] = {}  # by job: most records are of a few
+    for phase, model_id, work, began, ended, config, number, progress, job_id in session.execute(query):
         seconds = (ended - began).total_seconds()
-        units = _units_done(PhaseName(phase), StarConfig.model_validate(config), number, work, progress)
+        if job_id not in configs:
+            configs[job_id] = StarConfig.model_validate(config)
+        units = _units_done(PhaseName(phase), configs[job_id], number, work, progress)
         known = rates[model_id, phase]
         if units and len(known) < LATEST:
             known.append(seconds / units)

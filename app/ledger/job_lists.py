@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -48,3 +48,8 @@ def list_jobs(
     if after is not None:
         query = query.where(Job.id < after)
     return session.scalars(query.order_by(Job.id.desc()).limit(limit)).all()
+
+
+def find_jobs(session: Session, job_ids: Collection[str]) -> dict[str, Job]:
+    """Those of them that there are, of any project, by id."""
+    return {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(job_ids)))}

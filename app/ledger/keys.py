@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
@@ -97,14 +97,27 @@ def issue_key(
 
 def authenticate(session: Session, key: str) -> Caller | None:
     """Whose key this is; None if it is malformed, unknown, revoked or expired."""
-    match = _KEY.fullmatch(key)
-    if match is None or _checksum(key[: match.end(2)]) != match[3]:
-        return None
+    return authenticate_all(session, [key]).get(key)
+
+
+def authenticate_all(session: Session, keys: Collection[str]) -> dict[str, Caller]:
+    """Whose keys these are, by key, in one query; those that are not valid are left out."""
+    matches = {key: match for key in keys if (match := _KEY.fullmatch(key)) is not None}
+    sent = {
+        key: (f"key_{match[1]}", match[2])
+        for key, match in matches.items()
+        if _checksum(key[: match.end(2)]) == match[3]
+    }
+    if not sent:
+        return {}
     live = (ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > clock()))
-    row = session.scalars(select(ApiKey).where(ApiKey.id == f"key_{match[1]}", *live)).one_or_none()
-    if row is None or not compare_digest(row.secret_sha256, _hashed(match[2])):
-        return None
-    return Caller(row.project_id, row.id, frozenset(Scope(scope) for scope in row.scopes))
+    query = select(ApiKey).where(ApiKey.id.in_({key_id for key_id, _ in sent.values()}), *live)
+    rows = {row.id: row for row in session.scalars(query)}
+    return {
+        key: Caller(row.project_id, row.id, frozenset(Scope(scope) for scope in row.scopes))
+        for key, (key_id, secret) in sent.items()
+        if (row := rows.get(key_id)) is not None and compare_digest(row.secret_sha256, _hashed(secret))
+    }
 
 
 def revoke(session: Session, key_id: str) -> None:

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.auth import Reader, Submitter
-from app.conditional import matches
-from app.context import Config, Db, OfferedModels
+from app.context import Config, Db, OfferedModels, Polled
 from app.database import reading, transaction
 from app.dry_runs import DryRunOut, dry_run
 from app.in_flight import only_one
@@ -30,6 +29,7 @@ from app.ledger.jobs import (
 )
 from app.ledger.keys import Caller
 from app.models.jobs import Job
+from app.polled_jobs import poll_answer
 from app.schemas import After, In, Limit, Page, ProblemOut, already, page
 from app.settings import Settings
 
@@ -106,14 +106,21 @@ def list_(
 
 
 @router.get("/{job_id}", summary="Get a job", response_model=JobOut)
-def get(caller: Reader, db: Db, request: Request, job_id: str) -> Response:
-    """Carries an ETag: polling with If-None-Match is answered with 304 while nothing has changed."""
-    body = shown(caller, db, job_id).model_dump_json().encode()
-    etag = f'"{sha256(body).hexdigest()[:32]}"'
-    headers = {"ETag": etag, "Cache-Control": "no-cache"}
-    if matches(request.headers.get("if-none-match"), etag):
-        return Response(status_code=304, headers=headers)
-    return Response(body, media_type="application/json", headers=headers)
+def get(
+    caller: Reader,
+    db: Db,
+    polled: Polled,
+    job_id: str,
+    if_none_match: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> Response:
+    """Carries an ETag: polling with If-None-Match is answered with 304 while nothing has changed.
+
+    Such a poll may learn of progress, queue and estimates a second late; of the status at once.
+    """
+    with reading(db) as session:
+        job = get_job(session, caller.project_id, job_id)
+        view = polled.view(session, job, polled=if_none_match is not None)
+    return poll_answer(view, if_none_match)
 
 
 def shown(caller: Caller, db: Engine, job_id: str) -> JobOut:

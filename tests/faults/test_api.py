@@ -49,6 +49,23 @@ def test_an_api_that_dies_around_the_commit_leaves_one_job_for_one_key(
         check(world, at_rest=False)
 
 
+def test_an_api_that_is_told_to_stop_ends_its_streams_first(sqlite_database_url: str, tmp_path: Path) -> None:
+    """The server waits for open requests without a limit here, and the job never ends: only the API can."""
+    with serve(sqlite_database_url, tmp_path / "home") as api:
+        world = World(api.engine, api.settings, "", "", "", "")
+        job, port = api.job(), free_port()
+        with platform(world, NO_BROKER) as running:
+            start(running, port, "api")
+            url = f"http://127.0.0.1:{port}/v1/jobs/{job['id']}/events/stream"
+            asked = urllib.request.Request(
+                url, headers={"Authorization": api.client.headers["Authorization"]}
+            )
+            with urllib.request.urlopen(asked, timeout=60) as stream:  # noqa: S310 - our own http URL
+                assert stream.readline() == b"event: job.created\n"
+                assert running.stop("api") == 128 + 15  # by its own signal: nobody had to kill it
+                assert b"event: done" not in stream.read()
+
+
 def start(running: Platform, port: int, name: str, **variables: str) -> None:
     running.api(name, port, **variables)
 

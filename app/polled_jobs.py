@@ -1,0 +1,87 @@
+"""What a poller of a job is answered: its whole view is made at most once a second, however many poll.
+
+The view takes a dozen queries, for queue and estimates look at all jobs. A poll with If-None-Match costs
+one, of the job's own row. Where the row has not changed, the rest of the view (progress, place in the queue,
+estimates) may be VIEW_SECONDS old. Without If-None-Match it is always made anew.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from hashlib import sha256
+from threading import Lock
+from time import monotonic
+from typing import Any
+
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+
+from app.conditional import matches
+from app.job_views import show_job
+from app.models.jobs import Job
+
+VIEW_SECONDS = 1.0
+VIEWS = 1000  # of 3 kB
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A job as JSON."""
+
+    body: bytes
+    etag: str
+    row: dict[str, Any]
+    made_at: float
+
+    def shows(self, row: dict[str, Any]) -> bool:
+        return monotonic() - self.made_at < VIEW_SECONDS and self.row == row
+
+
+def poll_answer(view: View, if_none_match: str | None) -> Response:
+    """304 where the caller has this view already."""
+    headers = {"ETag": view.etag, "Cache-Control": "no-cache"}
+    if matches(if_none_match, view.etag):
+        return Response(status_code=304, headers=headers)
+    return Response(view.body, media_type="application/json", headers=headers)
+
+
+@dataclass
+class PolledJobs:
+    """The views of the jobs that were asked for last."""
+
+    _views: OrderedDict[str, View] = field(default_factory=OrderedDict)
+    _making: dict[str, Lock] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def fresh(self, job: Job) -> View | None:
+        """The view of this job if it need not be made anew; `job` as its row is now."""
+        known = self._views.get(job.id)
+        return known if known is not None and known.shows(_row(job)) else None
+
+    def view(self, session: Session, job: Job, *, polled: bool) -> View:
+        """Of a job that the caller may see, as its row is in this session."""
+        if not polled:
+            return self._make(session, job)
+        if (known := self.fresh(job)) is not None:
+            return known
+        with self._lock:
+            making = self._making.setdefault(job.id, Lock())
+        with making:  # pollers that come meanwhile wait for this one
+            return self.fresh(job) or self._make(session, job)
+
+    def _make(self, session: Session, job: Job) -> View:
+        began = monotonic()
+        body = show_job(session, job).model_dump_json().encode()
+        view = View(body, f'"{sha256(body).hexdigest()[:32]}"', _row(job), began)
+        with self._lock:
+            self._views[job.id] = view
+            self._views.move_to_end(job.id)
+            while len(self._views) > VIEWS:
+                oldest, _ = self._views.popitem(last=False)
+                self._making.pop(oldest, None)
+        return view
+
+
+def _row(job: Job) -> dict[str, Any]:
+    return {column.key: getattr(job, column.key) for column in Job.__table__.columns}
