@@ -1,0 +1,231 @@
+"""What a job costs where it has 1k, 3k or 10k questions, and in its 30th iteration against its first ones.
+
+    python -m benchmarks.growth [--database sqlite] [--questions 1000 3000 10000] [--iterations 30]
+
+writes docs/benchmarks/growth.md. Real worker, real ledger, real GPU process; in it a scripted sampler, so
+that what is left is what the platform adds. Costs are processor time of worker, GPU process and database,
+which other people's work on the machine does not stretch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+from sqlalchemy import insert
+
+from app.database import new_id, transaction
+from app.ledger.capacity import saw_worker
+from app.ledger.steps import claim_step
+from app.models.data import Dataset, Example
+from benchmarks.http_api import database_version
+from benchmarks.ledger_world import LEASE_SECONDS, cpu_seconds, new_world
+from benchmarks.measuring import machine, significant, table
+from tests.databases import PROJECT
+from tests.worlds import World, problem, spaced, total
+from worker.steps import work_on
+from worker.workbench import Workbench
+
+PAGE = PROJECT / "docs" / "benchmarks" / "growth.md"
+HELD_OUT = 100
+EXPONENT = (0.95, 1.05)
+DRIFT = 0.05
+GROWTH_MIB = 16
+WARM_UP = 20  # questions
+WORKER = "worker:1"
+CONFIG: dict[str, Any] = {
+    "generation": {"max_tokens": 200},
+    "evaluation": {"baselines": ()},
+    "audits": {"spark_level": None},
+    "training": {"schedule": {"kind": "linear", "start": 10, "add": 0}, "batch_size": 4},
+}
+
+
+@dataclass
+class Costs:
+    """Of one job: CPU seconds by iteration and phase, and the worker's memory after each iteration in MiB."""
+
+    seconds: dict[int, dict[str, float]]
+    memory: dict[int, float]
+
+    def of(self, iteration: int) -> float:
+        return sum(self.seconds[iteration].values())
+
+
+def with_additions(world: World, train: int) -> World:
+    """The same world with so many problems of 4 digits; the scripted sampler can do few by itself."""
+    dataset_id = new_id("ds")
+    splits = {"train": train, "validation": HELD_OUT}
+    rows = []
+    for split, count in splits.items():
+        for position in range(count):
+            a, b = problem(position + (0 if split == "train" else train), 4)
+            rows.append(
+                {
+                    "dataset_id": dataset_id,
+                    "split": split,
+                    "position": position,
+                    "external_id": f"{split}-{position}",
+                    "question": f"{spaced(a)} + {spaced(b)}",
+                    "answer": total(a, b),
+                    "group": "4",
+                }
+            )
+    with transaction(world.engine) as session:
+        small = session.get_one(Dataset, world.dataset_id)
+        dataset = Dataset(
+            id=dataset_id,
+            project_id=small.project_id,
+            name="additions",
+            kind=small.kind,
+            sha256=dataset_id,
+            size_bytes=0,
+            splits=splits,
+        )
+        session.add(dataset)
+        session.flush()
+        session.execute(insert(Example), rows)
+    return replace(world, dataset_id=dataset_id)
+
+
+def spent(world: World) -> float:
+    """CPU seconds so far of this process, the database's, and the GPU process below this one."""
+    children = [child.cpu_times() for child in psutil.Process().children(recursive=True) if _is_gpu(child)]
+    return cpu_seconds(world) + sum(one.user + one.system for one in children)
+
+
+def _is_gpu(process: psutil.Process) -> bool:
+    return "worker.gpu_child" in " ".join(process.cmdline())
+
+
+def run(world: World, questions: int, iterations: int) -> Costs:
+    """One job from its start to its end, step by step in this process; a small one before it warms all up."""
+    large = with_additions(world, questions)
+    bench = large.workbench(WORKER)
+    with transaction(large.engine) as session:
+        saw_worker(session, WORKER)
+    try:
+        with_additions(world, WARM_UP).submit(iterations=1, **CONFIG)
+        work_off(large, bench)
+        job_id = large.submit(iterations=iterations, **CONFIG)
+        costs = work_off(large, bench)
+    finally:
+        bench.drop_gpu()
+    assert large.job(job_id).status == "succeeded", large.job(job_id).status_reason
+    return costs
+
+
+def work_off(world: World, bench: Workbench) -> Costs:
+    """Every step that is queued."""
+    seconds: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    memory: dict[int, float] = {}
+    began = spent(world)
+    while (claim := claim_step(world.engine, WORKER, LEASE_SECONDS, bench.warm_model)) is not None:
+        work_on(bench, claim)
+        now = spent(world)
+        seconds[claim.iteration][claim.phase] += now - began
+        began = now
+        memory[claim.iteration] = psutil.Process().memory_info().rss / 2**20
+    return Costs({number: dict(phases) for number, phases in seconds.items()}, memory)
+
+
+def slope(points: list[tuple[float, float]]) -> float:
+    """The exponent of the power that fits best: least squares of the logarithms."""
+    xs, ys = [math.log(x) for x, _ in points], [math.log(y) for _, y in points]
+    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
+    over = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True))
+    return over / sum((x - mean_x) ** 2 for x in xs)
+
+
+def by_questions(database: str, sizes: list[int]) -> list[str]:
+    costs: dict[int, Costs] = {}
+    for questions in sizes:
+        with new_world(database, shard_examples=500) as world:
+            costs[questions] = run(world, questions, 1)
+    phases = [*costs[sizes[0]].seconds[1]]
+    rows: list[list[object]] = []
+    for phase in (*phases, "all"):
+        found = {
+            questions: one.of(1) if phase == "all" else one.seconds[1][phase]
+            for questions, one in costs.items()
+        }
+        exponent = slope(list(found.items()))
+        goal = "" if phase != "all" else _verdict(exponent)
+        rows.append([phase, *(significant(value) for value in found.values()), f"{exponent:.2f}", goal])
+    head = ["phase", *(f"{questions:,} questions" for questions in sizes), "exponent", "goal"]
+    return ["## Against the number of questions", "CPU seconds of one iteration.", table(head, rows)]
+
+
+def _verdict(exponent: float) -> str:
+    if exponent > EXPONENT[1]:
+        return "missed"
+    return "reached" if exponent >= EXPONENT[0] else "below: a part of the cost is the same for any number"
+
+
+def by_iterations(database: str, questions: int, iterations: int) -> list[str]:
+    """The first iteration is left out: nothing is trained on yet, so its sampler is another one."""
+    with new_world(database, shard_examples=500) as world:
+        costs = run(world, questions, iterations)
+    numbers = range(2, iterations + 1)
+    early, late = list(numbers)[:5], list(numbers)[-5:]
+    phases = [*costs.seconds[2], "all"]
+
+    def cost(number: int, phase: str) -> float:
+        return costs.of(number) if phase == "all" else costs.seconds[number].get(phase, 0.0)
+
+    rows: list[list[object]] = []
+    for phase in phases:
+        first, last = (median(cost(number, phase) for number in part) for part in (early, late))
+        drift = last / first - 1
+        goal = "" if phase != "all" else "reached" if drift <= DRIFT else "missed"
+        rows.append([phase, significant(first), significant(last), f"{drift:+.1%}", goal])
+    before, after = costs.memory[early[-1]], costs.memory[late[-1]]
+    flat = "reached" if after - before <= GROWTH_MIB else "missed"
+    rows.append(
+        ["memory of the worker, MiB", f"{before:.0f}", f"{after:.0f}", f"{after - before:+.0f} MiB", flat]
+    )
+    head = ["phase", f"iterations {early[0]} to {early[-1]}", f"{late[0]} to {late[-1]}", "drift", "goal"]
+    about = f"{questions:,} questions, {iterations} iterations; CPU seconds of one, the median of five."
+    return ["## Against the number of iterations", about, table(head, rows)]
+
+
+INTRODUCTION = f"""Goals: an exponent of {EXPONENT[0]} to {EXPONENT[1]} against the number of questions;
+over the iterations a drift of at most {DRIFT:.0%}, and memory that grows by at most {GROWTH_MIB} MiB. The
+sampler is scripted, so nothing of this is a model's work; with a real one the platform's share is smaller."""
+
+
+@contextmanager
+def versions(database: str) -> Iterator[str]:
+    with new_world(database) as world:
+        yield database_version(world.engine)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--questions", type=int, nargs="+", default=[1000, 3000, 10_000])
+    parser.add_argument("--iterations", type=int, default=30)
+    parser.add_argument("--to", type=Path, default=PAGE)
+    chosen = parser.parse_args()
+    sizes = " ".join(map(str, chosen.questions))
+    options = f"--database {chosen.database} --questions {sizes} --iterations {chosen.iterations}"
+    parts = ["# Growth", f"```sh\npython -m benchmarks.growth {options}\n```", INTRODUCTION]
+    with versions(chosen.database) as server:
+        parts.append(f"{server}; " + "\n".join(machine("sqlalchemy", "psycopg")))
+    parts += by_questions(chosen.database, chosen.questions)
+    parts += by_iterations(chosen.database, 300, chosen.iterations)
+    chosen.to.write_text("\n\n".join(parts) + "\n")
+
+
+if __name__ == "__main__":
+    main()
