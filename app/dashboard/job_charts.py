@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from app.ledger.relatives import Relative
 from app.ledger.report import Coverage, JobReport
 from app.routes.iterations import IterationOut
 from star_engine.evaluation import EvaluationMode
 from star_engine.filters.stages import STAGES
 from star_engine.loop import ITERATION_PHASES
+from star_engine.presets import PRESETS
 from star_engine.report import AccuracyRow
 
 Spec = dict[str, Any]
@@ -25,7 +27,7 @@ def charts(iterations: Sequence[IterationOut], report: JobReport) -> list[tuple[
     """Title and specification of each chart that has something to show."""
     turns = [one for one in iterations if one.number > 0]
     made = [
-        ("Held-out accuracy", accuracy(report.accuracies)),
+        ("Held-out accuracy", accuracy(report.accuracies, report.relatives)),
         ("Held-out accuracy by group", groups(report.accuracies)),
         ("Solve rate: train examples right without a hint", solve_rate(report.coverage)),
         ("Coverage: train examples in the training set", coverage(report.coverage)),
@@ -38,8 +40,8 @@ def charts(iterations: Sequence[IterationOut], report: JobReport) -> list[tuple[
     return [(title, spec) for title, spec in made if spec is not None]
 
 
-def accuracy(rows: Sequence[AccuracyRow]) -> Spec | None:
-    """M_n with its 95 % interval, and each baseline as a line."""
+def accuracy(rows: Sequence[AccuracyRow], relatives: Sequence[Relative] = ()) -> Spec | None:
+    """M_n with its 95 % interval, and each baseline as a line: few-shot ones, and jobs beside this one."""
     x = list(range(max((row.iteration for row in rows), default=0) + 1))
     own = {row.iteration: row for row in rows if row.mode is EvaluationMode.ADAPTER}
     series = []
@@ -50,6 +52,10 @@ def accuracy(rows: Sequence[AccuracyRow]) -> Spec | None:
         series.append(_series("Adapter of the iteration", values, low=low, high=high))
     baselines = [row for row in rows if row.mode is not EvaluationMode.ADAPTER]
     series += [_series(NAMES[row.mode], [row.accuracy for _ in x], dashed=True) for row in baselines]
+    beside = {one.role: one.accuracy for one in relatives if one.accuracy is not None}
+    for preset in PRESETS:
+        if (share := beside.get(f"baseline {preset}")) is not None:
+            series.append(_series(preset, [share for _ in x], dashed=True))
     return _spec(x, "share", series)
 
 
