@@ -20,7 +20,7 @@ from sqlalchemy import func, insert, select, update
 
 from app.database import clock, new_id, reading, transaction
 from app.ledger.capacity import saw_worker
-from app.ledger.outbox import BATCH, relay
+from app.ledger.outbox import BATCH, RELAY_SECONDS, relay
 from app.ledger.reaper import reap
 from app.ledger.steps import Claim, claim_step, finish_step, heartbeat
 from app.models.jobs import Job, Outbox, Step
@@ -183,9 +183,10 @@ def limits(costs: dict[str, Cost], scheduler_seconds: float) -> None:
     busy = sum(cost.rate * cost.milliseconds / 1000 for cost in costs.values())
     found = {
         "one job's row: its claims and finishes wait for each other": STEP_SECONDS * 1000 / one_job,
-        "one scheduler: a batch of rings, then a pause": STEP_SECONDS
-        * BATCH
-        / (scheduler_seconds + BATCH * ring / 1000),
+        f"one scheduler: rings for {RELAY_SECONDS:.0f} s, then a pause": STEP_SECONDS
+        * (1000 / ring)
+        * RELAY_SECONDS
+        / (RELAY_SECONDS + scheduler_seconds),
         f"the database: {BUSY_CONNECTIONS} busy connections": BUSY_CONNECTIONS / busy,
         f"PostgreSQL's sessions: one for each idle worker, max_connections = {SESSIONS:,}": float(SESSIONS),
         f"Redis's sessions: {CLIENTS_PER_WORKER} for each worker, maxclients = {CLIENTS:,}": (

@@ -120,6 +120,7 @@ class Outbox(Base):
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
     step_id: Mapped[str]
     created_at: Mapped[datetime] = created()
+    taken_until: Mapped[datetime | None]  # a relay sends it; others may after this
 
 
 class IdempotencyKey(Base):
