@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from star_engine.protocols import BadAdapter
 
@@ -129,33 +126,17 @@ def weight_shapes(base_model: Path) -> dict[str, torch.Size]:
     return shapes
 
 
-@contextmanager
-def write_merged(base_model: Path, updates: Mapping[str, LoraUpdate]) -> Iterator[Path]:
-    """A copy of the model with the adapter merged, in float32 however the base is stored; gone afterwards.
-
-    In memory (/dev/shm) where it fits, since it is read once and at once.
-    """
-    shards = _shards(base_model)
-    with TemporaryDirectory(dir=_roomy(shards), prefix="merged-") as name:
-        folder = Path(name)
-        for path in base_model.glob("*.json"):
-            shutil.copy(path, folder)
-        for shard in shards:
-            weights = {name: weight.float() for name, weight in load_file(shard).items()}
-            for weight in weights.keys() & updates.keys():
-                weights[weight] += updates[weight].matrix()
-            save_file(weights, folder / shard.name, metadata={"format": "pt"})
-        yield folder
+def merged_weights(base_model: Path, updates: Mapping[str, LoraUpdate]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Name and value of every weight of the model with the adapter merged, in float32 however the base is
+    stored. One at a time: nothing is written, and the copy is never whole in memory."""
+    for shard in _shards(base_model):
+        with safe_open(shard, framework="pt") as weights:
+            for name in weights.keys():  # noqa: SIM118 - not a dict
+                weight = weights.get_tensor(name).float()
+                yield name, weight + updates[name].matrix() if name in updates else weight
 
 
 def _shards(model: Path) -> list[Path]:
     if shards := sorted(model.glob("*.safetensors")):
         return shards
     raise ValueError(f"Base model {model.name} has no safetensors files.")
-
-
-def _roomy(shards: Sequence[Path]) -> Path | None:
-    """Memory where twice this size is free there, else the default place for temporary files."""
-    size = 2 * sum(path.stat().st_size for path in shards)  # bfloat16 doubles on its way to float32
-    memory = Path("/dev/shm")  # noqa: S108 - the folder made in it has a random name and is private
-    return memory if memory.is_dir() and shutil.disk_usage(memory).free > 2 * size else None

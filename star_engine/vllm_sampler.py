@@ -4,8 +4,8 @@ The only file that imports vllm. How an adapter gets into the engine differs by 
 
 - CUDA: beside the bfloat16 base model, as a LoRARequest with a name and id of its own for every call of
   `use`. vLLM keys its prefix cache by name and its weights by id: a used one would silently serve old ones.
-- CPU: merged in float32 into a copy of the base model, which the engine then reloads. vLLM's LoRA on CPU
-  gathers a private copy of A and B for every token and turns torch.compile off.
+- CPU: merged in float32 into the base model's weights, with which the engine then reloads. vLLM's LoRA on
+  CPU gathers a private copy of A and B for every token and turns torch.compile off.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
+from star_engine.adapters import CONFIG, WEIGHTS, file_sha256
 from star_engine.causal_lm import context_length, eos_ids, has_cuda, load_tokenizer, prompt_ids, set_threads
-from star_engine.lora_merge import read_adapter, weight_shapes, write_merged
+from star_engine.lora_merge import LoraUpdate, merged_weights, read_adapter, weight_shapes
 from star_engine.protocols import BadAdapter, Completion, SampleRequest, SamplingParams
 
 CPU_BLOCK = 32  # tokens of a prefix-cache block; vLLM's default of 128 recomputes up to 127 of every prompt
@@ -83,7 +84,7 @@ class VllmSampler:
         self._llm: Any = LLM(model=str(base_model), **options | dict(engine or {}))
         self._engine = self._llm.llm_engine
         self._adapters = count(1)
-        self._merged = False  # CPU: whether the engine holds other weights than the base model's
+        self._served: str | None = None  # by the engine: what adapter_sha256 says of it; None: the base model
         self._lora: Any = None  # CUDA: the LoRARequest of the adapter in use
         self._ids = count()
         _refuse_other_tokenizer(self._tokenizer, self._llm.get_tokenizer(), base_model.name)
@@ -96,17 +97,21 @@ class VllmSampler:
         )
 
     def use(self, adapter: Path | None) -> None:
-        """Serve the base model with this adapter, or without one. Raises BadAdapter."""
+        """Serve the base model with this adapter, or without one. Raises BadAdapter.
+
+        Costs nothing where it is served already, from whatever folder: verification, evaluation and the next
+        iteration's sampling ask for the same one, whose prefixes then stay cached.
+        """
         updates = read_adapter(adapter, weight_shapes(self._base_model)) if adapter is not None else {}
-        if not self._on_cpu:
+        wanted = _sha256(adapter) if adapter is not None else None
+        if wanted == self._served:
+            return
+        self._served = None  # what is left where vLLM refuses the adapter
+        if self._on_cpu:
+            self._reload(updates)
+        else:
             self._use_lora(adapter)
-        elif updates:
-            with write_merged(self._base_model, updates) as merged:
-                self._reload(merged)
-            self._merged = True
-        elif self._merged:
-            self._reload(self._base_model)
-            self._merged = False
+        self._served = wanted
 
     def _use_lora(self, adapter: Path | None) -> None:
         from vllm.lora.request import LoRARequest
@@ -122,8 +127,9 @@ class VllmSampler:
             raise BadAdapter("vLLM does not load the adapter.")
         self._lora = lora
 
-    def _reload(self, weights: Path) -> None:
-        self._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(weights)})
+    def _reload(self, updates: Mapping[str, LoraUpdate]) -> None:
+        weights = merged_weights(self._base_model, updates)
+        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
         if not self._llm.reset_prefix_cache():
             raise RuntimeError(
                 "vLLM kept its prefix cache: keys and values of the old weights would be served."
@@ -186,9 +192,8 @@ class VllmSampler:
 def _set_environment(on_cpu: bool, threads: int, kv_cache_gib: int) -> None:
     """vLLM is set up by environment variables, read at its import. What the process already has counts."""
     wanted = {
-        # On CPU the engine runs in this process: a second, importing torch and vllm again, starts slowly.
-        # On CUDA it has its own, so that ending it gives back all of the device's memory, to the trainer.
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0" if on_cpu else "1",
+        # On CUDA the engine has a process of its own: ending it gives all of the device's memory back.
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "1",
         "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib),
         # "auto" keeps a core for the scheduler, which on two cores is half; binding to fixed cores is bad
         # company for other processes (a database, a second worker).
@@ -198,8 +203,16 @@ def _set_environment(on_cpu: bool, threads: int, kv_cache_gib: int) -> None:
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_LOGGING_LEVEL": "WARNING",
     }
+    if on_cpu:  # in this process, whatever it was told: merged weights are handed over as they are, and a
+        # second one, importing torch and vllm again, starts slowly
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
+
+
+def _sha256(adapter: Path) -> str:
+    """Of what decides how an adapter acts."""
+    return " ".join(file_sha256(adapter / name) for name in (CONFIG, WEIGHTS))
 
 
 def _seed(request: SampleRequest) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -57,6 +58,22 @@ def test_greedy_completions_agree_with_transformers_there_and_back(
         texts.append(tuple(expected[request.key].text for request in requests))
     assert len(set(texts)) == 3  # each adapter changes the text, and the base model is the same afterwards
     assert texts[0] == texts[3]
+
+
+def test_an_adapter_is_known_by_its_files_and_not_by_its_folder(
+    vllm: ProcessPoolExecutor, tiny_model: Path, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    requests, params = few_shot_requests(4), SamplingParams(max_tokens=20)
+
+    def texts(adapter: Path) -> list[str]:
+        done = by_key(vllm.submit(vllm_process.sample, adapter, requests, params).result())
+        return [done[request.key].text for request in requests]
+
+    moved = shutil.copytree(tiny_adapter, tmp_path / "moved")
+    first = texts(tiny_adapter)
+    assert texts(moved) == first
+    shutil.copytree(make_adapter(tiny_model, tmp_path / "other", seed=1, rank=8), moved, dirs_exist_ok=True)
+    assert texts(moved) == texts(tmp_path / "other") != first
 
 
 def test_rows_end_at_stop_strings_which_stay_out_of_the_text(vllm: ProcessPoolExecutor) -> None:
