@@ -54,6 +54,8 @@ class LoraTrainer:
         self._micro_tokens = MICRO_BATCH_TOKENS.get(kind, MICRO_BATCH_TOKENS["cuda"])
         self._ranks = ranks
         self._shapes = {name: weight.shape for name, weight in self._base.named_parameters()}
+        # What the base model says to a job's probe prompts: the same in each of its iterations.
+        self._base_says: tuple[Any, list[tuple[str, torch.Tensor]]] = (None, [])
 
     def train(
         self,
@@ -97,7 +99,9 @@ class LoraTrainer:
         torch.set_num_threads(self._threads)
         updates = read_adapter(adapter, self._shapes)
         encoded = prompt_ids(self._tokenizer, prompts)
-        base = self._continue(self._base, encoded, max_tokens)
+        if self._base_says[0] != (encoded, max_tokens):
+            self._base_says = (encoded, max_tokens), self._continue(self._base, encoded, max_tokens)
+        base = self._base_says[1]
         try:
             model = peft.PeftModel.from_pretrained(self._base, str(adapter), local_files_only=True)
         except Exception as error:  # whatever PEFT dislikes makes the adapter unusable

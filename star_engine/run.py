@@ -30,7 +30,6 @@ from star_engine.data_window import in_window, window
 from star_engine.evaluation import (
     EvaluationMode,
     evaluate,
-    evaluation_prompt,
     select_held_out,
     summarise,
 )
@@ -40,7 +39,7 @@ from star_engine.loop import Pause, Phase, PhaseName, Stop, next_in_any_case, ne
 from star_engine.measured_along import check_along, measure_along
 from star_engine.mixing import check_mix
 from star_engine.model_card import is_measured, state_accuracy, write_card
-from star_engine.probing import PROBE_TOKENS, PROBES, continue_greedily, installed_versions
+from star_engine.probing import PROBE_TOKENS, continue_greedily, installed_versions, probe_prompts
 from star_engine.protocols import Sampler, Trainer, TrainingText
 from star_engine.rationales import sample_rationales, solve_rate
 from star_engine.run_beside import ask_and_sample
@@ -205,7 +204,7 @@ class _Run:
 
     def _verify_adapter(self, iteration: int) -> _Work:
         adapter = self.record.adapter(iteration)
-        prompts = self._probe_prompts(iteration)
+        prompts = probe_prompts(self.config, self.prompt_set, self.held_out or self.train)
         probe = self.trainer.probe(adapter, prompts, PROBE_TOKENS)
         self.sampler.use(adapter)
         verification = judge_adapter(probe, continue_greedily(self.sampler, prompts, PROBE_TOKENS))
@@ -281,8 +280,3 @@ class _Run:
 
     def _adapter_before(self, iteration: int) -> Path | None:
         return self.record.adapter(iteration - 1) if iteration > 1 else None
-
-    def _probe_prompts(self, iteration: int) -> list[str]:
-        probed = (self.held_out or self.train)[:PROBES]
-        mode = EvaluationMode.ADAPTER
-        return [evaluation_prompt(self.config, self.prompt_set, e, mode, iteration) for e in probed]

@@ -33,9 +33,9 @@ from star_engine.adapters import (
     write_manifest,
 )
 from star_engine.data_window import in_window, window
-from star_engine.evaluation import EvaluationMode, evaluation_prompt, select_held_out
+from star_engine.evaluation import select_held_out
 from star_engine.model_card import write_card
-from star_engine.probing import PROBE_TOKENS, PROBES, continue_greedily, installed_versions
+from star_engine.probing import PROBE_TOKENS, PROBES, continue_greedily, installed_versions, probe_prompts
 from star_engine.protocols import TrainingText
 from star_engine.rationales import RationaleKey, Route
 from star_engine.schedule import steps_in, training_seed
@@ -163,8 +163,7 @@ def _probe_prompts(bench: Workbench, claim: Claim) -> list[str]:
         examples = [
             item for _, item in load_examples(session, claim.dataset_id, config.evaluation.split, positions)
         ]
-    mode = EvaluationMode.ADAPTER
-    return [evaluation_prompt(config, prompt_set, item, mode, claim.iteration) for item in examples]
+    return probe_prompts(config, prompt_set, examples)
 
 
 def _provenance(bench: Workbench, claim: Claim) -> tuple[BaseModel, Coverage, dict[str, Any], str | None]:

@@ -37,6 +37,15 @@ def test_the_probe_measures_the_update_that_peft_applies(
     assert probe.texts != probe.base_texts
 
 
+def test_a_probe_of_other_prompts_asks_the_base_model_anew(
+    trainer: LoraTrainer, tiny_model: Path, tiny_adapter: Path
+) -> None:
+    probes = [["Input: 1 + 1"], ["9 9 9"], ["9 9 9"], ["Input: 1 + 1"]]
+    said = [trainer.probe(tiny_adapter, prompts, 5).base_texts for prompts in probes]
+    fresh = LoraTrainer(tiny_model, threads=1).probe(tiny_adapter, ["9 9 9"], 5).base_texts
+    assert said[1] == said[2] == fresh != said[0] == said[3]
+
+
 def zero(weights: dict[str, torch.Tensor]) -> None:
     for weight in weights.values():
         weight.zero_()
