@@ -12,12 +12,19 @@ from star_engine.protocols import Sampler, Trainer
 from star_engine.testing import RecordingTrainer, Script, ScriptedSampler
 from worker.gpu_process import GpuSpec
 
+TRAINING_SHARE = 0.25  # of a GPU's memory, for activations and optimizer; the trainer cuts its batches to fit
+USABLE_SHARE = 0.9  # of it, vLLM's own default: the rest is for contexts and fragments
+
 
 class Models:
-    """Sampler and trainer, made when first needed. On CPU both stay; a GPU holds one of them at a time."""
+    """Sampler and trainer, made when first needed. On CPU both stay; on a GPU they do where its memory has
+    room for both, else it holds one of them at a time, and vLLM starts anew in every iteration."""
 
     def __init__(self, spec: GpuSpec) -> None:
         self._spec = spec
+        self._share: float | None = None  # of the GPU for the sampler, beside the trainer
+        if spec.device != "cpu" and spec.sampler == "vllm":
+            self._share = sampler_share(spec, _device_bytes())
         self._sampler: Sampler | None = None
         self._trainer: Trainer | None = None
         self._adapter: Path | None = None
@@ -34,16 +41,17 @@ class Models:
 
     def sampler(self) -> Sampler:
         if self._sampler is None:
-            if self._spec.device != "cpu":
+            if self._takes_turns:
                 self._free_trainer()
-            self._sampler = make_sampler(self._spec)
+            _free_memory()  # a trainer's cached memory is no longer free to others
+            self._sampler = make_sampler(self._spec, self._share)
             if self._adapter is not None:
                 self._sampler.use(self._adapter)
         return self._sampler
 
     def trainer(self) -> Trainer:
         if self._trainer is None:
-            if self._spec.device != "cpu":
+            if self._takes_turns:
                 self.close()
             self._trainer = make_trainer(self._spec)
         return self._trainer
@@ -54,6 +62,10 @@ class Models:
             self._sampler.close()
             self._sampler = None
             _free_memory()
+
+    @property
+    def _takes_turns(self) -> bool:
+        return self._spec.device != "cpu" and self._share is None
 
     def _free_trainer(self) -> None:
         if self._trainer is not None:
@@ -68,13 +80,34 @@ def _free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def make_sampler(spec: GpuSpec) -> Sampler:
+def sampler_share(spec: GpuSpec, device_bytes: int) -> float | None:
+    """The share of a GPU that vLLM may have where the trainer stays on it; None: they take turns.
+
+    The trainer needs its own copy of the weights and TRAINING_SHARE; vLLM at least as much again for keys and
+    values as its weights take. What the operator set as vLLM's share counts, where it leaves the trainer its.
+    """
+    if spec.training_ranks > 1 or spec.options.get("tensor_parallel_size", 1) > 1:
+        return None
+    weights = sum(path.stat().st_size for path in spec.base_model.glob("*.safetensors")) / device_bytes
+    most = USABLE_SHARE - TRAINING_SHARE - weights
+    wanted = float(spec.options.get("gpu_memory_utilization", most))
+    return wanted if 2 * weights <= wanted <= most else None
+
+
+def _device_bytes() -> int:
+    import torch
+
+    return int(torch.cuda.get_device_properties(0).total_memory)
+
+
+def make_sampler(spec: GpuSpec, share: float | None = None) -> Sampler:
     if spec.sampler == "scripted":
         return _scripted(spec)
     if spec.sampler == "vllm":
         from star_engine.vllm_sampler import VllmSampler
 
-        options = {"threads": spec.threads, **spec.options}
+        shared = {} if share is None else {"gpu_memory_utilization": share}
+        options = {"threads": spec.threads, **spec.options, **shared}
         return VllmSampler(spec.base_model, max_length=spec.max_length, **options)
     from star_engine.transformers_sampler import TransformersSampler
 
