@@ -7,13 +7,15 @@ that the argument names; stdout and stderr are the log: nothing a library prints
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import json
 import os
 import signal
 import sys
+import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -138,8 +140,10 @@ def _path(text: str | None) -> Path | None:
 def answer(models: Models, call: Call, replies: Replies) -> int | None:
     """Run one command and reply. Returns the exit status if this process should not go on after it."""
     number = call.message["id"]
+    times = [time.time()]  # of its begin, then of its events
 
     def emit(event: JsonObject) -> None:
+        times.append(time.time())
         replies.put({"id": number, "event": event})
 
     try:
@@ -150,7 +154,19 @@ def answer(models: Models, call: Call, replies: Replies) -> int | None:
         replies.put({"id": number, "error": {"kind": kind, "message": str(error) or type(error).__name__}})
         return status
     replies.put({"id": number, "done": done})
+    _log_call(call.message["call"], times)
     return None
+
+
+def _log_call(name: str, times: Sequence[float]) -> None:
+    """Where a GPU's time goes: when each command began, gave its first and last event, ended."""
+    moments = {"began": times[0], "ended": time.time()}
+    if len(times) > 1:
+        moments |= {"first": times[1], "last": times[-1]}
+    rounded = {moment: round(at, 3) for moment, at in moments.items()}
+    line = {"event": "gpu_call", "call": name, "events": len(times) - 1, **rounded}
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
 
 
 def classify(error: Exception) -> tuple[str, int | None]:
@@ -227,12 +243,19 @@ def serve(calls: SimpleQueue[Call], replies: Replies) -> int:
     return 0
 
 
+def import_ahead() -> None:
+    """Half of a cold start and more, spent before there is a job."""
+    for module in ("vllm", "star_engine.vllm_sampler", "star_engine.lora_trainer"):
+        importlib.import_module(module)
+
+
 def main() -> None:
     if os.getpgrp() != os.getpid():
         sys.exit(
             "worker.gpu_child kills its process group when it ends: it must be started by worker.gpu_process."
         )
-    replies_descriptor = int(sys.argv[1])
+    *options, descriptor = sys.argv[1:]
+    replies_descriptor = int(descriptor)
     # Nothing that this process starts may hold a pipe: a left-over engine would hide its end from the worker.
     os.set_inheritable(replies_descriptor, False)
     commands_descriptor = os.dup(0)
@@ -245,6 +268,8 @@ def main() -> None:
     replies = Replies(replies_descriptor)
     status = EXIT_FAILED
     try:
+        if "--import" in options:
+            import_ahead()
         status = serve(calls, replies)
     except BaseException:
         traceback.print_exc()

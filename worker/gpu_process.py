@@ -67,11 +67,21 @@ class GpuProcess:
     has not ended: the child drops it after its next completion or training step.
     """
 
-    def __init__(self, spec: GpuSpec, log: Path, check: Callable[[], None] = lambda: None) -> None:
-        """Start at once; a model is loaded by the first call that needs it. What it prints goes to `log`."""
+    def __init__(
+        self,
+        spec: GpuSpec,
+        log: Path,
+        check: Callable[[], None] = lambda: None,
+        prepared: GpuPipe | None = None,
+    ) -> None:
+        """Start at once; a model is loaded by the first call that needs it. What it prints goes to `log`.
+
+        `prepared`: from `prepare`, with the same threads and log; used if it still lives.
+        """
         self.spec = spec
         self.check = check
-        self._pipe = GpuPipe(["-m", "worker.gpu_child"], _environment(spec), log)
+        alive = prepared is not None and prepared.alive
+        self._pipe = prepared if prepared is not None and alive else _start(spec.threads, log)
         self._pipe.send({"spec": asdict(spec) | {"base_model": str(spec.base_model)}})
         self._began = self._checked = time.monotonic()
         self._calls = 0
@@ -235,19 +245,29 @@ class GpuProcess:
         return OutOfMemory(message) if kind == "OutOfMemory" else GpuFailed(message, self.log_tail())
 
 
+def prepare(threads: int | None, log: Path) -> GpuPipe:
+    """A GPU process that has not been told its model yet, and imports vLLM and the trainer meanwhile."""
+    return _start(threads, log, "--import")
+
+
+def _start(threads: int | None, log: Path, *options: str) -> GpuPipe:
+    return GpuPipe(["-m", "worker.gpu_child", *options], _environment(threads), log)
+
+
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def _environment(spec: GpuSpec) -> dict[str, str]:
+def _environment(threads: int | None) -> dict[str, str]:
     chosen = {
         "HF_HUB_OFFLINE": "1",  # base models are local and pinned; a worker never downloads one
         "OMP_WAIT_POLICY": "passive",  # where a core is shared, spinning made 1.7 s 12 s
         "PYTHONUNBUFFERED": "1",  # what it printed last is the part of the log that matters
         "TOKENIZERS_PARALLELISM": "false",
+        "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "WARNING"),  # read when it is imported
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # CUDA cannot be used after a fork
     }
-    if spec.threads is not None:
-        chosen["OMP_NUM_THREADS"] = str(spec.threads)
+    if threads is not None:
+        chosen["OMP_NUM_THREADS"] = str(threads)
     return dict(os.environ) | chosen

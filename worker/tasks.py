@@ -46,7 +46,9 @@ def workbench() -> Workbench:
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def _say_hello(**_: Any) -> None:
-    Thread(target=_be_present, args=[workbench()], name="presence", daemon=True).start()
+    bench = workbench()
+    Thread(target=_be_present, args=[bench], name="presence", daemon=True).start()
+    bench.prepare_gpu()
 
 
 def _be_present(bench: Workbench) -> None:

@@ -19,7 +19,8 @@ from app.settings import Settings
 from app.storage import Storage
 from star_engine.adapters import CONFIG, WEIGHTS
 from worker.base_models import BaseModels
-from worker.gpu_process import GpuProcess, GpuSpec
+from worker.gpu_pipe import GpuPipe
+from worker.gpu_process import GpuProcess, GpuSpec, prepare
 from worker.lease import Lease
 
 CUDA_ROOM = 512  # vLLM runs 256 to 1024 sequences at once there
@@ -37,6 +38,7 @@ class Workbench:
     halvings: int = 0  # of the sampler's batch, for a step that has run out of memory before
     warm_model: str | None = None  # the model that the GPU process holds
     _gpu: GpuProcess | None = None
+    _prepared: GpuPipe | None = None  # a GPU process without a model
 
     @property
     def folder(self) -> Path:
@@ -58,10 +60,19 @@ class Workbench:
         if self._gpu is not None and not self._gpu.matches(spec):
             self.drop_gpu()
         if self._gpu is None:
-            log = self.folder / f"gpu-{self.worker_id.rpartition(':')[2]}.log"
-            self._gpu = GpuProcess(spec, log)
+            self._gpu = GpuProcess(spec, self._gpu_log, prepared=self._prepared)
+            self._prepared = None
             self.warm_model = model_id
         return self._gpu
+
+    def prepare_gpu(self) -> None:
+        """Import what a GPU process needs before the first step comes, where that takes long."""
+        if self.settings.sampler == "vllm":
+            self._prepared = prepare(self.settings.threads, self._gpu_log)
+
+    @property
+    def _gpu_log(self) -> Path:
+        return self.folder / f"gpu-{self.worker_id.rpartition(':')[2]}.log"
 
     def drop_gpu(self) -> None:
         """Kill the GPU process, if there is one: its state is unknown or unwanted."""
