@@ -15,6 +15,11 @@ def has_cuda() -> bool:
     return torch.cuda.is_available()
 
 
+def device_bytes() -> int:
+    """Memory of the first CUDA device, whoever uses it."""
+    return int(torch.cuda.get_device_properties(0).total_memory)
+
+
 def set_threads(threads: int | None) -> int:
     """Compute with so many threads (None: what PyTorch would use) from now on; how many that is."""
     if threads is not None:

@@ -24,7 +24,9 @@ class Models:
         self._spec = spec
         self._share: float | None = None  # of the GPU for the sampler, beside the trainer
         if spec.device != "cpu" and spec.sampler == "vllm":
-            self._share = sampler_share(spec, _device_bytes())
+            from star_engine.causal_lm import device_bytes
+
+            self._share = sampler_share(spec, device_bytes())
         self._sampler: Sampler | None = None
         self._trainer: Trainer | None = None
         self._adapter: Path | None = None
@@ -92,12 +94,6 @@ def sampler_share(spec: GpuSpec, device_bytes: int) -> float | None:
     most = USABLE_SHARE - TRAINING_SHARE - weights
     wanted = float(spec.options.get("gpu_memory_utilization", most))
     return wanted if 2 * weights <= wanted <= most else None
-
-
-def _device_bytes() -> int:
-    import torch
-
-    return int(torch.cuda.get_device_properties(0).total_memory)
 
 
 def make_sampler(spec: GpuSpec, share: float | None = None) -> Sampler:
