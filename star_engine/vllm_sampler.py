@@ -69,19 +69,15 @@ class VllmSampler:
         self._tokenizer = load_tokenizer(base_model)
         self._eos = list(eos_ids(base_model, self._tokenizer))
         self._max_length = context_length(base_model, max_length)
-        options: dict[str, Any] = (
-            {"dtype": "float32", "block_size": CPU_BLOCK, "max_num_seqs": CPU_ROWS}
-            if self._on_cpu
-            else {"enable_lora": True, "max_lora_rank": max_lora_rank, "max_loras": 1, "max_cpu_loras": 2}
-        )
-        options |= {
+        arguments = {
             "max_model_len": self._max_length,
             "gpu_memory_utilization": gpu_memory_utilization,
             "tensor_parallel_size": tensor_parallel_size,
             "seed": seed,
             "enforce_eager": self._on_cpu if enforce_eager is None else enforce_eager,
+            **_device_arguments(self._on_cpu, max_lora_rank),
         }
-        self._llm: Any = LLM(model=str(base_model), **options | dict(engine or {}))
+        self._llm: Any = LLM(model=str(base_model), **arguments | dict(engine or {}))
         self._engine = self._llm.llm_engine
         self._adapters = count(1)
         self._served: str | None = None  # by the engine: what adapter_sha256 says of it; None: the base model
@@ -187,6 +183,12 @@ class VllmSampler:
         """End the engine's processes and free the device."""
         self._engine.engine_core.shutdown()
         self._engine = self._llm = None
+
+
+def _device_arguments(on_cpu: bool, max_lora_rank: int) -> dict[str, Any]:
+    if on_cpu:
+        return {"dtype": "float32", "block_size": CPU_BLOCK, "max_num_seqs": CPU_ROWS}
+    return {"enable_lora": True, "max_lora_rank": max_lora_rank, "max_loras": 1, "max_cpu_loras": 2}
 
 
 def _set_environment(on_cpu: bool, threads: int, kv_cache_gib: int) -> None:

@@ -30,13 +30,12 @@ def next_step(
     None of a project that its quota holds back (app/ledger/quotas.py).
     Only steps whose model needs no more than the worker has (app/ledger/capacity.py), and whose job does not
     wait for another one's answers (app/ledger/families.py).
-    Projects with fewer running steps come first, so any number of workers is shared evenly. Where that is a
-    tie: projects that nobody has served for `patience_seconds`, then the higher priority, then the warm model
-    (loading another one can take minutes), then the project that was served longest ago, then what measures,
-    then age. A job's sampling may be queued beside its evaluation: how good the adapter is comes first.
+    Projects that fewer workers work for come first. Where that is a tie: projects that nobody has served for
+    `patience_seconds`, then the higher priority, then the warm model (loading another takes minutes), then
+    the project served longest ago, then what measures (sampling may be queued beside it), then age.
     """
     running = (
-        select(Job.project_id, func.count().label("steps"))
+        select(Job.project_id, func.count(Step.lease_owner.distinct()).label("workers"))
         .join(Step, Step.job_id == Job.id)
         .where(Step.status == StepStatus.RUNNING.value)
         .group_by(Job.project_id)
@@ -44,7 +43,7 @@ def next_step(
     )
     starved = or_(Project.served_at.is_(None), Project.served_at < clock(-patience_seconds))
     order: list[Any] = [
-        func.coalesce(running.c.steps, 0),
+        func.coalesce(running.c.workers, 0),
         case((starved, 0), else_=1),
         Step.priority.desc(),
         Project.served_at.asc().nulls_first(),

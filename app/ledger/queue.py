@@ -51,16 +51,16 @@ class Queue:
 def read_queue(session: Session) -> Queue:
     """Five queries, however many jobs are to be shown."""
     by_job = (
-        select(Job.id, Job.project_id, func.count())
+        select(Job.id, Job.project_id, func.count(), func.count(Step.lease_owner.distinct()))
         .join(Step, Step.job_id == Job.id)
         .where(Step.status == StepStatus.RUNNING.value)
         .group_by(Job.id, Job.project_id)
     )
     running: dict[str, int] = {}
     of_project: dict[str, int] = {}
-    for job_id, project_id, count in session.execute(by_job):
+    for job_id, project_id, count, workers in session.execute(by_job):
         running[job_id] = count
-        of_project[project_id] = of_project.get(project_id, 0) + count
+        of_project[project_id] = of_project.get(project_id, 0) + workers
     queued = (
         select(
             Job.id, Project.id, Project.served_at, func.max(Step.priority), func.min(Step.id), func.count()
