@@ -109,7 +109,7 @@ def _place(name: str, values: Mapping[str, str]) -> str | None:
     """Beside which field an error is shown: its own, the JSON for other settings, none."""
     if name in SHOWN or name in values or name == "baselines":
         return name
-    return "settings" if name.startswith("config") else None
+    return "settings" if name.startswith("config.") else None
 
 
 def body(sent: FormData, fields: Iterable[str]) -> dict[str, Any]:

@@ -7,8 +7,6 @@ import re
 from html import unescape
 from typing import Any
 
-import pytest
-
 from tests.app.apis import Api
 from tests.app.dashboard.conftest import Finished, Visitor, sign_in
 
@@ -164,25 +162,25 @@ def test_the_form_shows_the_dry_run_and_makes_nothing(visitor: Visitor) -> None:
     assert visitor.api.client.get("/v1/jobs").json()["data"] == []
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "place", "reason"),
-    [
-        ("config.iterations", "0", "f-config-iterations", "greater than or equal to 1"),
-        ("config.training.learning_rate", "quick", "f-config-training-learning_rate", "valid number"),
-        ("settings", "{", "f-settings", "not a JSON object"),
-        ("settings", '{"training": {"warmup": 1}}', "f-settings", "config.training.warmup"),
-        ("dataset", "ds_unknown", "f-dataset", "There is no dataset ds_unknown"),
-        ("priority", "1000", "f-priority", "less than or equal to 100"),
-    ],
+WRONG = (
+    ("config.iterations", "0", "config-iterations", "greater than or equal to 1"),
+    ("config.training.learning_rate", "quick", "config-training-learning_rate", "valid number"),
+    ("settings", "{", "settings", "not a JSON object"),
+    ("settings", '{"training": {"warmup": 1}}', "settings", "config.training.warmup"),
+    ("dataset", "ds_unknown", "dataset", "There is no dataset ds_unknown"),
+    ("priority", "1000", "priority", "less than or equal to 100"),
 )
-def test_what_is_wrong_stands_beside_its_field(
-    visitor: Visitor, field: str, value: str, place: str, reason: str
-) -> None:
-    page = visitor.post("/jobs/new", **_form(visitor.api, **{field: value}))
-    assert page.status_code == 422
-    beside = page.text.split(f'id="{place}-refused">')[1].split("</p>")[0]
-    assert reason in unescape(beside)
-    assert f'aria-describedby="{place}-refused"' in page.text
+
+
+def test_what_is_wrong_stands_beside_its_field(visitor: Visitor) -> None:
+    form = _form(visitor.api)
+    for field, value, place, reason in WRONG:
+        page = visitor.post("/jobs/new", **{**form, field: value})
+        assert page.status_code == 422
+        beside = page.text.split(f'id="f-{place}-refused">')[1].split("</p>")[0]
+        assert reason in unescape(beside)
+        assert f'aria-describedby="f-{place}-refused"' in page.text
+    assert visitor.api.client.get("/v1/jobs").json()["data"] == []
 
 
 def test_pressing_twice_makes_one_job(visitor: Visitor) -> None:
