@@ -20,7 +20,7 @@ PAGES = {
     "jobs": "jobs",
     "new-job": "jobs/new",
     "job": "jobs/{job}",
-    "rationale": "jobs/{job}/rationales/{rationale}?route=rationalized",
+    "rationale": "jobs/{job}/rationales?rationale={rationale}&route=rationalized",
     "example": "jobs/{job}/examples/{example}",
     "adapters": "jobs/{job}/adapters",
     "adapter": "adapters/{adapter}",

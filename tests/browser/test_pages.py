@@ -22,7 +22,7 @@ PAGES = (
     "jobs/{job}",
     "jobs/{job}/fork",
     "jobs/{job}/rationales",
-    "jobs/{job}/rationales/{rationale}",
+    "jobs/{job}/rationales?rationale={rationale}",
     "jobs/{job}/examples/{example}",
     "jobs/{job}/adapters",
     "adapters",
