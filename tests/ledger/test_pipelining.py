@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,12 @@ from app.ledger.steps import Claim, claim_step
 from app.models.jobs import Iteration, Step
 from tests.faults.checker import check
 from tests.ledger.hands import claim, do_step, finish_job, finish_phase
-from tests.worlds import World
+from tests.worlds import World, make_world
+
+
+@pytest.fixture
+def world(database_url: str, tmp_path: Path) -> World:
+    return make_world(database_url, tmp_path / "home", pipeline=True)
 
 
 def steps(world: World, job_id: str, **of: Any) -> list[Step]:

@@ -57,7 +57,9 @@ def overlapping(steps: list[Step]) -> set[tuple[str, str]]:
 
 
 def test_shared_calls_record_what_one_step_after_the_other_records(database_url: str, tmp_path: Path) -> None:
-    world = make_world(database_url, tmp_path / "home", sampler_script=SCRIPT, shard_examples=4)
+    world = make_world(
+        database_url, tmp_path / "home", sampler_script=SCRIPT, shard_examples=4, pipeline=True
+    )
     in_turn = replace(world, settings=world.settings.model_copy(update={"pipeline": False}))
     shared, serial = one_worker(world), one_worker(in_turn)
     assert ("evaluate 1", "sample 2") in overlapping(done(world, shared))
@@ -81,6 +83,7 @@ def test_a_failure_is_one_steps_own_and_the_others_go_on_where_they_were(
         tmp_path / "home",
         sampler_script="tests.faults.pupils:breakable_pupil",
         record_batch=2,
+        pipeline=True,
     )
     job_id = world.submit(iterations=1, evaluation={"baselines": ()})
     bench = world.workbench()
