@@ -80,6 +80,9 @@ def test_job_tells_how_it_ended_and_its_best_iteration(finished: Finished) -> No
     assert (job["is_terminal"], job["phase"], job["progress"]) == (True, None, {})
     adapters = finished.get("/adapters")["data"]
     assert job["best"] == {"iteration": 1, "accuracy": 1.0, "adapter_id": adapters[0]["id"]}
+    measured = [(turn["number"], turn["metrics"]["accuracy"]) for turn in finished.get("/iterations")["data"]]
+    assert [(one["iteration"], one["accuracy"]) for one in job["accuracies"]] == measured
+    assert job["created_by"]["name"] == "operator"
 
 
 def test_iterations_carry_metrics_and_their_adapter(finished: Finished) -> None:
