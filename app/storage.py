@@ -59,6 +59,8 @@ class Storage:
         if start >= stop:  # a store refuses an empty range, also that of an empty file
             self.size(sha)
             return iter(())
+        if self.folder is not None:
+            return _read_local(self.folder / _key(sha), start, stop)
         try:
             found = obstore.get(self._store, _key(sha), options={"range": (start, stop)})
         except FileNotFoundError as missing:
@@ -132,6 +134,24 @@ def _put_local(folder: Path, path: Path) -> str:
     for directory in (target.parent, target.parent.parent, folder):
         _fsync_directory(directory)
     return digest.hexdigest()
+
+
+def _read_local(path: Path, start: int, stop: int) -> Iterator[bytes]:
+    """obstore reads a local file 8 kB at a time, each in another thread: 340 MB/s in place of 9,700."""
+    try:
+        file = path.open("rb", buffering=0)
+    except FileNotFoundError as missing:
+        raise MissingArtifact("".join(path.parts[-2:])) from missing
+
+    def chunks() -> Iterator[bytes]:
+        with file:
+            file.seek(start)
+            left = stop - start
+            while left > 0 and (chunk := file.read(min(CHUNK, left))):
+                yield chunk
+                left -= len(chunk)
+
+    return chunks()
 
 
 def _temporary(beside: Path) -> Path:
