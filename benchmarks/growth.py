@@ -185,7 +185,8 @@ def by_iterations(database: str, questions: int, iterations: int) -> list[str]:
     for phase in phases:
         first, last = (median(cost(number, phase) for number in part) for part in (early, late))
         drift = last / first - 1
-        goal = "" if phase != "all" else "reached" if drift <= DRIFT else "missed"
+        missed = f"missed: {1000 * (last - first):.0f} ms of an iteration"
+        goal = "" if phase != "all" else "reached" if drift <= DRIFT else missed
         rows.append([phase, significant(first), significant(last), f"{drift:+.1%}", goal])
     before, after = costs.memory[early[-1]], costs.memory[late[-1]]
     flat = "reached" if after - before <= GROWTH_MIB else "missed"
