@@ -39,7 +39,7 @@ def changes(
     if len(old) * len(new) > MOST_COMPARED:
         old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
     compared = SequenceMatcher(None, old, new, autojunk=len(old) * len(new) > MOST_COMPARED)
-    if old and compared.ratio() < ALIKE:
+    if old and _alike(compared, old, new) < ALIKE:
         return None
     found: list[Segment] = []
     for what, i, j, k, m in compared.get_opcodes():
@@ -49,3 +49,10 @@ def changes(
         found += [Segment("".join(old[i:j]), removed)] if i < j else []
         found += [Segment("".join(new[k:m]), added)] if k < m else []
     return found
+
+
+def _alike(compared: SequenceMatcher[str], old: list[str], new: list[str]) -> float:
+    """The share of tokens that both texts have; white space, which all texts have, aside."""
+    words = sum(not token.isspace() for token in (*old, *new))
+    shared = [new[one.b : one.b + one.size] for one in compared.get_matching_blocks()]
+    return 2 * sum(not token.isspace() for run in shared for token in run) / words if words else 1.0
