@@ -32,6 +32,7 @@ from app.ledger.rationales import (
 )
 from app.ledger.steps import Claim, claim_step, finish_step
 from app.models.jobs import Step
+from app.models.rationales import Rationale as RationaleRow
 from benchmarks.ledger_world import LEASE_SECONDS, new_world, with_examples
 from benchmarks.measuring import interleaved, machine, median_and_range, table
 from star_engine.evaluation import EvaluatedAnswer, EvaluationMode
@@ -137,6 +138,19 @@ def build(world: World) -> float:
     return perf_counter() - began
 
 
+def decide_one_by_one(world: World) -> float:
+    """The decisions alone, a statement each: how record_training_set() once made them."""
+    claim = claimed(world)
+    record(world, claim, 1000)
+    with reading(world.engine) as session:
+        ids = [row_id for row_id, _ in iteration_tries(session, claim)]
+    began = perf_counter()
+    with transaction(world.engine) as session:
+        rows = [{"id": row_id, "decision": "kept", "reason": "kept"} for row_id in ids]
+        session.execute(update(RationaleRow), rows)
+    return perf_counter() - began
+
+
 def raw(world: World) -> float:
     claim = claimed(world)
     tries, ids = tries_of(world, claim)
@@ -183,6 +197,7 @@ def race(kind: str, rows: int, rounds: int) -> tuple[str, dict[str, list[float]]
             "record_rationales, all at once": lambda: record(world, claimed(world), rows),
             f"record_evaluations, {BATCH} at a time": lambda: evaluate(world, claimed(world)),
             "record_training_set": lambda: build(world),
+            "its decisions alone, one by one": lambda: decide_one_by_one(world),
         }
         found = interleaved(runs, rounds)
         with world.engine.connect() as connection:

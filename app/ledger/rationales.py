@@ -9,6 +9,7 @@ from sqlalchemy import Insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from app.ledger.examples import MOST_IN
 from app.ledger.steps import Claim, check_fence
 from app.ledger.transitions import lock_job
 from app.models.base import Base
@@ -157,13 +158,7 @@ def record_training_set(
     iteration = claimed_iteration(session, claim)
     if iteration.training_set_sha256 not in (None, sha256):
         raise RuntimeError(f"training set {sha256} differs from the recorded {iteration.training_set_sha256}")
-    session.execute(
-        update(Rationale),
-        [
-            {"id": row_ids[item.key], "decision": "kept" if item.kept else "dropped", "reason": item.reason}
-            for item in decisions
-        ],
-    )
+    _decide(session, row_ids, decisions)
     values = [
         {
             "iteration_id": iteration.id,
@@ -179,6 +174,18 @@ def record_training_set(
     iteration.training_set_sha256 = sha256
     if diagnosis is not None:
         iteration.metrics = {**iteration.metrics, "diagnosis": diagnosis}
+
+
+def _decide(session: Session, row_ids: Mapping[RationaleKey, int], decisions: Sequence[Decision]) -> None:
+    """A statement per reason and MOST_IN rows: one per row takes three times as long."""
+    alike: dict[tuple[bool, str], list[int]] = {}
+    for item in decisions:
+        alike.setdefault((item.kept, item.reason), []).append(row_ids[item.key])
+    for (kept, reason), ids in alike.items():
+        decided = update(Rationale).values(decision="kept" if kept else "dropped", reason=reason)
+        for first in range(0, len(ids), MOST_IN):
+            some = Rationale.id.in_(ids[first : first + MOST_IN])
+            session.execute(decided.where(some), execution_options={"synchronize_session": False})
 
 
 def training_rows(session: Session, iteration_id: int) -> Iterator[tuple[TrainingExample, Rationale, str]]:
