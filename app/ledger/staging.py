@@ -30,7 +30,7 @@ CHUNK = 5000  # rows per transaction
 CHUNK_BYTES = 8 << 20  # of them; the API holds so much of an upload, three times over
 LEASE_SECONDS = 300  # renewed by every chunk, which takes 0.2 s
 _COLUMNS = '"dataset_id", "' + '", "'.join(COLUMNS) + '"'
-_COPY = f"COPY examples ({_COLUMNS}) FROM STDIN"
+_COPY = f"COPY examples ({_COLUMNS}) FROM STDIN (ENCODING 'UTF8')"
 _INSERT = f"INSERT INTO examples ({_COLUMNS}) VALUES ({', '.join('?' * (1 + len(COLUMNS)))})"  # noqa: S608
 
 
