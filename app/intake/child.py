@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 from app.errors import FieldError, Invalid
@@ -136,8 +137,8 @@ def main(parent: str, how: str, memory: str, file_bytes: str, seconds: str, writ
         (resource.RLIMIT_CORE, "0"),
     ):
         resource.setrlimit(what, (int(most), int(most)))
-    os.lseek(0, 0, os.SEEK_SET)  # the parent may have read ahead, and the offset is shared
-    with os.fdopen(0, "rb", closefd=False) as file, os.fdopen(1, "wb", closefd=False) as out:
+    # Reopened: the offset of descriptor 0 is the parent's too, whose own reading ahead counts on it.
+    with Path("/proc/self/fd/0").open("rb") as file, os.fdopen(1, "wb", closefd=False) as out:
         try:
             workers = min(MOST_WORKERS, len(os.sched_getaffinity(0)))
             read_upload(file, Reading.from_json(how), out, lambda: _say_written(int(writing)), workers)

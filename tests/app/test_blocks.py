@@ -8,6 +8,7 @@ import signal
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import cast
 
 import pytest
@@ -15,8 +16,9 @@ import pytest
 from app.intake import blocks, reading
 from app.intake.batches import Rules
 from app.intake.blocks import Blocks, _Worker
+from app.intake.child import Limits, read_apart
 from app.intake.formats import Format
-from app.intake.reading import Reading, read_upload
+from app.intake.reading import Reading, Report, read_upload
 from star_engine.config import Kind
 
 HOW = Reading(Format.JSONL, Kind.NUMERIC, 5, 3, (), max_line_bytes=200, max_rows=10**6, max_row_errors=7)
@@ -93,6 +95,19 @@ def test_the_row_that_is_one_too_many_is_named_whoever_reads_it(
 def receive_all(worker: _Worker) -> None:
     while True:
         worker.receive()
+
+
+@pytest.mark.parametrize("lines", [1, 6000], ids=["read by one", "5 MB, read by several"])
+def test_the_file_of_who_asks_can_be_closed_after_reading_ahead(lines: int) -> None:
+    with TemporaryFile() as file, TemporaryFile() as out:
+        file.write(b'{"question": "How%s?", "answer": "1"}\n' % (b" long" * 180) * lines)
+        file.flush()
+        file.seek(0)
+        file.read(4)
+        file.seek(0)
+        read_apart(file, replace(HOW, max_line_bytes=1000), out, Limits(1 << 30, 1 << 30, 60))
+        out.seek(0)
+        assert sum(Report.from_json(out.readline()).splits.values()) == lines
 
 
 def test_a_process_that_is_killed_is_taken_for_one_beyond_its_limits(tmp_path: Path) -> None:
