@@ -225,9 +225,11 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), action="append")
     parser.add_argument("--out", type=Path, default=OUT)
     chosen = parser.parse_args()
-    raced = [race(kind, chosen.rows, chosen.rounds) for kind in ("sqlite", "postgresql")]
+    kinds = chosen.database or ["sqlite", "postgresql"]
+    raced = [race(kind, chosen.rows, chosen.rounds) for kind in kinds]
     command = f"python -m benchmarks.ledger --rows {chosen.rows} --rounds {chosen.rounds}"
     about = (
         f"{chosen.rows:,} rationales of {len(TEXT)} characters, answers or decisions; medians, with the "
