@@ -177,7 +177,7 @@ def record_training_set(
 
 
 def _decide(session: Session, row_ids: Mapping[RationaleKey, int], decisions: Sequence[Decision]) -> None:
-    """A statement per reason and MOST_IN rows: one per row takes three times as long."""
+    """A statement per reason and MOST_IN rows, not one per row."""
     alike: dict[tuple[bool, str], list[int]] = {}
     for item in decisions:
         alike.setdefault((item.kept, item.reason), []).append(row_ids[item.key])
