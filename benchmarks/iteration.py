@@ -186,9 +186,11 @@ def read_rounds(keep: Path) -> list[Measured]:
 
 
 def _command(arguments: argparse.Namespace) -> str:
-    rounds = len(read_rounds(arguments.keep))
-    given = f" --data {arguments.data.name}" if arguments.data else ""
-    return f"python -m benchmarks.iteration --rounds {rounds} --device {arguments.device}{given}"
+    """What gives this document; where it lies and what was kept from earlier calls left out."""
+    given = f"--rounds {len(read_rounds(arguments.keep))} --device {arguments.device}"
+    given += f" --examples {arguments.examples} --held-out {arguments.held_out}"
+    given += f" --data {arguments.data.name}" if arguments.data else ""
+    return f"python -m benchmarks.iteration {given}"
 
 
 def main() -> None:

@@ -15,7 +15,6 @@ from star_engine.causal_lm import load_tokenizer, prompt_ids
 from star_engine.rationales import Route
 
 Round = Mapping[str, Any]
-NOTES = """"""
 
 
 def write_report(out: Path, task: Task, rounds: Sequence[Round], command: str) -> None:
@@ -30,10 +29,16 @@ def write_report(out: Path, task: Task, rounds: Sequence[Round], command: str) -
         _seconds(rounds),
         "## Where the seconds of a warm iteration go",
         _phases(rounds),
-        NOTES.strip(),
+        _notes(out),
     ]
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("\n\n".join(part for part in parts if part) + "\n")
+
+
+def _notes(out: Path) -> str:
+    """What people have to say of the run: `<document>.notes.md` beside it."""
+    notes = out.with_suffix(".notes.md")
+    return notes.read_text().strip() if notes.exists() else ""
 
 
 def _each(rounds: Sequence[Round], figure: Callable[[Round], float], *arms: str) -> list[float]:
