@@ -13,6 +13,7 @@ from benchmarks.limits import count_weights, sampling_seconds, unshared_tokens
 from benchmarks.measuring import machine, median_and_range, significant, table
 from star_engine.causal_lm import load_tokenizer, prompt_ids
 from star_engine.rationales import Route
+from star_engine.schedule import steps_in
 
 Round = Mapping[str, Any]
 
@@ -49,14 +50,20 @@ def _each(rounds: Sequence[Round], figure: Callable[[Round], float], *arms: str)
 def _load(task: Task, rounds: Sequence[Round]) -> str:
     warm = next(one["service"]["warm"] for one in rounds if "service" in one)
     tries, tokens = len(warm["tries"]), figures.tokens(warm)
-    note = next((one["B1"]["notes"]["train"] for one in rounds if "B1" in one), {"rows": 0, "steps": 0})
+    by_id = {example.id: example for example in task.train}
+    judged = [
+        task.judged(by_id[one["id"]], Route(one["route"]), one["text"], one["tokens"], "stop")
+        for one in warm["tries"]
+    ]
+    training, kept = task.config.training, len(task.training_rows(judged))
+    steps = steps_in(training.schedule, 1, rows=kept, batch_size=training.batch_size)
     counts = ", ".join(
         f"{sum(arm in one for one in rounds)} of {arm}" for arm in ("service", "B1", "B1s", "B0")
     )
     return (
         f"{task.model.name} on {task.device}: {len(task.train)} questions, {tries} tries with {tokens} "
-        f"generated tokens (at most {task.params.max_tokens} each), {note['rows']} kept, {note['steps']} "
-        f"optimizer steps of {task.config.training.batch_size} rows, {len(task.held_out)} held-out "
+        f"generated tokens (at most {task.params.max_tokens} each), {kept} kept, {steps} "
+        f"optimizer steps of {training.batch_size} rows, {len(task.held_out)} held-out "
         f"questions. Rounds: {counts}. "
         "Medians, with the range in brackets."
     )
@@ -110,7 +117,8 @@ def _goal(
     name: str, values: Sequence[float], goal: float | None = None, *, at_least: bool = False
 ) -> list[str]:
     if not values:
-        return [name, "not measured", "", ""]
+        sign = ">=" if at_least else "<="
+        return [name, "not measured", "" if goal is None else f"{sign} {goal:g}", ""]
     if goal is None:
         return [name, median_and_range(values), "", ""]
     met = median(values) >= goal if at_least else median(values) <= goal
@@ -198,5 +206,5 @@ def _phases(rounds: Sequence[Round]) -> str:
         if {"service", "B0"} <= one.keys()
     ]
     told = ", ".join(f"{equal} of {count}" for equal, count in pairs)
-    same = f"Tries with the very same text from the service and from B0, round by round: {told}."
-    return f"{ran}\n\n{gpu}\n\n{same}"
+    same = f"\n\nTries with the very same text from the service and from B0, round by round: {told}."
+    return f"{ran}\n\n{gpu}{same if pairs else ''}"
