@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Query, Request
 
 from app.errors import FieldError, Invalid
-from app.ledger.job_lists import JobFilter
+from app.ledger.job_lists import JobFilter, Order
 from app.ledger.transitions import JobStatus
 from app.schemas import Moment
 
@@ -23,6 +23,7 @@ def job_filter(
     name: Annotated[str | None, Query(max_length=200, description="A part of the name.")] = None,
     created_after: Annotated[Moment | None, Query(description="RFC 3339")] = None,
     created_before: Annotated[Moment | None, Query(description="RFC 3339")] = None,
+    order: Annotated[Order, Query(description="By creation, or by name in any case.")] = "newest",
 ) -> JobFilter:
     """`metadata[key]=value` as well, any number of times."""
     return JobFilter(
@@ -33,6 +34,7 @@ def job_filter(
         metadata=_metadata(request),
         created_after=created_after,
         created_before=created_before,
+        order=order,
     )
 
 

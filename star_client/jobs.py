@@ -93,10 +93,11 @@ class Jobs:
         name: str | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        order: str = "newest",
         limit: int = 20,
         after: str | None = None,
     ) -> Page[Job]:
-        """Newest first. `after`: the `last_id` of the page before."""
+        """`order`: newest, oldest or name. `after`: the `last_id` of the page before."""
         params = {
             "status": status,
             "model": model,
@@ -104,6 +105,7 @@ class Jobs:
             "name": name,
             "created_after": created_after and rfc3339(created_after),
             "created_before": created_before and rfc3339(created_before),
+            "order": order,
             "limit": limit,
             "after": after,
         }

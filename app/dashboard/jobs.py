@@ -30,7 +30,7 @@ Wanted = Annotated[JobFilter, Depends(job_filter)]
 def list_(
     request: Request, caller: Viewer, db: Db, offered: OfferedModels, where: Wanted, after: After = None
 ) -> Response:
-    """Filters are those of GET /v1/jobs, in the URL; so is the order, newest first."""
+    """Filters and order are those of GET /v1/jobs, in the URL."""
     found = jobs.list_(caller, db, where, ROWS, after)
     known = models.list_(caller, db, offered, limit=100).data
     return page(

@@ -92,7 +92,7 @@ def _create(
     return made
 
 
-@router.get("", summary="List jobs, newest first")
+@router.get("", summary="List jobs")
 def list_(
     caller: Reader,
     db: Db,

@@ -16,6 +16,23 @@ def ids(api: Api, **query: Any) -> list[str]:
     return [job["id"] for job in answer.json()["data"]]
 
 
+@pytest.mark.parametrize("order", ["newest", "oldest", "name"])
+def test_jobs_come_in_the_order_that_was_asked_for_page_by_page(api: Api, order: str) -> None:
+    made = [api.job(name=name)["id"] for name in ("beta", "Alpha", "beta", "gamma")]
+    expected = {
+        "newest": made[::-1],
+        "oldest": made,
+        "name": [made[1], made[0], made[2], made[3]],  # in any case; of one name the oldest first
+    }[order]
+    assert ids(api, order=order) == expected
+    found: list[str] = []
+    after: dict[str, str] = {}
+    while page := ids(api, order=order, limit=1, **after):
+        found += page
+        after = {"after": page[0]}
+    assert found == expected
+
+
 def test_each_filter_leaves_what_fits_it(api: Api) -> None:
     red = api.job(name="Red 100%", metadata={"team": "maths", "a b": "c"})
     blue = api.job(name="blue_1", metadata={"team": "physics"})

@@ -60,7 +60,13 @@ DATA: dict[str, Call] = {
 }
 JOBS: dict[str, Call] = {
     "jobs_list": lambda star, _: star.jobs.list(
-        status=["queued", "running"], model="m", dataset="d", name="n", created_after=NOW, created_before=NOW
+        status=["queued", "running"],
+        model="m",
+        dataset="d",
+        name="n",
+        created_after=NOW,
+        created_before=NOW,
+        order="name",
     ),
     "jobs_create": lambda star, _: star.jobs.create(**WANTED),
     "jobs_get": lambda star, _: star.jobs.get("job_x"),
