@@ -140,8 +140,8 @@ def test_an_adapter_is_downloaded_and_asked_a_question(finished: Visit, job: str
     assert {"adapter_config.json", "adapter_model.safetensors"} <= set(names)
     page.get_by_role("link", name="Iteration 2", exact=True).click()
     page.get_by_label("Question").fill("2 + 6")
-    page.get_by_role("button", name="Ask").click()
-    with finished.server.working():
+    with finished.server.attending():
+        page.get_by_role("button", name="Ask").click()
         answers = page.locator("#answers")
         expect(answers).to_contain_text("Base model", timeout=60_000)
         expect(answers.locator("pre").nth(1)).to_be_visible(timeout=60_000)
