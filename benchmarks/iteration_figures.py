@@ -44,11 +44,6 @@ def until_sampling(run: Run) -> float:
     return float(min(call["began"] for call in calls(run, "stream") if call["began"] > saved) - saved)
 
 
-def until_evaluating(run: Run) -> float:
-    """Seconds from the adapter on disk to the first held-out question, the whole verification between."""
-    return float(calls(run, "stream")[-1]["began"] - calls(run, "train")[0]["ended"])
-
-
 def phase_seconds(run: Run) -> dict[str, float]:
     """Seconds of every step by its phase, in order."""
     phases = {line["step"]: line["phase"] for line in run["steps"] if line["event"] == "step_started"}
