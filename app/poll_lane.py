@@ -99,9 +99,9 @@ class Looks:
             rightful = [
                 (poll, *pair) for poll in polls if (pair := _rightful(poll, callers, jobs)) is not None
             ]
-            stale = {job.id: job for _, _, job in rightful if self._polled.fresh(job) is None}
-            for job in islice(stale.values(), MOST_MADE):
-                self._polled.view(session, job, polled=True)
+        stale = {job.id: job for _, _, job in rightful if self._polled.fresh(job) is None}
+        for job in islice(stale.values(), MOST_MADE):
+            self._polled.view(self._engine, job, polled=True)
         for poll, caller, job in rightful:
             view = self._polled.fresh(job)
             if view is not None and (allowance := self._limits.hit(caller.key_id)).allowed:

@@ -2,7 +2,8 @@
 
 The view takes a dozen queries, for queue and estimates look at all jobs. A poll with If-None-Match costs
 one, of the job's own row. Where the row has not changed, the rest of the view (progress, place in the queue,
-estimates) may be VIEW_SECONDS old. Without If-None-Match it is always made anew.
+estimates) may be VIEW_SECONDS old. Without If-None-Match all of it is read after the request came; those who
+ask for the same job meanwhile share what was read after the last of them.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Engine
 from starlette.responses import Response
 
 from app.conditional import matches
+from app.database import reading
 from app.job_views import show_job
 from app.models.jobs import Job
 
@@ -32,10 +34,7 @@ class View:
     body: bytes
     etag: str
     row: dict[str, Any]
-    made_at: float
-
-    def shows(self, row: dict[str, Any]) -> bool:
-        return monotonic() - self.made_at < VIEW_SECONDS and self.row == row
+    read_after: float  # monotonic; nothing of it was read before
 
 
 def poll_answer(view: View, if_none_match: str | None) -> Response:
@@ -54,29 +53,33 @@ class PolledJobs:
     _making: dict[str, Lock] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
-    def fresh(self, job: Job) -> View | None:
-        """The view of this job if it need not be made anew; `job` as its row is now."""
+    def fresh(self, job: Job, since: float | None = None) -> View | None:
+        """The view of this job, `job` being its row as it is now, if it was read late enough: `since` then,
+        or within VIEW_SECONDS."""
         known = self._views.get(job.id)
-        return known if known is not None and known.shows(_row(job)) else None
+        oldest = monotonic() - VIEW_SECONDS if since is None else since
+        return known if known is not None and known.read_after >= oldest and known.row == _row(job) else None
 
-    def view(self, session: Session, job: Job, *, polled: bool) -> View:
-        """Of a job that the caller may see, as its row is in this session."""
-        if not polled:
-            return self._make(session, job)
-        if (known := self.fresh(job)) is not None:
+    def view(self, engine: Engine, job: Job, *, polled: bool) -> View:
+        """Of a job that the caller may see, and whose row has just been read; without a connection of its
+        own, since all who wait for the same view would hold one."""
+        since = None if polled else monotonic()
+        if (known := self.fresh(job, since)) is not None:
             return known
         with self._lock:
             making = self._making.setdefault(job.id, Lock())
-        with making:  # pollers that come meanwhile wait for this one
-            return self.fresh(job) or self._make(session, job)
+        with making:
+            return self.fresh(job, since) or self._make(engine, job.id)
 
-    def _make(self, session: Session, job: Job) -> View:
+    def _make(self, engine: Engine, job_id: str) -> View:
         began = monotonic()
-        body = show_job(session, job).model_dump_json().encode()
+        with reading(engine) as session:
+            job = session.get_one(Job, job_id)
+            body = show_job(session, job).model_dump_json().encode()
         view = View(body, f'"{sha256(body).hexdigest()[:32]}"', _row(job), began)
         with self._lock:
-            self._views[job.id] = view
-            self._views.move_to_end(job.id)
+            self._views[job_id] = view
+            self._views.move_to_end(job_id)
             while len(self._views) > VIEWS:
                 oldest, _ = self._views.popitem(last=False)
                 self._making.pop(oldest, None)

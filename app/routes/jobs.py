@@ -119,7 +119,7 @@ def get(
     """
     with reading(db) as session:
         job = get_job(session, caller.project_id, job_id)
-        view = polled.view(session, job, polled=if_none_match is not None)
+    view = polled.view(db, job, polled=if_none_match is not None)
     return poll_answer(view, if_none_match)
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event, Semaphore
 from typing import Any
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 from app import polled_jobs
-from app.database import transaction
+from app.database import reading, transaction
+from app.job_views import JobOut, show_job
 from app.ledger.jobs import cancel_job
 from app.ledger.keys import Scope, create_key, revoke
 from app.models.jobs import Job
 from app.models.platform import Project
+from app.polled_jobs import PolledJobs, View
 from tests.app.apis import Api, bearer, serve
 
 POLLERS = 40
@@ -40,6 +44,39 @@ def test_polls_that_come_together_share_their_queries(api: Api) -> None:
         answers = list(pool.map(lambda _: poll(api, job["id"], etag), range(POLLERS)))
     assert [answer.status_code for answer in answers] == [304] * POLLERS
     assert len(statements) < POLLERS  # the long way: two for each
+
+
+def test_those_who_ask_for_a_job_at_once_share_a_view_that_was_read_after_all_of_them_came(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = PolledJobs()
+    with reading(api.engine) as session:
+        job = session.get_one(Job, api.job()["id"])
+    looked, first_makes, go_on = Semaphore(0), Event(), Event()
+    made: list[str] = []
+
+    def show(session: Session, job: Job) -> JobOut:
+        made.append(job.id)
+        first_makes.set()
+        assert go_on.wait(30)
+        return show_job(session, job)
+
+    def fresh(*args: Any) -> View | None:
+        found = PolledJobs.fresh(views, *args)
+        looked.release()
+        return found
+
+    monkeypatch.setattr(polled_jobs, "show_job", show)
+    monkeypatch.setattr(views, "fresh", fresh)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(views.view, api.engine, job, polled=False)
+        assert first_makes.wait(30)
+        later = [pool.submit(views.view, api.engine, job, polled=False) for _ in range(3)]
+        for _ in range(2 + 3):  # the first has looked twice; the others wait for it
+            assert looked.acquire(timeout=30)
+        go_on.set()
+    assert {one.result().etag for one in later} == {first.result().etag}
+    assert len(made) == 2  # the first one's was begun before the others came
 
 
 def test_a_304_looks_the_same_on_both_ways(api: Api) -> None:
