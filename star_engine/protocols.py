@@ -13,11 +13,15 @@ from star_engine.config import Training
 
 @dataclass(frozen=True, slots=True)
 class SampleRequest:
-    """One prompt. `key` comes back with the completion; `seed` matters only when temperature > 0."""
+    """One prompt. `key` comes back with the completion; `seed` matters only when temperature > 0.
+
+    anew: it must be generated, even where the same request has been answered before.
+    """
 
     key: str
     prompt: str
     seed: int | None = None
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,8 +43,8 @@ def model_sha256(base: Mapping[str, str], adapter: Mapping[str, str] | None) -> 
 
 
 def request_sha256(model: str | None, request: SampleRequest, params: SamplingParams) -> str | None:
-    """The key of a request to a model (see model_sha256); None where it would be answered anew each time."""
-    if model is None or (params.temperature > 0 and request.seed is None):
+    """The key of a request to a model (see model_sha256); None where it is to be answered anew each time."""
+    if model is None or request.anew or (params.temperature > 0 and request.seed is None):
         return None
     decoding: list[object] = [params.max_tokens, params.stop]
     if params.temperature > 0:

@@ -22,6 +22,7 @@ from app.ledger.rationales import record_rationales, recorded_verdicts
 from app.ledger.reuse import recorded_evaluations, recorded_tries
 from app.ledger.steps import Claim, finish_step
 from app.models.base import JsonObject
+from star_engine.audits.determinism import TwicePlan, drawn_again
 from star_engine.config import StarConfig
 from star_engine.config_training_set import Source
 from star_engine.evaluation import EvaluationMode, evaluation_params, plan_answers, select_held_out
@@ -101,7 +102,10 @@ def sample(bench: Workbench, claim: Claim, lease: Lease) -> Asking:
         prompt_set = load_prompt_set(session, claim.prompt_set_id)
         recorded = recorded_verdicts(session, claim, names)
     given = config.training_set.source is not Source.RATIONALES
-    plan = plan_tries(config, prompt_set, () if given else examples, claim.iteration, recorded)
+    first = claim.work["start"] == 0
+    again = drawn_again(config, claim.iteration, examples) if first and not given else []
+    tries_of = () if given else examples
+    plan = TwicePlan(plan_tries(config, prompt_set, tries_of, claim.iteration, recorded), again)
     asked, adapter_id = reusing(bench, claim, lease, claim.iteration - 1, plan, recorded_tries)
     tries = _Tries(bench, claim, lease, row_ids, adapter_id)
     tries.count(recorded)
@@ -109,11 +113,10 @@ def sample(bench: Workbench, claim: Claim, lease: Lease) -> Asking:
         tries.record(texts)
     while batch := (yield asked):
         tries.record(batch)
-    first = claim.work["start"] == 0
     if config.training_set.checks or first:
         yield ALONE
         check_tries(bench, claim, prompt_set, examples, row_ids)
-    found = audit_sampler(bench, claim, prompt_set, examples, row_ids) if first else {}
+    found = audit_sampler(bench, claim, prompt_set, plan.answers, row_ids) if first else {}
     with transaction(bench.engine) as session:
         if found:
             record_audits(session, claim, found)

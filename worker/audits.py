@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from app.database import reading
@@ -11,9 +11,11 @@ from app.ledger.examples import load_examples, selected_positions
 from app.ledger.prompt_sets import load_prompt_set
 from app.ledger.rationales import iteration_tries
 from app.ledger.steps import Claim
-from star_engine.audits.determinism import drawn_again, grade_determinism
+from star_engine.answers import Answer
+from star_engine.audits.determinism import grade_determinism
 from star_engine.audits.token_parity import MOST_EXAMPLES, check_parity, parity_texts, token_digests
 from star_engine.examples import Example, PromptSet
+from star_engine.rationales import RationaleKey
 from worker.workbench import Workbench
 
 
@@ -21,19 +23,19 @@ def audit_sampler(
     bench: Workbench,
     claim: Claim,
     prompt_set: PromptSet,
-    examples: Sequence[Example],
+    second: Mapping[RationaleKey, Answer],
     row_ids: Mapping[str, int],
 ) -> dict[str, Any]:
-    """What the first shard of an iteration finds out about the sampler that its tries came from."""
-    config, gpu = claim.config, bench.gpu(claim.model_id)
-    again = drawn_again(config, claim.iteration, examples)
+    """What the first shard of an iteration finds out about the sampler that its tries came from.
+
+    second: what was answered the second time where a try was generated twice.
+    """
     with reading(bench.engine) as session:
-        rows = iteration_tries(session, claim, [row_ids[example.id] for example in again])
-        tries = {item.key: item for _, item in rows}
-    texts = parity_texts(config, prompt_set, _first_examples(bench, claim))
+        rows = iteration_tries(session, claim, [row_ids[key.example_id] for key in second])
+    texts = parity_texts(claim.config, prompt_set, _first_examples(bench, claim))
     return {
-        "sampler_tokens": token_digests(gpu.token_ids(texts)),
-        "determinism": grade_determinism(gpu, config, prompt_set, claim.iteration, again, tries),
+        "sampler_tokens": token_digests(bench.gpu(claim.model_id).token_ids(texts)),
+        "determinism": grade_determinism(second, {item.key: item for _, item in rows}),
     }
 
 

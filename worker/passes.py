@@ -140,7 +140,8 @@ class _Together:
         number, own = sent_by(completion)
         track = self._at = self._tracks[number]
         track.waiting -= 1
-        track.items.append(track.plan.finish(own))
+        if (item := track.plan.finish(own)) is not None:
+            track.items.append(item)
         self._send(track, queue)
 
     def _send(self, track: Track, queue: deque[SampleRequest]) -> None:

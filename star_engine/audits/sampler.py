@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from star_engine.audits.determinism import drawn_again, grade_determinism
+from star_engine.audits.determinism import TwicePlan, drawn_again, grade_determinism
 from star_engine.audits.token_parity import parity_texts, token_digests
 from star_engine.config import StarConfig
 from star_engine.examples import Example, PromptSet
 from star_engine.protocols import Sampler
-from star_engine.rationales import Rationale
+from star_engine.rationales import Rationale, RationaleKey, Route, plan_tries
 
 
 def audit_sampler(
@@ -23,9 +23,13 @@ def audit_sampler(
 ) -> dict[str, Any]:
     """sampler_tokens: digests that the trainer is held against; determinism: a few tries made again."""
     texts = parity_texts(config, prompt_set, examples)
-    again = drawn_again(config, iteration, examples)
     known = {one.key: one for one in tries}
+    drawn = drawn_again(config, iteration, examples)
+    again = [example for example in drawn if RationaleKey(example.id, Route.GENERATED, 0) in known]
+    plan = TwicePlan(plan_tries(config, prompt_set, (), iteration, {}), again)
+    for completion in sampler.stream(plan.queue, plan.params):
+        plan.finish(completion)
     return {
         "sampler_tokens": token_digests(sampler.token_ids(texts)),
-        "determinism": grade_determinism(sampler, config, prompt_set, iteration, again, known),
+        "determinism": grade_determinism(plan.answers, known),
     }
