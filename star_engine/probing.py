@@ -11,15 +11,16 @@ from star_engine.examples import Example, PromptSet
 from star_engine.protocols import Sampler, SampleRequest, SamplingParams
 from star_engine.training_set import training_prompt
 
-PROBES = 4  # prompts on which PEFT and the sampler are compared
-PROBE_TOKENS = 16
+# Prompts on which PEFT and the sampler are compared, and tokens of each. Evaluation waits for them token by
+# token, so that eight prompts cost hardly more than four and eight tokens half of sixteen.
+PROBES, PROBE_TOKENS = 8, 8
 
 
 def probe_prompts(config: StarConfig, prompt_set: PromptSet, examples: Sequence[Example]) -> list[str]:
     """What an adapter is tried out on: the prompts that it was trained on, of up to PROBES other examples.
 
     Those say most about it, and have few-shot examples only where the job trains with them: showing them
-    always, for 32 tokens, took a sixth of a small iteration on a CPU.
+    always took a sixth of a small iteration on a CPU.
     """
     return [training_prompt(config, prompt_set, example) for example in examples[:PROBES]]
 
