@@ -67,9 +67,10 @@ class Soak:
         command: tuple[str, ...] = WORKER,
         *,
         jobs: int = 4,
+        burst: int = 1,
         **config: Any,
     ) -> None:
-        """`jobs` of `config` run at once."""
+        """`jobs` of `config` run at once; `burst` things break at once."""
         self.running = running
         self.world: World = running.world
         self.broker = redis.Redis.from_url(running.broker_url)
@@ -81,7 +82,7 @@ class Soak:
         self.restarts = 0  # of what ended by itself
         self.stopped: list[Stopped] = []
         self.jobs: list[str] = []
-        self.jobs_at_once = jobs
+        self.jobs_at_once, self.burst = jobs, burst
         self.config = {"iterations": 1, **config}
         url = make_url(self.world.settings.resolved_database_url())
         self.database = url if url.get_backend_name() == "postgresql" else None
@@ -93,12 +94,14 @@ class Soak:
     def run(
         self, faults: int, found: Callable[[], bool] = lambda: False, most_seconds: float = math.inf
     ) -> float:
-        """Break so many things, or stop when `found` says so every 20; returns the seconds that it took."""
+        """Break so many things, or stop when `found` says so every 20 rounds; returns the seconds it took."""
         began = time.monotonic()
         self.keep_busy()
+        rounds = 0
         while self.done.total() < faults and time.monotonic() < began + most_seconds:
             self.break_something()
-            if self.done.total() % 20 == 0:
+            rounds += 1
+            if rounds % 20 == 0:
                 self.keep_busy()
                 if found():
                     break
@@ -129,8 +132,12 @@ class Soak:
     def break_something(self) -> None:
         """What was drawn strikes as soon as it can. Drawn anew instead, restarts, which are always possible,
         would crowd out everything else."""
-        [kind] = self.dice.choices(list(self.kinds), list(self.kinds.values()))
+        drawn = self.dice.choices(list(self.kinds), list(self.kinds.values()), k=self.burst)
         wait_until(self.is_at_work, "somebody holds a step again", 180)
+        for kind in drawn:
+            self.strike(kind)
+
+    def strike(self, kind: str) -> None:
         until = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < until:
             with suppress(psutil.NoSuchProcess, IndexError):  # it is just starting, or has just ended
