@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from star_engine.batch_plan import Group, plan_apart
 from star_engine.causal_lm import eos_ids, load_model, load_tokenizer
 from star_engine.config import Training
 from star_engine.lean_lora import use_lean_forward
-from star_engine.lora_run import LoraRun, Plan, Ranks, TokenLoss
+from star_engine.lora_run import LoraRun, Plan, Ranks
 from star_engine.protocols import TrainingText
 from star_engine.shared_prefix import SharedPrefix
 from star_engine.tokenized_rows import TokenizedRow, tokenize_rows
@@ -75,7 +74,6 @@ class Bench:
         plan: Plan | None = None,
         lean: bool = True,
         checkpointing: bool = False,
-        token_loss: TokenLoss | None = None,
     ) -> Run:
         """A function that runs one optimizer step and returns its seconds; its loss lands in `losses`."""
 
@@ -84,7 +82,6 @@ class Bench:
             try:
                 learner = kind(model, self._asked, 0, self._device, Ranks())
                 learner.plan = plan or learner.plan
-                learner.token_loss = token_loss or learner.token_loss
                 self._wait()
                 began = time.perf_counter()
                 self.losses[name] = learner.learn(rows, most_tokens)
@@ -121,9 +118,6 @@ def levers(bench: Bench, rows: Sequence[TokenizedRow], most_tokens: int) -> dict
     return {
         "all levers": bench.step("all levers", rows, most_tokens),
         "PEFT's LoRA layers": bench.step("PEFT's LoRA layers", rows, most_tokens, lean=False),
-        "PyTorch's cross-entropy": bench.step(
-            "PyTorch's cross-entropy", rows, most_tokens, token_loss=partial(cross_entropy, reduction="sum")
-        ),
         "padded to the longest row": bench.step(
             "padded to the longest row", rows, most_tokens, plan=one_part
         ),

@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.functional import cross_entropy
 
 from star_engine.batch_plan import Group, plan_apart, plan_batch
 from star_engine.causal_lm import logits_at
 from star_engine.config import Training
 from star_engine.shared_prefix import SharedPrefix, can_share
-from star_engine.token_loss import summed_loss
 from star_engine.tokenized_rows import TokenizedRow
 from star_engine.train_checkpoint import ResumePoint
 
 Plan = Callable[[Sequence[TokenizedRow], int], list[Group]]
-TokenLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,6 @@ class LoraRun:
         # Dropout draws anew for every row: a prefix that is run once would be dropped for all rows alike.
         shares = training.lora.dropout == 0 and can_share(model.get_base_model().config)
         self.plan: Plan = plan_batch if shares else plan_apart
-        self.token_loss: TokenLoss = summed_loss
         self._weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self._optimizer = torch.optim.AdamW(
             self._weights.values(), lr=training.learning_rate, weight_decay=training.weight_decay
@@ -153,7 +151,7 @@ class LoraRun:
         past = {} if prefix is None else {"past_key_values": prefix.cache(len(rows))}
         with logits_at(self._model.get_base_model(), row, column - 1):
             logits = self._model(input_ids=ids[:, :-1], use_cache=bool(past), **past).logits
-        return self.token_loss(logits.squeeze(0).float(), ids[row, column])
+        return cross_entropy(logits.squeeze(0).float(), ids[row, column], reduction="sum")
 
     def state(self) -> dict[str, torch.Tensor]:
         """Weights and both moments of the optimizer, by weight name; the step count is the run's own."""
