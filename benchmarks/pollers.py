@@ -22,6 +22,7 @@ class Seen:
     """What all clients of this process were told."""
 
     seconds: list[float] = field(default_factory=list)  # from a request to the end of its answer
+    first: list[float] = field(default_factory=list)  # the same of each poller's first one, which has no ETag
     statuses: dict[str, int] = field(default_factory=dict)
     events: int = 0
     broken: int = 0
@@ -55,7 +56,7 @@ async def poll(target: Target, seen: Seen, number: int, pollers: int, until: flo
         status, headers = _parsed(head)
         if "content-length" in headers and status != "304":
             await reader.readexactly(int(headers["content-length"]))
-        seen.seconds.append(time.monotonic() - due)
+        (seen.seconds if etag else seen.first).append(time.monotonic() - due)
         seen.statuses[status] = seen.statuses.get(status, 0) + 1
         etag = headers.get("etag", "")
         due = max(due + 1.0, time.monotonic())
