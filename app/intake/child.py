@@ -110,12 +110,6 @@ def reader(file: BinaryIO, how: Reading, out: BinaryIO, limits: Limits) -> Itera
         os.close(written)
 
 
-def read_apart(file: BinaryIO, how: Reading, out: BinaryIO, limits: Limits) -> None:
-    """read_upload() in a child, to its end. Raises Invalid where it dies of its limits: it is the file's."""
-    with reader(file, how, out, limits) as reading:
-        reading.wait()
-
-
 def _beyond(reason: str) -> Invalid:
     mend = "Send it in parts; write Parquet with small row groups; see whether it is what you think it is."
     return Invalid(

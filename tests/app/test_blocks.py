@@ -16,7 +16,7 @@ import pytest
 from app.intake import blocks, reading
 from app.intake.batches import Rules
 from app.intake.blocks import Blocks, _Worker
-from app.intake.child import Limits, read_apart
+from app.intake.child import Limits, reader
 from app.intake.formats import Format
 from app.intake.reading import Reading, Report, read_upload
 from star_engine.config import Kind
@@ -105,7 +105,8 @@ def test_the_file_of_who_asks_can_be_closed_after_reading_ahead(lines: int) -> N
         file.seek(0)
         file.read(4)
         file.seek(0)
-        read_apart(file, replace(HOW, max_line_bytes=1000), out, Limits(1 << 30, 1 << 30, 60))
+        with reader(file, replace(HOW, max_line_bytes=1000), out, Limits(1 << 30, 1 << 30, 60)) as child:
+            child.wait()
         out.seek(0)
         assert sum(Report.from_json(out.readline()).splits.values()) == lines
 

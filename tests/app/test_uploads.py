@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 
 from app.database import reading
 from app.errors import Invalid
-from app.intake.child import Limits, read_apart
+from app.intake.child import Limits, reader
 from app.intake.formats import Format
 from app.intake.reading import Reading, Report
 from app.models.data import Dataset
@@ -236,7 +236,8 @@ def limited(tmp_path: Path, content: BinaryIO, format_: Format) -> Report:
     """What a reader finds that has 512 MiB of address space, the interpreter and pyarrow included."""
     how = Reading(format_, Kind.NUMERIC, 0, 0, (), max_line_bytes=1 << 20, max_rows=10**6, max_row_errors=3)
     with (tmp_path / "out").open("w+b") as out:
-        read_apart(content, how, out, Limits(512 << 20, 1 << 30, 250))
+        with reader(content, how, out, Limits(512 << 20, 1 << 30, 250)) as child:
+            child.wait()
         out.seek(0)
         return Report.from_json(out.readline())
 
