@@ -5,6 +5,10 @@ SHELL := bash
 .ONESHELL:
 .SUFFIXES:
 
+# Set in many containers. Each of the hundreds of processes that the tests start would compile its imports anew,
+# which takes vLLM 15 s on two cores.
+unexport PYTHONDONTWRITEBYTECODE
+
 UV_VERSION := 0.13.8
 TORCH_VERSION := 2.13.0
 PYTEST_ARGS ?=
