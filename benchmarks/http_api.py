@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx2
 import psutil
@@ -33,9 +32,9 @@ class ServedApi:
     process: psutil.Process
 
     def cpu_seconds(self) -> float:
-        """Processor time of the API so far, of all its threads (schedstat: nanoseconds)."""
-        threads = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
-        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+        """Processor time of the API so far, of threads that have ended too; to 10 ms."""
+        spent = self.process.cpu_times()
+        return float(spent.user + spent.system)
 
 
 @contextmanager
