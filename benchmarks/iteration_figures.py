@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 Run = Mapping[str, Any]  # benchmarks.whole_platform.Run as it is kept
@@ -22,10 +22,14 @@ def tokens(run: Run) -> int:
     return sum(int(one["tokens"]) for one in run["tries"])
 
 
-def tokens_a_second(run: Run) -> float:
-    """Generated tokens while rationales were sampled, from the first request in to the last one out."""
+def tokens_a_second(run: Run, twice: Collection[str]) -> float:
+    """Generated tokens while rationales were sampled, from the first request in to the last one out.
+
+    twice: examples whose first try was generated a second time meanwhile, to the same text.
+    """
     call = sampling(run)
-    return tokens(run) / float(call["last"] - call["began"])
+    again = [one for one in run["tries"] if one["route"] == "generated" and one["id"] in twice]
+    return (tokens(run) + tokens({"tries": again})) / float(call["last"] - call["began"])
 
 
 def until_training(run: Run) -> float:
@@ -64,7 +68,7 @@ def between_steps(run: Run) -> list[float]:
 
 def gpu_seconds(run: Run) -> dict[str, float]:
     """Seconds of what the GPU process was asked to do, streams by what they were for."""
-    streams = iter(("sample", "generate a few again", "verify", "evaluate"))
+    streams = iter(("sample", "verify", "evaluate"))
     found: dict[str, float] = {}
     for call in run["calls"]:
         name = next(streams, "stream") if call["call"] == "stream" else call["call"]

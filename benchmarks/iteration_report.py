@@ -8,9 +8,10 @@ from statistics import median
 from typing import Any
 
 from benchmarks import iteration_figures as figures
-from benchmarks.baselines.task import Task
+from benchmarks.baselines.task import ITERATION, Task
 from benchmarks.limits import count_weights, sampling_seconds, unshared_tokens
 from benchmarks.measuring import machine, median_and_range, significant, table
+from star_engine.audits.determinism import drawn_again
 from star_engine.causal_lm import load_tokenizer, prompt_ids
 from star_engine.rationales import Route
 from star_engine.schedule import steps_in
@@ -78,10 +79,12 @@ def _goals(task: Task, rounds: Sequence[Round]) -> str:
     def warm(figure: Callable[[Mapping[str, Any]], float]) -> list[float]:
         return _each(rounds, lambda one: figure(one["service"]["warm"]), "service")
 
+    twice = {example.id for example in drawn_again(task.config, ITERATION, task.train)}
     bare = _each(
         rounds,
         lambda one: (
-            figures.tokens_a_second(one["service"]["warm"]) / (one["B0"]["tokens"] / one["B0"]["seconds"])
+            figures.tokens_a_second(one["service"]["warm"], twice)
+            / (one["B0"]["tokens"] / one["B0"]["seconds"])
         ),
         "service",
         "B0",
