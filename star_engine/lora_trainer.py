@@ -103,7 +103,9 @@ class LoraTrainer:
             self._base_says = (encoded, max_tokens), self._continue(self._base, encoded, max_tokens)
         base = self._base_says[1]
         try:
-            model = peft.PeftModel.from_pretrained(self._base, str(adapter), local_files_only=True)
+            model = peft.PeftModel.from_pretrained(
+                self._base, str(adapter), local_files_only=True, low_cpu_mem_usage=True
+            )
         except Exception as error:  # whatever PEFT dislikes makes the adapter unusable
             raise BadAdapter(f"PEFT cannot load the adapter: {error}") from error
         try:
