@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks import iteration_figures as figures
 from benchmarks.baselines.task import ITERATION, Task
 from benchmarks.limits import count_weights, sampling_seconds, unshared_tokens
-from benchmarks.measuring import machine, median_and_range, significant, table
+from benchmarks.measuring import machine, median_and_range, notes_beside, significant, table
 from star_engine.audits.determinism import drawn_again
 from star_engine.causal_lm import load_tokenizer, prompt_ids
 from star_engine.rationales import Route
@@ -31,16 +31,10 @@ def write_report(out: Path, task: Task, rounds: Sequence[Round], command: str) -
         _seconds(rounds),
         "## Where the seconds of a warm iteration go",
         _phases(rounds),
-        _notes(out),
+        notes_beside(out),
     ]
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("\n\n".join(part for part in parts if part) + "\n")
-
-
-def _notes(out: Path) -> str:
-    """What people have to say of the run: `<document>.notes.md` beside it."""
-    notes = out.with_suffix(".notes.md")
-    return notes.read_text().strip() if notes.exists() else ""
 
 
 def _each(rounds: Sequence[Round], figure: Callable[[Round], float], *arms: str) -> list[float]:

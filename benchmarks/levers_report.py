@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.measuring import median_and_range, significant, table
+from benchmarks.measuring import median_and_range, notes_beside, significant, table
 
 HEAD = """\
 # What each lever of generation gives
@@ -41,7 +41,7 @@ def write_report(found: Sequence[Mapping[str, Any]], out: Path) -> None:
         "same texts",
     )
     lines = [HEAD.format(load=load), table(head, rows), "", *(f"- {line}" for line in found[-1]["machine"])]
-    lines += ["", NOTES.rstrip()] if NOTES else []
+    lines += ["", notes_beside(out)]
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("\n".join(lines) + "\n")
 
@@ -59,6 +59,3 @@ def _row(one: Mapping[str, Any]) -> list[str]:
         f"{started['without']:.1f} s",
         f"{one['texts']['same']} of {one['texts']['of']}",
     ]
-
-
-NOTES = ""

@@ -61,6 +61,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
+def notes_beside(out: Path) -> str:
+    """What people have to say of the run: `<document>.notes.md` beside it."""
+    notes = out.with_suffix(".notes.md")
+    return notes.read_text().strip() if notes.exists() else ""
+
+
 def _version(name: str) -> str | None:
     try:
         return version(name)
