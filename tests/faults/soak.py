@@ -20,7 +20,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.engine import make_url
 
 from app.database import clock, reading
-from app.models.jobs import Step
+from app.models.jobs import Job, Step
 from tests.platforms import WORKER, Platform, wait_until
 from tests.worlds import World
 
@@ -96,15 +96,12 @@ class Soak:
     ) -> float:
         """Break so many things, or stop when `found` says so every 20 rounds; returns the seconds it took."""
         began = time.monotonic()
-        self.keep_busy()
         rounds = 0
         while self.done.total() < faults and time.monotonic() < began + most_seconds:
             self.break_something()
             rounds += 1
-            if rounds % 20 == 0:
-                self.keep_busy()
-                if found():
-                    break
+            if rounds % 20 == 0 and found():
+                break
             while time.monotonic() < began + self.done.total() * self.pace:
                 self.look_after()
         seconds = time.monotonic() - began
@@ -123,7 +120,9 @@ class Soak:
         assert all(self.world.job(job_id).status == "succeeded" for job_id in self.jobs)
 
     def unfinished(self) -> Sequence[str]:
-        return [one for one in self.jobs if self.world.job(one).status not in ("succeeded", "failed")]
+        with reading(self.world.engine) as session:
+            ended = Job.status.in_(("succeeded", "failed"))
+            return session.scalars(select(Job.id).where(Job.id.in_(self.jobs), ~ended)).all()
 
     def keep_busy(self) -> None:
         missing = self.jobs_at_once - len(self.unfinished())
@@ -132,6 +131,7 @@ class Soak:
     def break_something(self) -> None:
         """What was drawn strikes as soon as it can. Drawn anew instead, restarts, which are always possible,
         would crowd out everything else."""
+        self.keep_busy()
         drawn = self.dice.choices(list(self.kinds), list(self.kinds.values()), k=self.burst)
         wait_until(self.is_at_work, "somebody holds a step again", 180)
         for kind in drawn:
