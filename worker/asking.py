@@ -103,9 +103,9 @@ def sample(bench: Workbench, claim: Claim, lease: Lease) -> Asking:
         recorded = recorded_verdicts(session, claim, names)
     given = config.training_set.source is not Source.RATIONALES
     first = claim.work["start"] == 0
-    again = drawn_again(config, claim.iteration, examples) if first and not given else []
-    tries_of = () if given else examples
-    plan = TwicePlan(plan_tries(config, prompt_set, tries_of, claim.iteration, recorded), again)
+    sampled = [] if given else examples
+    again = drawn_again(config, claim.iteration, sampled) if first else []
+    plan = TwicePlan(plan_tries(config, prompt_set, sampled, claim.iteration, recorded), again)
     asked, adapter_id = reusing(bench, claim, lease, claim.iteration - 1, plan, recorded_tries)
     tries = _Tries(bench, claim, lease, row_ids, adapter_id)
     tries.count(recorded)
