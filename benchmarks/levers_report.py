@@ -13,7 +13,7 @@ HEAD = """\
 # What each lever of generation gives
 
 ```sh
-python -m benchmarks.levers
+{command}
 ```
 
 SmolLM2-135M-Instruct on vLLM's CPU build, float32. Each row has two engines side by side, in processes of
@@ -29,6 +29,8 @@ def write_report(found: Sequence[Mapping[str, Any]], out: Path) -> None:
         raise SystemExit("Nothing has been measured yet.")
     train, held_out = found[0]["load"]
     load = f"{train} questions, and {held_out} held out in the two rows about calls"
+    rounds = min(len(one["seconds"]["with"]) for one in found)
+    command = f"python -m benchmarks.levers --train {train} --held-out {held_out} --rounds {rounds}"
     rows = [_row(one) for one in found]
     head = (
         "lever",
@@ -40,8 +42,8 @@ def write_report(found: Sequence[Mapping[str, Any]], out: Path) -> None:
         "start, without",
         "same texts",
     )
-    lines = [HEAD.format(load=load), table(head, rows), "", *(f"- {line}" for line in found[-1]["machine"])]
-    lines += ["", notes_beside(out)]
+    machine = [f"- {line}" for line in found[-1]["machine"]]
+    lines = [HEAD.format(command=command, load=load), table(head, rows), "", *machine, "", notes_beside(out)]
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("\n".join(lines) + "\n")
 
