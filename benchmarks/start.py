@@ -34,9 +34,9 @@ IMPORT_SECONDS, START_SECONDS = 1.0, 2.0  # the goals
 # As `python -X importtime` divides it; what it adds to every module is in these numbers.
 WHY_MISSED = """
 Missed because over a thousand modules are imported. Of 1.9 s, looked into once, our 26 files of routes take
-0.36 s (FastAPI and pydantic build 86 routes and their models), SQLAlchemy 0.31 s, FastAPI and pydantic themselves 0.26 s, our
-tables 0.10 s. Importing `tokenizers` only where tokens are counted has saved 0.07 s; pydantic's `defer_build`
-saved nothing."""
+0.36 s (FastAPI and pydantic build 86 routes and their models), SQLAlchemy 0.31 s, FastAPI and pydantic
+themselves 0.26 s, our tables 0.10 s. Importing `tokenizers` only where tokens are counted has saved 0.07 s;
+pydantic's `defer_build` saved nothing."""
 NO_GAIN = "\nHashing the model's 512 MiB out of the page cache takes less than these rounds differ."
 _TIMED = "import time; began = time.perf_counter(); import {module}; print(time.perf_counter() - began)"
 
