@@ -1,10 +1,12 @@
 """What a job costs where it has 1k, 3k or 10k questions, and in its 30th iteration against its first ones.
 
     python -m benchmarks.growth [--database sqlite] [--questions 1000 3000 10000] [--iterations 30]
+    python -m benchmarks.growth --model examples/addition/model
 
-writes docs/benchmarks/growth.md. Real worker, real ledger, real GPU process; in it a scripted sampler, so
-that what is left is what the platform adds. Costs are processor time of worker, GPU process and database,
-which other people's work on the machine does not stretch.
+writes docs/benchmarks/growth.md, or growth-model.md. Real worker, real ledger, real GPU process; in it a
+scripted sampler, so that what is left is what the platform adds, or a model that generates and is trained.
+Costs are processor time of worker, GPU process and database, which other people's work on the machine does
+not stretch.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from tests.worlds import World, problem, spaced, total
 from worker.steps import work_on
 from worker.workbench import Workbench
 
-PAGE = PROJECT / "docs" / "benchmarks" / "growth.md"
+PAGES = PROJECT / "docs" / "benchmarks"
 HELD_OUT = 100
 EXPONENT = (0.95, 1.05)
 DRIFT = 0.05
@@ -47,6 +49,39 @@ CONFIG: dict[str, Any] = {
     "audits": {"spark_level": None},
     "training": {"schedule": {"kind": "linear", "start": 10, "add": 0}, "batch_size": 4},
 }
+MODEL_SETTINGS: dict[str, Any] = {"sampler": "transformers", "threads": 2, "sampler_batch": 128}
+MODEL_CONTEXT = 1024  # tokens
+# A model that learned would have less to rationalize every time: at this rate each iteration asks the same.
+MODEL_CONFIG: dict[str, Any] = {
+    **CONFIG,
+    "generation": {"max_tokens": 96},
+    "training": {
+        "schedule": {"kind": "linear", "start": 20, "add": 0},
+        "batch_size": 16,
+        "learning_rate": 1e-9,
+        "lora": {"rank": 32, "alpha": 64},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Load:
+    """What jobs are measured: of the scripted sampler, or of this model."""
+
+    database: str
+    model: Path | None
+
+    @contextmanager
+    def world(self) -> Iterator[World]:
+        settings = {} if self.model is None else MODEL_SETTINGS
+        with new_world(self.database, shard_examples=500, **settings) as world:
+            if self.model is not None:
+                world.load_model(self.model, MODEL_CONTEXT)
+            yield world
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return CONFIG if self.model is None else MODEL_CONFIG
 
 
 @dataclass
@@ -106,16 +141,21 @@ def _is_gpu(process: psutil.Process) -> bool:
     return "worker.gpu_child" in " ".join(process.cmdline())
 
 
-def run(world: World, questions: int, iterations: int) -> Costs:
+def run(load: Load, questions: int, iterations: int) -> Costs:
     """One job from its start to its end, step by step in this process; a small one before it warms all up."""
+    with load.world() as world:
+        return _run(world, load.config, questions, iterations)
+
+
+def _run(world: World, config: dict[str, Any], questions: int, iterations: int) -> Costs:
     large = with_additions(world, questions)
     bench = large.workbench(WORKER)
     with transaction(large.engine) as session:
         saw_worker(session, WORKER)
     try:
-        with_additions(world, WARM_UP).submit(iterations=1, **CONFIG)
+        with_additions(world, WARM_UP).submit(iterations=1, **config)
         work_off(large, bench)
-        job_id = large.submit(iterations=iterations, **CONFIG)
+        job_id = large.submit(iterations=iterations, **config)
         costs = work_off(large, bench)
     finally:
         bench.drop_gpu()
@@ -145,11 +185,8 @@ def slope(points: list[tuple[float, float]]) -> float:
     return over / sum((x - mean_x) ** 2 for x in xs)
 
 
-def by_questions(database: str, sizes: list[int]) -> list[str]:
-    costs: dict[int, Costs] = {}
-    for questions in sizes:
-        with new_world(database, shard_examples=500) as world:
-            costs[questions] = run(world, questions, 1)
+def by_questions(load: Load, sizes: list[int]) -> list[str]:
+    costs = {questions: run(load, questions, 1) for questions in sizes}
     phases = [*costs[sizes[0]].seconds[1]]
     rows: list[list[object]] = []
     for phase in (*phases, "all"):
@@ -170,10 +207,9 @@ def _verdict(exponent: float) -> str:
     return "reached" if exponent >= EXPONENT[0] else "below: a part of the cost is the same for any number"
 
 
-def by_iterations(database: str, questions: int, iterations: int) -> list[str]:
+def by_iterations(load: Load, questions: int, iterations: int) -> list[str]:
     """The first iteration is left out: nothing is trained on yet, so its sampler is another one."""
-    with new_world(database, shard_examples=500) as world:
-        costs = run(world, questions, iterations)
+    costs = run(load, questions, iterations)
     numbers = range(2, iterations + 1)
     early, late = list(numbers)[:5], list(numbers)[-5:]
     phases = [*costs.seconds[2], "all"]
@@ -198,15 +234,13 @@ def by_iterations(database: str, questions: int, iterations: int) -> list[str]:
     return ["## Against the number of iterations", about, table(head, rows)]
 
 
-INTRODUCTION = f"""Goals: an exponent of {EXPONENT[0]} to {EXPONENT[1]} against the number of questions;
-over the iterations a drift of at most {DRIFT:.0%}, and memory that grows by at most {GROWTH_MIB} MiB. The
-sampler is scripted, so nothing of this is a model's work; with a real one the platform's share is smaller."""
-
-
-@contextmanager
-def versions(database: str) -> Iterator[str]:
-    with new_world(database) as world:
-        yield database_version(world.engine)
+GOALS = f"""Goals: an exponent of {EXPONENT[0]} to {EXPONENT[1]} against the number of questions; over the
+iterations a drift of at most {DRIFT:.0%}, and memory that grows by at most {GROWTH_MIB} MiB."""
+SCRIPTED = (
+    """The sampler is scripted, so nothing of this is a model's work; growth-model.md has it with one."""
+)
+WITH_MODEL = """Additions of four digits by {model}, generated and trained on CPU by transformers and PEFT.
+The learning rate is so small that every iteration has the same to do; every prompt shows the examples."""
 
 
 def main() -> None:
@@ -214,18 +248,24 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--model", type=Path, help="a folder with weights and tokenizer")
     parser.add_argument("--questions", type=int, nargs="+", default=[1000, 3000, 10_000])
     parser.add_argument("--iterations", type=int, default=30)
-    parser.add_argument("--to", type=Path, default=PAGE)
+    parser.add_argument("--to", type=Path)
     chosen = parser.parse_args()
+    load = Load(chosen.database, chosen.model and chosen.model.resolve())
+    page = chosen.to or PAGES / ("growth-model.md" if chosen.model else "growth.md")
     sizes = " ".join(map(str, chosen.questions))
     options = f"--database {chosen.database} --questions {sizes} --iterations {chosen.iterations}"
-    parts = ["# Growth", f"```sh\npython -m benchmarks.growth {options}\n```", INTRODUCTION]
-    with versions(chosen.database) as server:
-        parts.append(f"{server}; " + "\n".join(machine("sqlalchemy", "psycopg")))
-    parts += by_questions(chosen.database, chosen.questions)
-    parts += by_iterations(chosen.database, 300, chosen.iterations)
-    chosen.to.write_text("\n\n".join(parts) + "\n")
+    options += f" --model {chosen.model}" if chosen.model else ""
+    about = WITH_MODEL.format(model=chosen.model) if chosen.model else SCRIPTED
+    with load.world() as world:
+        versions = f"{database_version(world.engine)}; " + "\n".join(machine("sqlalchemy", "psycopg"))
+    parts = ["# Growth", f"```sh\npython -m benchmarks.growth {options}\n```", f"{GOALS}\n{about}", versions]
+    parts += by_questions(load, chosen.questions)
+    page.write_text("\n\n".join(parts) + "\n")
+    parts += by_iterations(load, 300, chosen.iterations)
+    page.write_text("\n\n".join(parts) + "\n")
 
 
 if __name__ == "__main__":

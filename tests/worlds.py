@@ -12,6 +12,7 @@ from sqlalchemy import Engine, func, select
 from app.database import make_engine, new_id, reading, transaction
 from app.ledger.forks import ForkPoint
 from app.ledger.jobs import NewJob, create_job
+from app.ledger.models import hash_files
 from app.models.data import Dataset, Example, Model, PromptSet
 from app.models.jobs import Job, Step
 from app.models.platform import ApiKey, Project
@@ -89,6 +90,13 @@ class World:
             )
             new = replace(new, beside=tuple(_beside(new, preset, **beside[preset]) for preset in beside))
             return create_job(session, self.project_id, self.key_id, new, self.settings).id
+
+    def load_model(self, folder: Path, context_length: int) -> None:
+        """Jobs run on this model from now on; the world's settings have to name a sampler that reads it."""
+        with transaction(self.engine) as session:
+            model = session.get_one(Model, MODEL)
+            model.location, model.files = str(folder), hash_files(folder)
+            model.context_length = context_length
 
     def job(self, job_id: str) -> Job:
         with reading(self.engine) as session:

@@ -15,17 +15,14 @@ from typing import Any
 
 import pytest
 
-from app.database import reading, transaction
+from app.database import reading
 from app.ledger.counters import counters
-from app.ledger.models import hash_files
-from app.models.data import Model
 from tests.databases import PROJECT
 from tests.faults.checker import check, check_logs
 from tests.faults.conftest import quick_world
 from tests.faults.soak import Soak
 from tests.faults.test_fence import UNFENCED
 from tests.platforms import platform
-from tests.worlds import MODEL
 
 FAULTS = int(os.environ.get("STAR_SOAK_FAULTS", "200"))
 PACE = float(os.environ.get("STAR_SOAK_PACE", "0.6"))
@@ -103,10 +100,7 @@ def test_nothing_is_lost_or_doubled_with_a_real_model_and_real_training(
     print(f"STAR_SOAK_SEED={SEED}, {faults} faults, one every {pace} s")  # noqa: T201
     real = {"sampler": "transformers", "threads": 1, "shard_examples": 16, "max_attempts": 10_000}
     world = quick_world(postgresql_database_url, tmp_path / "home", **real)
-    with transaction(world.engine) as session:
-        model = session.get_one(Model, MODEL)
-        model.location, model.files = str(TINY_MODEL), hash_files(TINY_MODEL)
-        model.context_length = 1024
+    world.load_model(TINY_MODEL, context_length=1024)
     with platform(world, empty_valkey_url) as running:
         soak = Soak(running, SEED, pace, 2, jobs=1, **REAL_JOB)
         seconds = soak.run(faults)
