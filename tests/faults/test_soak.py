@@ -1,9 +1,10 @@
 """Nothing is lost and nothing is doubled while everything breaks; without the fence this is noticed.
 
 STAR_SOAK_FAULTS, STAR_SOAK_PACE (seconds between two faults) and STAR_SOAK_SEED choose how long, how fast and
-which; what happened is printed. 1,000 faults in 10 minutes: STAR_SOAK_FAULTS=1000 STAR_SOAK_PACE=0.6; on two
-cores with STAR_SOAK_BURST=2, two at once, since a fault waits until somebody is at work again. A machine that
-cannot keep the pace takes longer, or with STAR_SOAK_SECONDS does less.
+which; what happened is printed. A thousand faults in ten minutes on two cores: STAR_SOAK_FAULTS=1000
+STAR_SOAK_PACE=0.55 STAR_SOAK_WORKERS=6 STAR_SOAK_BURST=2. Two things break at once, since a fault waits until
+somebody is at work again, and of three workers that is often nobody. A machine that cannot keep the pace
+takes longer, or with STAR_SOAK_SECONDS does less.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ PACE = float(os.environ.get("STAR_SOAK_PACE", "0.6"))
 MOST_SECONDS = float(os.environ.get("STAR_SOAK_SECONDS", "inf"))
 BURST = int(os.environ.get("STAR_SOAK_BURST", "1"))
 SEED = int(os.environ.get("STAR_SOAK_SEED", str(time.time_ns() % 10**6)))
-WORKERS = 3
+WORKERS = int(os.environ.get("STAR_SOAK_WORKERS", "3"))
 TINY_MODEL = PROJECT / "examples" / "addition" / "model"
 REAL_JOB: dict[str, Any] = {
     "generation": {"max_tokens": 96},
