@@ -88,21 +88,20 @@ def _decide(session: Session, job: Job, config: StarConfig) -> Phase | Stop | Pa
 def read_history(session: Session, job: Job) -> Sequence[IterationHistory]:
     """What next_phase() needs to know, from the iterations' rows."""
     session.flush()
-    rows = session.scalars(
-        select(Iteration).where(Iteration.job_id == job.id).order_by(Iteration.number)
-    ).all()
+    known = (Iteration.number, Iteration.phases_done, Iteration.metrics)
+    rows = session.execute(select(*known).where(Iteration.job_id == job.id).order_by(Iteration.number))
     return [
         IterationHistory(
-            number=row.number,
-            done=frozenset(PhaseName(name) for name in row.phases_done),
-            kept=own_rows(row.metrics["kept"]) if "kept" in row.metrics else None,
-            diagnosis=row.metrics.get("diagnosis"),
-            accuracy=row.metrics.get("accuracy"),
-            solve_rate=row.metrics.get("solve_rate"),
-            chance_p=row.metrics.get("spark", {}).get("p_value"),
-            accepted=row.metrics.get("accepted"),
+            number=number,
+            done=frozenset(map(PhaseName, phases_done)),
+            kept=own_rows(metrics["kept"]) if "kept" in metrics else None,
+            diagnosis=metrics.get("diagnosis"),
+            accuracy=metrics.get("accuracy"),
+            solve_rate=metrics.get("solve_rate"),
+            chance_p=metrics.get("spark", {}).get("p_value"),
+            accepted=metrics.get("accepted"),
         )
-        for row in rows
+        for number, phases_done, metrics in rows
     ]
 
 
@@ -169,7 +168,7 @@ def _next_beside(session: Session, job: Job, config: StarConfig, phase: Phase) -
     None for a budget of GPU-seconds: it could run out in work that was begun early, and leave the newest
     adapter without its accuracy.
     """
-    if job.purpose != Purpose.STAR or job.budget_gpu_seconds is not None:
+    if phase.name not in MEASURING or job.purpose != Purpose.STAR or job.budget_gpu_seconds is not None:
         return None
     return next_in_any_case(config, read_history(session, job), phase)
 
