@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,7 +31,7 @@ from app.ledger.steps import claim_step
 from app.models.data import Dataset, Example
 from benchmarks.http_api import database_version
 from benchmarks.ledger_world import LEASE_SECONDS, cpu_seconds, new_world
-from benchmarks.measuring import machine, significant, table
+from benchmarks.measuring import machine, median_and_range, significant, table
 from tests.databases import PROJECT
 from tests.worlds import World, problem, spaced, total
 from worker.steps import work_on
@@ -43,6 +44,8 @@ DRIFT = 0.05
 GROWTH_MIB = 16
 WARM_UP = 20  # questions
 WORKER = "worker:1"
+TURNS = 10  # iterations compared, early and late
+Costs = dict[str, float]  # CPU seconds by phase
 CONFIG: dict[str, Any] = {
     "generation": {"max_tokens": 200},
     "evaluation": {"baselines": ()},
@@ -82,17 +85,6 @@ class Load:
     @property
     def config(self) -> dict[str, Any]:
         return CONFIG if self.model is None else MODEL_CONFIG
-
-
-@dataclass
-class Costs:
-    """Of one job: CPU seconds by iteration and phase, and the worker's memory after each iteration in MiB."""
-
-    seconds: dict[int, dict[str, float]]
-    memory: dict[int, float]
-
-    def of(self, iteration: int) -> float:
-        return sum(self.seconds[iteration].values())
 
 
 def with_additions(world: World, train: int) -> World:
@@ -141,40 +133,37 @@ def _is_gpu(process: psutil.Process) -> bool:
     return "worker.gpu_child" in " ".join(process.cmdline())
 
 
-def run(load: Load, questions: int, iterations: int) -> Costs:
-    """One job from its start to its end, step by step in this process; a small one before it warms all up."""
-    with load.world() as world:
-        return _run(world, load.config, questions, iterations)
-
-
-def _run(world: World, config: dict[str, Any], questions: int, iterations: int) -> Costs:
+def iterations(world: World, config: dict[str, Any], questions: int, count: int) -> Iterator[Costs]:
+    """CPU seconds by phase of one job's iterations, done step by step in this process; a small job warms all
+    up. What happens between two of them is not counted."""
     large = with_additions(world, questions)
     bench = large.workbench(WORKER)
     with transaction(large.engine) as session:
         saw_worker(session, WORKER)
     try:
         with_additions(world, WARM_UP).submit(iterations=1, **config)
-        work_off(large, bench)
-        job_id = large.submit(iterations=iterations, **config)
-        costs = work_off(large, bench)
+        list(work_off(large, bench))
+        job_id = large.submit(iterations=count, **config)
+        yield from work_off(large, bench)
     finally:
         bench.drop_gpu()
     assert large.job(job_id).status == "succeeded", large.job(job_id).status_reason
-    return costs
 
 
-def work_off(world: World, bench: Workbench) -> Costs:
-    """Every step that is queued."""
-    seconds: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    memory: dict[int, float] = {}
-    began = spent(world)
+def work_off(world: World, bench: Workbench) -> Iterator[Costs]:
+    """Every step that is queued; stops before each iteration but the first."""
+    costs: Costs = defaultdict(float)
+    began, number = spent(world), 1
     while (claim := claim_step(world.engine, WORKER, LEASE_SECONDS, bench.warm_model)) is not None:
+        if claim.iteration != number:
+            number, paused = claim.iteration, spent(world)
+            yield costs
+            costs, began = defaultdict(float), began + spent(world) - paused
         work_on(bench, claim)
         now = spent(world)
-        seconds[claim.iteration][claim.phase] += now - began
+        costs[claim.phase] += now - began
         began = now
-        memory[claim.iteration] = psutil.Process().memory_info().rss / 2**20
-    return Costs({number: dict(phases) for number, phases in seconds.items()}, memory)
+    yield costs
 
 
 def slope(points: list[tuple[float, float]]) -> float:
@@ -186,19 +175,25 @@ def slope(points: list[tuple[float, float]]) -> float:
 
 
 def by_questions(load: Load, sizes: list[int]) -> list[str]:
-    costs = {questions: run(load, questions, 1) for questions in sizes}
-    phases = [*costs[sizes[0]].seconds[1]]
+    found = {questions: one_iteration(load, questions) for questions in sizes}
     rows: list[list[object]] = []
-    for phase in (*phases, "all"):
-        found = {
-            questions: one.of(1) if phase == "all" else one.seconds[1][phase]
-            for questions, one in costs.items()
-        }
-        exponent = slope(list(found.items()))
+    for phase in (*found[sizes[0]], "all"):
+        costs = {questions: _cost(one, phase) for questions, one in found.items()}
+        exponent = slope(list(costs.items()))
         goal = "" if phase != "all" else _verdict(exponent)
-        rows.append([phase, *(significant(value) for value in found.values()), f"{exponent:.2f}", goal])
+        rows.append([phase, *map(significant, costs.values()), f"{exponent:.2f}", goal])
     head = ["phase", *(f"{questions:,} questions" for questions in sizes), "exponent", "goal"]
     return ["## Against the number of questions", "CPU seconds of one iteration.", table(head, rows)]
+
+
+def one_iteration(load: Load, questions: int) -> Costs:
+    with load.world() as world:
+        [costs] = iterations(world, load.config, questions, 1)
+    return costs
+
+
+def _cost(costs: Costs, phase: str) -> float:
+    return sum(costs.values()) if phase == "all" else costs[phase]
 
 
 def _verdict(exponent: float) -> str:
@@ -207,31 +202,45 @@ def _verdict(exponent: float) -> str:
     return "reached" if exponent >= EXPONENT[0] else "below: a part of the cost is the same for any number"
 
 
-def by_iterations(load: Load, questions: int, iterations: int) -> list[str]:
-    """The first iteration is left out: nothing is trained on yet, so its sampler is another one."""
-    costs = run(load, questions, iterations)
-    numbers = range(2, iterations + 1)
-    early, late = list(numbers)[:5], list(numbers)[-5:]
-    phases = [*costs.seconds[2], "all"]
-
-    def cost(number: int, phase: str) -> float:
-        return costs.of(number) if phase == "all" else costs.seconds[number].get(phase, 0.0)
-
+def by_iterations(load: Load, questions: int, count: int) -> list[str]:
+    """The last iterations of one job take turns with the first ones of another, each on a database of its
+    own: the machine's speed changes by more within a minute than is looked for. A job's very first one is
+    left out: nothing is trained on yet, so its sampler is another one."""
+    with load.world() as one, load.world() as other:
+        old = iterations(one, load.config, questions, count)
+        before = memory_after(old, TURNS)
+        after = memory_after(old, count - 2 * TURNS)
+        young = iterations(other, load.config, questions, 1 + TURNS)
+        next(young)
+        turns = [(next(young), next(old)) for _ in range(TURNS)]
+        assert not [*young, *old], "both jobs end here"
     rows: list[list[object]] = []
-    for phase in phases:
-        first, last = (median(cost(number, phase) for number in part) for part in (early, late))
-        drift = last / first - 1
-        missed = f"missed: {1000 * (last - first):.0f} ms of an iteration"
+    for phase in (*turns[0][0], "all"):
+        first, last = ([_cost(turn[which], phase) for turn in turns] for which in (0, 1))
+        drift = median(late / early for early, late in zip(first, last, strict=True)) - 1
+        missed = f"missed: {1000 * (median(last) - median(first)):.0f} ms of an iteration"
         goal = "" if phase != "all" else "reached" if drift <= DRIFT else missed
-        rows.append([phase, significant(first), significant(last), f"{drift:+.1%}", goal])
-    before, after = costs.memory[early[-1]], costs.memory[late[-1]]
+        rows.append([phase, median_and_range(first), median_and_range(last), f"{drift:+.1%}", goal])
     flat = "reached" if after - before <= GROWTH_MIB else "missed"
-    rows.append(
-        ["memory of the worker, MiB", f"{before:.0f}", f"{after:.0f}", f"{after - before:+.0f} MiB", flat]
+    label = f"memory of the worker after {TURNS} and {count - TURNS}, MiB"
+    rows.append([label, f"{before:.0f}", f"{after:.0f}", f"{after - before:+.0f} MiB", flat])
+    early, late = f"iterations 2 to {1 + TURNS}", f"{count - TURNS + 1} to {count}"
+    about = (
+        f"{questions:,} questions; CPU seconds of an iteration, the median of {TURNS} with the least and the "
+        f"most; the drift is the median of the ratios. The last iterations of a job of {count} take turns "
+        f"with the first ones of another job, for the machine's speed changes from minute to minute."
     )
-    head = ["phase", f"iterations {early[0]} to {early[-1]}", f"{late[0]} to {late[-1]}", "drift", "goal"]
-    about = f"{questions:,} questions, {iterations} iterations; CPU seconds of one, the median of five."
-    return ["## Against the number of iterations", about, table(head, rows)]
+    return [
+        "## Against the number of iterations",
+        about,
+        table(["phase", early, late, "drift", "goal"], rows),
+    ]
+
+
+def memory_after(job: Iterator[Costs], count: int) -> float:
+    """Of this process, in MiB, after so many more iterations."""
+    assert len(list(islice(job, count))) == count
+    return float(psutil.Process().memory_info().rss) / 2**20
 
 
 GOALS = f"""Goals: an exponent of {EXPONENT[0]} to {EXPONENT[1]} against the number of questions; over the
