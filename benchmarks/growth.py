@@ -31,7 +31,7 @@ from app.ledger.steps import claim_step
 from app.models.data import Dataset, Example
 from benchmarks.http_api import database_version
 from benchmarks.ledger_world import LEASE_SECONDS, cpu_seconds, new_world
-from benchmarks.measuring import machine, median_and_range, significant, table
+from benchmarks.measuring import machine, median_and_range, notes_beside, significant, table
 from tests.databases import PROJECT
 from tests.worlds import World, problem, spaced, total
 from worker.steps import work_on
@@ -273,8 +273,8 @@ def main() -> None:
     parts = ["# Growth", f"```sh\npython -m benchmarks.growth {options}\n```", f"{GOALS}\n{about}", versions]
     parts += by_questions(load, chosen.questions)
     page.write_text("\n\n".join(parts) + "\n")
-    parts += by_iterations(load, 300, chosen.iterations)
-    page.write_text("\n\n".join(parts) + "\n")
+    parts += [*by_iterations(load, 300, chosen.iterations), notes_beside(page)]
+    page.write_text("\n\n".join(parts).rstrip() + "\n")
 
 
 if __name__ == "__main__":

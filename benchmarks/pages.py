@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from app.models.rationales import Adapter, Rationale
 from benchmarks.http_api import ServedApi, database_version, percentile, served
 from benchmarks.ledger_world import cpu_seconds, new_world
 from benchmarks.many_rows import multiply, settle
-from benchmarks.measuring import machine, table
+from benchmarks.measuring import machine, notes_beside, table
 from tests.worlds import World
 
 PAGES = Path(__file__).parents[1] / "docs" / "benchmarks"
@@ -257,14 +258,14 @@ def main() -> None:
             else:
                 found[rows] = rationale_pages(world, rows, chosen.calls)
                 tables["rationales"] = rationale_table(found)
-        page.write_text(report(options, server, tables, chosen.calls))
+        page.write_text(report(options, server, [*tables.values(), notes_beside(page)], chosen.calls))
 
 
-def report(options: str, server: str, tables: dict[str, str], calls: int) -> str:
+def report(options: str, server: str, measured: Sequence[str], calls: int) -> str:
     versions = f"{server}; " + "\n".join(machine("fastapi", "uvicorn", "sqlalchemy", "psycopg"))
     about = INTRODUCTION.format(calls=calls)
     parts = ["# Pages", f"```sh\npython -m benchmarks.pages {options}\n```", about, versions]
-    return "\n\n".join([*parts, *tables.values()]) + "\n"
+    return "\n\n".join([*parts, *measured]).rstrip() + "\n"
 
 
 INTRODUCTION = f"""A page of 100 over HTTP from one client to one API process on the same machine, {{calls}}
