@@ -30,13 +30,9 @@ def outcomes_of(session: Session, job_id: str, **wanted: str | None) -> list[str
     return [outcome for outcome in found if outcome is not None and _passes(outcome, wanted)]
 
 
-def outcome_walk(
-    session: Session, job_id: str, iteration: int | None, outcome: str, after: int, final: int
-) -> Select[Any]:
-    """Ids of the combination after `after` and up to `final`, ascending."""
-    place = [(Rationale.job_id, job_id), (_outcome, outcome)]
-    ids = walk(session, place, Rationale.id, after, final)
-    return ids if iteration is None else ids.where(Rationale.iteration_number == iteration)
+def outcome_walk(session: Session, job_id: str, outcome: str, after: int) -> Select[Any]:
+    """Ids of the combination after `after`, ascending."""
+    return walk(session, [(Rationale.job_id, job_id), (_outcome, outcome)], Rationale.id, after)
 
 
 def _passes(outcome: str, wanted: dict[str, str | None]) -> bool:

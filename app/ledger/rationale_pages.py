@@ -13,16 +13,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, func, select, tuple_, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, Select, func, select, union_all
 from sqlalchemy.orm import Session
 
 from app.ledger.rationale_outcomes import outcome_walk, outcomes_of
-from app.ledger.walks import LAST, walk
+from app.ledger.walks import LAST, walk, walk_back
 from app.models.data import Example
 from app.models.rationales import Rationale
 
 SCANNED = 5000  # rows of 1 kB that a page looks for a text in: 20 ms
-Walks = Callable[[int, int], Sequence[Select[Any]]]  # of the ids after the one and up to the other, ascending
+Walks = Callable[[int], Sequence[Select[Any]]]  # of the ids after this one, ascending
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,11 @@ def rationale_page(
     first, final = within
     walks = walks_of(session, job_id, wanted)
     after = max(after, first - 1)
-    if not walks(after, final):
+    if not walks(after):
         return RationalePage([], False, None)
     if wanted.text is not None:
         return _holding(session, walks, after, final, wanted.text, limit)
-    ids = list(session.scalars(_merged(walks(after, final), limit + 1).order_by("id").limit(limit + 1)))
+    ids = list(session.scalars(_merged(walks(after), limit + 1, final).order_by("id").limit(limit + 1)))
     more = len(ids) > limit
     return RationalePage(_rows(session, ids[:limit]), more, ids[:limit][-1] if ids else None)
 
@@ -71,20 +71,22 @@ def walks_of(session: Session, job_id: str, wanted: RationaleFilter) -> Walks:
     """
     filters = {name: getattr(wanted, name) for name in ("route", "verdict", "decision", "reason")}
     if wanted.example is not None or sum(value is not None for value in filters.values()) < 2:
-        return lambda after, final: [walk_of(session, job_id, wanted, after, final)]
+        return lambda after: [walk_of(session, job_id, wanted, after)]
     outcomes = outcomes_of(session, job_id, **filters)
-    return lambda after, final: [
-        outcome_walk(session, job_id, wanted.iteration, outcome, after, final) for outcome in outcomes
-    ]
+    return lambda after: [outcome_walk(session, job_id, outcome, after) for outcome in outcomes]
 
 
-def _merged(walks: Sequence[Select[Any]], each: int) -> CompoundSelect[Any]:
-    """The first `each` ids of every walk."""
-    return union_all(*(select(walk.limit(each).subquery().c.id) for walk in walks))
+def _merged(walks: Sequence[Select[Any]], each: int, final: int) -> CompoundSelect[Any]:
+    """The first `each` ids of every walk, and of these what is up to `final`.
+
+    Within the walk a bound that no index ends at would make it look for its last row to the end of the job.
+    """
+    parts = [walk.limit(each).subquery() for walk in walks]
+    return union_all(*(select(part.c.id).where(part.c.id <= final) for part in parts))
 
 
-def walk_of(session: Session, job_id: str, wanted: RationaleFilter, after: int, final: int) -> Select[Any]:
-    """The ids after `after` and up to `final` that pass all filters but the text, ascending.
+def walk_of(session: Session, job_id: str, wanted: RationaleFilter, after: int) -> Select[Any]:
+    """The ids after `after` that pass all filters but iteration and text, ascending.
 
     The filter that lets least through leads: its index is walked, and the others are looked at on the way.
     """
@@ -99,28 +101,21 @@ def walk_of(session: Session, job_id: str, wanted: RationaleFilter, after: int, 
     place: list[tuple[Any, Any]] = [(Rationale.job_id, job_id), *asked[:1]]
     if wanted.example is not None:
         place.reverse()  # that index begins with the example
-    query = walk(session, place, Rationale.id, after, final)
-    query = query.where(*(column == value for column, value in asked[1:]))
-    if wanted.iteration is not None:
-        query = query.where(Rationale.iteration_number == wanted.iteration)
-    return query
+    query = walk(session, place, Rationale.id, after)
+    return query.where(*(column == value for column, value in asked[1:]))
 
 
-def bounds_of(job_id: str, number: int) -> tuple[Select[Any], Select[Any]]:
+def bounds_of(session: Session, job_id: str, number: int) -> tuple[Select[Any], Select[Any]]:
     """Where an iteration's rationales begin and end."""
-    key = tuple_(Rationale.job_id, Rationale.iteration_number, Rationale.id)
-    inside = (key > (job_id, number, 0), key <= (job_id, number, LAST))
-    ids = select(Rationale.id).where(*inside)
-    columns = (Rationale.job_id, Rationale.iteration_number, Rationale.id)
-    backwards = [column.desc() for column in columns]
-    return ids.order_by(*columns).limit(1), ids.order_by(*backwards).limit(1)
+    place = [(Rationale.job_id, job_id), (Rationale.iteration_number, number)]
+    return walk(session, place, Rationale.id, 0).limit(1), walk_back(session, place, Rationale.id).limit(1)
 
 
 def _range(session: Session, job_id: str, iteration: int | None) -> tuple[int, int] | None:
     """First and last id of the iteration; None if it has no rationale."""
     if iteration is None:
         return 0, LAST
-    begin, end = bounds_of(job_id, iteration)
+    begin, end = bounds_of(session, job_id, iteration)
     first, final = session.scalar(begin), session.scalar(end)
     return None if first is None or final is None else (first, final)
 
@@ -130,15 +125,15 @@ def _holding(session: Session, walks: Walks, after: int, final: int, text: str, 
 
     What is told of a row is told of all before it: nothing counts beyond the first walk that was cut short.
     """
-    branches = walks(after, final)
-    share = max(1, SCANNED // len(branches))
-    parts = [walk.limit(share).subquery() for walk in branches]
-    counts = session.execute(union_all(*(select(func.count(), func.max(part.c.id)) for part in parts))).all()
+    share = max(1, SCANNED // len(walks(after)))
+    parts = [walk.limit(share).subquery() for walk in walks(after)]
+    told = (select(func.count(), func.max(part.c.id)).where(part.c.id <= final) for part in parts)
+    counts = session.execute(union_all(*told)).all()
     cut = [last for count, last in counts if count == share]
     end = min(cut) if cut else max((last for _, last in counts if last is not None), default=None)
     if end is None:
         return RationalePage([], False, None)
-    looked_at = _merged(walks(after, end), share).subquery()
+    looked_at = _merged(walks(after), share, end).subquery()
     holding = select(looked_at.c.id).join(Rationale, Rationale.id == looked_at.c.id)
     holding = holding.where(_holds(session, text)).order_by(looked_at.c.id)
     ids = list(session.scalars(holding.limit(limit + 1)))

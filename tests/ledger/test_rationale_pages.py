@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert, select, text, update
+from sqlalchemy import event, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from app.database import reading, transaction
 from app.ledger import rationale_pages
 from app.ledger.rationale_outcomes import outcomes_of
 from app.ledger.rationale_pages import RationaleFilter, bounds_of, rationale_page, walks_of
-from app.ledger.walks import LAST
 from app.models.data import Example
 from app.models.jobs import Iteration
 from app.models.rationales import Rationale
-from tests.worlds import World
+from tests.worlds import World, make_world
 
 REASONS = ("kept", "wrong", "unparsed")
 FILTERS = [
@@ -50,9 +50,11 @@ def job_id(world: World) -> str:
     return job_id
 
 
-def _tries(job_id: str, iteration: Iteration, examples: list[int]) -> list[dict[str, Any]]:
+def _tries(
+    job_id: str, iteration: Iteration, examples: list[int], count: int = 16 * 40
+) -> list[dict[str, Any]]:
     rows = []
-    for place in range(16 * 40):
+    for place in range(count):
         reason = REASONS[place % 3]
         rows.append(
             {
@@ -160,8 +162,8 @@ def test_every_page_walks_an_index_without_a_sort(world: World, job_id: str, wan
         if session.get_bind().dialect.name == "postgresql":
             session.execute(text("SET LOCAL enable_seqscan = off"))
             session.execute(text("SET LOCAL enable_bitmapscan = off"))
-        walks = [walk.limit(20) for walk in walks_of(session, job_id, wanted)(100, LAST)]
-        found = [plan(session, query) for query in (*walks, *bounds_of(job_id, 2))]
+        walks = [walk.limit(20) for walk in walks_of(session, job_id, wanted)(100)]
+        found = [plan(session, query) for query in (*walks, *bounds_of(session, job_id, 2))]
         postgresql = session.get_bind().dialect.name == "postgresql"
     for steps in found[: len(walks)]:
         assert postgresql or "id>?" in steps, (
@@ -171,6 +173,38 @@ def test_every_page_walks_an_index_without_a_sort(world: World, job_id: str, wan
         assert "ix_rationales_" in steps, steps
         for slow in ("Seq Scan", "Sort", "SCAN", "TEMP B-TREE"):
             assert slow not in steps, steps
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [RationaleFilter(reason="kept"), RationaleFilter(verdict="correct", decision="kept")],
+    ids=["one filter", "several"],
+)
+def test_page_behind_the_last_match_reads_no_further(
+    postgresql_database_url: str, tmp_path: Path, wanted: RationaleFilter
+) -> None:
+    """Of hundreds of the index's blocks that other rows fill."""
+    world = make_world(postgresql_database_url, tmp_path / "home")
+    job_id = world.submit()
+    with transaction(world.engine) as session:
+        example = session.scalars(select(Example.id)).first()
+        iteration = Iteration(job_id=job_id, number=1, phases_done=[], metrics={})
+        session.add(iteration)
+        session.flush()
+        session.execute(insert(Rationale), _tries(job_id, iteration, [example or 0] * 16, 30_000))
+    with world.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE rationales"))
+    with reading(world.engine) as session:
+        last = select(func.max(Rationale.id)).where(Rationale.reason == "kept")
+        near_the_end = (session.scalar(last) or 0) - 10
+        for walk in walks_of(session, job_id, wanted)(near_the_end):
+            assert blocks_read(session, walk.limit(100)) < 20
+
+
+def blocks_read(session: Session, query: Any) -> int:
+    statement = query.compile(dialect=session.get_bind().dialect, compile_kwargs={"literal_binds": True})
+    [found] = session.scalars(text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}")).one()
+    return int(found["Plan"]["Shared Hit Blocks"] + found["Plan"]["Shared Read Blocks"])
 
 
 def test_outcomes_are_found_by_jumping_through_the_index(world: World, job_id: str) -> None:
