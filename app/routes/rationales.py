@@ -115,7 +115,7 @@ def list_(
     limit: LongLimit = 20,
     after: After = None,
 ) -> Page[RationaleOut]:
-    """A page with `text` looks at the next 5000 rationales that pass the other filters: it may be empty
+    """A page with `text` looks at the next 2500 rationales that pass the other filters: it may be empty
     while `has_more` is true. Go on after its `last_id`.
     """
     with reading(db) as session:
