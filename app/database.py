@@ -89,18 +89,31 @@ def _day_sqlite(element: utc_day, compiler: SQLCompiler, **kw: Any) -> str:
     return f"strftime('%Y-%m-%d', {compiler.process(element.clauses, **kw)})"
 
 
+class _Latest:
+    """The number of the newest id that this process has made."""
+
+    number = 0
+
+
 def new_id(prefix: str) -> str:
-    """`prefix_` and 26 characters: 48 bits of milliseconds, then 80 random bits, so ids sort by time."""
-    return _id(prefix, time.time_ns() // 1_000_000, secrets.randbits(80))
+    """`prefix_` and 26 characters: 48 bits of milliseconds, then 80 random bits, so ids sort by time.
+
+    Those of one millisecond sort in the order in which they were made. By how much they are apart is random,
+    so that two processes with a common past do not make the same ones.
+    """
+    number = (time.time_ns() // 1_000_000 << 80) | secrets.randbits(79)
+    if number >> 80 <= _Latest.number >> 80:
+        number = _Latest.number + 1 + secrets.randbits(40)
+    _Latest.number = number
+    return _id(prefix, number)
 
 
 def id_before(prefix: str, seconds: float) -> str:
     """Ids made longer ago than this sort before it."""
-    return _id(prefix, int((time.time() - seconds) * 1000), 0)
+    return _id(prefix, int((time.time() - seconds) * 1000) << 80)
 
 
-def _id(prefix: str, milliseconds: int, rest: int) -> str:
-    number = (milliseconds << 80) | rest
+def _id(prefix: str, number: int) -> str:
     return prefix + "_" + "".join(CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from app.database import clock, make_engine, reading
+from app.database import clock, make_engine, new_id, reading
 
 
 def test_a_statement_with_the_clock_is_compiled_once_and_keeps_its_own_seconds(database_url: str) -> None:
@@ -15,3 +15,10 @@ def test_a_statement_with_the_clock_is_compiled_once_and_keeps_its_own_seconds(d
             assert abs(shifted - now - timedelta(seconds=seconds)) < timedelta(seconds=10)
     engine.dispose()
     assert select(clock(1))._generate_cache_key() is not None
+
+
+def test_ids_sort_in_the_order_in_which_they_were_made_within_a_millisecond_too() -> None:
+    made = [new_id("job") for _ in range(1000)]
+    assert made == sorted(made)
+    assert len(set(made)) == 1000
+    assert len(set(map(len, made))) == 1
