@@ -21,7 +21,7 @@ from app.ledger.walks import LAST, walk, walk_back
 from app.models.data import Example
 from app.models.rationales import Rationale
 
-SCANNED = 2500  # rows of 1 kB that a page looks for a text in: 25 ms where they lie far apart
+SCANNED = 2500  # rows of 1 kB that a page looks for a text in
 Walks = Callable[[int], Sequence[Select[Any]]]  # of the ids after this one, ascending
 
 
