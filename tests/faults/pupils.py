@@ -24,6 +24,19 @@ def breakable_pupil() -> Any:
     return answered
 
 
+def pupil_broken_in_company() -> Any:
+    """Comes by the failpoint gpu.answer once the test says that several steps share the call."""
+    answer = pupil()
+    shared = Path(os.environ["STAR_TEST_HOME"], "shared")
+
+    def answered(request: Any, adapter: Any) -> str:
+        if shared.exists():
+            failpoint("gpu.answer")
+        return str(answer(request, adapter))
+
+    return answered
+
+
 def unhurried_pupil() -> Any:
     """Twenty answers a second, so that a step lasts long enough to be broken in the middle."""
     answer = pupil()
@@ -68,6 +81,7 @@ def slow_step(step: int) -> None:
 __all__ = [
     "breakable_pupil",
     "poison",
+    "pupil_broken_in_company",
     "slow_pupil",
     "slow_step",
     "slow_to_load",

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select
 
 from app.database import reading
-from app.ledger.steps import claim_step
+from app.ledger.steps import Claim, claim_step
 from app.models.jobs import Step
 from app.models.usage import Usage
 from tests.faults.checker import check
@@ -75,13 +75,24 @@ def test_shared_calls_record_what_one_step_after_the_other_records(database_url:
 def test_a_failure_is_one_steps_own_and_the_others_go_on_where_they_were(
     action: str, sqlite_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The GPU process breaks with the ninth answer: of three shards that share the call, one has failed."""
-    monkeypatch.setenv("STAR_FAILPOINTS", f"gpu.answer={action}@9")
+    """The GPU process breaks while three shards share the call: one has failed."""
+    monkeypatch.setenv("STAR_FAILPOINTS", f"gpu.answer={action}")
     monkeypatch.setenv("STAR_FAILPOINTS_FIRED", str(tmp_path))
+    monkeypatch.setenv("STAR_TEST_HOME", str(tmp_path))
+    joined = []
+
+    def join(*place: Any, **wishes: Any) -> Claim | None:
+        if (claim := claim_step(*place, **wishes)) is not None:
+            joined.append(claim)
+            if len(joined) == 2:
+                (tmp_path / "shared").touch()
+        return claim
+
+    monkeypatch.setattr("worker.passes.claim_step", join)
     world = make_world(
         sqlite_database_url,
         tmp_path / "home",
-        sampler_script="tests.faults.pupils:breakable_pupil",
+        sampler_script="tests.faults.pupils:pupil_broken_in_company",
         record_batch=2,
         pipeline=True,
     )
@@ -98,5 +109,5 @@ def test_a_failure_is_one_steps_own_and_the_others_go_on_where_they_were(
     with reading(world.engine) as session:
         ends = Counter(session.scalars(select(Usage.outcome).where(Usage.phase == "sample")))
     assert (ends["failed"], ends["succeeded"]) == (1, 3)
-    assert ends["handed_back"] > 0
+    assert ends["handed_back"] == 2
     check(world)
