@@ -96,12 +96,12 @@ class _Latest:
 
 
 def new_id(prefix: str) -> str:
-    """`prefix_` and 26 characters: 48 bits of milliseconds, then 80 random bits, so ids sort by time.
+    """`prefix_` and 26 characters: 48 bits of milliseconds, then 80 that begin at random: ids sort by time.
 
-    Those of one millisecond sort in the order in which they were made. By how much they are apart is random,
-    so that two processes with a common past do not make the same ones.
+    Those that a process makes in one millisecond sort in the order in which they were made: each is a random
+    step behind the last, so that two processes with a common past do not make the same ones.
     """
-    number = (time.time_ns() // 1_000_000 << 80) | secrets.randbits(79)
+    number = (time.time_ns() // 1_000_000 << 80) | secrets.randbits(79)  # of 80: the rest is to count on
     if number >> 80 <= _Latest.number >> 80:
         number = _Latest.number + 1 + secrets.randbits(40)
     _Latest.number = number
