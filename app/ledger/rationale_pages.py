@@ -2,7 +2,7 @@
 
 Every filter has an index that ends in the id, so a page is one ordered walk without a sort; where several
 filters meet, it is merged from a walk for each outcome that passes them (rationale_outcomes). An iteration's
-rationales lie side by side (one iteration ends before the next is sampled), so it becomes a range of ids and
+rationales lie side by side (all are recorded before the next is sampled), so it becomes a range of ids and
 goes with any of these indexes. A text is looked for in the next SCANNED rows of that walk and no further: see
 docs/decisions/0011.
 """

@@ -42,6 +42,7 @@ def check(world: World, *, platform: Platform | None = None, at_rest: bool = Tru
         for job in session.scalars(select(Job)):
             _check_history(session, job)
             _check_steps(session, job, at_rest)
+            _check_order(session, job)
             for iteration in session.scalars(select(Iteration).where(Iteration.job_id == job.id)):
                 _check_iteration(session, world, job, iteration)
             if job.status == JobStatus.SUCCEEDED and job.stop_reason not in OVER_BUDGET:
@@ -117,6 +118,13 @@ def _check_steps(session: Session, job: Job, at_rest: bool) -> None:
         assert (step.finished_at is not None) == (step.status not in OPEN)
     if JobStatus(job.status) in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED) and at_rest:
         assert not [step.id for step in steps if step.status in OPEN], f"open steps of {job.id}, {job.status}"
+
+
+def _check_order(session: Session, job: Job) -> None:
+    """An iteration's rationales lie side by side: a page of them is a range of ids."""
+    numbers = select(Rationale.iteration_number).where(Rationale.job_id == job.id).order_by(Rationale.id)
+    found = session.scalars(numbers).all()
+    assert found == sorted(found), f"rationales of {job.id} lie among those of another iteration"
 
 
 def _check_iteration(session: Session, world: World, job: Job, iteration: Iteration) -> None:

@@ -187,11 +187,11 @@ def test_page_behind_the_last_match_reads_no_further(
     world = make_world(postgresql_database_url, tmp_path / "home")
     job_id = world.submit()
     with transaction(world.engine) as session:
-        example = session.scalars(select(Example.id)).first()
+        examples = [session.scalars(select(Example.id).limit(1)).one()] * 16
         iteration = Iteration(job_id=job_id, number=1, phases_done=[], metrics={})
         session.add(iteration)
         session.flush()
-        session.execute(insert(Rationale), _tries(job_id, iteration, [example or 0] * 16, 30_000))
+        session.execute(insert(Rationale), _tries(job_id, iteration, examples, 30_000))
     with world.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE rationales"))
     with reading(world.engine) as session:
