@@ -138,7 +138,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with create_task_group() as tasks:
             tasks.start_soon(feed.run)
             tasks.start_soon(looks.run)
-            keep_what_is_loaded()
+            _keep_what_is_loaded()
             with when_told_to_stop(feed.close):
                 yield
             tasks.cancel_scope.cancel()
@@ -147,7 +147,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 @cache
-def keep_what_is_loaded() -> None:
+def _keep_what_is_loaded() -> None:
     """Take modules, routes and models out of the garbage collector's hands, once in a process.
 
     A full collection walked 160,000 objects of theirs, which never end, and held every request up for 140 ms.
