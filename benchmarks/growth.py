@@ -245,9 +245,7 @@ def memory_after(job: Iterator[Costs], count: int) -> float:
 
 GOALS = f"""Goals: an exponent of {EXPONENT[0]} to {EXPONENT[1]} against the number of questions; over the
 iterations a drift of at most {DRIFT:.0%}, and memory that grows by at most {GROWTH_MIB} MiB."""
-SCRIPTED = (
-    """The sampler is scripted, so nothing of this is a model's work; growth-model.md has it with one."""
-)
+SCRIPTED = "The sampler is scripted, so nothing of this is a model's work; growth-model.md has it with one."
 WITH_MODEL = """Additions of four digits by {model}, generated and trained on CPU by transformers and PEFT.
 The learning rate is so small that every iteration has the same to do; every prompt shows the examples."""
 
