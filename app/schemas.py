@@ -146,7 +146,7 @@ class ProblemOut(BaseModel):
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"description": description, "model": ProblemOut}
+    status: {"description": description}
     for status, description in {
         400: "The request is not what its type says.",
         401: "No valid API key was sent.",

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.encoders import jsonable_encoder
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from app.contract.examples import BODIES, PARAMETERS, PROBLEM
 from app.problems import MEDIA_TYPE
-from app.schemas import PROBLEMS
+from app.schemas import PROBLEMS, ProblemOut
 
 JsonObject = dict[str, Any]
 WITH_BODY = frozenset({"post", "put", "patch"})
@@ -33,7 +34,8 @@ def document(app: FastAPI, public: frozenset[str]) -> JsonObject:
         for path, method, operation in operations(made):
             _tell_errors(path, method, operation, public)
             _give_examples(operation)
-        made["components"]["schemas"]["ProblemOut"]["examples"] = [PROBLEM]
+        schemas = made["components"]["schemas"] | _problem_schemas()
+        made["components"]["schemas"] = dict(sorted(schemas.items()))
         app.openapi_schema = made
     return app.openapi_schema
 
@@ -42,6 +44,15 @@ def operations(spec: JsonObject) -> Iterator[tuple[str, str, JsonObject]]:
     for path, methods in spec["paths"].items():
         for method, operation in methods.items():
             yield path, method, operation
+
+
+def _problem_schemas() -> JsonObject:
+    """Made here: as the `model` of a response, FastAPI would make it anew for every error of every route."""
+    schema = ProblemOut.model_json_schema(mode="serialization", ref_template="#/components/schemas/{model}")
+    parts: JsonObject = schema.pop("$defs")
+    made: JsonObject = jsonable_encoder(parts | {"ProblemOut": schema}, exclude_none=True)  # as FastAPI's are
+    made["ProblemOut"]["examples"] = [PROBLEM]
+    return made
 
 
 def _tell_errors(path: str, method: str, operation: JsonObject, public: frozenset[str]) -> None:
