@@ -9,23 +9,23 @@ from functools import cache
 
 import structlog
 from anyio import CapacityLimiter, create_task_group
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from app import problems
 from app.access_log import RequestLog
 from app.auth import PUBLIC, check_scopes
-from app.contract.document import document, operation_id
+from app.contract.document import document
 from app.dashboard.application import create_dashboard
 from app.dashboard.session import PATH
 from app.database import make_engine
-from app.errors import BadRequest
 from app.event_feed import EventFeed
 from app.ledger.models import register_models
 from app.log import configure_logging
 from app.poll_lane import Looks, PollLane, route_of
 from app.polled_jobs import PolledJobs
 from app.rate_limits import RateLimitHeaders, RateLimits
+from app.routers import take_in
 from app.routes import (
     adapters,
     api_keys,
@@ -54,7 +54,6 @@ from app.routes import (
     webhooks,
     workers,
 )
-from app.schemas import PROBLEMS
 from app.settings import Settings
 from app.stopping import when_told_to_stop
 from app.storage import Storage
@@ -99,21 +98,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The API over a migrated database. Raises UndeclaredScope if a route does not say who may call it."""
     configure_logging()
     chosen = settings or Settings()
-    app = FastAPI(
-        title="STaR as a service",
-        version="1",
-        lifespan=_lifespan,
-        redoc_url=None,
-        dependencies=[Depends(_refuse_nul)],
-        responses=PROBLEMS,
-        generate_unique_id_function=operation_id,
-    )
+    app = FastAPI(title="STaR as a service", version="1", lifespan=_lifespan, redoc_url=None)
     app.state.settings = chosen
     app.state.rate_limits = RateLimits(chosen)
     app.state.polled_jobs = PolledJobs()
     problems.install(app)
     for module in ROUTES:
-        app.include_router(module.router)
+        take_in(app, module.router)
     check_scopes(app)
     app.mount(PATH, create_dashboard(app))
     app.openapi = lambda: document(app, PUBLIC)  # type: ignore[method-assign]  # how FastAPI means it
@@ -163,9 +154,3 @@ def _offer_models(engine: Engine, settings: Settings) -> frozenset[str]:
     offered = register_models(engine, settings.models_file, settings.home / "model-hashes.json")
     log.info("models_registered", models=sorted(offered))
     return offered
-
-
-async def _refuse_nul(request: Request) -> None:
-    """PostgreSQL takes no NUL in a text, so a name or an id that holds one names nothing."""
-    if "\x00" in request.scope["path"] or b"%00" in request.scope["query_string"]:
-        raise BadRequest("The URL holds a NUL character.")

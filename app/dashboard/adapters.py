@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Query, Request, Response
+from fastapi import Form, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 from sqlalchemy import Engine
@@ -14,13 +14,14 @@ from app.dashboard.job_adapters import aliases
 from app.dashboard.rendering import page, url
 from app.dashboard.session import PATH, Submitter, Viewer
 from app.ledger.keys import Caller
+from app.routers import page_router
 from app.routes import adapters, iterations, jobs, models, prompt_sets, trials
 from app.routes.adapters import AdapterChanges
 from app.routes.trials import TrialOut
 from app.schemas import After
 from app.trial_checks import QuestionIn, TrialIn
 
-router = APIRouter(prefix="/adapters")
+router = page_router("/adapters")
 ROWS = 25
 MOST_MODELS = 100  # to choose from
 WAIT = 25.0  # seconds that a page waits for an answer before it asks again: proxies cut at 30 or 60

@@ -34,6 +34,7 @@ from app.dashboard.security_headers import SecurityHeaders
 from app.dashboard.static_files import StaticFiles
 from app.errors import Problem, Unauthorized
 from app.problems import as_problem
+from app.routers import take_in
 
 PAGES = (
     datasets,
@@ -56,12 +57,12 @@ PUBLIC = frozenset({"/sign-in", "/static"})
 
 def create_dashboard(api: FastAPI) -> FastAPI:
     """Shares the API's database, storage and settings."""
-    dashboard = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, dependencies=api.router.dependencies)
+    dashboard = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     dashboard.state = api.state
     for kind in (Problem, RequestValidationError, HTTPException, Exception):
         dashboard.add_exception_handler(kind, _refused)
     for module in PAGES:
-        dashboard.include_router(module.router)
+        take_in(dashboard, module.router)
     dashboard.mount("/static", StaticFiles())
     check_scopes(dashboard, PUBLIC)
     dashboard.add_middleware(BlankFields)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from app.context import Db
 from app.dashboard.job import MOST_ITERATIONS
@@ -14,10 +14,11 @@ from app.dashboard.session import Viewer
 from app.job_views import JobOut
 from app.ledger.job_lists import JobFilter
 from app.ledger.relatives import Relative
+from app.routers import page_router
 from app.routes import iterations, jobs, report
 from app.routes.iterations import IterationOut
 
-router = APIRouter(prefix="/compare")
+router = page_router("/compare")
 
 MOST = 6  # jobs: as many as a chart has colours for
 CHOICES = 50  # newest jobs to choose from

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from app.context import Config, Db, OfferedModels, UploadSlots
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Submitter, Viewer
+from app.routers import page_router
 from app.routes import dataset_statistics, datasets, models, prompt_sets
 from app.schemas import After, Name
 from star_engine.config import Kind
 from star_engine.examples import Split
 
-router = APIRouter(prefix="/datasets")
+router = page_router("/datasets")
 ROWS = 50
 EXAMPLES = 25
 Id = Annotated[str | None, Query(max_length=200)]

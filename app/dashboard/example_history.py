@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from app.context import Db
 from app.dashboard.rendering import page
 from app.dashboard.segments import Segment, changes
 from app.dashboard.session import Viewer
 from app.dashboard.verdict_words import ROUTES, decision_words
+from app.routers import page_router
 from app.routes import jobs, rationales
 from app.routes.rationales import RationaleOut
 from app.schemas import After
 
-router = APIRouter(prefix="/jobs/{job_id}/examples")
+router = page_router("/jobs/{job_id}/examples")
 TRIES = 200
 
 

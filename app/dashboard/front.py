@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from fastapi.responses import RedirectResponse
 
 from app.dashboard.rendering import url
 from app.dashboard.session import Viewer
+from app.routers import page_router
 
-router = APIRouter()
+router = page_router()
 
 
 @router.get("/")

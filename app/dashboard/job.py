@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
@@ -18,12 +18,13 @@ from app.dashboard.rendering import page, url
 from app.dashboard.session import Submitter, Viewer
 from app.event_feed import BATCH
 from app.ledger.keys import Caller
+from app.routers import page_router
 from app.routes import events, iterations, jobs, report
 from app.routes.events import EventOut
 from app.routes.iterations import IterationOut
 from star_engine.loop import StopReason
 
-router = APIRouter(prefix="/jobs/{job_id}")
+router = page_router("/jobs/{job_id}")
 
 MOST_ITERATIONS = 201  # StarConfig.iterations, and the baselines
 SHOWN_EVENTS = 40

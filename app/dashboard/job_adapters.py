@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from sqlalchemy import Engine
 
 from app.context import Db
@@ -12,11 +12,12 @@ from app.dashboard.rendering import page
 from app.dashboard.session import Viewer
 from app.job_views import JobOut
 from app.ledger.keys import Caller
+from app.routers import page_router
 from app.routes import adapters, iterations, jobs
 from app.routes.adapters import AdapterOut
 from app.routes.iterations import IterationOut
 
-router = APIRouter(prefix="/jobs/{job_id}/adapters")
+router = page_router("/jobs/{job_id}/adapters")
 PAGE = 100  # iterations of one answer of the API
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 import anyio
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
@@ -16,10 +16,11 @@ from app.dashboard.session import Viewer
 from app.job_filters import job_filter
 from app.ledger.job_lists import JobFilter
 from app.ledger.transitions import JobStatus
+from app.routers import page_router
 from app.routes import jobs, models
 from app.schemas import After
 
-router = APIRouter(prefix="/jobs")
+router = page_router("/jobs")
 
 ROWS = 50
 LOOK_SECONDS = 3.0  # how late the list may learn that a job has moved

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from time import monotonic, sleep
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.context import Config, Db, OfferedModels
@@ -20,12 +20,13 @@ from app.fork_checks import ForkIn
 from app.job_baselines import BESIDE, JobFamilyIn
 from app.job_views import JobOut
 from app.ledger.keys import Caller
+from app.routers import page_router
 from app.routes import datasets, iterations, job_verbs, jobs, models, prompt_sets
 from app.routes.datasets import DatasetOut
 from app.routes.prompt_sets import PromptSetOut
 from star_engine.presets import PRESETS
 
-router = APIRouter(prefix="/jobs")
+router = page_router("/jobs")
 
 CHOICES = 100  # newest datasets and prompt sets to choose from
 SAME_SECONDS = 5.0  # for which the second press of a button waits for the first

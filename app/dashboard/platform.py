@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Query, Request, Response
+from fastapi import Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.context import Db, OfferedModels
@@ -15,11 +15,12 @@ from app.ledger.audit import AuditFilter
 from app.ledger.job_lists import JobFilter
 from app.ledger.keys import Caller, Scope
 from app.ledger.transitions import JobStatus
+from app.routers import page_router
 from app.routes import api_keys, audit, jobs, models, quotas, workers
 from app.routes.api_keys import ApiKeyIn
 from app.schemas import After
 
-router = APIRouter(prefix="/platform")
+router = page_router("/platform")
 ROWS = 50
 DAYS = 14  # of usage that are shown
 WAITING = (JobStatus.QUEUED.value, JobStatus.VALIDATING.value, JobStatus.RUNNING.value)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Query, Request, Response
+from fastapi import Form, Query, Request, Response
 
 from app.context import Db, OfferedModels
 from app.dashboard.rendering import page
 from app.dashboard.session import Viewer
+from app.routers import page_router
 from app.routes import datasets, models, prompt_preview, prompt_sets
 from app.routes.prompt_preview import PreviewIn
 from app.schemas import After
 from star_engine.presets import PRESETS
 
-router = APIRouter(prefix="/prompt-sets")
+router = page_router("/prompt-sets")
 ROWS = 50
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Form, Query, Request, Response
+from fastapi import Depends, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy import Engine
 
@@ -16,11 +16,12 @@ from app.dashboard.segments import marked
 from app.dashboard.session import Submitter, Viewer
 from app.dashboard.verdict_words import DECISIONS, FINISHES, ROUTES, VERDICTS, decision_words
 from app.ledger.keys import Caller
+from app.routers import page_router
 from app.routes import jobs, overrides, rationales
 from app.routes.rationales import RationaleOut, Wanted, row_id_of, wanted_of
 from app.schemas import After, Page
 
-router = APIRouter(prefix="/jobs/{job_id}/rationales")
+router = page_router("/jobs/{job_id}/rationales")
 ROWS = 50
 BEFORE = 10  # rows that a list shows before the one that was linked to
 

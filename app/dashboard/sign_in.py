@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import Form, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.auth import admitted
@@ -12,8 +12,9 @@ from app.context import Db
 from app.dashboard.rendering import page, url
 from app.dashboard.session import PATH, Viewer, forget, keep, refuse_other_sites
 from app.errors import Unauthorized
+from app.routers import page_router
 
-router = APIRouter()
+router = page_router()
 Next = Annotated[str, Form(max_length=2000)]
 
 

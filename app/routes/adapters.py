@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field, StrictBool
 
@@ -21,10 +21,11 @@ from app.ledger.retention import delete_adapter, pin_adapter
 from app.models.jobs import Job
 from app.models.rationales import Adapter
 from app.problems import problem_response
+from app.routers import api_router
 from app.schemas import After, In, Limit, Page, Resource, Timestamp, page
 from star_engine.adapters import WEIGHTS
 
-router = APIRouter(prefix="/v1", tags=["adapters"])
+router = api_router("adapters", "/v1")
 
 MEDIA_TYPES = {".json": "application/json", ".md": "text/markdown; charset=utf-8"}
 MOST_ITERATIONS = 200  # of a job: its adapters are one page

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import Field, StrictInt
 
 from app.auth import Admin
@@ -15,9 +15,10 @@ from app.errors import Conflict, Forbidden
 from app.ledger.keys import Caller, Scope, find_key, issue_key, list_keys, revoke, rotate
 from app.ledger.projects import meant_project
 from app.models.platform import ApiKey
+from app.routers import api_router
 from app.schemas import After, In, Limit, Name, Page, Resource, Text, Timestamp, page
 
-router = APIRouter(prefix="/v1/api-keys", tags=["api keys"])
+router = api_router("api keys", "/v1/api-keys")
 
 DAY = 86_400
 LONGEST = 3650 * DAY

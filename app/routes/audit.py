@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
 from app.auth import Admin
 from app.context import Db
@@ -14,10 +14,11 @@ from app.errors import BadRequest
 from app.ledger.audit import AuditFilter, list_audit
 from app.ledger.projects import meant_project
 from app.models.audit import AuditEntry
+from app.routers import api_router
 from app.routes.api_keys import OfProject
 from app.schemas import After, LongLimit, Moment, Page, Resource, page
 
-router = APIRouter(prefix="/v1/audit", tags=["audit"])
+router = api_router("audit", "/v1/audit")
 
 _ID = re.compile(r"aud_(\d{1,18})")
 Change = Literal["created", "changed", "deleted"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import Field
 
 from app.auth import Reader
@@ -19,12 +19,13 @@ from app.ledger.models import get_model
 from app.ledger.prompt_sets import as_prompt_set, get_prompt_set
 from app.models.data import Model
 from app.prompt_lengths import load_tokenizer
+from app.routers import api_router
 from app.schemas import Item
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+router = api_router("datasets", "/v1/datasets")
 Id = Annotated[str | None, Query(max_length=200)]
 
 

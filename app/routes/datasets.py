@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from anyio import to_thread
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import Field
 
 from app.auth import Reader, Submitter
@@ -17,12 +17,13 @@ from app.intake.mapping import parse_mapping
 from app.ledger.datasets import get_dataset, list_datasets, upload_dataset
 from app.ledger.examples import list_examples
 from app.models.data import Dataset, Example
+from app.routers import api_router
 from app.schemas import After, Item, Limit, LongLimit, Name, NameFilter, Page, Resource, already, page
 from app.uploads import receive_file
 from star_engine.config import Kind
 from star_engine.examples import Split
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+router = api_router("datasets", "/v1/datasets")
 
 
 class DatasetOut(Resource):

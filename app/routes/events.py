@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import Depends, Header, Query
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy import Engine
@@ -20,9 +20,10 @@ from app.ledger.jobs import get_job
 from app.ledger.keys import Caller
 from app.ledger.news import replay
 from app.models.jobs import Event
+from app.routers import api_router
 from app.schemas import Page, Resource, page
 
-router = APIRouter(prefix="/v1/jobs/{job_id}/events", tags=["events"])
+router = api_router("events", "/v1/jobs/{job_id}/events")
 
 Seq = Annotated[int, Query(ge=0, lt=2**31, description="The seq of the last event seen.")]
 

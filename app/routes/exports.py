@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import StrictBool
 from sqlalchemy import Engine
@@ -19,10 +19,11 @@ from app.ledger.jobs import get_job
 from app.ledger.never_solved import derive_dataset, each_never_solved
 from app.models.jobs import Job
 from app.parquet import MEDIA_TYPE, chunks_of, parquet_file
+from app.routers import api_router
 from app.routes.datasets import DatasetOut, dataset_out
 from app.schemas import In, Name
 
-router = APIRouter(prefix="/v1/jobs/{job_id}/never-solved", tags=["exports"])
+router = api_router("exports", "/v1/jobs/{job_id}/never-solved")
 
 COLUMNS = {
     "id": "string",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter
 from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,8 +11,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.context import Db
 from app.database import reading
 from app.errors import Unavailable
+from app.routers import api_router
 
-router = APIRouter(tags=["health"])
+router = api_router("health")
 
 
 class Health(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
@@ -16,11 +16,12 @@ from app.ledger.iterations import config_of, each_training_example, get_iteratio
 from app.ledger.jobs import get_job
 from app.models.jobs import Iteration
 from app.parquet import MEDIA_TYPE, chunks_of, parquet_file
+from app.routers import api_router
 from app.routes.exports import ExportFormat, download_of
 from app.schemas import Limit, Page, Resource, Timestamp, page
 from star_engine.training_set import training_fields, training_line
 
-router = APIRouter(prefix="/v1/jobs/{job_id}/iterations", tags=["iterations"])
+router = api_router("iterations", "/v1/jobs/{job_id}/iterations")
 
 COLUMNS = {
     "example_id": "string",

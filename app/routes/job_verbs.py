@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from app.auth import Reader, Submitter
 from app.context import Config, Db, OfferedModels
@@ -17,11 +17,12 @@ from app.ledger.iterations import config_of
 from app.ledger.jobs import get_job
 from app.ledger.regrade import ChangedPage, iterations_to_regrade, regrade_iteration
 from app.regrading import RegradeIn, RegradeOut, regrade_out, regraded_settings
+from app.routers import api_router
 from app.routes.jobs import IdempotencyKey
 from app.routes.rationales import row_id_of
 from app.schemas import After, LongLimit
 
-router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
+router = api_router("jobs", "/v1/jobs/{job_id}")
 
 
 @router.post("/fork", status_code=201, summary="Go on from an iteration with other settings, as a new job")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import Depends, Header, Query, Response
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -30,10 +30,11 @@ from app.ledger.jobs import (
 from app.ledger.keys import Caller
 from app.models.jobs import Job
 from app.polled_jobs import poll_answer
+from app.routers import api_router
 from app.schemas import After, In, Limit, Page, ProblemOut, already, page
 from app.settings import Settings
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = api_router("jobs", "/v1/jobs")
 
 NOT_MADE: dict[int | str, dict[str, Any]] = {
     200: {"description": "A dry run, or an equal job that was there before.", "model": JobOut | DryRunOut},

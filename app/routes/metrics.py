@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
 from app.auth import Operator
 from app.context import Db
 from app.database import reading
 from app.ledger.gauges import read_metrics, render
+from app.routers import api_router
 
-router = APIRouter(tags=["operation"])
+router = api_router("operation")
 
 
 @router.get("/metrics", summary="Prometheus metrics, read from the ledger", response_class=PlainTextResponse)

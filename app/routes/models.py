@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter
-
 from app.auth import Reader
 from app.context import Db, OfferedModels
 from app.database import reading
 from app.ledger.models import Requires, get_model, list_models
 from app.models.data import Model
+from app.routers import api_router
 from app.schemas import After, Limit, Page, Resource, page
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = api_router("models", "/v1/models")
 
 
 class ModelOut(Resource):

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Form, UploadFile
+from fastapi import Form, UploadFile
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
@@ -16,9 +16,10 @@ from app.context import Artifacts, Db
 from app.database import reading, transaction
 from app.ledger.files import delete_file, get_file, list_files, record_file
 from app.models.files import File
+from app.routers import api_router
 from app.schemas import After, Item, Limit, Page, page
 
-router = APIRouter(prefix="/v1/files", tags=["openai"])
+router = api_router("openai", "/v1/files")
 
 Purpose = Literal["fine-tune"]
 

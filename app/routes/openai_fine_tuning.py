@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Literal
 
-from fastapi import APIRouter
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -31,10 +30,11 @@ from app.ledger.keys import Caller
 from app.ledger.transitions import JobStatus
 from app.models.files import FineTuningJob
 from app.models.jobs import Event, Iteration, Job
+from app.routers import api_router
 from app.schemas import After, Item, Limit, Page, page
 from star_engine.config import StarConfig
 
-router = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["openai"])
+router = api_router("openai", "/v1/fine_tuning/jobs")
 
 MOST_ITERATIONS = 200  # of a job
 STATUS = {  # what its words lack is said in the nearest of them

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter
 from pydantic import Field
 from sqlalchemy.orm import Session
 
@@ -16,10 +15,11 @@ from app.ledger.overrides import honoured_from, override_history, override_verdi
 from app.models.jobs import Job
 from app.models.overrides import Override
 from app.models.rationales import Rationale
+from app.routers import api_router
 from app.routes.rationales import rationale_of
 from app.schemas import In, Page, Resource, Text, page
 
-router = APIRouter(prefix="/v1/jobs/{job_id}/rationales/{rationale_id}", tags=["rationales"])
+router = api_router("rationales", "/v1/jobs/{job_id}/rationales/{rationale_id}")
 
 MOST = 1000  # overrides of one text that are shown
 

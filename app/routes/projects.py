@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
@@ -14,9 +14,10 @@ from app.database import reading, transaction
 from app.ledger.keys import create_project
 from app.ledger.projects import get_project, list_projects, project_named
 from app.models.platform import Project
+from app.routers import api_router
 from app.schemas import After, In, Limit, Name, Page, Resource, already, page
 
-router = APIRouter(prefix="/v1/projects", tags=["projects"])
+router = api_router("projects", "/v1/projects")
 
 
 class ProjectIn(In):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from fastapi import APIRouter
 from pydantic import BaseModel, Field, model_validator
 from sqlalchemy.orm import Session
 
@@ -17,6 +16,7 @@ from app.ledger.datasets import get_dataset
 from app.ledger.examples import as_example, find_example
 from app.ledger.models import get_model
 from app.ledger.prompt_sets import as_prompt_set, get_prompt_set
+from app.routers import api_router
 from app.routes.dataset_statistics import tokenizer_of
 from app.schemas import In, Item, JsonObject, Text
 from star_engine.config import Kind, StarConfig
@@ -31,7 +31,7 @@ from star_engine.verifiers.verify import verify
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-router = APIRouter(prefix="/v1/prompt-sets", tags=["prompt sets"])
+router = api_router("prompt sets", "/v1/prompt-sets")
 Id = Annotated[Text, Field(max_length=200)]
 
 

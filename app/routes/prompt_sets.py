@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import Field, model_validator
 
 from app.auth import Reader, Submitter
@@ -13,12 +13,13 @@ from app.database import reading, transaction
 from app.errors import FieldError, Invalid
 from app.ledger.prompt_sets import get_prompt_set, list_prompt_sets, record_prompt_set
 from app.models.data import PromptSet
+from app.routers import api_router
 from app.schemas import After, In, JsonObject, Limit, Name, NameFilter, Page, Resource, Text, already, page
 from star_engine.config import Kind
 from star_engine.prompt_sets import read_prompt_set
 from star_engine.readers import BadRows
 
-router = APIRouter(prefix="/v1/prompt-sets", tags=["prompt sets"])
+router = api_router("prompt sets", "/v1/prompt-sets")
 
 
 class PromptSetIn(In):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, Field, StrictFloat, StrictInt
 
 from app.auth import Operator, Reader
@@ -15,10 +15,11 @@ from app.errors import BadRequest
 from app.ledger.projects import get_project, meant_project
 from app.ledger.quotas import Standing, set_quota, standings
 from app.ledger.spending import SpentFilter, spent
+from app.routers import api_router
 from app.routes.api_keys import OfProject
 from app.schemas import After, Day, In, Item, LongLimit, Page, partial_page
 
-router = APIRouter(prefix="/v1", tags=["usage"])
+router = api_router("usage", "/v1")
 
 Count = Annotated[StrictInt, Field(ge=0, le=10**6)]
 Bytes = Annotated[StrictInt, Field(ge=0, le=2**62)]

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
@@ -23,13 +23,14 @@ from app.ledger.rationales import find_rationale, trained_in, training_row_of
 from app.models.data import Example
 from app.models.jobs import Iteration, Job
 from app.models.rationales import Rationale
+from app.routers import api_router
 from app.routes.datasets import ExampleOut, example_out
 from app.schemas import After, LongLimit, Page, Resource, partial_page
 from star_engine.answers import answer_span
 from star_engine.prompts import hint_text
 from star_engine.rationales import Route, rationale_prompt
 
-router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["rationales"])
+router = api_router("rationales", "/v1/jobs/{job_id}")
 
 _ID = re.compile(r"rat_(\d{1,18})")
 

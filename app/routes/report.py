@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query
+from fastapi import Header, Query
 from fastapi.responses import Response
 from pydantic import Field
 from sqlalchemy import Engine
@@ -23,10 +23,11 @@ from app.reports.document import make_document
 from app.reports.markdown import markdown
 from app.reports.negotiation import ReportFormat, accepted_format
 from app.reports.page import page as html_page
+from app.routers import api_router
 from app.schemas import Limit, Page, Resource, page
 from star_engine.report import AccuracyRow, Answer, Churn, Switch
 
-router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["report"])
+router = api_router("report", "/v1/jobs/{job_id}")
 
 # The page holds what users named: nothing in it may run or load.
 HTML_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}

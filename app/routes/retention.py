@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter
 from pydantic import Field, StrictBool, StrictInt
 
 from app.auth import Submitter
@@ -13,9 +12,10 @@ from app.database import transaction
 from app.job_views import JobOut, show_job
 from app.ledger.jobs import get_job
 from app.ledger.retention import set_retention
+from app.routers import api_router
 from app.schemas import In
 
-router = APIRouter(prefix="/v1/jobs/{job_id}/retention", tags=["adapters"])
+router = api_router("adapters", "/v1/jobs/{job_id}/retention")
 
 
 class RetentionIn(In):

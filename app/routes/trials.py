@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Annotated, Any, Literal
 
 import anyio
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 from sqlalchemy import Engine
@@ -22,10 +22,11 @@ from app.ledger.transitions import TERMINAL, JobStatus
 from app.ledger.trials import Asked, create_trial, get_trial
 from app.models.jobs import Job
 from app.models.rationales import TrialAnswer
+from app.routers import api_router
 from app.schemas import Resource
 from app.trial_checks import EvaluationIn, TrialIn, check_evaluation, check_trial
 
-router = APIRouter(prefix="/v1", tags=["adapters"])
+router = api_router("adapters", "/v1")
 
 POLL_SECONDS = 0.25
 

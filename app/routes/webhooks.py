@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import Field, StrictBool, StrictInt
 
 from app.auth import Reader, Submitter
@@ -12,11 +12,12 @@ from app.context import Config, Db
 from app.database import reading, transaction
 from app.ledger import webhooks as ledger
 from app.models.webhooks import Webhook, WebhookDelivery
+from app.routers import api_router
 from app.schemas import After, In, Limit, Page, Resource, Timestamp, page
 from app.webhook_checks import Description, Events, JobWebhookIn, Url, check_url
 from app.webhook_secrets import server_secret, webhook_secret
 
-router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+router = api_router("webhooks", "/v1/webhooks")
 
 MOST_GRACE_SECONDS = 7 * 86_400
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter
 from pydantic import Field
 
 from app.auth import Reader
 from app.context import Db
 from app.database import reading
 from app.ledger.capacity import list_workers
+from app.routers import api_router
 from app.schemas import After, Item, LongLimit, Page, Timestamp, page
 
-router = APIRouter(prefix="/v1/workers", tags=["workers"])
+router = api_router("workers", "/v1/workers")
 
 
 class WorkerOut(Item):
