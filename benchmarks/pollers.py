@@ -1,6 +1,6 @@
 """Clients that poll a job once a second, or stream its events: one light process, for it shares the cores.
 
-    python -m benchmarks.pollers URL KEY JOB --pollers 200 --streams 0 --seconds 15
+    python -m benchmarks.pollers URL KEY JOB --pollers 200 --streams 0 --seconds 15 --settling 3
 
 Plain sockets of asyncio and no HTTP library, which would cost more than the server. Prints one line of JSON.
 """
@@ -22,7 +22,7 @@ class Seen:
     """What all clients of this process were told."""
 
     seconds: list[float] = field(default_factory=list)  # from a request to the end of its answer
-    first: list[float] = field(default_factory=list)  # the same of each poller's first one, which has no ETag
+    settling: list[float] = field(default_factory=list)  # the same while clients still come
     statuses: dict[str, int] = field(default_factory=dict)
     events: int = 0
     broken: int = 0
@@ -45,9 +45,9 @@ class Target:
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-async def poll(target: Target, seen: Seen, number: int, pollers: int, until: float) -> None:
-    """Once a second, spread over the second, with the ETag of the last answer; a connection is kept."""
-    await asyncio.sleep(number / pollers)
+async def poll(target: Target, seen: Seen, wait: float, settled: float, until: float) -> None:
+    """Once a second, after `wait` seconds, with the ETag of the last answer; a connection is kept."""
+    await asyncio.sleep(wait)
     reader, writer = await asyncio.open_connection(target.host, target.port)
     etag, due = "", time.monotonic()
     while due < until:
@@ -56,7 +56,7 @@ async def poll(target: Target, seen: Seen, number: int, pollers: int, until: flo
         status, headers = _parsed(head)
         if "content-length" in headers and status != "304":
             await reader.readexactly(int(headers["content-length"]))
-        (seen.seconds if etag else seen.first).append(time.monotonic() - due)
+        (seen.seconds if due > settled else seen.settling).append(time.monotonic() - due)
         seen.statuses[status] = seen.statuses.get(status, 0) + 1
         etag = headers.get("etag", "")
         due = max(due + 1.0, time.monotonic())
@@ -87,9 +87,10 @@ def _parsed(head: bytes) -> tuple[str, dict[str, str]]:
     return first.split(" ", 2)[1], {name.lower(): value for name, value in pairs}
 
 
-async def run(target: Target, pollers: int, streams: int, seconds: float) -> dict[str, Any]:
-    seen, until = Seen(), time.monotonic() + seconds
-    polls = (poll(target, seen, number, pollers, until) for number in range(pollers))
+async def run(target: Target, pollers: int, streams: int, seconds: float, settling: float) -> dict[str, Any]:
+    seen, settled = Seen(), time.monotonic() + settling
+    until = settled + seconds
+    polls = (poll(target, seen, number / pollers, settled, until) for number in range(pollers))
     await asyncio.gather(*polls, *(stream(target, seen, until) for _ in range(streams)))
     spent = os.times()
     return {**vars(seen), "cpu": spent.user + spent.system}
@@ -103,13 +104,15 @@ def main() -> None:
         parser.add_argument(name)
     parser.add_argument("--pollers", type=int, default=200)
     parser.add_argument("--streams", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument("--seconds", type=float, default=15, help="from the end of the settling")
+    parser.add_argument("--settling", type=float, default=3)
     chosen = parser.parse_args()
     place = urlsplit(chosen.url)
     assert place.hostname is not None
     assert place.port is not None
     target = Target(place.hostname, place.port, chosen.key, chosen.job)
-    print(json.dumps(asyncio.run(run(target, chosen.pollers, chosen.streams, chosen.seconds))))
+    asked = run(target, chosen.pollers, chosen.streams, chosen.seconds, chosen.settling)
+    print(json.dumps(asyncio.run(asked)))
 
 
 if __name__ == "__main__":
