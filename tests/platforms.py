@@ -123,8 +123,15 @@ class Platform:
                 if line.startswith("{"):
                     yield {**json.loads(line), "log": path.stem}
 
-    def wait_for(self, job_id: str, *statuses: str, seconds: float = 180) -> None:
+    def wait_for(
+        self,
+        job_id: str,
+        *statuses: str,
+        seconds: float = 180,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> None:
         def reached() -> bool:
+            meanwhile()
             job = self.world.job(job_id)
             assert job.status in statuses or job.status not in ("failed", "cancelled"), job.status_reason
             return job.status in statuses

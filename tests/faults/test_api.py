@@ -1,4 +1,4 @@
-"""kill -9 of the API before and after the commit that makes a job: asked again, it makes no second one."""
+"""The API dies or fails before and after the commit that makes a job: asked again, it makes no second one."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 from app.database import reading
 from app.models.jobs import IdempotencyKey, Job, Outbox, Step
 from tests.app.apis import Api, serve
+from tests.faults.boundaries import Action
 from tests.faults.checker import check
 from tests.platforms import Platform, platform, wait_until
 from tests.worlds import World
@@ -24,21 +25,26 @@ from worker.valkey import free_port
 NO_BROKER = "redis://127.0.0.1:1/0"  # the API never asks it
 
 
+@pytest.mark.parametrize("action", ["kill", "raise"])
 @pytest.mark.parametrize(
     "database", ["sqlite_database_url", pytest.param("postgresql_database_url", marks=pytest.mark.long)]
 )
-def test_an_api_that_dies_around_the_commit_leaves_one_job_for_one_key(
-    database: str, request: pytest.FixtureRequest, tmp_path: Path
+def test_an_api_that_breaks_around_the_commit_leaves_one_job_for_one_key(
+    database: str, action: Action, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     with serve(request.getfixturevalue(database), tmp_path / "home") as api:
         world = World(api.engine, api.settings, "", "", "", "")
         body, port = api.job_body(), free_port()
         with platform(world, NO_BROKER) as running:
             for number, point in enumerate(("job.before_commit", "job.after_commit")):
-                start(running, port, f"api-{number}", STAR_FAILPOINTS=f"{point}=kill")
-                with pytest.raises(RemoteDisconnected):
+                start(running, port, f"api-{number}", STAR_FAILPOINTS=f"{point}={action}")
+                with pytest.raises((RemoteDisconnected, urllib.error.HTTPError)) as broken:
                     post(api, port, body)
-                assert running.parts.pop(f"api-{number}").wait(timeout=60) == 128 + 9
+                if action == "raise":
+                    assert "500" in str(broken.value)
+                    running.stop(f"api-{number}")
+                else:
+                    assert running.parts.pop(f"api-{number}").wait(timeout=60) == 128 + 9
                 assert rows(world, Job, IdempotencyKey) == [number, number], "all of it or nothing"
             start(running, port, "api-2")
             status, headers, made = post(api, port, body)

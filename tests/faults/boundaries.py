@@ -1,0 +1,85 @@
+"""The durability boundaries of a worker, and a job that meets them while something breaks at each."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Literal
+
+from tests.faults.checker import check
+from tests.platforms import Platform, platform, wait_until
+from tests.worlds import World
+
+Action = Literal["kill", "stop", "raise"]
+# Failpoints; `@n`: at the nth time that a process comes by.
+IN_PHASE = {
+    "baselines": ("before_record", "after_record@2", "before_finish", "after_finish"),
+    "sample": ("before_record", "after_record@2", "before_finish", "after_finish"),
+    "build": ("before_finish", "after_finish"),
+    "train": ("before_training", "step@2", "before_record", "before_finish"),
+    "verify_adapter": ("after_probe", "before_record", "before_finish", "after_finish"),
+    "evaluate": ("before_record", "after_record@2", "before_finish", "after_finish"),
+}
+ELSEWHERE = (
+    "claim.before_commit@2",
+    "claim.after_commit@3",
+    "storage.before_rename",
+    "storage.after_rename@2",
+)
+PREPARED = {  # nobody comes by unless this happens first
+    "heartbeat.before_commit@2": "train.before_training=delay:4",
+    "stop.before_commit": "sample.before_record=raise",
+}
+
+
+def of_phase(phase: str) -> list[str]:
+    return [f"{phase}.{boundary}" for boundary in IN_PHASE[phase]]
+
+
+def armed(action: Action, points: Sequence[str]) -> str:
+    """What STAR_FAILPOINTS says."""
+    parts = (point.partition("@") for point in points)
+    return ",".join(f"{name}={action}@{visit or 1}" for name, _, visit in parts)
+
+
+def survives(world: World, broker_url: str, action: Action, points: Sequence[str]) -> None:
+    """Run a job in which a worker breaks at each of these points once, and check everything.
+
+    A worker that is stopped needs another one to take over, and wakes long after its lease has ended.
+    """
+    broken = ",".join([armed(action, points), *(PREPARED[point] for point in points if point in PREPARED)])
+    with platform(world, broker_url) as running:
+        running.scheduler()
+        names = ("first", "second") if action == "stop" else ("worker",)
+        workers = [running.worker(name, STAR_FAILPOINTS=broken) for name in names]
+        job_id = world.submit(iterations=1)
+        sleepers = Sleepers(running)
+        running.wait_for(job_id, "succeeded", seconds=280, meanwhile=sleepers.wake)
+        wait_until(sleepers.wake, "who was stopped is awake again")
+        for name in workers:  # each ends what it is at
+            running.stop(name)
+        check(world, platform=running)
+        wanted = {one.partition("=")[0] for one in broken.split(",")}
+        assert {path.name for path in running.fired.iterdir()} == wanted
+
+
+class Sleepers:
+    """The processes that a failpoint has stopped."""
+
+    def __init__(self, running: Platform) -> None:
+        self._running = running
+        self._awake: set[str] = set()
+
+    def wake(self) -> bool:
+        """Go on with those whose lease has ended twice over; whether nobody is stopped any more."""
+        fired = list(self._running.fired.iterdir())
+        for path in fired:
+            stood_still = time.time() - path.stat().st_mtime
+            if path.name not in self._awake and stood_still > 2 * self._running.world.settings.lease_seconds:
+                with suppress(ProcessLookupError):
+                    os.kill(int(path.read_text()), signal.SIGCONT)
+                self._awake.add(path.name)
+        return len(self._awake) == len(fired)
