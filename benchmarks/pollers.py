@@ -1,6 +1,6 @@
 """Clients that poll a job once a second, or stream its events: one light process, for it shares the cores.
 
-    python -m benchmarks.pollers URL KEY JOB --pollers 200 --streams 0 --seconds 15 --settling 3
+    python -m benchmarks.pollers URL KEY JOB --pollers 200 --streams 0 --seconds 15 --settling 6
 
 Plain sockets of asyncio and no HTTP library, which would cost more than the server. Prints one line of JSON.
 """
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--pollers", type=int, default=200)
     parser.add_argument("--streams", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=15, help="from the end of the settling")
-    parser.add_argument("--settling", type=float, default=3)
+    parser.add_argument("--settling", type=float, default=6)
     chosen = parser.parse_args()
     place = urlsplit(chosen.url)
     assert place.hostname is not None
