@@ -56,7 +56,7 @@ class VllmSampler:
 
         `threads` and `kv_cache_gib` count on CPU only, and yield to OMP_NUM_THREADS and
         VLLM_CPU_KVCACHE_SPACE where the process has them. `enforce_eager`: None compiles on CUDA only; on
-        two cores compiling made SmolLM2 start a minute later and sample no faster (36 tokens a second).
+        CPU that takes a C++ compiler and two minutes, for 1.18 times the speed (docs/benchmarks/levers.md).
         `engine`: arguments of vLLM's LLM, over those that are chosen here.
         Raises ValueError where vLLM and transformers tokenize differently.
         """

@@ -37,10 +37,10 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def vllm(smollm2: Path) -> Iterator[ProcessPoolExecutor]:
+@pytest.fixture(scope="module", params=[False, True], ids=["eager", "compiled"])
+def vllm(smollm2: Path, request: pytest.FixtureRequest) -> Iterator[ProcessPoolExecutor]:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        pool.submit(vllm_process.start, smollm2).result()
+        pool.submit(vllm_process.start, smollm2, compiled=request.param).result()
         yield pool
 
 

@@ -13,8 +13,8 @@ from star_engine.vllm_sampler import VllmSampler
 held: list[VllmSampler] = []
 
 
-def start(model: Path) -> None:
-    held.append(VllmSampler(model, max_length=400, threads=1, kv_cache_gib=1, enforce_eager=True))
+def start(model: Path, *, compiled: bool = False) -> None:
+    held.append(VllmSampler(model, max_length=400, threads=1, kv_cache_gib=1, enforce_eager=not compiled))
 
 
 def sample(
