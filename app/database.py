@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import DateTime, Engine, Text, create_engine, event, literal
@@ -90,9 +91,10 @@ def _day_sqlite(element: utc_day, compiler: SQLCompiler, **kw: Any) -> str:
 
 
 class _Latest:
-    """The number of the newest id that this process has made."""
+    """The number of the newest id that this process has made. Threads take turns."""
 
     number = 0
+    turn = Lock()
 
 
 def new_id(prefix: str) -> str:
@@ -101,10 +103,11 @@ def new_id(prefix: str) -> str:
     Those that a process makes in one millisecond sort in the order in which they were made: each is a random
     step behind the last, so that two processes with a common past do not make the same ones.
     """
-    number = (time.time_ns() // 1_000_000 << 80) | secrets.randbits(79)  # of 80: the rest is to count on
-    if number >> 80 <= _Latest.number >> 80:
-        number = _Latest.number + 1 + secrets.randbits(40)
-    _Latest.number = number
+    with _Latest.turn:
+        number = (time.time_ns() // 1_000_000 << 80) | secrets.randbits(79)  # of 80: the rest is to count on
+        if number >> 80 <= _Latest.number >> 80:
+            number = _Latest.number + 1 + secrets.randbits(40)
+        _Latest.number = number
     return _id(prefix, number)
 
 

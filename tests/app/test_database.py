@@ -1,10 +1,23 @@
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import select
 
 from app.database import clock, make_engine, new_id, reading
+
+
+@pytest.fixture
+def switch_often() -> Iterator[None]:
+    """Threads take turns between nearly any two steps."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
 
 
 def test_a_statement_with_the_clock_is_compiled_once_and_keeps_its_own_seconds(database_url: str) -> None:
@@ -22,3 +35,10 @@ def test_ids_sort_in_the_order_in_which_they_were_made_within_a_millisecond_too(
     assert made == sorted(made)
     assert len(set(made)) == 1000
     assert len(set(map(len, made))) == 1
+
+
+def test_each_of_several_threads_makes_ids_in_order(switch_often: None) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: [new_id("job") for _ in range(500)], range(8)))
+    assert made == [sorted(of_one) for of_one in made]
+    assert len({one for of_one in made for one in of_one}) == 8 * 500
