@@ -12,7 +12,7 @@ from app.errors import BadRequest
 from app.schemas import PROBLEMS
 
 
-async def refuse_nul(request: Request) -> None:
+async def _refuse_nul(request: Request) -> None:
     """PostgreSQL takes no NUL in a text, so a name or an id that holds one names nothing."""
     if "\x00" in request.scope["path"] or b"%00" in request.scope["query_string"]:
         raise BadRequest("The URL holds a NUL character.")
@@ -23,7 +23,7 @@ def api_router(tag: str, prefix: str = "") -> APIRouter:
     return APIRouter(
         prefix=prefix,
         tags=[tag],
-        dependencies=[Depends(refuse_nul)],
+        dependencies=[Depends(_refuse_nul)],
         responses=PROBLEMS,
         generate_unique_id_function=operation_id,
     )
@@ -31,7 +31,7 @@ def api_router(tag: str, prefix: str = "") -> APIRouter:
 
 def page_router(prefix: str = "") -> APIRouter:
     """Of the dashboard's pages."""
-    return APIRouter(prefix=prefix, dependencies=[Depends(refuse_nul)])
+    return APIRouter(prefix=prefix, dependencies=[Depends(_refuse_nul)])
 
 
 def take_in(app: FastAPI, router: APIRouter) -> None:
