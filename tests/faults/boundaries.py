@@ -16,18 +16,18 @@ from tests.worlds import World
 Action = Literal["kill", "stop", "raise"]
 # Failpoints; `@n`: at the nth time that a process comes by.
 IN_PHASE = {
-    "baselines": ("before_record", "after_record", "before_finish", "after_finish"),
-    "sample": ("before_record", "after_record", "before_finish", "after_finish"),
+    "baselines": ("before_record", "after_record@2", "before_finish", "after_finish"),
+    "sample": ("before_record", "after_record@2", "before_finish", "after_finish"),
     "build": ("before_finish", "after_finish"),
     "train": ("before_training", "step@2", "before_record", "before_finish"),
     "verify_adapter": ("after_probe", "before_record", "before_finish", "after_finish"),
-    "evaluate": ("before_record", "after_record", "before_finish", "after_finish"),
+    "evaluate": ("before_record", "after_record@2", "before_finish", "after_finish"),
 }
 ELSEWHERE = (
     "claim.before_commit@2",
     "claim.after_commit@3",
     "storage.before_rename",
-    "storage.after_rename",
+    "storage.after_rename@2",
 )
 PREPARED = {  # nobody comes by unless this happens first
     "heartbeat.before_commit@2": "train.before_training=delay:4",
