@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
 from tests.faults.boundaries import Action, Sleepers
@@ -12,8 +14,20 @@ from tests.worlds import World
 POINTS = ("outbox.before_publish", "outbox.after_publish", "reap.before_commit")
 
 
-def replaced(world: World, broker_url: str, point: str, action: Action) -> None:
-    with platform(world, broker_url) as running:
+QUICK = ("sqlite_world", "kill")
+CASES = [
+    pytest.param(*case, marks=[] if case == QUICK else pytest.mark.long)
+    for case in product(("sqlite_world", "postgresql_world"), ("kill", "raise", "stop"))
+]
+
+
+@pytest.mark.parametrize(("database", "action"), CASES)
+@pytest.mark.parametrize("point", POINTS)
+def test_scheduler_that_breaks_is_replaced_by_the_next_one(
+    point: str, database: str, action: Action, request: pytest.FixtureRequest, empty_valkey_url: str
+) -> None:
+    world: World = request.getfixturevalue(database)
+    with platform(world, empty_valkey_url) as running:
         running.scheduler("first", STAR_FAILPOINTS=f"{point}={action}")
         running.worker(STAR_FAILPOINTS="sample.before_record=kill")
         job_id = world.submit(iterations=1)
@@ -27,19 +41,3 @@ def replaced(world: World, broker_url: str, point: str, action: Action) -> None:
         if action == "stop":
             assert running.stop("first") == 0, "it goes on, and obeys"
         check(world, platform=running)
-
-
-@pytest.mark.parametrize("point", POINTS)
-def test_scheduler_killed_is_replaced_by_the_next_one(
-    point: str, sqlite_world: World, empty_valkey_url: str
-) -> None:
-    replaced(sqlite_world, empty_valkey_url, point, "kill")
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("action", ["kill", "raise", "stop"])
-@pytest.mark.parametrize("point", POINTS)
-def test_scheduler_broken_is_replaced_by_the_next_one(
-    point: str, action: Action, world: World, empty_valkey_url: str
-) -> None:
-    replaced(world, empty_valkey_url, point, action)
