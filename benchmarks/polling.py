@@ -1,6 +1,6 @@
 """What pollers and streams cost the API, and what they cost the job that they watch.
 
-    python -m benchmarks.polling [--database postgresql] [--rounds 3] [--seconds 6]
+    python -m benchmarks.polling [--database postgresql] [--rounds 3] [--seconds 6] [--device cpu]
 
 writes docs/benchmarks/polling.md. A worker generates with the real 0.87 M model of examples/addition, through
 the ledger, on the cores that API, database and pollers share. Windows with and without pollers take turns.
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import select
 
@@ -72,9 +72,11 @@ class Window:
     seen: dict[str, Any] = field(default_factory=dict)
 
 
-def work(database_url: str, home: Path) -> None:
+def work(database_url: str, home: Path, device: Literal["cpu", "cuda"]) -> None:
     """A worker, in a process of its own: every step that comes, until it is told to stop."""
-    settings = Settings(home=home, database_url=database_url, sampler="transformers", record_batch=RECORDED)
+    settings = Settings(
+        home=home, database_url=database_url, sampler="transformers", device=device, record_batch=RECORDED
+    )
     bench = Workbench(
         engine=make_engine(database_url),
         storage=Storage(settings.resolved_storage_url()),
@@ -90,7 +92,7 @@ def work(database_url: str, home: Path) -> None:
 
 
 @contextmanager
-def working(world: World) -> Iterator[str]:
+def working(world: World, device: str) -> Iterator[str]:
     """A job under way, with its own worker; yields its id once tokens come."""
     with transaction(world.engine) as session:
         session.get_one(Model, MODEL).location = str(PROJECT / "examples" / "addition" / "model")
@@ -104,6 +106,7 @@ def working(world: World) -> Iterator[str]:
     )
     url, home = world.settings.resolved_database_url(), world.settings.home
     command = [sys.executable, "-m", "benchmarks.polling", "--work", url, "--home", str(home)]
+    command += ["--device", device]
     process = subprocess.Popen(command, cwd=PROJECT)
     try:
         deadline = time.monotonic() + 120
@@ -148,11 +151,11 @@ def window(world: World, api: ServedApi, job_id: str, load: Load, seconds: float
     return Window(rate(rows), spent / seconds, seen.pop("cpu") / (seconds + SETTLING_SECONDS), seen)
 
 
-def measure(database: str, rounds: int, seconds: float) -> tuple[str, dict[str, list[Window]]]:
+def measure(database: str, device: str, rounds: int, seconds: float) -> tuple[str, dict[str, list[Window]]]:
     windows: dict[str, list[Window]] = {load.name: [] for load in LOADS}
     with new_world(database, shard_examples=EXAMPLES) as small:
         world = with_examples(small, EXAMPLES, 8)
-        with served(world) as api, working(world) as job_id:
+        with served(world) as api, working(world, device) as job_id:
 
             def run(load: Load) -> float:
                 windows[load.name].append(window(world, api, job_id, load, seconds))
@@ -235,6 +238,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="postgresql")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the worker")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--to", type=Path, default=PAGE)
@@ -242,10 +246,11 @@ def main() -> None:
     parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.work is not None:
-        work(chosen.work, chosen.home)
+        work(chosen.work, chosen.home, chosen.device)
         return
     options = f"--database {chosen.database} --rounds {chosen.rounds} --seconds {chosen.seconds:g}"
-    version, windows = measure(chosen.database, chosen.rounds, chosen.seconds)
+    options += f" --device {chosen.device}" if chosen.device != "cpu" else ""
+    version, windows = measure(chosen.database, chosen.device, chosen.rounds, chosen.seconds)
     chosen.to.write_text(report(version, windows, options))
 
 
