@@ -88,7 +88,7 @@ test-long: .venv/.complete  ## Run the tests that take minutes each
 
 .PHONY: openapi
 openapi: .venv/.complete  ## Write openapi.json; refuses what breaks clients (BREAKING=--breaking: all the same)
-	.venv/bin/python -m app.contract openapi.json $(BREAKING)
+	.venv/bin/python -m app.openapi openapi.json $(BREAKING)
 
 .PHONY: mypy
 mypy: .venv/.complete
@@ -96,7 +96,7 @@ mypy: .venv/.complete
 
 .PHONY: test-faults
 test-faults: .venv/.complete  ## Kill, stop, starve and cut off everything (an hour on 2 cores)
-	.venv/bin/pytest tests/faults tests/ledger -m 'long or not long' --timeout 3600 $(PYTEST_ARGS)
+	.venv/bin/pytest tests/faults tests/app/ledger -m 'long or not long' --timeout 3600 $(PYTEST_ARGS)
 
 .PHONY: check
 check: .venv/.complete mypy  ## Lint, types, import rules, lock file and migrations

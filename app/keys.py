@@ -14,7 +14,7 @@ import typer
 from sqlalchemy import Engine
 
 from app.database import make_engine, reading, transaction
-from app.ledger.keys import Scope, authenticate, create_key, create_project, revoke
+from app.ledger.platform.keys import Scope, authenticate, create_key, create_project, revoke
 from app.settings import Settings
 
 DEFAULT_PROJECT = "default"

@@ -12,20 +12,22 @@ from anyio import CapacityLimiter, create_task_group
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
-from app import problems
-from app.access_log import RequestLog
-from app.auth import PUBLIC, check_scopes
-from app.contract.document import document
 from app.dashboard.application import create_dashboard
 from app.dashboard.session import PATH
 from app.database import make_engine
-from app.event_feed import EventFeed
-from app.ledger.models import register_models
+from app.http import problems
+from app.http.auth import PUBLIC, check_scopes
+from app.http.event_feed import EventFeed
+from app.http.poll_lane import Looks, PollLane, route_of
+from app.http.polled_jobs import PolledJobs
+from app.http.rate_limits import RateLimitHeaders, RateLimits
+from app.http.request_log import RequestLog
+from app.http.router import take_in
+from app.http.shutdown import when_told_to_stop
+from app.http.uploads import BodyLimit
+from app.ledger.data.base_models import register_models
 from app.log import configure_logging
-from app.poll_lane import Looks, PollLane, route_of
-from app.polled_jobs import PolledJobs
-from app.rate_limits import RateLimitHeaders, RateLimits
-from app.routers import take_in
+from app.openapi.document import document
 from app.routes import (
     adapters,
     api_keys,
@@ -55,9 +57,7 @@ from app.routes import (
     workers,
 )
 from app.settings import Settings
-from app.stopping import when_told_to_stop
 from app.storage import Storage
-from app.uploads import BodyLimit
 
 ROUTES = (
     health,

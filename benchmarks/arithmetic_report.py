@@ -12,8 +12,8 @@ from typing import Any
 
 import matplotlib as mpl
 
-from star_engine.bootstrap import accuracy_interval, difference_interval, sign_test
-from star_engine.probing import installed_versions
+from star_engine.adapters.probe import installed_versions
+from star_engine.evaluation.intervals import accuracy_interval, difference_interval, sign_test
 
 TITLES = {
     "star": "STaR",

@@ -17,14 +17,14 @@ from sqlalchemy import func, select
 
 from app.dashboard.session import COOKIE, PATH
 from app.database import reading
-from app.models.data import Example
-from app.models.rationales import Rationale
+from app.tables.data import Example
+from app.tables.rationales import Rationale
 from benchmarks.http_api import ServedApi, database_version, percentile, served
 from benchmarks.ledger_world import new_world
 from benchmarks.many_rows import settle
 from benchmarks.measuring import machine, table
 from benchmarks.pages import add_rationales
-from tests.worlds import World
+from tests.factories import World
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "dashboard.md"
 CALLS = 30  # per page and size

@@ -26,14 +26,14 @@ from urllib.parse import urlsplit
 import psutil
 
 from app.database import transaction
-from app.models.rationales import Adapter
 from app.storage import Storage
+from app.tables.rationales import Adapter
 from benchmarks.http_api import ServedApi, served
 from benchmarks.ledger_world import new_world
 from benchmarks.measuring import interleaved, machine, median_and_range, table
-from star_engine.adapters import WEIGHTS
+from star_engine.adapters.layout import WEIGHTS
 from tests.databases import PROJECT
-from tests.worlds import World
+from tests.factories import World
 from worker.valkey import free_port
 
 PAGE = PROJECT / "docs" / "benchmarks" / "download.md"

@@ -26,16 +26,16 @@ import psutil
 from sqlalchemy import insert
 
 from app.database import new_id, transaction
-from app.ledger.capacity import saw_worker
-from app.ledger.steps import claim_step
-from app.models.data import Dataset, Example
+from app.ledger.queue.capacity import saw_worker
+from app.ledger.queue.steps import claim_step
+from app.tables.data import Dataset, Example
 from benchmarks.http_api import database_version
 from benchmarks.ledger_world import LEASE_SECONDS, cpu_seconds, new_world
 from benchmarks.measuring import machine, median_and_range, notes_beside, significant, table
 from tests.databases import PROJECT
-from tests.worlds import World, problem, spaced, total
+from tests.factories import World, problem, spaced, total
+from worker.context import Workbench
 from worker.steps import work_on
-from worker.workbench import Workbench
 
 PAGES = PROJECT / "docs" / "benchmarks"
 HELD_OUT = 100
@@ -130,7 +130,7 @@ def spent(world: World) -> float:
 
 
 def _is_gpu(process: psutil.Process) -> bool:
-    return "worker.gpu_child" in " ".join(process.cmdline())
+    return "worker.gpu.child" in " ".join(process.cmdline())
 
 
 def iterations(world: World, config: dict[str, Any], questions: int, count: int) -> Iterator[Costs]:

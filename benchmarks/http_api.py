@@ -15,10 +15,10 @@ import psutil
 from sqlalchemy import Engine
 
 from app.database import reading, transaction
-from app.ledger.keys import Scope, create_key
-from app.models.platform import Project
+from app.ledger.platform.keys import Scope, create_key
+from app.tables.platform import Project
 from tests.databases import PROJECT
-from tests.worlds import World
+from tests.factories import World
 from worker.valkey import free_port
 
 READY_SECONDS = 60

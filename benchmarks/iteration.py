@@ -32,7 +32,7 @@ from benchmarks.reproduce_arithmetic import KIND, scratchpad
 from benchmarks.whole_platform import platform, run_iteration
 from examples.addition.generate import dataset_rows, draw_dataset, draw_prompt_set
 from examples.smollm2.convert import MODEL_FOLDER
-from star_engine.presets import laid_over, star
+from star_engine.config.presets import laid_over, star
 
 DIGITS, SHOTS = (1, 2, 3), 3
 MAX_TOKENS = 72  # a scratchpad of three digits takes 54
@@ -43,8 +43,8 @@ STARTED = (
     "benchmarks.baselines.train",
     "vllm.entrypoints.llm",
     "vllm.v1.engine.core",
-    "star_engine.vllm_sampler",
-    "star_engine.lora_trainer",
+    "star_engine.gpu.vllm_sampler",
+    "star_engine.gpu.lora_trainer",
     "worker.tasks",
     "worker.scheduler",
     "app.main",

@@ -11,10 +11,10 @@ from benchmarks import iteration_figures as figures
 from benchmarks.baselines.task import ITERATION, Task
 from benchmarks.limits import count_weights, sampling_seconds, unshared_tokens
 from benchmarks.measuring import machine, median_and_range, notes_beside, significant, table
-from star_engine.audits.determinism import drawn_again
-from star_engine.causal_lm import load_tokenizer, prompt_ids
-from star_engine.rationales import Route
-from star_engine.schedule import steps_in
+from star_engine.data.selection import steps_in
+from star_engine.diagnostics.determinism import drawn_again
+from star_engine.gpu.causal_lm import load_tokenizer, prompt_ids
+from star_engine.sampling.rationales import Route
 
 Round = Mapping[str, Any]
 

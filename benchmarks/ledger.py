@@ -22,23 +22,23 @@ import psycopg
 from sqlalchemy import update
 
 from app.database import reading, transaction
-from app.ledger.evaluations import record_evaluations
-from app.ledger.examples import load_examples
-from app.ledger.rationales import (
+from app.ledger.data.examples import load_examples
+from app.ledger.queue.steps import Claim, claim_step, finish_step
+from app.ledger.results.evaluations import record_evaluations
+from app.ledger.results.rationales import (
     claimed_iteration,
     iteration_tries,
     record_rationales,
     record_training_set,
 )
-from app.ledger.steps import Claim, claim_step, finish_step
-from app.models.jobs import Step
-from app.models.rationales import Rationale as RationaleRow
+from app.tables.jobs import Step
+from app.tables.rationales import Rationale as RationaleRow
 from benchmarks.ledger_world import LEASE_SECONDS, new_world, with_examples
 from benchmarks.measuring import interleaved, machine, median_and_range, table
-from star_engine.evaluation import EvaluatedAnswer, EvaluationMode
-from star_engine.rationales import Rationale, RationaleKey, Route
-from star_engine.training_set import Decision, TrainingExample, training_set_sha256
-from tests.worlds import World
+from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode
+from star_engine.sampling.rationales import Rationale, RationaleKey, Route
+from star_engine.training_set.rows import Decision, TrainingExample, training_set_sha256
+from tests.factories import World
 
 OUT = Path("docs/benchmarks/ledger.md")
 BATCH = 64  # what a worker records at once: Settings.record_batch

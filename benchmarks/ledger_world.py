@@ -17,13 +17,13 @@ from typing import Any
 from sqlalchemy import insert
 
 from app.database import new_id, reading, transaction
-from app.ledger.capacity import saw_worker
-from app.ledger.steps import Claim, claim_step
-from app.models.data import Dataset, Example
+from app.ledger.queue.capacity import saw_worker
+from app.ledger.queue.steps import Claim, claim_step
+from app.tables.data import Dataset, Example
+from tests.app.ledger.ledger_driver import do_step
 from tests.databases import migrate
-from tests.ledger.hands import do_step
+from tests.factories import World, make_world
 from tests.postgres import start_postgres
-from tests.worlds import World, make_world
 
 LEASE_SECONDS = 600.0  # no benchmark lasts as long: nothing is ever reaped
 

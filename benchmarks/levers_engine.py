@@ -15,16 +15,16 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks.reproduce_arithmetic import KIND, Task
-from star_engine.adapters import CONFIG as CONFIG_FILE
-from star_engine.adapters import WEIGHTS
-from star_engine.causal_lm import prompt_ids
-from star_engine.config import Rationalization, StarConfig
-from star_engine.evaluation import EvaluatedAnswer, EvaluationMode, evaluate, plan_answers
-from star_engine.lora_merge import PREFIX, weight_shapes
-from star_engine.passes import share_call
+from star_engine.adapters.layout import CONFIG as CONFIG_FILE
+from star_engine.adapters.layout import WEIGHTS
+from star_engine.config.star import Rationalization, StarConfig
+from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode, evaluate, plan_answers
+from star_engine.gpu.causal_lm import prompt_ids
+from star_engine.gpu.lora_merge import PREFIX, weight_shapes
+from star_engine.gpu.vllm_sampler import VllmSampler
 from star_engine.protocols import Sampler, SampleRequest, SamplingParams
-from star_engine.rationales import Rationale, Route, plan_tries, sample_rationales
-from star_engine.vllm_sampler import VllmSampler
+from star_engine.sampling.rationales import Rationale, Route, plan_tries, sample_rationales
+from star_engine.sampling.shared_calls import share_call
 
 CONFIG = StarConfig.model_validate({"kind": KIND, "generation": {"max_tokens": 72}})
 HELD_OUT = EvaluationMode.ADAPTER

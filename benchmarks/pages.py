@@ -20,14 +20,14 @@ from typing import Any
 from sqlalchemy import func, select
 
 from app.database import reading, transaction
-from app.models.data import Example
-from app.models.jobs import Event, Iteration, Job
-from app.models.rationales import Adapter, Rationale
+from app.tables.data import Example
+from app.tables.jobs import Event, Iteration, Job
+from app.tables.rationales import Adapter, Rationale
 from benchmarks.http_api import ServedApi, database_version, percentile, served
 from benchmarks.ledger_world import cpu_seconds, new_world
 from benchmarks.many_rows import multiply, settle
 from benchmarks.measuring import machine, notes_beside, table
-from tests.worlds import World
+from tests.factories import World
 
 PAGES = Path(__file__).parents[1] / "docs" / "benchmarks"
 GOAL_MS = 50.0
@@ -273,8 +273,8 @@ pages at random places of the list. Milliseconds: median / 99th percentile / pro
 database (mean), which other work on the machine does not stretch. Goals: a 99th percentile of at most
 {GOAL_MS:.0f} ms, and flat: at most {FLAT:.0f} times the processor time of the fewest rows. No page uses
 OFFSET or COUNT(*); that each walks an index without a sort is tested in
-tests/ledger/test_rationale_pages.py. Rationales have 500 bytes of text; a tenth as many belong to another
-job."""
+tests/app/ledger/results/test_rationale_pages.py. Rationales have 500 bytes of text; a tenth as many belong to
+another job."""
 
 
 if __name__ == "__main__":

@@ -24,19 +24,19 @@ from typing import Any, Literal
 from sqlalchemy import select
 
 from app.database import make_engine, reading, transaction
-from app.ledger.capacity import saw_worker
-from app.ledger.steps import claim_step
-from app.models.data import Model
-from app.models.rationales import Rationale
+from app.ledger.queue.capacity import saw_worker
+from app.ledger.queue.steps import claim_step
 from app.settings import Settings
 from app.storage import Storage
+from app.tables.data import Model
+from app.tables.rationales import Rationale
 from benchmarks.http_api import ServedApi, database_version, percentile, served
 from benchmarks.ledger_world import new_world, with_examples
 from benchmarks.measuring import interleaved, machine, median_and_range, table
 from tests.databases import PROJECT
-from tests.worlds import MODEL, World
+from tests.factories import MODEL, World
+from worker.context import Workbench
 from worker.steps import work_on
-from worker.workbench import Workbench
 
 PAGE = PROJECT / "docs" / "benchmarks" / "polling.md"
 GOAL_MS, GOAL_LOSS = 100.0, 0.03

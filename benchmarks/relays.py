@@ -20,11 +20,11 @@ import redis
 from sqlalchemy import Engine, func, select
 
 from app.database import make_engine, reading, transaction
-from app.ledger.capacity import DOORBELL
-from app.ledger.outbox import relay, ring
-from app.models.jobs import Outbox, Step
+from app.ledger.queue.capacity import DOORBELL
+from app.ledger.queue.outbox import relay, ring
+from app.tables.jobs import Outbox, Step
 from benchmarks.ledger_world import about, new_world
-from tests.worlds import World
+from tests.factories import World
 from worker.valkey import start_valkey
 
 SCHEDULERS = (1, 2, 4)

@@ -26,17 +26,18 @@ from typing import Any
 from benchmarks.arithmetic_report import write_report
 from examples.addition.generate import Addition, dataset_rows, draw_dataset, draw_prompt_set
 from examples.smollm2.convert import MODEL_FOLDER
-from star_engine.adapters import WEIGHTS, BaseModel
-from star_engine.config import Kind, StarConfig
-from star_engine.evaluation import EvaluationMode, evaluate, summarise
-from star_engine.examples import Example, FewShotExample, PromptSet
+from star_engine.adapters.layout import WEIGHTS, BaseModel
+from star_engine.config.presets import PRESETS, laid_over
+from star_engine.config.star import StarConfig
+from star_engine.data.prompts import render_completion, render_prompt
+from star_engine.data.selection import training_seed
+from star_engine.evaluation.accuracy import EvaluationMode, evaluate, summarise
 from star_engine.loop import Phase, PhaseName
-from star_engine.presets import PRESETS, laid_over
-from star_engine.prompts import render_completion, render_prompt
 from star_engine.protocols import Sampler, Trainer, TrainingText
 from star_engine.run import run_star
 from star_engine.run_directory import JsonLines, RunDirectory
-from star_engine.schedule import training_seed
+from star_engine.tasks.examples import Example, FewShotExample, PromptSet
+from star_engine.tasks.kind import Kind
 
 KIND = Kind.SCRATCHPAD
 BASE = BaseModel("HuggingFaceTB/SmolLM2-135M-Instruct")
@@ -208,14 +209,14 @@ def scratchpad(addition: Addition) -> str:
 
 def load(model: Path, sampler: str, device: str) -> tuple[Sampler, Trainer]:
     """Here torch and vLLM are imported, which takes seconds."""
-    from star_engine.lora_trainer import LoraTrainer
+    from star_engine.gpu.lora_trainer import LoraTrainer
 
     trainer = LoraTrainer(model, device=device)
     if sampler == "vllm":
-        from star_engine.vllm_sampler import VllmSampler
+        from star_engine.gpu.vllm_sampler import VllmSampler
 
         return VllmSampler(model, max_length=2048, gpu_memory_utilization=0.5), trainer
-    from star_engine.transformers_sampler import TransformersSampler
+    from star_engine.gpu.transformers_sampler import TransformersSampler
 
     return TransformersSampler(model, device=device), trainer
 

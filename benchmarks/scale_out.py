@@ -18,10 +18,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from app.ledger.steps import Claim, claim_step
+from app.ledger.queue.steps import Claim, claim_step
 from benchmarks.ledger_world import LEASE_SECONDS, about, cpu_seconds, drain, new_world, with_examples
-from tests.ledger.hands import do_step
-from tests.ledger.test_dispatch import submit
+from tests.app.ledger.ledger_driver import do_step
+from tests.app.ledger.queue.test_dispatch import submit
 
 TRAIN, HELD_OUT = 512, 256  # examples of the job that is spread
 EXAMPLE_SECONDS = 0.08  # of one fake GPU; 1.5 tries an example

@@ -14,7 +14,7 @@ import httpx2
 import psutil
 
 from app.database import make_engine, transaction
-from app.ledger.keys import Scope, create_key, create_project
+from app.ledger.platform.keys import Scope, create_key, create_project
 from tests.databases import PROJECT, migrate
 from tests.postgres import start_postgres
 from worker.valkey import free_port

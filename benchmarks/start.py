@@ -23,7 +23,7 @@ import httpx2
 import yaml
 
 from app.database import make_engine, transaction
-from app.ledger.keys import Scope, create_key, create_project
+from app.ledger.platform.keys import Scope, create_key, create_project
 from benchmarks.measuring import interleaved, machine, median_and_range, table
 from benchmarks.served import database, started, wait_for
 
@@ -36,7 +36,7 @@ WHY_MISSED = """
 Missed because over a thousand modules are imported. Of 1.9 s, looked into once, our 26 files of routes take
 0.36 s (FastAPI and pydantic build 86 routes and their models), SQLAlchemy 0.31 s, FastAPI and pydantic
 themselves 0.26 s, our tables 0.10 s. Importing `tokenizers` only where tokens are counted has saved 0.07 s,
-and making every route once (app/routers.py) 1.1 s of the start: 3.46 s became 2.35 within an hour.
+and making every route once (app/http/router.py) 1.1 s of the start: 3.46 s became 2.35 within an hour.
 pydantic's `defer_build` saved nothing. To collect no garbage meanwhile would save 0.1 s; it is left alone."""
 NO_GAIN = "\nHashing the model's 512 MiB out of the page cache takes less than these rounds differ."
 _TIMED = "import time; began = time.perf_counter(); import {module}; print(time.perf_counter() - began)"

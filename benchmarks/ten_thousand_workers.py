@@ -19,15 +19,15 @@ from typing import Any
 from sqlalchemy import func, insert, select, update
 
 from app.database import clock, new_id, reading, transaction
-from app.ledger.capacity import saw_worker
-from app.ledger.outbox import BATCH, RELAY_SECONDS, relay
-from app.ledger.reaper import reap
-from app.ledger.steps import Claim, claim_step, finish_step, heartbeat
-from app.models.jobs import Job, Outbox, Step
-from app.models.platform import Worker
+from app.ledger.queue.capacity import saw_worker
+from app.ledger.queue.outbox import BATCH, RELAY_SECONDS, relay
+from app.ledger.queue.reaper import reap
+from app.ledger.queue.steps import Claim, claim_step, finish_step, heartbeat
+from app.tables.jobs import Job, Outbox, Step
+from app.tables.platform import Worker
 from benchmarks.ledger_world import LEASE_SECONDS, about, cpu_seconds, new_world
-from tests.ledger.test_dispatch import submit
-from tests.worlds import World
+from tests.app.ledger.queue.test_dispatch import submit
+from tests.factories import World
 from worker.tasks import PRESENCE_SECONDS
 
 CALLS = 20

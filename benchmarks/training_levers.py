@@ -11,14 +11,14 @@ import peft
 import torch
 from torch.nn.functional import cross_entropy
 
-from star_engine.batch_plan import Group, plan_apart
-from star_engine.causal_lm import eos_ids, load_model, load_tokenizer
-from star_engine.config import Training
-from star_engine.lean_lora import use_lean_forward
-from star_engine.lora_run import LoraRun, Plan, Ranks
+from star_engine.config.star import Training
+from star_engine.gpu.batch_plan import Group, plan_apart
+from star_engine.gpu.causal_lm import eos_ids, load_model, load_tokenizer
+from star_engine.gpu.lean_lora import use_lean_forward
+from star_engine.gpu.lora_run import LoraRun, Plan, Ranks
+from star_engine.gpu.shared_prefix import SharedPrefix
+from star_engine.gpu.tokenized_rows import TokenizedRow, tokenize_rows
 from star_engine.protocols import TrainingText
-from star_engine.shared_prefix import SharedPrefix
-from star_engine.tokenized_rows import TokenizedRow, tokenize_rows
 
 Run = Callable[[], float]
 

@@ -14,12 +14,12 @@ import torch
 from datasets import Dataset  # type: ignore[import-untyped]
 from transformers import TrainerCallback
 
-from star_engine.causal_lm import load_model, load_tokenizer
-from star_engine.config import Lora, Training
-from star_engine.config_schedules import FixedSchedule
-from star_engine.lora_trainer import LoraTrainer
+from star_engine.config.schedules import FixedSchedule
+from star_engine.config.star import Lora, Training
+from star_engine.gpu.causal_lm import load_model, load_tokenizer
+from star_engine.gpu.lora_trainer import LoraTrainer
+from star_engine.gpu.tokenized_rows import batch_of_step
 from star_engine.protocols import TrainingText
-from star_engine.tokenized_rows import batch_of_step
 
 SEED = 0
 

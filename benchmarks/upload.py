@@ -28,16 +28,16 @@ import psycopg
 from sqlalchemy import Engine, delete
 
 from app.database import make_engine, new_id, transaction
-from app.dataset_files import HowToRead, checked_file
 from app.intake.formats import Format
 from app.intake.unpack import unpacked
-from app.ledger.keys import create_project
-from app.ledger.staging import store_dataset
-from app.models.data import Dataset, Example
+from app.intake.uploaded_file import HowToRead, checked_file
+from app.ledger.data.staging import store_dataset
+from app.ledger.platform.keys import create_project
 from app.settings import Settings
+from app.tables.data import Dataset, Example
 from benchmarks.measuring import interleaved, machine, median_and_range, table
 from benchmarks.served import database, served
-from star_engine.config import Kind
+from star_engine.tasks.kind import Kind
 
 OUT = Path("docs/benchmarks/upload.md")
 POLL_SECONDS = 0.1  # between two GETs while an upload runs

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.baselines.task import DATASET, PROMPT_SET, Task
 from star_client.client import StarClient
-from worker import tether
+from worker import supervised_process
 from worker.valkey import free_port
 
 MODEL = "raced"
@@ -36,7 +36,7 @@ class Platform:
         return [line | {"at": datetime.fromisoformat(line["timestamp"]).timestamp()} for line in lines]
 
     def gpu_calls(self) -> list[dict[str, Any]]:
-        """What the GPU process was asked to do, and when it did it: see worker/gpu_child.py."""
+        """What the GPU process was asked to do, and when it did it: see worker/gpu/child.py."""
         logs = sorted((self.home / "worker").glob("gpu-*.log"))
         calls = [line for log in logs for line in _json_lines(log) if line.get("event") == "gpu_call"]
         return sorted(calls, key=lambda call: float(call["began"]))
@@ -58,7 +58,7 @@ def platform(home: Path, task: Task, **variables: str) -> Iterator[Platform]:
     }
     command = [sys.executable, "-m", "worker.embedded", "--port", str(free_port())]
     with (home / "platform.log").open("wb") as log:
-        process = tether.start(command, env=environment, output=log, grace_s=60)
+        process = supervised_process.start(command, env=environment, output=log, grace_s=60)
     try:
         deadline = time.monotonic() + READY_SECONDS
         while not (home / "url").exists():
@@ -67,7 +67,7 @@ def platform(home: Path, task: Task, **variables: str) -> Iterator[Platform]:
             time.sleep(0.05)
         yield Platform(home, (home / "url").read_text().strip())
     finally:
-        tether.stop(process)
+        supervised_process.stop(process)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from star_client.client import StarClient
 from star_client.objects import Iteration, Job
-from star_engine.probing import installed_versions
+from star_engine.adapters.probe import installed_versions
 
 
 def write_report(star: StarClient, job: Job, path: Path, *, title: str, command: str, notes: str) -> None:

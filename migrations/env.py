@@ -8,13 +8,13 @@ from pkgutil import iter_modules
 from alembic import context
 from sqlalchemy import Connection
 
-import app.models
+import app.tables
 from app.database import make_engine
-from app.models.base import Base
 from app.settings import Settings
+from app.tables.base import Base
 
-for module in iter_modules(app.models.__path__):  # a table is known once its module was imported
-    import_module(f"app.models.{module.name}")
+for module in iter_modules(app.tables.__path__):  # a table is known once its module was imported
+    import_module(f"app.tables.{module.name}")
 
 
 def run(connection: Connection) -> None:

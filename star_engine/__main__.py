@@ -7,13 +7,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from star_engine.adapters import BaseModel
-from star_engine.audits.token_parity import TokenMismatch
+from star_engine.adapters.layout import BaseModel
+from star_engine.diagnostics.token_parity import TokenMismatch
 from star_engine.job_file import BadJob, Job, JobFile, read_job
 from star_engine.protocols import BadAdapter, Sampler, Trainer
 from star_engine.run import Event, run_star
 from star_engine.run_directory import OtherRun
-from star_engine.training_set import HintLeak
+from star_engine.training_set.rows import HintLeak
 
 _OK, _FAILED, _BAD_JOB, _PAUSED = 0, 1, 2, 3
 _VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's max_lora_rank may be
@@ -64,16 +64,16 @@ def _run(job: Job) -> int:
 
 def load(file: JobFile, rank: int) -> tuple[Sampler, Trainer]:
     """The sampler and the trainer of a job. Here torch and vLLM are imported, which takes seconds."""
-    from star_engine.lora_trainer import LoraTrainer
+    from star_engine.gpu.lora_trainer import LoraTrainer
 
     trainer = LoraTrainer(file.base_model, device=file.device)
     if file.sampler == "vllm":
-        from star_engine.vllm_sampler import VllmSampler
+        from star_engine.gpu.vllm_sampler import VllmSampler
 
         most = next(known for known in _VLLM_RANKS if known >= rank)
         share = file.gpu_memory_utilization
         return VllmSampler(file.base_model, max_lora_rank=most, gpu_memory_utilization=share), trainer
-    from star_engine.transformers_sampler import TransformersSampler
+    from star_engine.gpu.transformers_sampler import TransformersSampler
 
     return TransformersSampler(file.base_model, device=file.device), trainer
 

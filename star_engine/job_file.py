@@ -10,13 +10,14 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from star_engine.config import Kind, StarConfig
-from star_engine.config_schedules import Section
-from star_engine.examples import Example, PromptSet, assign_splits
-from star_engine.mixing import check_mix
-from star_engine.presets import PRESETS, laid_over
-from star_engine.prompt_sets import groups_without_examples, read_prompt_set
-from star_engine.readers import BadRows, RowError, read_examples
+from star_engine.config.presets import PRESETS, laid_over
+from star_engine.config.star import StarConfig
+from star_engine.data.prompt_sets import groups_without_examples, read_prompt_set
+from star_engine.data.readers import BadRows, RowError, read_examples
+from star_engine.section import Section
+from star_engine.tasks.examples import Example, PromptSet, assign_splits
+from star_engine.tasks.kind import Kind
+from star_engine.training_set.mixing import check_mix
 
 _SHOWN_ERRORS = 20
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from star_engine.config import Labels, StarConfig
+from star_engine.config.star import Labels, StarConfig
 
 
 class PhaseName(StrEnum):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from star_engine.config import Training
+from star_engine.config.star import Training
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,9 @@ class Completion:
     prompt_tokens: int
     tokens: int  # generated tokens
     finish_reason: Literal["stop", "length"]
-    request_sha256: str | None = None  # set where answers are looked up: star_engine/reuse.py
+    request_sha256: str | None = (
+        None  # set where answers are looked up: star_engine/sampling/completion_cache.py
+    )
     reused: bool = False
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from star_engine.adapters import (
+from star_engine.adapters.layout import (
     WEIGHTS,
     BaseModel,
     check_layout,
@@ -18,34 +18,34 @@ from star_engine.adapters import (
     rewrite_config,
     write_manifest,
 )
-from star_engine.audits.sampler import audit_sampler
-from star_engine.audits.spark import chance_level, spark_facts
-from star_engine.audits.token_parity import check_parity, parity_texts, token_digests
-from star_engine.building import build_iteration
-from star_engine.checks import check_rationales, to_check
-from star_engine.config import StarConfig
-from star_engine.config_training_set import Source
-from star_engine.data_checks import check_data
-from star_engine.data_window import in_window, window
-from star_engine.evaluation import (
+from star_engine.adapters.model_card import is_measured, state_accuracy, write_card
+from star_engine.adapters.probe import PROBE_TOKENS, continue_greedily, installed_versions, probe_prompts
+from star_engine.config.star import StarConfig
+from star_engine.config.training_set import Source
+from star_engine.data.selection import check_curriculum, select_train, steps_in, training_seed
+from star_engine.data.validation import check_data
+from star_engine.diagnostics.sampler import audit_sampler
+from star_engine.diagnostics.spark import chance_level, spark_facts
+from star_engine.diagnostics.token_parity import check_parity, parity_texts, token_digests
+from star_engine.evaluation.accuracy import (
     EvaluationMode,
     evaluate,
     select_held_out,
     summarise,
 )
-from star_engine.examples import Example, PromptSet
-from star_engine.labels import guesses_held_out
 from star_engine.loop import Pause, Phase, PhaseName, Stop, next_in_any_case, next_phase
-from star_engine.measured_along import check_along, measure_along
-from star_engine.mixing import check_mix
-from star_engine.model_card import is_measured, state_accuracy, write_card
-from star_engine.probing import PROBE_TOKENS, continue_greedily, installed_versions, probe_prompts
+from star_engine.phases.build import build_iteration
+from star_engine.phases.extra_datasets import check_along, measure_along
+from star_engine.phases.pipelined import ask_and_sample
 from star_engine.protocols import Sampler, Trainer, TrainingText
-from star_engine.rationales import sample_rationales, solve_rate
-from star_engine.run_beside import ask_and_sample
 from star_engine.run_directory import JsonLines, RunDirectory, check_line, rationale_line
-from star_engine.schedule import check_curriculum, select_train, steps_in, training_seed
-from star_engine.training_set import TrainingExample, coverage, training_set_sha256
+from star_engine.sampling.labels import guesses_held_out
+from star_engine.sampling.rationales import sample_rationales, solve_rate
+from star_engine.tasks.examples import Example, PromptSet
+from star_engine.training_set.mixing import check_mix
+from star_engine.training_set.resample_filters import check_rationales, to_check
+from star_engine.training_set.rows import TrainingExample, coverage, training_set_sha256
+from star_engine.training_set.window import in_window, window
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,14 +22,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from star_engine.adapters import write_durably
-from star_engine.audits.iteration import Before
-from star_engine.config import StarConfig
-from star_engine.evaluation import EvaluatedAnswer, EvaluationMode
-from star_engine.examples import Example, PromptSet
+from star_engine.adapters.layout import write_durably
+from star_engine.config.star import StarConfig
+from star_engine.diagnostics.iteration import Before
+from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode
 from star_engine.loop import IterationHistory, Phase, PhaseName
-from star_engine.rationales import Rationale, RationaleKey, Route
-from star_engine.training_set import Decision, TrainingExample, training_line
+from star_engine.sampling.rationales import Rationale, RationaleKey, Route
+from star_engine.tasks.examples import Example, PromptSet
+from star_engine.training_set.rows import Decision, TrainingExample, training_line
 
 # What may change between two runs over the same directory: how far to go, not what was done.
 _OPEN = ("iterations", "stop", "audits")

@@ -17,8 +17,8 @@ import psutil
 
 from app.settings import Settings
 from tests.databases import PROJECT
-from tests.worlds import World
-from worker import tether
+from tests.factories import World
+from worker import supervised_process
 from worker.embedded import CELERY
 
 MARK = "STAR_TEST_HOME"  # in the environment of every process of a test, so that survivors can be found
@@ -69,7 +69,7 @@ class Platform:
             **variables,
         }
         with (self.logs / f"{name}.log").open("ab") as log:
-            self.parts[name] = tether.start(
+            self.parts[name] = supervised_process.start(
                 [sys.executable, *command], cwd=self.code, env=environment, output=log, grace_s=grace_s
             )
         return name
@@ -91,7 +91,7 @@ class Platform:
         return self.process(name).children()[0]
 
     def gpu_processes(self) -> list[psutil.Process]:
-        return [one for one in self.alive() if "worker.gpu_child" in _command(one)]
+        return [one for one in self.alive() if "worker.gpu.child" in _command(one)]
 
     def kill(self, name: str) -> None:
         self.process(name).kill()
@@ -99,7 +99,7 @@ class Platform:
 
     def stop(self, name: str) -> int:
         """SIGTERM, and SIGKILL after the grace period. Returns the exit status."""
-        return tether.stop(self.parts.pop(name))
+        return supervised_process.stop(self.parts.pop(name))
 
     def alive(self) -> list[psutil.Process]:
         """Every process of this test, its supervisors left out."""
@@ -107,7 +107,7 @@ class Platform:
 
     def _is_ours(self, process: psutil.Process) -> bool:
         try:
-            if process.status() == psutil.STATUS_ZOMBIE or "tether.py" in _command(process):
+            if process.status() == psutil.STATUS_ZOMBIE or "supervised_process.py" in _command(process):
                 return False
             return process.environ().get(MARK) == str(self.home)
         except (psutil.NoSuchProcess, psutil.AccessDenied):

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from worker import tether
+from worker import supervised_process
 from worker.valkey import free_port
 
 UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
@@ -42,7 +42,7 @@ class RunningPostgres:
     process: subprocess.Popen[bytes]
 
     def stop(self) -> None:
-        tether.stop(self.process)
+        supervised_process.stop(self.process)
         shutil.rmtree(self.folder)
 
     def crash(self) -> list[str]:
@@ -98,7 +98,7 @@ def start_postgres(binaries: Path | None = None) -> RunningPostgres:
         running = RunningPostgres(url, folder, _start(server, user, folder))
         if _becomes_ready(running):
             return running
-        tether.stop(running.process)
+        supervised_process.stop(running.process)
     raise _failure("PostgreSQL did not start", folder)
 
 
@@ -134,13 +134,13 @@ def _create_cluster(binaries: Path, user: str | None, folder: Path, password: st
 def _run(command: Sequence[Path | str], user: str | None, folder: Path) -> int:
     process = _start(command, user, folder)
     process.wait()
-    return tether.stop(process)
+    return supervised_process.stop(process)
 
 
 def _start(command: Sequence[Path | str], user: str | None, folder: Path) -> subprocess.Popen[bytes]:
     with (folder / "log").open("ab") as log:
         # SIGINT: PostgreSQL's fast shutdown. On SIGTERM it would wait for the clients to leave.
-        return tether.start(command, cwd=folder, user=user, output=log, stop_signal=signal.SIGINT)
+        return supervised_process.start(command, cwd=folder, user=user, output=log, stop_signal=signal.SIGINT)
 
 
 def _failure(what: str, folder: Path) -> RuntimeError:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.databases import PROJECT
 
+MAX_MODULES = 18  # of its own in one folder; more want folders of their own
 HEAVY = ("torch", "vllm", "transformers", "peft")
 PART_OF = {  # parts of another package's own interface, and pinned by it
     "anyio": "fastapi",
@@ -45,6 +47,12 @@ def test_import_contracts_of_pyproject_are_kept() -> None:
 def test_package_init_files_stay_empty(package: str) -> None:
     """An import there would run before that of any module of the package."""
     assert [path for path in (PROJECT / package).rglob("__init__.py") if path.read_text().strip()] == []
+
+
+@pytest.mark.parametrize("package", ["star_engine"])
+def test_folders_hold_at_most_eighteen_modules(package: str) -> None:
+    folders = Counter(path.parent for path in (PROJECT / package).rglob("*.py") if path.stem != "__init__")
+    assert {str(folder): count for folder, count in folders.items() if count > MAX_MODULES} == {}
 
 
 def imported_packages(path: Path) -> set[str]:

@@ -4,7 +4,7 @@ from alembic import command
 from sqlalchemy import inspect
 
 from app.database import make_engine
-from app.models.base import Base
+from app.tables.base import Base
 from tests.databases import alembic_config
 
 

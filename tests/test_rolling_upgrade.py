@@ -100,7 +100,7 @@ def test_a_worker_of_the_version_before_runs_a_job_through_the_migration(
 ) -> None:
     old_code = tmp_path / "before"
     revision = code_before_the_newest_migration(old_code)
-    world = quick_world(database_url, tmp_path / "home", sampler_script="tests.worlds:slow_pupil")
+    world = quick_world(database_url, tmp_path / "home", sampler_script="tests.factories:slow_pupil")
     job_id = world.submit(iterations=2)
     migrate(world.engine, revision, down=True)
     with platform(world, empty_valkey_url) as running:

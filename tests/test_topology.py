@@ -17,8 +17,8 @@ import pytest
 import yaml
 
 from tests.databases import PROJECT, postgres_copy
-from tests.worlds import SCRIPT, make_world
-from worker import tether
+from tests.factories import SCRIPT, make_world
+from worker import supervised_process
 from worker.valkey import free_port
 
 STEADY = ("api", "scheduler", "gpu-worker", "gpu-worker-1")
@@ -83,8 +83,8 @@ def test_a_job_runs_on_the_processes_of_the_compose_file(environment: dict[str, 
             log = stack.enter_context((tmp_path / f"{name}.log").open("wb"))
             command = planned[name]["command"]
             own = environment | {"STAR_HOME": str(tmp_path / name)}  # as its volume is
-            parts[name] = tether.start(command, cwd=PROJECT, env=own, output=log, grace_s=60)
-            stack.callback(tether.stop, parts[name])
+            parts[name] = supervised_process.start(command, cwd=PROJECT, env=own, output=log, grace_s=60)
+            stack.callback(supervised_process.stop, parts[name])
         job_id = world.submit(iterations=1)
         for name in STEADY:
             wait_until(partial(healthy, name), tmp_path)

@@ -1,8 +1,8 @@
 """The steps that ask the sampler: what they ask, and how they record what comes back.
 
-Each is a generator, so that several can share a call of the sampler (worker/passes.py). It yields its plan
-and is sent lists of what the plan made of completions, to record each in one transaction; the empty list says
-that nothing more will come. A step that asks the GPU on its own after that yields ALONE before.
+Each is a generator, so that several can share a call of the sampler (worker/shared_calls.py). It yields its
+plan and is sent lists of what the plan made of completions, to record each in one transaction; the empty list
+says that nothing more will come. A step that asks the GPU on its own after that yields ALONE before.
 """
 
 from __future__ import annotations
@@ -13,23 +13,22 @@ from typing import Any
 
 from app.database import reading, transaction
 from app.failpoints import failpoint
-from app.ledger.audits import record_audits
-from app.ledger.evaluation_modes import recorded_mode
-from app.ledger.evaluations import evaluated_ids, record_evaluations
-from app.ledger.examples import load_examples, selected_positions, split_size
-from app.ledger.prompt_sets import load_prompt_set
-from app.ledger.rationales import record_rationales, recorded_verdicts
-from app.ledger.reuse import recorded_evaluations, recorded_tries
-from app.ledger.steps import Claim, finish_step
-from app.models.base import JsonObject
-from star_engine.audits.determinism import TwicePlan, drawn_again
-from star_engine.config import StarConfig
-from star_engine.config_training_set import Source
-from star_engine.evaluation import EvaluationMode, evaluation_params, plan_answers, select_held_out
-from star_engine.examples import Example
+from app.ledger.data.examples import load_examples, selected_positions, split_size
+from app.ledger.data.prompt_sets import load_prompt_set
+from app.ledger.queue.steps import Claim, finish_step
+from app.ledger.results.completion_cache import recorded_evaluations, recorded_tries
+from app.ledger.results.diagnostics import record_audits
+from app.ledger.results.evaluation_modes import recorded_mode
+from app.ledger.results.evaluations import evaluated_ids, record_evaluations
+from app.ledger.results.rationales import record_rationales, recorded_verdicts
+from app.tables.base import JsonObject
+from star_engine.config.star import StarConfig
+from star_engine.config.training_set import Source
+from star_engine.diagnostics.determinism import TwicePlan, drawn_again
+from star_engine.evaluation.accuracy import EvaluationMode, evaluation_params, plan_answers, select_held_out
 from star_engine.loop import PhaseName
 from star_engine.protocols import SamplingParams
-from star_engine.rationales import (
+from star_engine.sampling.rationales import (
     Rationale,
     RationaleKey,
     Route,
@@ -37,12 +36,13 @@ from star_engine.rationales import (
     plan_tries,
     sampling_params,
 )
+from star_engine.tasks.examples import Example
 from worker.audits import audit_sampler
 from worker.card import finish_evaluation
 from worker.checks import check_tries
+from worker.context import Workbench
 from worker.lease import Lease
 from worker.reuse import reusing
-from worker.workbench import Workbench
 
 ALONE = None
 Asking = Generator[Any, list[Any], None]  # yields its ReusingPlan, later ALONE

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.database import reading
-from app.ledger.audits import recorded_audits
-from app.ledger.examples import load_examples, selected_positions
-from app.ledger.prompt_sets import load_prompt_set
-from app.ledger.rationales import iteration_tries
-from app.ledger.steps import Claim
-from star_engine.answers import Answer
-from star_engine.audits.determinism import grade_determinism
-from star_engine.audits.token_parity import MOST_EXAMPLES, check_parity, parity_texts, token_digests
-from star_engine.examples import Example, PromptSet
-from star_engine.rationales import RationaleKey
-from worker.workbench import Workbench
+from app.ledger.data.examples import load_examples, selected_positions
+from app.ledger.data.prompt_sets import load_prompt_set
+from app.ledger.queue.steps import Claim
+from app.ledger.results.diagnostics import recorded_audits
+from app.ledger.results.rationales import iteration_tries
+from star_engine.diagnostics.determinism import grade_determinism
+from star_engine.diagnostics.token_parity import MOST_EXAMPLES, check_parity, parity_texts, token_digests
+from star_engine.sampling.answers import Answer
+from star_engine.sampling.rationales import RationaleKey
+from star_engine.tasks.examples import Example, PromptSet
+from worker.context import Workbench
 
 
 def audit_sampler(

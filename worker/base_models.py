@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.models.data import Model
-from star_engine.adapters import file_sha256
+from app.tables.data import Model
+from star_engine.adapters.layout import file_sha256
 
 
 class BadModel(RuntimeError):

@@ -6,14 +6,14 @@ import shutil
 
 from app.database import reading, transaction
 from app.failpoints import failpoint
-from app.ledger.adapters import find_adapter, record_measured
-from app.ledger.evaluations import adapter_tally, is_last_step
-from app.ledger.steps import Claim, finish_step
-from app.models.base import JsonObject
-from star_engine.adapters import CARD, MANIFEST
+from app.ledger.queue.steps import Claim, finish_step
+from app.ledger.results.adapters import find_adapter, record_measured
+from app.ledger.results.evaluations import adapter_tally, is_last_step
+from app.tables.base import JsonObject
+from star_engine.adapters.layout import CARD, MANIFEST
+from star_engine.adapters.model_card import state_accuracy
 from star_engine.loop import PhaseName
-from star_engine.model_card import state_accuracy
-from worker.workbench import Workbench
+from worker.context import Workbench
 
 
 def finish_evaluation(bench: Workbench, claim: Claim) -> None:

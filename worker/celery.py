@@ -10,7 +10,7 @@ from celery import Celery
 from celery.signals import worker_shutting_down
 from kombu import Queue  # type: ignore[attr-defined]
 
-from app.ledger.capacity import DOORBELL, capacity_of
+from app.ledger.queue.capacity import DOORBELL, capacity_of
 from app.settings import Settings
 
 settings = Settings()

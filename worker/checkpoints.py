@@ -12,11 +12,11 @@ from sqlalchemy import update
 
 from app.database import reading, transaction
 from app.failpoints import failpoint
-from app.ledger.steps import Claim, check_fence
-from app.models.base import JsonObject
-from app.models.jobs import Step
+from app.ledger.queue.steps import Claim, check_fence
 from app.storage import CorruptArtifact, MissingArtifact
-from worker.workbench import Workbench
+from app.tables.base import JsonObject
+from app.tables.jobs import Step
+from worker.context import Workbench
 
 
 class Checkpoints:

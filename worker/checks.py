@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from app.database import reading, transaction
-from app.ledger.rationales import iteration_tries, record_checks
-from app.ledger.steps import Claim
-from star_engine.checks import check_rationales, to_check
-from star_engine.examples import Example, PromptSet
-from worker.workbench import Workbench
+from app.ledger.queue.steps import Claim
+from app.ledger.results.rationales import iteration_tries, record_checks
+from star_engine.tasks.examples import Example, PromptSet
+from star_engine.training_set.resample_filters import check_rationales, to_check
+from worker.context import Workbench
 
 
 def check_tries(

@@ -28,7 +28,7 @@ from app.database import make_engine
 from app.keys import ensure_default_key
 from app.log import configure_logging
 from app.settings import Settings
-from worker import tether
+from worker import supervised_process
 from worker.valkey import start_valkey
 
 log = structlog.get_logger()
@@ -93,10 +93,10 @@ def _start_parts(
     for name, arguments in commands.items():
         with (logs / f"{name}.log").open("ab") as output:
             grace = WORKER_GRACE_SECONDS if name == "worker" else 10.0
-            part = tether.start(
+            part = supervised_process.start(
                 [sys.executable, *arguments], cwd=ROOT, env=environment, output=output, grace_s=grace
             )
-        stack.callback(tether.stop, part)
+        stack.callback(supervised_process.stop, part)
         yield name, part
 
 

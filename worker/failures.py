@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from app.errors import QuotaExceeded
-from app.models.base import JsonObject
 from app.storage import CorruptArtifact, MissingArtifact
-from star_engine.audits.token_parity import TokenMismatch
+from app.tables.base import JsonObject
+from star_engine.diagnostics.token_parity import TokenMismatch
 from star_engine.protocols import BadAdapter, OutOfMemory
-from star_engine.training_set import HintLeak
+from star_engine.training_set.rows import HintLeak
 from worker.base_models import BadModel
-from worker.gpu_process import GpuDied, GpuFailed
+from worker.gpu.process import GpuDied, GpuFailed
 from worker.lease import Stalled
 
 OUTAGE_STATES = (

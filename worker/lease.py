@@ -16,10 +16,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import transaction
 from app.failpoints import failpoint
-from app.ledger.steps import Claim, Fenced, Order, heartbeat
-from app.models.base import JsonObject
+from app.ledger.queue.steps import Claim, Fenced, Order, heartbeat
 from app.settings import Settings
-from worker.gpu_process import GpuProcess
+from app.tables.base import JsonObject
+from worker.gpu.process import GpuProcess
 
 log = structlog.get_logger()
 

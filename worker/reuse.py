@@ -8,12 +8,12 @@ from typing import TypeVar
 from sqlalchemy.orm import Session
 
 from app.database import reading
-from app.ledger.adapters import answering_model
-from app.ledger.steps import Claim
-from star_engine.passes import Plan
-from star_engine.reuse import Recorded, ReusingPlan
+from app.ledger.queue.steps import Claim
+from app.ledger.results.adapters import answering_model
+from star_engine.sampling.completion_cache import Recorded, ReusingPlan
+from star_engine.sampling.shared_calls import Plan
+from worker.context import Workbench
 from worker.lease import Lease
-from worker.workbench import Workbench
 
 Find = Callable[[Session, str, Sequence[str]], Mapping[str, Recorded]]  # session, project, keys
 T = TypeVar("T")

@@ -15,13 +15,13 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import make_engine
-from app.ledger.budgets import end_all_exhausted
-from app.ledger.deliveries import forget_deliveries
-from app.ledger.files import remove_deleted_files
-from app.ledger.outbox import relay
-from app.ledger.reaper import reap, ring_again
-from app.ledger.retention import apply_retention, remove_weights
-from app.ledger.staging import remove_abandoned
+from app.ledger.data.files import remove_deleted_files
+from app.ledger.data.staging import remove_abandoned
+from app.ledger.jobs.retention import apply_retention, remove_weights
+from app.ledger.platform.deliveries import forget_deliveries
+from app.ledger.queue.budgets import end_all_exhausted
+from app.ledger.queue.outbox import relay
+from app.ledger.queue.reaper import reap, ring_again
 from app.log import configure_logging
 from app.settings import Settings
 from app.storage import Storage

@@ -9,27 +9,27 @@ import structlog
 
 from app.database import reading, transaction
 from app.failpoints import failpoint
-from app.ledger.audits import audited_before, record_audits
-from app.ledger.examples import load_examples, selected_positions
-from app.ledger.mixing import mixed_into, record_mixed
-from app.ledger.overrides import newest_override, read_overrides, record_overruled
-from app.ledger.prompt_sets import load_prompt_set
-from app.ledger.rationales import iteration_tries, record_training_set
-from app.ledger.steps import Claim, finish_step
+from app.ledger.data.examples import load_examples, selected_positions
+from app.ledger.data.prompt_sets import load_prompt_set
+from app.ledger.queue.steps import Claim, finish_step
+from app.ledger.results.diagnostics import audited_before, record_audits
+from app.ledger.results.mixing import mixed_into, record_mixed
+from app.ledger.results.overrides import newest_override, read_overrides, record_overruled
+from app.ledger.results.rationales import iteration_tries, record_training_set
 from app.ledger.transitions import lock_job
-from star_engine.audits.iteration import audit_iteration
-from star_engine.diagnosis import diagnose
-from star_engine.labels import labelled
+from star_engine.diagnostics.iteration import audit_iteration
 from star_engine.loop import PhaseName
-from star_engine.overrides import overruled, say_overridden
-from star_engine.training_set import audit_hints, build, decide, training_set_sha256
+from star_engine.sampling.labels import labelled
+from star_engine.training_set.diagnosis import diagnose
+from star_engine.training_set.overrides import overruled, say_overridden
+from star_engine.training_set.rows import audit_hints, build, decide, training_set_sha256
 from worker.asking import ASKING
+from worker.context import Workbench
 from worker.lease import Lease
-from worker.outcomes import stop
-from worker.passes import work_together
+from worker.settle import stop
+from worker.shared_calls import work_together
 from worker.train import train_adapter, verify_adapter
 from worker.trial import answer_trial
-from worker.workbench import Workbench
 
 log = structlog.get_logger()
 
@@ -37,7 +37,7 @@ log = structlog.get_logger()
 def work_on(bench: Workbench, claim: Claim) -> None:
     """Do one claimed step to its end, whatever that is, and those that share a call of the sampler with it.
 
-    This and worker/passes.py are the only places that catch everything.
+    This and worker/shared_calls.py are the only places that catch everything.
     """
     bench.halvings = claim.work.get("halvings", 0)
     if PhaseName(claim.phase) in ASKING:

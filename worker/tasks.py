@@ -16,13 +16,13 @@ from celery.signals import worker_process_init
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import make_engine, transaction
-from app.ledger.capacity import capacity_of, forget_worker, saw_worker
-from app.ledger.steps import claim_step
+from app.ledger.queue.capacity import capacity_of, forget_worker, saw_worker
+from app.ledger.queue.steps import claim_step
 from app.log import configure_logging
 from app.storage import Storage
 from worker.celery import celery_app, is_draining, settings
+from worker.context import Workbench
 from worker.steps import work_on
-from worker.workbench import Workbench
 
 log = structlog.get_logger()
 

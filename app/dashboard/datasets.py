@@ -6,14 +6,14 @@ from typing import Annotated
 
 from fastapi import Query, Request, Response
 
-from app.context import Config, Db, OfferedModels, UploadSlots
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Submitter, Viewer
-from app.routers import page_router
+from app.http.dependencies import Config, Db, OfferedModels, UploadSlots
+from app.http.router import page_router
+from app.http.schemas import After, Name
 from app.routes import dataset_statistics, datasets, models, prompt_sets
-from app.schemas import After, Name
-from star_engine.config import Kind
-from star_engine.examples import Split
+from star_engine.tasks.examples import Split
+from star_engine.tasks.kind import Kind
 
 router = page_router("/datasets")
 ROWS = 50

@@ -8,15 +8,15 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from app.context import Db
 from app.dashboard.rendering import page
 from app.dashboard.segments import Segment, changes
 from app.dashboard.session import Viewer
 from app.dashboard.verdict_words import ROUTES, decision_words
-from app.routers import page_router
+from app.http.dependencies import Db
+from app.http.router import page_router
+from app.http.schemas import After
 from app.routes import jobs, rationales
 from app.routes.rationales import RationaleOut
-from app.schemas import After
 
 router = page_router("/jobs/{job_id}/examples")
 TRIES = 200

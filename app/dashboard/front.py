@@ -7,7 +7,7 @@ from fastapi.responses import RedirectResponse
 
 from app.dashboard.rendering import url
 from app.dashboard.session import Viewer
-from app.routers import page_router
+from app.http.router import page_router
 
 router = page_router()
 

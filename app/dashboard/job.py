@@ -10,15 +10,15 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from app.context import Config, Db, Feed
 from app.dashboard.job_audits import audit_lines
 from app.dashboard.job_charts import charts
 from app.dashboard.job_progress import funnel_rows, phases, stepper, told
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Submitter, Viewer
-from app.event_feed import BATCH
-from app.ledger.keys import Caller
-from app.routers import page_router
+from app.http.dependencies import Config, Db, Feed
+from app.http.event_feed import BATCH
+from app.http.router import page_router
+from app.ledger.platform.keys import Caller
 from app.routes import events, iterations, jobs, report
 from app.routes.events import EventOut
 from app.routes.iterations import IterationOut

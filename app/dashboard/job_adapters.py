@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from fastapi import Request, Response
 from sqlalchemy import Engine
 
-from app.context import Db
 from app.dashboard.rendering import page
 from app.dashboard.session import Viewer
-from app.job_views import JobOut
-from app.ledger.keys import Caller
-from app.routers import page_router
+from app.http.dependencies import Db
+from app.http.router import page_router
+from app.jobs.views import JobOut
+from app.ledger.platform.keys import Caller
 from app.routes import adapters, iterations, jobs
 from app.routes.adapters import AdapterOut
 from app.routes.iterations import IterationOut

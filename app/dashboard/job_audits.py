@@ -9,7 +9,7 @@ Found = Mapping[str, Any]
 
 
 def audit_lines(audits: Found) -> list[tuple[str, str]]:
-    """Label and sentence of each audit that has found something; figures as star_engine.audits.iteration."""
+    """Label and sentence of each audit that has found something; figures of diagnostics/iteration.py."""
     told = [(label, say(audits[name])) for name, (label, say) in AUDITS.items() if audits.get(name)]
     return [(label, text) for label, text in told if text]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from app.ledger.relatives import Relative
-from app.ledger.report import Coverage, JobReport
+from app.ledger.jobs.relatives import Relative
+from app.ledger.jobs.report import Coverage, JobReport
 from app.routes.iterations import IterationOut
-from star_engine.evaluation import EvaluationMode
-from star_engine.filters.stages import STAGES
+from star_engine.config.presets import PRESETS
+from star_engine.evaluation.accuracy import EvaluationMode
+from star_engine.evaluation.report import AccuracyRow
+from star_engine.filters.funnel import STAGES
 from star_engine.loop import ITERATION_PHASES
-from star_engine.presets import PRESETS
-from star_engine.report import AccuracyRow
 
 Spec = dict[str, Any]
 Values = Sequence[float | None]

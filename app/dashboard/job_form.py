@@ -14,9 +14,9 @@ from starlette.datastructures import FormData
 
 from app.database import new_id
 from app.errors import FieldError, Invalid, Problem
-from app.problems import field_errors
-from app.schemas import JsonObject
-from star_engine.presets import laid_over
+from app.http.problems import field_errors
+from app.http.schemas import JsonObject
+from star_engine.config.presets import laid_over
 
 
 @dataclass(frozen=True, slots=True)

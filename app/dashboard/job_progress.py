@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from app.job_views import JobOut
+from app.jobs.views import JobOut
 from app.ledger.transitions import JobStatus
 from app.routes.events import EventOut
 from app.routes.iterations import IterationOut

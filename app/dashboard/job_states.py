@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.job_views import JobOut
-from app.ledger.planning import Purpose
+from app.jobs.views import JobOut
+from app.ledger.queue.planning import Purpose
 from app.ledger.transitions import JOB_TRANSITIONS, JobStatus
 from star_engine.loop import StopReason
 

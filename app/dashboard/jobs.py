@@ -10,15 +10,15 @@ from fastapi import Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from app.context import Db, Feed, OfferedModels
 from app.dashboard.rendering import page
 from app.dashboard.session import Viewer
-from app.job_filters import job_filter
-from app.ledger.job_lists import JobFilter
+from app.http.dependencies import Db, Feed, OfferedModels
+from app.http.router import page_router
+from app.http.schemas import After
+from app.jobs.filters import job_filter
+from app.ledger.jobs.lists import JobFilter
 from app.ledger.transitions import JobStatus
-from app.routers import page_router
 from app.routes import jobs, models
-from app.schemas import After
 
 router = page_router("/jobs")
 

@@ -9,22 +9,22 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
-from app.context import Config, Db, OfferedModels
 from app.dashboard.job import MOST_ITERATIONS
 from app.dashboard.job_form import FORKED, GROUPS, Filled, Sent, body, checked, filled
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Submitter
-from app.dry_runs import DryRunOut
 from app.errors import Conflict, Problem
-from app.fork_checks import ForkIn
-from app.job_baselines import BESIDE, JobFamilyIn
-from app.job_views import JobOut
-from app.ledger.keys import Caller
-from app.routers import page_router
+from app.http.dependencies import Config, Db, OfferedModels
+from app.http.router import page_router
+from app.jobs.baselines import BESIDE, JobFamilyIn
+from app.jobs.dry_run import DryRunOut
+from app.jobs.fork import ForkIn
+from app.jobs.views import JobOut
+from app.ledger.platform.keys import Caller
 from app.routes import datasets, iterations, job_verbs, jobs, models, prompt_sets
 from app.routes.datasets import DatasetOut
 from app.routes.prompt_sets import PromptSetOut
-from star_engine.presets import PRESETS
+from star_engine.config.presets import PRESETS
 
 router = page_router("/jobs")
 

@@ -8,17 +8,17 @@ from typing import Annotated
 from fastapi import Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from app.context import Db, OfferedModels
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Admin, Viewer
-from app.ledger.audit import AuditFilter
-from app.ledger.job_lists import JobFilter
-from app.ledger.keys import Caller, Scope
+from app.http.dependencies import Db, OfferedModels
+from app.http.router import page_router
+from app.http.schemas import After
+from app.ledger.jobs.lists import JobFilter
+from app.ledger.platform.audit_log import AuditFilter
+from app.ledger.platform.keys import Caller, Scope
 from app.ledger.transitions import JobStatus
-from app.routers import page_router
 from app.routes import api_keys, audit, jobs, models, quotas, workers
 from app.routes.api_keys import ApiKeyIn
-from app.schemas import After
 
 router = page_router("/platform")
 ROWS = 50

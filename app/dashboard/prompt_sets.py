@@ -6,14 +6,14 @@ from typing import Annotated
 
 from fastapi import Form, Query, Request, Response
 
-from app.context import Db, OfferedModels
 from app.dashboard.rendering import page
 from app.dashboard.session import Viewer
-from app.routers import page_router
+from app.http.dependencies import Db, OfferedModels
+from app.http.router import page_router
+from app.http.schemas import After
 from app.routes import datasets, models, prompt_preview, prompt_sets
 from app.routes.prompt_preview import PreviewIn
-from app.schemas import After
-from star_engine.presets import PRESETS
+from star_engine.config.presets import PRESETS
 
 router = page_router("/prompt-sets")
 ROWS = 50

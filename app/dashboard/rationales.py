@@ -9,17 +9,17 @@ from fastapi import Depends, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy import Engine
 
-from app.context import Db
 from app.dashboard.prompts_shown import prompts_of
 from app.dashboard.rendering import page, url, with_query
 from app.dashboard.segments import marked
 from app.dashboard.session import Submitter, Viewer
 from app.dashboard.verdict_words import DECISIONS, FINISHES, ROUTES, VERDICTS, decision_words
-from app.ledger.keys import Caller
-from app.routers import page_router
+from app.http.dependencies import Db
+from app.http.router import page_router
+from app.http.schemas import After, Page
+from app.ledger.platform.keys import Caller
 from app.routes import jobs, overrides, rationales
 from app.routes.rationales import RationaleOut, Wanted, row_id_of, wanted_of
-from app.schemas import After, Page
 
 router = page_router("/jobs/{job_id}/rationales")
 ROWS = 50

@@ -14,8 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from app.dashboard.job_states import explain, verbs
 from app.dashboard.session import PATH, csrf_token
 from app.dashboard.static_files import static_url
-from app.ledger.keys import Caller, Scope
-from app.schemas import rfc3339
+from app.http.schemas import rfc3339
+from app.ledger.platform.keys import Caller, Scope
 
 NOTHING = "–"
 

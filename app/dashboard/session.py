@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Response
 
-from app.auth import SAFE, Requires, admitted
-from app.context import Db
 from app.errors import Forbidden, Unauthorized
-from app.ledger.keys import Caller, Scope
+from app.http.auth import SAFE, Requires, admitted
+from app.http.dependencies import Db
+from app.ledger.platform.keys import Caller, Scope
 
 COOKIE = "star_key"
 PATH = "/dashboard"

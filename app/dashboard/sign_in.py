@@ -7,12 +7,12 @@ from typing import Annotated
 from fastapi import Form, Request, Response
 from fastapi.responses import RedirectResponse
 
-from app.auth import admitted
-from app.context import Db
 from app.dashboard.rendering import page, url
 from app.dashboard.session import PATH, Viewer, forget, keep, refuse_other_sites
 from app.errors import Unauthorized
-from app.routers import page_router
+from app.http.auth import admitted
+from app.http.dependencies import Db
+from app.http.router import page_router
 
 router = page_router()
 Next = Annotated[str, Form(max_length=2000)]

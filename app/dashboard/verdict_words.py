@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.routes.rationales import RationaleOut
-from star_engine.filters.funnel import REASONS
+from star_engine.filters.registry import REASONS
 
 VERDICTS = {
     "correct": "It leads to the gold answer.",

@@ -13,9 +13,9 @@ from typing import Any
 from app.intake.formats import Row
 from app.intake.lines import joined
 from app.intake.tally import Tally
-from star_engine.config import Kind
-from star_engine.examples import Example, folded
-from star_engine.readers import BadRows, RowError, read_example
+from star_engine.data.readers import BadRows, RowError, read_example
+from star_engine.tasks.examples import Example, folded
+from star_engine.tasks.kind import Kind
 
 BATCH = 1000  # rows of a file that one process reads
 MOST_TEXT = 500  # characters of a reason: it may quote what the row holds

@@ -15,7 +15,7 @@ from pathlib import PurePath
 from typing import Any, BinaryIO
 
 from app.intake.mapping import FIELDS, Columns, check_columns, mapped
-from star_engine.readers import BadRows, RowError, parse_row
+from star_engine.data.readers import BadRows, RowError, parse_row
 
 MOST_DEPTH = 32
 PARQUET_MAGIC = b"PAR1"

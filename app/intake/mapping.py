@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from app.errors import FieldError, Invalid
-from star_engine.readers import BadRows, RowError
+from star_engine.data.readers import BadRows, RowError
 
 FIELDS = ("question", "answer", "choices", "solution", "group", "id", "split")
 MOST_COLUMNS = 64

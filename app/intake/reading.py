@@ -15,8 +15,8 @@ from app.intake.formats import Format, rows_of
 from app.intake.mapping import Columns
 from app.intake.scratch import Scratch
 from app.intake.statistics import statistics
-from star_engine.config import Kind
-from star_engine.readers import RowError
+from star_engine.data.readers import RowError
+from star_engine.tasks.kind import Kind
 
 LARGE_BYTES = 4 << 20  # 12,000 rows of GSM8K, verified in 0.2 s
 

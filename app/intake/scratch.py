@@ -12,7 +12,7 @@ from types import TracebackType
 from app.intake.batches import Batch
 from app.intake.lines import placed
 from app.intake.tally import Tally
-from star_engine.readers import RowError
+from star_engine.data.readers import RowError
 
 CACHE_KIB = 32 << 10
 _COLUMNS = "line, id, answer, choices, grp, split, key, tail"
@@ -70,7 +70,7 @@ class Scratch:
 
     def carve(self, held_out: int) -> None:
         """Move whole questions from train to validation until they cover `held_out` rows: the choice, and so
-        the result, of star_engine.examples.assign_splits().
+        the result, of star_engine.tasks.examples.assign_splits().
         """
         sizes = self.splits()
         count = min(held_out, sizes.get("train", 0) // 2)

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.intake.lines import question_of
 from app.intake.tally import Tally, summary
-from star_engine.overlap import NGRAM, SHARE, ngram_hashes, seen_hashes, share_seen
+from star_engine.data.overlap import NGRAM, SHARE, ngram_hashes, seen_hashes, share_seen
 
 MOST_NAMED = 20  # examples, answers or groups that are named; all are counted
 MOST_HELD_OUT = 10_000  # held-out questions whose n-grams are looked for: they take 25 MB

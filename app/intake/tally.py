@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from star_engine.examples import Example
+from star_engine.tasks.examples import Example
 
 MOST_CACHED = 64  # characters of an answer whose kind is remembered
 _KINDS = (

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.ledger.deliveries import enqueue_event
-from app.models.jobs import Event, Job
+from app.ledger.platform.deliveries import enqueue_event
+from app.tables.jobs import Event, Job
 
 EVENT_TYPES = (
     "job.created",

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.database import clock
 from app.ledger.events import append_event
-from app.models.jobs import Job, Step
+from app.tables.jobs import Job, Step
 
 
 class JobStatus(StrEnum):

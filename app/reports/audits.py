@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from app.ledger.report import Coverage
-from star_engine.report import percent, points
+from app.ledger.jobs.report import Coverage
+from star_engine.evaluation.report import percent, points
 
 HEADER = (
     "iteration", "expected lucky", "precision", "yield of hints", "verdicts doubted", "distinct 3-grams",

@@ -6,14 +6,14 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from app.ledger.report import Coverage, JobReport
-from app.models.jobs import Job
+from app.http.schemas import rfc3339
+from app.ledger.jobs.report import Coverage, JobReport
 from app.reports import audits, relatives
-from app.schemas import rfc3339
-from star_engine.bootstrap import Interval
-from star_engine.evaluation import EvaluationMode
-from star_engine.filters.stages import STAGES
-from star_engine.report import AccuracyRow, percent, points
+from app.tables.jobs import Job
+from star_engine.evaluation.accuracy import EvaluationMode
+from star_engine.evaluation.intervals import Interval
+from star_engine.evaluation.report import AccuracyRow, percent, points
+from star_engine.filters.funnel import STAGES
 
 NAMES = {
     EvaluationMode.FEW_SHOT_DIRECT: "few-shot, answer only",

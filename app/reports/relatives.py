@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from app.ledger.relatives import Relative
-from star_engine.bootstrap import Interval
-from star_engine.report import percent, points
+from app.ledger.jobs.relatives import Relative
+from star_engine.evaluation.intervals import Interval
+from star_engine.evaluation.report import percent, points
 
 NONE = "–"
 HEADER = (

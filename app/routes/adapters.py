@@ -9,21 +9,21 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field, StrictBool
 
-from app.archives import TarMember, tar_chunks, tar_size
-from app.auth import Reader, Submitter
-from app.conditional import ByteRange, Unsatisfiable, matches, requested_range
-from app.context import Artifacts, Db
 from app.database import reading, transaction
 from app.errors import NotFound, Problem
-from app.ledger.adapters import get_adapter, list_adapters, list_project_adapters
-from app.ledger.jobs import get_job
-from app.ledger.retention import delete_adapter, pin_adapter
-from app.models.jobs import Job
-from app.models.rationales import Adapter
-from app.problems import problem_response
-from app.routers import api_router
-from app.schemas import After, In, Limit, Page, Resource, Timestamp, page
-from star_engine.adapters import WEIGHTS
+from app.http.auth import Reader, Submitter
+from app.http.dependencies import Artifacts, Db
+from app.http.problems import problem_response
+from app.http.ranges import ByteRange, Unsatisfiable, matches, requested_range
+from app.http.router import api_router
+from app.http.schemas import After, In, Limit, Page, Resource, Timestamp, page
+from app.http.tar import TarMember, tar_chunks, tar_size
+from app.ledger.jobs.jobs import get_job
+from app.ledger.jobs.retention import delete_adapter, pin_adapter
+from app.ledger.results.adapters import get_adapter, list_adapters, list_project_adapters
+from app.tables.jobs import Job
+from app.tables.rationales import Adapter
+from star_engine.adapters.layout import WEIGHTS
 
 router = api_router("adapters", "/v1")
 

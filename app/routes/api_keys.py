@@ -8,15 +8,15 @@ from typing import Annotated, Literal
 from fastapi import Query, Response
 from pydantic import Field, StrictInt
 
-from app.auth import Admin
-from app.context import Db
 from app.database import reading, transaction
 from app.errors import Conflict, Forbidden
-from app.ledger.keys import Caller, Scope, find_key, issue_key, list_keys, revoke, rotate
-from app.ledger.projects import meant_project
-from app.models.platform import ApiKey
-from app.routers import api_router
-from app.schemas import After, In, Limit, Name, Page, Resource, Text, Timestamp, page
+from app.http.auth import Admin
+from app.http.dependencies import Db
+from app.http.router import api_router
+from app.http.schemas import After, In, Limit, Name, Page, Resource, Text, Timestamp, page
+from app.ledger.platform.keys import Caller, Scope, find_key, issue_key, list_keys, revoke, rotate
+from app.ledger.platform.projects import meant_project
+from app.tables.platform import ApiKey
 
 router = api_router("api keys", "/v1/api-keys")
 

@@ -7,16 +7,16 @@ from typing import Annotated, Literal
 
 from fastapi import Depends, Query
 
-from app.auth import Admin
-from app.context import Db
 from app.database import reading
 from app.errors import BadRequest
-from app.ledger.audit import AuditFilter, list_audit
-from app.ledger.projects import meant_project
-from app.models.audit import AuditEntry
-from app.routers import api_router
+from app.http.auth import Admin
+from app.http.dependencies import Db
+from app.http.router import api_router
+from app.http.schemas import After, LongLimit, Moment, Page, Resource, page
+from app.ledger.platform.audit_log import AuditFilter, list_audit
+from app.ledger.platform.projects import meant_project
 from app.routes.api_keys import OfProject
-from app.schemas import After, LongLimit, Moment, Page, Resource, page
+from app.tables.audit import AuditEntry
 
 router = api_router("audit", "/v1/audit")
 

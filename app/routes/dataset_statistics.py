@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from fastapi import Query
 from pydantic import Field
 
-from app.auth import Reader
-from app.context import Db, OfferedModels
 from app.database import reading
 from app.errors import FieldError, Invalid
-from app.job_checks import TOKENIZER
-from app.ledger.dataset_statistics import few_shot_overlap, token_lengths
-from app.ledger.datasets import get_dataset
-from app.ledger.models import get_model
-from app.ledger.prompt_sets import as_prompt_set, get_prompt_set
-from app.models.data import Model
-from app.prompt_lengths import load_tokenizer
-from app.routers import api_router
-from app.schemas import Item
+from app.http.auth import Reader
+from app.http.dependencies import Db, OfferedModels
+from app.http.router import api_router
+from app.http.schemas import Item
+from app.jobs.prompt_lengths import load_tokenizer
+from app.jobs.validate import TOKENIZER
+from app.ledger.data.base_models import get_model
+from app.ledger.data.datasets import get_dataset
+from app.ledger.data.prompt_sets import as_prompt_set, get_prompt_set
+from app.ledger.data.statistics import few_shot_overlap, token_lengths
+from app.tables.data import Model
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -8,20 +8,20 @@ from anyio import to_thread
 from fastapi import Query, Request, Response
 from pydantic import Field
 
-from app.auth import Reader, Submitter
-from app.context import Config, Db, UploadSlots
 from app.database import reading
-from app.dataset_files import HowToRead
+from app.http.auth import Reader, Submitter
+from app.http.dependencies import Config, Db, UploadSlots
+from app.http.router import api_router
+from app.http.schemas import After, Item, Limit, LongLimit, Name, NameFilter, Page, Resource, already, page
+from app.http.uploads import receive_file
 from app.intake.formats import Format
 from app.intake.mapping import parse_mapping
-from app.ledger.datasets import get_dataset, list_datasets, upload_dataset
-from app.ledger.examples import list_examples
-from app.models.data import Dataset, Example
-from app.routers import api_router
-from app.schemas import After, Item, Limit, LongLimit, Name, NameFilter, Page, Resource, already, page
-from app.uploads import receive_file
-from star_engine.config import Kind
-from star_engine.examples import Split
+from app.intake.uploaded_file import HowToRead
+from app.ledger.data.datasets import get_dataset, list_datasets, upload_dataset
+from app.ledger.data.examples import list_examples
+from app.tables.data import Dataset, Example
+from star_engine.tasks.examples import Split
+from star_engine.tasks.kind import Kind
 
 router = api_router("datasets", "/v1/datasets")
 

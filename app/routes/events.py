@@ -11,17 +11,17 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy import Engine
 
-from app.auth import Reader
-from app.context import Db, Feed
 from app.database import reading
 from app.errors import BadRequest
+from app.http.auth import Reader
+from app.http.dependencies import Db, Feed
+from app.http.router import api_router
+from app.http.schemas import Page, Resource, page
+from app.ledger.event_tail import replay
 from app.ledger.events import newest_events
-from app.ledger.jobs import get_job
-from app.ledger.keys import Caller
-from app.ledger.news import replay
-from app.models.jobs import Event
-from app.routers import api_router
-from app.schemas import Page, Resource, page
+from app.ledger.jobs.jobs import get_job
+from app.ledger.platform.keys import Caller
+from app.tables.jobs import Event
 
 router = api_router("events", "/v1/jobs/{job_id}/events")
 

@@ -12,16 +12,16 @@ from fastapi.responses import StreamingResponse
 from pydantic import StrictBool
 from sqlalchemy import Engine
 
-from app.auth import Reader, Submitter
-from app.context import Db
 from app.database import reading
-from app.ledger.jobs import get_job
-from app.ledger.never_solved import derive_dataset, each_never_solved
-from app.models.jobs import Job
-from app.parquet import MEDIA_TYPE, chunks_of, parquet_file
-from app.routers import api_router
+from app.http.auth import Reader, Submitter
+from app.http.dependencies import Db
+from app.http.parquet import MEDIA_TYPE, chunks_of, parquet_file
+from app.http.router import api_router
+from app.http.schemas import In, Name
+from app.ledger.jobs.jobs import get_job
+from app.ledger.results.never_solved import derive_dataset, each_never_solved
 from app.routes.datasets import DatasetOut, dataset_out
-from app.schemas import In, Name
+from app.tables.jobs import Job
 
 router = api_router("exports", "/v1/jobs/{job_id}/never-solved")
 

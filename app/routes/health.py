@@ -8,10 +8,10 @@ from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.context import Db
 from app.database import reading
 from app.errors import Unavailable
-from app.routers import api_router
+from app.http.dependencies import Db
+from app.http.router import api_router
 
 router = api_router("health")
 

@@ -8,18 +8,18 @@ from fastapi import Path, Query
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from app.auth import Reader
-from app.context import Db
 from app.database import reading
 from app.errors import Conflict
-from app.ledger.iterations import config_of, each_training_example, get_iteration, list_iterations
-from app.ledger.jobs import get_job
-from app.models.jobs import Iteration
-from app.parquet import MEDIA_TYPE, chunks_of, parquet_file
-from app.routers import api_router
+from app.http.auth import Reader
+from app.http.dependencies import Db
+from app.http.parquet import MEDIA_TYPE, chunks_of, parquet_file
+from app.http.router import api_router
+from app.http.schemas import Limit, Page, Resource, Timestamp, page
+from app.ledger.jobs.jobs import get_job
+from app.ledger.results.iterations import config_of, each_training_example, get_iteration, list_iterations
 from app.routes.exports import ExportFormat, download_of
-from app.schemas import Limit, Page, Resource, Timestamp, page
-from star_engine.training_set import training_fields, training_line
+from app.tables.jobs import Iteration
+from star_engine.training_set.rows import training_fields, training_line
 
 router = api_router("iterations", "/v1/jobs/{job_id}/iterations")
 

@@ -6,21 +6,21 @@ from hashlib import sha256
 
 from fastapi import Response
 
-from app.auth import Reader, Submitter
-from app.context import Config, Db, OfferedModels
 from app.database import reading
-from app.fork_checks import ForkIn, check_fork
-from app.in_flight import only_one
-from app.job_creation import create_once, made_before
-from app.job_views import JobOut
-from app.ledger.iterations import config_of
-from app.ledger.jobs import get_job
-from app.ledger.regrade import ChangedPage, iterations_to_regrade, regrade_iteration
-from app.regrading import RegradeIn, RegradeOut, regrade_out, regraded_settings
-from app.routers import api_router
+from app.http.auth import Reader, Submitter
+from app.http.dependencies import Config, Db, OfferedModels
+from app.http.idempotency import only_one
+from app.http.router import api_router
+from app.http.schemas import After, LongLimit
+from app.jobs.create import create_once, made_before
+from app.jobs.fork import ForkIn, check_fork
+from app.jobs.regrade import RegradeIn, RegradeOut, regrade_out, regraded_settings
+from app.jobs.views import JobOut
+from app.ledger.jobs.jobs import get_job
+from app.ledger.results.iterations import config_of
+from app.ledger.results.regrade import ChangedPage, iterations_to_regrade, regrade_iteration
 from app.routes.jobs import IdempotencyKey
 from app.routes.rationales import row_id_of
-from app.schemas import After, LongLimit
 
 router = api_router("jobs", "/v1/jobs/{job_id}")
 

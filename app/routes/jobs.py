@@ -10,29 +10,29 @@ from fastapi import Depends, Header, Query, Response
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from app.auth import Reader, Submitter
-from app.context import Config, Db, OfferedModels, Polled
 from app.database import reading, transaction
-from app.dry_runs import DryRunOut, dry_run
-from app.in_flight import only_one
-from app.job_baselines import JobFamilyIn, check_family
-from app.job_creation import create_once, made_before
-from app.job_filters import job_filter
-from app.job_views import JobOut, show_job, show_jobs
-from app.ledger.job_lists import JobFilter, list_jobs
-from app.ledger.jobs import (
+from app.http.auth import Reader, Submitter
+from app.http.dependencies import Config, Db, OfferedModels, Polled
+from app.http.idempotency import only_one
+from app.http.polled_jobs import poll_answer
+from app.http.router import api_router
+from app.http.schemas import After, In, Limit, Page, ProblemOut, already, page
+from app.jobs.baselines import JobFamilyIn, check_family
+from app.jobs.create import create_once, made_before
+from app.jobs.dry_run import DryRunOut, dry_run
+from app.jobs.filters import job_filter
+from app.jobs.views import JobOut, show_job, show_jobs
+from app.ledger.jobs.jobs import (
     cancel_family,
     cancel_job,
     get_job,
     pause_job,
     resume_job,
 )
-from app.ledger.keys import Caller
-from app.models.jobs import Job
-from app.polled_jobs import poll_answer
-from app.routers import api_router
-from app.schemas import After, In, Limit, Page, ProblemOut, already, page
+from app.ledger.jobs.lists import JobFilter, list_jobs
+from app.ledger.platform.keys import Caller
 from app.settings import Settings
+from app.tables.jobs import Job
 
 router = api_router("jobs", "/v1/jobs")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fastapi.responses import PlainTextResponse
 
-from app.auth import Operator
-from app.context import Db
 from app.database import reading
-from app.ledger.gauges import read_metrics, render
-from app.routers import api_router
+from app.http.auth import Operator
+from app.http.dependencies import Db
+from app.http.router import api_router
+from app.ledger.platform.prometheus import read_metrics, render
 
 router = api_router("operation")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from app.auth import Reader
-from app.context import Db, OfferedModels
 from app.database import reading
-from app.ledger.models import Requires, get_model, list_models
-from app.models.data import Model
-from app.routers import api_router
-from app.schemas import After, Limit, Page, Resource, page
+from app.http.auth import Reader
+from app.http.dependencies import Db, OfferedModels
+from app.http.router import api_router
+from app.http.schemas import After, Limit, Page, Resource, page
+from app.ledger.data.base_models import Requires, get_model, list_models
+from app.tables.data import Model
 
 router = api_router("models", "/v1/models")
 

@@ -11,13 +11,13 @@ from fastapi import Form, UploadFile
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from app.auth import Reader, Submitter
-from app.context import Artifacts, Db
 from app.database import reading, transaction
-from app.ledger.files import delete_file, get_file, list_files, record_file
-from app.models.files import File
-from app.routers import api_router
-from app.schemas import After, Item, Limit, Page, page
+from app.http.auth import Reader, Submitter
+from app.http.dependencies import Artifacts, Db
+from app.http.router import api_router
+from app.http.schemas import After, Item, Limit, Page, page
+from app.ledger.data.files import delete_file, get_file, list_files, record_file
+from app.tables.files import File
 
 router = api_router("openai", "/v1/files")
 

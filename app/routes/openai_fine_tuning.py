@@ -9,30 +9,30 @@ from typing import Any, Literal
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from app.auth import Reader, Submitter
-from app.context import Artifacts, Config, Db, OfferedModels
 from app.database import reading, transaction
 from app.errors import BadRequest
-from app.fine_tuning import FineTuningIn, as_job, dataset_of
-from app.job_checks import check_job
+from app.http.auth import Reader, Submitter
+from app.http.dependencies import Artifacts, Config, Db, OfferedModels
+from app.http.router import api_router
+from app.http.schemas import After, Item, Limit, Page, page
+from app.jobs.openai_fine_tuning import FineTuningIn, as_job, dataset_of
+from app.jobs.validate import check_job
 from app.ledger.events import newest_events
-from app.ledger.iterations import list_iterations
-from app.ledger.job_facts import best_iteration
-from app.ledger.job_lists import JobFilter, list_jobs
-from app.ledger.jobs import (
+from app.ledger.jobs.facts import best_iteration
+from app.ledger.jobs.jobs import (
     cancel_job,
     create_job,
     get_job,
     pause_job,
     resume_job,
 )
-from app.ledger.keys import Caller
+from app.ledger.jobs.lists import JobFilter, list_jobs
+from app.ledger.platform.keys import Caller
+from app.ledger.results.iterations import list_iterations
 from app.ledger.transitions import JobStatus
-from app.models.files import FineTuningJob
-from app.models.jobs import Event, Iteration, Job
-from app.routers import api_router
-from app.schemas import After, Item, Limit, Page, page
-from star_engine.config import StarConfig
+from app.tables.files import FineTuningJob
+from app.tables.jobs import Event, Iteration, Job
+from star_engine.config.star import StarConfig
 
 router = api_router("openai", "/v1/fine_tuning/jobs")
 

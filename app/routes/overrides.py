@@ -7,17 +7,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 from sqlalchemy.orm import Session
 
-from app.auth import Reader, Submitter
-from app.context import Db
 from app.database import reading, transaction
-from app.ledger.jobs import get_job
-from app.ledger.overrides import honoured_from, override_history, override_verdict
-from app.models.jobs import Job
-from app.models.overrides import Override
-from app.models.rationales import Rationale
-from app.routers import api_router
+from app.http.auth import Reader, Submitter
+from app.http.dependencies import Db
+from app.http.router import api_router
+from app.http.schemas import In, Page, Resource, Text, page
+from app.ledger.jobs.jobs import get_job
+from app.ledger.results.overrides import honoured_from, override_history, override_verdict
 from app.routes.rationales import rationale_of
-from app.schemas import In, Page, Resource, Text, page
+from app.tables.jobs import Job
+from app.tables.overrides import Override
+from app.tables.rationales import Rationale
 
 router = api_router("rationales", "/v1/jobs/{job_id}/rationales/{rationale_id}")
 

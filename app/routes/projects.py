@@ -8,14 +8,14 @@ from fastapi import Response
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
-from app.auth import Operator
-from app.context import Db
 from app.database import reading, transaction
-from app.ledger.keys import create_project
-from app.ledger.projects import get_project, list_projects, project_named
-from app.models.platform import Project
-from app.routers import api_router
-from app.schemas import After, In, Limit, Name, Page, Resource, already, page
+from app.http.auth import Operator
+from app.http.dependencies import Db
+from app.http.router import api_router
+from app.http.schemas import After, In, Limit, Name, Page, Resource, already, page
+from app.ledger.platform.keys import create_project
+from app.ledger.platform.projects import get_project, list_projects, project_named
+from app.tables.platform import Project
 
 router = api_router("projects", "/v1/projects")
 

@@ -7,26 +7,27 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, Field, model_validator
 from sqlalchemy.orm import Session
 
-from app.auth import Reader
-from app.context import Db, OfferedModels
 from app.database import reading
 from app.errors import FieldError, Invalid
-from app.job_checks import resolve_config
-from app.ledger.datasets import get_dataset
-from app.ledger.examples import as_example, find_example
-from app.ledger.models import get_model
-from app.ledger.prompt_sets import as_prompt_set, get_prompt_set
-from app.routers import api_router
+from app.http.auth import Reader
+from app.http.dependencies import Db, OfferedModels
+from app.http.router import api_router
+from app.http.schemas import In, Item, JsonObject, Text
+from app.jobs.validate import resolve_config
+from app.ledger.data.base_models import get_model
+from app.ledger.data.datasets import get_dataset
+from app.ledger.data.examples import as_example, find_example
+from app.ledger.data.prompt_sets import as_prompt_set, get_prompt_set
 from app.routes.dataset_statistics import tokenizer_of
-from app.schemas import In, Item, JsonObject, Text
-from star_engine.config import Kind, StarConfig
-from star_engine.data_checks import field_needing_solutions
-from star_engine.examples import Example, PromptSet
-from star_engine.prompts import render_completion
-from star_engine.rationales import Route, rationale_prompt
-from star_engine.readers import BadRows, read_example
-from star_engine.training_set import training_prompt
-from star_engine.verifiers.verify import verify
+from star_engine.config.star import StarConfig
+from star_engine.data.prompts import render_completion
+from star_engine.data.readers import BadRows, read_example
+from star_engine.data.validation import field_needing_solutions
+from star_engine.sampling.rationales import Route, rationale_prompt
+from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.kind import Kind
+from star_engine.tasks.verify import verify
+from star_engine.training_set.rows import training_prompt
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -7,17 +7,29 @@ from typing import Any, Literal
 from fastapi import Response
 from pydantic import Field, model_validator
 
-from app.auth import Reader, Submitter
-from app.context import Db
 from app.database import reading, transaction
 from app.errors import FieldError, Invalid
-from app.ledger.prompt_sets import get_prompt_set, list_prompt_sets, record_prompt_set
-from app.models.data import PromptSet
-from app.routers import api_router
-from app.schemas import After, In, JsonObject, Limit, Name, NameFilter, Page, Resource, Text, already, page
-from star_engine.config import Kind
-from star_engine.prompt_sets import read_prompt_set
-from star_engine.readers import BadRows
+from app.http.auth import Reader, Submitter
+from app.http.dependencies import Db
+from app.http.router import api_router
+from app.http.schemas import (
+    After,
+    In,
+    JsonObject,
+    Limit,
+    Name,
+    NameFilter,
+    Page,
+    Resource,
+    Text,
+    already,
+    page,
+)
+from app.ledger.data.prompt_sets import get_prompt_set, list_prompt_sets, record_prompt_set
+from app.tables.data import PromptSet
+from star_engine.data.prompt_sets import read_prompt_set
+from star_engine.data.readers import BadRows
+from star_engine.tasks.kind import Kind
 
 router = api_router("prompt sets", "/v1/prompt-sets")
 

@@ -8,16 +8,16 @@ from typing import Annotated, Literal
 from fastapi import Query
 from pydantic import BaseModel, Field, StrictFloat, StrictInt
 
-from app.auth import Operator, Reader
-from app.context import Db
 from app.database import reading, transaction
 from app.errors import BadRequest
-from app.ledger.projects import get_project, meant_project
-from app.ledger.quotas import Standing, set_quota, standings
-from app.ledger.spending import SpentFilter, spent
-from app.routers import api_router
+from app.http.auth import Operator, Reader
+from app.http.dependencies import Db
+from app.http.router import api_router
+from app.http.schemas import After, Day, In, Item, LongLimit, Page, partial_page
+from app.ledger.platform.projects import get_project, meant_project
+from app.ledger.platform.quotas import Standing, set_quota, standings
+from app.ledger.platform.spending import SpentFilter, spent
 from app.routes.api_keys import OfProject
-from app.schemas import After, Day, In, Item, LongLimit, Page, partial_page
 
 router = api_router("usage", "/v1")
 

@@ -10,25 +10,25 @@ from fastapi import Depends, Query
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
-from app.auth import Reader
-from app.context import Db
 from app.database import reading
 from app.errors import BadRequest, NotFound
-from app.ledger.examples import as_example, example_row_id, find_example
-from app.ledger.iterations import config_of
-from app.ledger.jobs import get_job
-from app.ledger.prompt_sets import load_prompt_set
-from app.ledger.rationale_pages import RationaleFilter, rationale_page
-from app.ledger.rationales import find_rationale, trained_in, training_row_of
-from app.models.data import Example
-from app.models.jobs import Iteration, Job
-from app.models.rationales import Rationale
-from app.routers import api_router
+from app.http.auth import Reader
+from app.http.dependencies import Db
+from app.http.router import api_router
+from app.http.schemas import After, LongLimit, Page, Resource, partial_page
+from app.ledger.data.examples import as_example, example_row_id, find_example
+from app.ledger.data.prompt_sets import load_prompt_set
+from app.ledger.jobs.jobs import get_job
+from app.ledger.results.iterations import config_of
+from app.ledger.results.rationale_pages import RationaleFilter, rationale_page
+from app.ledger.results.rationales import find_rationale, trained_in, training_row_of
 from app.routes.datasets import ExampleOut, example_out
-from app.schemas import After, LongLimit, Page, Resource, partial_page
-from star_engine.answers import answer_span
-from star_engine.prompts import hint_text
-from star_engine.rationales import Route, rationale_prompt
+from app.tables.data import Example
+from app.tables.jobs import Iteration, Job
+from app.tables.rationales import Rationale
+from star_engine.data.prompts import hint_text
+from star_engine.sampling.answers import answer_span
+from star_engine.sampling.rationales import Route, rationale_prompt
 
 router = api_router("rationales", "/v1/jobs/{job_id}")
 

@@ -11,21 +11,21 @@ from fastapi.responses import Response
 from pydantic import Field
 from sqlalchemy import Engine
 
-from app.auth import Reader
-from app.context import Db
 from app.database import reading
-from app.ledger.jobs import get_job
-from app.ledger.keys import Caller
-from app.ledger.relatives import Relative
-from app.ledger.report import Coverage, JobReport, PhaseCost, read_coverage, read_report
-from app.models.jobs import Job
+from app.http.auth import Reader
+from app.http.dependencies import Db
+from app.http.router import api_router
+from app.http.schemas import Limit, Page, Resource, page
+from app.ledger.jobs.jobs import get_job
+from app.ledger.jobs.relatives import Relative
+from app.ledger.jobs.report import Coverage, JobReport, PhaseCost, read_coverage, read_report
+from app.ledger.platform.keys import Caller
 from app.reports.document import make_document
 from app.reports.markdown import markdown
 from app.reports.negotiation import ReportFormat, accepted_format
 from app.reports.page import page as html_page
-from app.routers import api_router
-from app.schemas import Limit, Page, Resource, page
-from star_engine.report import AccuracyRow, Answer, Churn, Switch
+from app.tables.jobs import Job
+from star_engine.evaluation.report import AccuracyRow, Answer, Churn, Switch
 
 router = api_router("report", "/v1/jobs/{job_id}")
 

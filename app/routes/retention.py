@@ -6,14 +6,14 @@ from typing import Annotated
 
 from pydantic import Field, StrictBool, StrictInt
 
-from app.auth import Submitter
-from app.context import Db
 from app.database import transaction
-from app.job_views import JobOut, show_job
-from app.ledger.jobs import get_job
-from app.ledger.retention import set_retention
-from app.routers import api_router
-from app.schemas import In
+from app.http.auth import Submitter
+from app.http.dependencies import Db
+from app.http.router import api_router
+from app.http.schemas import In
+from app.jobs.views import JobOut, show_job
+from app.ledger.jobs.jobs import get_job
+from app.ledger.jobs.retention import set_retention
 
 router = api_router("adapters", "/v1/jobs/{job_id}/retention")
 

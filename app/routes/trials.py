@@ -12,19 +12,19 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 from sqlalchemy import Engine
 
-from app.auth import Reader, Submitter
-from app.context import Config, Db
 from app.database import reading, transaction
-from app.job_views import JobOut, show_job
-from app.ledger.adapters import get_adapter
-from app.ledger.jobs import create_job
+from app.http.auth import Reader, Submitter
+from app.http.dependencies import Config, Db
+from app.http.router import api_router
+from app.http.schemas import Resource
+from app.jobs.trial import EvaluationIn, TrialIn, check_evaluation, check_trial
+from app.jobs.views import JobOut, show_job
+from app.ledger.jobs.jobs import create_job
+from app.ledger.jobs.trials import Asked, create_trial, get_trial
+from app.ledger.results.adapters import get_adapter
 from app.ledger.transitions import TERMINAL, JobStatus
-from app.ledger.trials import Asked, create_trial, get_trial
-from app.models.jobs import Job
-from app.models.rationales import TrialAnswer
-from app.routers import api_router
-from app.schemas import Resource
-from app.trial_checks import EvaluationIn, TrialIn, check_evaluation, check_trial
+from app.tables.jobs import Job
+from app.tables.rationales import TrialAnswer
 
 router = api_router("adapters", "/v1")
 

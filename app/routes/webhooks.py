@@ -7,15 +7,15 @@ from typing import Annotated, Any, Literal
 from fastapi import Query, Response
 from pydantic import Field, StrictBool, StrictInt
 
-from app.auth import Reader, Submitter
-from app.context import Config, Db
 from app.database import reading, transaction
-from app.ledger import webhooks as ledger
-from app.models.webhooks import Webhook, WebhookDelivery
-from app.routers import api_router
-from app.schemas import After, In, Limit, Page, Resource, Timestamp, page
-from app.webhook_checks import Description, Events, JobWebhookIn, Url, check_url
-from app.webhook_secrets import server_secret, webhook_secret
+from app.http.auth import Reader, Submitter
+from app.http.dependencies import Config, Db
+from app.http.router import api_router
+from app.http.schemas import After, In, Limit, Page, Resource, Timestamp, page
+from app.ledger.platform import webhooks as ledger
+from app.tables.webhooks import Webhook, WebhookDelivery
+from app.webhooks.secrets import server_secret, webhook_secret
+from app.webhooks.validate import Description, Events, JobWebhookIn, Url, check_url
 
 router = api_router("webhooks", "/v1/webhooks")
 

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from app.auth import Reader
-from app.context import Db
 from app.database import reading
-from app.ledger.capacity import list_workers
-from app.routers import api_router
-from app.schemas import After, Item, LongLimit, Page, Timestamp, page
+from app.http.auth import Reader
+from app.http.dependencies import Db
+from app.http.router import api_router
+from app.http.schemas import After, Item, LongLimit, Page, Timestamp, page
+from app.ledger.queue.capacity import list_workers
 
 router = api_router("workers", "/v1/workers")
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from benchmarks.baselines.engine import judged, open_llm, vllm_params
 from benchmarks.baselines.task import Task, noted, read_task, write_tries
-from star_engine.examples import Example
-from star_engine.rationales import Rationale, Route
-from star_engine.verifiers.verdict import VerdictCode
+from star_engine.sampling.rationales import Rationale, Route
+from star_engine.tasks.examples import Example
+from star_engine.tasks.verdict import VerdictCode
 
 
 def drive(task: Task, llm: Any) -> list[Rationale]:

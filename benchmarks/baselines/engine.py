@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.baselines.task import Task
-from star_engine.examples import Example
 from star_engine.protocols import SamplingParams
-from star_engine.rationales import Rationale, Route
+from star_engine.sampling.rationales import Rationale, Route
+from star_engine.tasks.examples import Example
 
-BLOCK, ROWS = 32, 64  # of star_engine/vllm_sampler.py
+BLOCK, ROWS = 32, 64  # of star_engine/gpu/vllm_sampler.py
 
 
 def open_llm(task: Task, model: Path) -> Any:

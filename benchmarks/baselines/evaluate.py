@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.baselines.engine import judged, open_llm, vllm_params
 from benchmarks.baselines.task import MERGED, evaluation_settings, noted, read_task
-from star_engine.rationales import Route
+from star_engine.sampling.rationales import Route
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.baselines.engine import open_llm, sample
 from benchmarks.baselines.task import noted, read_task, write_tries
-from star_engine.rationales import Route
+from star_engine.sampling.rationales import Route
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.baselines.task import noted, read_task
-from star_engine.rationales import Route
+from star_engine.sampling.rationales import Route
 
 BATCH, QUESTIONS = 8, 16
 

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from star_engine.answers import judge
-from star_engine.config import StarConfig
-from star_engine.evaluation import EvaluationMode, evaluation_params, evaluation_prompt
-from star_engine.examples import Example, PromptSet
-from star_engine.prompt_sets import read_prompt_set
+from star_engine.config.star import StarConfig
+from star_engine.data.prompt_sets import read_prompt_set
+from star_engine.data.readers import read_examples
+from star_engine.evaluation.accuracy import EvaluationMode, evaluation_params, evaluation_prompt
 from star_engine.protocols import Completion, SamplingParams
-from star_engine.rationales import Rationale, RationaleKey, Route, rationale_prompt, sampling_params
-from star_engine.readers import read_examples
-from star_engine.training_set import build, decide
-from star_engine.verifiers.verdict import VerdictCode
+from star_engine.sampling.answers import judge
+from star_engine.sampling.rationales import Rationale, RationaleKey, Route, rationale_prompt, sampling_params
+from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.verdict import VerdictCode
+from star_engine.training_set.rows import build, decide
 
 DATASET, PROMPT_SET, SETTINGS = "dataset.jsonl", "prompt_set.json", "settings.json"
 MERGED = "merged"  # folder of the trained model

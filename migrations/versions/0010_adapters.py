@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from app.models.base import Json, Serial
+from app.tables.base import Json, Serial
 
 revision = "0010"
 down_revision = "0009"

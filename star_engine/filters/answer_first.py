@@ -6,9 +6,9 @@ import re
 
 from star_engine.filters.filter_input import FilterInput
 from star_engine.filters.reasoning import content_words, tokens
-from star_engine.verifiers.number import Number, read_number
-from star_engine.verifiers.number_words import read_number_words
-from star_engine.verifiers.verify import verify, verify_direct
+from star_engine.tasks.reading.number import Number, read_number
+from star_engine.tasks.reading.number_words import read_number_words
+from star_engine.tasks.verify import verify, verify_direct
 
 _FIRST_SENTENCE = re.compile(r".+?(?:[.!?](?=\s)|\n|$)", re.DOTALL)
 _NUMBER = re.compile(r"[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?")

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable
 from hashlib import sha256
 from typing import TypeVar
 
-from star_engine.verifiers.exact import fold
+from star_engine.tasks.exact import fold
 
 K = TypeVar("K")
 E = TypeVar("E", bound=Hashable)

@@ -13,7 +13,7 @@ class FilterInput:
     question: str
     answer: str  # gold; for kind choice the letter of the right one of `choices`
     choices: tuple[str, ...] | None
-    kind: str  # a star_engine.verifiers.verify.KINDS
+    kind: str  # a star_engine.tasks.verify.KINDS
     route: str  # generated or rationalized
     completion: str
     hint: str | None = None  # the characters that the hint added to the prompt; None where none was shown

@@ -1,78 +1,53 @@
-"""From correct to kept: every stage named, counted and switchable, every drop with one reason code."""
+"""The funnel from sampled to trained, as counts that sum exactly: each drop belongs to one stage."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
-from star_engine.filters.answer_first import answer_first
-from star_engine.filters.answer_only import answer_only
-from star_engine.filters.cap_per_example import cap_per_example
-from star_engine.filters.dedupe import dedupe, dedupe_key
-from star_engine.filters.fewshot_copy import fewshot_copy
-from star_engine.filters.filter_input import FilterInput
-from star_engine.filters.hint_markers import hint_markers
-from star_engine.filters.question_copy import question_copy
-from star_engine.filters.step_arithmetic import step_arithmetic
-from star_engine.filters.too_short import too_short
+from star_engine.filters.registry import FILTERS, REASONS
 
-__all__ = [
-    "FILTERS",
-    "REASONS",
-    "Filter",
-    "FilterInput",
-    "cap_per_example",
-    "dedupe",
-    "dedupe_key",
-    "filters_named",
-    "first_rejection",
-]
+KEPT = "kept"
 
-Filter = Callable[[FilterInput], str | None]
-
-# In the order in which they are best applied: the more telling reason first.
-FILTERS: Mapping[str, Filter] = {
-    "hint_markers": hint_markers,
-    "answer_only": answer_only,
-    "answer_first": answer_first,
-    "question_copy": question_copy,
-    "fewshot_copy": fewshot_copy,
-    "step_arithmetic": step_arithmetic,
-    "too_short": too_short,
-}
-
-# Every reason why a rationale is not trained on, in the order of the funnel. The list is closed.
-REASONS: Mapping[str, str] = {
-    "error": "the verifier itself failed",
-    "truncated": "ran into the token limit before an answer",
-    "unparsed": "no answer in a form that can be read",
-    "ambiguous": "several answers, or one that is taken back",
-    "wrong": "another answer than the gold one",
-    "outvoted": "another answer than most tries at the example",
-    "no_majority": "too few tries at the example agree on an answer",
-    "overridden": "a reviewer said that it is wrong",
-    "duplicate": "the same text came for this example before",
-    "hint_markers": "speaks of the hint, or repeats it",
-    "answer_only": "nothing but the answer",
-    "answer_first": "states the answer before any reasoning",
-    "question_copy": "says the question again instead of reasoning",
-    "fewshot_copy": "repeats a few-shot example",
-    "step_arithmetic": "a calculation in it is false",
-    "too_short": "reasons in too few words",
-    "hint_needed": "without the hint the rationale does not lead to the answer",
-    "other_order": "with the choices in another order the answer is another one",
-    "cap": "the example has its most rationales already",
+# What takes a rationale out before it reaches this stage. In the order of the funnel; every reason once.
+_SHORT = ("answer_only", "too_short")
+CHECKS: Mapping[str, str] = {"hint_free": "hint_needed", "permuted_choices": "other_order"}  # check to reason
+STAGES: Mapping[str, tuple[str, ...]] = {
+    "sampled": (),
+    "parsed": ("error", "truncated", "unparsed"),
+    "answered": ("ambiguous",),
+    "correct": ("wrong", "outvoted", "no_majority", "overridden"),
+    "deduplicated": ("duplicate",),
+    "leak_free": (*(name for name in FILTERS if name not in _SHORT), *CHECKS.values()),
+    "long_enough": _SHORT,
+    "trained": ("cap",),
 }
 
 
-def filters_named(names: Iterable[str]) -> list[Filter]:
-    """The filters of these names, in the given order. Raises ValueError for an unknown name."""
-    wanted = list(names)
-    unknown = [name for name in wanted if name not in FILTERS]
-    if unknown:
-        raise ValueError(f"there is no filter {unknown[0]!r}; use some of {', '.join(FILTERS)}")
-    return [FILTERS[name] for name in wanted]
+def needed(checks: Iterable[str], kind: str, route: str) -> tuple[str, ...]:
+    """Of these checks those that a correct rationale of this kind and route has to pass."""
+    fits = {"hint_free": route == "rationalized", "permuted_choices": kind == "choice"}
+    return tuple(check for check in checks if fits[check])
 
 
-def first_rejection(filters: Sequence[Filter], item: FilterInput) -> str | None:
-    """The reason code of the first filter that rejects the rationale; None if all let it pass."""
-    return next((reason for one in filters if (reason := one(item))), None)
+def funnel(fates: Iterable[tuple[str, str, int]]) -> dict[str, dict[str, int]]:
+    """From (route, reason or "kept", count): route to stage to how many rationales reached it.
+
+    What a stage lost against the one before it is the sum of its reasons' counts, and "trained" is what was
+    kept. Raises ValueError for a reason that no stage knows, so that nothing falls out of the sum.
+    """
+    lost: dict[str, dict[str, int]] = {}
+    for route, reason, count in fates:
+        if reason != KEPT and reason not in REASONS:
+            raise ValueError(f"no stage of the funnel drops for {reason!r}")
+        reasons = lost.setdefault(route, {})
+        reasons[reason] = reasons.get(reason, 0) + count
+    return {route: _descend(reasons) for route, reasons in sorted(lost.items())}
+
+
+def _descend(counts: Mapping[str, int]) -> dict[str, int]:
+    left = sum(counts.values())
+    reached = {}
+    for stage, reasons in STAGES.items():
+        left -= sum(counts.get(reason, 0) for reason in reasons)
+        reached[stage] = left
+    return reached

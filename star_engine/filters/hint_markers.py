@@ -6,8 +6,8 @@ import re
 
 from star_engine.filters.filter_input import FilterInput
 from star_engine.filters.reasoning import tokens
-from star_engine.verifiers.exact import fold
-from star_engine.verifiers.verify import verify_direct
+from star_engine.tasks.exact import fold
+from star_engine.tasks.verify import verify_direct
 
 _STORY = r"(?!\s+(?:in|by)\s+(?:the|this)\s+(?:question|problem|text|story|passage|task))"
 _MARKERS = re.compile(

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from star_engine.filters.filter_input import FilterInput
-from star_engine.verifiers.anchors import Rule, find_anchors
-from star_engine.verifiers.scratchpad import CLOSING_TAG
+from star_engine.tasks.reading.anchors import Rule, find_anchors
+from star_engine.tasks.scratchpad import CLOSING_TAG
 
 _TOKEN = re.compile(r"[0-9]+(?:[.,][0-9]+)*|[^\W\d_]+(?:['’][^\W\d_]+)?")
 _ANSWER_PHRASE = (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.apis import Api, serve
+from tests.app.api_harness import Api, serve
 
 
 @pytest.fixture

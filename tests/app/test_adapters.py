@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from app.ledger.retention import apply_retention, remove_weights
+from app.ledger.jobs.retention import apply_retention, remove_weights
 from app.storage import MissingArtifact, Storage
 from tests import databases
-from tests.app.apis import Api, addition_rows, serve, worker
-from tests.worlds import CONFIG, SCRIPT
+from tests.app.api_harness import Api, addition_rows, serve, worker
+from tests.factories import CONFIG, SCRIPT
 
 WEIGHTS = "adapter_model.safetensors"
 

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import select, update
 
 from app.database import clock, reading, transaction
-from app.models.platform import ApiKey
-from tests.app.apis import Api, bearer
+from app.tables.platform import ApiKey
+from tests.app.api_harness import Api, bearer
 
 
 def made(api: Api, headers: dict[str, str] | None = None, **body: Any) -> dict[str, Any]:

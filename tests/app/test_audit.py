@@ -9,11 +9,11 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import DatabaseError
 
 from app.database import reading, transaction
-from app.ledger.audit import Acting, Unaudited, acting
-from app.models.audit import AuditEntry
-from app.models.jobs import Job
-from app.models.platform import ApiKey
-from tests.app.apis import Api
+from app.ledger.platform.audit_log import Acting, Unaudited, acting
+from app.tables.audit import AuditEntry
+from app.tables.jobs import Job
+from app.tables.platform import ApiKey
+from tests.app.api_harness import Api
 
 
 def log(api: Api, **params: Any) -> list[dict[str, Any]]:

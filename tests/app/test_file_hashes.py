@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.file_hashes import FileHashes
-from app.ledger.models import hash_files
+from app.ledger.data.base_models import hash_files
 
 OTHER = "0" * 64  # of no file: what is answered so was not hashed
 LONG_AGO = 1_700_000_000

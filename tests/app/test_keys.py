@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from app.database import make_engine, reading, transaction
 from app.keys import cli, ensure_default_key
-from app.ledger.keys import BASE62, Scope, authenticate, create_key, create_project, revoke
-from app.models.platform import ApiKey, Project
+from app.ledger.platform.keys import BASE62, Scope, authenticate, create_key, create_project, revoke
+from app.tables.platform import ApiKey, Project
 
 
 @pytest.fixture

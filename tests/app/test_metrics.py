@@ -3,10 +3,10 @@ from __future__ import annotations
 from sqlalchemy import update
 
 from app.database import clock, transaction
-from app.ledger.counters import count
-from app.ledger.steps import claim_step, fail_step
-from app.models.jobs import Step
-from tests.app.apis import Api
+from app.ledger.platform.counters import count
+from app.ledger.queue.steps import claim_step, fail_step
+from app.tables.jobs import Step
+from tests.app.api_harness import Api
 
 
 def scrape(api: Api) -> dict[str, float]:

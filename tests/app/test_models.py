@@ -14,11 +14,11 @@ from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
 from app.database import make_engine, reading
-from app.ledger.models import BadModelsFile, register_models
+from app.ledger.data.base_models import BadModelsFile, register_models
 from app.main import create_app
-from app.models.data import Model
 from app.settings import Settings
-from tests.app.apis import CONTEXT, MODEL, Api, make_model, serve
+from app.tables.data import Model
+from tests.app.api_harness import CONTEXT, MODEL, Api, make_model, serve
 
 COMMIT = "0" * 40
 

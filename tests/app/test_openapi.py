@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from app.contract.breaking import breaking_changes
-from app.contract.document import operations
 from app.main import create_app
+from app.openapi.breaking import breaking_changes
+from app.openapi.document import operations
 
 COMMITTED = Path(__file__).parents[2] / "openapi.json"
 JSON = "application/json"

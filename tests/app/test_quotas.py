@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import func, select
 
 from app.database import clock, reading, transaction
-from app.models.platform import Project
-from app.models.usage import Usage
-from tests.app.apis import Api, addition_rows
+from app.tables.platform import Project
+from app.tables.usage import Usage
+from tests.app.api_harness import Api, addition_rows
 
 
 @pytest.fixture

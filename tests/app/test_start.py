@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import gc
 
-from tests.app.apis import Api
+from tests.app.api_harness import Api
 
 LOADED = 50_000  # objects of modules, routes and models, at the very least
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from app.database import transaction
-from app.ledger.capacity import Capacity, saw_worker
-from app.ledger.steps import claim_step
-from tests.app.apis import Api
+from app.ledger.queue.capacity import Capacity, saw_worker
+from app.ledger.queue.steps import claim_step
+from tests.app.api_harness import Api
 
 
 def test_workers_say_what_they_have_and_whether_they_are_busy(api: Api) -> None:

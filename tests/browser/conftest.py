@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
-from tests.star_client.platforms import Platform, platform
+from tests.star_client.recorded_platform import Platform, platform
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [  # a browser that asks nobody anything by itself

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from tests.app.apis import addition_rows
+from tests.app.api_harness import addition_rows
 from tests.browser.conftest import Visit
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 
 from tests import databases
 from tests.browser.conftest import Visit, visiting
-from tests.star_client.platforms import Platform, platform
+from tests.star_client.recorded_platform import Platform, platform
 
 
 @pytest.fixture(scope="module")

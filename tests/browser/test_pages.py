@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 from tests import databases
 from tests.browser.accessibility import violations
 from tests.browser.conftest import Visit, visiting
-from tests.star_client.platforms import Platform, platform
+from tests.star_client.recorded_platform import Platform, platform
 
 HEAVIEST = 150_000  # bytes of a page with all that it loads, compressed, in an empty cache
 PAGES = (

@@ -15,8 +15,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from examples.smollm2.convert import MODEL_FOLDER, convert, save
+from star_engine.gpu.transformers_sampler import TransformersSampler
 from star_engine.protocols import SampleRequest, SamplingParams
-from star_engine.transformers_sampler import TransformersSampler
 
 WIDTH, HEADS, INNER = 32, 2, 48
 TEXTS = [

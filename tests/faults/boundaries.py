@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Literal
 
+from tests.factories import World
 from tests.faults.checker import check
 from tests.platforms import Platform, platform, wait_until
-from tests.worlds import World
 
 Action = Literal["kill", "stop", "raise"]
 # Failpoints; `@n`: at the nth time that a process comes by.

@@ -13,19 +13,19 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from app.database import clock, reading
-from app.ledger.iterations import config_of
-from app.ledger.rationales import training_rows
+from app.ledger.results.iterations import config_of
+from app.ledger.results.rationales import training_rows
 from app.ledger.transitions import JOB_TRANSITIONS, JobStatus, StepStatus
-from app.models.jobs import Event, Iteration, Job, Step
-from app.models.rationales import Adapter, Evaluation, Rationale
-from app.models.usage import Usage
 from app.storage import Storage
-from star_engine.config import StarConfig
+from app.tables.jobs import Event, Iteration, Job, Step
+from app.tables.rationales import Adapter, Evaluation, Rationale
+from app.tables.usage import Usage
+from star_engine.config.star import StarConfig
 from star_engine.loop import ITERATION_PHASES, PhaseName, StopReason
-from star_engine.rationales import RationaleKey, Route
-from star_engine.training_set import TrainingExample, training_set_sha256
+from star_engine.sampling.rationales import RationaleKey, Route
+from star_engine.training_set.rows import TrainingExample, training_set_sha256
+from tests.factories import TRAIN, VALIDATION, World
 from tests.platforms import Platform
-from tests.worlds import TRAIN, VALIDATION, World
 
 # What a worker says of the end of a claim, and what the ledger must then hold for it.
 RECORDED = {"finished": "succeeded", "failed": "failed", "handed_back": "handed_back"}

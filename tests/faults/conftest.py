@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.worlds import World, make_world
+from tests.factories import World, make_world
 
 QUICK: dict[str, Any] = {
     "lease_seconds": 3.0,

@@ -21,9 +21,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from app.database import clock, reading
-from app.models.jobs import Job, Step
+from app.tables.jobs import Job, Step
+from tests.factories import World
 from tests.platforms import WORKER, Platform, wait_until
-from tests.worlds import World
 
 STOP_SECONDS = (4.0, 12.0)  # longer than the lease of 3 s; long enough for others to take over, or not
 # How often each is drawn. A Celery parent takes 2 s of CPU to start again: drawn more often, nothing else

@@ -14,12 +14,12 @@ import pytest
 from sqlalchemy import func, select
 
 from app.database import reading
-from app.models.jobs import IdempotencyKey, Job, Outbox, Step
-from tests.app.apis import Api, serve
+from app.tables.jobs import IdempotencyKey, Job, Outbox, Step
+from tests.app.api_harness import Api, serve
+from tests.factories import World
 from tests.faults.boundaries import Action
 from tests.faults.checker import check
 from tests.platforms import Platform, platform, wait_until
-from tests.worlds import World
 from worker.valkey import free_port
 
 NO_BROKER = "redis://127.0.0.1:1/0"  # the API never asks it

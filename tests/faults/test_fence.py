@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from app.database import reading
-from app.ledger.counters import counters
+from app.ledger.platform.counters import counters
+from tests.factories import World
 from tests.faults.checker import check
 from tests.faults.conftest import quick_world
 from tests.platforms import Platform, platform, wait_until
-from tests.worlds import World
 from worker.embedded import CELERY
 
 UNFENCED = tuple(word.replace("worker.celery", "tests.faults.unfenced") for word in CELERY)

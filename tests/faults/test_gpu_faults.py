@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from app.database import reading
-from app.models.jobs import Step
+from app.tables.jobs import Step
 from tests.faults.checker import check
 from tests.faults.conftest import quick_world
 from tests.platforms import platform
@@ -21,7 +21,7 @@ def test_a_gpu_process_that_crashes_hangs_or_fails_is_replaced(
     world = quick_world(
         sqlite_database_url,
         tmp_path / "home",
-        sampler_script="tests.faults.pupils:breakable_pupil",
+        sampler_script="tests.faults.scripted_models:breakable_pupil",
         stall_seconds=30,  # on a busy machine the process takes 20 s to start
     )
     with platform(world, empty_valkey_url) as running:
@@ -39,7 +39,7 @@ def test_a_poison_job_fails_after_three_attempts_with_its_last_words_and_takes_n
     database_url: str, empty_valkey_url: str, tmp_path: Path
 ) -> None:
     world = quick_world(
-        database_url, tmp_path / "home", sampler_script="tests.faults.pupils:poison", max_attempts=3
+        database_url, tmp_path / "home", sampler_script="tests.faults.scripted_models:poison", max_attempts=3
     )
     with platform(world, empty_valkey_url) as running:
         running.scheduler()
@@ -63,7 +63,7 @@ def test_out_of_memory_halves_the_batch_twice_and_then_fails_with_advice(
     sqlite_database_url: str, empty_valkey_url: str, tmp_path: Path
 ) -> None:
     world = quick_world(
-        sqlite_database_url, tmp_path / "home", sampler_script="tests.faults.pupils:too_large"
+        sqlite_database_url, tmp_path / "home", sampler_script="tests.faults.scripted_models:too_large"
     )
     with platform(world, empty_valkey_url) as running:
         running.scheduler()

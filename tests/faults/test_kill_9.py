@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.factories import World
 from tests.faults.boundaries import ELSEWHERE, IN_PHASE, PREPARED, of_phase, survives
 from tests.faults.checker import check
 from tests.platforms import platform, wait_until
-from tests.worlds import World
 
 
 @pytest.mark.parametrize("phase", IN_PHASE)

@@ -14,13 +14,13 @@ import pytest
 import redis
 from sqlalchemy.engine import make_url
 
+from tests.factories import World
 from tests.faults.checker import check
 from tests.faults.conftest import quick_world
 from tests.faults.proxy import Proxy, Toxic
 from tests.platforms import platform, wait_until
 from tests.postgres import RunningPostgres
-from tests.worlds import World
-from worker import tether
+from worker import supervised_process
 from worker.embedded import CELERY
 from worker.valkey import free_port, start_valkey
 
@@ -33,7 +33,7 @@ def at_work(world: World) -> None:
 
 
 def slow_world(database_url: str, home: Path) -> World:
-    return quick_world(database_url, home, sampler_script="tests.worlds:slow_pupil")
+    return quick_world(database_url, home, sampler_script="tests.factories:slow_pupil")
 
 
 @contextmanager
@@ -162,7 +162,7 @@ def test_a_database_that_crashes_and_starts_again_only_delays_the_job(
             world.engine.dispose()
         running.wait_for(job_id, "succeeded")
         check(world, platform=running)
-    tether.stop(server.process)
+    supervised_process.stop(server.process)
 
 
 @pytest.mark.long

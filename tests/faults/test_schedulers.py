@@ -6,10 +6,10 @@ from itertools import product
 
 import pytest
 
+from tests.factories import World
 from tests.faults.boundaries import Action, Sleepers
 from tests.faults.checker import check
 from tests.platforms import platform, wait_until
-from tests.worlds import World
 
 POINTS = ("outbox.before_publish", "outbox.after_publish", "reap.before_commit")
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from app.database import reading
-from app.ledger.counters import counters
+from app.ledger.platform.counters import counters
 from tests.databases import PROJECT
 from tests.faults.checker import check, check_logs
 from tests.faults.conftest import quick_world
@@ -43,7 +43,7 @@ REAL_JOB: dict[str, Any] = {
         "lora": {"rank": 32, "alpha": 64},
     },
 }
-SHORT = {"max_attempts": 10_000, "sampler_script": "tests.faults.pupils:unhurried_pupil"}
+SHORT = {"max_attempts": 10_000, "sampler_script": "tests.faults.scripted_models:unhurried_pupil"}
 
 
 def soak_through(faults: int, database_url: str, valkey_url: str, home: Path) -> None:

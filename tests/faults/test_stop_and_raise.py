@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from tests.factories import World
 from tests.faults.boundaries import ELSEWHERE, IN_PHASE, PREPARED, Action, of_phase, survives
-from tests.worlds import World
 
 ANYWHERE = [point for phase in IN_PHASE for point in of_phase(phase)] + [*ELSEWHERE]
 ACTIONS: tuple[Action, ...] = ("stop", "raise")

@@ -10,18 +10,18 @@ import pytest
 from sqlalchemy import select
 
 from app.database import reading, transaction
-from app.ledger.jobs import cancel_job, get_job, pause_job, resume_job
-from app.models.jobs import Step
+from app.ledger.jobs.jobs import cancel_job, get_job, pause_job, resume_job
+from app.tables.jobs import Step
+from tests.factories import World, make_world
 from tests.faults.checker import check
 from tests.faults.conftest import quick_world
 from tests.platforms import Platform, platform, wait_until
-from tests.worlds import World, make_world
 
 MOST_SECONDS = 30.0
 PLACES: dict[str, dict[str, Any]] = {
-    "load": {"sampler_script": "tests.faults.pupils:slow_to_load"},
-    "sample": {"sampler_script": "tests.worlds:slow_pupil", "shard_examples": 16},
-    "train": {"sampler_options": {"before_step": "tests.faults.pupils:slow_step"}},
+    "load": {"sampler_script": "tests.faults.scripted_models:slow_to_load"},
+    "sample": {"sampler_script": "tests.factories:slow_pupil", "shard_examples": 16},
+    "train": {"sampler_options": {"before_step": "tests.faults.scripted_models:slow_step"}},
 }
 LONG_TRAINING = {
     "schedule": {"kind": "linear", "start": 40, "add": 1},

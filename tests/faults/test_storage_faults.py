@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from app.database import reading
-from app.ledger.adapters import find_adapter
-from app.ledger.steps import claim_step
+from app.ledger.queue.steps import claim_step
+from app.ledger.results.adapters import find_adapter
 from tests.faults.checker import check
 from tests.faults.conftest import quick_world
 from tests.platforms import platform

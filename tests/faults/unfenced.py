@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.ledger import steps
-from app.models.jobs import Step
+from app.ledger.queue import steps
+from app.tables.jobs import Step
 from worker.celery import celery_app
 
 __all__ = ["celery_app"]

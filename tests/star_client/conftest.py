@@ -12,7 +12,7 @@ import pytest
 
 from star_client.cli import main
 from star_client.client import StarClient
-from tests.star_client.platforms import Platform, platform
+from tests.star_client.recorded_platform import Platform, platform
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.apis import MODEL, addition_rows, few_shot
+from tests.app.api_harness import MODEL, addition_rows, few_shot
 from tests.star_client.conftest import Finished, Run
-from tests.star_client.platforms import Fault, Platform
+from tests.star_client.recorded_platform import Fault, Platform
 
 
 def test_a_job_is_made_of_uploaded_files(run: Run, server: Platform, tmp_path: Path) -> None:

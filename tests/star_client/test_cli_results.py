@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.app.apis import MODEL
+from tests.app.api_harness import MODEL
 from tests.star_client.conftest import Finished, Run
-from tests.star_client.platforms import Platform
+from tests.star_client.recorded_platform import Platform
 
 
 def ids_of(finished: Finished) -> tuple[str, ...]:

@@ -10,13 +10,13 @@ import pytest
 from pydantic import ValidationError
 
 from app.database import transaction
-from app.models.jobs import Iteration
+from app.tables.jobs import Iteration
 from star_client.client import StarClient
 from star_client.errors import NotAuthorised, NotFound, Refused, ServerFailed, Unreachable
 from star_client.jobs import _lines
-from tests.app.apis import MODEL, addition_rows, few_shot
+from tests.app.api_harness import MODEL, addition_rows, few_shot
 from tests.star_client.conftest import Finished
-from tests.star_client.platforms import Fault, Platform
+from tests.star_client.recorded_platform import Fault, Platform
 
 
 def no_pause(_seconds: float) -> None:

@@ -9,7 +9,7 @@ import pytest
 from star_client.client import StarClient
 from star_client.connection import find_connection
 from star_client.errors import NotAuthorised, Unreachable
-from tests.star_client.platforms import Platform
+from tests.star_client.recorded_platform import Platform
 
 
 def test_url_and_key_are_those_of_the_platform_in_this_folder(

@@ -11,7 +11,7 @@ from star_client.adapters import _inside
 from star_client.errors import Damaged, Unreachable
 from star_client.objects import AdapterFile
 from tests.star_client.conftest import Finished
-from tests.star_client.platforms import Fault
+from tests.star_client.recorded_platform import Fault
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import openai
 import pytest
 
-from tests.app.apis import MODEL, addition_rows, few_shot
-from tests.star_client.platforms import Platform
+from tests.app.api_harness import MODEL, addition_rows, few_shot
+from tests.star_client.recorded_platform import Platform
 
 CONFIG = {
     "iterations": 2,

@@ -16,8 +16,8 @@ import pytest
 from star_client.client import StarClient
 from star_client.errors import ProblemError
 from star_client.job_request import JobRequest
-from tests.app.apis import addition_rows, few_shot
-from tests.star_client.platforms import Platform
+from tests.app.api_harness import addition_rows, few_shot
+from tests.star_client.recorded_platform import Platform
 
 CONTRACT = json.loads((Path(__file__).parents[2] / "openapi.json").read_text())
 PAGED = {"limit", "after"}  # `every` asks for the second page only where there is one

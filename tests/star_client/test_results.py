@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from star_client.errors import Refused
-from tests.app.apis import MODEL, few_shot
+from tests.app.api_harness import MODEL, few_shot
 from tests.star_client.conftest import Finished
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from app.database import transaction
-from app.ledger.keys import Scope, create_key, create_project
-from tests.star_client.platforms import Platform
+from app.ledger.platform.keys import Scope, create_key, create_project
+from tests.star_client.recorded_platform import Platform
 
 LEFT_OUT = [
     "--exclude-path-regex=stream$|/events$|^/v1/trials/|/revoke$",  # these wait, or take the key away
-    "--exclude-operation-id=datasets_upload",  # takes files: tests/app/test_uploads.py
+    "--exclude-operation-id=datasets_upload",  # takes files: tests/app/http/test_uploads.py
 ]
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.star_client.platforms import wait_until
+from tests.star_client.recorded_platform import wait_until
 
 STAR = [sys.executable, "-m", "star_client.cli"]
 

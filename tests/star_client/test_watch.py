@@ -10,7 +10,7 @@ from rich.console import Console
 from star_client.client import StarClient
 from star_client.watch import outcome, snapshots, watch_job
 from tests.star_client.conftest import Finished
-from tests.star_client.platforms import Platform
+from tests.star_client.recorded_platform import Platform
 
 
 def watch(star: StarClient, job_id: str, terminal: bool) -> tuple[str, str]:

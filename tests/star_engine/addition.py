@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from star_engine.config import Kind
-from star_engine.examples import Example, FewShotExample, PromptSet
-from star_engine.testing import addition_scratchpad
+from star_engine.tasks.examples import Example, FewShotExample, PromptSet
+from star_engine.tasks.kind import Kind
+from star_engine.testing.fakes import addition_scratchpad
 
 
 def _spaced(number: int) -> str:

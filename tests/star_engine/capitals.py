@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from star_engine.config import Kind, StarConfig
-from star_engine.examples import Example, FewShotExample, PromptSet
+from star_engine.config.star import StarConfig
 from star_engine.protocols import SampleRequest
-from star_engine.testing import Script
+from star_engine.tasks.examples import Example, FewShotExample, PromptSet
+from star_engine.tasks.kind import Kind
+from star_engine.testing.fakes import Script
 
 CAPITALS = {
     "France": "Paris",

@@ -3,8 +3,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_engine.config import Evaluation, Kind, StarConfig, StopRule
-from star_engine.config_training_set import TrainingSetOptions
+from star_engine.config.star import Evaluation, StarConfig, StopRule
+from star_engine.config.training_set import TrainingSetOptions
 from star_engine.loop import (
     ITERATION_PHASES,
     IterationHistory,
@@ -16,6 +16,7 @@ from star_engine.loop import (
     next_in_any_case,
     next_phase,
 )
+from star_engine.tasks.kind import Kind
 
 ALL = frozenset(ITERATION_PHASES)
 BASELINES = IterationHistory(0, frozenset({PhaseName.BASELINES}), accuracy=0.3)

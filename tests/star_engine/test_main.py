@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from star_engine import __main__ as command
-from star_engine.config_schedules import GeometricSchedule, LinearSchedule
+from star_engine.config.schedules import GeometricSchedule, LinearSchedule
 from star_engine.job_file import BadJob, read_job
-from star_engine.testing import RecordingTrainer, ScriptedSampler, addition_pupil
+from star_engine.testing.fakes import RecordingTrainer, ScriptedSampler, addition_pupil
 from tests.star_engine.addition import ADDITION, additions
 
 

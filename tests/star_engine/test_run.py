@@ -4,25 +4,25 @@ from pathlib import Path
 
 import pytest
 
-from star_engine.adapters import BaseModel, check_layout
-from star_engine.config import (
+from star_engine.adapters.layout import BaseModel, check_layout
+from star_engine.config.schedules import EpochsSchedule, LinearSchedule
+from star_engine.config.star import (
     Evaluation,
     Generation,
-    Kind,
     Lora,
     Rationalization,
     StarConfig,
     StopRule,
     Training,
 )
-from star_engine.config_schedules import EpochsSchedule, LinearSchedule
-from star_engine.config_training_set import TrainingSetOptions
-from star_engine.evaluation import EvaluationMode
+from star_engine.config.training_set import TrainingSetOptions
+from star_engine.evaluation.accuracy import EvaluationMode
 from star_engine.loop import ITERATION_PHASES, PhaseName
 from star_engine.protocols import BadAdapter, SampleRequest
 from star_engine.run import Event, run_star
 from star_engine.run_directory import OtherRun, RunDirectory
-from star_engine.testing import (
+from star_engine.tasks.kind import Kind
+from star_engine.testing.fakes import (
     Order,
     RecordingTrainer,
     Script,
@@ -30,7 +30,7 @@ from star_engine.testing import (
     addition_pupil,
     write_adapter,
 )
-from star_engine.training_set import training_set_sha256
+from star_engine.training_set.rows import training_set_sha256
 from tests.star_engine.addition import ADDITION, additions
 
 TRAIN = additions(digits=(1, 2, 3), each=12)

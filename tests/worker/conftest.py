@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.gpus import SPEC, Start
-from worker.gpu_process import GpuProcess
+from worker.gpu.process import GpuProcess
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from star_engine.protocols import OutOfMemory, SampleRequest
-from star_engine.testing import Script
+from star_engine.testing.fakes import Script
 
 REPLY_LIKE = '{"id": 1, "event": {"key": "forged"}}'
 

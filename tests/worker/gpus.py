@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from star_engine.protocols import Sampler, SampleRequest, SamplingParams
-from worker.gpu_process import GpuProcess, GpuSpec
+from worker.gpu.process import GpuProcess, GpuSpec
 
 OPTIONS = {"script": "tests.worker.gpu_scripts:obey"}
 SPEC = GpuSpec(base_model=Path("no-model"), sampler="scripted", options=OPTIONS)

@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy import select
 
 from app.database import reading, transaction
-from app.ledger.keys import Caller, Scope
-from app.ledger.overrides import honoured_from, override_verdict
-from app.models.jobs import Iteration
-from app.models.rationales import Rationale, TrainingExample
-from star_engine.training_set import audit_hints
-from tests.ledger.hands import claim, do_step, finish_phase
-from tests.worlds import World, make_world
+from app.ledger.platform.keys import Caller, Scope
+from app.ledger.results.overrides import honoured_from, override_verdict
+from app.tables.jobs import Iteration
+from app.tables.rationales import Rationale, TrainingExample
+from star_engine.training_set.rows import audit_hints
+from tests.app.ledger.ledger_driver import claim, do_step, finish_phase
+from tests.factories import World, make_world
 from worker.steps import work_on
 
 UNFILTERED: dict[str, Any] = {"filters": [], "min_kept": 1}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.database import reading, transaction
-from app.ledger.capacity import fitting_workers
-from app.models.data import Model
+from app.ledger.queue.capacity import fitting_workers
+from app.tables.data import Model
+from tests.factories import MODEL, World, make_world
 from tests.faults.checker import check
 from tests.platforms import platform, wait_until
-from tests.worlds import MODEL, World, make_world
 
 
 def test_a_celery_worker_runs_a_whole_job(database_url: str, empty_valkey_url: str, tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_two_workers_and_two_schedulers_share_one_job(
     database_url: str, empty_valkey_url: str, tmp_path: Path
 ) -> None:
     world = make_world(
-        database_url, tmp_path / "home", shard_examples=2, sampler_script="tests.worlds:slow_pupil"
+        database_url, tmp_path / "home", shard_examples=2, sampler_script="tests.factories:slow_pupil"
     )
     with platform(world, empty_valkey_url) as running:
         for number in (1, 2):

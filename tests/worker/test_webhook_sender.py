@@ -18,16 +18,16 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from app.database import clock, reading, transaction
-from app.ledger.deliveries import claim_delivery, forget_deliveries, pause_seconds, record_attempt
 from app.ledger.events import EVENT_TYPES, list_events
-from app.ledger.jobs import cancel_job
-from app.ledger.webhooks import create_webhook, rotate_secret, send_test
-from app.models.jobs import Job
-from app.models.webhooks import Webhook, WebhookDelivery
-from app.webhook_secrets import webhook_secret
-from tests.ledger.hands import finish_job
+from app.ledger.jobs.jobs import cancel_job
+from app.ledger.platform.deliveries import claim_delivery, forget_deliveries, pause_seconds, record_attempt
+from app.ledger.platform.webhooks import create_webhook, rotate_secret, send_test
+from app.tables.jobs import Job
+from app.tables.webhooks import Webhook, WebhookDelivery
+from app.webhooks.secrets import webhook_secret
+from tests.app.ledger.ledger_driver import finish_job
+from tests.factories import World, make_world
 from tests.receivers import Receiver, receiver
-from tests.worlds import World, make_world
 from worker.webhook_sender import WebhookSender, attempt
 
 SECRET = "of the tests"

@@ -10,25 +10,25 @@ from sqlalchemy import select
 
 from app.database import reading, transaction
 from app.errors import Conflict
-from app.ledger.adapters import list_adapters
 from app.ledger.events import list_events
-from app.ledger.iterations import each_training_example
-from app.ledger.keys import Caller
-from app.ledger.overrides import override_verdict
-from app.ledger.regrade import ChangedPage, regrade_iteration
-from app.ledger.report import read_report
-from app.ledger.steps import claim_step
-from app.models.data import Dataset, Example
-from app.models.jobs import Iteration, Job, Step
-from app.models.rationales import Evaluation, Rationale, TrainingExample
+from app.ledger.jobs.report import read_report
+from app.ledger.platform.keys import Caller
+from app.ledger.queue.steps import claim_step
+from app.ledger.results.adapters import list_adapters
+from app.ledger.results.iterations import each_training_example
+from app.ledger.results.overrides import override_verdict
+from app.ledger.results.regrade import ChangedPage, regrade_iteration
 from app.reports.document import make_document
 from app.reports.markdown import markdown
-from star_engine.config import StarConfig
-from star_engine.rationales import Route
-from star_engine.training_set import training_set_sha256
-from tests.worlds import CONFIG, TRAIN, World, make_world
+from app.tables.data import Dataset, Example
+from app.tables.jobs import Iteration, Job, Step
+from app.tables.rationales import Evaluation, Rationale, TrainingExample
+from star_engine.config.star import StarConfig
+from star_engine.sampling.rationales import Route
+from star_engine.training_set.rows import training_set_sha256
+from tests.factories import CONFIG, TRAIN, World, make_world
+from worker.context import Workbench
 from worker.steps import work_on
-from worker.workbench import Workbench
 
 
 @pytest.fixture

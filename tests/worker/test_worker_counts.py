@@ -12,14 +12,14 @@ from typing import Any
 from sqlalchemy import select
 
 from app.database import reading
-from app.ledger.steps import Claim, claim_step
-from app.models.data import Example
-from app.models.jobs import Iteration
-from app.models.rationales import Evaluation, Rationale, TrainingExample
-from star_engine.testing import Script
-from tests.worlds import TRAIN, World, make_world, pupil
+from app.ledger.queue.steps import Claim, claim_step
+from app.tables.data import Example
+from app.tables.jobs import Iteration
+from app.tables.rationales import Evaluation, Rationale, TrainingExample
+from star_engine.testing.fakes import Script
+from tests.factories import TRAIN, World, make_world, pupil
+from worker.context import Workbench
 from worker.steps import work_on
-from worker.workbench import Workbench
 
 SETTINGS: dict[str, Any] = {
     "seed": 7,

@@ -11,8 +11,8 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from tests import databases
-from tests.app.apis import Api, addition_rows, serve, worker
-from tests.worlds import CONFIG, SCRIPT
+from tests.app.api_harness import Api, addition_rows, serve, worker
+from tests.factories import CONFIG, SCRIPT
 
 
 @dataclass(frozen=True)

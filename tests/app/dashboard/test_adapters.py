@@ -6,7 +6,7 @@ import io
 import tarfile
 from hashlib import sha256
 
-from tests.app.apis import worker
+from tests.app.api_harness import worker
 from tests.app.dashboard.conftest import Finished, sign_in
 
 

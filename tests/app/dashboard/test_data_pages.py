@@ -7,7 +7,7 @@ from html import unescape
 
 from httpx2 import Response
 
-from tests.app.apis import MODEL
+from tests.app.api_harness import MODEL
 from tests.app.dashboard.conftest import Visitor, sign_in
 
 ROWS = [

@@ -7,7 +7,7 @@ import re
 from html import unescape
 from typing import Any
 
-from tests.app.apis import Api
+from tests.app.api_harness import Api
 from tests.app.dashboard.conftest import Finished, Visitor, sign_in
 
 

@@ -6,7 +6,7 @@ import re
 from html import unescape
 
 from app.database import transaction
-from app.ledger.capacity import Capacity, saw_worker
+from app.ledger.queue.capacity import Capacity, saw_worker
 from tests.app.dashboard.conftest import Visitor, sign_in
 
 

@@ -10,10 +10,10 @@ from app.dashboard.prompts_shown import Prompts, prompts_of
 from app.dashboard.segments import Segment
 from app.routes.datasets import ExampleOut
 from app.routes.rationales import RationaleDetailOut, TrainingRowOut
-from star_engine.config import Kind
-from star_engine.examples import Example, FewShotExample, PromptSet
-from star_engine.prompts import hint_text, render_completion, render_prompt
-from star_engine.rationales import Route
+from star_engine.data.prompts import hint_text, render_completion, render_prompt
+from star_engine.sampling.rationales import Route
+from star_engine.tasks.examples import Example, FewShotExample, PromptSet
+from star_engine.tasks.kind import Kind
 
 SHOWN = {
     Kind.NUMERIC: FewShotExample(question="How many are 1 and 1?", rationale="It is 2. #### 2", answer="2"),

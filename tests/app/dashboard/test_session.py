@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from app.dashboard.static_files import FOLDER
 from app.database import transaction
-from tests.app.apis import Api
+from tests.app.api_harness import Api
 from tests.app.dashboard.conftest import Visitor, sign_in
 
 ELSEWHERE = re.compile(r"""(?:src|href|action)=["'](?:https?:)?//""")

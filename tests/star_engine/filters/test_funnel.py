@@ -1,4 +1,4 @@
-"""The stages between correct and kept: order, names, duplicates and cap."""
+"""The funnel: every reason belongs to one stage, and the counts sum exactly."""
 
 from collections import Counter
 
@@ -6,84 +6,87 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_engine.filters.funnel import (
-    FILTERS,
-    FilterInput,
-    cap_per_example,
-    dedupe,
-    dedupe_key,
-    filters_named,
-    first_rejection,
+from star_engine.config.star import StarConfig
+from star_engine.config.training_set import TrainingSetOptions
+from star_engine.filters.funnel import KEPT, STAGES, funnel
+from star_engine.filters.registry import FILTERS, REASONS
+from star_engine.sampling.rationales import Rationale, RationaleKey, Route
+from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.kind import Kind
+from star_engine.tasks.verify import verify
+from star_engine.training_set.rows import decide
+
+FATES = st.lists(
+    st.tuples(
+        st.sampled_from(["generated", "rationalized"]),
+        st.sampled_from([KEPT, *REASONS]),
+        st.integers(0, 1000),
+    )
 )
-
-ITEM = FilterInput(
-    question="What does a bird build to lay its eggs in?",
-    answer="b",
-    choices=("cave", "nest", "burrow"),
-    kind="choice",
-    route="rationalized",
-    completion="The choice marked (CORRECT) is nest. Therefore, the answer is nest (b).",
-    hint="(CORRECT)",
-)
-ROWS = st.lists(st.tuples(st.integers(), st.sampled_from("xyz"), st.sampled_from(["a b", "A  b", "c", ""])))
-
-
-def test_the_first_filter_that_rejects_gives_the_reason() -> None:
-    assert first_rejection(filters_named(["hint_markers", "answer_only"]), ITEM) == "hint_markers"
-    assert first_rejection(filters_named(["answer_only", "hint_markers"]), ITEM) == "answer_only"
-    assert first_rejection(filters_named(["step_arithmetic"]), ITEM) is None
-    assert first_rejection([], ITEM) is None
-
-
-def test_an_unknown_filter_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(ValueError, match=r"no filter 'judge'; use some of hint_markers, answer_only"):
-        filters_named(["hint_markers", "judge"])
-    assert filters_named(FILTERS) == list(FILTERS.values())
-
-
-def test_the_same_text_is_a_duplicate_only_within_one_example() -> None:
-    rows = [
-        (1, "x", "Half is 24."),
-        (2, "x", "half  is 24.\n"),
-        (3, "y", "Half is 24."),
-        (4, "x", "Half is 25."),
+TEXTS = st.sampled_from(
+    [
+        "Half of 144 is 72. #### 72",
+        "half of 144  is 72. #### 72",
+        "#### 72",
+        "144 / 2 = 71, so 72. #### 72",
+        "As given, it is 72 or so in all. #### 72",
+        "Six dozens are 72. #### 72",
+        "Seven dozens are 84. #### 84",
+        "It is one of many. #### 72 #### 7",
+        "Nobody knows.",
     ]
-    assert dedupe(rows) == [2]
-    assert dedupe_key("Half is 24.") == dedupe_key(" HALF is 24. ") != dedupe_key("Half is 25.")
-    assert len(dedupe_key("\ud800")) == 64
+)
+TRIES = st.lists(st.tuples(st.sampled_from(["x", "y"]), st.sampled_from(Route), TEXTS, st.booleans()))
 
 
-def test_the_cap_keeps_the_first_rationales_of_each_example() -> None:
-    assert cap_per_example([(1, "x"), (2, "y"), (3, "x"), (4, "x")], 2) == [4]
-    assert cap_per_example([(1, "x"), (2, "y"), (3, "x"), (4, "x")], 1) == [3, 4]
-    with pytest.raises(ValueError, match="use 1 or more"):
-        cap_per_example([], 0)
+def test_every_reason_belongs_to_exactly_one_stage() -> None:
+    placed = Counter(reason for reasons in STAGES.values() for reason in reasons)
+    assert placed == Counter(REASONS.keys())
 
 
-@given(ROWS)
-def test_deduplication_leaves_each_text_of_an_example_exactly_once(rows: list[tuple[int, str, str]]) -> None:
-    numbered = [(n, example, text) for n, (_, example, text) in enumerate(rows)]
-    dropped = set(dedupe(numbered))
-    kept = [(example, dedupe_key(text)) for key, example, text in numbered if key not in dropped]
-    assert len(kept) == len(set(kept))
-    assert set(kept) == {(example, dedupe_key(text)) for _, example, text in numbered}
+@given(FATES)
+def test_what_a_stage_loses_is_the_sum_of_its_reasons(fates: list[tuple[str, str, int]]) -> None:
+    for route, reached in funnel(fates).items():
+        counts: Counter[str] = Counter()
+        for other, reason, count in fates:
+            counts[reason] += count if other == route else 0
+        assert list(reached) == list(STAGES)
+        assert reached["sampled"] == counts.total()
+        assert reached["trained"] == counts[KEPT]
+        before = reached["sampled"]
+        for stage, reasons in STAGES.items():
+            assert before - reached[stage] == sum(counts[reason] for reason in reasons)
+            before = reached[stage]
 
 
-@given(ROWS, st.integers(1, 4))
-def test_the_cap_leaves_the_smaller_of_cap_and_what_there_was(
-    rows: list[tuple[int, str, str]], n: int
+def test_a_reason_that_no_stage_knows_is_refused_instead_of_falling_out_of_the_sum() -> None:
+    with pytest.raises(ValueError, match="'mood'"):
+        funnel([("generated", "mood", 1)])
+
+
+@given(TRIES)
+def test_the_funnel_of_real_decisions_sums_and_tells_unparsed_from_wrong(
+    tries: list[tuple[str, Route, str, bool]],
 ) -> None:
-    numbered = [(key, example) for key, (_, example, _) in enumerate(rows)]
-    dropped = set(cap_per_example(numbered, n))
-    before = Counter(example for _, example in numbered)
-    after = Counter(example for key, example in numbered if key not in dropped)
-    assert after == {example: min(count, n) for example, count in before.items()}
-
-
-@given(st.text(max_size=80), st.sampled_from(["numeric", "choice", "scratchpad", "exact", "math", "pattern"]))
-def test_no_text_breaks_a_filter(text: str, kind: str) -> None:
-    answer = {"choice": "b", "scratchpad": "8 8 3"}.get(kind, "72")
-    choices = ("cave", "nest") if kind == "choice" else None
-    item = FilterInput(text, answer, choices, kind, "rationalized", text, f"({answer})", (text[::-1],))
-    for name, one in FILTERS.items():
-        assert one(item) in (None, name)
+    rationales = [
+        Rationale(
+            RationaleKey(example, route, sample),
+            text,
+            verify("numeric", text, "72").verdict,
+            None,
+            "",
+            1,
+            1,
+            "length" if cut else "stop",
+        )
+        for sample, (example, route, text, cut) in enumerate(tries)
+    ]
+    examples = [Example(name, "How many are half of 144?", "72") for name in "xy"]
+    options = TrainingSetOptions(filters=tuple(FILTERS), max_per_example=2)
+    config = StarConfig(kind=Kind.NUMERIC, training_set=options)
+    decisions = decide(config, PromptSet(Kind.NUMERIC, ()), examples, rationales)
+    found = funnel((str(d.key.route), d.reason, 1) for d in decisions)
+    assert sum(reached["sampled"] for reached in found.values()) == len(rationales)
+    assert sum(reached["trained"] for reached in found.values()) == sum(d.kept for d in decisions)
+    wrong = sum(reached["answered"] - reached["correct"] for reached in found.values())
+    assert wrong == sum(r.verdict == "wrong" for r in rationales)

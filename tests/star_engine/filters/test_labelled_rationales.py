@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from star_engine.filters.funnel import FILTERS, REASONS, FilterInput
-from star_engine.verifiers.verify import verify
+from star_engine.filters.registry import FILTERS, REASONS, FilterInput
+from star_engine.tasks.verify import verify
 
 ROWS: list[dict[str, Any]] = [
     json.loads(line) for line in Path(__file__).with_name("labelled.jsonl").read_text().splitlines()

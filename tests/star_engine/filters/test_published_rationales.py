@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from star_engine.filters.funnel import FILTERS, FilterInput
-from star_engine.verifiers.verify import verify
+from star_engine.filters.registry import FILTERS, FilterInput
+from star_engine.tasks.verify import verify
 
 
 def _published(name: str) -> str:

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from star_engine.checks import check_rationales
-from star_engine.config import Generation, Kind, StarConfig
-from star_engine.config_training_set import TrainingSetOptions
-from star_engine.examples import Example
-from star_engine.prompt_sets import read_prompt_set
-from star_engine.rationales import Rationale, RationaleKey, Route
-from star_engine.testing import addition_scratchpad
-from star_engine.transformers_sampler import TransformersSampler
+from star_engine.config.star import Generation, StarConfig
+from star_engine.config.training_set import TrainingSetOptions
+from star_engine.data.prompt_sets import read_prompt_set
+from star_engine.gpu.transformers_sampler import TransformersSampler
+from star_engine.sampling.rationales import Rationale, RationaleKey, Route
+from star_engine.tasks.examples import Example
+from star_engine.tasks.kind import Kind
+from star_engine.testing.fakes import addition_scratchpad
+from star_engine.training_set.resample_filters import check_rationales
 from tests.star_engine.addition import additions
 
 FOLDER = Path(__file__).parents[3] / "examples" / "addition"

@@ -13,7 +13,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
-from star_engine.lora_merge import merged_weights, read_adapter, weight_shapes
+from star_engine.gpu.lora_merge import merged_weights, read_adapter, weight_shapes
 from star_engine.protocols import BadAdapter
 
 

@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, LlamaForCausalLM
 
-from star_engine.config import Lora, Training
-from star_engine.lora_trainer import LoraTrainer
+from star_engine.config.star import Lora, Training
+from star_engine.gpu.lora_trainer import LoraTrainer
+from star_engine.gpu.transformers_sampler import TransformersSampler
 from star_engine.protocols import BadAdapter, OutOfMemory, SampleRequest, SamplingParams, TrainingText
-from star_engine.transformers_sampler import TransformersSampler
 
 WEIGHTS = "adapter_model.safetensors"
 

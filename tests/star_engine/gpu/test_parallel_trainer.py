@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from star_engine.config import Training
-from star_engine.lora_run import LoraRun, Ranks
-from star_engine.lora_trainer import LoraTrainer
-from star_engine.parallel_trainer import ParallelTrainer
-from star_engine.tokenized_rows import TokenizedRow
+from star_engine.config.star import Training
+from star_engine.gpu.lora_run import LoraRun, Ranks
+from star_engine.gpu.lora_trainer import LoraTrainer
+from star_engine.gpu.parallel_trainer import ParallelTrainer
+from star_engine.gpu.tokenized_rows import TokenizedRow
 from tests.star_engine.gpu.test_lora_trainer import WEIGHTS, sums
 
 TRAINING = Training(batch_size=7, learning_rate=3e-3, checkpoint_every=4)  # 7: the ranks' parts are unlike

@@ -14,11 +14,11 @@ import pytest
 
 from examples.addition.generate import draw_addition, draw_prompt_set, prompt_set_examples
 from examples.smollm2.convert import MODEL_FOLDER, convert
-from star_engine.config import Kind
-from star_engine.examples import Example, FewShotExample, PromptSet
-from star_engine.prompts import render_prompt, stops
+from star_engine.data.prompts import render_prompt, stops
+from star_engine.gpu.transformers_sampler import TransformersSampler
 from star_engine.protocols import Completion, SampleRequest, SamplingParams
-from star_engine.transformers_sampler import TransformersSampler
+from star_engine.tasks.examples import Example, FewShotExample, PromptSet
+from star_engine.tasks.kind import Kind
 from tests.star_engine.gpu import vllm_process
 from tests.star_engine.gpu.conftest import make_adapter
 

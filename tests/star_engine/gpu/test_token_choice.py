@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from star_engine.gpu.token_choice import choose
 from star_engine.protocols import SamplingParams
-from star_engine.token_choice import choose
 
 LOGITS = torch.tensor([[1.0, 4.0, 2.0, 3.0]])  # likeliest first: 1, 3, 2, 0
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from star_engine.gpu.tokenized_rows import batch_of_step, tokenize_rows
 from star_engine.protocols import TrainingText
-from star_engine.tokenized_rows import batch_of_step, tokenize_rows
 from tests.star_engine.gpu.tokenizers import character_tokenizer, word_tokenizer
 
 END = 0

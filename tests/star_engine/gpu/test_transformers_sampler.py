@@ -12,8 +12,8 @@ import torch
 from peft import PeftModel
 from transformers import AutoTokenizer, LlamaForCausalLM
 
+from star_engine.gpu.transformers_sampler import TransformersSampler
 from star_engine.protocols import BadAdapter, Completion, SampleRequest, SamplingParams
-from star_engine.transformers_sampler import TransformersSampler
 from tests.star_engine.gpu.requests import few_shot_requests
 
 

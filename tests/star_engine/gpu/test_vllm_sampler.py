@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from star_engine.gpu.transformers_sampler import TransformersSampler
 from star_engine.protocols import BadAdapter, Completion, SampleRequest, SamplingParams
-from star_engine.transformers_sampler import TransformersSampler
 from tests.star_engine.gpu import vllm_process
 from tests.star_engine.gpu.conftest import make_adapter
 from tests.star_engine.gpu.requests import few_shot_requests

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
+from star_engine.gpu.vllm_sampler import VllmSampler
 from star_engine.protocols import Completion, SampleRequest, SamplingParams
-from star_engine.vllm_sampler import VllmSampler
 
 held: list[VllmSampler] = []
 
@@ -47,8 +47,8 @@ def count_tokens(texts: Sequence[str]) -> list[int]:
 
 def start_with_other_tokenizer(model: Path, folder: Path) -> str:
     """Why a tokenizer that is not the trainer's is refused. (The sampler that is held runs on.)"""
-    from star_engine.causal_lm import load_tokenizer
-    from star_engine.vllm_sampler import _refuse_other_tokenizer
+    from star_engine.gpu.causal_lm import load_tokenizer
+    from star_engine.gpu.vllm_sampler import _refuse_other_tokenizer
 
     folder.mkdir()
     for path in model.glob("*token*"):

@@ -1,0 +1,105 @@
+"""Who asks, and whether their key may. Every route names the scope it needs, or the app does not start."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy import Engine
+
+from app.database import reading
+from app.errors import Forbidden, RateLimited, Unauthorized
+from app.http.dependencies import Db, route_path
+from app.ledger.platform.audit_log import Acting, acting
+from app.ledger.platform.keys import Caller, Scope, authenticate
+
+_bearer = HTTPBearer(auto_error=False, description="An API key: star_…")
+
+
+def current_caller(
+    request: Request, db: Db, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Caller:
+    if sent is None:
+        raise Unauthorized(
+            "Send your API key in the header `Authorization: Bearer star_...`.", code="no_api_key"
+        )
+    return admitted(request, db, sent.credentials)
+
+
+def admitted(request: Request, db: Engine, key: str) -> Caller:
+    """Whose key this is, counted against its rate. Raises Unauthorized and RateLimited."""
+    with reading(db) as session:
+        caller = authenticate(session, key)
+    if caller is None:
+        raise Unauthorized("This API key is not valid: mistyped, revoked or expired.", code="invalid_api_key")
+    request.state.caller = caller  # for the access log
+    request.state.allowance = allowance = request.app.state.rate_limits.hit(caller.key_id)
+    if not allowance.allowed:
+        raise RateLimited(
+            f"This key has asked {allowance.limit} times in {allowance.window_seconds} s. "
+            f"Wait {allowance.reset_seconds} s, and poll less often: events can be streamed or waited for."
+        )
+    return caller
+
+
+class Requires:
+    """A dependency that yields the Caller if its key has this scope."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    async def __call__(self, request: Request, caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
+        """Async, so that what it sets is still set when the route runs, in its thread."""
+        return self.checked(request, caller)
+
+    def checked(self, request: Request, caller: Caller) -> Caller:
+        if not caller.may(self.scope):
+            raise Forbidden(f"This key lacks the scope {self.scope!r}; ask for one that has it.")
+        acting.set(_acting(request, caller))
+        return caller
+
+
+def _acting(request: Request, caller: Caller) -> Acting | None:
+    """Whom the audit log names; nobody where nothing may be changed."""
+    if request.method in SAFE:
+        return None
+    action = f"{request.method} {route_path(request.scope)}"
+    return Acting(caller.project_id, caller.key_id, request.state.request_id, action)
+
+
+Reader = Annotated[Caller, Depends(Requires(Scope.READ))]
+Submitter = Annotated[Caller, Depends(Requires(Scope.SUBMIT))]
+Admin = Annotated[Caller, Depends(Requires(Scope.ADMIN))]
+Operator = Annotated[Caller, Depends(Requires(Scope.OPERATOR))]
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+PUBLIC = frozenset({"/healthz", "/readyz"})
+
+
+class UndeclaredScope(RuntimeError):
+    """A route that anybody could call because nobody said who may."""
+
+
+def check_scopes(app: FastAPI, public: frozenset[str] = PUBLIC) -> None:
+    """Raises UndeclaredScope for a route that names no scope and is not public on purpose."""
+    documents = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url}
+    for route in app.routes:
+        path = getattr(route, "path", None)
+        declared = isinstance(route, APIRoute) and route_scope(route) is not None
+        if not declared and path not in public | documents:
+            raise UndeclaredScope(
+                f"{path} declares no scope: give it a Reader, Submitter, Admin or Operator parameter"
+            )
+
+
+def route_scope(route: APIRoute) -> Scope | None:
+    """The scope that a route asks for; None if it asks for none."""
+    return next((call.scope for call in _calls(route.dependant) if isinstance(call, Requires)), None)
+
+
+def _calls(dependant: Dependant) -> list[object]:
+    below = [call for dependency in dependant.dependencies for call in _calls(dependency)]
+    return [dependant.call, *below]

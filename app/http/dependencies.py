@@ -1,0 +1,71 @@
+"""What routes are given: the database, the artifacts, the settings. Made once per process, at its start."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Annotated, Any
+
+from anyio import CapacityLimiter
+from fastapi import Depends, Request
+from sqlalchemy import Engine
+
+from app.http.event_feed import EventFeed
+from app.http.polled_jobs import PolledJobs
+from app.settings import Settings
+from app.storage import Storage
+
+# Async although none of them waits: FastAPI would ask a thread for each of the others, which costs as much as
+# a query.
+
+
+async def _engine(request: Request) -> Engine:
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+async def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+async def _storage(request: Request) -> Storage:
+    storage: Storage = request.app.state.storage
+    return storage
+
+
+async def _offered_models(request: Request) -> frozenset[str]:
+    offered: frozenset[str] = request.app.state.offered_models
+    return offered
+
+
+async def _upload_slots(request: Request) -> CapacityLimiter:
+    slots: CapacityLimiter = request.app.state.upload_slots
+    return slots
+
+
+async def _event_feed(request: Request) -> EventFeed:
+    feed: EventFeed = request.app.state.event_feed
+    return feed
+
+
+async def _polled_jobs(request: Request) -> PolledJobs:
+    polled: PolledJobs = request.app.state.polled_jobs
+    return polled
+
+
+Db = Annotated[Engine, Depends(_engine)]
+Config = Annotated[Settings, Depends(_settings)]
+Artifacts = Annotated[Storage, Depends(_storage)]
+OfferedModels = Annotated[frozenset[str], Depends(_offered_models)]  # ids on the allow-list
+UploadSlots = Annotated[CapacityLimiter, Depends(_upload_slots)]
+Feed = Annotated[EventFeed, Depends(_event_feed)]
+Polled = Annotated[PolledJobs, Depends(_polled_jobs)]
+
+
+def route_path(scope: MutableMapping[str, Any]) -> str | None:
+    """The path of the route that answers, such as /v1/jobs/{job_id}; None where there is none."""
+    path = getattr(scope.get("route"), "path", None)
+    before = scope.get(
+        "app_root_path", ""
+    )  # what a proxy cuts off; root_path adds where the dashboard is mounted
+    return None if path is None else scope.get("root_path", "").removeprefix(before) + path

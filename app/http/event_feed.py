@@ -1,0 +1,174 @@
+"""One reader per API process for all who wait for events, so that a hundred streams cost what one costs.
+
+Who waits reads what is on record by itself, once. From there on the reader tells it: each tick it asks how
+far the logs of all jobs that somebody waits for have come, and hands what is new to everybody at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+
+import anyio
+import structlog
+from anyio import CapacityLimiter, to_thread
+from fastapi.concurrency import run_in_threadpool
+from sqlalchemy import Engine
+
+from app.ledger.event_tail import News, Position, news_since, replay
+from app.tables.jobs import Event
+
+TICK_SECONDS = 0.25  # how late somebody who waits may learn of an event
+OUTAGE_SECONDS = 1.0  # between two tries while the database does not answer
+BATCH = 200  # events per read of what is on record
+KEPT = 500  # latest events of a job that are at hand; who is further behind reads them from the database
+
+log = structlog.get_logger()
+
+
+class Watch:
+    """The live end of one job's log, shared by all who wait for it."""
+
+    def __init__(self, position: Position) -> None:
+        self.seq = position.seq  # of the last event that is known here
+        self.ended = position.ended
+        self.watchers = 0
+        self._latest: deque[Event] = deque(maxlen=KEPT)
+        self._moved = anyio.Event()
+
+    def events_after(self, seq: int) -> list[Event] | None:
+        """Those with a greater seq, in order; None if some of them are not at hand."""
+        if seq < self.seq - len(self._latest):
+            return None
+        return [event for event in self._latest if event.seq > seq]
+
+    def add(self, event: Event) -> None:
+        """Takes the log's next event. Any other was asked for on behalf of an earlier watch of the job."""
+        if event.seq == self.seq + 1:
+            self._latest.append(event)
+            self.seq = event.seq
+
+    def wake(self) -> None:
+        self._moved.set()
+        self._moved = anyio.Event()
+
+    async def wait(self) -> None:
+        """Until something has changed."""
+        await self._moved.wait()
+
+
+class EventFeed:
+    """Made once per process. `run` is its reader, `follow` what a stream iterates over."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.closing = False  # the process has been told to stop: nobody waits any longer
+        self._engine = engine
+        self._watches: dict[str, Watch] = {}
+        self._wanted = anyio.Event()  # somebody waits
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for an event right now."""
+        return sum(watch.watchers for watch in self._watches.values())
+
+    async def follow(self, job_id: str, after: int) -> AsyncGenerator[Sequence[Event]]:
+        """Every event with seq > after, once and in order, as they come; ends with the job or the process."""
+        while not self.closing:
+            position, events = await run_in_threadpool(replay, self._engine, job_id, after, BATCH)
+            if events:
+                yield events
+                after = events[-1].seq
+            if len(events) == BATCH:
+                continue
+            if position.ended:
+                return
+            with self._watching(job_id, position) as watch:
+                async with aclosing(self._live(watch, after)) as live:
+                    async for events in live:
+                        yield events
+                        after = events[-1].seq
+                if watch.ended and after >= watch.seq:
+                    return
+
+    async def wait(self, job_id: str, after: int, position: Position, seconds: float) -> Sequence[Event]:
+        """The next events with seq > after, none if none comes within so many seconds.
+
+        `position` is of a replay that has found none.
+        """
+        with anyio.move_on_after(seconds), self._watching(job_id, position) as watch:
+            async with aclosing(self._live(watch, after)) as live:
+                async for events in live:
+                    return events
+        return []
+
+    async def run(self) -> None:
+        """The reader. It asks nothing while nobody waits, and outlives a database that is gone."""
+        limiter, failing = CapacityLimiter(1), False
+        while True:
+            await self._somebody_waits()
+            known = {job_id: watch.seq for job_id, watch in self._watches.items()}
+            try:
+                look = to_thread.run_sync(
+                    news_since, self._engine, known, limiter=limiter, abandon_on_cancel=True
+                )
+                pause = self._tell(known, await look)
+            except Exception as failure:  # noqa: BLE001 - whatever it is, nobody must wait for a dead reader
+                if not failing:
+                    log.warning("event_reader_failed", error=type(failure).__name__)
+                failing, pause = True, OUTAGE_SECONDS
+            else:
+                failing = False
+            await anyio.sleep(pause)
+
+    def close(self) -> None:
+        """End every stream and every wait, now."""
+        self.closing = True
+        for watch in self._watches.values():
+            watch.wake()
+
+    async def _somebody_waits(self) -> None:
+        if not self._watches:
+            self._wanted = anyio.Event()
+            await self._wanted.wait()
+
+    async def _live(self, watch: Watch, after: int) -> AsyncGenerator[Sequence[Event]]:
+        """What the reader brings, until the job has ended or more is missing than is at hand."""
+        while not self.closing:
+            events = watch.events_after(after)
+            if events is None or (watch.ended and not events):
+                return
+            if events:
+                yield events
+                after = events[-1].seq
+            else:
+                await watch.wait()
+
+    @contextmanager
+    def _watching(self, job_id: str, position: Position) -> Iterator[Watch]:
+        watch = self._watches.setdefault(job_id, Watch(position))
+        watch.watchers += 1
+        self._wanted.set()
+        try:
+            yield watch
+        finally:
+            watch.watchers -= 1
+            if watch.watchers == 0:
+                del self._watches[job_id]
+
+    def _tell(self, known: Mapping[str, int], news: News) -> float:
+        """Hand out what was read; returns the seconds until the next look."""
+        for event in news.events:
+            if event.job_id in self._watches:
+                self._watches[event.job_id].add(event)
+        told = {event.job_id for event in news.events}
+        pause = TICK_SECONDS
+        for job_id in known.keys() & self._watches.keys():
+            watch = self._watches[job_id]
+            position = news.positions.get(job_id, Position(watch.seq, ended=True))
+            watch.ended = position.ended and watch.seq >= position.seq
+            if watch.ended or job_id in told:
+                watch.wake()
+            if watch.seq < position.seq:
+                pause = 0.0
+        return pause

@@ -1,0 +1,122 @@
+"""An uploaded file, checked: in this process where it is small and plain, else in a child with limits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO
+
+from app.errors import FieldError, Invalid
+from app.intake.blocks import reopened
+from app.intake.child import Limits, reader
+from app.intake.formats import Format
+from app.intake.mapping import Columns
+from app.intake.reading import Reading, Report, read_upload
+from app.intake.unpack import Unpacked
+from app.settings import Settings
+from star_engine.tasks.kind import Kind
+
+READER = 2  # raised where the same bytes give other rows: since 2, worked solutions are kept
+APART_BYTES = 64 << 10  # a child takes 0.5 s to start; so much is read in less, and cannot hurt
+
+
+@dataclass(frozen=True, slots=True)
+class HowToRead:
+    """What, besides the bytes, decides which examples a file holds."""
+
+    kind: Kind
+    validation: int  # rows to carve as held-out split where no row says that it is one
+    seed: int
+    mapping: Columns = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedFile:
+    """A file without a bad row in it."""
+
+    how: HowToRead
+    sha256: str  # of the bytes and of how they are read
+    size_bytes: int
+    splits: dict[str, int]
+    statistics: Callable[[], dict[str, Any]] | None  # waits for them; None: nobody counts
+    accepted: Iterable[bytes]  # its rows in file order, as app.intake.lines writes them
+
+
+def content_sha256(content: str, how: HowToRead) -> str:
+    """What makes two uploads one dataset: the bytes (`content` is their sha256), and how they are read."""
+    read_as: list[Any] = [content, how.kind, how.validation, how.seed, READER]
+    if how.mapping:
+        read_as.append(how.mapping)
+    return hashlib.sha256(json.dumps(read_as).encode()).hexdigest()
+
+
+@contextmanager
+def checked_file(
+    plain: Unpacked, format_: Format, how: HowToRead, settings: Settings
+) -> Iterator[CheckedFile]:
+    """Every row read once. Raises Invalid naming the mistakes."""
+    reading = Reading(
+        format=format_,
+        kind=how.kind,
+        validation=how.validation,
+        seed=how.seed,
+        mapping=how.mapping,
+        max_line_bytes=settings.max_line_bytes,
+        max_rows=settings.max_rows,
+        max_row_errors=settings.max_row_errors,
+    )
+    with TemporaryFile() as accepted:
+        if format_ is not Format.PARQUET and plain.size_bytes <= APART_BYTES:
+            read_upload(plain.file, reading, accepted)
+            yield _checked(plain, how, accepted, settings, lambda: None)
+            return
+        # On disk are its rows, their index and what sorting takes: the limit is for each of these files.
+        disk = 4 * settings.max_unpacked_bytes
+        limits = Limits(settings.upload_memory_bytes, disk, settings.upload_seconds)
+        # Reopened: the child goes on writing at the offset that this file has.
+        with reader(plain.file, reading, accepted, limits) as child, reopened(accepted) as read:
+            child.wait_for_rows()
+            yield _checked(plain, how, read, settings, child.wait)
+
+
+def _checked(
+    plain: Unpacked, how: HowToRead, read: BinaryIO, settings: Settings, wait: Callable[[], None]
+) -> CheckedFile:
+    """What read_upload() has written. `wait`: for the last of it, the statistics."""
+    read.seek(0)
+    report = Report.from_json(read.readline())
+    if report.bad_rows:
+        detail = _counted(report, settings.max_row_errors)
+        raise Invalid(detail, code="invalid_rows", errors=report.errors, bad_rows=report.bad_rows)
+    rows = sum(report.splits.values())
+    if "train" not in report.splits:
+        raise _nothing_to_train_on(rows)
+
+    def statistics() -> dict[str, Any]:
+        wait()
+        counted: dict[str, Any] = json.loads(read.readline())
+        return counted
+
+    sha256 = content_sha256(plain.sha256, how)
+    return CheckedFile(how, sha256, plain.size_bytes, report.splits, statistics, islice(read, rows))
+
+
+def _counted(report: Report, limit: int) -> str:
+    rows = report.bad_rows
+    more = f" Only the first {limit} mistakes are listed." if len(report.errors) == limit else ""
+    return f"{rows} row{'s' if rows > 1 else ''} cannot be used; nothing was stored.{more}"
+
+
+def _nothing_to_train_on(rows: int) -> Invalid:
+    if rows == 0:
+        error = FieldError(
+            "row", "The file holds no rows.", 'Write one {"question": ..., "answer": ...} per line.'
+        )
+        return Invalid("The dataset is empty.", code="empty_dataset", errors=(error,))
+    error = FieldError("split", "No row is in the split train.", 'Leave "split" out of the rows to train on.')
+    return Invalid("The dataset has nothing to train on.", code="no_train_split", errors=(error,))

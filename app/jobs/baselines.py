@@ -1,0 +1,89 @@
+"""Baselines beside STaR in one POST: few-shot ones are a phase of the job, the others jobs of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+from pydantic import Field
+from sqlalchemy.orm import Session
+
+from app.errors import FieldError, Invalid
+from app.http.schemas import Text
+from app.jobs.validate import JobIn, check_job
+from app.ledger.jobs.jobs import NewJob
+from app.settings import Settings
+from star_engine.config.presets import PRESETS, laid_beside
+from star_engine.config.star import StarConfig
+
+FEW_SHOT = {"few-shot-direct": "few_shot_direct", "few-shot-cot": "few_shot_cot"}
+BESIDE = tuple(name for name in PRESETS if name != "star")
+
+
+class JobFamilyIn(JobIn):
+    """A job, and what it shall be compared with."""
+
+    baselines: Annotated[
+        list[Annotated[Text, Field(max_length=64)]],
+        Field(max_length=8, description=f"Some of {', '.join(BESIDE)}."),
+    ] = Field(default=[])
+
+
+def check_family(
+    session: Session, project_id: str, offered: frozenset[str], sent: JobFamilyIn, settings: Settings
+) -> NewJob:
+    """The job with its baselines, all resolved. Raises Invalid with what to change.
+
+    A baseline runs with the job's own settings but for what its preset is about, so that nothing else
+    differs between the two.
+    """
+    names = list(dict.fromkeys(sent.baselines))
+    if unknown := [name for name in names if name not in BESIDE]:
+        mend = f"Use some of {', '.join(BESIDE)}."
+        raise _refused(f"There is no baseline {unknown[0]!r}.", mend)
+    new = check_job(session, project_id, offered, sent, settings)
+    new = replace(new, config=_with_few_shot(new.config, names))
+    beside = tuple(
+        _check_beside(session, project_id, offered, sent, new, name, settings)
+        for name in names
+        if name not in FEW_SHOT
+    )
+    return replace(new, beside=beside)
+
+
+def _with_few_shot(config: StarConfig, names: Sequence[str]) -> StarConfig:
+    asked = (*config.evaluation.baselines, *(FEW_SHOT[name] for name in names if name in FEW_SHOT))
+    settings: dict[str, Any] = config.model_dump(mode="json")
+    settings["evaluation"]["baselines"] = list(dict.fromkeys(asked))
+    return StarConfig.model_validate(settings)
+
+
+def _check_beside(
+    session: Session,
+    project_id: str,
+    offered: frozenset[str],
+    sent: JobFamilyIn,
+    new: NewJob,
+    preset: str,
+    settings: Settings,
+) -> NewJob:
+    whole = {name: getattr(sent, name) for name in JobIn.model_fields}
+    whole |= {
+        "preset": "star",
+        "webhook": None,  # is of the job alone; the budget is of each
+        "config": laid_beside(new.config, preset),
+        "name": f"{new.name}: {preset}"[:200],
+    }
+    try:
+        made = check_job(session, project_id, offered, JobIn(**whole), settings)
+    except Invalid as problem:
+        errors = tuple(replace(error, field="baselines") for error in problem.errors)
+        detail = f"The baseline {preset}: {problem.detail}"
+        raise Invalid(detail, code=problem.code, errors=errors) from problem
+    return replace(made, preset=preset)
+
+
+def _refused(reason: str, mend: str) -> Invalid:
+    errors = (FieldError("baselines", reason, mend),)
+    return Invalid(f"{reason} {mend}", code="unknown_baseline", errors=errors)

@@ -1,0 +1,178 @@
+"""What a job would be: its settings, its first prompts, what it would take. Nothing is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
+
+from app.http.schemas import Timestamp
+from app.jobs.validate import tokenizer_of
+from app.jobs.views import UnknownOut
+from app.ledger.data.examples import load_examples, selected_positions
+from app.ledger.data.prompt_sets import as_prompt_set
+from app.ledger.jobs.jobs import NewJob
+from app.ledger.queue.estimates import (
+    History,
+    Left,
+    Span,
+    Unknown,
+    queue_seconds,
+    read_history,
+    what_it_takes,
+)
+from app.ledger.queue.position import Queue, read_queue
+from star_engine.sampling.rationales import Route, rationale_prompt
+from star_engine.tasks.examples import Example
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+Estimated = Literal["gpu_seconds", "seconds", "queue_seconds"]
+SHOWN = 3  # examples of the preview
+FEW_HELD_OUT = 100  # below, two standard errors of an accuracy are more than ten points
+FEW_EXAMPLES = 50
+ESTIMATED: tuple[Estimated, ...] = ("gpu_seconds", "seconds", "queue_seconds")
+
+
+class PromptOut(BaseModel):
+    text: str
+    tokens: Annotated[int | None, Field(description="null: the model's tokenizer is on the workers only.")]
+
+
+class PreviewOut(BaseModel):
+    """One example as iteration 1 would ask it."""
+
+    example: str
+    prompt: PromptOut
+    hinted_prompt: Annotated[PromptOut | None, Field(description="null where rationalization is off.")]
+
+
+class SpanOut(BaseModel):
+    """Seconds, from recorded history: as its fastest, median and slowest steps would take."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    low: float
+    expected: float
+    high: float
+
+
+class EstimateOut(BaseModel):
+    """If all iterations are run. What is null has its reason in `unavailable`, under its own name."""
+
+    gpu_seconds: SpanOut | None
+    seconds: SpanOut | None
+    queue_seconds: SpanOut | None
+    unavailable: dict[Estimated, UnknownOut]
+
+
+class WarningOut(BaseModel):
+    code: str
+    message: str
+
+
+class DryRunBudget(BaseModel):
+    gpu_seconds: float | None
+    deadline: Timestamp | None
+
+
+class DryRunOut(BaseModel):
+    object: Literal["job_dry_run"] = "job_dry_run"
+    name: str
+    model: str
+    dataset: str
+    prompt_set: str
+    config: dict[str, Any]
+    budget: DryRunBudget
+    warnings: list[WarningOut]
+    preview: list[PreviewOut]
+    estimate: EstimateOut
+
+
+def dry_run(session: Session, new: NewJob) -> DryRunOut:
+    """Of a job that has been checked."""
+    queue, history = read_queue(session), read_history(session, [new.model.id])
+    left = what_it_takes(history, new.model.id, new.config, new.dataset.splits)
+    tokenizer = tokenizer_of(new.model)
+    return DryRunOut(
+        name=new.name,
+        model=new.model.id,
+        dataset=new.dataset.id,
+        prompt_set=new.prompt_set.id,
+        config=new.config.model_dump(mode="json"),
+        budget=DryRunBudget(gpu_seconds=new.budget_gpu_seconds, deadline=new.deadline_at),
+        warnings=list(_warnings(new, queue, tokenizer, left)),
+        preview=_preview(session, new, tokenizer),
+        estimate=_estimate(new, queue, history, left),
+    )
+
+
+def _preview(session: Session, new: NewJob, tokenizer: Tokenizer | None) -> list[PreviewOut]:
+    positions = selected_positions(session, new.dataset.id, new.config, 1)[:SHOWN]
+    prompt_set, hints = as_prompt_set(new.prompt_set), new.config.rationalization.enabled
+
+    def shown(example: Example, route: Route) -> PromptOut:
+        text = rationale_prompt(new.config, prompt_set, example, route, iteration=1)
+        return PromptOut(text=text, tokens=len(tokenizer.encode(text).ids) if tokenizer else None)
+
+    return [
+        PreviewOut(
+            example=example.id,
+            prompt=shown(example, Route.GENERATED),
+            hinted_prompt=shown(example, Route.RATIONALIZED) if hints else None,
+        )
+        for _, example in load_examples(session, new.dataset.id, "train", positions)
+    ]
+
+
+def _estimate(new: NewJob, queue: Queue, history: History, left: Left | Unknown) -> EstimateOut:
+    ahead = sum(one.steps for one in queue.waiting if one.order[1] <= -new.priority)
+    wait = queue_seconds(history, queue, new.model.id, ahead)
+    workers = queue.fitting.get(new.model.id, 0)
+    if isinstance(left, Unknown):
+        parts: tuple[Span | Unknown, ...] = (left, left, wait)
+    else:
+        no_worker = Unknown("no_worker", f"No running worker has what the model {new.model.id} needs.")
+        parts = (left.gpu_seconds, left.seconds(workers) if workers else no_worker, wait)
+    known = [None if isinstance(one, Unknown) else SpanOut.model_validate(one) for one in parts]
+    return EstimateOut(
+        gpu_seconds=known[0],
+        seconds=known[1],
+        queue_seconds=known[2],
+        unavailable={
+            name: UnknownOut(code=one.code, message=one.message)
+            for name, one in zip(ESTIMATED, parts, strict=True)
+            if isinstance(one, Unknown)
+        },
+    )
+
+
+def _warnings(
+    new: NewJob, queue: Queue, tokenizer: Tokenizer | None, left: Left | Unknown
+) -> Iterator[WarningOut]:
+    """What the job may run into, though nothing forbids it."""
+    for text in new.dataset.warnings or ():
+        yield WarningOut(code="dataset", message=str(text))
+    train = new.dataset.splits.get("train", 0)
+    held_out = new.dataset.splits.get(new.config.evaluation.split, 0)
+    if train < FEW_EXAMPLES:
+        yield WarningOut(code="few_examples", message=f"There are only {train} examples to learn from.")
+    if held_out < FEW_HELD_OUT:
+        points = round(200 * (0.25 / max(held_out, 1)) ** 0.5)
+        message = f"Accuracy is measured on {held_out} examples: it may be off by {points} points."
+        yield WarningOut(code="few_held_out", message=message)
+    if tokenizer is None:
+        message = "The model's tokenizer is on the workers only: whether prompts fit shows when it runs."
+        yield WarningOut(code="prompts_not_counted", message=message)
+    if not queue.fitting.get(new.model.id):
+        message = f"No running worker has what the model {new.model.id} needs: the job would wait."
+        yield WarningOut(code="no_worker", message=message)
+    limit = new.budget_gpu_seconds
+    if limit is not None and isinstance(left, Left) and limit < left.gpu_seconds.expected:
+        message = (
+            f"The budget of {limit:g} GPU-seconds is below the expected {left.gpu_seconds.expected:.0f}."
+        )
+        yield WarningOut(code="budget_below_estimate", message=message)

@@ -1,0 +1,52 @@
+"""The filters of GET /v1/jobs, read from its query."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query, Request
+
+from app.errors import FieldError, Invalid
+from app.http.schemas import Moment
+from app.ledger.jobs.lists import JobFilter, Order
+from app.ledger.transitions import JobStatus
+
+MOST_METADATA = 16  # keys of a job, so more can match nothing
+Named = Annotated[str | None, Query(max_length=200)]
+
+
+def job_filter(
+    request: Request,
+    status: Annotated[list[JobStatus] | None, Query(description="Any of these; repeat it.")] = None,
+    model: Named = None,
+    dataset: Named = None,
+    name: Annotated[str | None, Query(max_length=200, description="A part of the name.")] = None,
+    created_after: Annotated[Moment | None, Query(description="RFC 3339")] = None,
+    created_before: Annotated[Moment | None, Query(description="RFC 3339")] = None,
+    order: Annotated[Order, Query(description="By creation, or by name in any case.")] = "newest",
+) -> JobFilter:
+    """`metadata[key]=value` as well, any number of times."""
+    return JobFilter(
+        statuses=[one.value for one in status or ()],
+        model=model,
+        dataset=dataset,
+        name=name,
+        metadata=_metadata(request),
+        created_after=created_after,
+        created_before=created_before,
+        order=order,
+    )
+
+
+def _metadata(request: Request) -> dict[str, str]:
+    found = {
+        name[len("metadata[") : -1]: value
+        for name, value in request.query_params.items()
+        if name.startswith("metadata[") and name.endswith("]")
+    }
+    for key in found:
+        if not key or '"' in key or "\\" in key or len(found) > MOST_METADATA:
+            mend = f"Use at most {MOST_METADATA} keys, without quotation marks and backslashes."
+            error = FieldError("metadata", "Such keys cannot be searched for.", mend)
+            raise Invalid(f"{error.reason} {mend}", errors=(error,))
+    return found

@@ -1,0 +1,115 @@
+"""What can be wrong with a fork before it is made, each with what to change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated
+
+from pydantic import Field, StrictInt
+from sqlalchemy.orm import Session
+
+from app.errors import Conflict, FieldError, Invalid
+from app.http.schemas import In, JsonObject, Name, Text
+from app.jobs.validate import JobIn, check_job
+from app.ledger.data.examples import split_size
+from app.ledger.jobs.forks import ForkPoint
+from app.ledger.jobs.jobs import NewJob
+from app.ledger.queue.planning import Purpose, read_history
+from app.settings import Settings
+from app.tables.jobs import Job
+from star_engine.config.presets import laid_over
+from star_engine.config.star import StarConfig
+from star_engine.evaluation.accuracy import select_held_out
+from star_engine.loop import ITERATION_PHASES, Phase, PhaseName, next_phase
+
+
+class ForkIn(In):
+    """Go on from an iteration of this job with other settings, as a new job."""
+
+    from_iteration: Annotated[
+        StrictInt, Field(ge=0, le=10_000, description="The last one taken over; 0: the baselines alone.")
+    ]
+    config: JsonObject = Field(default={}, description="Settings laid over those of this job.")
+    name: Name | None = None  # None: this job's
+    priority: Annotated[StrictInt, Field(ge=-100, le=100)] | None = None  # None: this job's
+    metadata: Annotated[
+        dict[Annotated[Text, Field(max_length=64)], Annotated[Text, Field(max_length=512)]],
+        Field(max_length=16),
+    ] = Field(default={})
+
+
+def check_fork(
+    session: Session, offered: frozenset[str], source: Job, sent: ForkIn, deployment: Settings
+) -> NewJob:
+    """The fork that was asked for. Raises Conflict or Invalid with what to change."""
+    if source.purpose != Purpose.STAR:
+        raise Conflict("The job only asks an adapter: there is no loop to go on with.", code="not_a_star_job")
+    number = sent.from_iteration
+    before = StarConfig.model_validate(source.config)
+    _check_done(session, source, before, number)
+    settings = before.model_dump(mode="json")
+    whole = JobIn(
+        name=sent.name or source.name,
+        model=source.model_id,
+        dataset=source.dataset_id,
+        prompt_set=source.prompt_set_id,
+        config=laid_over(settings, sent.config),
+        priority=source.priority if sent.priority is None else sent.priority,
+        metadata=sent.metadata,
+    )
+    new = check_job(session, source.project_id, offered, whole, deployment)
+    _check_held_out(session, source, before, new.config)
+    _check_adapter(before, new.config, number)
+    _check_goes_on(session, source, new.config, number)
+    return replace(new, fork=ForkPoint(source.id, number))
+
+
+def _check_done(session: Session, source: Job, config: StarConfig, number: int) -> None:
+    done: Mapping[int, frozenset[PhaseName]] = {
+        record.number: record.done for record in read_history(session, source)
+    }
+    wanted: Sequence[PhaseName] = ITERATION_PHASES
+    if number == 0:
+        wanted = [PhaseName.BASELINES] if config.evaluation.baselines else []
+    if not set(wanted) <= done.get(number, frozenset()):
+        last = max((n for n, phases in done.items() if set(ITERATION_PHASES) <= phases), default=0)
+        detail = f"Nothing can go on from iteration {number}: it is not done. The last one that is: {last}."
+        raise Conflict(detail, code="iteration_not_done")
+
+
+def _check_held_out(session: Session, source: Job, before: StarConfig, after: StarConfig) -> None:
+    """Accuracies that are taken over must be of the examples that the fork's own are measured on."""
+    size = split_size(session, source.dataset_id, before.evaluation.split)
+    if (before.evaluation.split, before.evaluation.baselines) == (
+        after.evaluation.split,
+        after.evaluation.baselines,
+    ) and select_held_out(before, size) == select_held_out(after, size):
+        return
+    reason = (
+        "A fork is measured on the held-out examples and against the baselines of the job it goes on from."
+    )
+    mend = "Leave evaluation.split, evaluation.max_examples and evaluation.baselines as they are, "
+    mend += "and with max_examples the seed too; or create a new job."
+    raise _refused("held_out_differs", "config.evaluation", reason, mend)
+
+
+def _check_adapter(before: StarConfig, after: StarConfig, number: int) -> None:
+    if number > 0 and after.training.start_from == "previous" and before.training.lora != after.training.lora:
+        reason = f"Training goes on from the adapter of iteration {number}, which has another shape."
+        mend = 'Leave training.lora as it is, or set training.start_from to "base".'
+        raise _refused("adapter_differs", "config.training.lora", reason, mend)
+
+
+def _check_goes_on(session: Session, source: Job, config: StarConfig, number: int) -> None:
+    taken = [record for record in read_history(session, source) if record.number <= number]
+    step = next_phase(config, taken)
+    if isinstance(step, Phase):
+        return
+    reason = f"With these settings the fork would end at once ({step.reason})."
+    mend = f"Raise config.iterations above {number}, or loosen config.stop."
+    raise _refused("nothing_to_do", "config", reason, mend)
+
+
+def _refused(code: str, field: str, reason: str, mend: str) -> Invalid:
+    return Invalid(f"{reason} {mend}", code=code, errors=(FieldError(field, reason, mend),))

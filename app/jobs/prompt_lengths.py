@@ -1,0 +1,112 @@
+"""Refuses prompts that cannot fit the context, by the model's own tokenizer, before any GPU time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.errors import FieldError, Invalid
+from star_engine.config.star import StarConfig
+from star_engine.data.prompts import render_prompt
+from star_engine.sampling.rationales import Route, rationale_prompt
+from star_engine.tasks.examples import Example, PromptSet
+
+if TYPE_CHECKING:  # importing it takes 70 ms of every start, and is left to the first who counts tokens
+    from tokenizers import Tokenizer
+
+MOST_REPORTED = 20
+SLACK = 16  # tokens by which a whole may exceed its parts: BOS, and white space that splits another way
+
+
+def check_prompt_lengths(
+    tokenizer: Tokenizer,
+    context_length: int,
+    config: StarConfig,
+    prompt_set: PromptSet,
+    examples: Iterable[Example],
+) -> None:
+    """Raises Invalid naming the examples whose prompt and `generation.max_tokens` exceed the context."""
+    room = context_length - config.generation.max_tokens
+    if room < 1:
+        reason = f"{config.generation.max_tokens} tokens fill the model's context of {context_length}."
+        mend = f"Use fewer than {context_length}, the prompt needs room too."
+        error = FieldError("config.generation.max_tokens", reason, mend)
+        raise Invalid("max_tokens leaves no room for a prompt.", code="prompt_too_long", errors=(error,))
+    lengths = _Lengths(tokenizer, config, prompt_set)
+    errors = tuple(islice(_too_long(lengths, room, examples), MOST_REPORTED))
+    if errors:
+        raise Invalid("Prompts are too long for the model's context.", code="prompt_too_long", errors=errors)
+
+
+@lru_cache(maxsize=8)
+def load_tokenizer(path: Path, sha256: str) -> Tokenizer:
+    """A model's tokenizer.json without its truncation and padding. `sha256`: that of the file."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _too_long(lengths: _Lengths, room: int, examples: Iterable[Example]) -> Iterator[FieldError]:
+    config = lengths.config
+    for example in examples:
+        routes = [Route.GENERATED]
+        if config.rationalization.enabled and example.split == "train":
+            routes.append(Route.RATIONALIZED)
+        longest = max(lengths.tokens(example, route, room) for route in routes)
+        if longest > room:
+            yield FieldError(
+                field="dataset",
+                reason=f"The prompt of example {example.id!r} ({example.split}) has {longest} tokens; "
+                f"the model's context leaves {room} beside max_tokens {config.generation.max_tokens}.",
+                mend="Shorten it, show fewer few-shot examples, lower config.generation.max_tokens, or use a "
+                "model with a longer context.",
+            )
+
+
+@dataclass(slots=True)
+class _Lengths:
+    """Token counts, exact only where it matters.
+
+    The few-shot examples are most of a prompt and the same for every example of a group. They are counted
+    once; a million examples then cost a million short sums instead of a billion tokens.
+    """
+
+    tokenizer: Tokenizer
+    config: StarConfig
+    prompt_set: PromptSet
+    shared: dict[tuple[str | None, Route], int] = field(default_factory=dict)
+
+    def tokens(self, example: Example, route: Route, room: int) -> int:
+        """The prompt's length if it may exceed `room`; else some number that does not."""
+        block = render_prompt(
+            self.config.kind,
+            self.prompt_set,
+            example,
+            hint=route is Route.RATIONALIZED,
+            few_shot=False,
+            hint_template=self.config.rationalization.template,
+        )
+        shared = self._shared(example.group, route) + SLACK
+        bound = shared + len(block.encode())  # no tokenizer makes more tokens than there are bytes
+        if bound > room:
+            bound = shared + self._count(block)
+        return self._count(self._prompt(example, route)) if bound > room else bound
+
+    def _shared(self, group: str | None, route: Route) -> int:
+        if (group, route) not in self.shared:
+            empty = Example(id="", question="", answer="", group=group, solution="")
+            self.shared[group, route] = self._count(self._prompt(empty, route))
+        return self.shared[group, route]
+
+    def _prompt(self, example: Example, route: Route) -> str:
+        return rationale_prompt(self.config, self.prompt_set, example, route, iteration=1)
+
+    def _count(self, text: str) -> int:
+        return len(self.tokenizer.encode(text).ids)

@@ -1,0 +1,141 @@
+"""What can be wrong with a trial or an evaluation of an adapter before it costs GPU time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictBool, StrictInt
+from sqlalchemy.orm import Session
+
+from app.errors import Conflict, FieldError, Invalid, NotFound
+from app.http.schemas import In, Text
+from app.jobs.validate import check_lengths
+from app.ledger.data.datasets import get_dataset
+from app.ledger.data.examples import each_example
+from app.ledger.data.prompt_sets import as_prompt_set
+from app.ledger.jobs.jobs import NewJob
+from app.ledger.queue.planning import Purpose
+from app.tables.data import Dataset, Model, PromptSet
+from app.tables.jobs import Job
+from app.tables.rationales import Adapter
+from star_engine.config.star import StarConfig
+from star_engine.data.prompt_sets import groups_without_examples
+from star_engine.tasks.examples import Example
+from star_engine.tasks.kind import Kind
+
+MOST_QUESTIONS = 32  # "a few": a dataset is what more of them are
+PRIORITY = 100  # somebody waits for it
+
+
+class QuestionIn(In):
+    question: Annotated[Text, Field(min_length=1, max_length=20_000)]
+    answer: Annotated[Text | None, Field(max_length=2000, description="Gives the answers a verdict.")] = None
+    choices: Annotated[tuple[Text, ...] | None, Field(max_length=26)] = None
+    group: Annotated[Text | None, Field(max_length=200)] = None
+
+
+class TrialIn(In):
+    """Questions for an adapter. It is asked the way its accuracy was measured: greedily."""
+
+    questions: Annotated[tuple[QuestionIn, ...], Field(min_length=1, max_length=MOST_QUESTIONS)]
+    beside_base: Annotated[StrictBool, Field(description="Ask the base model, few-shot, too.")] = False
+    max_tokens: Annotated[StrictInt | None, Field(ge=1, le=32768, description="None: as the job.")] = None
+
+
+class EvaluationIn(In):
+    """A dataset of the adapter's kind. `max_examples` of its split are asked; all where left out."""
+
+    dataset: Annotated[Text, Field(max_length=200)]
+    split: Literal["validation", "test"] = "test"
+    max_examples: Annotated[StrictInt | None, Field(ge=1)] = None
+    name: Annotated[Text | None, Field(min_length=1, max_length=200)] = None
+
+
+def check_trial(session: Session, adapter: Adapter, job: Job, sent: TrialIn) -> tuple[NewJob, list[Example]]:
+    """The trial as a job, and its questions as examples. Raises Invalid or Conflict."""
+    config = _config(job, "generation", {} if sent.max_tokens is None else {"max_tokens": sent.max_tokens})
+    examples = [_example(config.kind, number, one) for number, one in enumerate(sent.questions)]
+    dataset = session.get_one(Dataset, job.dataset_id)
+    new = _new_job(session, adapter, job, Purpose.TRIAL, f"Trial of {adapter.id}", config, dataset)
+    _check(session, new, examples)
+    return new, examples
+
+
+def check_evaluation(
+    session: Session, project_id: str, adapter: Adapter, job: Job, sent: EvaluationIn
+) -> NewJob:
+    """The evaluation as a job. Raises Invalid or Conflict."""
+    try:
+        dataset = get_dataset(session, project_id, sent.dataset)
+    except NotFound as missing:
+        raise _refused("dataset", missing.detail, "Use the id of one that GET lists.") from missing
+    config = _config(job, "evaluation", {"split": sent.split, "max_examples": sent.max_examples})
+    if dataset.kind != config.kind:
+        reason = f"The adapter answers questions of kind {config.kind}, the dataset's are {dataset.kind}."
+        raise _refused("dataset", reason, "Use a dataset of the adapter's kind.")
+    if not dataset.splits.get(sent.split):
+        there = ", ".join(sorted(dataset.splits))
+        reason = f"The dataset has no examples in the split {sent.split}, only in {there}."
+        raise _refused("split", reason, "Name a split that it has, or upload it with that split.")
+    name = sent.name or f"{adapter.id} on {dataset.name}"
+    new = _new_job(session, adapter, job, Purpose.EVALUATION, name, config, dataset)
+    _check(session, new, each_example(session, dataset.id, [sent.split]))
+    return new
+
+
+def _new_job(
+    session: Session,
+    adapter: Adapter,
+    job: Job,
+    purpose: Purpose,
+    name: str,
+    config: StarConfig,
+    dataset: Dataset,
+) -> NewJob:
+    if adapter.deleted_at is not None:
+        raise Conflict("The adapter's weights have been deleted.", code="adapter_deleted")
+    return NewJob(
+        name=name,
+        config=config,
+        model=session.get_one(Model, job.model_id),
+        dataset=dataset,
+        prompt_set=session.get_one(PromptSet, job.prompt_set_id),
+        priority=PRIORITY if purpose is Purpose.TRIAL else job.priority,
+        labels={},
+        purpose=purpose,
+        adapter_id=adapter.id,
+    )
+
+
+def _config(job: Job, section: str, changes: Mapping[str, object]) -> StarConfig:
+    """The settings that the adapter was measured with, some of one section changed."""
+    return StarConfig.model_validate({**job.config, section: {**job.config[section], **changes}})
+
+
+def _example(kind: Kind, number: int, sent: QuestionIn) -> Example:
+    if kind is Kind.CHOICE and not sent.choices:
+        reason = "The adapter picks one of several choices, and this question has none."
+        raise _refused(f"questions.{number}.choices", reason, "Give the choices as a list of texts.")
+    return Example(
+        id=str(number),
+        question=sent.question,
+        answer=sent.answer or "",
+        choices=sent.choices,
+        group=sent.group,
+        split="validation",
+    )
+
+
+def _check(session: Session, new: NewJob, examples: Iterable[Example]) -> None:
+    prompt_set = as_prompt_set(new.prompt_set)
+    listed: Sequence[Example] = examples if isinstance(examples, list) else []
+    without = groups_without_examples(prompt_set, {example.group for example in listed})
+    if without:
+        reason = f"The prompt set shows nothing to questions of these groups: {', '.join(without)}."
+        raise _refused("questions", reason, "Give each question a group that the prompt set knows.")
+    check_lengths(new.model, prompt_set, new.config, examples)
+
+
+def _refused(field: str, reason: str, mend: str) -> Invalid:
+    return Invalid(f"{reason} {mend}", errors=(FieldError(field, reason, mend),))

@@ -1,0 +1,267 @@
+"""Everything that can be wrong with a job before it costs GPU time, each with what to change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from pydantic import Field, StrictBool, StrictInt, ValidationError, model_validator
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.database import clock
+from app.errors import FieldError, Invalid, NotFound
+from app.http.problems import field_errors
+from app.http.schemas import In, JsonObject, Moment, Name, Text
+from app.jobs.prompt_lengths import check_prompt_lengths, load_tokenizer
+from app.ledger.data.base_models import get_model
+from app.ledger.data.datasets import get_dataset
+from app.ledger.data.examples import each_example, groups_of
+from app.ledger.data.prompt_sets import as_prompt_set, get_prompt_set
+from app.ledger.jobs.jobs import NewJob
+from app.settings import Settings
+from app.tables.data import Dataset, Model
+from app.webhooks.secrets import server_secret
+from app.webhooks.validate import JobWebhookIn, check_url
+from star_engine.config.presets import PRESETS, laid_over
+from star_engine.config.star import Labels, StarConfig
+from star_engine.data.prompt_sets import groups_without_examples
+from star_engine.data.selection import check_curriculum
+from star_engine.data.validation import Unfit, check_answers, check_solutions, field_needing_solutions
+from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.kind import Kind
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+TOKENIZER = "tokenizer.json"
+T = TypeVar("T")
+
+
+class BudgetIn(In):
+    """What a job may use at most. Once any of it is used up, the job ends with what it has by then."""
+
+    gpu_seconds: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)] | None = None
+    deadline: Moment | None = None
+    deadline_seconds: Annotated[float, Field(gt=0, le=1e8, allow_inf_nan=False)] | None = None  # from now on
+
+    @model_validator(mode="after")
+    def _one_deadline(self) -> BudgetIn:
+        if self.deadline is not None and self.deadline_seconds is not None:
+            raise ValueError("Give either `deadline` or `deadline_seconds`")
+        return self
+
+
+class JobIn(In):
+    """What to run: a base model, a dataset, a prompt set, and settings laid over a preset's."""
+
+    name: Name | None = None  # None: the dataset's
+    model: Annotated[Text, Field(max_length=200)]
+    dataset: Annotated[Text, Field(max_length=200)]
+    prompt_set: Annotated[Text, Field(max_length=200)]
+    preset: str = "star"
+    config: JsonObject = Field(default={})  # part of a StarConfig
+    priority: Annotated[StrictInt, Field(ge=-100, le=100)] = 0  # higher goes first
+    metadata: Annotated[
+        dict[Annotated[Text, Field(max_length=64)], Annotated[Text, Field(max_length=512)]],
+        Field(max_length=16),
+    ] = Field(default={})
+    budget: BudgetIn = Field(default=BudgetIn())
+    webhook: JobWebhookIn | None = None  # of this job alone
+    dry_run: StrictBool = False  # check it, show what it would be and take, and make nothing
+    dedupe: StrictBool = False  # an equal job that has not failed is returned instead of making a second
+
+
+def check_job(
+    session: Session, project_id: str, offered: frozenset[str], sent: JobIn, settings: Settings
+) -> NewJob:
+    """The job that was asked for, its configuration resolved. Raises Invalid with what to change."""
+    if sent.webhook is not None:
+        server_secret(settings)
+        check_url(sent.webhook.url, settings, "webhook.url")
+    deadline_at = _deadline(session, sent.budget)
+    model = _named("model", lambda: get_model(session, sent.model, offered), sorted(offered))
+    dataset = _named("dataset", lambda: get_dataset(session, project_id, sent.dataset))
+    row = _named("prompt_set", lambda: get_prompt_set(session, project_id, sent.prompt_set))
+    prompt_set = as_prompt_set(row)
+    if dataset.kind != prompt_set.kind:
+        reason = f"The dataset is of kind {dataset.kind}, the prompt set of kind {prompt_set.kind}."
+        raise _refused("kinds_differ", "prompt_set", reason, "Use a dataset and a prompt set of one kind.")
+    config = resolve_config(Kind(dataset.kind), sent.preset, sent.config)
+    _check_answers(session, dataset, prompt_set, config)
+    _check_splits(dataset, config)
+    _check_groups(session, dataset, prompt_set)
+    _check_curriculum(session, dataset, config)
+    split = config.evaluation.split
+    check_lengths(model, prompt_set, config, each_example(session, dataset.id, ["train", split]))
+    for mix in config.training_set.mix:
+        _check_mixed(session, project_id, dataset, prompt_set, config, mix.dataset)
+    for other in config.evaluation.also:
+        measured = _other_dataset(session, project_id, dataset, other, "config.evaluation.also", split)
+        check_lengths(model, prompt_set, config, each_example(session, measured.id, [split]))
+    return NewJob(
+        name=sent.name or dataset.name,
+        config=config,
+        model=model,
+        dataset=dataset,
+        prompt_set=row,
+        priority=sent.priority,
+        labels=dict(sent.metadata),
+        budget_gpu_seconds=sent.budget.gpu_seconds,
+        deadline_at=deadline_at,
+        webhook=(sent.webhook.url, list(sent.webhook.events)) if sent.webhook is not None else None,
+    )
+
+
+def _deadline(session: Session, budget: BudgetIn) -> datetime | None:
+    """By the database's clock, as everything that decides."""
+    now = session.scalars(select(clock())).one()
+    if budget.deadline_seconds is not None:
+        return now + timedelta(seconds=budget.deadline_seconds)
+    if budget.deadline is not None and budget.deadline <= now:
+        mend = "Give a time to come."
+        raise _refused("deadline_passed", "budget.deadline", "The deadline has passed.", mend)
+    return budget.deadline
+
+
+def _other_dataset(
+    session: Session, project_id: str, dataset: Dataset, other: str, field: str, split: str
+) -> Dataset:
+    """The dataset that `field` names. Raises Invalid where it cannot be used beside the job's own."""
+    try:
+        found = get_dataset(session, project_id, other)
+    except NotFound as missing:
+        mend = "Use the ids of datasets that GET lists."
+        raise _refused("unknown_dataset", field, missing.detail, mend) from missing
+    if found.id == dataset.id or found.kind != dataset.kind:
+        reason = (
+            f"{other} is the job's own dataset."
+            if found.id == dataset.id
+            else (f"{other} is of kind {found.kind}, the job's dataset of kind {dataset.kind}.")
+        )
+        raise _refused("kinds_differ", field, reason, "Name other datasets of the same kind.")
+    if found.splits.get(split, 0) == 0:  # never train: an upload without it is refused
+        reason = f"{other} has no examples in the split {split}."
+        raise _refused("no_held_out_split", field, reason, "Upload it again with some held out.")
+    return found
+
+
+def _check_mixed(
+    session: Session,
+    project_id: str,
+    dataset: Dataset,
+    prompt_set: PromptSet,
+    config: StarConfig,
+    other: str,
+) -> None:
+    field = "config.training_set.mix"
+    found = _other_dataset(session, project_id, dataset, other, field, "train")
+    without = groups_without_examples(prompt_set, groups_of(session, found.id, "train"))
+    if without and config.training_set.few_shot_in_prompt:
+        reason = f"{other} has groups that the prompt set shows nothing to: {_listed(without)}."
+        mend = "Add few-shot examples of these groups, or set training_set.few_shot_in_prompt to false."
+        raise _refused("groups_without_examples", field, reason, mend)
+
+
+def resolve_config(kind: Kind, preset: str, overrides: Mapping[str, Any]) -> StarConfig:
+    """The preset with the overrides laid over it. Raises Invalid naming the fields at fault."""
+    if preset not in PRESETS:
+        raise _refused(
+            "unknown_preset", "preset", f"There is no {preset!r}.", f"Use one of {_listed(PRESETS)}."
+        )
+    if overrides.get("kind", kind) != kind:
+        reason = f"The dataset is of kind {kind}."
+        raise _refused("kinds_differ", "config.kind", reason, "Leave it out: it follows from the dataset.")
+    settings = laid_over(PRESETS[preset](kind).model_dump(mode="json"), overrides)
+    try:
+        return StarConfig.model_validate(settings)
+    except ValidationError as failure:
+        errors = field_errors(failure.errors(), "config.")
+        named = ", ".join(dict.fromkeys(error.field for error in errors))
+        raise Invalid(
+            f"The configuration is not valid: {named}.", code="invalid_config", errors=errors
+        ) from failure
+
+
+def _check_answers(session: Session, dataset: Dataset, prompt_set: PromptSet, config: StarConfig) -> None:
+    """Golds of the other kinds were verified at upload: a job's options do not change them."""
+    pattern = config.kind is Kind.PATTERN
+    train = [] if config.labels is Labels.MAJORITY_VOTE else ["train"]
+    golds = each_example(session, dataset.id, [*train, config.evaluation.split]) if pattern else ()
+    try:
+        check_answers(config, prompt_set, golds)
+        if field_needing_solutions(config):
+            check_solutions(config, each_example(session, dataset.id, ["train"]))
+    except Unfit as unfit:
+        raise refused_unfit(unfit) from unfit
+
+
+def refused_unfit(unfit: Unfit) -> Invalid:
+    """As the submitter reads it: each few-shot example or row at fault, and what to change."""
+    errors = tuple(FieldError(unfit.field, e.reason, e.mend, e.line or None) for e in unfit.errors)
+    return Invalid("The settings do not fit the data.", code="settings_unfit", errors=errors)
+
+
+def _check_splits(dataset: Dataset, config: StarConfig) -> None:
+    split = config.evaluation.split
+    if dataset.splits.get(split, 0) > 0:
+        return
+    mend = 'Upload it again with rows marked "split": "test", or evaluate on the split validation.'
+    if split == "validation":
+        mend = 'Upload it again with ?validation=N to carve out N rows, or mark rows "split": "validation".'
+    reason = f"The dataset {dataset.id} has no examples in the split {split}, which accuracy is measured on."
+    raise _refused("no_held_out_split", "dataset", reason, mend)
+
+
+def _check_groups(session: Session, dataset: Dataset, prompt_set: PromptSet) -> None:
+    without = groups_without_examples(prompt_set, groups_of(session, dataset.id, "train"))
+    if without:
+        reason = f"It shows nothing to the examples of these groups: {_listed(without)}."
+        mend = "Add few-shot examples of these groups, or some without a group."
+        raise _refused("groups_without_examples", "prompt_set", reason, mend)
+
+
+def _check_curriculum(session: Session, dataset: Dataset, config: StarConfig) -> None:
+    if not config.curriculum:
+        return
+    try:
+        check_curriculum(config, groups_of(session, dataset.id, "train"))
+    except ValueError as problem:
+        mend = "Name only these groups, or mark the rows of the dataset with their group."
+        raise _refused("unknown_group", "config.curriculum", str(problem), mend) from problem
+
+
+def check_lengths(
+    model: Model, prompt_set: PromptSet, config: StarConfig, examples: Iterable[Example]
+) -> None:
+    """A hub model's tokenizer is not on this machine: there the first sampling step is what refuses."""
+    tokenizer = tokenizer_of(model)
+    if tokenizer is not None:
+        check_prompt_lengths(tokenizer, model.context_length, config, prompt_set, examples)
+
+
+def tokenizer_of(model: Model) -> Tokenizer | None:
+    """The model's tokenizer where its files are on this machine."""
+    path = Path(model.location) / TOKENIZER
+    return (
+        load_tokenizer(path, model.files[TOKENIZER]) if TOKENIZER in model.files and path.is_file() else None
+    )
+
+
+def _named(field: str, find: Callable[[], T], known: list[str] | None = None) -> T:
+    try:
+        return find()
+    except NotFound as missing:
+        mend = f"Use one of {_listed(known)}." if known else "Use the id of one that GET lists."
+        raise _refused(f"unknown_{field}", field, missing.detail, mend) from missing
+
+
+def _refused(code: str, field: str, reason: str, mend: str) -> Invalid:
+    return Invalid(f"{reason} {mend}", code=code, errors=(FieldError(field, reason, mend),))
+
+
+def _listed(names: Mapping[str, Any] | list[str]) -> str:
+    shown = list(names)[:20]
+    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")

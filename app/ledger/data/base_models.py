@@ -1,0 +1,166 @@
+"""The allow-list of base models: read from a file at every start, its weights pinned by their SHA-256."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from sqlalchemy import Engine, exists, select
+from sqlalchemy.orm import Session
+
+from app.database import transaction
+from app.errors import NotFound
+from app.file_hashes import FileHashes
+from app.settings import GPU_CLASS
+from app.tables.data import Model
+from app.tables.jobs import Job
+
+_CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length")  # of a config.json
+
+
+class BadModelsFile(RuntimeError):
+    """The allow-list cannot be used as it is; the message says what to change in it."""
+
+
+class Requires(BaseModel):
+    """What a worker must have to be given steps of a model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gpus: int = Field(default=1, ge=1)  # vLLM's tensor_parallel_size
+    gpu_memory_gib: float | None = Field(default=None, gt=0)  # of each GPU, at least
+    gpu_class: str | None = Field(default=None, pattern=GPU_CLASS)
+
+
+class ListedModel(BaseModel):
+    """One entry of the allow-list."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$")
+    location: str = Field(min_length=1)  # a folder, relative to the allow-list's own, or a hub id
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")  # of a hub id: a commit
+    files: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = {}  # of a hub id: name to SHA-256
+    context_length: int | None = Field(default=None, ge=1)
+    license: str | None = None
+    requires: Requires = Requires()
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """An entry and what was found at its location."""
+
+    listed: ListedModel
+    location: str
+    files: dict[str, str]
+    context_length: int
+
+
+def register_models(engine: Engine, path: Path, hashes_in: Path | None = None) -> frozenset[str]:
+    """Bring the models table in line with the allow-list and return the ids on it. Raises BadModelsFile.
+
+    hashes_in: the file that keeps the hashes of the models' files until the next start.
+    """
+    hashes = FileHashes(hashes_in)
+    found = [_inspect(listed, path.parent, hashes) for listed in _read(path)]
+    hashes.keep()
+    with transaction(engine) as session:
+        for model in found:
+            _register(session, model)
+    return frozenset(model.listed.id for model in found)
+
+
+def hash_files(folder: Path, hashes: FileHashes | None = None) -> dict[str, str]:
+    """Every file of a model's folder, hidden ones aside: its name (with /) to its SHA-256."""
+    names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    shown = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+    hashes = hashes or FileHashes()
+    return {name.as_posix(): hashes.sha256(folder / name) for name in shown}
+
+
+def get_model(session: Session, model_id: str, offered: frozenset[str]) -> Model:
+    """A model of the allow-list; else NotFound, also if it was on an earlier one."""
+    model = session.get(Model, model_id) if model_id in offered else None
+    if model is None:
+        raise NotFound(f"There is no model {model_id!r}.")
+    return model
+
+
+def list_models(
+    session: Session, offered: frozenset[str], *, after: str | None, limit: int
+) -> Sequence[Model]:
+    """By id; `after` is the id of the last one seen."""
+    query = select(Model).where(Model.id.in_(offered)).order_by(Model.id).limit(limit)
+    if after is not None:
+        query = query.where(Model.id > after)
+    return session.scalars(query).all()
+
+
+def _read(path: Path) -> list[ListedModel]:
+    try:
+        listed = TypeAdapter(list[ListedModel]).validate_python(yaml.safe_load(path.read_text()) or [])
+    except (OSError, yaml.YAMLError, ValidationError) as problem:
+        raise BadModelsFile(f"{path}: {problem}") from problem
+    ids = [model.id for model in listed]
+    twice = sorted({name for name in ids if ids.count(name) > 1})
+    if twice:
+        raise BadModelsFile(f"{path}: listed twice: {', '.join(twice)}")
+    return listed
+
+
+def _inspect(listed: ListedModel, beside: Path, hashes: FileHashes) -> FoundModel:
+    folder = (beside / listed.location).resolve()
+    if folder.is_dir():
+        context = listed.context_length or _context_length(listed.id, folder)
+        return FoundModel(listed, str(folder), hash_files(folder, hashes), context)
+    if listed.revision is None or listed.context_length is None or not listed.files:
+        raise BadModelsFile(
+            f"model {listed.id}: there is no folder {folder}. If {listed.location!r} is a hub id, give its "
+            "`revision` (the commit), `files` (name to SHA-256) and `context_length` too."
+        )
+    return FoundModel(listed, listed.location, dict(listed.files), listed.context_length)
+
+
+def _context_length(model_id: str, folder: Path) -> int:
+    config = folder / "config.json"
+    values = json.loads(config.read_text()) if config.is_file() else {}
+    for key in _CONTEXT_KEYS:
+        if isinstance(values.get(key), int):
+            return int(values[key])
+    raise BadModelsFile(
+        f"model {model_id}: {config} does not tell the context length: give `context_length`."
+    )
+
+
+def _register(session: Session, found: FoundModel) -> None:
+    model = session.get(Model, found.listed.id)
+    if model is None:
+        model = Model(id=found.listed.id)
+        session.add(model)
+    elif _pinned(model) != (found.listed.revision, found.files) and _in_use(session, model.id):
+        changed = sorted({name for name, _ in model.files.items() ^ found.files.items()}) or ["revision"]
+        raise BadModelsFile(
+            f"model {model.id} is not what its jobs were run with (different: {', '.join(changed)}). "
+            "Restore it, or list the new files under a new id."
+        )
+    model.location = found.location
+    model.revision = found.listed.revision
+    model.files = found.files
+    model.context_length = found.context_length
+    model.license = found.listed.license
+    for name, value in found.listed.requires:
+        setattr(model, name, value)
+    session.flush()
+
+
+def _pinned(model: Model) -> tuple[str | None, dict[str, str]]:
+    return model.revision, model.files
+
+
+def _in_use(session: Session, model_id: str) -> bool:
+    return bool(session.scalar(select(exists().where(Job.model_id == model_id))))

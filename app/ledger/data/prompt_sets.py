@@ -1,0 +1,86 @@
+"""Prompt sets: stored as the engine reads them, once per project and content."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from hashlib import sha256
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.database import new_id
+from app.errors import NotFound
+from app.ledger.data.staging import next_version
+from app.tables.data import PromptSet as PromptSetRow
+from star_engine.tasks.examples import FewShotExample, PromptSet
+from star_engine.tasks.kind import Kind
+
+
+def record_prompt_set(
+    session: Session, project_id: str, name: str, prompt_set: PromptSet
+) -> tuple[PromptSetRow, bool]:
+    """The row of this prompt set and whether it is new: the same name and content again are the same row."""
+    examples = [asdict(example) for example in prompt_set.examples]
+    sha = _sha256(prompt_set.kind, examples)
+    query = select(PromptSetRow).where(
+        PromptSetRow.project_id == project_id, PromptSetRow.sha256 == sha, PromptSetRow.name == name
+    )
+    known = session.scalars(query.limit(1)).one_or_none()
+    if known is not None:
+        return known, False
+    row = PromptSetRow(
+        id=new_id("ps"),
+        project_id=project_id,
+        name=name,
+        kind=prompt_set.kind.value,
+        examples=examples,
+        sha256=sha,
+        version=next_version(session, PromptSetRow, project_id, name),
+    )
+    session.add(row)
+    session.flush()
+    session.refresh(row)
+    return row, True
+
+
+def load_prompt_set(session: Session, prompt_set_id: str) -> PromptSet:
+    """A prompt set as the engine reads it."""
+    return as_prompt_set(session.get_one(PromptSetRow, prompt_set_id))
+
+
+def as_prompt_set(row: PromptSetRow) -> PromptSet:
+    examples = tuple(
+        FewShotExample(**{**example, "choices": _tuple(example["choices"])}) for example in row.examples
+    )
+    return PromptSet(Kind(row.kind), examples)
+
+
+def get_prompt_set(session: Session, project_id: str, prompt_set_id: str) -> PromptSetRow:
+    row = session.get(PromptSetRow, prompt_set_id)
+    if row is None or row.project_id != project_id:
+        raise NotFound(f"There is no prompt set {prompt_set_id}.")
+    return row
+
+
+def list_prompt_sets(
+    session: Session, project_id: str, *, name: str | None = None, after: str | None, limit: int
+) -> Sequence[PromptSetRow]:
+    """Newest first; `after` is the id of the last one seen."""
+    query = select(PromptSetRow).where(PromptSetRow.project_id == project_id)
+    query = query.order_by(PromptSetRow.id.desc()).limit(limit)
+    if name is not None:
+        query = query.where(PromptSetRow.name == name)
+    if after is not None:
+        query = query.where(PromptSetRow.id < after)
+    return session.scalars(query).all()
+
+
+def _sha256(kind: Kind, examples: list[dict[str, object]]) -> str:
+    text = json.dumps([kind.value, examples], sort_keys=True, ensure_ascii=False)
+    return sha256(text.encode()).hexdigest()
+
+
+def _tuple(choices: list[str] | None) -> tuple[str, ...] | None:
+    return None if choices is None else tuple(choices)

@@ -1,0 +1,69 @@
+"""Lists of jobs: filtered and ordered, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy.orm import Session
+
+from app.ledger.queue.planning import Purpose
+from app.tables.jobs import Job
+
+Order = Literal["newest", "oldest", "name"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """What a job must be to be listed, and in which order; None and empty: anything."""
+
+    statuses: Sequence[str] = ()
+    model: str | None = None
+    dataset: str | None = None
+    name: str | None = None  # a part of it, in any case
+    metadata: Mapping[str, str] = field(default_factory=dict)  # all of these
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    order: Order = "newest"
+
+
+def list_jobs(
+    session: Session, project_id: str, *, where: JobFilter, after: str | None, limit: int
+) -> Sequence[Job]:
+    """Without trials; `after` is the id of the last job seen."""
+    query = select(Job).where(Job.project_id == project_id, Job.purpose != Purpose.TRIAL.value)
+    if where.statuses:
+        query = query.where(Job.status.in_(where.statuses))
+    if where.model is not None:
+        query = query.where(Job.model_id == where.model)
+    if where.dataset is not None:
+        query = query.where(Job.dataset_id == where.dataset)
+    if where.name is not None:
+        query = query.where(func.lower(Job.name).contains(where.name.lower(), autoescape=True))
+    for key, value in where.metadata.items():
+        query = query.where(Job.labels[key].as_string() == value)
+    if where.created_after is not None:
+        query = query.where(Job.created_at > where.created_after)
+    if where.created_before is not None:
+        query = query.where(Job.created_at < where.created_before)
+    return session.scalars(_ordered(query, where.order, after).limit(limit)).all()
+
+
+def _ordered(query: Select[Job], order: Order, after: str | None) -> Select[Job]:
+    """From behind the job `after` on. Ids count up with time; jobs of one name come oldest first."""
+    if order == "name":
+        if after is not None:
+            last = select(func.lower(Job.name)).where(Job.id == after).scalar_subquery()
+            query = query.where(tuple_(func.lower(Job.name), Job.id) > tuple_(last, after))
+        return query.order_by(func.lower(Job.name), Job.id)
+    if after is not None:
+        query = query.where(Job.id > after if order == "oldest" else Job.id < after)
+    return query.order_by(Job.id if order == "oldest" else Job.id.desc())
+
+
+def find_jobs(session: Session, job_ids: Collection[str]) -> dict[str, Job]:
+    """Those of them that there are, of any project, by id."""
+    return {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(job_ids)))}

@@ -1,0 +1,96 @@
+"""Reading what a job is compared with: baselines beside it, forks, its origin, jobs that are named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from app.ledger.jobs.families import baselines_of, forks_of
+from app.ledger.jobs.outcomes import read_iterations, read_outcomes
+from app.tables.jobs import Iteration, Job
+from star_engine.config.star import StarConfig
+from star_engine.evaluation.comparison import (
+    SettingDifference,
+    best_difference,
+    best_outcomes,
+    curve,
+    setting_differences,
+)
+from star_engine.evaluation.intervals import Interval, accuracy_interval
+from star_engine.evaluation.report import Difference, Outcomes
+
+MOST_RELATIVES = 20  # a job can be forked any number of times
+
+
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """A job beside the reported one. `difference`: the reported job's best minus this one's best."""
+
+    job: str
+    name: str
+    role: str  # baseline <preset> | baseline of | fork from <n> | forked from | compared
+    status: str
+    iteration: int | None  # the best one; 0: its few-shot baseline
+    n: int
+    correct: int
+    accuracy: float | None
+    interval: Interval | None
+    train_data: Mapping[str, float] | None  # shares of that iteration's examples, by route
+    difference: Difference | None
+    settings: tuple[SettingDifference, ...]
+    curve: tuple[tuple[int, float], ...]
+
+
+def read_relatives(session: Session, job: Job, compared: Sequence[Job] = ()) -> tuple[Relative, ...]:
+    """Each job once, baselines first; at most MOST_RELATIVES."""
+    own = read_outcomes(session, read_iterations(session, job))
+    seen: dict[str, tuple[Job, str]] = {}
+    for other, role in _related(session, job, compared):
+        if other.id != job.id:
+            seen.setdefault(other.id, (other, role))
+    chosen = list(seen.values())[:MOST_RELATIVES]
+    return tuple(_relative(session, job, own, other, role) for other, role in chosen)
+
+
+def _related(session: Session, job: Job, compared: Sequence[Job]) -> Iterator[tuple[Job, str]]:
+    for other in compared:
+        yield other, "compared"
+    for baseline in baselines_of(session, job.id):
+        yield baseline, f"baseline {baseline.baseline}"
+    for origin_id, role in ((job.baseline_of, "baseline of"), (job.forked_from, "forked from")):
+        origin = None if origin_id is None else session.get(Job, origin_id)
+        if origin is not None:
+            yield origin, role
+    for fork in forks_of(session, job.id):
+        yield fork, f"fork from {fork.forked_from_iteration}"
+
+
+def _relative(session: Session, job: Job, own: Sequence[Outcomes], other: Job, role: str) -> Relative:
+    iterations = read_iterations(session, other)
+    outcomes = read_outcomes(session, iterations)
+    best = best_outcomes(outcomes)
+    n = len(best.correct) if best else 0
+    correct = sum(best.correct.values()) if best else 0
+    return Relative(
+        job=other.id,
+        name=other.name,
+        role=role,
+        status=other.status,
+        iteration=best.iteration if best else None,
+        n=n,
+        correct=correct,
+        accuracy=correct / n if n else None,
+        interval=accuracy_interval(correct, n) if n else None,
+        train_data=_coverage(iterations, best.iteration) if best else None,
+        difference=best_difference(own, outcomes),
+        settings=setting_differences(
+            StarConfig.model_validate(job.config), StarConfig.model_validate(other.config)
+        ),
+        curve=curve(outcomes),
+    )
+
+
+def _coverage(iterations: Sequence[Iteration], number: int) -> Mapping[str, float] | None:
+    return next((item.metrics.get("coverage") for item in iterations if item.number == number), None)

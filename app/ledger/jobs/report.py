@@ -1,0 +1,141 @@
+"""Reading a finished or running job for its report: phases that are done, counted in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import case, extract, func, select
+from sqlalchemy.orm import Session
+
+from app.ledger.jobs.outcomes import read_iterations, read_outcomes
+from app.ledger.jobs.relatives import Relative, read_relatives
+from app.tables.data import Example
+from app.tables.jobs import Iteration, Job, Step
+from app.tables.rationales import Rationale
+from star_engine.config.star import StarConfig
+from star_engine.evaluation.report import (
+    METHODS,
+    AccuracyRow,
+    Answer,
+    Churn,
+    Switch,
+    accuracy_rows,
+    answer,
+    churn,
+    switches,
+)
+from star_engine.loop import PhaseName
+from star_engine.sampling.rationales import Route
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What one iteration found and trained on; None where its phase is not done."""
+
+    iteration: int
+    solve_rate: float | None
+    kept: dict[str, int] | None  # rows of the training set by route
+    funnel: dict[str, dict[str, int]] | None  # route to stage to rationales: star_engine.filters.funnel
+    coverage: dict[str, float] | None  # shares of the iteration's examples by route, and their total
+    also: dict[str, Any] | None  # other datasets that were measured along, by id
+    audits: dict[str, Any] | None  # star_engine.diagnostics.iteration
+    churn: Churn | None
+    steps: int | None  # of the optimizer
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseCost:
+    """Worker seconds of the last attempts of the steps of a phase that have ended."""
+
+    phase: str
+    steps: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    answer: Answer
+    accuracies: tuple[AccuracyRow, ...]
+    coverage: tuple[Coverage, ...]
+    switches: tuple[Switch, ...]
+    cost: tuple[PhaseCost, ...]
+    relatives: tuple[Relative, ...]
+    method: str = "STaR"  # what made the adapters
+
+
+def read_report(session: Session, job: Job, compared: Sequence[Job] = ()) -> JobReport:
+    """Everything that is known of the job now, beside its baselines, its forks and the jobs named."""
+    iterations = read_iterations(session, job)
+    rows = accuracy_rows(read_outcomes(session, iterations), _groups(session, job))
+    method = METHODS[StarConfig.model_validate(job.config).training_set.source]
+    return JobReport(
+        answer=answer(rows, method),
+        method=method,
+        accuracies=rows,
+        coverage=_coverage(session, iterations),
+        switches=switches(StarConfig.model_validate(job.config)),
+        cost=_cost(session, job),
+        relatives=read_relatives(session, job, compared),
+    )
+
+
+def read_coverage(session: Session, job: Job) -> tuple[Coverage, ...]:
+    """Of every iteration from the first one on, in order."""
+    return _coverage(session, read_iterations(session, job))
+
+
+def _groups(session: Session, job: Job) -> dict[int, str]:
+    split = StarConfig.model_validate(job.config).evaluation.split
+    query = select(Example.id, Example.group).where(
+        Example.dataset_id == job.dataset_id, Example.split == split, Example.group.is_not(None)
+    )
+    return {example_id: group for example_id, group in session.execute(query) if group is not None}
+
+
+def _coverage(session: Session, iterations: Sequence[Iteration]) -> tuple[Coverage, ...]:
+    turns = [iteration for iteration in iterations if iteration.number > 0]
+    churns = _churns(session, [turn.id for turn in turns if PhaseName.SAMPLE in turn.phases_done])
+    return tuple(_covered(turn.number, turn.metrics, churns.get(turn.number)) for turn in turns)
+
+
+def _churns(session: Session, sampled: list[int]) -> dict[int, Churn]:
+    """By the number of the iteration; `sampled` are row ids of iterations."""
+    query = (
+        select(
+            Rationale.iteration_number,
+            Rationale.example_id,
+            func.max(case((Rationale.verdict == "correct", 1), else_=0)),
+        )
+        .where(Rationale.iteration_id.in_(sampled), Rationale.route == Route.GENERATED.value)
+        .group_by(Rationale.iteration_number, Rationale.example_id)
+    )
+    tries = ((number, example, bool(solved)) for number, example, solved in session.execute(query))
+    return {row.iteration: row for row in churn(tries)}
+
+
+def _covered(number: int, metrics: dict[str, Any], churned: Churn | None) -> Coverage:
+    training = metrics.get("training") or {}
+    return Coverage(
+        iteration=number,
+        solve_rate=metrics.get("solve_rate"),
+        kept=metrics.get("kept"),
+        funnel=metrics.get("funnel"),
+        coverage=metrics.get("coverage"),
+        also=metrics.get("also"),
+        audits=metrics.get("audits"),
+        churn=churned,
+        steps=training.get("steps"),
+    )
+
+
+def _cost(session: Session, job: Job) -> tuple[PhaseCost, ...]:
+    seconds = func.sum(extract("epoch", Step.finished_at) - extract("epoch", Step.started_at))
+    query = (
+        select(Step.phase, func.count(), seconds)
+        .where(Step.job_id == job.id, Step.finished_at.is_not(None), Step.started_at.is_not(None))
+        .group_by(Step.phase)
+    )
+    spent = {phase: (steps, float(total or 0)) for phase, steps, total in session.execute(query)}
+    return tuple(PhaseCost(phase.value, *spent[phase.value]) for phase in PhaseName if phase.value in spent)

@@ -1,0 +1,134 @@
+"""Which adapters stay: pinned ones, and what the job's retention keeps. Cards and manifests always stay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import Engine, Exists, Text, cast, exists, func, select, update
+from sqlalchemy.orm import Session
+
+from app.database import clock, reading, transaction
+from app.errors import Conflict
+from app.ledger.jobs.facts import best_iteration
+from app.ledger.transitions import TERMINAL, JobStatus, lock_job
+from app.storage import Storage
+from app.tables.base import JsonObject
+from app.tables.jobs import Job
+from app.tables.rationales import Adapter
+from star_engine.adapters.layout import WEIGHTS
+
+GRACE = timedelta(hours=1)  # from the deletion to the removal of the bytes: downloads end
+ENDED = [status.value for status in TERMINAL]
+
+log = structlog.get_logger()
+
+
+def pin_adapter(session: Session, adapter: Adapter, *, pinned: bool) -> None:
+    """Keep an adapter whatever the retention says. Conflict where its weights are gone already."""
+    lock_job(session, adapter.job_id)  # the retention may be at work on the same job
+    session.refresh(adapter)
+    if pinned and adapter.deleted_at is not None:
+        raise Conflict("The adapter's weights have been deleted.", code="adapter_deleted")
+    adapter.pinned = pinned
+    session.flush()
+
+
+def set_retention(session: Session, job: Job, rule: JsonObject | None) -> None:
+    """What stays of a job's adapters once it has ended; None: all of them."""
+    lock_job(session, job.id).retention = rule
+
+
+def delete_adapter(session: Session, adapter: Adapter) -> None:
+    """Give up an adapter's weights. Conflict while it is pinned or while a job needs it."""
+    job = lock_job(session, adapter.job_id)
+    session.refresh(adapter)
+    if adapter.deleted_at is not None:
+        return
+    if adapter.pinned:
+        raise Conflict("The adapter is pinned. Unpin it first.", code="adapter_pinned")
+    if JobStatus(job.status) not in TERMINAL:
+        raise Conflict(
+            f"Its job {job.id} is {job.status} and may need it. Wait until the job has ended, or cancel it.",
+            code="adapter_in_use",
+        )
+    if session.scalar(select(_is_asked(adapter.id))):
+        raise Conflict("An evaluation or a trial of it has not ended yet.", code="adapter_in_use")
+    adapter.deleted_at = clock()
+    session.flush()
+    session.refresh(adapter)
+
+
+def apply_retention(engine: Engine) -> int:
+    """Delete what no rule keeps, of jobs that have ended; returns how many adapters."""
+    with reading(engine) as session:
+        query = select(Job.id).where(Job.retention.is_not(None), Job.status.in_(ENDED))
+        alive = exists().where(Adapter.job_id == Job.id, Adapter.deleted_at.is_(None), ~Adapter.pinned)
+        jobs = session.scalars(query.where(alive)).all()
+    return sum(_apply_to(engine, job_id) for job_id in jobs)
+
+
+def _apply_to(engine: Engine, job_id: str) -> int:
+    with transaction(engine) as session:
+        job = lock_job(session, job_id)
+        query = select(Adapter).where(Adapter.job_id == job_id, Adapter.deleted_at.is_(None))
+        adapters = session.scalars(query.order_by(Adapter.iteration_number)).all()
+        best = best_iteration(session, job)
+        moment = session.scalars(select(clock())).one()
+        outdated = _outdated(job, adapters, None if best is None else best["adapter_id"], moment)
+        deletable = [one for one in outdated if not session.scalar(select(_is_asked(one.id)))]
+        for adapter in deletable:
+            adapter.deleted_at = clock()
+    return len(deletable)
+
+
+def _outdated(job: Job, adapters: Sequence[Adapter], best: str | None, moment: datetime) -> list[Adapter]:
+    """What the job's retention does not keep. `adapters`: those alive, by iteration."""
+    rule: JsonObject = job.retention or {}
+    unpinned = [adapter for adapter in adapters if not adapter.pinned]
+    days = rule.get("days")
+    if days is not None and job.finished_at is not None and job.finished_at + timedelta(days=days) < moment:
+        return unpinned
+    last = rule.get("keep_last")
+    if last is None:
+        return []
+    kept = {adapter.id for adapter in adapters[max(0, len(adapters) - last) :]}
+    if rule.get("keep_best", True) and best is not None:
+        kept.add(best)
+    return [adapter for adapter in unpinned if adapter.id not in kept]
+
+
+def remove_weights(engine: Engine, storage: Storage, idle: timedelta = GRACE) -> int:
+    """Remove the bytes of weights whose adapters were deleted `idle` ago; returns how many adapters'.
+
+    Weights that another adapter still has (a forked job's) stay stored.
+    """
+    with reading(engine) as session:
+        held = cast(Adapter.files, Text).contains(WEIGHTS)
+        gone = select(Adapter.id, Adapter.files).where(
+            Adapter.deleted_at < clock(-idle.total_seconds()), held
+        )
+        found = session.execute(gone).all()
+    removed = 0
+    for adapter_id, files in found:
+        sha = next(str(entry["sha256"]) for entry in files if entry["path"] == WEIGHTS)
+        if _needed_elsewhere(engine, sha) or storage.delete(sha, idle):
+            left = [entry for entry in files if entry["path"] != WEIGHTS]
+            with transaction(engine) as session:
+                session.execute(update(Adapter).where(Adapter.id == adapter_id).values(files=left))
+            log.info("weights_removed", adapter=adapter_id, sha256=sha)
+            removed += 1
+    return removed
+
+
+def _needed_elsewhere(engine: Engine, sha: str) -> bool:
+    with reading(engine) as session:
+        others = select(func.count()).where(
+            Adapter.deleted_at.is_(None), cast(Adapter.files, Text).contains(sha)
+        )
+        return bool(session.scalar(others))
+
+
+def _is_asked(adapter_id: str) -> Exists:
+    return exists().where(Job.adapter_id == adapter_id, Job.status.not_in(ENDED))

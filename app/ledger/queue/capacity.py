@@ -1,0 +1,120 @@
+"""What a base model needs against what a worker has: who may take which step, and whom its ring wakes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from app.database import clock
+from app.ledger.transitions import StepStatus
+from app.settings import Settings
+from app.tables.data import Model
+from app.tables.jobs import Step
+from app.tables.platform import Worker
+
+LIVE_SECONDS = 180.0  # a worker says every minute that it is there; one that missed three is not counted on
+FORGOTTEN_SECONDS = 86_400.0  # every restart of a worker makes a new row
+DOORBELL = "celery"  # the queue that every worker listens to; Celery's own default name
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What one worker states of itself. What it does not state meets no requirement."""
+
+    gpus: int = 1
+    gpu_memory_gib: float | None = None  # of each GPU
+    gpu_class: str | None = None
+
+    @property
+    def doorbell(self) -> str:
+        """The queue of all workers that state the same."""
+        if self == Capacity():
+            return DOORBELL
+        memory = "" if self.gpu_memory_gib is None else f"{self.gpu_memory_gib:g}"
+        return f"{DOORBELL}.{self.gpus}x{memory}.{self.gpu_class or ''}"
+
+
+def capacity_of(settings: Settings) -> Capacity:
+    return Capacity(settings.gpus, settings.gpu_memory_gib, settings.gpu_class)
+
+
+def fits() -> ColumnElement[bool]:
+    """Whether a row of workers has what a row of models needs."""
+    return and_(
+        Model.gpus <= Worker.gpus,
+        or_(Model.gpu_memory_gib.is_(None), Model.gpu_memory_gib <= Worker.gpu_memory_gib),
+        or_(Model.gpu_class.is_(None), Model.gpu_class == Worker.gpu_class),
+    )
+
+
+def saw_worker(session: Session, worker_id: str, capacity: Capacity | None = None) -> None:
+    """Note that this worker is there, and what it has. None: what it said before, else the least there is."""
+    facts = {} if capacity is None else _columns(capacity)
+    known = update(Worker).where(Worker.id == worker_id).values(seen_at=clock(), **facts)
+    if session.execute(known.returning(Worker.id)).first() is None:
+        session.execute(delete(Worker).where(Worker.seen_at < clock(-FORGOTTEN_SECONDS)))
+        session.add(Worker(id=worker_id, seen_at=clock(), **_columns(capacity or Capacity())))
+        session.flush()
+
+
+def forget_worker(session: Session, worker_id: str) -> None:
+    """It ends in good order: nobody counts on it from now on."""
+    session.execute(delete(Worker).where(Worker.id == worker_id))
+
+
+def fitting_workers(session: Session, model: Model) -> int:
+    """How many live workers have what this model needs. 0: its jobs wait until one is started."""
+    fitting = select(func.count()).select_from(Worker).join(Model, fits())
+    return session.scalar(fitting.where(_live(), Model.id == model.id)) or 0
+
+
+def fitting_by_model(session: Session) -> dict[str, int]:
+    """How many live workers have what each model needs; a model that none has is left out."""
+    query = select(Model.id, func.count()).join(Worker, fits()).where(_live()).group_by(Model.id)
+    return {model: count for model, count in session.execute(query)}  # noqa: C416 - a result is no mapping
+
+
+def live_workers(session: Session) -> int:
+    return session.scalar(select(func.count()).select_from(Worker).where(_live())) or 0
+
+
+def list_workers(session: Session, *, after: str | None, limit: int) -> list[tuple[Worker, bool]]:
+    """Live workers by id, and whether each holds a step."""
+    held = exists().where(Step.lease_owner == Worker.id, Step.status == StepStatus.RUNNING.value)
+    query = select(Worker, held).where(_live()).order_by(Worker.id).limit(limit)
+    if after is not None:
+        query = query.where(Worker.id > after)
+    return [(worker, busy) for worker, busy in session.execute(query)]
+
+
+def doorbells(session: Session, step_ids: Collection[str]) -> dict[str, set[str]]:
+    """The queues that a ring for each step goes to: those of the live workers that fit its model.
+
+    Where none is known to live (the first one is just starting), the queue that everybody listens to.
+    """
+    shapes = (
+        select(Step.id, Worker.gpus, Worker.gpu_memory_gib, Worker.gpu_class)
+        .join(Model, Model.id == Step.model_id)
+        .join(Worker, fits())
+        .where(Step.id.in_(step_ids), _live())
+        .distinct()
+    )
+    found: dict[str, set[str]] = {}
+    for step_id, gpus, memory, gpu_class in session.execute(shapes):
+        found.setdefault(step_id, set()).add(Capacity(gpus, memory, gpu_class).doorbell)
+    return {step_id: found.get(step_id, {DOORBELL}) for step_id in step_ids}
+
+
+def _live() -> ColumnElement[bool]:
+    return Worker.seen_at > clock(-LIVE_SECONDS)
+
+
+def _columns(capacity: Capacity) -> dict[str, int | float | str | None]:
+    return {
+        "gpus": capacity.gpus,
+        "gpu_memory_gib": capacity.gpu_memory_gib,
+        "gpu_class": capacity.gpu_class,
+    }

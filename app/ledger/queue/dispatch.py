@@ -1,0 +1,67 @@
+"""Which queued step is next: fair between projects first, then by priority, then what a worker holds warm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Select, case, func, or_, select
+
+from app.database import clock
+from app.ledger.jobs.families import not_waiting
+from app.ledger.platform.quotas import HeldBack
+from app.ledger.queue.capacity import fits
+from app.ledger.transitions import JobStatus, StepStatus
+from app.tables.data import Model
+from app.tables.jobs import Job, Step
+from app.tables.platform import Project, Worker
+from star_engine.loop import MEASURING
+
+PATIENCE_SECONDS = (
+    60.0  # a project waits no longer than this for a worker that would rather keep its warm model
+)
+NONE_HELD = HeldBack([], [])
+
+
+def next_step(
+    worker_id: str, warm_model: str | None, patience_seconds: float, held: HeldBack = NONE_HELD
+) -> Select[str, str]:
+    """The id and the job's id of the step that this free worker should try to claim, or no row.
+
+    None of a project that its quota holds back (app/ledger/platform/quotas.py).
+    Only steps whose model needs no more than the worker has (app/ledger/queue/capacity.py), and whose job
+    does not wait for another one's answers (app/ledger/jobs/families.py).
+    Projects that fewer workers work for come first. Where that is a tie: projects that nobody has served for
+    `patience_seconds`, then the higher priority, then the warm model (loading another takes minutes), then
+    the project served longest ago, then what measures (sampling may be queued beside it), then age.
+    """
+    running = (
+        select(Job.project_id, func.count(Step.lease_owner.distinct()).label("workers"))
+        .join(Step, Step.job_id == Job.id)
+        .where(Step.status == StepStatus.RUNNING.value)
+        .group_by(Job.project_id)
+        .subquery()
+    )
+    starved = or_(Project.served_at.is_(None), Project.served_at < clock(-patience_seconds))
+    order: list[Any] = [
+        func.coalesce(running.c.workers, 0),
+        case((starved, 0), else_=1),
+        Step.priority.desc(),
+        Project.served_at.asc().nulls_first(),
+        case((Step.phase.in_([phase.value for phase in MEASURING]), 0), else_=1),
+        Step.id,
+    ]
+    if warm_model is not None:
+        order.insert(3, case((Step.model_id == warm_model, 0), else_=1))
+    return (
+        select(Step.id, Step.job_id)
+        .join(Job, Job.id == Step.job_id)
+        .join(Project, Project.id == Job.project_id)
+        .join(Model, Model.id == Step.model_id)
+        .join(Worker, fits())
+        .outerjoin(running, running.c.project_id == Job.project_id)
+        .where(Step.status == StepStatus.QUEUED.value, Worker.id == worker_id, not_waiting())
+        .where(Project.id.not_in(held.projects))
+        .where(or_(Job.status != JobStatus.QUEUED.value, Project.id.not_in(held.starting)))
+        .order_by(*order)
+        .limit(1)
+    )

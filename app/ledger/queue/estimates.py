@@ -1,0 +1,209 @@
+"""How long a job will take: what is left of it, times how long the same took on this platform before."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.ledger.platform.usage import GPU_PHASES
+from app.ledger.queue.position import Queue
+from app.tables.base import JsonObject
+from app.tables.jobs import Job, Step
+from app.tables.usage import Usage
+from star_engine.config.schedules import EpochsSchedule
+from star_engine.config.star import StarConfig
+from star_engine.data.selection import steps_in
+from star_engine.loop import ITERATION_PHASES, PhaseName
+
+RECORDS = 300  # finished steps that are looked at, over all models asked for
+LATEST = 20  # of them per model and phase: what a change of the deployment made untrue is soon forgotten
+FEWEST = 2  # one record gives no interval
+SHARDED = (PhaseName.BASELINES, PhaseName.SAMPLE, PhaseName.EVALUATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Seconds: as the fastest, the median and the slowest of what was recorded would take."""
+
+    low: float
+    expected: float
+    high: float
+
+    def __add__(self, other: Span) -> Span:
+        return Span(self.low + other.low, self.expected + other.expected, self.high + other.high)
+
+    def times(self, factor: float) -> Span:
+        return Span(self.low * factor, self.expected * factor, self.high * factor)
+
+
+NOTHING = Span(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Why there is no estimate."""
+
+    code: Literal["no_history", "no_worker", "paused"]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a job still needs if it runs all its iterations; one that stops at a plateau needs less."""
+
+    gpu_seconds: Span
+    work: tuple[tuple[PhaseName, Span], ...]
+
+    def seconds(self, workers: int) -> Span:
+        """By the clock, with this many workers: shards are done side by side, the rest is not."""
+        total = NOTHING
+        for phase, span in self.work:
+            total += span.times(1 / workers) if phase in SHARDED else span
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Seconds per unit of work by model and phase (an answer, a training sequence, a step), and per step."""
+
+    rates: dict[tuple[str, str], list[float]]
+    steps: list[float]
+
+    def rate(self, model_id: str, phase: PhaseName) -> Span | None:
+        return _span(self.rates.get((model_id, phase.value), []))
+
+
+def read_history(session: Session, model_ids: Collection[str]) -> History:
+    """From the latest steps that were done in one go, of any project: one query."""
+    query = (
+        select(Usage.phase, Step.model_id, Step.work, Step.started_at, Step.finished_at, Job.config)
+        .add_columns(Usage.iteration_number, Step.progress, Usage.job_id)
+        .join(Step, Step.id == Usage.step_id)
+        .join(Job, Job.id == Usage.job_id)
+        .where(Usage.outcome == "succeeded", Usage.fence == 1, Step.model_id.in_(model_ids))
+        .order_by(Usage.id.desc())
+        .limit(RECORDS)
+    )
+    rates: dict[tuple[str, str], list[float]] = defaultdict(list)
+    steps = []
+    configs: dict[str, StarConfig] = {}  # by job: most records are of a few
+    for phase, model_id, work, began, ended, config, number, progress, job_id in session.execute(query):
+        seconds = (ended - began).total_seconds()
+        if job_id not in configs:
+            configs[job_id] = StarConfig.model_validate(config)
+        units = _units_done(PhaseName(phase), configs[job_id], number, work, progress)
+        known = rates[model_id, phase]
+        if units and len(known) < LATEST:
+            known.append(seconds / units)
+        steps.append(seconds)
+    return History(dict(rates), steps[:LATEST])
+
+
+def what_is_left(history: History, job: Job, splits: JsonObject, progress: JsonObject) -> Left | Unknown:
+    """What a job that was made still needs. `splits`: its dataset's; `progress`: of its current phase."""
+    config = StarConfig.model_validate(job.config)
+    plan = list(_plan(config)) if job.purpose == "star" else []
+    if job.phase is not None:
+        here = (job.iteration, PhaseName(job.phase))
+        plan = plan[plan.index(here) :] if here in plan else [here]
+    done = progress["done"] / progress["total"] if progress.get("total") else 0.0
+    return _estimate(history, job.model_id, config, splits, plan, done)
+
+
+def what_it_takes(history: History, model_id: str, config: StarConfig, splits: JsonObject) -> Left | Unknown:
+    """What a job that was not made yet would need."""
+    return _estimate(history, model_id, config, splits, list(_plan(config)), 0.0)
+
+
+def queue_seconds(history: History, queue: Queue, model_id: str, steps_ahead: int) -> Span | Unknown:
+    """How long a job waits for its first worker, with so many queued steps before it."""
+    workers = queue.fitting.get(model_id, 0)
+    if workers == 0:
+        return Unknown("no_worker", f"No running worker has what the model {model_id} needs.")
+    free = workers - queue.busy
+    if steps_ahead < free:
+        return NOTHING
+    step = _span(history.steps)
+    if step is None:
+        return _no_history(model_id, "any phase")
+    return step.times((steps_ahead + max(queue.busy, 1) / 2) / workers)
+
+
+def _estimate(
+    history: History,
+    model_id: str,
+    config: StarConfig,
+    splits: JsonObject,
+    plan: Sequence[tuple[int, PhaseName]],
+    done: float,
+) -> Left | Unknown:
+    """`done`: the share of the plan's first phase that is behind."""
+    gpu, work = NOTHING, []
+    for place, (number, phase) in enumerate(plan):
+        rate = history.rate(model_id, phase)
+        if rate is None:
+            return _no_history(model_id, phase.value)
+        share = 1.0 - done if place == 0 else 1.0
+        span = rate.times(_units(phase, config, number, splits) * share)
+        work.append((phase, span))
+        gpu += span if phase.value in GPU_PHASES else NOTHING
+    return Left(gpu, tuple(work))
+
+
+def _plan(config: StarConfig) -> Iterator[tuple[int, PhaseName]]:
+    if config.evaluation.baselines:
+        yield 0, PhaseName.BASELINES
+    for number in range(1, 1 + (0 if config.baselines_only else config.iterations)):
+        yield from ((number, phase) for phase in ITERATION_PHASES)
+
+
+def _units(phase: PhaseName, config: StarConfig, number: int, splits: JsonObject) -> float:
+    """How much work a phase is. An upper bound where a curriculum asks fewer, or filters keep fewer."""
+    asked = min(splits.get("train", 0), config.examples_per_iteration or splits.get("train", 0))
+    held_out = splits.get(config.evaluation.split, 0)
+    held_out = min(held_out, config.evaluation.max_examples or held_out)
+    tries = config.generation.samples_per_example
+    if phase is PhaseName.BASELINES:
+        return float(held_out * len(config.evaluation.baselines))
+    if phase is PhaseName.SAMPLE:
+        return float(asked * tries)
+    if phase is PhaseName.EVALUATE:
+        return float(held_out)
+    return _sequences(config, number, asked * tries) if phase is PhaseName.TRAIN else 1.0
+
+
+def _units_done(
+    phase: PhaseName, config: StarConfig, number: int, work: JsonObject, progress: JsonObject
+) -> float:
+    if phase in SHARDED:
+        tries = config.generation.samples_per_example if phase is PhaseName.SAMPLE else 1
+        return float((work["stop"] - work["start"]) * tries)
+    if phase is not PhaseName.TRAIN:
+        return 1.0
+    if isinstance(config.training.schedule, EpochsSchedule):  # the rows are not known here, the steps are
+        return float(progress.get("total", 0) * config.training.batch_size)
+    return _sequences(config, number, 0)
+
+
+def _sequences(config: StarConfig, number: int, rows: int) -> float:
+    training = config.training
+    steps = steps_in(training.schedule, number, rows=rows, batch_size=training.batch_size)
+    return float(steps * training.batch_size)
+
+
+def _span(records: Sequence[float]) -> Span | None:
+    if len(records) < FEWEST:
+        return None
+    return Span(min(records), median(records), max(records))
+
+
+def _no_history(model_id: str, phase: str) -> Unknown:
+    return Unknown(
+        "no_history", f"Fewer than {FEWEST} finished steps of {phase} with {model_id} are on record."
+    )

@@ -1,0 +1,229 @@
+"""What a job does next: the engine's next_phase(), asked whenever a phase ends, in that transaction.
+
+Phases end in order, one after the other. Steps may begin before their phase does: where the sample phase
+after an evaluation is certain, both are planned together, and no worker waits for the last held-out answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, exists, func, select
+from sqlalchemy.orm import Session
+
+from app.database import clock, new_id
+from app.ledger.data.examples import selected_positions, split_size
+from app.ledger.events import append_event
+from app.ledger.queue.budgets import end_exhausted
+from app.ledger.queue.outbox import ring
+from app.ledger.results.completion_cache import reused_in
+from app.ledger.results.metrics import own_rows, phase_metrics
+from app.ledger.transitions import JobStatus, StepStatus, move_job
+from app.settings import Settings
+from app.tables.base import JsonObject
+from app.tables.jobs import Iteration, Job, Step
+from app.tables.rationales import Adapter
+from star_engine.config.star import StarConfig
+from star_engine.data.selection import shard_bounds
+from star_engine.evaluation.accuracy import EvaluationMode, select_held_out
+from star_engine.loop import (
+    ITERATION_PHASES,
+    MEASURING,
+    IterationHistory,
+    Pause,
+    Phase,
+    PhaseName,
+    Stop,
+    StopReason,
+    next_in_any_case,
+    next_phase,
+)
+
+
+class Purpose(StrEnum):
+    STAR = "star"
+    EVALUATION = "evaluation"  # one adapter on one dataset
+    TRIAL = "trial"  # a few questions put to one adapter
+
+
+OPEN = (StepStatus.QUEUED.value, StepStatus.HELD.value, StepStatus.RUNNING.value)
+
+
+def advance(session: Session, job: Job, settings: Settings) -> None:
+    """Close the job's phase if its last step is done, then start the next one, or end or pause the job.
+
+    The caller holds the job's row lock.
+    """
+    if job.phase is not None:
+        if _has_open_steps(session, job):
+            return
+        _close_phase(session, job)
+    config = StarConfig.model_validate(job.config)
+    decision = _decide(session, job, config)
+    if isinstance(decision, Phase) and end_exhausted(session, job):
+        return
+    if isinstance(decision, Phase):
+        _enter_phase(session, job, config, decision, settings)
+    elif isinstance(decision, Stop):
+        job.stop_reason = decision.reason.value
+        move_job(session, job, JobStatus.SUCCEEDED, stop_reason=decision.reason.value)
+    else:
+        _pause_with_diagnosis(session, job, decision)
+
+
+def _decide(session: Session, job: Job, config: StarConfig) -> Phase | Stop | Pause:
+    """What the engine says next; a job that only asks an adapter has one phase."""
+    history = read_history(session, job)
+    if job.purpose == Purpose.STAR:
+        return next_phase(config, history)
+    if any(record.done for record in history):
+        return Stop(StopReason.COMPLETED_ITERATIONS)
+    adapter = session.get_one(Adapter, job.adapter_id)
+    name = PhaseName.EVALUATE if job.purpose == Purpose.EVALUATION else PhaseName.TRIAL
+    return Phase(adapter.iteration_number, name)
+
+
+def read_history(session: Session, job: Job) -> Sequence[IterationHistory]:
+    """What next_phase() needs to know, from the iterations' rows."""
+    session.flush()
+    known = (Iteration.number, Iteration.phases_done, Iteration.metrics)
+    rows = session.execute(select(*known).where(Iteration.job_id == job.id).order_by(Iteration.number))
+    return [
+        IterationHistory(
+            number=number,
+            done=frozenset(map(PhaseName, phases_done)),
+            kept=own_rows(metrics["kept"]) if "kept" in metrics else None,
+            diagnosis=metrics.get("diagnosis"),
+            accuracy=metrics.get("accuracy"),
+            solve_rate=metrics.get("solve_rate"),
+            chance_p=metrics.get("spark", {}).get("p_value"),
+            accepted=metrics.get("accepted"),
+        )
+        for number, phases_done, metrics in rows
+    ]
+
+
+def _has_open_steps(session: Session, job: Job) -> bool:
+    here = _steps_of(job, Phase(job.iteration, PhaseName(job.phase or "")))
+    session.flush()
+    return bool(session.scalar(select(exists().where(*here, Step.status.in_(OPEN)))))
+
+
+def _steps_of(job: Job, phase: Phase) -> tuple[ColumnElement[bool], ...]:
+    return (
+        Step.job_id == job.id,
+        Step.iteration_number == phase.iteration,
+        Step.phase == phase.name.value,
+    )
+
+
+def _close_phase(session: Session, job: Job) -> None:
+    phase = PhaseName(job.phase or "")
+    iteration = session.scalars(
+        select(Iteration).where(Iteration.job_id == job.id, Iteration.number == job.iteration)
+    ).one()
+    found = phase_metrics(session, job, iteration, phase)
+    seconds = {**iteration.metrics.get("seconds", {}), phase.value: _phase_seconds(session, job, phase)}
+    found |= reused_in(session, iteration, phase)
+    iteration.metrics = {**iteration.metrics, **found, "seconds": seconds}
+    iteration.phases_done = [*iteration.phases_done, phase.value]
+    append_event(session, job, "phase.finished", {"phase": phase.value, "iteration": job.iteration, **found})
+    if phase in (PhaseName.BASELINES, PhaseName.TRIAL, ITERATION_PHASES[-1]):
+        iteration.finished_at = clock()
+        append_event(session, job, "iteration.finished", {"iteration": job.iteration, **iteration.metrics})
+    job.phase = None
+
+
+def _phase_seconds(session: Session, job: Job, phase: PhaseName) -> float:
+    """Worker seconds of a phase: the sum over its steps' last attempts."""
+    spans = session.execute(
+        select(Step.started_at, Step.finished_at).where(
+            Step.job_id == job.id, Step.iteration_number == job.iteration, Step.phase == phase.value
+        )
+    )
+    return round(sum((ended - began).total_seconds() for began, ended in spans if began and ended), 3)
+
+
+def _enter_phase(session: Session, job: Job, config: StarConfig, phase: Phase, settings: Settings) -> None:
+    """Make it the job's phase. Its steps may have been planned beside the phase before, and even be done."""
+    count = session.scalar(select(func.count()).where(*_steps_of(job, phase))) or 0
+    planned = count > 0
+    if not planned:
+        count = _plan_steps(session, job, config, phase, settings)
+    job.phase, job.iteration = phase.name.value, phase.iteration
+    facts = {"phase": phase.name.value, "iteration": phase.iteration, "steps": count}
+    append_event(session, job, "phase.started", facts)
+    following = _next_beside(session, job, config, phase) if settings.pipeline else None
+    if following is not None:
+        _plan_steps(session, job, config, following, settings)
+    if planned:
+        advance(session, job, settings)
+
+
+def _next_beside(session: Session, job: Job, config: StarConfig, phase: Phase) -> Phase | None:
+    """The phase whose steps can be worked on beside this one's, if there is one.
+
+    None for a budget of GPU-seconds: it could run out in work that was begun early, and leave the newest
+    adapter without its accuracy.
+    """
+    if phase.name not in MEASURING or job.purpose != Purpose.STAR or job.budget_gpu_seconds is not None:
+        return None
+    return next_in_any_case(config, read_history(session, job), phase)
+
+
+def _plan_steps(session: Session, job: Job, config: StarConfig, phase: Phase, settings: Settings) -> int:
+    """Insert a phase's steps and, if it is an iteration's first, the iteration; how many steps there are."""
+    if phase.name in (PhaseName.BASELINES, ITERATION_PHASES[0]) or job.purpose != Purpose.STAR:
+        session.add(Iteration(job_id=job.id, number=phase.iteration, phases_done=[], metrics={}))
+    held = JobStatus(job.status) in (JobStatus.PAUSING, JobStatus.PAUSED)
+    steps = [
+        Step(
+            id=new_id("step"),
+            job_id=job.id,
+            iteration_number=phase.iteration,
+            phase=phase.name.value,
+            shard=shard,
+            work=work,
+            model_id=job.model_id,
+            priority=job.priority,
+            status=(StepStatus.HELD if held else StepStatus.QUEUED).value,
+            progress={},
+        )
+        for shard, work in enumerate(_work(session, job, config, phase, settings))
+    ]
+    session.add_all(steps)
+    if not held:
+        ring(session, [step.id for step in steps])
+    return len(steps)
+
+
+def _work(
+    session: Session, job: Job, config: StarConfig, phase: Phase, settings: Settings
+) -> Iterator[JsonObject]:
+    """One entry per step. Slices are of the iteration's selection, which follows from the job's seed."""
+    if phase.name is PhaseName.SAMPLE:
+        selected = len(selected_positions(session, job.dataset_id, config, phase.iteration))
+        yield from _slices(selected, settings)
+    elif phase.name in MEASURING:
+        held_out = len(select_held_out(config, split_size(session, job.dataset_id, config.evaluation.split)))
+        baselines = phase.name is PhaseName.BASELINES
+        for mode in config.evaluation.baselines if baselines else (EvaluationMode.ADAPTER.value,):
+            yield from _slices(held_out, settings, mode=mode)
+        along = EvaluationMode.FEW_SHOT_COT if baselines else EvaluationMode.ADAPTER
+        for other in config.evaluation.also:
+            count = len(select_held_out(config, split_size(session, other, config.evaluation.split)))
+            yield from _slices(count, settings, mode=along.value, dataset=other)
+    else:
+        yield {}
+
+
+def _slices(count: int, settings: Settings, **more: Any) -> Iterator[JsonObject]:
+    for start, stop in shard_bounds(count, settings.shard_examples):
+        yield {"start": start, "stop": stop, **more}
+
+
+def _pause_with_diagnosis(session: Session, job: Job, pause: Pause) -> None:
+    job.status_reason = {"code": pause.reason.value, "message": pause.diagnosis, "iteration": job.iteration}
+    move_job(session, job, JobStatus.PAUSED, **job.status_reason)

@@ -1,0 +1,291 @@
+"""Claim, heartbeat, finish, fail: how a worker may touch a step. Every effect first checks the fence.
+
+Locks are taken in one order, job then step: claiming, finishing, cancelling and reaping never deadlock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Engine, exists, select, update
+from sqlalchemy.orm import Session
+
+from app.database import clock, transaction
+from app.failpoints import failpoint
+from app.ledger.events import append_event
+from app.ledger.platform.quotas import held_back, may_start
+from app.ledger.platform.usage import Outcome, record_usage, share_out
+from app.ledger.queue.budgets import end_exhausted
+from app.ledger.queue.capacity import Capacity, saw_worker
+from app.ledger.queue.dispatch import PATIENCE_SECONDS, next_step
+from app.ledger.queue.outbox import ring
+from app.ledger.queue.planning import advance
+from app.ledger.queue.shards import leave_some
+from app.ledger.transitions import (
+    STEP_TRANSITIONS,
+    TERMINAL,
+    IllegalTransition,
+    JobStatus,
+    StepStatus,
+    drop_waiting_steps,
+    lock_job,
+    move_job,
+)
+from app.settings import Settings
+from app.tables.base import JsonObject
+from app.tables.jobs import Job, Step
+from app.tables.platform import Project
+from star_engine.config.star import StarConfig
+
+Order = Literal["continue", "cancel", "pause"]
+
+
+class Fenced(Exception):
+    """The lease was lost: somebody else may hold this step now, so nothing more may be written for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker's right to work on one step, until the lease ends or the fence moves on."""
+
+    step_id: str
+    fence: int
+    attempt: int  # 1 for the first
+    job_id: str
+    project_id: str
+    iteration: int
+    phase: str
+    shard: int
+    work: JsonObject
+    config: StarConfig
+    model_id: str
+    dataset_id: str
+    prompt_set_id: str
+
+
+def claim_step(
+    engine: Engine,
+    worker_id: str,
+    lease_seconds: float,
+    warm_model: str | None = None,
+    patience_seconds: float = PATIENCE_SECONDS,
+    capacity: Capacity | None = None,
+    fits: Callable[[Step], bool] = lambda _step: True,
+) -> Claim | None:
+    """Claim the step that is next in turn (app/ledger/queue/dispatch.py). None: nothing that fits is queued.
+
+    `fits`: whether the caller wants it; None is returned where it does not, and the step's turn stays.
+    A candidate that another worker snatched means that work goes on there, so looking again always ends.
+    """
+    while True:
+        with transaction(engine) as session:
+            saw_worker(session, worker_id, capacity)
+            wanted = next_step(worker_id, warm_model, patience_seconds, held_back(session))
+            candidate = session.execute(wanted).one_or_none()
+            if candidate is None or not fits(session.get_one(Step, candidate.id)):
+                return None
+            claim = _try_claim(session, candidate.id, candidate.job_id, worker_id, lease_seconds)
+            if claim is not None:
+                failpoint("claim.before_commit")
+                return claim
+
+
+def _try_claim(
+    session: Session, step_id: str, job_id: str, worker_id: str, lease_seconds: float
+) -> Claim | None:
+    job = lock_job(session, job_id)
+    if end_exhausted(session, job):
+        return None
+    if job.status == JobStatus.QUEUED and not may_start(session, job.project_id):
+        return None
+    share_out(session, job_id, worker_id)
+    step = session.scalars(
+        update(Step)
+        .where(Step.id == step_id, Step.status == StepStatus.QUEUED.value)
+        .values(
+            status=StepStatus.RUNNING.value,
+            fence=Step.fence + 1,
+            attempt=Step.attempt + 1,
+            lease_owner=worker_id,
+            lease_until=clock(lease_seconds),
+            started_at=clock(),
+        )
+        .returning(Step),
+        execution_options={"synchronize_session": False, "populate_existing": True},
+    ).one_or_none()
+    if step is None:
+        return None
+    leave_some(session, step)
+    if job.status == JobStatus.QUEUED:
+        move_job(session, job, JobStatus.RUNNING)
+    session.execute(update(Project).where(Project.id == job.project_id).values(served_at=clock()))
+    return Claim(
+        step_id=step.id,
+        fence=step.fence,
+        attempt=step.attempt,
+        job_id=job.id,
+        project_id=job.project_id,
+        iteration=step.iteration_number,
+        phase=step.phase,
+        shard=step.shard,
+        work=step.work,
+        config=StarConfig.model_validate(job.config),
+        model_id=job.model_id,
+        dataset_id=job.dataset_id,
+        prompt_set_id=job.prompt_set_id,
+    )
+
+
+def heartbeat(session: Session, claim: Claim, progress: JsonObject, lease_seconds: float) -> Order:
+    """Prolong the lease, report progress, and learn what the job's owner wants. Raises Fenced."""
+    renewed = session.execute(
+        update(Step)
+        .where(*_held_by(claim))
+        .values(lease_until=clock(lease_seconds), progress=progress)
+        .returning(Step.id)
+    ).one_or_none()
+    if renewed is None:
+        raise Fenced(claim.step_id)
+    status = session.scalar(select(Job.status).where(Job.id == claim.job_id))
+    if status in (JobStatus.PAUSING, JobStatus.PAUSED):
+        return "pause"
+    return "continue" if status == JobStatus.RUNNING else "cancel"
+
+
+def check_fence(session: Session, claim: Claim) -> None:
+    """The first statement of every effect: holds the step's row until the commit, or raises Fenced."""
+    held = session.execute(
+        select(Step.id).where(*_held_by(claim)).with_for_update(key_share=True)
+    ).one_or_none()
+    if held is None:
+        raise Fenced(claim.step_id)
+
+
+def finish_step(session: Session, claim: Claim, settings: Settings) -> None:
+    """Record a step as done and, if it was its phase's last, plan what follows in the same transaction."""
+    job = lock_job(session, claim.job_id)
+    check_fence(session, claim)
+    record_usage(session, job, _fresh(session, claim.step_id), "succeeded")
+    _move_step(session, claim.step_id, StepStatus.SUCCEEDED)
+    if JobStatus(job.status) in (JobStatus.RUNNING, JobStatus.PAUSING):
+        advance(session, job, settings)
+    settle(session, job)
+
+
+def hand_back(session: Session, claim: Claim) -> None:
+    """Stop working on a step that has not failed (drain, pause, cancel). The attempt does not count."""
+    job = lock_job(session, claim.job_id)
+    check_fence(session, claim)
+    record_usage(session, job, _fresh(session, claim.step_id), "handed_back")
+    _return_step(session, job, claim.step_id)
+    session.execute(update(Step).where(Step.id == claim.step_id).values(attempt=Step.attempt - 1))
+    settle(session, job)
+
+
+def fail_step(
+    session: Session,
+    claim: Claim,
+    error: JsonObject,
+    *,
+    retryable: bool,
+    settings: Settings,
+    work: JsonObject | None = None,
+) -> None:
+    """Record a failed attempt: the step is queued again, or its job fails with this error.
+
+    `error` is {code, category (user | platform | capacity), message, hint, log_tail?}. `work`: what the next
+    attempt should know beside what the step's work says already.
+    """
+    job = lock_job(session, claim.job_id)
+    check_fence(session, claim)
+    if work:
+        session.execute(update(Step).where(Step.id == claim.step_id).values(work={**claim.work, **work}))
+    end_attempt(session, job, claim.step_id, error, retryable=retryable, settings=settings)
+
+
+def end_attempt(
+    session: Session,
+    job: Job,
+    step_id: str,
+    error: JsonObject,
+    *,
+    retryable: bool,
+    settings: Settings,
+    outcome: Outcome = "failed",
+) -> None:
+    """The same for a caller that holds the job's lock and knows that the attempt is over (the reaper)."""
+    step = _fresh(session, step_id)
+    record_usage(session, job, step, outcome)
+    place = {
+        "phase": step.phase,
+        "iteration": step.iteration_number,
+        "shard": step.shard,
+        "attempt": step.attempt,
+    }
+    step.error = {**error, **place}
+    session.flush()
+    wanted = JobStatus(job.status) is JobStatus.RUNNING
+    if not wanted or (retryable and step.attempt < settings.max_attempts):
+        if wanted:
+            append_event(
+                session, job, "step.retried", {"code": error["code"], "message": error["message"], **place}
+            )
+        _return_step(session, job, step_id)
+    else:
+        _move_step(session, step_id, StepStatus.FAILED)
+        job.status_reason = step.error
+        move_job(
+            session,
+            job,
+            JobStatus.FAILED,
+            **{key: value for key, value in step.error.items() if key != "log_tail"},
+        )
+        drop_waiting_steps(session, job)
+    settle(session, job)
+
+
+def settle(session: Session, job: Job) -> None:
+    """Complete a pause or a cancel once no step of the job runs any more."""
+    target = {JobStatus.PAUSING: JobStatus.PAUSED, JobStatus.CANCELLING: JobStatus.CANCELLED}.get(
+        JobStatus(job.status)
+    )
+    if target is None:
+        return
+    session.flush()
+    running = exists().where(Step.job_id == job.id, Step.status == StepStatus.RUNNING.value)
+    if not session.scalar(select(running)):
+        move_job(session, job, target)
+
+
+def _fresh(session: Session, step_id: str) -> Step:
+    return session.get_one(Step, step_id, populate_existing=True)
+
+
+def _held_by(claim: Claim) -> tuple[Any, ...]:
+    return (Step.id == claim.step_id, Step.fence == claim.fence, Step.status == StepStatus.RUNNING.value)
+
+
+def _return_step(session: Session, job: Job, step_id: str) -> None:
+    """What becomes of a step that stops unfinished follows from its job."""
+    status = JobStatus(job.status)
+    if status in TERMINAL or status is JobStatus.CANCELLING:
+        _move_step(session, step_id, StepStatus.CANCELLED)
+    elif status in (JobStatus.PAUSING, JobStatus.PAUSED):
+        _move_step(session, step_id, StepStatus.HELD)
+    else:
+        _move_step(session, step_id, StepStatus.QUEUED)
+        ring(session, [step_id])
+
+
+def _move_step(session: Session, step_id: str, to: StepStatus) -> None:
+    step = session.get_one(Step, step_id, populate_existing=True, with_for_update={"key_share": True})
+    if to not in STEP_TRANSITIONS[StepStatus(step.status)]:
+        raise IllegalTransition(f"step {step.id}: {step.status} -> {to}")
+    step.status = to.value
+    step.lease_owner = None
+    step.lease_until = None
+    if not STEP_TRANSITIONS[to]:
+        step.finished_at = clock()
+    session.flush()

@@ -1,0 +1,153 @@
+"""Adapters: one per iteration, weights immutable once recorded, usable once verified."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.database import new_id
+from app.errors import NotFound
+from app.ledger.events import append_event
+from app.ledger.jobs.facts import best_iteration
+from app.ledger.platform.quotas import check_adapter
+from app.ledger.queue.steps import Claim, check_fence
+from app.ledger.transitions import lock_job
+from app.tables.base import JsonObject
+from app.tables.data import Model
+from app.tables.jobs import Job
+from app.tables.rationales import Adapter
+from star_engine.adapters.layout import CONFIG, WEIGHTS
+from star_engine.sampling.completion_cache import model_sha256
+
+
+def record_adapter(session: Session, claim: Claim, files: Sequence[JsonObject], training: JsonObject) -> None:
+    """Record freshly trained weights. `files`: [{path, size_bytes, sha256}]. Raises Fenced, QuotaExceeded.
+
+    An earlier attempt may have recorded its weights and died before it finished the step: those stay.
+    """
+    lock_job(
+        session, claim.job_id
+    )  # finish_step in the same transaction wants it, and it comes before the step
+    check_fence(session, claim)
+    if find_adapter(session, claim.job_id, claim.iteration) is None:
+        check_adapter(session, claim.project_id, sum(int(entry["size_bytes"]) for entry in files))
+        session.add(
+            Adapter(
+                id=new_id("adp"),
+                job_id=claim.job_id,
+                iteration_number=claim.iteration,
+                files=list(files),
+                training=training,
+            )
+        )
+
+
+def record_verification(
+    session: Session, claim: Claim, files: Sequence[JsonObject], verification: JsonObject
+) -> None:
+    """Record that the adapter is proven to load, with its card and manifest. Raises Fenced."""
+    job = lock_job(session, claim.job_id)
+    check_fence(session, claim)
+    adapter = find_adapter(session, claim.job_id, claim.iteration)
+    if adapter is None:
+        raise RuntimeError(f"iteration {claim.iteration} of {claim.job_id} has no adapter to verify")
+    if adapter.verification is None:
+        adapter.files = list(files)
+        adapter.verification = verification
+        append_event(session, job, "adapter.verified", {"iteration": claim.iteration, "adapter": adapter.id})
+
+
+def record_measured(session: Session, claim: Claim, files: Sequence[JsonObject]) -> None:
+    """Put card and manifest in the place of those that were written before the evaluation. Raises Fenced.
+
+    The only files of a verified adapter that ever change, and only once: its config and weights stay.
+    """
+    lock_job(session, claim.job_id)
+    check_fence(session, claim)
+    adapter = find_adapter(session, claim.job_id, claim.iteration)
+    if adapter is not None:
+        changed = {entry["path"]: entry for entry in files}
+        adapter.files = [changed.get(entry["path"], entry) for entry in adapter.files]
+
+
+def find_adapter(session: Session, job_id: str, iteration: int) -> Adapter | None:
+    query = select(Adapter).where(Adapter.job_id == job_id, Adapter.iteration_number == iteration)
+    return session.scalars(query).one_or_none()
+
+
+def adapter_to_ask(session: Session, job_id: str, iteration: int) -> Adapter | None:
+    """The adapter that a step of this iteration samples with: the job's own, or the one that it was given."""
+    given = session.get_one(Job, job_id).adapter_id
+    return find_adapter(session, job_id, iteration) if given is None else session.get_one(Adapter, given)
+
+
+def answering_model(
+    session: Session, job_id: str, model_id: str, iteration: int
+) -> tuple[str | None, str | None]:
+    """The SHA-256 of the model that a step of this iteration asks (0: the base model), and its adapter's id.
+
+    The first is None where the base model's files are not pinned. Raises RuntimeError where the iteration has
+    no adapter: else the base model would answer in its name.
+    """
+    base = session.get_one(Model, model_id).files
+    if iteration == 0:
+        return model_sha256(base, None), None
+    adapter = adapter_to_ask(session, job_id, iteration)
+    if adapter is None:
+        raise RuntimeError(f"iteration {iteration} of {job_id} has no adapter to sample with")
+    files = {entry["path"]: entry["sha256"] for entry in adapter.files if entry["path"] in (CONFIG, WEIGHTS)}
+    return model_sha256(base, files), adapter.id
+
+
+def list_adapters(session: Session, job_id: str) -> Sequence[Adapter]:
+    """A job's verified adapters, by iteration."""
+    query = select(Adapter).where(Adapter.job_id == job_id, Adapter.verification.is_not(None))
+    return session.scalars(query.order_by(Adapter.iteration_number)).all()
+
+
+def list_project_adapters(
+    session: Session, project_id: str, *, model: str | None, after: str | None, limit: int
+) -> Sequence[tuple[Adapter, Job]]:
+    """Verified adapters of a project, newest first, each with its job."""
+    query: Any = _verified(project_id).order_by(Adapter.id.desc()).limit(limit)
+    if model is not None:
+        query = query.where(Job.model_id == model)
+    if after is not None:
+        query = query.where(Adapter.id < after)
+    return session.execute(query).all()
+
+
+def get_adapter(session: Session, project_id: str, name: str) -> tuple[Adapter, Job]:
+    """A verified adapter of this project, with its job; else NotFound.
+
+    `name` is an adapter's id, or an alias of a job: `job_...:best`, `job_...:last` or `job_...:3`, its
+    iteration. Of equally accurate iterations the earlier one is the best.
+    """
+    job_id, colon, which = name.partition(":")
+    adapter_id = _of_job(session, job_id, which) if colon else name
+    row = session.execute(_verified(project_id).where(Adapter.id == adapter_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no adapter {name}.")
+    return row
+
+
+def _verified(project_id: str) -> Any:
+    joined = select(Adapter, Job).join(Job, Job.id == Adapter.job_id)
+    return joined.where(Job.project_id == project_id, Adapter.verification.is_not(None))
+
+
+def _of_job(session: Session, job_id: str, which: str) -> str | None:
+    """The id that an alias stands for now; None if it stands for none."""
+    job = session.get(Job, job_id)
+    if job is None:
+        return None
+    if which == "best":
+        best = best_iteration(session, job)
+        return None if best is None else str(best["adapter_id"])
+    verified = list_adapters(session, job_id)
+    if which == "last":
+        return verified[-1].id if verified else None
+    return next((one.id for one in verified if str(one.iteration_number) == which), None)

@@ -1,0 +1,86 @@
+"""Reading iterations: their metrics, their adapter, their training set page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+from sqlalchemy import Engine, Select, and_, select
+from sqlalchemy.orm import Session
+
+from app.database import reading
+from app.errors import NotFound
+from app.tables.data import Example
+from app.tables.jobs import Iteration, Job
+from app.tables.rationales import Adapter, Rationale
+from app.tables.rationales import TrainingExample as TrainingRow
+from star_engine.config.star import StarConfig
+from star_engine.sampling.rationales import RationaleKey, Route
+from star_engine.training_set.rows import TrainingExample, keeps_hint
+
+PAGE = 500  # training examples read per transaction: a slow reader must not hold one open
+
+
+def list_iterations(
+    session: Session, job_id: str, *, after: int, limit: int
+) -> Sequence[tuple[Iteration, str | None]]:
+    """Iterations with number > after, each with the id of its verified adapter."""
+    query = _with_adapter(job_id).where(Iteration.number > after).order_by(Iteration.number).limit(limit)
+    return session.execute(query).all()
+
+
+def get_iteration(session: Session, job_id: str, number: int) -> tuple[Iteration, str | None]:
+    """An iteration with the id of its verified adapter; else NotFound."""
+    row = session.execute(_with_adapter(job_id).where(Iteration.number == number)).one_or_none()
+    if row is None:
+        raise NotFound(f"The job {job_id} has no iteration {number} yet.")
+    return row
+
+
+def iterations_among(session: Session, job_id: str, numbers: range) -> Sequence[Iteration]:
+    """The iterations of these numbers, ascending."""
+    query = select(Iteration).where(Iteration.job_id == job_id, Iteration.number.in_(list(numbers)))
+    return session.scalars(query.order_by(Iteration.number)).all()
+
+
+def config_of(job: Job, iteration: Iteration) -> StarConfig:
+    """What an iteration was made with: the job's settings, or those of the job it was taken over from."""
+    return StarConfig.model_validate(iteration.config or job.config)
+
+
+def each_training_example(engine: Engine, iteration_id: int, config: StarConfig) -> Iterator[TrainingExample]:
+    """The training set in the order in which it is hashed."""
+    after = -1
+    while True:
+        with reading(engine) as session:
+            rows = session.execute(_training_page(iteration_id, after)).all()
+        for row, route, sample, example_id in rows:
+            key = RationaleKey(example_id, Route(route), sample)
+            yield TrainingExample(key, row.prompt, row.completion, keeps_hint(config, key))
+        if len(rows) < PAGE:
+            return
+        after = rows[-1][0].position
+
+
+def _with_adapter(job_id: str) -> Select[Iteration, str | None]:
+    verified = and_(
+        Adapter.job_id == Iteration.job_id,
+        Adapter.iteration_number == Iteration.number,
+        Adapter.verification.is_not(None),
+    )
+    columns: Any = select(Iteration, Adapter.id)  # an outer join: the id may be missing
+    return cast(
+        "Select[Iteration, str | None]",
+        columns.outerjoin(Adapter, verified).where(Iteration.job_id == job_id),
+    )
+
+
+def _training_page(iteration_id: int, after: int) -> Select[TrainingRow, str, int, str]:
+    return (
+        select(TrainingRow, Rationale.route, Rationale.sample, Example.external_id)
+        .join(Rationale, Rationale.id == TrainingRow.rationale_id)
+        .join(Example, Example.id == Rationale.example_id)
+        .where(TrainingRow.iteration_id == iteration_id, TrainingRow.position > after)
+        .order_by(TrainingRow.position)
+        .limit(PAGE)
+    )

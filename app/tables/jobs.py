@@ -1,0 +1,134 @@
+"""Jobs and what moves them: iterations, steps, events, rings."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.tables.base import Base, JsonObject, Serial, created
+from app.tables.data import Dataset, Model, PromptSet
+from app.tables.platform import ApiKey, Project
+
+
+class Job(Base):
+    """One STaR run. `status` is changed by app.ledger.transitions alone."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("ix_jobs_project_id_id", "project_id", "id"),
+        Index("ix_jobs_project_id_spec_sha256", "project_id", "spec_sha256"),
+        Index("ix_jobs_project_id_status_id", "project_id", "status", "id"),
+        Index("ix_jobs_status", "status"),
+    )
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey(Project.id))
+    name: Mapped[str]
+    status: Mapped[str]
+    phase: Mapped[str | None]
+    iteration: Mapped[int] = mapped_column(default=0)
+    stop_reason: Mapped[str | None]
+    status_reason: Mapped[JsonObject | None]  # {code, message, hint}: why it is paused or has failed
+    config: Mapped[JsonObject]  # a StarConfig
+    dataset_id: Mapped[str] = mapped_column(ForeignKey(Dataset.id))
+    prompt_set_id: Mapped[str] = mapped_column(ForeignKey(PromptSet.id))
+    model_id: Mapped[str] = mapped_column(ForeignKey(Model.id))
+    priority: Mapped[int] = mapped_column(default=0)
+    labels: Mapped[JsonObject]  # the user's own metadata
+    purpose: Mapped[str] = mapped_column(default="star", server_default="star")  # star | evaluation | trial
+    adapter_id: Mapped[str | None]  # the adapter that an evaluation or a trial asks
+    retention: Mapped[JsonObject | None]  # {keep_last, keep_best, days}: what stays of its adapters
+    budget_gpu_seconds: Mapped[float | None] = mapped_column(Double)
+    deadline_at: Mapped[datetime | None]
+    spec_sha256: Mapped[str | None]  # of all that the outcome follows from: equal jobs have equal ones
+    created_by: Mapped[str] = mapped_column(ForeignKey(ApiKey.id))
+    forked_from: Mapped[str | None] = mapped_column(index=True)  # id of the job whose iterations it took over
+    baseline_of: Mapped[str | None] = mapped_column(index=True)  # id of the job that it was asked for beside
+    baseline: Mapped[str | None]  # by which preset
+    forked_from_iteration: Mapped[int | None]  # the last one taken over
+    events_written: Mapped[int] = mapped_column(default=0)  # the last event's seq: gapless per job
+    created_at: Mapped[datetime] = created()
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Iteration(Base):
+    """One turn of the outer loop; number 0 holds the baselines."""
+
+    __tablename__ = "iterations"
+    __table_args__ = (UniqueConstraint("job_id", "number"),)
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"))
+    number: Mapped[int]
+    phases_done: Mapped[list[Any]]
+    metrics: Mapped[JsonObject]  # solve_rate, coverage, accuracy, ... as the phases close
+    training_set_sha256: Mapped[str | None]
+    config: Mapped[JsonObject | None]  # of a taken over iteration: what it was made with; None: the job's
+    created_at: Mapped[datetime] = created()
+    finished_at: Mapped[datetime | None]
+
+
+class Step(Base):
+    """A unit of work that one worker claims, with a lease and a fence."""
+
+    __tablename__ = "steps"
+    __table_args__ = (
+        UniqueConstraint("job_id", "iteration_number", "phase", "shard"),
+        Index("ix_steps_status_priority_id", "status", "priority", "id"),
+    )
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"))
+    iteration_number: Mapped[int]
+    phase: Mapped[str]
+    shard: Mapped[int]
+    work: Mapped[JsonObject]  # what to do: {"start": 0, "stop": 128} positions of the iteration's selection
+    model_id: Mapped[str]
+    priority: Mapped[int]
+    status: Mapped[str]
+    attempt: Mapped[int] = mapped_column(default=0)
+    fence: Mapped[int] = mapped_column(BigInteger, default=0)
+    lease_owner: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+    progress: Mapped[JsonObject]  # {"done": 64, "total": 128, ...}: shown to people, decides nothing
+    error: Mapped[JsonObject | None]
+    checkpoint: Mapped[JsonObject | None]  # training: {"name", "files": [{path, sha256}]}, for any machine
+    rung_at: Mapped[datetime | None]  # when the doorbell was last rung
+    created_at: Mapped[datetime] = created()
+    started_at: Mapped[datetime | None]  # of the last claim; later where it shared its worker's time
+    finished_at: Mapped[datetime | None]
+
+
+class Event(Base):
+    """What happened to a job, append-only."""
+
+    __tablename__ = "events"
+    __table_args__ = (UniqueConstraint("job_id", "seq"),)
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"))
+    seq: Mapped[int]
+    type: Mapped[str]
+    data: Mapped[JsonObject]
+    created_at: Mapped[datetime] = created()
+
+
+class Outbox(Base):
+    """Rings to be sent: written with the step, deleted when the broker has taken it."""
+
+    __tablename__ = "outbox"
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    step_id: Mapped[str]
+    created_at: Mapped[datetime] = created()
+    taken_until: Mapped[datetime | None]  # a relay sends it; others may after this
+
+
+class IdempotencyKey(Base):
+    """Written in the transaction of the job that it stands for."""
+
+    __tablename__ = "idempotency_keys"
+    project_id: Mapped[str] = mapped_column(ForeignKey(Project.id), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str]  # sha256 of the request body
+    job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"))
+    created_at: Mapped[datetime] = created()

@@ -1,0 +1,55 @@
+"""Who works here: projects, their keys, and the workers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.tables.base import Base, created
+
+
+class Project(Base):
+    """A team's own world: its keys see its objects and nothing else."""
+
+    __tablename__ = "projects"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    served_at: Mapped[datetime | None]  # when a worker last claimed a step of it: fair dispatch reads this
+    created_at: Mapped[datetime] = created()
+
+
+class ApiKey(Base):
+    """The secret is shown once; only its SHA-256 is kept (it is random, so a fast hash is right)."""
+
+    __tablename__ = "api_keys"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey(Project.id))
+    name: Mapped[str]
+    secret_sha256: Mapped[str] = mapped_column(unique=True)
+    scopes: Mapped[list[Any]]  # of read, submit, admin, operator
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    replaces: Mapped[str | None]  # the key that was rotated
+    created_at: Mapped[datetime] = created()
+
+
+class Worker(Base):
+    """A worker that is there, and what it has. One row per pool child, so a restart makes a new one."""
+
+    __tablename__ = "workers"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    seen_at: Mapped[datetime]
+    gpus: Mapped[int] = mapped_column(default=1, server_default="1")
+    gpu_memory_gib: Mapped[float | None]  # of each GPU
+    gpu_class: Mapped[str | None]
+
+
+class Counter(Base):
+    """How often something happened that leaves no other trace, such as a refused effect."""
+
+    __tablename__ = "counters"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[int] = mapped_column(BigInteger)

@@ -1,0 +1,37 @@
+"""What was spent on GPUs: one row per claim of a step that has ended."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.tables.base import Base, Serial, created
+from app.tables.platform import Project
+
+
+class Usage(Base):
+    """Written in the transaction that ends the claim, so nothing is counted twice and nothing is lost.
+
+    Jobs and steps are named without a foreign key: what was spent outlives what it was spent on.
+    """
+
+    __tablename__ = "usage"
+    __table_args__ = (
+        UniqueConstraint("step_id", "fence"),
+        Index("ix_usage_project_id_created_at", "project_id", "created_at"),
+        Index("ix_usage_job_id", "job_id"),
+    )
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey(Project.id))
+    job_id: Mapped[str]
+    step_id: Mapped[str]
+    fence: Mapped[int] = mapped_column(BigInteger)  # tells the claims of one step apart
+    attempt: Mapped[int]
+    iteration_number: Mapped[int]
+    phase: Mapped[str]
+    worker_id: Mapped[str]
+    gpu_seconds: Mapped[float] = mapped_column(Double)  # 0 for a phase that needs no GPU
+    outcome: Mapped[str]  # succeeded | failed | handed_back | lost
+    created_at: Mapped[datetime] = created()  # when the claim ended

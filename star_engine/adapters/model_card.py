@@ -1,0 +1,131 @@
+"""The README.md of an adapter, in our own words: what it is, how it came about, how to use it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from star_engine.adapters.layout import CARD, MANIFEST, BaseModel, file_sha256, pretty, write_durably
+from star_engine.config.star import StarConfig
+from star_engine.config.training_set import Source
+from star_engine.evaluation.report import METHODS
+from star_engine.protocols import BadAdapter
+from star_engine.training_set.rows import Coverage
+
+UNMEASURED = "not measured when this file was written"
+
+
+def write_card(
+    directory: Path,
+    base: BaseModel,
+    config: StarConfig,
+    iteration: int,
+    coverage: Coverage,
+    training_set_sha256: str,
+    licence: str | None = None,
+) -> None:
+    """Write README.md with the front matter that model hubs read. `licence` is the base model's."""
+    write_durably(
+        directory / CARD,
+        _front_matter(base, licence)
+        + _TEXT.format(
+            iteration=iteration,
+            method=METHODS[config.training_set.source],
+            base=base.name,
+            revision=base.revision or "not recorded",
+            kind=config.kind,
+            weights_from=config.training.start_from,
+            rank=config.training.lora.rank,
+            alpha=config.training.lora.alpha,
+            seed=config.seed,
+            unmeasured=UNMEASURED,
+            rationalization="on" if config.rationalization.enabled else "off",
+            share=f"{coverage.share:.1%}",
+            how=_HOW[config.training_set.source].format(kind=config.kind),
+            trained_on=_trained_on(coverage),
+            examples=coverage.examples,
+            sha=training_set_sha256,
+            config=config.model_dump_json(indent=2),
+        ),
+    )
+
+
+def is_measured(directory: Path) -> bool:
+    """Whether manifest.json, which is written last, holds the held-out accuracy."""
+    return "evaluation" in json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+
+
+def state_accuracy(directory: Path, correct: int, asked: int, split: str) -> None:
+    """Write the held-out accuracy into README.md and manifest.json, once it has been measured.
+
+    The manifest's sha256 of the card follows. BadAdapter where the card has no place for it.
+    """
+    card = (directory / CARD).read_text(encoding="utf-8")
+    accuracy = correct / asked
+    said = f"{accuracy:.1%} ({correct} of {asked} of the split {split})"
+    if UNMEASURED not in card and said not in card:  # the latter: a crash before the manifest was written
+        raise BadAdapter(f"{CARD} has no place for the accuracy: it was edited.")
+    write_durably(directory / CARD, card.replace(UNMEASURED, said))
+    manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+    size = (directory / CARD).stat().st_size
+    manifest["files"][CARD] = {"sha256": file_sha256(directory / CARD), "bytes": size}
+    measured = {"split": split, "n": asked, "correct": correct, "accuracy": round(accuracy, 6)}
+    write_durably(directory / MANIFEST, pretty({**manifest, "evaluation": measured}))
+
+
+def _trained_on(coverage: Coverage) -> str:
+    if coverage.given:
+        return f"{coverage.given} given texts"
+    return f"{coverage.generated} generated and {coverage.rationalized} rationalized"
+
+
+def _front_matter(base: BaseModel, licence: str | None) -> str:
+    lines = ["---", f"base_model: {base.name}", "library_name: peft", "pipeline_tag: text-generation"]
+    if licence:
+        lines.append(f"license: {licence}")
+    return "\n".join([*lines, "tags:", "- lora", "- self-taught-reasoner", "---", "", ""])
+
+
+_HOW = {
+    Source.RATIONALES: """STaR (Self-Taught Reasoner, Zelikman et al.
+2022): the model wrote rationales for questions of kind `{kind}`, those that led to the right answer were
+kept, and the model was fine-tuned on them. Every training text was rendered anew without the hint.""",
+    Source.ANSWERS: """direct fine-tuning: on
+questions of kind `{kind}` and their answers, without rationales.""",
+    Source.SOLUTIONS: """fine-tuning on the
+dataset's worked solutions of questions of kind `{kind}`; the model wrote none of them itself.""",
+}
+
+_TEXT = """# LoRA adapter of {method}, iteration {iteration}
+
+A LoRA adapter for `{base}` (revision: {revision}), trained by {how}
+
+| what | value |
+| --- | --- |
+| trained on | {trained_on} of {examples} examples ({share}) |
+| held-out accuracy | {unmeasured} |
+| rationalization | {rationalization} |
+| training set | sha256 `{sha}` |
+| weights start from | {weights_from} |
+| LoRA rank, alpha | {rank}, {alpha} |
+| seed | {seed} |
+
+Files, their sha256 and how the adapter was verified are in `manifest.json`.
+
+## Use
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), "path/to/this/folder")
+```
+
+Prompt it exactly as it was trained: the layout of kind `{kind}`, ending without white space.
+
+## All settings
+
+```json
+{config}
+```
+"""

@@ -1,0 +1,67 @@
+"""What of the correct rationales is trained on, or of the dataset instead: a part of StarConfig."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from star_engine.section import Section
+
+# Filters that cost samples: see star_engine.training_set.resample_filters.
+Check = Literal["hint_free", "permuted_choices"]
+
+
+MOST_MIXED = 0.9  # of the rows; the rest are the job's own
+
+
+class Source(StrEnum):  # where the texts that are trained on come from
+    RATIONALES = "rationales"  # the model writes them: STaR
+    ANSWERS = "answers"  # the gold answers and nothing else: direct fine-tuning (Tables 1 and 2)
+    SOLUTIONS = "solutions"  # the dataset's worked solutions
+
+
+# They ask for reasoning before the answer: answers alone have none.
+REASONING_FILTERS = frozenset({"answer_only", "answer_first", "too_short"})
+
+
+class Mix(Section):
+    """Another dataset's train split, mixed into every training set."""
+
+    dataset: Annotated[str, Field(min_length=1, max_length=200)]  # id, or name in a job file
+    share: Annotated[float, Field(gt=0, le=0.9)]  # of the rows that are trained on
+
+
+class TrainingSetOptions(Section):
+    """What of the correct rationales is trained on."""
+
+    source: Source = Source.RATIONALES
+    filters: tuple[str, ...] = ("hint_markers", "answer_only")
+    checks: tuple[Check, ...] = ()  # one greedy completion each per rationale that the filters let pass
+    min_words: Annotated[int, Field(ge=1)] = 4  # of reasoning, where `filters` names too_short
+    dedupe: bool = True
+    max_per_example: Annotated[int, Field(ge=1)] | None = None
+    min_kept: Annotated[int, Field(ge=1)] = 1  # fewer kept than this: the job pauses with a diagnosis
+    # few_shot_train of the released code: in no prompt, in every one, or in this share of them
+    few_shot_in_prompt: bool | Annotated[float, Field(ge=0, le=1)] = False
+    # Iterations whose training sets are trained on, the own one included: copy_n + 1 of the released code
+    window: Annotated[int, Field(ge=1, strict=True)] | Literal["all"] = 1
+    mix: Annotated[tuple[Mix, ...], Field(max_length=8)] = ()
+
+    @field_validator("filters")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        from star_engine.filters.registry import filters_named
+
+        filters_named(names)  # ValueError naming the filters that there are
+        return names
+
+    @field_validator("mix")
+    @classmethod
+    def _leaving_room(cls, mix: tuple[Mix, ...]) -> tuple[Mix, ...]:
+        if len({one.dataset for one in mix}) < len(mix):
+            raise ValueError("a dataset is named twice; give it one share")
+        if sum(one.share for one in mix) > MOST_MIXED:
+            raise ValueError(f"the shares sum to more than {MOST_MIXED}; leave room for the job's own rows")
+        return mix

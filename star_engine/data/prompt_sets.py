@@ -1,0 +1,251 @@
+"""Reading and checking prompt sets: JSON, or the plain text in which the paper and its code publish them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from star_engine.data.prompts import HINT_MARK, stops
+from star_engine.data.readers import BadRows, RowError, read_example
+from star_engine.filters.filter_input import FilterInput
+from star_engine.filters.hint_markers import hint_markers
+from star_engine.tasks.examples import Example, FewShotExample, PromptSet, choice_letter
+from star_engine.tasks.kind import Kind
+from star_engine.tasks.reading.cut import cut_at_first_stop
+from star_engine.tasks.verify import verify
+
+_BLOCK_START = re.compile(r"\n\s*\n(?=Q:|Input:)")
+_SCRATCHPAD = re.compile(
+    r"Input:\n(?P<question>[^\n]+)\nTarget:(?P<hint>[^\n]*)\n(?P<rationale>.+)", re.DOTALL
+)
+_NUMERIC = re.compile(r"Q: ?(?P<question>.+?)\nA:(?P<rationale>.+)", re.DOTALL)
+_CHOICE = re.compile(
+    r"Q: ?(?P<question>.+?)\nAnswer Choices:\n(?P<choices>(?:\([a-z]\) [^\n]+\n)+)"
+    r"A:(?P<rationale>.+)",
+    re.DOTALL,
+)
+_LAYOUT = {
+    Kind.SCRATCHPAD: (
+        _SCRATCHPAD,
+        '"Input:", the question, "Target:" and the scratchpad, each on its own line',
+    ),
+    Kind.NUMERIC: (_NUMERIC, '"Q: question" and on the next line "A: rationale #### answer"'),
+    Kind.CHOICE: (_CHOICE, '"Q: question", "Answer Choices:", "(a) first", ..., "A: rationale (a)."'),
+    Kind.EXACT: (_NUMERIC, '"Q: question" and on the next line "A: rationale #### answer"'),
+    Kind.MATH: (_NUMERIC, '"Q: question" and on the next line "A: rationale \\boxed{answer}"'),
+}
+
+
+def read_prompt_set(data: Mapping[str, Any] | str | bytes, kind: Kind | None = None) -> PromptSet:
+    """A checked prompt set from parsed JSON, JSON text or plain text. Raises BadRows with every mistake.
+
+    JSON is {"kind", "examples": [{"question", "rationale", "answer", "choices"?, "group"?}]}. Plain text is
+    the few-shot prompt itself, blocks separated by blank lines; there the answer is read from the
+    rationale, which for the kind pattern no one but the job could do. `kind` is needed only where the data
+    does not say it (JSON without a kind; text that several kinds share is else numeric) and must agree where
+    it does.
+    """
+    if isinstance(data, bytes):
+        data = _decoded(data)
+    if isinstance(data, str) and data.lstrip().startswith("{"):
+        data = _parsed(data)
+    found = _from_text(data, kind) if isinstance(data, str) else _from_json(data, kind)
+    errors = check_prompt_set(found)
+    if errors:
+        raise BadRows(errors)
+    return found
+
+
+def check_prompt_set(prompt_set: PromptSet, **options: Any) -> list[RowError]:
+    """Every few-shot example that does not lead to its own answer, and how to mend it. Empty: all is well.
+
+    `options` are the verifier's. Without its expression, a rationale of kind pattern cannot be verified.
+    """
+    if not prompt_set.examples:
+        return [RowError(0, "examples", "The prompt set is empty.", "Give at least one few-shot example.")]
+    return [
+        error
+        for number, example in enumerate(prompt_set.examples, start=1)
+        for error in _check(prompt_set.kind, number, example, options)
+    ]
+
+
+def groups_without_examples(prompt_set: PromptSet, groups: Iterable[str | None]) -> list[str]:
+    """Groups for which `for_group` would show nothing."""
+    return sorted({group for group in groups if group is not None and not prompt_set.for_group(group)})
+
+
+_HOW_TO_END = {
+    Kind.SCRATCHPAD: 'End it with "</scratch>" and the answer on the next line',
+    Kind.NUMERIC: 'End it with "#### answer"',
+    Kind.CHOICE: 'End it with "Therefore, the answer is text (letter)."',
+    Kind.EXACT: 'End it with "#### answer" or "The answer is answer."',
+    Kind.MATH: 'End it with "\\boxed{answer}" or "#### answer"',
+    Kind.PATTERN: "End it with the answer where config.verifier.pattern finds it",
+}
+
+
+def _check(kind: Kind, number: int, example: FewShotExample, options: Mapping[str, Any]) -> list[RowError]:
+    text = example.rationale
+    errors = []
+    if text != text.strip():
+        mend = "Remove it: the prompt adds its own separator."
+        errors.append(RowError(number, "rationale", "Begins or ends with white space.", mend))
+    if HINT_MARK.casefold() in text.casefold():
+        mend = "Remove the mark: the model would learn to write it."
+        errors.append(RowError(number, "rationale", f'Contains the hint mark "{HINT_MARK}".', mend))
+    elif _speaks_of_the_hint(kind, example):
+        mend = "Argue from the question alone: what the model learns here the filter hint_markers drops."
+        errors.append(RowError(number, "rationale", "Speaks of an answer that was given to it.", mend))
+    if len(cut_at_first_stop(text, stops(kind))) < len(text):
+        mend = "Remove what starts a new question; one few-shot example holds one question."
+        errors.append(RowError(number, "rationale", "Is cut off at the start of a new question.", mend))
+    if kind is Kind.PATTERN and not options:
+        return errors
+    found = verify(kind, text, example.answer, example.choices, **options)
+    if str(found.verdict) != "correct":
+        read = (
+            "no answer can be read from it" if found.extracted is None else f"it answers {found.extracted!r}"
+        )
+        reason = f"Does not lead to its own answer {example.answer!r}: {read} ({found.verdict})."
+        errors.append(RowError(number, "rationale", reason, f"{_HOW_TO_END[kind]}, or correct the answer."))
+    return errors
+
+
+def _speaks_of_the_hint(kind: Kind, example: FewShotExample) -> bool:
+    shown = FilterInput(
+        question=example.question,
+        answer=example.answer,
+        choices=example.choices,
+        kind=kind,
+        route="rationalized",
+        completion=example.rationale,
+    )
+    return hint_markers(shown) is not None
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise _refused("file", f"Not UTF-8: {problem}.", "Save the file as UTF-8.") from problem
+
+
+def _parsed(data: str) -> Mapping[str, Any]:
+    try:
+        parsed: Mapping[str, Any] = json.loads(
+            data, parse_float=str
+        )  # starts with "{": an object or an error
+    except (json.JSONDecodeError, RecursionError) as problem:
+        raise _refused(
+            "file", f"Not JSON: {problem}.", 'Write {"kind": ..., "examples": [...]}.'
+        ) from problem
+    return parsed
+
+
+def _refused(field: str, reason: str, mend: str) -> BadRows:
+    return BadRows([RowError(0, field, reason, mend)])
+
+
+def _from_json(data: Mapping[str, Any], kind: Kind | None) -> PromptSet:
+    named = data.get("kind", kind)
+    if named not in set(Kind):
+        raise _refused("kind", f"{named!r} is no kind.", f"Use one of {', '.join(Kind)}.")
+    if kind is not None and named != kind:
+        raise _refused("kind", f"The prompt set is of kind {named}, not {kind}.", "Use one kind for both.")
+    rows = data.get("examples")
+    if not isinstance(rows, list | tuple):
+        raise _refused("examples", "Not a list.", 'Write "examples": [{...}, ...].')
+    examples: list[FewShotExample] = []
+    errors: list[RowError] = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            examples.append(_one_from_json(row, Kind(named), number))
+        except BadRows as bad:
+            errors.extend(bad.errors)
+    if errors:
+        raise BadRows(errors)
+    return PromptSet(Kind(named), tuple(examples))
+
+
+def _one_from_json(row: Any, kind: Kind, number: int) -> FewShotExample:
+    if not isinstance(row, Mapping):
+        raise BadRows(
+            [RowError(number, "row", "Not an object.", 'Write {"question": ..., "rationale": ...}.')]
+        )
+    rationale = row.get("rationale")
+    errors = []
+    if not isinstance(rationale, str) or not rationale.strip():
+        mend = "Write the reasoning with the answer at its end."
+        errors.append(RowError(number, "rationale", "Missing, empty or not a text.", mend))
+    rest = {field: value for field, value in row.items() if field not in ("rationale", "id", "split")}
+    try:
+        example = read_example(rest, kind, line=number)
+    except BadRows as bad:
+        raise BadRows([*errors, *bad.errors]) from bad
+    if errors:
+        raise BadRows(errors)
+    return _with_rationale(example, str(rationale))
+
+
+def _with_rationale(example: Example, rationale: str) -> FewShotExample:
+    return FewShotExample(example.question, rationale, example.answer, example.choices, example.group)
+
+
+def _from_text(data: str, kind: Kind | None) -> PromptSet:
+    text = data.replace("\r\n", "\n").strip()
+    if kind is Kind.PATTERN:
+        mend = 'Give {"question", "rationale", "answer"} objects.'
+        raise _refused("text", "Which part of a text is the answer only the job's pattern can tell.", mend)
+    seen = _kind_of(text, kind)
+    if kind is not None and seen is not kind:
+        raise _refused("kind", f"The text is laid out as {seen}, not {kind}.", f"Write {_LAYOUT[kind][1]}.")
+    examples: list[FewShotExample] = []
+    errors: list[RowError] = []
+    for number, block in enumerate(_BLOCK_START.split(text), start=1):
+        try:
+            examples.append(_one_from_text(block, seen, number))
+        except BadRows as bad:
+            errors.extend(bad.errors)
+    if errors:
+        raise BadRows(errors)
+    return PromptSet(seen, tuple(examples))
+
+
+def _kind_of(text: str, said: Kind | None) -> Kind:
+    if text.startswith("Input:"):
+        return Kind.SCRATCHPAD
+    if "\nAnswer Choices:\n" in text:
+        return Kind.CHOICE
+    return said if said in (Kind.EXACT, Kind.MATH) else Kind.NUMERIC
+
+
+def _one_from_text(block: str, kind: Kind, number: int) -> FewShotExample:
+    pattern, layout = _LAYOUT[kind]
+    match = pattern.fullmatch(block)
+    if match is None:
+        raise BadRows([RowError(number, "example", "Not laid out as expected.", f"Write {layout}.")])
+    if match.groupdict().get("hint", "").strip() or HINT_MARK in match.groupdict().get("choices", ""):
+        mend = "Give the examples without hints; the service adds them where they belong."
+        raise BadRows([RowError(number, "example", "Shows the hint.", mend)])
+    rationale = match["rationale"].strip()
+    row: dict[str, Any] = {"question": match["question"]}
+    if kind is Kind.CHOICE:
+        row["choices"] = _labelled(match["choices"], number)
+    any_answer = "a" if kind is Kind.CHOICE else "0"  # only what is extracted is read
+    found = verify(kind, rationale, any_answer, tuple(row.get("choices", ())) or None)
+    if found.extracted is None:
+        reason = f"No answer can be read from the rationale ({found.verdict})."
+        raise BadRows([RowError(number, "rationale", reason, f"{_HOW_TO_END[kind]}.")])
+    return _with_rationale(read_example({**row, "answer": found.extracted}, kind, line=number), rationale)
+
+
+def _labelled(block: str, number: int) -> list[str]:
+    lines = block.rstrip("\n").split("\n")
+    expected = [f"({choice_letter(position)}) " for position in range(len(lines))]
+    if [line[:4] for line in lines] != expected:
+        mend = "Label them (a), (b), (c)... without gaps."
+        raise BadRows([RowError(number, "choices", "Labels out of order.", mend)])
+    return [line[4:] for line in lines]

@@ -1,0 +1,120 @@
+"""What the model is shown and what it should write, byte for byte as in the paper and its released code.
+
+| kind       | block                                            | hint                                |
+| ---------- | ------------------------------------------------ | ----------------------------------- |
+| choice     | "Q: ..\\nAnswer Choices:\\n(a) ..\\n(b) ..\\nA:" | " (CORRECT)" after the right choice |
+| numeric    | "Q: ..\\nA:"                                     | "Q: .. (72)\\nA:"                   |
+| scratchpad | "Input:\\n6 2 4 + 2 5 9\\nTarget:"               | "Target: 8 8 3"                     |
+
+Exact, math and pattern are laid out as numeric. The numeric hint is the paper's; the released code shows the
+whole human solution instead: HintForm.FULL_SOLUTION. A hint template replaces the hint of the kind: it is
+filled in where the question stands. Blocks are joined by a blank line. A prompt ends without white space; the
+completion begins with the separator.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from star_engine.tasks.examples import Example, FewShotExample, PromptSet, choice_letter, folded
+from star_engine.tasks.kind import Kind
+from star_engine.tasks.reading.cut import DEFAULT_STOPS
+
+HINT_MARK = "(CORRECT)"
+
+
+def stops(kind: Kind) -> tuple[str, ...]:
+    """Where a completion ends even without EOS: the start of a next block. Verifiers cut at the same."""
+    own = "\nInput:" if kind is Kind.SCRATCHPAD else "\nQ:"  # first: it is by far the most frequent
+    return (own, *(stop for stop in DEFAULT_STOPS if stop != own))
+
+
+def hint_text(kind: Kind, example: Example, template: str | None = None) -> str:
+    """The characters that the hint adds to the prompt, outer white space aside."""
+    if template is not None:
+        return _filled(template, replace(example, question="")).strip()
+    if kind is Kind.CHOICE:
+        return HINT_MARK
+    return example.answer if kind is Kind.SCRATCHPAD else f"({example.answer})"
+
+
+def render_completion(kind: Kind, rationale_text: str) -> str:
+    """What follows a prompt: the separator (a space; a new line for scratchpads) and the rationale."""
+    return ("\n" if kind is Kind.SCRATCHPAD else " ") + rationale_text
+
+
+def direct_answer(kind: Kind, example: Example | FewShotExample) -> str:
+    """What follows a prompt that asks for the answer alone, separator aside."""
+    return f"({example.answer})." if kind is Kind.CHOICE else example.answer
+
+
+def render_prompt(
+    kind: Kind,
+    prompt_set: PromptSet,
+    example: Example,
+    *,
+    hint: bool = False,
+    direct: bool = False,
+    few_shot: bool = True,
+    hint_template: str | None = None,
+) -> str:
+    """The whole prompt for one example.
+
+    hint: with the gold answer shown, in the few-shot examples too (section 3.1), the way of the kind or of
+    `hint_template` (see Rationalization.template; without hint it does nothing). direct: few-shot examples
+    that answer without a rationale, for the baseline. A few-shot example that asks the example's own question
+    is left out: it would show the answer (the published GSM8K few-shot examples are rows of its train split).
+    """
+    if hint and direct:
+        raise ValueError("a direct prompt has no hint: it would show the answer and ask for nothing else")
+    template = hint_template if hint else None
+    blocks = _shown(kind, prompt_set, example, hint, direct, template) if few_shot else []
+    blocks.append(_block(kind, example, hint, template))
+    return "\n\n".join(blocks)
+
+
+def _shown(
+    kind: Kind, prompt_set: PromptSet, example: Example, hint: bool, direct: bool, template: str | None
+) -> list[str]:
+    asked = folded(example.question)
+    others = [shown for shown in prompt_set.for_group(example.group) if folded(shown.question) != asked]
+    written = [direct_answer(kind, shown) if direct else shown.rationale for shown in others]
+    return [
+        _block(kind, shown, hint, template) + render_completion(kind, text)
+        for shown, text in zip(others, written, strict=True)
+    ]
+
+
+def _block(kind: Kind, example: Example | FewShotExample, hint: bool, template: str | None) -> str:
+    question = example.question
+    if template is not None:
+        question, hint = _filled(template, example), False
+    if kind is Kind.SCRATCHPAD:
+        return f"Input:\n{question}\nTarget:" + (f" {example.answer}" if hint else "")
+    if kind is not Kind.CHOICE:
+        return f"Q: {question}" + (f" ({example.answer})" if hint else "") + "\nA:"
+    lines = [f"Q: {question}", "Answer Choices:"]
+    for position, text in enumerate(example.choices or ()):
+        letter = choice_letter(position)
+        lines.append(f"({letter}) {text}" + (f" {HINT_MARK}" if hint and letter == example.answer else ""))
+    return "\n".join([*lines, "A:"])
+
+
+def _filled(template: str, example: Example | FewShotExample) -> str:
+    """All places in one pass: a question that itself says "{answer}" stays as it is."""
+    values = {"{question}": example.question, "{answer}": example.answer, "{solution}": ""}
+    if "{solution}" in template:
+        values["{solution}"] = _solution(example)
+    return re.sub(r"\{question\}|\{answer\}|\{solution\}", lambda place: values[place[0]], template)
+
+
+def _solution(example: Example | FewShotExample) -> str:
+    """Without blank lines, which part the few-shot examples. Of those only the answer, as the released code:
+    shown in full, they would teach to copy.
+    """
+    if isinstance(example, FewShotExample):
+        return example.answer
+    if example.solution is None:
+        raise ValueError(f"example {example.id!r} has no worked solution to show as a hint")
+    return re.sub(r"\n\s*\n", "\n", example.solution)

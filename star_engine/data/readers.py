@@ -1,0 +1,296 @@
+"""Rows as people have them, read strictly: every mistake is named, with its row, field and mend.
+
+Native rows are {"id"?, "question", "answer", "choices"?, "solution"?, "group"?, "split"?}. The published
+formats of GSM8K and CommonsenseQA are recognised as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from math import isfinite
+from typing import Any, get_args
+
+from star_engine.data.prompts import HINT_MARK
+from star_engine.tasks.examples import Example, Split, choice_letter, folded
+from star_engine.tasks.kind import Kind
+from star_engine.tasks.verify import canonical_answer, check_gold
+
+GSM8K_MARK = "####"
+MOST_CHOICES = 26
+MOST_CACHED = 64  # characters of an answer whose check is remembered
+MOST_ANSWER = 10_000  # characters: to verify one takes 0.1 ms per 1,000 of them
+_FIELDS = frozenset({"id", "question", "answer", "choices", "solution", "group", "split"})
+_SPLITS: tuple[Split, ...] = get_args(Split)
+_JSON = json.JSONDecoder(parse_float=str)  # json.loads with an option makes a new one for every row
+_HINT_MARK = HINT_MARK.casefold()
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# Verified by every numeric rule as what they are, so a million different ones need not take 0.2 ms each.
+_PLAIN_NUMBER = re.compile(r"-?[0-9]{1,15}")
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """What is wrong, for the person who wrote the row. `line` counts rows or few-shot examples from 1."""
+
+    line: int
+    field: str
+    reason: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"row {self.line}, {self.field}: {self.reason} {self.mend}"
+
+
+class BadRows(ValueError):
+    """Rows that cannot be used; `errors` names every mistake found in them."""
+
+    def __init__(self, errors: Iterable[RowError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(str(error) for error in self.errors))
+
+
+def read_examples(lines: Iterable[str | bytes], kind: Kind) -> Iterator[Example | RowError]:
+    """Read JSONL: an Example for every good row, every RowError of a bad one. Blank lines are skipped.
+
+    Rows without an id are called "row-1", "row-2"... by their line. Streams: memory holds ids and nothing
+    else.
+    """
+    first_seen: dict[str, int] = {}
+    for line, text in enumerate(lines, start=1):
+        if not text.strip():
+            continue
+        try:
+            example = read_example(parse_row(text, line), kind, line=line)
+        except BadRows as bad:
+            yield from bad.errors
+            continue
+        earlier = first_seen.setdefault(example.id, line)
+        if earlier == line:
+            yield example
+        else:
+            yield RowError(line, "id", f"{example.id!r} is the id of row {earlier} too.", "Make ids unique.")
+
+
+def read_example(row: Mapping[str, Any], kind: Kind, *, line: int = 1) -> Example:
+    """One row as an Example whose answer verifies against itself. Raises BadRows with every mistake in it."""
+    errors: list[RowError] = []
+    native = _native(row, kind)
+    fields = _Fields(native, line, errors)
+    question = fields.unmarked("question", fields.text("question", "Give the question as text."))
+    choices = fields.choices(kind)
+    answer = fields.answer()
+    if kind is Kind.CHOICE and answer and choices:
+        answer = _as_letter(answer, choices, line, errors)
+    example = Example(
+        id=fields.name("id") or f"row-{line}",
+        question=question,
+        answer=answer,
+        choices=choices,
+        group=fields.name("group"),
+        split=fields.split(),
+        solution=fields.solution(),
+    )
+    fields.refuse_misspelt()
+    if not errors:
+        _check_gold(example, kind, line, errors)
+    if errors:
+        raise BadRows(errors)
+    return example
+
+
+def parse_row(text: str | bytes, line: int) -> Mapping[str, Any]:
+    """The JSON object of a line. Raises BadRows where there is none."""
+    try:
+        decoded = text.decode("utf-8-sig" if line == 1 else "utf-8") if isinstance(text, bytes) else text
+        row = _JSON.decode(decoded)
+    except UnicodeDecodeError as problem:
+        raise BadRows(
+            [RowError(line, "row", f"Not UTF-8: {problem}.", "Save the file as UTF-8.")]
+        ) from problem
+    except (ValueError, RecursionError) as problem:  # ValueError also for an integer of over 4300 digits
+        mend = "Write one JSON object per line (JSONL)."
+        raise BadRows([RowError(line, "row", f"Not JSON: {problem}.", mend)]) from problem
+    if not isinstance(row, dict):
+        mend = 'Write {"question": ..., "answer": ...}.'
+        raise BadRows([RowError(line, "row", f"A {type(row).__name__}, not an object.", mend)])
+    return row
+
+
+def _native(row: Mapping[str, Any], kind: Kind) -> Mapping[str, Any]:
+    """The row in native fields; a row of a published format is translated, any other comes back as it is."""
+    if "answerKey" in row and "question" in row:
+        return _from_commonsenseqa(row)
+    answer = row.get("answer")
+    marked = kind not in (Kind.SCRATCHPAD, Kind.CHOICE)
+    if marked and isinstance(answer, str) and f"\n{GSM8K_MARK}" in answer:
+        # The whole is a human solution. STaR must not see it, or it would be plain fine-tuning.
+        return {"solution": answer, **row, "answer": answer.rsplit(GSM8K_MARK, 1)[1].strip()}
+    return row
+
+
+def _from_commonsenseqa(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """{"answerKey", "id", "question": {"stem", "choices": [{"label", "text"}]}}, or its flat hub copy."""
+    question = row["question"]
+    nested = isinstance(question, Mapping)
+    choices = question.get("choices") if nested else row.get("choices")
+    if isinstance(choices, Mapping):
+        labels, texts = choices.get("label", []), choices.get("text", [])
+    else:
+        pairs = [c for c in choices or [] if isinstance(c, Mapping)]
+        labels, texts = [c.get("label") for c in pairs], [c.get("text") for c in pairs]
+    native = {key: row[key] for key in ("id", "group", "split", "solution") if key in row}
+    key = row["answerKey"]
+    letter = choice_letter(labels.index(key)) if key in labels and len(labels) <= MOST_CHOICES else key
+    native |= {"question": question.get("stem") if nested else question, "choices": texts, "answer": letter}
+    return native
+
+
+@dataclass(slots=True)
+class _Fields:
+    """Reads one native row field by field and notes what is wrong instead of raising."""
+
+    row: Mapping[str, Any]
+    line: int
+    errors: list[RowError]
+
+    def refuse(self, field: str, reason: str, mend: str) -> None:
+        self.errors.append(RowError(self.line, field, reason, mend))
+
+    def text(self, field: str, mend: str) -> str:
+        value = self.row.get(field)
+        if not isinstance(value, str) or not value.strip():
+            self.refuse(field, "Missing." if value is None else "Not a text, or empty.", mend)
+            return ""
+        return self._storable(field, value.strip())
+
+    def answer(self) -> str:
+        value = self.row.get("answer")
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if isinstance(value, float):
+            if not isfinite(value):
+                self.refuse(
+                    "answer", f"{str(value)!r} is no number.", "Give the gold answer as text or as a number."
+                )
+            return repr(value)
+        text = self.text("answer", "Give the gold answer as text or as a number.")
+        if len(text) > MOST_ANSWER:
+            self.refuse(
+                "answer", f"{len(text)} characters long.", "Give the bare answer, without its reasons."
+            )
+            return text[:MOST_ANSWER]
+        return text
+
+    def name(self, field: str) -> str | None:
+        value = self.row.get(field)
+        if value is None:
+            return None
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        text = self.text(field, "Give a short text, or leave it out.")
+        if len(text) > 200:
+            self.refuse(field, f"{len(text)} characters long.", "Use at most 200.")
+        return text or None
+
+    def solution(self) -> str | None:
+        if self.row.get("solution") is None:
+            return None
+        text = self.text("solution", "Give the worked solution as text, or leave it out.")
+        return self.unmarked("solution", text) or None
+
+    def split(self) -> Split | None:
+        value = self.row.get("split")
+        if value is None:
+            return None
+        for split in _SPLITS:
+            if value == split:
+                return split
+        self.refuse("split", f"{value!r} is no split.", "Use train, validation or test, or leave it out.")
+        return None
+
+    def choices(self, kind: Kind) -> tuple[str, ...] | None:
+        value = self.row.get("choices")
+        if kind is not Kind.CHOICE:
+            if value is not None:
+                self.refuse(
+                    "choices", f"A {kind} question has no choices.", "Leave it out or use kind choice."
+                )
+            return None
+        if not isinstance(value, list | tuple) or not 2 <= len(value) <= MOST_CHOICES:
+            self.refuse("choices", "Not a list of 2 to 26 texts.", 'Write ["first", "second", ...].')
+            return None
+        if not all(isinstance(choice, str) and choice.strip() for choice in value):
+            self.refuse(
+                "choices", "Holds something that is not a text, or is empty.", "Give every choice a text."
+            )
+            return None
+        return tuple(self._one_choice(choice.strip()) for choice in value)
+
+    def refuse_misspelt(self) -> None:
+        """Extra columns are left alone; one that looks like a field which is missing is a mistake."""
+        if self.row.keys() <= _FIELDS:
+            return
+        for field in sorted(self.row.keys() - _FIELDS):
+            meant = get_close_matches(field.lower(), sorted(_FIELDS - self.row.keys()), n=1, cutoff=0.8)
+            if meant:
+                self.refuse(field, "Not a field of a row.", f"Write {meant[0]!r} if that is meant.")
+
+    def _one_choice(self, choice: str) -> str:
+        if "\n" in choice:
+            self.refuse("choices", f"{choice!r} has a line break.", "Write every choice on one line.")
+        return self.unmarked("choices", self._storable("choices", choice))
+
+    def unmarked(self, field: str, text: str) -> str:
+        """The text, which must not look as if it were hinted at: the hint audit would stop the job."""
+        if _HINT_MARK in text.casefold():
+            self.refuse(field, f'Carries the hint mark "{HINT_MARK}".', "Remove it.")
+        return text
+
+    def _storable(self, field: str, text: str) -> str:
+        if "\x00" in text or (not text.isascii() and _SURROGATE.search(text)):
+            self.refuse(field, "Holds a NUL or half a character.", "Remove it: it cannot be stored.")
+        return text
+
+
+def _as_letter(answer: str, choices: tuple[str, ...], line: int, errors: list[RowError]) -> str:
+    """The letter of the right choice, given as e, E, (e) or as the text of exactly one choice."""
+    letter = answer.strip("().").casefold()
+    letters = [choice_letter(position) for position in range(len(choices))]
+    same = [letters[n] for n, choice in enumerate(choices) if folded(choice) == folded(answer)]
+    if letter in letters and not [other for other in same if other != letter]:
+        return letter
+    if letter not in letters and len(same) == 1:
+        return same[0]
+    several = "fits more than one choice" if same else "is no choice"
+    mend = f"Give a letter from {letters[0]} to {letters[-1]}."
+    errors.append(RowError(line, "answer", f"{answer!r} {several}.", mend))
+    return answer
+
+
+def _check_gold(example: Example, kind: Kind, line: int, errors: list[RowError]) -> None:
+    if kind is Kind.NUMERIC and _PLAIN_NUMBER.fullmatch(example.answer):
+        return
+    # Not math: its process may fail for reasons that pass.
+    repeats = kind is not Kind.MATH and example.choices is None and len(example.answer) <= MOST_CACHED
+    problem = (_gold_problem if repeats else _gold_problem.__wrapped__)(kind, example.answer, example.choices)
+    if problem is not None:
+        reason, _, mend = problem.partition("; ")  # how check_gold words it
+        mend = (mend or "give an answer that this kind can verify") + "."
+        errors.append(RowError(line, "answer", f"{example.answer!r} {reason}.", mend[0].upper() + mend[1:]))
+
+
+@lru_cache(maxsize=1 << 14)  # the answers of a million rows repeat, and to verify one takes 0.2 ms
+def _gold_problem(kind: Kind, answer: str, choices: tuple[str, ...] | None) -> str | None:
+    try:
+        if kind is Kind.PATTERN:  # the expression is the job's, and so is the check that it finds the answer
+            canonical_answer(kind, answer)
+        else:
+            check_gold(kind, answer, choices)
+    except ValueError as problem:
+        return str(problem)
+    return None

@@ -1,0 +1,91 @@
+"""What a job's settings and its data must agree on before anything is sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from star_engine.config.star import HintForm, Labels, StarConfig
+from star_engine.config.training_set import Source
+from star_engine.data.prompt_sets import check_prompt_set
+from star_engine.data.readers import RowError
+from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.kind import Kind
+from star_engine.tasks.pattern import compile_pattern
+from star_engine.tasks.verify import check_gold
+
+MOST_SHOWN = 20
+
+
+class Unfit(ValueError):
+    """Settings that do not fit the data. `field` is the setting or the data at fault, by its dotted name."""
+
+    def __init__(self, field: str, errors: Iterable[RowError]) -> None:
+        self.field = field
+        self.errors = tuple(errors)
+        super().__init__("\n".join(f"{field}: {error.reason} {error.mend}" for error in self.errors))
+
+
+def check_data(
+    config: StarConfig, prompt_set: PromptSet, train: Sequence[Example], held_out: Sequence[Example]
+) -> None:
+    """Raise Unfit for data that the settings do not fit, each gold answer that is relied on included."""
+    golds = held_out if config.labels is Labels.MAJORITY_VOTE else (*train, *held_out)
+    read_already = config.kind is Kind.MATH  # when they were read: again it would take 10 ms each
+    check_answers(config, prompt_set, () if read_already else golds)
+    check_solutions(config, train)
+
+
+def check_answers(config: StarConfig, prompt_set: PromptSet, examples: Iterable[Example]) -> None:
+    """Raise Unfit unless every few-shot rationale and the gold answer of each of these examples verifies.
+
+    What is uploaded is verified by its kind alone when it is read; here it is verified as the job will, under
+    its options. For the kind pattern this is the first time: the expression is the job's.
+    """
+    if config.kind is Kind.PATTERN:
+        try:
+            compile_pattern(config.verifier.pattern)
+        except ValueError as problem:
+            raise Unfit("config.verifier.pattern", [_as_error(str(problem))]) from problem
+    if errors := check_prompt_set(prompt_set, **config.verifier.options):
+        raise Unfit("prompt_set", errors)
+    if errors := list(islice(_misread_golds(config, examples), MOST_SHOWN)):
+        raise Unfit("config.verifier.pattern" if config.kind is Kind.PATTERN else "config.kind", errors)
+
+
+def check_solutions(config: StarConfig, examples: Iterable[Example]) -> None:
+    """Raise Unfit, naming examples, where the job shows solutions that some of these do not have."""
+    field = field_needing_solutions(config)
+    if field is None:
+        return
+    mend = "Upload the dataset with a solution in every train row, or choose another value."
+    without = (example.id for example in examples if example.solution is None)
+    errors = [
+        RowError(0, field, f"Example {name!r} has no solution.", mend) for name in islice(without, MOST_SHOWN)
+    ]
+    if errors:
+        raise Unfit(field, errors)
+
+
+def field_needing_solutions(config: StarConfig) -> str | None:
+    """The setting that needs a worked solution of every train example, if there is one."""
+    if config.training_set.source is Source.SOLUTIONS:
+        return "config.training_set.source"
+    hint = config.rationalization
+    return "config.rationalization.hint" if hint.enabled and hint.hint is HintForm.FULL_SOLUTION else None
+
+
+def _misread_golds(config: StarConfig, examples: Iterable[Example]) -> Iterator[RowError]:
+    for number, example in enumerate(examples, start=1):
+        try:
+            check_gold(config.kind, example.answer, example.choices, **config.verifier.options)
+        except ValueError as problem:
+            reason = f"The answer {example.answer!r} of example {example.id!r}"
+            yield _as_error(f"{reason} {problem}", number)
+
+
+def _as_error(message: str, number: int = 0) -> RowError:
+    """ValueErrors of the verifiers word the mend behind a semicolon."""
+    reason, _, mend = message.partition("; ")
+    mend = mend or "change it"
+    return RowError(number, "answer", f"{reason[0].upper()}{reason[1:]}.", f"{mend[0].upper()}{mend[1:]}.")

@@ -1,0 +1,52 @@
+"""What an iteration's recorded rationales say about its data. Costs no samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from star_engine.config.star import StarConfig
+from star_engine.diagnostics.guessing import luck, solved_again
+from star_engine.diagnostics.second_opinion import audit_verdicts
+from star_engine.diagnostics.texts import diversity, few_shot_similarity, length
+from star_engine.sampling.rationales import Rationale
+from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.verdict import VerdictCode
+from star_engine.training_set.rows import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the audit of iteration n needs of iteration n - 1."""
+
+    taught: frozenset[str] = field(default_factory=frozenset)  # examples kept by rationalization
+    mean_length: float | None = None  # tokens of its kept rationales
+
+
+def audit_iteration(
+    config: StarConfig,
+    prompt_set: PromptSet,
+    iteration: int,
+    examples: Sequence[Example],
+    tries: Sequence[Rationale],
+    decisions: Iterable[Decision],
+    before: Before,
+) -> Mapping[str, Any]:
+    """Luck among the kept, rationalization yield, a second opinion on verdicts, and what the texts are like.
+
+    JSON, the same for the same arguments. Rationales in the order of `decide`.
+    """
+    kept_keys = {decision.key for decision in decisions if decision.kept}
+    by_id = {example.id: example for example in examples}
+    kept = [one for one in tries if one.key in kept_keys]
+    correct = [one for one in tries if one.verdict == VerdictCode.CORRECT]
+    again = {"of_iteration": iteration - 1, **solved_again(before.taught, tries)}
+    return {
+        "luck": asdict(luck(examples, tries, kept_keys)),
+        "rationalization_yield": again if before.taught else None,
+        "verdicts": audit_verdicts(config, iteration, by_id, tries),
+        "diversity": diversity(kept, correct),
+        "length": length(kept, before.mean_length),
+        "few_shot_similarity": few_shot_similarity(prompt_set, by_id, kept),
+    }

@@ -1,0 +1,129 @@
+"""Whether there is anything to start from: the few-shot baseline against guessing (section 5 of the paper).
+
+STaR bootstraps from what the model already gets right for a reason. A model that only guesses keeps guesses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from math import exp, lgamma, log, log1p
+from typing import Any
+
+from star_engine.tasks.examples import Example, folded
+
+WORTH_A_WARNING = 1 / 3  # of the answers: two or three choices, or an answer that every third row has
+
+
+class Guesses:
+    """How often a guess is right, from as many examples as come, one at a time.
+
+    With choices: one of as many texts as differ. Without: the share of the most common answer, which is what
+    a model gets right that always says the same.
+    """
+
+    def __init__(self) -> None:
+        self._answers: dict[str, int] = {}
+        self._rarer = 0
+        self._shares = 0.0
+        self._with_choices = 0
+
+    def add(self, answer: str, choices: Iterable[str] | None, count: int = 1) -> None:
+        if choices:
+            self._shares += count / len({folded(text) for text in choices})
+            self._with_choices += count
+        else:
+            answer = folded(answer)
+            self._answers[answer] = self._answers.get(answer, 0) + count
+
+    def add_rarer(self, count: int) -> None:
+        """So many examples with other answers than the most common one, whatever they are."""
+        self._rarer += count
+
+    @property
+    def most_common(self) -> tuple[str, int]:
+        """The answer that most examples without choices have, folded, and how many have it."""
+        return max(self._answers.items(), key=lambda item: item[1], default=("", 0))
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of guessing; 0 before any example has come."""
+        count = self._with_choices + self._rarer + sum(self._answers.values())
+        without = self.most_common[1]
+        return (self._shares + without) / count if count else 0.0
+
+
+def chance_level(examples: Iterable[Example]) -> float:
+    """The accuracy of guessing on these examples; 0 where there are none."""
+    guesses = Guesses()
+    for example in examples:
+        guesses.add(example.answer, example.choices)
+    return guesses.chance
+
+
+@dataclass(frozen=True, slots=True)
+class Spark:
+    """The best few-shot baseline against chance. p_value: of a guesser being as good, one-sided, exact."""
+
+    correct: int
+    n: int
+    chance: float
+    p_value: float
+
+
+def spark(correct: int, n: int, chance: float) -> Spark:
+    return Spark(correct, n, round(chance, 6), round(binomial_tail(correct, n, chance), 6))
+
+
+def spark_facts(correct: int, n: int, chance: float, level: float | None) -> dict[str, Any]:
+    """What the baselines phase records: the test, and a diagnosis where it finds no spark at this level."""
+    found = spark(correct, n, chance)
+    missing = level is not None and found.p_value > level
+    return {"spark": asdict(found)} | ({"diagnosis": advice(found)} if missing else {})
+
+
+def binomial_tail(correct: int, n: int, p: float) -> float:
+    """P(X >= correct) for X binomial in n and p; terms are taken to the logarithm, so any n will do."""
+    if correct <= 0 or p >= 1:
+        return 1.0
+    if p <= 0:
+        return 0.0
+    ways = lgamma(n + 1)
+    terms = (
+        exp(ways - lgamma(k + 1) - lgamma(n - k + 1) + k * log(p) + (n - k) * log1p(-p))
+        for k in range(correct, n + 1)
+    )
+    return min(1.0, sum(terms))
+
+
+def advice(found: Spark) -> str:
+    """Why the job pauses, and what to do."""
+    return (
+        f"The best few-shot baseline answers {found.correct} of {found.n} held-out examples right, and "
+        f"guessing is right on {100 * found.chance:.1f} % (p = {found.p_value:.2f}): there is no spark "
+        "to start from, and what would be kept is mostly luck. Give more or better few-shot examples, easier "
+        "questions to begin with, or a stronger base model; or more held-out examples, where they are few."
+    )
+
+
+def lucky_share(rate: float) -> float:
+    """Of the kept rationales, the lucky ones, for a model halfway between guessing and perfect."""
+    accuracy = (1 + rate) / 2
+    return (1 - accuracy) * rate / ((1 - rate) * accuracy) if rate < 1 else 1.0
+
+
+def upload_warnings(guesses: Guesses) -> list[str]:
+    """What the owner of a dataset should know before using it: that many a right answer will be a guess."""
+    chance = guesses.chance
+    if chance < WORTH_A_WARNING:
+        return []
+    answer, _ = guesses.most_common
+    what = f"saying {answer[:40]!r} every time" if answer else "guessing among the choices"
+    half = (1 + chance) / 2
+    warning = (
+        f"{what[0].upper()}{what[1:]} is right on {100 * chance:.0f} % of the examples. A right answer is "
+        "then weak evidence of right reasoning: of the rationales kept from a model that is right on "
+        f"{100 * half:.0f} %, expect {100 * lucky_share(chance):.0f} % to be lucky guesses. Questions with "
+        "more choices or open answers make better training data."
+    )
+    return [warning]

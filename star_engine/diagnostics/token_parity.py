@@ -1,0 +1,55 @@
+"""Sampler and trainer must see the same tokens, or the model is trained on texts that it never writes.
+
+A GPU holds one of the two at a time, so the sampler leaves digests, and the trainer is held against them
+before its first step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+from star_engine.config.star import StarConfig
+from star_engine.data.prompts import render_completion, render_prompt
+from star_engine.tasks.examples import Example, PromptSet
+from star_engine.training_set.rows import training_prompt
+
+MOST_EXAMPLES = 8
+
+
+class TokenMismatch(ValueError):
+    """Sampler and trainer tokenize a text differently. Nothing may be trained."""
+
+
+def parity_texts(config: StarConfig, prompt_set: PromptSet, examples: Sequence[Example]) -> list[str]:
+    """What both have to tokenize alike: prompts of both routes, training prompts, whole few-shot texts."""
+    few = examples[:MOST_EXAMPLES]
+    prompts = [render_prompt(config.kind, prompt_set, example) for example in few]
+    trained = [training_prompt(config, prompt_set, example) for example in few]
+    whole = [
+        render_prompt(
+            config.kind, PromptSet(config.kind, ()), Example("", one.question, one.answer, one.choices)
+        )
+        + render_completion(config.kind, one.rationale)
+        for one in prompt_set.examples[:MOST_EXAMPLES]
+    ]
+    return list(dict.fromkeys([*prompts, *trained, *whole]))
+
+
+def token_digests(ids: Sequence[Sequence[int]]) -> list[str]:
+    """A short digest of each text's tokens."""
+    return [sha256(",".join(map(str, one)).encode()).hexdigest()[:16] for one in ids]
+
+
+def check_parity(texts: Sequence[str], sampled: Sequence[str], trained: Sequence[str]) -> None:
+    """TokenMismatch naming the first text whose digests differ; texts and digests in one order."""
+    if len(sampled) != len(trained) or len(texts) != len(sampled):
+        raise TokenMismatch(
+            f"The sampler tokenized {len(sampled)} texts and the trainer {len(trained)}, of {len(texts)}."
+        )
+    for text, one, other in zip(texts, sampled, trained, strict=True):
+        if one != other:
+            raise TokenMismatch(
+                f"Sampler and trainer tokenize a text differently, ending in {text[-60:]!r}. Nothing was "
+                "trained: they do not hold the same tokenizer of the base model."
+            )

@@ -1,0 +1,203 @@
+"""Accuracy on held-out examples: of the few-shot base model and of each iteration's adapter."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from star_engine.config.star import StarConfig
+from star_engine.config.training_set import Source
+from star_engine.data.prompts import render_prompt, stops
+from star_engine.data.selection import select_examples
+from star_engine.protocols import Completion, Sampler, SampleRequest, SamplingParams
+from star_engine.sampling.answers import judge
+from star_engine.sampling.rationales import few_shot_in
+from star_engine.tasks.examples import Example, PromptSet
+
+DIRECT_MAX_TOKENS = 64  # an answer alone; 10 digits with spaces are 20 tokens for a character-level model
+
+
+class EvaluationMode(StrEnum):
+    FEW_SHOT_DIRECT = "few_shot_direct"  # base model, few-shot examples without rationale
+    FEW_SHOT_COT = "few_shot_cot"  # base model, few-shot examples with rationale
+    ADAPTER = "adapter"  # an iteration's model; directly, where it was trained on answers alone
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedAnswer:
+    example_id: str
+    group: str | None
+    text: str  # cut at the first stop
+    verdict: str
+    extracted: str | None
+    rule: str
+    prompt_tokens: int
+    tokens: int
+    finish_reason: Literal["stop", "length"]
+    request_sha256: str | None = None  # as of a rationale
+    reused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many answers got which verdict. The six counts sum to n."""
+
+    n: int
+    correct: int
+    wrong: int
+    unparsed: int  # said something to the end, but no answer
+    truncated: int  # ran into max_tokens before an answer
+    ambiguous: int
+    error: int
+
+    @property
+    def accuracy(self) -> float:
+        """correct / n; 0 where nothing was asked."""
+        return self.correct / self.n if self.n else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    overall: Tally
+    groups: Mapping[str, Tally]  # examples without a group count in `overall` only
+
+    @property
+    def accuracy(self) -> float:
+        return self.overall.accuracy
+
+
+def select_held_out(config: StarConfig, count: int) -> list[int]:
+    """Positions of the held-out examples that are asked: the same in every iteration of a job."""
+    return select_examples(count, config.evaluation.max_examples, config.seed, iteration=0)
+
+
+def evaluation_prompt(
+    config: StarConfig, prompt_set: PromptSet, example: Example, mode: EvaluationMode, iteration: int
+) -> str:
+    """What the model is asked in this mode.
+
+    The adapter of iteration n is asked the way iteration n+1 will sample from it, so that its accuracy says
+    what sampling will meet: with few-shot examples if `generation.few_shot` shows them in iteration n+1.
+    The baselines always show them. What was trained on texts of the dataset is asked the way it was trained.
+    """
+    direct = _directly(config, mode)
+    if mode is EvaluationMode.ADAPTER and config.training_set.source is not Source.RATIONALES:
+        shown = float(config.training_set.few_shot_in_prompt) == 1.0
+        return render_prompt(config.kind, prompt_set, example, direct=direct, few_shot=shown)
+    if mode is EvaluationMode.ADAPTER:
+        shown = few_shot_in(config.generation.few_shot, iteration + 1)
+        return render_prompt(config.kind, prompt_set, example, few_shot=shown)
+    return render_prompt(config.kind, prompt_set, example, direct=direct)
+
+
+def _directly(config: StarConfig, mode: EvaluationMode) -> bool:
+    """Whether the answer alone is asked for."""
+    answers = config.training_set.source is Source.ANSWERS
+    return mode is EvaluationMode.FEW_SHOT_DIRECT or (mode is EvaluationMode.ADAPTER and answers)
+
+
+def evaluation_params(config: StarConfig, mode: EvaluationMode) -> SamplingParams:
+    """Greedy, whatever the job samples with: the paper reports greedy accuracy."""
+    limit = config.generation.max_tokens
+    if _directly(config, mode):
+        limit = min(limit, DIRECT_MAX_TOKENS)
+    return SamplingParams(temperature=0.0, max_tokens=limit, stop=stops(config.kind))
+
+
+def evaluate(
+    sampler: Sampler,
+    config: StarConfig,
+    prompt_set: PromptSet,
+    examples: Sequence[Example],
+    mode: EvaluationMode,
+    iteration: int,
+    done: Set[str],
+) -> Iterator[EvaluatedAnswer]:
+    """Ask every example whose id is not in `done`; yields in the order of finishing."""
+    plan = plan_answers(config, prompt_set, examples, mode, iteration, done)
+    for completion in sampler.stream(plan.queue, plan.params):
+        yield plan.finish(completion)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationPlan:
+    """The requests for held-out examples, and what becomes of each completion."""
+
+    config: StarConfig
+    mode: EvaluationMode
+    asked: Mapping[str, Example]  # by id
+    queue: deque[SampleRequest]
+
+    @property
+    def params(self) -> SamplingParams:
+        return evaluation_params(self.config, self.mode)
+
+    def finish(self, completion: Completion) -> EvaluatedAnswer:
+        return _answered(self.config, self.asked[completion.key], completion, self.mode)
+
+
+def plan_answers(
+    config: StarConfig,
+    prompt_set: PromptSet,
+    examples: Sequence[Example],
+    mode: EvaluationMode,
+    iteration: int,
+    done: Set[str],
+) -> EvaluationPlan:
+    """The plan of asking every example whose id is not in `done`."""
+    asked = {example.id: example for example in examples if example.id not in done}
+    queue = deque(
+        SampleRequest(example.id, evaluation_prompt(config, prompt_set, example, mode, iteration))
+        for example in asked.values()
+    )
+    return EvaluationPlan(config, mode, asked, queue)
+
+
+def _answered(
+    config: StarConfig, example: Example, completion: Completion, mode: EvaluationMode
+) -> EvaluatedAnswer:
+    answer = judge(config, example, completion, direct=_directly(config, mode))
+    return EvaluatedAnswer(
+        example_id=example.id,
+        group=example.group,
+        text=answer.text,
+        verdict=answer.verdict,
+        extracted=answer.extracted,
+        rule=answer.rule,
+        prompt_tokens=completion.prompt_tokens,
+        tokens=completion.tokens,
+        finish_reason=answer.finish_reason,
+        request_sha256=completion.request_sha256,
+        reused=completion.reused,
+    )
+
+
+def outcome(verdict: str, finish_reason: str) -> str:
+    """The verdict, with "truncated" for an unparsed text that ran into max_tokens."""
+    return "truncated" if verdict == "unparsed" and finish_reason == "length" else verdict
+
+
+def summarise(answers: Iterable[EvaluatedAnswer]) -> Accuracy:
+    """Accuracy overall and per group."""
+    answered = list(answers)
+    names = sorted({answer.group for answer in answered if answer.group is not None})
+    return Accuracy(
+        overall=_tally(answered),
+        groups={name: _tally([a for a in answered if a.group == name]) for name in names},
+    )
+
+
+def _tally(answers: Sequence[EvaluatedAnswer]) -> Tally:
+    counts = Counter(outcome(answer.verdict, answer.finish_reason) for answer in answers)
+    return Tally(
+        n=len(answers),
+        correct=counts["correct"],
+        wrong=counts["wrong"],
+        unparsed=counts["unparsed"],
+        truncated=counts["truncated"],
+        ambiguous=counts["ambiguous"],
+        error=counts["error"],
+    )

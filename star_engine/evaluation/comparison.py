@@ -1,0 +1,59 @@
+"""One job against another on the same held-out examples, as in the paper's Tables 1 and 2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from star_engine.config.star import StarConfig
+from star_engine.evaluation.accuracy import EvaluationMode
+from star_engine.evaluation.report import Difference, Outcomes, difference, flat_settings
+
+
+@dataclass(frozen=True, slots=True)
+class SettingDifference:
+    """A setting that two jobs do not share, by its dotted name."""
+
+    name: str
+    this: Any
+    other: Any
+
+
+def best_outcomes(outcomes: Sequence[Outcomes]) -> Outcomes | None:
+    """A job's best iteration, the earlier one on a tie; its better baseline where it has trained nothing."""
+    trained = [item for item in outcomes if item.mode is EvaluationMode.ADAPTER]
+    asked = [item for item in (trained or outcomes) if item.correct]
+    return max(asked, key=lambda item: (share(item), -item.iteration), default=None)
+
+
+def best_difference(this: Sequence[Outcomes], other: Sequence[Outcomes]) -> Difference | None:
+    """This job's best against the other's, paired by example; None where they share no example."""
+    ours, theirs = best_outcomes(this), best_outcomes(other)
+    return None if ours is None or theirs is None else difference(ours.correct, theirs.correct)
+
+
+def curve(outcomes: Sequence[Outcomes]) -> tuple[tuple[int, float], ...]:
+    """Accuracy over iterations; at 0 the better few-shot baseline."""
+    best: dict[int, float] = {}
+    for item in outcomes:
+        if item.correct:
+            best[item.iteration] = max(share(item), best.get(item.iteration, 0.0))
+    return tuple(sorted(best.items()))
+
+
+def setting_differences(this: StarConfig, other: StarConfig) -> tuple[SettingDifference, ...]:
+    """What the two were run with differently."""
+    ours, theirs = dict(flat_settings(this)), dict(flat_settings(other))
+    return tuple(_differing(ours, theirs))
+
+
+def _differing(ours: dict[str, Any], theirs: dict[str, Any]) -> Iterator[SettingDifference]:
+    for name in dict.fromkeys([*ours, *theirs]):
+        if ours.get(name) != theirs.get(name):
+            yield SettingDifference(name, ours.get(name), theirs.get(name))
+
+
+def share(item: Outcomes) -> float:
+    """The share of held-out examples answered right."""
+    return sum(item.correct.values()) / len(item.correct)

@@ -1,0 +1,263 @@
+"""What a job found out: Table 1 and Figure 4 of the paper for the user's own data, and how sure they are."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from star_engine.config.presets import star
+from star_engine.config.star import StarConfig
+from star_engine.config.training_set import Source
+from star_engine.evaluation.accuracy import EvaluationMode
+from star_engine.evaluation.intervals import Interval, accuracy_interval, difference_interval, sign_test
+
+METHODS = {
+    Source.RATIONALES: "STaR",
+    Source.ANSWERS: "fine-tuning on the answers",
+    Source.SOLUTIONS: "fine-tuning on the worked solutions",
+}
+SURE = 0.05  # the p below which a difference is called real
+
+
+class Verdict(StrEnum):
+    HELPED = "helped"
+    HURT = "hurt"
+    UNCLEAR = "unclear"  # the held-out examples do not tell
+    UNKNOWN = "unknown"  # nothing to compare yet
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """Which held-out examples were answered right, by a baseline (iteration 0) or by M_n."""
+
+    mode: EvaluationMode
+    iteration: int
+    correct: Mapping[int, bool]  # row id of the example
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """To the reference, over the examples that both answered. `gained`: right here and wrong there."""
+
+    n: int
+    gained: int
+    lost: int
+    points: float  # (gained - lost) / n
+    interval: Interval
+    p_value: float  # exact sign test, for this row alone
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyRow:
+    mode: EvaluationMode
+    iteration: int
+    n: int
+    correct: int
+    accuracy: float
+    interval: Interval
+    by_group: Mapping[str, float]
+    difference: Difference | None  # None: this is the reference, or there is none
+
+
+@dataclass(frozen=True, slots=True)
+class Churn:
+    """What became of the train examples that iteration n tried without a hint: four parts of `asked`."""
+
+    iteration: int
+    asked: int
+    newly_solved: int  # for the first time
+    retained: int  # now, and in an earlier iteration
+    forgotten: int  # in an earlier iteration, and not now
+    never: int  # not so far
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One setting; `preset` is its value in the preset `star` for this kind of task."""
+
+    name: str
+    value: Any
+    preset: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Did STaR help here, and how sure is that?"""
+
+    verdict: Verdict
+    sentence: str
+    iteration: int | None  # the best one
+    p_value: float | None  # times the number of iterations that the best one was chosen from
+
+
+def churn(tries: Iterable[tuple[int, int, bool]]) -> Iterator[Churn]:
+    """From (iteration, example, solved without hint), iterations in ascending order."""
+    solved_before: set[int] = set()
+    by_iteration: dict[int, dict[int, bool]] = defaultdict(dict)
+    for iteration, example, solved in tries:
+        by_iteration[iteration][example] = solved or by_iteration[iteration].get(example, False)
+    for iteration, examples in sorted(by_iteration.items()):
+        solved_now = {example for example, solved in examples.items() if solved}
+        failed_now = examples.keys() - solved_now
+        yield Churn(
+            iteration=iteration,
+            asked=len(examples),
+            newly_solved=len(solved_now - solved_before),
+            retained=len(solved_now & solved_before),
+            forgotten=len(failed_now & solved_before),
+            never=len(failed_now - solved_before),
+        )
+        solved_before |= solved_now
+
+
+def accuracy_rows(outcomes: Sequence[Outcomes], groups: Mapping[int, str]) -> tuple[AccuracyRow, ...]:
+    """Baselines first, then iterations. `groups`: row id of an example to its group, where it has one."""
+    asked = [item for item in outcomes if item.correct]
+    against = reference(asked)
+    order = sorted(asked, key=lambda item: (item.iteration, list(EvaluationMode).index(item.mode)))
+    return tuple(_row(item, against, groups) for item in order)
+
+
+def reference(outcomes: Iterable[Outcomes]) -> Outcomes | None:
+    """The few-shot baseline that STaR has to beat: the better one, with rationales if they are level."""
+    baselines = [item for item in outcomes if item.mode is not EvaluationMode.ADAPTER and item.correct]
+    return max(
+        baselines, key=lambda item: (_share(item), item.mode is EvaluationMode.FEW_SHOT_COT), default=None
+    )
+
+
+def difference(one: Mapping[int, bool], other: Mapping[int, bool]) -> Difference | None:
+    """How far `one` is ahead on the examples that both answered; None if there are none."""
+    both = one.keys() & other.keys()
+    if not both:
+        return None
+    gained = sum(one[example] and not other[example] for example in both)
+    lost = sum(other[example] and not one[example] for example in both)
+    return Difference(
+        n=len(both),
+        gained=gained,
+        lost=lost,
+        points=(gained - lost) / len(both),
+        interval=difference_interval(gained, lost, len(both)),
+        p_value=sign_test(gained, lost),
+    )
+
+
+def answer(rows: Sequence[AccuracyRow], method: str = METHODS[Source.RATIONALES]) -> Answer:
+    """Of the best iteration against the reference. Choosing the best of k on the same examples flatters it,
+    so its p is multiplied by k (Bonferroni)."""
+    iterations = [row for row in rows if row.mode is EvaluationMode.ADAPTER]
+    against = [row for row in rows if row.mode is not EvaluationMode.ADAPTER and row.difference is None]
+    best = max(iterations, key=lambda row: (row.accuracy, -row.iteration), default=None)
+    if best is None or best.difference is None or not against:
+        missing = "no iteration" if best is None else "no few-shot baseline"
+        sentence = (
+            f"Whether {method} helps here is not known: {missing} has been evaluated on the held-out "
+            "examples."
+        )
+        return Answer(Verdict.UNKNOWN, sentence, best.iteration if best else None, None)
+    p_value = min(1.0, best.difference.p_value * len(iterations))
+    verdict = _verdict(best.difference.points, p_value)
+    sentence = _sentence(method, verdict, best, against[0], p_value, len(iterations))
+    return Answer(verdict, sentence, best.iteration, p_value)
+
+
+def switches(config: StarConfig) -> tuple[Switch, ...]:
+    """Every setting by its dotted name, beside the preset's."""
+    usual = dict(_flat("", star(config.kind).model_dump(mode="json")))
+    return tuple(
+        Switch(name, value, usual.get(name)) for name, value in _flat("", config.model_dump(mode="json"))
+    )
+
+
+def flat_settings(config: StarConfig) -> Iterator[tuple[str, Any]]:
+    """Every setting by its dotted name."""
+    return _flat("", config.model_dump(mode="json"))
+
+
+def _flat(path: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(f"{path}{name}.", value)
+        else:
+            yield f"{path}{name}", value
+
+
+def _share(item: Outcomes) -> float:
+    return sum(item.correct.values()) / len(item.correct)
+
+
+def _row(item: Outcomes, against: Outcomes | None, groups: Mapping[int, str]) -> AccuracyRow:
+    correct, n = sum(item.correct.values()), len(item.correct)
+    compared = None if against is None or against is item else difference(item.correct, against.correct)
+    return AccuracyRow(
+        mode=item.mode,
+        iteration=item.iteration,
+        n=n,
+        correct=correct,
+        accuracy=correct / n,
+        interval=accuracy_interval(correct, n),
+        by_group=_by_group(item.correct, groups),
+        difference=compared,
+    )
+
+
+def _by_group(correct: Mapping[int, bool], groups: Mapping[int, str]) -> dict[str, float]:
+    found: dict[str, list[bool]] = defaultdict(list)
+    for example, right in correct.items():
+        if example in groups:
+            found[groups[example]].append(right)
+    return {group: sum(found[group]) / len(found[group]) for group in sorted(found, key=_natural)}
+
+
+def _natural(group: str) -> tuple[int, str]:
+    """2 digits come before 10 digits."""
+    return (int(group) if group.isascii() and group.isdigit() and len(group) < 10 else -1, group)
+
+
+def _verdict(points: float, p_value: float) -> Verdict:
+    if p_value >= SURE:
+        return Verdict.UNCLEAR
+    return Verdict.HELPED if points > 0 else Verdict.HURT
+
+
+def _sentence(
+    method: str,
+    verdict: Verdict,
+    best: AccuracyRow,
+    against: AccuracyRow,
+    p_value: float,
+    chosen_from: int,
+) -> str:
+    found = best.difference
+    if found is None:
+        raise ValueError("the best iteration has not been compared")
+    opening = {
+        Verdict.HELPED: f"Yes, {method} helped here",
+        Verdict.HURT: f"No, {method} made it worse here",
+    }.get(verdict, f"It is not clear whether {method} helped here")
+    name = "few-shot prompting " + (
+        "with rationales" if against.mode is EvaluationMode.FEW_SHOT_COT else "without rationales"
+    )
+    choice = "" if chosen_from == 1 else f", corrected for choosing the best of {chosen_from} iterations"
+    return (
+        f"{opening}: iteration {best.iteration} gets {percent(best.accuracy)} of {best.n} held-out examples "
+        f"right, {name} {percent(against.accuracy)}, a difference of {points(found.points)} points (95 % "
+        f"interval {points(found.interval.low)} to {points(found.interval.high)}; {found.gained} examples "
+        f"gained, {found.lost} lost; {_p(p_value)}{choice})."
+    )
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def points(share: float) -> str:
+    return f"{100 * share:+.1f}"
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

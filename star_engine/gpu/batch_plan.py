@@ -1,0 +1,100 @@
+"""What of a step's batch runs at once: rows that begin alike together, rows of like length together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from star_engine.gpu.tokenized_rows import TokenizedRow
+
+ENOUGH_TOKENS = 512  # of a micro-batch: from here on a shorter row is better off in the next one than padded
+SHORTER = 0.75  # ... where it is below this share of the longest row
+LEAST_PREFIX = 64  # tokens: a shorter one costs more to run by itself than its copies do
+# What a row's view of the prefix's keys and values weighs in memory, against the activations of a token.
+KEY_VALUE_SHARE = 0.125
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows with their first `prefix` tokens in common, and the next one; cut into parts that run at once."""
+
+    prefix: int  # 0: nothing in common that would be worth a pass by itself
+    parts: list[list[TokenizedRow]]
+
+
+def plan_batch(rows: Sequence[TokenizedRow], most_tokens: int) -> list[Group]:
+    """Every row once. A part holds at most `most_tokens` with prefix and padding, or one row."""
+    alike = common_prefixes(rows)
+    alone = [row for length, group in alike if length < LEAST_PREFIX for row in group]
+    groups = [
+        Group(length, micro_batches(group, most_tokens, length))
+        for length, group in alike
+        if length >= LEAST_PREFIX
+    ]
+    return [*groups, *([Group(0, micro_batches(alone, most_tokens))] if alone else [])]
+
+
+def plan_apart(rows: Sequence[TokenizedRow], most_tokens: int) -> list[Group]:
+    """As plan_batch, for models and adapters that cannot share a prefix."""
+    return [Group(0, micro_batches(rows, most_tokens))] if rows else []
+
+
+def micro_batches(
+    rows: Sequence[TokenizedRow], most_tokens: int, prefix: int = 0
+) -> list[list[TokenizedRow]]:
+    """Cut a step's batch into parts of like length: at most `most_tokens` with padding, at least a row.
+
+    The batches themselves stay a plain random draw: sorting the training set by length would sort it by
+    difficulty, and a step would see one digit count only. `prefix`: tokens that are held once for all rows.
+    """
+    parts: list[list[TokenizedRow]] = []
+    for row in sorted(rows, key=lambda row: len(row.ids), reverse=True):
+        part = parts[-1] if parts else []
+        longest = len(part[0].ids) - prefix if part else 0
+        weight = longest + KEY_VALUE_SHARE * prefix
+        full = prefix + weight * (len(part) + 1) > most_tokens
+        wasteful = longest * len(part) >= ENOUGH_TOKENS and len(row.ids) - prefix < SHORTER * longest
+        if not part or full or wasteful:
+            parts.append([row])
+        else:
+            part.append(row)
+    return parts
+
+
+def common_prefixes(rows: Sequence[TokenizedRow]) -> list[tuple[int, list[TokenizedRow]]]:
+    """Rows by the tokens that they begin with, so that the most tokens are computed once instead of often.
+
+    A group's length is how many they all share, less one: the token behind the prefix is the same for all
+    too, so that even the prefix's last token predicts one thing. It leaves every row two tokens of its own.
+    """
+    if not rows:
+        return []
+    ordered = sorted(rows, key=lambda row: (row.ids, row.start))
+    links = [_in_common(one, other) for one, other in pairwise(ordered)]
+    found, todo = [], [(0, len(ordered))]
+    while todo:
+        first, end = todo.pop()
+        weakest = min(range(first, end - 1), key=lambda n: links[n], default=None)
+        if weakest is not None:
+            halves = [(weakest + 1, end), (first, weakest + 1)]
+            if sum(_saved(links, *half) for half in halves) > _saved(links, first, end):
+                todo += halves
+                continue
+        found.append((_shared(links, first, end), ordered[first:end]))
+    return found
+
+
+def _in_common(one: TokenizedRow, other: TokenizedRow) -> int:
+    shortest = min(len(one.ids), len(other.ids))
+    same = next((n for n in range(shortest) if one.ids[n] != other.ids[n]), shortest)
+    return max(0, min(same - 1, shortest - 2))
+
+
+def _shared(links: Sequence[int], first: int, end: int) -> int:
+    return min(links[first : end - 1], default=0)
+
+
+def _saved(links: Sequence[int], first: int, end: int) -> int:
+    """Tokens that these rows, in one group, need not compute again."""
+    return _shared(links, first, end) * (end - first - 1)

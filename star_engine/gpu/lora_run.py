@@ -1,0 +1,178 @@
+"""The optimizer's side of one training run: loss, gradients, steps, and what must be saved to go on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from star_engine.config.star import Training
+from star_engine.gpu.batch_plan import Group, plan_apart, plan_batch
+from star_engine.gpu.causal_lm import logits_at
+from star_engine.gpu.shared_prefix import SharedPrefix, can_share
+from star_engine.gpu.tokenized_rows import TokenizedRow
+from star_engine.gpu.train_checkpoint import ResumePoint
+
+Plan = Callable[[Sequence[TokenizedRow], int], list[Group]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """This process among those that share every batch. `add` sums a tensor over all of them."""
+
+    rank: int = 0
+    count: int = 1
+    add: Callable[[torch.Tensor], torch.Tensor] = lambda tensor: tensor
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes files."""
+        return self.rank == 0
+
+    def part(self, rows: Sequence[TokenizedRow]) -> Sequence[TokenizedRow]:
+        """This rank's rows of a batch; long and short ones are dealt out evenly. May be empty."""
+        if self.count == 1:
+            return rows
+        return sorted(rows, key=lambda row: len(row.ids), reverse=True)[self.rank :: self.count]
+
+
+class LoraRun:
+    """AdamW on the adapter's weights; linear warm-up, then a constant rate."""
+
+    def __init__(self, model: Any, training: Training, seed: int, device: torch.device, ranks: Ranks) -> None:
+        self.step = 0  # optimizer steps done
+        self._model = model
+        self._training = training
+        self._seed = seed
+        self._device = device
+        self._ranks = ranks
+        # Dropout draws anew for every row: a prefix that is run once would be dropped for all rows alike.
+        shares = training.lora.dropout == 0 and can_share(model.get_base_model().config)
+        self.plan: Plan = plan_batch if shares else plan_apart
+        self._weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        self._optimizer = torch.optim.AdamW(
+            self._weights.values(), lr=training.learning_rate, weight_decay=training.weight_decay
+        )
+
+    def learn(self, rows: Sequence[TokenizedRow], most_tokens: int) -> float:
+        """One optimizer step on these rows, `most_tokens` at a time; the mean loss of a token that counts.
+
+        Raises FloatingPointError before anything is updated where the loss or a gradient is not finite, and
+        torch.OutOfMemoryError, on all ranks alike, where one of them has run out of memory.
+        """
+        self._optimizer.zero_grad(set_to_none=True)
+        count = sum(row.loss_tokens for row in rows)
+        total = self._add_up(self._accumulate(self._ranks.part(rows), count, most_tokens))
+        norm = torch.nn.utils.clip_grad_norm_(self._weights.values(), self._training.max_grad_norm)
+        if not (math.isfinite(total) and bool(norm.isfinite())):
+            raise FloatingPointError(
+                f"The loss of optimizer step {self.step + 1} is {total}, its gradient norm {norm.item()}: "
+                "the training diverged. Lower training.learning_rate or add training.warmup_steps."
+            )
+        warmup = self._training.warmup_steps
+        rate = self._training.learning_rate * min(1.0, (self.step + 1) / max(1, warmup))
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        self.step += 1
+        return total
+
+    def _accumulate(self, rows: Sequence[TokenizedRow], count: int, most_tokens: int) -> float | None:
+        """Gradients of this rank's rows; its share of the loss, None where its memory did not suffice."""
+        total = 0.0
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            # Dropout is a function of step and rank: no state.
+            torch.manual_seed((self._seed * 1_000_003 + self.step) * self._ranks.count + self._ranks.rank)
+            try:
+                for group in self.plan(rows, most_tokens):
+                    total += self._learn_group(group, count)
+            except torch.OutOfMemoryError:
+                if self._ranks.count == 1:
+                    raise
+                return None  # the others wait for this rank's sum: they are told with it
+        return total
+
+    def _add_up(self, loss: float | None) -> float:
+        """Sum the gradients over all ranks, in one message; the loss of the whole batch."""
+        if self._ranks.count == 1 and loss is not None:
+            return loss
+        for weight in self._weights.values():
+            if weight.grad is None or loss is None:
+                weight.grad = torch.zeros_like(weight)
+        facts = torch.tensor([loss or 0.0, float(loss is None)], device=self._device)
+        parts = [weight.grad.flatten() for weight in self._weights.values()]
+        summed = self._ranks.add(torch.cat([*parts, facts]))
+        total, failed = summed[-2:].tolist()
+        if failed:
+            raise torch.OutOfMemoryError("A training process ran out of memory.")
+        start = 0
+        for weight in self._weights.values():
+            weight.grad.copy_(summed[start : start + weight.numel()].view_as(weight))
+            start += weight.numel()
+        return float(total)
+
+    def _learn_group(self, group: Group, count: int) -> float:
+        """Gradients of rows that begin alike; their share of the loss."""
+        total = 0.0
+        prefix = None
+        if group.prefix:
+            rows = [row for part in group.parts for row in part]
+            prefix = SharedPrefix(self._model, rows, group.prefix, self._device)
+        for part in group.parts:
+            loss = self.summed_loss(part, prefix) / count
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        if prefix is not None:
+            prefix.backward(count)
+            total += prefix.loss.item() / count
+        return total
+
+    def summed_loss(self, rows: Sequence[TokenizedRow], prefix: SharedPrefix | None) -> torch.Tensor:
+        """Negative log-likelihood of what stands behind the prefix, summed.
+
+        Padding is on the right, where none sees it. A row's last token predicts nothing and is left out.
+        """
+        behind = 0 if prefix is None else prefix.length
+        longest = max(len(row.ids) for row in rows)
+        ids = torch.tensor(
+            [[*row.ids[behind:], *[row.ids[-1]] * (longest - len(row.ids))] for row in rows]
+        ).to(self._device)
+        places = [
+            (n, at - behind)
+            for n, row in enumerate(rows)
+            for at in range(max(row.start, behind + 1), len(row.ids))
+        ]
+        row, column = torch.tensor(places, device=self._device).unbind(1)
+        past = {} if prefix is None else {"past_key_values": prefix.cache(len(rows))}
+        with logits_at(self._model.get_base_model(), row, column - 1):
+            logits = self._model(input_ids=ids[:, :-1], use_cache=bool(past), **past).logits
+        return cross_entropy(logits.squeeze(0).float(), ids[row, column], reduction="sum")
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Weights and both moments of the optimizer, by weight name; the step count is the run's own."""
+        state: dict[str, torch.Tensor] = {}
+        for name, weight in self._weights.items():
+            moments = self._optimizer.state[weight]
+            state |= {f"weight.{name}": weight.detach()}
+            state |= {f"{key}.{name}": moments[key] for key in ("exp_avg", "exp_avg_sq")}
+        return state
+
+    def resume(self, point: ResumePoint | None) -> int:
+        """Go on from a resume point; tokens seen up to there."""
+        if point is None:
+            return 0
+        with torch.no_grad():
+            for name, weight in self._weights.items():
+                weight.copy_(point.state[f"weight.{name}"])
+                self._optimizer.state[weight] = {
+                    "step": torch.tensor(float(point.step)),
+                    "exp_avg": point.state[f"exp_avg.{name}"].to(self._device),
+                    "exp_avg_sq": point.state[f"exp_avg_sq.{name}"].to(self._device),
+                }
+        self.step = point.step
+        return point.tokens

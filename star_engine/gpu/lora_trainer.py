@@ -1,0 +1,281 @@
+"""LoRA on a base model that stays loaded: training on one training set, and the probe of an adapter."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import takewhile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import peft
+import torch
+from transformers import GenerationConfig
+
+from star_engine.adapters.layout import CONFIG, WEIGHTS, BaseModel, file_sha256, rewrite_config
+from star_engine.config.star import Training
+from star_engine.gpu.causal_lm import (
+    context_length,
+    eos_ids,
+    load_model,
+    load_tokenizer,
+    prompt_ids,
+    text_after,
+)
+from star_engine.gpu.lean_lora import use_lean_forward
+from star_engine.gpu.lora_merge import PREFIX, LoraUpdate, read_adapter
+from star_engine.gpu.lora_run import LoraRun, Ranks
+from star_engine.gpu.tokenized_rows import TokenizedRow, batch_of_step, tokenize_rows
+from star_engine.gpu.train_checkpoint import Checkpoints, ResumePoint, fsync
+from star_engine.protocols import AdapterProbe, BadAdapter, OutOfMemory, TrainingProgress, TrainingText
+
+# Tokens that run through the model at once. SmolLM2-135M holds about 2.5 MB of float32 activations a token.
+MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
+ARITHMETIC = 2  # raised where a step adds up in another order: an older resume point would end in other bytes
+
+
+class LoraTrainer:
+    """A base model that is never written to: float32 on CPU, bfloat16 under float32 LoRA on CUDA."""
+
+    def __init__(
+        self,
+        base_model: Path,
+        *,
+        threads: int | None = None,
+        device: str = "cpu",
+        ranks: Ranks = Ranks(),
+    ) -> None:
+        """`ranks`: the processes that train together, this one among them (parallel_trainer.py)."""
+        kind = torch.device(device).type
+        dtype = torch.float32 if kind == "cpu" else torch.bfloat16
+        self._base: Any = load_model(base_model, dtype=dtype, device=device)
+        self._tokenizer = load_tokenizer(base_model)
+        self._name = base_model.name
+        self._eos = eos_ids(base_model, self._tokenizer)
+        self._max_length = context_length(base_model, None)
+        self._device = torch.device(device)
+        self._threads = threads or torch.get_num_threads()
+        self._micro_tokens = MICRO_BATCH_TOKENS.get(kind, MICRO_BATCH_TOKENS["cuda"])
+        self._ranks = ranks
+        self._shapes = {name: weight.shape for name, weight in self._base.named_parameters()}
+        # What the base model says to a job's probe prompts: the same in each of its iterations.
+        self._base_says: tuple[Any, list[tuple[str, torch.Tensor]]] = (None, [])
+
+    def train(
+        self,
+        rows: Sequence[TrainingText],
+        training: Training,
+        steps: int,
+        seed: int,
+        out: Path,
+        checkpoints: Path,
+        start: Path | None,
+    ) -> Iterator[TrainingProgress]:
+        """See Trainer. On CPU a resumed run ends in the same bytes as an uninterrupted one.
+
+        Raises ValueError naming the row that is empty or too long, BadAdapter for `start`, FloatingPointError
+        where the loss is no longer finite, and OutOfMemory where not even one row fits.
+        """
+        torch.set_num_threads(self._threads)
+        max_length = min(training.max_length, self._max_length)
+        eos = self._tokenizer.eos_token_id
+        tokenized = tokenize_rows(self._tokenizer, rows, max_length, eos, training.loss)
+        saved = Checkpoints(checkpoints, self._input_hash(tokenized, training, steps, seed, start))
+        with self._adapted(training, seed, start) as model:
+            run = LoraRun(model, training, seed, self._device, self._ranks)
+            tokens = run.resume(saved.newest())
+            while run.step < steps:
+                chosen = [tokenized[n] for n in batch_of_step(len(rows), training.batch_size, seed, run.step)]
+                loss = self._fitting_step(run, chosen)
+                tokens += sum(len(row.ids) for row in chosen)
+                due = run.step % training.checkpoint_every == 0 and run.step < steps
+                if due and self._ranks.first:
+                    saved.save(ResumePoint(run.step, tokens, run.state()))
+                yield TrainingProgress(run.step, steps, loss, tokens)
+            if self._ranks.first:
+                self._write(model, out)
+
+    def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return prompt_ids(self._tokenizer, texts)
+
+    def probe(self, adapter: Path, prompts: Sequence[str], max_tokens: int) -> AdapterProbe:
+        """See Trainer. Refuses what is cut off, belongs to another model or is more than plain LoRA."""
+        torch.set_num_threads(self._threads)
+        updates = read_adapter(adapter, self._shapes)
+        encoded = prompt_ids(self._tokenizer, prompts)
+        if self._base_says[0] != (encoded, max_tokens):
+            self._base_says = (encoded, max_tokens), self._continue(self._base, encoded, max_tokens)
+        base = self._base_says[1]
+        try:
+            model = peft.PeftModel.from_pretrained(
+                self._base, str(adapter), local_files_only=True, low_cpu_mem_usage=True
+            )
+        except Exception as error:  # whatever PEFT dislikes makes the adapter unusable
+            raise BadAdapter(f"PEFT cannot load the adapter: {error}") from error
+        try:
+            _refuse_uneven(model, updates)
+            adapted = self._continue(model, encoded, max_tokens)
+        finally:
+            model.unload()
+        deltas = [(a[1] - b[1]).abs().max().item() for a, b in zip(adapted, base, strict=True)]
+        halves = [half for update in updates.values() for half in (update.a, update.b)]
+        return AdapterProbe(
+            texts=tuple(text for text, _ in adapted),
+            base_texts=tuple(text for text, _ in base),
+            finite=all(bool(half.isfinite().all()) for half in halves),
+            weight_norm=sum(update.norm() for update in updates.values()),
+            max_logit_delta=max(deltas, default=0.0),
+        )
+
+    @torch.inference_mode()
+    def _continue(
+        self, model: Any, prompts: Sequence[list[int]], max_tokens: int
+    ) -> list[tuple[str, torch.Tensor]]:
+        """Greedy text after each prompt, and its first token's logits. All at once, padded on the left."""
+        if not prompts:
+            return []
+        width = max(len(ids) for ids in prompts)
+        padded = [[self._eos[0]] * (width - len(ids)) + ids for ids in prompts]
+        shown = [[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts]
+        out = model.generate(
+            input_ids=torch.tensor(padded, device=self._device),
+            attention_mask=torch.tensor(shown, device=self._device),
+            generation_config=GenerationConfig(
+                max_new_tokens=max_tokens,
+                do_sample=False,
+                eos_token_id=list(self._eos),
+                pad_token_id=self._eos[0],
+                output_logits=True,
+                return_dict_in_generate=True,
+            ),
+        )
+        continued = zip(prompts, out.sequences[:, width:].tolist(), out.logits[0].float(), strict=True)
+        return [(self._text(ids, generated), logits) for ids, generated, logits in continued]
+
+    def _text(self, prompt: list[int], generated: list[int]) -> str:
+        ended = takewhile(lambda token: token not in self._eos, generated)
+        return text_after(self._tokenizer, prompt, list(ended))
+
+    def _fitting_step(self, run: LoraRun, chosen: Sequence[TokenizedRow]) -> float:
+        """One optimizer step; in smaller parts, from now on, where the device's memory asks for it."""
+        while True:
+            try:
+                return run.learn(chosen, self._micro_tokens)
+            except torch.OutOfMemoryError:
+                longest = max(len(row.ids) for row in chosen)
+            if self._micro_tokens <= longest:
+                raise OutOfMemory(
+                    f"One training row of {longest} tokens does not fit the device's memory: lower "
+                    "training.max_length or training.lora.rank, or use a device with more memory."
+                )
+            self._micro_tokens = max(longest, self._micro_tokens // 2)
+            torch.cuda.empty_cache()
+
+    @contextmanager
+    def _adapted(self, training: Training, seed: int, start: Path | None) -> Iterator[Any]:
+        """The base model under a fresh adapter, or under `start`; the base model alone again afterwards."""
+        versions = _versions(self._base)
+        lora = training.lora
+        targets = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
+        config = peft.LoraConfig(
+            task_type="CAUSAL_LM",
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=targets,
+        )
+        updates = self._start(start, training)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = peft.get_peft_model(self._base, config)
+        try:
+            _load(model, updates)
+            model.eval()  # dropout of the base model stays off; that of the adapter is on
+            for name, module in model.named_modules():
+                module.train("lora_dropout" in name)
+            use_lean_forward(model)
+            yield model
+        finally:
+            model.unload()
+        if versions != _versions(self._base):
+            raise RuntimeError("Training wrote to the base model: this process must not be used any more.")
+
+    def _start(self, start: Path | None, training: Training) -> dict[str, LoraUpdate]:
+        if start is None:
+            return {}
+        updates = read_adapter(start, self._shapes)
+        lora = training.lora
+        wanted, found = (
+            (lora.rank, lora.alpha / lora.rank),
+            {(u.a.shape[0], u.scale) for u in updates.values()},
+        )
+        if found != {wanted}:
+            raise BadAdapter(
+                f"The adapter to go on from has (rank, scale) {found}; training.lora asks for {wanted}."
+            )
+        return updates
+
+    def _write(self, model: Any, out: Path) -> None:
+        """The two files of an adapter, each complete under its name or not there; the config comes last."""
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+            model.save_pretrained(folder, safe_serialization=True)
+            rewrite_config(Path(folder), BaseModel(self._name))
+            for name in (WEIGHTS, CONFIG):
+                fsync(Path(folder, name))
+                Path(folder, name).replace(out / name)
+        fsync(out)
+
+    def _input_hash(
+        self, rows: Sequence[TokenizedRow], training: Training, steps: int, seed: int, start: Path | None
+    ) -> str:
+        """Whose resume points these are: all that decides the resulting weights, the base model included."""
+        digest = hashlib.sha256()
+        settings = training.model_dump(mode="json", exclude={"checkpoint_every", "max_length"})
+        facts = [settings, steps, seed, ARITHMETIC, [torch.__version__, peft.__version__, str(self._device)]]
+        digest.update(json.dumps(facts, sort_keys=True).encode())
+        for row in rows:
+            digest.update(json.dumps([row.start, row.ids]).encode())
+        for name, weight in self._base.named_parameters():
+            some = (
+                weight.detach().flatten()[:64].float().cpu().numpy()
+            )  # all of an 8B model would take half a minute
+            digest.update(f"{name}{tuple(weight.shape)}".encode() + some.tobytes())
+        if start is not None:
+            digest.update(file_sha256(start / WEIGHTS).encode())
+        return digest.hexdigest()
+
+
+def _versions(model: Any) -> dict[str, int]:
+    """How often each weight was written to: PyTorch counts it, which is free; comparing 16 GB is not."""
+    parameters = model.named_parameters()
+    return {name: weight._version for name, weight in parameters}  # noqa: SLF001 - it has no public name
+
+
+def _load(model: Any, updates: dict[str, LoraUpdate]) -> None:
+    """Put the weights of an adapter into the fresh adapter of a PEFT model."""
+    if not updates:
+        return
+    parameters = dict(model.named_parameters())
+    _refuse_uneven(model, updates)
+    with torch.no_grad():
+        for weight, update in updates.items():
+            for half, tensor in (("A", update.a), ("B", update.b)):
+                parameters[_peft_name(weight, half)].copy_(tensor)
+
+
+def _refuse_uneven(model: Any, updates: dict[str, LoraUpdate]) -> None:
+    """PEFT only warns of weights that are missing or too many; half an adapter must not pass."""
+    here = {name for name, _ in model.named_parameters() if ".lora_" in name}
+    there = {_peft_name(weight, half) for weight in updates for half in "AB"}
+    if missing := sorted(here - there):
+        raise BadAdapter(f"The adapter's config asks for {missing[0]}, which its weights do not hold.")
+    if extra := sorted(there - here):
+        raise BadAdapter(f"The adapter holds {extra[0]}, which its config does not place in the base model.")
+
+
+def _peft_name(weight: str, half: str) -> str:
+    return f"{PREFIX}{weight.removesuffix('.weight')}.lora_{half}.default.weight"

@@ -1,0 +1,87 @@
+"""The rows of a running batch: what each is, which next token it draws, where its slot is."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from star_engine.gpu.kv_slots import Prefix, Slots
+from star_engine.protocols import SampleRequest
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    request: SampleRequest
+    ids: NDArray[np.int64]
+    limit: int  # tokens it may generate
+    draws: list[float] | None  # uniform numbers, one for each token to come; None: greedy
+    generated: list[int] = field(default_factory=list)
+
+
+class Batch:
+    """Rows in flight behind one prefix, with the logits that their next tokens are chosen from."""
+
+    def __init__(
+        self,
+        prefix: Prefix,
+        rows: list[Row | None] | None = None,
+        slots: Slots | None = None,
+        logits: torch.Tensor | None = None,
+    ) -> None:
+        self.prefix = prefix
+        self.rows = rows or []  # None: an empty slot
+        self.slots = slots
+        self.logits = torch.empty(0) if logits is None else logits
+
+    @property
+    def alive(self) -> int:
+        return sum(row is not None for row in self.rows)
+
+    def draws(self) -> torch.Tensor | None:
+        """The uniform number of each row's next token; None where decoding is greedy."""
+        if not any(row is not None and row.draws is not None for row in self.rows):
+            return None
+        numbers = [
+            0.0 if row is None or row.draws is None else row.draws[len(row.generated)] for row in self.rows
+        ]
+        return torch.tensor(numbers, dtype=torch.float64, device=self.logits.device)
+
+    def merge(self, other: Batch) -> None:
+        if not other.alive or other.slots is None:
+            return
+        self.close_gaps()
+        other.close_gaps()
+        if self.slots is None:
+            self.slots = other.slots
+        else:
+            self.slots.add(other.slots)
+        self.rows += other.rows
+
+    def close_gaps(self) -> None:
+        """Drop the empty slots, once they are many: closing gaps copies the batch's keys and values."""
+        alive = [index for index, row in enumerate(self.rows) if row is not None]
+        if self.slots is None or len(self.rows) - len(alive) <= len(self.rows) // 8:
+            return
+        self.rows = [self.rows[index] for index in alive]
+        self.slots = self.slots.keep(torch.tensor(alive, device=self.logits.device)) if alive else None
+
+
+def common_prefix(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:
+    """Tokens that both begin with."""
+    length = min(len(one), len(other))
+    differs = one[:length] != other[:length]
+    return int(differs.argmax()) if differs.any() else length
+
+
+def make_draws(request: SampleRequest, count: int) -> list[float]:
+    """Uniform numbers in [0, 1) from the request's seed; from its key where it has none."""
+    seed = request.seed
+    if seed is None:
+        seed = int.from_bytes(hashlib.sha256(request.key.encode()).digest()[:7])
+    source = torch.Generator().manual_seed(seed)
+    numbers: list[float] = torch.rand(count, generator=source, dtype=torch.float64).tolist()
+    return numbers

@@ -1,0 +1,245 @@
+"""A Sampler on vLLM: the fast one on CUDA, and on CPU for models too large for plain PyTorch.
+
+The only file that imports vllm. How an adapter gets into the engine differs by device:
+
+- CUDA: beside the bfloat16 base model, as a LoRARequest with a name and id of its own for every call of
+  `use`. vLLM keys its prefix cache by name and its weights by id: a used one would silently serve old ones.
+- CPU: merged in float32 into the base model's weights, with which the engine then reloads. vLLM's LoRA on
+  CPU gathers a private copy of A and B for every token and turns torch.compile off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+
+from star_engine.adapters.layout import CONFIG, WEIGHTS, file_sha256
+from star_engine.gpu.causal_lm import (
+    context_length,
+    eos_ids,
+    has_cuda,
+    load_tokenizer,
+    prompt_ids,
+    set_threads,
+)
+from star_engine.gpu.lora_merge import LoraUpdate, merged_weights, read_adapter, weight_shapes
+from star_engine.protocols import BadAdapter, Completion, SampleRequest, SamplingParams
+
+CPU_BLOCK = 32  # tokens of a prefix-cache block; vLLM's default of 128 recomputes up to 127 of every prompt
+CPU_ROWS = 64  # sequences that run at once on CPU
+# Texts on which two tokenizers that are not the same are likely to part: spaces, digits, unicode.
+TOKENIZER_PROBES = (
+    "Q: What is 17 + 25?\nA:",
+    "  two  spaces\n\n\ttab",
+    "naïve 東京 🙂",
+    "#### 1,000.50",
+    "(a) x = 3/4",
+)
+
+
+class VllmSampler:
+    """Drives the engine step by step, so that requests appended to the queue join the running batch."""
+
+    def __init__(
+        self,
+        base_model: Path,
+        *,
+        max_length: int | None = None,
+        gpu_memory_utilization: float = 0.9,
+        tensor_parallel_size: int = 1,
+        seed: int = 0,
+        max_lora_rank: int = 64,
+        threads: int | None = None,
+        kv_cache_gib: int = 2,
+        enforce_eager: bool | None = None,
+        engine: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Start the engine: seconds on CPU, up to a minute on CUDA.
+
+        `threads` and `kv_cache_gib` count on CPU only, and yield to OMP_NUM_THREADS and
+        VLLM_CPU_KVCACHE_SPACE where the process has them. `enforce_eager`: None compiles on CUDA only; on
+        CPU that takes a C++ compiler and two minutes, for 1.18 times the speed (docs/benchmarks/levers.md).
+        `engine`: arguments of vLLM's LLM, over those that are chosen here.
+        Raises ValueError where vLLM and transformers tokenize differently.
+        """
+        self._on_cpu = not has_cuda()
+        # vLLM keeps the number of threads that it finds, and nobody in this process can change it afterwards.
+        _set_environment(self._on_cpu, set_threads(threads), kv_cache_gib)
+        from vllm import LLM
+
+        self._base_model = base_model
+        self._tokenizer = load_tokenizer(base_model)
+        self._eos = list(eos_ids(base_model, self._tokenizer))
+        self._max_length = context_length(base_model, max_length)
+        arguments = {
+            "max_model_len": self._max_length,
+            "gpu_memory_utilization": gpu_memory_utilization,
+            "tensor_parallel_size": tensor_parallel_size,
+            "seed": seed,
+            "enforce_eager": self._on_cpu if enforce_eager is None else enforce_eager,
+            **_device_arguments(self._on_cpu, max_lora_rank),
+        }
+        self._llm: Any = LLM(model=str(base_model), **arguments | dict(engine or {}))
+        self._engine = self._llm.llm_engine
+        self._adapters = count(1)
+        self._served: str | None = None  # by the engine: what adapter_sha256 says of it; None: the base model
+        self._lora: Any = None  # CUDA: the LoRARequest of the adapter in use
+        self._ids = count()
+        _refuse_other_tokenizer(self._tokenizer, self._llm.get_tokenizer(), base_model.name)
+        self._try_out()
+
+    def _try_out(self) -> None:
+        """One token: a model that the engine loads but cannot run (on CPU: with narrow heads) fails here."""
+        list(
+            self.stream(deque([SampleRequest("try-out", TOKENIZER_PROBES[0])]), SamplingParams(max_tokens=1))
+        )
+
+    def use(self, adapter: Path | None) -> None:
+        """Serve the base model with this adapter, or without one. Raises BadAdapter.
+
+        Costs nothing where it is served already, from whatever folder: verification, evaluation and the next
+        iteration's sampling ask for the same one, whose prefixes then stay cached.
+        """
+        updates = read_adapter(adapter, weight_shapes(self._base_model)) if adapter is not None else {}
+        wanted = _sha256(adapter) if adapter is not None else None
+        if wanted == self._served:
+            return
+        self._served = None  # what is left where vLLM refuses the adapter
+        if self._on_cpu:
+            self._reload(updates)
+        else:
+            self._use_lora(adapter)
+        self._served = wanted
+
+    def _use_lora(self, adapter: Path | None) -> None:
+        from vllm.lora.request import LoRARequest
+
+        if self._lora is not None:
+            self._engine.remove_lora(self._lora.lora_int_id)
+            self._lora = None
+        if adapter is None:
+            return
+        number = next(self._adapters)
+        lora = LoRARequest(f"{adapter.name}-{number}", number, str(adapter))
+        if not self._engine.add_lora(lora):
+            raise BadAdapter("vLLM does not load the adapter.")
+        self._lora = lora
+
+    def _reload(self, updates: Mapping[str, LoraUpdate]) -> None:
+        weights = merged_weights(self._base_model, updates)
+        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+        if not self._llm.reset_prefix_cache():
+            raise RuntimeError(
+                "vLLM kept its prefix cache: keys and values of the old weights would be served."
+            )
+
+    def stream(self, queue: deque[SampleRequest], params: SamplingParams) -> Iterator[Completion]:
+        """See Sampler. ValueError, naming the key, for a prompt that leaves no room for a completion."""
+        running: dict[str, str] = {}  # the engine's id of a request to its key
+        try:
+            while queue or running:
+                self._submit(queue, params, running)
+                for output in self._engine.step():
+                    yield _completion(running.pop(output.request_id), output)
+        finally:  # the caller may leave early: what still runs must not come back in the next call
+            self._engine.abort_request(list(running))
+
+    def _submit(self, queue: deque[SampleRequest], params: SamplingParams, running: dict[str, str]) -> None:
+        requests = [queue.popleft() for _ in range(len(queue))]
+        encoded = prompt_ids(self._tokenizer, [request.prompt for request in requests])
+        for request, ids in zip(requests, encoded, strict=True):
+            if not 0 < len(ids) < self._max_length:
+                most = self._max_length - 1
+                raise ValueError(f"Prompt {request.key} has {len(ids)} tokens; 1 to {most} fit the model.")
+            name = str(next(self._ids))
+            running[name] = request.key
+            self._engine.add_request(
+                name,
+                {"prompt_token_ids": ids},
+                self._sampling(request, params),
+                lora_request=self._lora,
+            )
+
+    def _sampling(self, request: SampleRequest, params: SamplingParams) -> Any:
+        from vllm import SamplingParams as VllmParams
+        from vllm.sampling_params import RequestOutputKind
+
+        return VllmParams(
+            temperature=params.temperature,
+            top_p=params.top_p,
+            top_k=params.top_k,
+            max_tokens=params.max_tokens,
+            stop=list(params.stop),
+            stop_token_ids=self._eos,
+            seed=_seed(request) if params.temperature > 0 else None,  # a seed costs time on every step
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in self.token_ids(texts)]
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return prompt_ids(self._tokenizer, texts)
+
+    def close(self) -> None:
+        """End the engine's processes and free the device."""
+        self._engine.engine_core.shutdown()
+        self._engine = self._llm = None
+
+
+def _device_arguments(on_cpu: bool, max_lora_rank: int) -> dict[str, Any]:
+    if on_cpu:
+        return {"dtype": "float32", "block_size": CPU_BLOCK, "max_num_seqs": CPU_ROWS}
+    return {"enable_lora": True, "max_lora_rank": max_lora_rank, "max_loras": 1, "max_cpu_loras": 2}
+
+
+def _set_environment(on_cpu: bool, threads: int, kv_cache_gib: int) -> None:
+    """vLLM is set up by environment variables, read at its import. What the process already has counts."""
+    wanted = {
+        # On CUDA the engine has a process of its own: ending it gives all of the device's memory back.
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "1",
+        "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib),
+        # "auto" keeps a core for the scheduler, which on two cores is half; binding to fixed cores is bad
+        # company for other processes (a database, a second worker).
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": str(threads),
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "WARNING",
+    }
+    if on_cpu:  # in this process, whatever it was told: merged weights are handed over as they are, and a
+        # second one, importing torch and vllm again, starts slowly
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    for name, value in wanted.items():
+        os.environ.setdefault(name, value)
+
+
+def _sha256(adapter: Path) -> str:
+    """Of what decides how an adapter acts."""
+    return " ".join(file_sha256(adapter / name) for name in (CONFIG, WEIGHTS))
+
+
+def _seed(request: SampleRequest) -> int:
+    if request.seed is not None:
+        return request.seed
+    return int.from_bytes(hashlib.sha256(request.key.encode()).digest()[:4])
+
+
+def _completion(key: str, output: Any) -> Completion:
+    best = output.outputs[0]
+    reason: Literal["stop", "length"] = "length" if best.finish_reason == "length" else "stop"
+    return Completion(key, best.text, len(output.prompt_token_ids), len(best.token_ids), reason)
+
+
+def _refuse_other_tokenizer(ours: Any, theirs: Any, name: str) -> None:
+    for text, ids in zip(TOKENIZER_PROBES, prompt_ids(ours, TOKENIZER_PROBES), strict=True):
+        if theirs.encode(text) != ids:
+            raise ValueError(
+                f"vLLM and transformers tokenize {text!r} differently for base model {name}: what is "
+                "sampled would not be what is trained on. Check the tokenizer files of the model."
+            )

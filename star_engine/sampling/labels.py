@@ -1,0 +1,99 @@
+"""Whose word decides what is trained on: the gold answers', or that of most of the model's own tries.
+
+By majority vote (self-consistency, Wang et al. 2022, arXiv 2203.11171; trained on by Huang et al. 2022, arXiv
+2210.11610) gold answers reach the evaluation only. That holds by construction: `_vote` is given examples
+without gold answers and rationales without verdicts, and what is trained on follows from what it returns.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from star_engine.config.star import Labels, StarConfig
+from star_engine.sampling.answers import Answer, judge_text
+from star_engine.sampling.rationales import Rationale
+from star_engine.tasks.examples import Example, without_gold
+from star_engine.tasks.kind import Kind
+from star_engine.tasks.verdict import VerdictCode
+
+# In place of a verdict of the verifier: reasons of star_engine.filters.registry.REASONS
+OUTVOTED = "outvoted"
+NO_MAJORITY = "no_majority"
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What `decide` and `build` work on: the label in place of the gold answer, and verdicts by it."""
+
+    examples: tuple[Example, ...]
+    rationales: tuple[Rationale, ...]
+
+
+def labelled(config: StarConfig, examples: Sequence[Example], rationales: Sequence[Rationale]) -> Labelled:
+    """With gold labels both as they are; by majority vote without what gold answers decided."""
+    if config.labels is Labels.GOLD:
+        return Labelled(tuple(examples), tuple(rationales))
+    blind = [without_gold(example) for example in examples]
+    unjudged = [replace(one, verdict="", extracted=None, rule="") for one in rationales]
+    return _vote(config, blind, unjudged)
+
+
+def guesses_held_out(config: StarConfig) -> bool:
+    """Whether the chance of a guess is counted on the held-out examples instead of on the train split."""
+    return config.kind is Kind.CHOICE or config.labels is Labels.MAJORITY_VOTE
+
+
+def _vote(config: StarConfig, examples: Sequence[Example], rationales: Sequence[Rationale]) -> Labelled:
+    by_id = {example.id: example for example in examples}
+    read = [_read(config, by_id[one.key.example_id], one) for one in rationales]
+    votes: dict[str, Counter[str]] = {}
+    for one, answer in zip(rationales, read, strict=True):
+        if answer.verdict == VerdictCode.CORRECT and answer.canonical is not None:
+            votes.setdefault(one.key.example_id, Counter())[answer.canonical] += 1
+    won = {name: _winner(config, count) for name, count in votes.items()}
+    winners = {name: winner for name, winner in won.items() if winner is not None}
+    named = tuple(replace(example, answer=winners.get(example.id, "")) for example in examples)
+    pairs = zip(rationales, read, strict=True)
+    return Labelled(named, tuple(_judged(config, by_id, winners, one, answer) for one, answer in pairs))
+
+
+def _read(config: StarConfig, example: Example, rationale: Rationale) -> Answer:
+    """What a rationale answers, whatever is right: read once for its answer, and again against that answer.
+
+    The second reading must call it correct; else it states several answers, and has no vote.
+    """
+    anything = replace(example, answer="a" if config.kind is Kind.CHOICE else "0")
+    first = judge_text(config, anything, rationale.text, rationale.finish_reason)
+    if first.verdict not in (VerdictCode.CORRECT, VerdictCode.WRONG) or first.canonical is None:
+        return first
+    itself = replace(example, answer=first.canonical)
+    return judge_text(config, itself, rationale.text, rationale.finish_reason)
+
+
+def _winner(config: StarConfig, votes: Counter[str]) -> str | None:
+    """The answer that more of the tries gave than any other, and more than `min_agreement` of them all."""
+    (answer, most), *others = votes.most_common(2)
+    tied = bool(others) and others[0][1] == most
+    enough = most > config.min_agreement * config.generation.samples_per_example
+    return answer if enough and not tied else None
+
+
+def _judged(
+    config: StarConfig,
+    examples: Mapping[str, Example],
+    winners: Mapping[str, str],
+    rationale: Rationale,
+    read: Answer,
+) -> Rationale:
+    """The rationale with its verdict against the winner; one that states no answer keeps what it is."""
+    winner = winners.get(rationale.key.example_id)
+    answer, verdict = read, str(read.verdict)
+    if read.verdict == VerdictCode.CORRECT:
+        verdict = NO_MAJORITY
+        if winner is not None:
+            example = replace(examples[rationale.key.example_id], answer=winner)
+            answer = judge_text(config, example, rationale.text, rationale.finish_reason)
+            verdict = OUTVOTED if answer.verdict == VerdictCode.WRONG else str(answer.verdict)
+    return replace(rationale, verdict=verdict, extracted=answer.extracted, rule=answer.rule)

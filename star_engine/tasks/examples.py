@@ -1,0 +1,107 @@
+"""Examples (question and answer, no rationale) and prompt sets (the few with a hand-written rationale)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Literal
+
+from star_engine.tasks.kind import Kind
+
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """x and y of the paper. `choices` are texts labelled a, b, c... in order; then `answer` is a letter."""
+
+    id: str
+    question: str
+    answer: str
+    choices: tuple[str, ...] | None = None
+    group: str | None = None  # accuracy is reported per group: digits, topic
+    split: Split | None = None  # None: the row did not say; see `assign_splits`
+    # Worked out by a person, its answer at the end. Only what asks for it by name may show it to a model.
+    solution: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FewShotExample:
+    """x, r and y. `group` restricts it to the examples of the same group; None shows it to all.
+
+    `rationale` is all that the model should write, answer clause included, without leading white space:
+    "... Therefore, the answer is blotter (e).", "... #### 72", "<scratch>\\n...\\n</scratch>\\n8 8 3".
+    """
+
+    question: str
+    rationale: str
+    answer: str
+    choices: tuple[str, ...] | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSet:
+    kind: Kind
+    examples: tuple[FewShotExample, ...]
+
+    def for_group(self, group: str | None) -> tuple[FewShotExample, ...]:
+        """The few-shot examples to show for an example of this group.
+
+        The paper's addition shows examples of the same digit count only (section 4.3). Where no example
+        carries the group, those without a group are shown.
+        """
+        same = tuple(example for example in self.examples if example.group == group)
+        return same or tuple(example for example in self.examples if example.group is None)
+
+
+def without_gold(example: Example) -> Example:
+    """The example as a model without labels may know it."""
+    return replace(example, answer="", solution=None)
+
+
+def choice_letter(position: int) -> str:
+    """Label of the choice at this position: a, b, c..."""
+    return chr(ord("a") + position)
+
+
+def folded(text: str) -> str:
+    """White space and case folded: two questions that differ in nothing else are the same question."""
+    return " ".join(text.split()).casefold()
+
+
+def assign_splits(examples: Sequence[Example], held_out: int, seed: int) -> list[Example]:
+    """Every example with a split: unmarked ones train; where none is marked validation, some are carved out.
+
+    Carving takes at least `held_out` examples from train by a hash of the question, so that it does not
+    depend on the order of rows and two rows with the same question land on the same side. A test split is
+    never touched: no iteration may be selected on it. About half of train is carved at most.
+    """
+    marked = [replace(example, split=example.split or "train") for example in examples]
+    if any(example.split == "validation" for example in marked) or held_out <= 0:
+        return marked
+    train = [example for example in marked if example.split == "train"]
+    carved = _carve([folded(example.question) for example in train], min(held_out, len(train) // 2), seed)
+    return [
+        replace(example, split="validation")
+        if example.split == "train" and folded(example.question) in carved
+        else example
+        for example in marked
+    ]
+
+
+def _carve(questions: Sequence[str], count: int, seed: int) -> set[str]:
+    """Whole questions, in the order of their hash, until they cover at least `count` rows."""
+    rows: dict[str, int] = {}
+    for question in questions:
+        rows[question] = rows.get(question, 0) + 1
+    by_hash = sorted(rows, key=lambda q: blake2b(f"{seed}\x1f{q}".encode(), digest_size=16).digest())
+    chosen: set[str] = set()
+    covered = 0
+    for question in by_hash:
+        if covered >= count:
+            break
+        chosen.add(question)
+        covered += rows[question]
+    return chosen

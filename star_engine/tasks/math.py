@@ -1,0 +1,114 @@
+"""Mathematical expressions, compared by math-verify: anchored text only, in a process of its own."""
+
+from __future__ import annotations
+
+import re
+
+from star_engine.tasks.exact import Stated, stated_texts, undecorated
+from star_engine.tasks.reading.anchors import retracted_after
+from star_engine.tasks.reading.math_process import PROCESS, MathCrash, MathTimeout
+from star_engine.tasks.reading.number import Number, read_number
+from star_engine.tasks.verdict import BadGold, Verdict, VerdictCode, no_answer
+
+DEFAULT_TIMEOUT = 5.0  # seconds per completion; a plain comparison takes 0.01
+MOST_CHARACTERS = 1000  # a longer answer is run-on text, and parsing time grows faster than length
+_COMMAND = re.compile(r"\\(?:text|mathrm|mathbf|operatorname)\s*\{[^{}]*\}|\\[A-Za-z]+")
+_WRAPPED = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
+_WORD = re.compile(r"[A-Za-z]{3,}")
+
+
+def gold_expression(answer: str, timeout_s: float = DEFAULT_TIMEOUT) -> str:
+    """A gold answer without dollar signs. Raises BadGold where math-verify cannot read it."""
+    gold = _bare(answer)
+    if not gold:
+        raise BadGold("is empty")
+    if _reads_without_library(gold):
+        return gold
+    try:
+        reply = PROCESS.ask(gold, [gold], timeout_s)
+    except MathTimeout:
+        raise BadGold(f"takes math-verify longer than {timeout_s:g} s to read; simplify it") from None
+    if reply.get("equal") != [True]:
+        raise BadGold("is not read as an expression; write it in LaTeX with no words around it, or use exact")
+    return gold
+
+
+def verify_math(text: str, answer: str, timeout_s: float = DEFAULT_TIMEOUT) -> Verdict:
+    """Every anchor must state an expression equal to the gold answer."""
+    stated = stated_texts(text)
+    if not stated:
+        return no_answer(VerdictCode.UNPARSED, "no_anchor")
+    if retracted_after(text, max(one.span[1] for one in stated)):
+        return no_answer(VerdictCode.AMBIGUOUS, "retracted")
+    return _compared(stated, answer, timeout_s)
+
+
+def verify_direct_math(text: str, answer: str, timeout_s: float = DEFAULT_TIMEOUT) -> Verdict:
+    """For a completion that is only the answer: its first line, unless an anchor says where to look."""
+    if stated_texts(text):
+        return verify_math(text, answer, timeout_s)
+    begin = len(text) - len(text.lstrip())
+    line = text[begin:].split("\n", 1)[0]
+    return _compared([undecorated(text, begin, begin + len(line), "direct")], answer, timeout_s)
+
+
+def _compared(stated: list[Stated], answer: str, timeout_s: float) -> Verdict:
+    if not all(_bare(one.text) and len(one.text) <= MOST_CHARACTERS for one in stated):
+        return no_answer(VerdictCode.UNPARSED, "nothing_stated")
+    gold = _bare(answer)
+    equal = [_equal_without_library(gold, _bare(one.text)) for one in stated]
+    asked = [_bare(one.text) for one, known in zip(stated, equal, strict=True) if known is None]
+    if asked:
+        try:
+            reply = PROCESS.ask(gold, asked, timeout_s)
+        except MathTimeout:
+            return no_answer(VerdictCode.ERROR, "timeout")
+        except MathCrash:
+            return no_answer(VerdictCode.ERROR, "math_process_died")
+        if "error" in reply or not reply["gold"]:
+            return no_answer(VerdictCode.ERROR, reply.get("error", "gold_unreadable"))
+        replies = iter(reply["equal"])
+        equal = [next(replies) if known is None else known for known in equal]
+        if None in equal:
+            return no_answer(VerdictCode.UNPARSED, "not_an_expression")
+    if len(set(equal)) > 1:
+        return no_answer(VerdictCode.AMBIGUOUS, "anchors_disagree")
+    code = VerdictCode.CORRECT if equal[0] else VerdictCode.WRONG
+    return Verdict(code, stated[0].text, _bare(stated[0].text), str(stated[0].rule), stated[0].span)
+
+
+def _equal_without_library(gold: str, answer: str) -> bool | None:
+    """Decides what math-verify gets wrong: 1e3, 1 1/2, 10 % and 10, words as products of letters."""
+    if "".join(gold.split()) == "".join(answer.split()):
+        return True
+    numbers = _whole_number(gold), _whole_number(answer)
+    if numbers[0] and numbers[1]:
+        return numbers[0].equals(numbers[1])
+    if _has_percent(gold) != _has_percent(answer) or _words(gold) != _words(answer):
+        return False
+    return None
+
+
+def _reads_without_library(gold: str) -> bool:
+    return _whole_number(gold) is not None
+
+
+def _whole_number(text: str) -> Number | None:
+    found = read_number(text, 0, len(text))
+    return found if isinstance(found, Number) and "=" not in text else None
+
+
+def _has_percent(text: str) -> bool:
+    return "%" in text or re.search(r"\bpercent\b", text) is not None
+
+
+def _words(text: str) -> list[str]:
+    """Words outside LaTeX commands: to the library "pairs" is p*a*i*r*s, and so equal to "Paris"."""
+    return sorted(_WORD.findall(_COMMAND.sub(" ", text).lower()))
+
+
+def _bare(text: str) -> str:
+    """Without math delimiters and a \\text{} around all of it."""
+    bare = text.strip().strip("$").strip().removeprefix("\\(").removesuffix("\\)").strip()
+    wrapped = _WRAPPED.fullmatch(bare)
+    return wrapped[1].strip() if wrapped else bare

@@ -1,0 +1,225 @@
+"""Fakes of the GPU, shipped: a sampler that follows a script and a trainer that records what it was given.
+
+They keep the protocols to the letter (queues that grow, stops, token limits, checkpoints, adapters that
+load), so that whole jobs run on them in milliseconds, in this process or in another one. `addition_pupil`
+is a script that learns: with it a job climbs digit by digit, as in the paper's Figure 4.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+from star_engine.adapters.layout import write_durably
+from star_engine.config.star import Training
+from star_engine.data.selection import chance
+from star_engine.protocols import (
+    AdapterProbe,
+    Completion,
+    SampleRequest,
+    SamplingParams,
+    TrainingProgress,
+    TrainingText,
+)
+from star_engine.testing.adapters import make_adapter_bytes, read_weights, write_adapter
+from star_engine.testing.addition import Script, addition_pupil, addition_scratchpad, lessons_in
+
+__all__ = [
+    "Order",
+    "RecordingTrainer",
+    "Script",
+    "ScriptedSampler",
+    "TrainingRun",
+    "addition_pupil",
+    "addition_scratchpad",
+    "count_words",
+    "from_table",
+    "make_adapter_bytes",
+    "write_adapter",
+]
+
+Order = Literal["first", "last", "shuffled"]
+_WORD = re.compile(r"\s*\S+|\s+")
+
+
+def from_table(table: Mapping[str, str]) -> Script:
+    """A script that looks the prompt up; an unknown prompt is a KeyError that shows it."""
+    return lambda request, _adapter: table[request.prompt]
+
+
+def word_ids(text: str) -> list[int]:
+    """Token ids of the fakes: equal words have equal ones."""
+    return [int(sha256(word.encode("utf-8", "replace")).hexdigest()[:8], 16) for word in _WORD.findall(text)]
+
+
+def count_words(text: str) -> int:
+    """Tokens of the fakes: a word with the white space before it."""
+    return len(_WORD.findall(text))
+
+
+class ScriptedSampler:
+    """A Sampler that answers from a script.
+
+    batch: requests that run at once; the queue is refilled before every completion, as in continuous
+    batching. order: which of the running requests finishes next. before_completion: called with each key
+    before its completion is yielded, for tests that wait, count or fail there.
+    """
+
+    def __init__(
+        self,
+        script: Script | Mapping[str, str],
+        *,
+        batch: int = 8,
+        order: Order = "first",
+        before_completion: Callable[[str], None] | None = None,
+    ) -> None:
+        self._script = from_table(script) if isinstance(script, Mapping) else script
+        self._batch = batch
+        self._order = order
+        self._before_completion = before_completion
+        self.adapter: Path | None = None
+        self.requests: list[SampleRequest] = []  # in the order in which they joined the batch
+        self.largest_batch = 0
+        self.closed = False
+
+    def use(self, adapter: Path | None) -> None:
+        if adapter is not None:
+            read_weights(adapter)
+        self.adapter = adapter
+
+    def stream(self, queue: deque[SampleRequest], params: SamplingParams) -> Iterator[Completion]:
+        running: list[SampleRequest] = []
+        while queue or running:
+            while queue and len(running) < self._batch:
+                running.append(queue.popleft())
+                self.requests.append(running[-1])
+            self.largest_batch = max(self.largest_batch, len(running))
+            request = running.pop(self._next(running))
+            if self._before_completion is not None:
+                self._before_completion(request.key)
+            yield self._complete(request, params)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [count_words(text) for text in texts]
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return [word_ids(text) for text in texts]
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _next(self, running: Sequence[SampleRequest]) -> int:
+        if self._order == "shuffled":
+            return int(chance(0, len(self.requests), "order", running[0].key) * len(running))
+        return 0 if self._order == "first" else len(running) - 1
+
+    def _complete(self, request: SampleRequest, params: SamplingParams) -> Completion:
+        text = self._script(request, self.adapter)
+        ends = [at for stop in params.stop if (at := text.find(stop)) >= 0]
+        words = _WORD.findall(text[: min(ends, default=len(text))])
+        return Completion(
+            key=request.key,
+            text="".join(words[: params.max_tokens]),
+            prompt_tokens=count_words(request.prompt),
+            tokens=min(len(words), params.max_tokens),
+            finish_reason="length" if len(words) > params.max_tokens else "stop",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """One call of RecordingTrainer.train."""
+
+    rows: tuple[TrainingText, ...]
+    steps: int
+    seed: int
+    start: Path | None
+    resumed_from: int  # step of the checkpoint; 0: from the beginning
+
+
+class RecordingTrainer:
+    """A Trainer that remembers its rows and writes a tiny adapter that is valid by the real checks.
+
+    script: what its probe lets "PEFT" write; give it the sampler's. before_step: called with each step's
+    number before it is done, for tests that wait, count or fail there.
+    """
+
+    def __init__(
+        self, script: Script | None = None, *, before_step: Callable[[int], None] | None = None
+    ) -> None:
+        self._script = script or (lambda _request, _adapter: "")
+        self._before_step = before_step
+        self.runs: list[TrainingRun] = []
+
+    def train(
+        self,
+        rows: Sequence[TrainingText],
+        training: Training,
+        steps: int,
+        seed: int,
+        out: Path,
+        checkpoints: Path,
+        start: Path | None,
+    ) -> Iterator[TrainingProgress]:
+        digest = _input_sha256(rows, training, steps, seed, start)
+        done = _newest_checkpoint(checkpoints, digest)
+        self.runs.append(TrainingRun(tuple(rows), steps, seed, start, done))
+        per_step = sum(count_words(row.completion) for row in rows) * training.batch_size // max(len(rows), 1)
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        for step in range(done + 1, steps + 1):
+            if self._before_step is not None:
+                self._before_step(step)
+            if step % training.checkpoint_every == 0:
+                state = json.dumps({"step": step, "input": digest})
+                write_durably(checkpoints / f"step-{step}.json", state)
+            yield TrainingProgress(step, steps, loss=1 / step, tokens=step * per_step)
+        out.mkdir(parents=True, exist_ok=True)
+        write_adapter(
+            out, rank=training.lora.rank, alpha=training.lora.alpha, lessons=lessons_in(rows, start)
+        )
+
+    def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return [word_ids(text) for text in texts]
+
+    def probe(self, adapter: Path, prompts: Sequence[str], max_tokens: int) -> AdapterProbe:
+        weights = read_weights(adapter)
+        requests = [SampleRequest(f"probe/{n}", prompt) for n, prompt in enumerate(prompts)]
+        norm = math.sqrt(sum(weight * weight for weight in weights))
+        return AdapterProbe(
+            texts=tuple(_first_words(self._script(r, adapter), max_tokens) for r in requests),
+            base_texts=tuple(_first_words(self._script(r, None), max_tokens) for r in requests),
+            finite=all(math.isfinite(weight) for weight in weights),
+            weight_norm=norm,
+            max_logit_delta=norm,
+        )
+
+
+def _first_words(text: str, count: int) -> str:
+    return "".join(_WORD.findall(text)[:count])
+
+
+def _input_sha256(
+    rows: Sequence[TrainingText], training: Training, steps: int, seed: int, start: Path | None
+) -> str:
+    everything = [[asdict(row) for row in rows], training.model_dump_json(), steps, seed, str(start)]
+    return sha256(json.dumps(everything).encode()).hexdigest()
+
+
+def _newest_checkpoint(checkpoints: Path, digest: str) -> int:
+    """Step of the newest checkpoint that was written for this very input; 0 if there is none."""
+    found = [0]
+    for path in checkpoints.glob("step-*.json"):
+        try:
+            state = json.loads(path.read_text())
+        except ValueError:
+            continue
+        if state.get("input") == digest:
+            found.append(int(state["step"]))
+    return max(found)

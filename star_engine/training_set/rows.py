@@ -1,0 +1,298 @@
+"""From verified rationales to an iteration's training set: decisions, the hint strip and its audit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+from star_engine.config.star import StarConfig
+from star_engine.data.prompts import HINT_MARK, hint_text, render_completion, render_prompt
+from star_engine.data.selection import chance
+from star_engine.evaluation.accuracy import outcome
+from star_engine.filters.funnel import CHECKS, KEPT, needed
+from star_engine.filters.registry import (
+    FilterInput,
+    cap_per_example,
+    dedupe,
+    filters_named,
+    first_rejection,
+)
+from star_engine.sampling.rationales import Rationale, RationaleKey, Route
+from star_engine.tasks.examples import Example, PromptSet, choice_letter
+from star_engine.tasks.kind import Kind
+from star_engine.tasks.verdict import VerdictCode
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    key: RationaleKey
+    kept: bool
+    reason: str  # "kept" or one of star_engine.filters.registry.REASONS
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingExample:
+    """A kept rationale behind its prompt without the hint. The trainer appends EOS."""
+
+    key: RationaleKey
+    prompt: str
+    completion: str
+    hinted: bool = False  # the hint was left in on purpose: see keeps_hint()
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Examples in the training set, each counted once: as generated if any of its kept rationales is."""
+
+    examples: int  # of the train split
+    generated: int
+    rationalized: int
+    given: int = 0  # by the dataset, instead of either
+
+    @property
+    def share(self) -> float:
+        covered = self.generated + self.rationalized + self.given
+        return covered / self.examples if self.examples else 0.0
+
+
+class HintLeak(ValueError):
+    """A training example carries its hint, or cannot be shown not to. Nothing may be trained on this set."""
+
+
+def decide(
+    config: StarConfig, prompt_set: PromptSet, examples: Sequence[Example], rationales: Sequence[Rationale]
+) -> list[Decision]:
+    """One decision per rationale, in the order of examples, route and sample, whatever order they came in.
+
+    What is not correct is dropped for its verdict ("truncated" where an unparsed text ran into the token
+    limit). What is correct goes through deduplication, then the filters, then the cap: the order of
+    star_engine.filters.funnel.STAGES.
+    """
+    options = config.training_set
+    ordered = in_order(examples, rationales)
+    dropped = {
+        r.key: outcome(r.verdict, r.finish_reason) for r in ordered if r.verdict != VerdictCode.CORRECT
+    }
+    if options.dedupe:
+        correct = ((r.key, r.key.example_id, r.text) for r in ordered if r.key not in dropped)
+        dropped |= dict.fromkeys(dedupe(correct), "duplicate")
+    unique = [r for r in ordered if r.key not in dropped]
+    dropped |= _rejected(config, prompt_set, examples, unique)
+    dropped |= _failed(config, [r for r in unique if r.key not in dropped])
+    if options.max_per_example is not None:
+        passed = ((r.key, r.key.example_id) for r in unique if r.key not in dropped)
+        dropped |= dict.fromkeys(cap_per_example(passed, options.max_per_example), "cap")
+    return [Decision(r.key, r.key not in dropped, dropped.get(r.key, KEPT)) for r in ordered]
+
+
+def _rejected(
+    config: StarConfig, prompt_set: PromptSet, examples: Sequence[Example], correct: Iterable[Rationale]
+) -> dict[RationaleKey, str]:
+    """The reason of the first filter that rejects a rationale, for those that one rejects."""
+    filters = filters_named(config.training_set.filters)
+    by_id = {example.id: example for example in examples}
+    found = {}
+    for rationale in correct:
+        seen = _filter_input(config, prompt_set, by_id[rationale.key.example_id], rationale)
+        if reason := first_rejection(filters, seen):
+            found[rationale.key] = reason
+    return found
+
+
+def _failed(config: StarConfig, passed: Iterable[Rationale]) -> dict[RationaleKey, str]:
+    """The reason of the first check that a rationale has failed. ValueError where one was not made."""
+    found: dict[RationaleKey, str] = {}
+    for rationale in passed:
+        for check in needed(config.training_set.checks, config.kind, rationale.key.route):
+            if rationale.checks is None or check not in rationale.checks:
+                raise ValueError(f"A rationale of {rationale.key.example_id!r} was not checked: {check}.")
+            if not rationale.checks[check]:
+                found.setdefault(rationale.key, CHECKS[check])
+    return found
+
+
+def _filter_input(
+    config: StarConfig, prompt_set: PromptSet, example: Example, rationale: Rationale
+) -> FilterInput:
+    hinted = rationale.key.route is Route.RATIONALIZED
+    return FilterInput(
+        question=example.question,
+        answer=example.answer,
+        choices=example.choices,
+        kind=config.kind,
+        route=rationale.key.route,
+        completion=rationale.text,
+        hint=hint_text(config.kind, example, config.rationalization.template) if hinted else None,
+        fewshot_rationales=tuple(shown.rationale for shown in prompt_set.for_group(example.group)),
+        least_words=config.training_set.min_words,
+    )
+
+
+def in_order(examples: Sequence[Example], rationales: Iterable[Rationale]) -> list[Rationale]:
+    """By position of the example, then generated before rationalized, then sample: the training set's order.
+
+    Raises ValueError for a rationale of an example that is not among `examples`.
+    """
+    position = {example.id: n for n, example in enumerate(examples)}
+    known = list(rationales)
+    strangers = {r.key.example_id for r in known} - position.keys()
+    if strangers:
+        raise ValueError(f"there are rationales of unknown examples, such as {min(strangers)!r}")
+    return sorted(
+        known, key=lambda r: (position[r.key.example_id], list(Route).index(r.key.route), r.key.sample)
+    )
+
+
+def build(
+    config: StarConfig,
+    prompt_set: PromptSet,
+    examples: Sequence[Example],
+    rationales: Sequence[Rationale],
+    decisions: Iterable[Decision],
+) -> tuple[TrainingExample, ...]:
+    """The training set of the kept rationales, in the order of `decide`.
+
+    The hint is stripped by rendering the prompt anew from the example (Algorithm 1, line 6: it enters as
+    (x, r, y)), never by editing the prompt that the rationale was sampled from. It stays where
+    `rationalization.p_keep_hint` says so, and the row says that it did.
+    """
+    kept = {decision.key for decision in decisions if decision.kept}
+    by_id = {example.id: example for example in examples}
+    return tuple(
+        TrainingExample(
+            key=rationale.key,
+            prompt=training_prompt(
+                config,
+                prompt_set,
+                by_id[rationale.key.example_id],
+                hinted=keeps_hint(config, rationale.key),
+            ),
+            completion=render_completion(config.kind, rationale.text),
+            hinted=keeps_hint(config, rationale.key),
+        )
+        for rationale in in_order(examples, rationales)
+        if rationale.key in kept
+    )
+
+
+def training_prompt(
+    config: StarConfig, prompt_set: PromptSet, example: Example, *, hinted: bool = False
+) -> str:
+    """The prompt of a training example, with few-shot examples only where the config says so.
+
+    hinted: as it was rationalized, few-shot examples included; for rows of `keeps_hint` only.
+    """
+    shown = few_shot_trained(config, example)
+    template = config.rationalization.template
+    return render_prompt(
+        config.kind, prompt_set, example, hint=hinted, few_shot=shown, hint_template=template
+    )
+
+
+def keeps_hint(config: StarConfig, key: RationaleKey) -> bool:
+    """Whether the rationale of this key is trained on behind its hint: the same in every iteration.
+
+    Section 5 of the paper expects that some hints may have to stay. Never for the generated: they had none.
+    """
+    if key.route is not Route.RATIONALIZED:
+        return False
+    return chance(config.seed, 0, "keep_hint", key.example_id) < config.rationalization.p_keep_hint
+
+
+def few_shot_trained(config: StarConfig, example: Example) -> bool:
+    """Whether this example's training prompt shows the few-shot examples: the same in every iteration."""
+    share = float(config.training_set.few_shot_in_prompt)
+    return chance(config.seed, 0, "few_shot_in_prompt", example.id) < share
+
+
+def audit_hints(
+    config: StarConfig,
+    prompt_set: PromptSet,
+    examples: Sequence[Example],
+    rationales: Sequence[Rationale],
+    rows: Sequence[TrainingExample],
+) -> None:
+    """Prove that no row shows its answer before the completion. HintLeak at the first that cannot be proven.
+
+    Every row must come from exactly one correct rationale and equal, byte for byte, what is rendered from
+    it. Its prompt must not depend on the gold answer (rendered for another answer it stays the same), must
+    differ from the hinted prompt, and must not carry the hint mark. Rows of `keeps_hint`, and no others, must
+    say that they are hinted, and must have the hinted prompt. Fails closed: a row that fits nothing is a
+    leak.
+    """
+    by_id = {example.id: example for example in examples}
+    by_key = {rationale.key: rationale for rationale in rationales}
+    seen: set[RationaleKey] = set()
+    for row in rows:
+        where = f"Training example {row.key.example_id!r} ({row.key.route}, try {row.key.sample})"
+        rationale, example = by_key.get(row.key), by_id.get(row.key.example_id)
+        right = rationale is not None and rationale.verdict == VerdictCode.CORRECT
+        if rationale is None or example is None or not right or row.key in seen:
+            raise HintLeak(f"{where} does not come from exactly one correct rationale.")
+        seen.add(row.key)
+        if row.hinted is not keeps_hint(config, row.key):
+            raise HintLeak(f"{where} says {row.hinted} to its hint being kept, against p_keep_hint.")
+        _audit_prompt(config, prompt_set, example, row, where)
+        if row.completion != render_completion(config.kind, rationale.text):
+            raise HintLeak(f"{where} has a completion that is not its rationale.")
+
+
+def _audit_prompt(
+    config: StarConfig, prompt_set: PromptSet, example: Example, row: TrainingExample, where: str
+) -> None:
+    if row.prompt != training_prompt(config, prompt_set, example, hinted=row.hinted):
+        raise HintLeak(f"{where} has a prompt that is not rendered from its example.")
+    if row.hinted:
+        return
+    if row.prompt != training_prompt(config, prompt_set, _with_other_answer(config.kind, example)):
+        raise HintLeak(f"{where} has a prompt that depends on the gold answer.")
+    hint = hint_text(config.kind, example, config.rationalization.template)
+    if hint and row.prompt == training_prompt(config, prompt_set, example, hinted=True):
+        raise HintLeak(f"{where} has the hinted prompt.")
+    if HINT_MARK in row.prompt:
+        raise HintLeak(f"{where} carries the hint mark {HINT_MARK} in its prompt.")
+
+
+def _with_other_answer(kind: Kind, example: Example) -> Example:
+    if example.solution is not None:
+        example = replace(example, solution=f"other than {example.solution}")
+    if kind is not Kind.CHOICE:
+        return replace(example, answer=f"other than {example.answer}")
+    return replace(example, answer=choice_letter(1 if example.answer == choice_letter(0) else 0))
+
+
+def training_fields(row: TrainingExample) -> dict[str, str | int | bool]:
+    """One row as it is downloaded. `hinted` is there only where it is true."""
+    fields: dict[str, str | int | bool] = {
+        "example_id": row.key.example_id,
+        "route": str(row.key.route),
+        "sample": row.key.sample,
+        "prompt": row.prompt,
+        "completion": row.completion,
+    }
+    return fields | ({"hinted": True} if row.hinted else {})
+
+
+def training_line(row: TrainingExample) -> str:
+    """One row as a line of JSONL: what is downloaded and what is hashed."""
+    return json.dumps(training_fields(row), ensure_ascii=False)
+
+
+def training_set_sha256(rows: Iterable[TrainingExample]) -> str:
+    """sha256 of the rows as JSONL, every line ended by a line feed."""
+    digest = sha256()
+    for row in rows:
+        digest.update(f"{training_line(row)}\n".encode())
+    return digest.hexdigest()
+
+
+def coverage(examples: Sequence[Example], rows: Iterable[TrainingExample]) -> Coverage:
+    """How much of the train split is in the training set, split by route (the paper's 78.2 + 8.5 %)."""
+    routes: dict[str, set[Route]] = {}
+    for row in (row for row in rows if row.key.route is not Route.MIXED):
+        routes.setdefault(row.key.example_id, set()).add(row.key.route)
+    generated = sum(Route.GENERATED in found for found in routes.values())
+    given = sum(Route.GIVEN in found for found in routes.values())
+    return Coverage(len(examples), generated, len(routes) - generated - given, given)

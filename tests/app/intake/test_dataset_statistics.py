@@ -1,0 +1,104 @@
+"""What is counted of a dataset, by hand-made files whose counts are known."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from app.ledger.data import statistics
+from tests.app.api_harness import MODEL, Api, few_shot
+
+LONG = "one two three four five six seven eight nine ten eleven {}"
+
+
+def upload(api: Api, rows: list[dict[str, Any]], kind: str = "numeric") -> dict[str, Any]:
+    return api.dataset("".join(json.dumps(row) + "\n" for row in rows), kind=kind, validation=0)
+
+
+def test_lengths_and_answers_are_counted(api: Api) -> None:
+    answers = ["1", "22", "-3", "1.5", "1/2", "10%", "1"]
+    rows = [{"question": "q" * (n + 1), "answer": answer} for n, answer in enumerate(answers)]
+    counted = upload(api, rows)["statistics"]
+    assert counted["characters"]["question"] == {
+        "count": 7, "mean": 4.0, "min": 1, "median": 4, "p95": 6, "max": 7
+    }  # fmt: skip
+    assert counted["characters"]["solution"] is None
+    assert counted["answers"]["kinds"] == {"integer": 4, "decimal": 1, "fraction": 1, "percentage": 1}
+    assert counted["answers"]["distinct"] == 6
+    assert counted["answers"]["most_common"][0] == {"answer": "1", "count": 2, "share": 0.2857}
+    assert counted["choices"] is None
+
+
+def test_choices_are_balanced_or_seen_not_to_be(api: Api) -> None:
+    rows = [
+        {"question": f"{n}?", "choices": ["x", "y", "z"][: 2 + n % 2], "answer": "ab"[n > 6]}
+        for n in range(10)
+    ]
+    counted = upload(api, rows, "choice")["statistics"]
+    assert counted["choices"] == {"2": 5, "3": 5}
+    assert [(a["answer"], a["share"]) for a in counted["answers"]["most_common"]] == [("a", 0.7), ("b", 0.3)]
+    assert counted["answers"]["kinds"] == {"choice": 10}
+
+
+def test_duplicates_and_overlap_between_splits_are_named(api: Api) -> None:
+    rows = [
+        {"id": "a", "question": "How many?", "answer": "1"},
+        {"id": "b", "question": "how  MANY?", "answer": "2"},
+        {"id": "c", "question": "How many?", "answer": "1", "split": "test"},
+        {"id": "d", "question": LONG.format("apples are there?"), "answer": "3"},
+        {"id": "e", "question": LONG.format("pears, then?"), "answer": "4", "split": "test"},
+        {"id": "f", "question": "Something else that nobody has asked in this small file.", "answer": "5",
+         "split": "validation"},
+    ]  # fmt: skip
+    counted = upload(api, rows)["statistics"]
+    assert counted["duplicates"] == {
+        "questions": 1,
+        "examples": 3,
+        "answers_differ": 1,
+        "named": [{"id": "a", "same_as": "b", "answers_differ": True}],
+    }
+    assert counted["overlap"]["exact"] == {
+        "examples": 1,
+        "named": [{"id": "c", "split": "test", "same_as": "a"}],
+    }
+    ngrams = counted["overlap"]["ngrams"]
+    assert (ngrams["n"], ngrams["checked"], ngrams["examples"]) == (8, 2, 1)
+    assert ngrams["named"] == [{"id": "e", "split": "test", "share": round(4 / 6, 3)}]
+
+
+def test_same_question_with_other_choices_does_not_contradict_itself(api: Api) -> None:
+    rows = [
+        {"question": "Where?", "choices": ["here", "there"], "answer": "a"},
+        {"question": "Where?", "choices": ["there", "here"], "answer": "b"},
+        {"question": "When?", "choices": ["now", "soon"], "answer": "a"},
+    ]
+    assert upload(api, rows, "choice")["statistics"]["duplicates"]["answers_differ"] == 0
+
+
+def test_tokens_are_counted_by_the_named_model_on_evenly_spread_examples(api: Api, monkeypatch: Any) -> None:
+    rows = [{"question": "x" * (n + 1), "answer": "12"} for n in range(10)]
+    dataset = upload(api, rows)
+    url = f"/v1/datasets/{dataset['id']}/statistics"
+    plain = api.client.get(url).json()
+    assert (plain["statistics"], plain["tokens"], plain["few_shot"]) == (dataset["statistics"], None, None)
+    tokens = api.client.get(url, params={"model": MODEL}).json()["tokens"]
+    assert (tokens["model"], tokens["examples"]) == (MODEL, 10)
+    assert tokens["question"] == dataset["statistics"]["characters"]["question"]  # its tokens are characters
+    monkeypatch.setattr(statistics, "MOST_COUNTED", 5)
+    some = api.client.get(url, params={"model": MODEL}).json()["tokens"]
+    assert (some["examples"], some["question"]["min"], some["question"]["max"]) == (5, 1, 9)
+    assert api.client.get(url, params={"model": "other"}).status_code == 404
+
+
+def test_examples_that_the_prompt_set_shows_are_named(api: Api) -> None:
+    shown = few_shot()[0]["question"]
+    rows = [{"id": "same", "question": f" {shown} ", "answer": "7"}, {"question": "3 + 3", "answer": "6"}]
+    dataset = upload(api, rows, "scratchpad")
+    url = f"/v1/datasets/{dataset['id']}/statistics"
+    found = api.client.get(url, params={"prompt_set": api.prompt_set()["id"]}).json()["few_shot"]
+    assert found["exact"] == {
+        "examples": 1,
+        "named": [{"id": "same", "split": "train", "few_shot_example": 1, "share": 0.0}],
+    }
+    assert found["ngrams"]["examples"] == 0
+    assert api.client.get(url, headers=api.other).status_code == 404

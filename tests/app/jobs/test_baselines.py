@@ -1,0 +1,58 @@
+"""POST /v1/jobs with baselines: what is made of them, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.app.api_harness import Api
+
+
+def test_baselines_are_jobs_beside_it_or_modes_of_its_first_phase(api: Api) -> None:
+    config = {"iterations": 2, "generation": {"max_tokens": 100}, "evaluation": {"baselines": []}}
+    names = ["few-shot-cot", "star-without-rationalization", "rft"]
+    job = api.job(config=config, baselines=names)
+    assert job["config"]["evaluation"]["baselines"] == ["few_shot_cot"]
+    assert [one["preset"] for one in job["baselines"]] == names[1:]
+    without, rft = (api.client.get(f"/v1/jobs/{one['job']}").json() for one in job["baselines"])
+    assert (without["baseline_of"], without["baselines"]) == (job["id"], [])
+    assert without["config"] == job["config"] | {
+        "rationalization": job["config"]["rationalization"] | {"enabled": False}
+    }
+    assert (rft["config"]["iterations"], rft["config"]["generation"]["samples_per_example"]) == (1, 100)
+    assert rft["config"]["generation"]["max_tokens"] == 100
+    assert rft["config"]["evaluation"] == job["config"]["evaluation"]
+    assert without["name"] == f"{job['name']}: star-without-rationalization"
+
+
+def test_fine_tuning_on_the_answers_stands_beside_a_job_that_samples_often(api: Api) -> None:
+    config = {
+        "iterations": 2,
+        "generation": {"max_tokens": 100, "samples_per_example": 2, "temperature": 0.5},
+    }
+    job = api.job(config=config, baselines=["direct-fine-tune"])
+    beside = api.client.get(f"/v1/jobs/{job['baselines'][0]['job']}").json()["config"]
+    assert (beside["iterations"], beside["training_set"]["source"]) == (1, "answers")
+    assert beside["training"]["lora"] == job["config"]["training"]["lora"]
+
+
+@pytest.mark.parametrize("name", ["star", "sft"])
+def test_an_unknown_baseline_is_refused_and_nothing_is_made(api: Api, name: str) -> None:
+    answer = api.client.post("/v1/jobs", json=api.job_body(baselines=[name]))
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_baseline")
+    assert "star-without-rationalization" in answer.json()["errors"][0]["mend"]
+    assert api.client.get("/v1/jobs").json()["data"] == []
+
+
+def test_the_same_key_makes_the_family_once(api: Api) -> None:
+    body = api.job_body(baselines=["star-without-rationalization"])
+    first, again = (
+        api.client.post("/v1/jobs", json=body, headers={"Idempotency-Key": "once"}).json() for _ in range(2)
+    )
+    assert first == again
+    assert len(api.client.get("/v1/jobs").json()["data"]) == 2
+
+
+def test_cancel_takes_the_baselines_along_where_asked(api: Api) -> None:
+    job = api.job(baselines=["star-without-rationalization"])
+    answer = api.client.post(f"/v1/jobs/{job['id']}/cancel", params={"baselines": True}).json()
+    assert (answer["status"], answer["baselines"][0]["status"]) == ("cancelled", "cancelled")

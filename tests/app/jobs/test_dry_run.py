@@ -1,0 +1,63 @@
+"""POST /v1/jobs with dry_run: the job is shown, nothing is made."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+
+from app.database import reading, transaction
+from app.ledger.queue.capacity import saw_worker
+from app.tables.jobs import IdempotencyKey, Job
+from tests.app.api_harness import MODEL, Api
+
+
+def test_dry_run_shows_the_resolved_job_and_makes_nothing(api: Api) -> None:
+    body = api.job_body(dry_run=True, name="try", budget={"gpu_seconds": 5})
+    answer = api.client.post("/v1/jobs", json=body, headers={"Idempotency-Key": "dry"})
+    assert answer.status_code == 200, answer.text
+    shown = answer.json()
+    assert (shown["object"], shown["name"], shown["model"]) == ("job_dry_run", "try", MODEL)
+    assert shown["config"] == api.job()["config"]
+    assert shown["budget"] == {"gpu_seconds": 5.0, "deadline": None}
+    assert "location" not in answer.headers
+    with reading(api.engine) as session:
+        assert session.scalar(select(func.count()).select_from(Job)) == 1
+        assert session.scalar(select(func.count()).select_from(IdempotencyKey)) == 0
+
+
+def test_preview_holds_the_first_prompts_with_their_tokens(api: Api) -> None:
+    preview = api.client.post("/v1/jobs", json=api.job_body(dry_run=True)).json()["preview"]
+    assert len(preview) == 3
+    assert "6 2 + 2 5" in preview[1]["prompt"]["text"]  # the few-shot example of its group
+    for shown in preview:
+        assert shown["prompt"]["tokens"] == len(shown["prompt"]["text"])  # its tokens are characters
+        assert shown["hinted_prompt"]["text"] != shown["prompt"]["text"]
+    plain = api.job_body(dry_run=True, preset="star-without-rationalization")
+    assert api.client.post("/v1/jobs", json=plain).json()["preview"][0]["hinted_prompt"] is None
+
+
+def test_estimate_says_why_there_is_none(api: Api) -> None:
+    body = api.job_body(dry_run=True)
+    estimate = api.client.post("/v1/jobs", json=body).json()["estimate"]
+    assert (estimate["gpu_seconds"], estimate["seconds"], estimate["queue_seconds"]) == (None, None, None)
+    assert {name: one["code"] for name, one in estimate["unavailable"].items()} == {
+        "gpu_seconds": "no_history",
+        "seconds": "no_history",
+        "queue_seconds": "no_worker",
+    }
+    with transaction(api.engine) as session:
+        saw_worker(session, "worker:1")
+    estimate = api.client.post("/v1/jobs", json=body).json()["estimate"]
+    assert estimate["queue_seconds"] == {"low": 0.0, "expected": 0.0, "high": 0.0}
+
+
+def test_warnings_name_what_the_job_may_run_into(api: Api) -> None:
+    warnings = api.client.post("/v1/jobs", json=api.job_body(dry_run=True)).json()["warnings"]
+    found = {one["code"]: one["message"] for one in warnings}
+    assert {"few_examples", "few_held_out", "no_worker"} <= found.keys()
+    assert "4 examples" in found["few_held_out"]
+    assert "prompts_not_counted" not in found
+
+
+def test_dry_run_of_a_bad_job_is_refused_as_the_job_would_be(api: Api) -> None:
+    answer = api.client.post("/v1/jobs", json=api.job_body(dry_run=True, preset="magic"))
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_preset")

@@ -1,0 +1,108 @@
+"""The length check is exact where it matters, with a byte-level BPE tokenizer like those of real models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from app.errors import Invalid
+from app.jobs.prompt_lengths import MOST_REPORTED, check_prompt_lengths
+from star_engine.config.star import Generation, Rationalization, StarConfig
+from star_engine.sampling.rationales import Route, rationale_prompt
+from star_engine.tasks.examples import Example, FewShotExample, PromptSet
+from star_engine.tasks.kind import Kind
+
+SHOTS = PromptSet(
+    Kind.CHOICE,
+    tuple(
+        FewShotExample(
+            question=f"What do {word} use to absorb extra ink from a fountain pen?",
+            rationale=f"It is used by {word}. Blotters absorb liquids. Therefore, blotter (b).",
+            answer="b",
+            choices=("inkwell", "blotter", "desk drawer"),
+        )
+        for word in ("people", "writers", "clerks", "children")
+    ),
+)
+CONTEXT = 2000
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    """Byte-level BPE with a BOS token, trained on the prompts themselves: most words are one token."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=500,
+        special_tokens=["<bos>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator([prompt(example("x", 30), Route.RATIONALIZED)], trainer)
+    bpe.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", bpe.token_to_id("<bos>"))]
+    )
+    return bpe
+
+
+def config(max_tokens: int, *, rationalization: bool = True) -> StarConfig:
+    return StarConfig(
+        kind=Kind.CHOICE,
+        generation=Generation(max_tokens=max_tokens),
+        rationalization=Rationalization(enabled=rationalization),
+    )
+
+
+def example(name: str, words: int, split: str = "train") -> Example:
+    """Questions of about `words` tokens, some of them of several bytes a character."""
+    question = " ".join(
+        ("writers", "use", "ink", "extra", "naïve", "Stift", "インク")[n % 7] for n in range(words)
+    )
+    return Example(name, f"{question}?", "a", ("inkwell", "blotter"), split=split)  # type: ignore[arg-type]
+
+
+def prompt(asked: Example, route: Route) -> str:
+    return rationale_prompt(config(1), SHOTS, asked, route, iteration=1)
+
+
+def refused(tokenizer: Tokenizer, settings: StarConfig, examples: Iterable[Example]) -> set[str]:
+    """Names of the examples that the check refuses."""
+    try:
+        check_prompt_lengths(tokenizer, CONTEXT, settings, SHOTS, examples)
+    except Invalid as problem:
+        return {error.reason.split("'")[1] for error in problem.errors}
+    return set()
+
+
+@pytest.mark.parametrize("rationalization", [True, False])
+def test_check_refuses_exactly_the_prompts_that_do_not_fit(
+    tokenizer: Tokenizer, rationalization: bool
+) -> None:
+    asked = [example(f"e{words}", words) for words in range(60)]
+    routes = [Route.GENERATED, Route.RATIONALIZED][: 1 + rationalization]
+    lengths = {e.id: max(len(tokenizer.encode(prompt(e, r)).ids) for r in routes) for e in asked}
+    seen = set()
+    for room in range(min(lengths.values()) - 1, max(lengths.values()) + 2, 5):
+        settings = config(CONTEXT - room, rationalization=rationalization)
+        too_long = [e for e in asked if lengths[e.id] > room]
+        for e in asked:
+            assert refused(tokenizer, settings, [e]) == ({e.id} if e in too_long else set()), (room, e.id)
+        seen.add(len(too_long))
+    assert min(seen) == 0
+    assert max(seen) == len(asked)
+
+
+def test_held_out_example_is_never_asked_with_a_hint(tokenizer: Tokenizer) -> None:
+    train, held_out = example("e", 20), example("e", 20, split="validation")
+    room = len(tokenizer.encode(prompt(train, Route.GENERATED)).ids)
+    assert len(tokenizer.encode(prompt(train, Route.RATIONALIZED)).ids) > room
+    assert refused(tokenizer, config(CONTEXT - room), [train]) == {"e"}
+    assert refused(tokenizer, config(CONTEXT - room), [held_out]) == set()
+
+
+def test_no_more_than_a_handful_of_examples_is_reported(tokenizer: Tokenizer) -> None:
+    asked = (example(f"e{number}", 60) for number in range(10**9))  # endless, as far as a test is concerned
+    assert len(refused(tokenizer, config(CONTEXT - 10), asked)) == MOST_REPORTED

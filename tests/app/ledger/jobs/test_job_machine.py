@@ -1,0 +1,153 @@
+"""Random histories of jobs, workers and faults: whatever happens, in whatever order, the ledger is right."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sqlalchemy import select, update
+
+from app.database import clock, reading, transaction
+from app.errors import Conflict
+from app.ledger.jobs.jobs import cancel_job, get_job, pause_job, resume_job
+from app.ledger.queue.reaper import reap, ring_again
+from app.ledger.queue.steps import Claim, Fenced, claim_step, fail_step, finish_step, hand_back, heartbeat
+from app.tables.jobs import Job, Step
+from tests.app.ledger.ledger_driver import EFFECTS
+from tests.databases import migrate
+from tests.factories import World, make_world
+from tests.faults.checker import check
+
+MOST_JOBS = 3
+ERROR = {"code": "broken", "category": "platform", "message": "broken", "hint": ""}
+TEMPLATE = Path(tempfile.mkdtemp(prefix="star-machine-")) / "template.db"
+
+
+class JobMachine(RuleBasedStateMachine):
+    """Workers keep every claim that they ever got, and go on using the ones that they have lost."""
+
+    @initialize()
+    def make(self) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="star-machine-"))
+        if not TEMPLATE.exists():
+            migrate(f"sqlite:///{TEMPLATE}")
+        shutil.copy(TEMPLATE, self.home / "star.db")
+        self.world: World = make_world(f"sqlite:///{self.home / 'star.db'}", self.home, max_attempts=3)
+        self.claims: list[Claim] = []
+        self.jobs: list[str] = []
+        self.submit()
+
+    def teardown(self) -> None:
+        self.world.engine.dispose()
+        shutil.rmtree(self.home)
+
+    @precondition(lambda self: len(self.jobs) < MOST_JOBS)
+    @rule()
+    def submit(self) -> None:
+        self.jobs.append(self.world.submit(iterations=1))
+
+    @rule(worker=st.integers(1, 3))
+    def claim(self, worker: int) -> None:
+        found = claim_step(self.world.engine, f"worker:{worker}", 60)
+        if found is not None:
+            self.claims.append(found)
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), finish=st.booleans())
+    def work(self, data: st.DataObject, finish: bool) -> None:
+        """Record a step's effects, and perhaps die before its end."""
+        held = data.draw(st.sampled_from(self.claims))
+        with suppress(Fenced):
+            EFFECTS[held.phase](self.world, held)
+            if finish:
+                with transaction(self.world.engine) as session:
+                    finish_step(session, held, self.world.settings)
+
+    @rule()
+    def work_through(self) -> None:
+        """One honest worker does what is queued, so that histories get far."""
+        for _ in range(4):
+            held = claim_step(self.world.engine, "worker:0", 60)
+            if held is None:
+                return
+            EFFECTS[held.phase](self.world, held)
+            with transaction(self.world.engine) as session:
+                finish_step(session, held, self.world.settings)
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), how=st.sampled_from(["beat", "back", "fail", "fail for good"]))
+    def touch(self, data: st.DataObject, how: str) -> None:
+        held = data.draw(st.sampled_from(self.claims))
+        with suppress(Fenced), transaction(self.world.engine) as session:
+            if how == "beat":
+                heartbeat(session, held, {"done": 1}, 60)
+            elif how == "back":
+                hand_back(session, held)
+            else:
+                retryable = how == "fail"
+                fail_step(session, held, ERROR, retryable=retryable, settings=self.world.settings)
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def lose_a_worker(self, data: st.DataObject) -> None:
+        held = data.draw(st.sampled_from(self.claims))
+        with transaction(self.world.engine) as session:
+            lost = update(Step).where(Step.id == held.step_id, Step.status == "running")
+            session.execute(lost.values(lease_until=clock(-1)))
+        reap(self.world.engine, self.world.settings)
+        ring_again(self.world.engine, self.world.settings)
+
+    @rule(data=st.data(), verb=st.sampled_from(["cancel", "pause", "resume", "resume"]))
+    def ask(self, data: st.DataObject, verb: str) -> None:
+        job_id = data.draw(st.sampled_from(self.jobs))
+        with suppress(Conflict), transaction(self.world.engine) as session:
+            job = get_job(session, self.world.project_id, job_id)
+            if verb == "resume":
+                resume_job(session, job, self.world.settings)
+            else:
+                {"cancel": cancel_job, "pause": pause_job}[verb](session, job)
+
+    @invariant()
+    def ledger_is_right(self) -> None:
+        check(self.world, at_rest=False)
+
+    @invariant()
+    def every_open_job_can_go_on(self) -> None:
+        """Nothing waits for something that cannot come."""
+        with reading(self.world.engine) as session:
+            for job in session.scalars(select(Job)):
+                open_steps = set(session.scalars(select(Step.status).where(Step.job_id == job.id)))
+                if job.status in ("queued", "running"):
+                    assert open_steps & {"queued", "running"}, f"{job.id} is {job.status} for ever"
+                if job.status in ("pausing", "cancelling"):
+                    assert "running" in open_steps, f"{job.id} is {job.status} for ever"
+
+
+def run(examples: int) -> None:
+    from hypothesis.stateful import run_state_machine_as_test
+
+    checks = list(HealthCheck)
+    chosen = settings(
+        max_examples=examples,
+        stateful_step_count=30,
+        deadline=None,
+        suppress_health_check=checks,
+        print_blob=True,
+    )
+    run_state_machine_as_test(JobMachine, settings=chosen)
+
+
+def test_random_histories_leave_a_ledger_that_adds_up() -> None:
+    run(examples=10)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_many_random_histories_leave_a_ledger_that_adds_up() -> None:
+    run(examples=400)  # 12,000 steps

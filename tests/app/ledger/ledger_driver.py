@@ -1,0 +1,134 @@
+"""Does steps by recording their effects straight into the ledger, without any GPU."""
+
+from __future__ import annotations
+
+from app.database import reading, transaction
+from app.ledger.data.examples import load_examples
+from app.ledger.queue.steps import Claim, claim_step, finish_step
+from app.ledger.results.adapters import find_adapter, record_adapter, record_verification
+from app.ledger.results.evaluations import record_evaluations
+from app.ledger.results.rationales import iteration_tries, record_rationales, record_training_set
+from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode
+from star_engine.sampling.rationales import Rationale, RationaleKey, Route
+from star_engine.training_set.rows import Decision, TrainingExample, training_set_sha256
+from tests.factories import World
+
+
+def claim(world: World, worker: str = "worker:1", lease: float = 60) -> Claim:
+    """The next step; there must be one."""
+    found = claim_step(world.engine, worker, lease)
+    assert found is not None
+    return found
+
+
+def do_step(world: World, held: Claim) -> None:
+    """Record what the phase records, then finish it."""
+    EFFECTS[held.phase](world, held)
+    with transaction(world.engine) as session:
+        finish_step(session, held, world.settings)
+
+
+def finish_phase(world: World, phase: str) -> None:
+    """Do every step up to the end of this phase."""
+    while (held := claim(world)).phase != phase:
+        do_step(world, held)
+    do_step(world, held)
+    while world.job(held.job_id).phase == phase:
+        do_step(world, claim(world))
+
+
+def finish_job(world: World) -> None:
+    while (held := claim_step(world.engine, "worker:1", 60)) is not None:
+        do_step(world, held)
+
+
+def sample(world: World, held: Claim) -> None:
+    """Even positions are right at once, odd ones after rationalization."""
+    positions = list(range(held.work["start"], held.work["stop"]))
+    with transaction(world.engine) as session:
+        examples = load_examples(session, held.dataset_id, "train", positions)
+        row_ids = {example.id: row_id for row_id, example in examples}
+        tries = []
+        for position, (_, example) in zip(positions, examples, strict=True):
+            first = a_try(example.id, Route.GENERATED, "wrong" if position % 2 else "correct")
+            tries.append(first)
+            if position % 2:
+                tries.append(a_try(example.id, Route.RATIONALIZED, "correct"))
+        record_rationales(session, held, tries, row_ids, None)
+
+
+def a_try(example_id: str, route: Route, verdict: str) -> Rationale:
+    return Rationale(
+        key=RationaleKey(example_id, route, 0),
+        text=f"because {route}",
+        verdict=verdict,
+        extracted="1",
+        rule="test",
+        prompt_tokens=10,
+        tokens=5,
+        finish_reason="stop",
+    )
+
+
+def build(world: World, held: Claim) -> None:
+    with reading(world.engine) as session:
+        tries = list(iteration_tries(session, held))
+    row_ids = {item.key: row_id for row_id, item in tries}
+    right = {item.key for _, item in tries if item.verdict == "correct"}
+    decisions = [
+        Decision(item.key, item.key in right, "kept" if item.key in right else item.verdict)
+        for _, item in tries
+    ]
+    rows = [TrainingExample(item.key, "question", item.text) for _, item in tries if item.key in right]
+    with transaction(world.engine) as session:
+        record_training_set(session, held, row_ids, decisions, rows, training_set_sha256(rows), None)
+
+
+def train(world: World, held: Claim) -> None:
+    path = world.settings.home / f"weights-{held.job_id}-{held.iteration}"
+    path.write_text(f"weights of {held.job_id} {held.iteration}")
+    sha = world.workbench().storage.put_file(path)
+    files = [{"path": "adapter_model.safetensors", "size_bytes": path.stat().st_size, "sha256": sha}]
+    with transaction(world.engine) as session:
+        record_adapter(session, held, files, {"steps": 3})
+
+
+def verify_adapter(world: World, held: Claim) -> None:
+    with reading(world.engine) as session:
+        adapter = find_adapter(session, held.job_id, held.iteration)
+    assert adapter is not None
+    with transaction(world.engine) as session:
+        record_verification(session, held, adapter.files, {"loads": True})
+
+
+def evaluate(world: World, held: Claim) -> None:
+    """Iteration n answers the first n + 1 of this shard's examples rightly."""
+    positions = range(held.work["start"], held.work["stop"])
+    mode = EvaluationMode(held.work["mode"])
+    with transaction(world.engine) as session:
+        examples = load_examples(session, held.dataset_id, "validation", list(positions))
+        answers = [
+            EvaluatedAnswer(
+                example_id=example.id,
+                group=example.group,
+                text="because",
+                verdict="correct" if number <= held.iteration else "wrong",
+                extracted="1",
+                rule="test",
+                prompt_tokens=1,
+                tokens=1,
+                finish_reason="stop",
+            )
+            for number, (_, example) in enumerate(examples)
+        ]
+        record_evaluations(session, held, mode, answers, {example.id: row for row, example in examples})
+
+
+EFFECTS = {
+    "baselines": evaluate,
+    "sample": sample,
+    "build": build,
+    "train": train,
+    "verify_adapter": verify_adapter,
+    "evaluate": evaluate,
+}

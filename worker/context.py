@@ -1,0 +1,133 @@
+"""What a worker holds between steps: connections, the warm GPU process, models and adapters on its disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from app.database import reading
+from app.ledger.queue.steps import Claim
+from app.ledger.results.adapters import adapter_to_ask
+from app.settings import Settings
+from app.storage import Storage
+from app.tables.data import Model
+from app.tables.rationales import Adapter
+from star_engine.adapters.layout import CONFIG, WEIGHTS
+from worker.base_models import BaseModels
+from worker.gpu.pipe import GpuPipe
+from worker.gpu.process import GpuProcess, GpuSpec, prepare
+from worker.lease import Lease
+
+CUDA_ROOM = 512  # vLLM runs 256 to 1024 sequences at once there
+
+
+@dataclass(slots=True)
+class Workbench:
+    engine: Engine
+    storage: Storage
+    settings: Settings
+    worker_id: str
+    draining: Callable[[], bool]
+    abandon: Callable[[], None] = lambda: None  # ends this process where it hangs in a call for good
+    base_models: BaseModels = field(default_factory=BaseModels)
+    halvings: int = 0  # of the sampler's batch, for a step that has run out of memory before
+    warm_model: str | None = None  # the model that the GPU process holds
+    _gpu: GpuProcess | None = None
+    _prepared: GpuPipe | None = None  # a GPU process without a model
+
+    @property
+    def folder(self) -> Path:
+        """This worker's own files; nothing in it is needed by anybody else."""
+        return self.settings.home.absolute() / "worker"
+
+    @property
+    def room(self) -> int:
+        """While no more requests than these wait for the sampler, it can take in another step's."""
+        if self.settings.sampler == "vllm" and self.settings.device != "cpu":
+            return max(self.settings.sampler_batch, CUDA_ROOM)
+        return max(1, self.settings.sampler_batch >> self.halvings)
+
+    def gpu(self, model_id: str) -> GpuProcess:
+        """The warm GPU process for this base model; another model's is ended first."""
+        with reading(self.engine) as session:
+            model = session.get_one(Model, model_id)
+        spec = self._spec(model)
+        if self._gpu is not None and not self._gpu.matches(spec):
+            self.drop_gpu()
+        if self._gpu is None:
+            self._gpu = GpuProcess(spec, self._gpu_log, prepared=self._prepared)
+            self._prepared = None
+            self.warm_model = model_id
+        return self._gpu
+
+    def prepare_gpu(self) -> None:
+        """Import what a GPU process needs before the first step comes, where that takes long."""
+        if self.settings.sampler == "vllm":
+            self._prepared = prepare(self.settings.threads, self._gpu_log)
+
+    @property
+    def _gpu_log(self) -> Path:
+        return self.folder / f"gpu-{self.worker_id.rpartition(':')[2]}.log"
+
+    def drop_gpu(self) -> None:
+        """Kill the GPU process, if there is one: its state is unknown or unwanted."""
+        if self._gpu is not None:
+            self._gpu.kill()
+        self._gpu, self.warm_model = None, None
+
+    def fetch_adapter(self, job_id: str, iteration: int) -> Path | None:
+        """A folder with the adapter's config and weights, sha256 checked; None if there is none."""
+        with reading(self.engine) as session:
+            adapter = adapter_to_ask(session, job_id, iteration)
+        return None if adapter is None else self._unpack(adapter)
+
+    def _unpack(self, adapter: Adapter) -> Path:
+        wanted = {
+            entry["path"]: entry["sha256"] for entry in adapter.files if entry["path"] in (CONFIG, WEIGHTS)
+        }
+        folder = self.folder / "adapters" / adapter.id
+        if folder.is_dir():
+            return folder
+        partial = folder.with_name(f".{adapter.id}.{self.worker_id.rpartition(':')[2]}")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for name, sha256 in wanted.items():
+            self.storage.fetch(sha256, partial / name)
+        try:
+            partial.rename(folder)
+        except OSError:  # another worker on this machine was first
+            if not folder.is_dir():
+                raise
+            shutil.rmtree(partial)
+        return folder
+
+    def _spec(self, model: Model) -> GpuSpec:
+        options: dict[str, Any] = dict(self.settings.sampler_options)
+        if self.settings.sampler == "scripted":
+            options["script"] = self.settings.sampler_script
+        if self.settings.sampler == "vllm" and model.gpus > 1:
+            options.setdefault("tensor_parallel_size", model.gpus)
+        return GpuSpec(
+            base_model=self.base_models.find(model),
+            sampler=self.settings.sampler,
+            device=self.settings.device,
+            threads=self.settings.threads,
+            sampler_batch=max(1, self.settings.sampler_batch >> self.halvings),
+            training_ranks=self.settings.gpus,
+            max_length=model.context_length,
+            options=options,
+        )
+
+
+def load_adapter(bench: Workbench, claim: Claim, lease: Lease, iteration: int) -> str | None:
+    """Let the GPU process sample with this iteration's adapter (0: the base model); returns its id."""
+    gpu = bench.gpu(claim.model_id)
+    gpu.check, lease.gpu = lease.check, gpu
+    folder = bench.fetch_adapter(claim.job_id, iteration) if iteration > 0 else None
+    gpu.use(folder)
+    return folder.name if folder is not None else None

@@ -1,0 +1,149 @@
+"""What the GPU process holds: one sampler and one trainer of one base model."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from star_engine.protocols import Sampler, Trainer
+from star_engine.testing.fakes import RecordingTrainer, Script, ScriptedSampler
+from worker.gpu.process import GpuSpec
+
+TRAINING_SHARE = 0.25  # of a GPU's memory, for activations and optimizer; the trainer cuts its batches to fit
+USABLE_SHARE = 0.9  # of it, vLLM's own default: the rest is for contexts and fragments
+
+
+class Models:
+    """Sampler and trainer, made when first needed. On CPU both stay; on a GPU they do where its memory has
+    room for both, else it holds one of them at a time, and vLLM starts anew in every iteration."""
+
+    def __init__(self, spec: GpuSpec) -> None:
+        self._spec = spec
+        self._share: float | None = None  # of the GPU for the sampler, beside the trainer
+        if spec.device != "cpu" and spec.sampler == "vllm":
+            from star_engine.gpu.causal_lm import device_bytes
+
+            self._share = sampler_share(spec, device_bytes())
+        self._sampler: Sampler | None = None
+        self._trainer: Trainer | None = None
+        self._adapter: Path | None = None
+        self._sure = False  # whether the sampler holds that adapter: not after one that was refused
+
+    def use(self, adapter: Path | None) -> None:
+        """What is in use stays so, with its prefix cache: every step says anew what it wants."""
+        if self._sampler is not None and self._sure and adapter == self._adapter:
+            return
+        self._sure = False
+        self._adapter = None  # if the sampler is made by this call, it need not load the old one first
+        self.sampler().use(adapter)
+        self._adapter, self._sure = adapter, True
+
+    def sampler(self) -> Sampler:
+        if self._sampler is None:
+            if self._takes_turns:
+                self._free_trainer()
+            _free_memory()  # a trainer's cached memory is no longer free to others
+            self._sampler = make_sampler(self._spec, self._share)
+            if self._adapter is not None:
+                self._sampler.use(self._adapter)
+        return self._sampler
+
+    def trainer(self) -> Trainer:
+        if self._trainer is None:
+            if self._takes_turns:
+                self.close()
+            self._trainer = make_trainer(self._spec)
+        return self._trainer
+
+    def close(self) -> None:
+        """Free the sampler."""
+        if self._sampler is not None:
+            self._sampler.close()
+            self._sampler = None
+            _free_memory()
+
+    @property
+    def _takes_turns(self) -> bool:
+        return self._spec.device != "cpu" and self._share is None
+
+    def _free_trainer(self) -> None:
+        if self._trainer is not None:
+            self._trainer = None
+            _free_memory()
+
+
+def _free_memory() -> None:
+    gc.collect()
+    torch = sys.modules.get("torch")  # where nothing has imported it, nothing is cached
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def sampler_share(spec: GpuSpec, device_bytes: int) -> float | None:
+    """The share of a GPU that vLLM may have where the trainer stays on it; None: they take turns.
+
+    The trainer needs its own copy of the weights and TRAINING_SHARE; vLLM at least as much again for keys and
+    values as its weights take. What the operator set as vLLM's share counts, where it leaves the trainer its.
+    """
+    if spec.training_ranks > 1 or spec.options.get("tensor_parallel_size", 1) > 1:
+        return None
+    weights = sum(path.stat().st_size for path in spec.base_model.glob("*.safetensors")) / device_bytes
+    most = USABLE_SHARE - TRAINING_SHARE - weights
+    wanted = float(spec.options.get("gpu_memory_utilization", most))
+    return wanted if 2 * weights <= wanted <= most else None
+
+
+def make_sampler(spec: GpuSpec, share: float | None = None) -> Sampler:
+    if spec.sampler == "scripted":
+        return _scripted(spec)
+    if spec.sampler == "vllm":
+        from star_engine.gpu.vllm_sampler import VllmSampler
+
+        shared = {} if share is None else {"gpu_memory_utilization": share}
+        options = {"threads": spec.threads, **spec.options, **shared}
+        return VllmSampler(spec.base_model, max_length=spec.max_length, **options)
+    from star_engine.gpu.transformers_sampler import TransformersSampler
+
+    return TransformersSampler(
+        spec.base_model,
+        max_length=spec.max_length,
+        batch_size=spec.sampler_batch,
+        threads=spec.threads,
+        device=spec.device,
+    )
+
+
+def make_trainer(spec: GpuSpec) -> Trainer:
+    if spec.sampler == "scripted":
+        return RecordingTrainer(_script(spec), before_step=_named(spec.options.get("before_step")))
+    if spec.training_ranks > 1:
+        from star_engine.gpu.parallel_trainer import ParallelTrainer
+
+        return ParallelTrainer(
+            spec.base_model, ranks=spec.training_ranks, threads=spec.threads, device=spec.device
+        )
+    from star_engine.gpu.lora_trainer import LoraTrainer
+
+    return LoraTrainer(spec.base_model, threads=spec.threads, device=spec.device)
+
+
+def _scripted(spec: GpuSpec) -> ScriptedSampler:
+    hook = _named(spec.options.get("before_completion"))
+    named = {name: spec.options[name] for name in ("batch", "order") if name in spec.options}
+    return ScriptedSampler(_script(spec), before_completion=hook, **named)
+
+
+def _script(spec: GpuSpec) -> Script:
+    script: Script = _named(spec.options["script"])()
+    return script
+
+
+def _named(reference: str | None) -> Any:
+    """What "module:name" refers to."""
+    if reference is None:
+        return None
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)

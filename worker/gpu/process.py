@@ -1,0 +1,273 @@
+"""The supervised child that holds the sampler and the trainer, seen from the worker. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from star_engine.config.star import Training
+from star_engine.protocols import (
+    AdapterProbe,
+    BadAdapter,
+    Completion,
+    OutOfMemory,
+    SampleRequest,
+    SamplingParams,
+    TrainingProgress,
+    TrainingText,
+)
+from worker.gpu.pipe import POLL_SECONDS, GpuDied, GpuPipe
+
+__all__ = ["GpuDied", "GpuFailed", "GpuProcess", "GpuSpec"]
+
+EXIT_OUT_OF_MEMORY = 75
+REQUESTS_PER_LINE = 64  # the child starts on the first line while the rest is on its way
+
+
+@dataclass(frozen=True, slots=True)
+class GpuSpec:
+    """What a GPU process holds. Steps with equal specs share one warm process.
+
+    `options` go to the VllmSampler as they are. For the fakes of star_engine.testing.fakes they name
+    importable things as "module:name": `script` a function that makes the Script; where wanted, the hooks
+    `before_completion` and `before_step`. `batch` and `order` are values.
+    """
+
+    base_model: Path
+    sampler: Literal["transformers", "vllm", "scripted"] = "transformers"
+    device: str = "cpu"
+    threads: int | None = None  # torch threads on CPU; None: torch's own choice
+    sampler_batch: int = 64  # sequences decoded at once
+    training_ranks: int = 1  # processes that train together, one per GPU
+    max_length: int | None = None  # tokens of prompt and completion; None: what the base model allows
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class GpuFailed(RuntimeError):
+    """An error that nobody foresaw inside the GPU process, which has been ended: its state is unknown."""
+
+    def __init__(self, message: str, log_tail: str) -> None:
+        super().__init__(message)
+        self.log_tail = log_tail
+
+
+class GpuProcess:
+    """A Sampler and a Trainer whose model lives in a child process. For one thread.
+
+    While it waits for the child it calls `check` at least every half second. Whatever `check` raises
+    (cancelled, fenced, stalled) leaves the running call, and the caller then kills the process.
+
+    Calls raise BadAdapter and ValueError as the sampler and trainer do, and the process stays usable.
+    OutOfMemory, GpuFailed and GpuDied mean that it is gone. A new call gives up the one before it, if that
+    has not ended: the child drops it after its next completion or training step.
+    """
+
+    def __init__(
+        self,
+        spec: GpuSpec,
+        log: Path,
+        check: Callable[[], None] = lambda: None,
+        prepared: GpuPipe | None = None,
+    ) -> None:
+        """Start at once; a model is loaded by the first call that needs it. What it prints goes to `log`.
+
+        `prepared`: from `prepare`, with the same threads and log; used if it still lives.
+        """
+        self.spec = spec
+        self.check = check
+        alive = prepared is not None and prepared.alive
+        self._pipe = prepared if prepared is not None and alive else _start(spec.threads, log)
+        self._pipe.send({"spec": asdict(spec) | {"base_model": str(spec.base_model)}})
+        self._began = self._checked = time.monotonic()
+        self._calls = 0
+        self._running = 0  # the call that has not ended; 0: none
+
+    @property
+    def pid(self) -> int:
+        """Process id, which is its process group's id as well."""
+        return self._pipe.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._pipe.alive
+
+    @property
+    def last_progress(self) -> float:
+        """Monotonic time from which a stall is measured: when the running call began or last replied; now,
+        if nothing runs, for an idle process owes nobody a reply."""
+        return max(self._began, self._pipe.last_progress) if self._running else time.monotonic()
+
+    def matches(self, spec: GpuSpec) -> bool:
+        """Whether this process can serve a step that wants `spec`."""
+        return self.alive and self.spec == spec
+
+    def log_tail(self, lines: int = 40) -> str:
+        """The last lines that the child and its libraries wrote."""
+        return self._pipe.log_tail(lines)
+
+    def use(self, adapter: Path | None) -> None:
+        self._ask("use", adapter=_text(adapter))
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [int(count) for count in self._ask("count_tokens", texts=list(texts))]
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return list(self._ask("token_ids", texts=list(texts)))
+
+    def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return list(self._ask("training_token_ids", texts=list(texts)))
+
+    def stream(self, queue: deque[SampleRequest], params: SamplingParams) -> Iterator[Completion]:
+        """See Sampler. What is appended to the queue is sent on before the next completion is waited for."""
+        call = self._begin("stream", params=asdict(params))
+        try:
+            sampling = self._send_requests(call, queue)
+            while sampling:
+                completion = Completion(**self._next(call)["event"])
+                sampling -= 1
+                yield completion
+                sampling += self._send_requests(call, queue)
+            self._pipe.send({"end": True})
+            self._next(call)
+        finally:
+            self._leave(call)
+
+    def train(
+        self,
+        rows: Sequence[TrainingText],
+        training: Training,
+        steps: int,
+        seed: int,
+        out: Path,
+        checkpoints: Path,
+        start: Path | None,
+    ) -> Iterator[TrainingProgress]:
+        call = self._begin(
+            "train",
+            rows=[(row.prompt, row.completion) for row in rows],
+            training=training.model_dump(mode="json"),
+            steps=steps,
+            seed=seed,
+            out=str(out),
+            checkpoints=str(checkpoints),
+            start=_text(start),
+        )
+        try:
+            while "event" in (message := self._next(call)):
+                yield TrainingProgress(**message["event"])
+        finally:
+            self._leave(call)
+
+    def probe(self, adapter: Path, prompts: Sequence[str], max_tokens: int) -> AdapterProbe:
+        found = self._ask("probe", adapter=str(adapter), prompts=list(prompts), max_tokens=max_tokens)
+        return AdapterProbe(**found | {name: tuple(found[name]) for name in ("texts", "base_texts")})
+
+    def close(self) -> None:
+        """Let the child free its models and exit; kill it if that takes too long."""
+        self._pipe.send({"call": "close"})
+        self._pipe.wait_for_exit()
+        self._pipe.kill()
+
+    def kill(self) -> None:
+        """Kill the whole process group and wait until it is gone."""
+        self._pipe.kill()
+
+    def _ask(self, name: str, **arguments: Any) -> Any:
+        call = self._begin(name, **arguments)
+        try:
+            return self._next(call)["done"]
+        finally:
+            self._leave(call)
+
+    def _begin(self, name: str, **arguments: Any) -> int:
+        if not self._pipe.open:
+            raise self._pipe.death()
+        self._leave(self._running)
+        self._calls += 1
+        self._running = self._calls
+        self._began = time.monotonic()
+        self._pipe.send({"call": name, "id": self._calls, **arguments})
+        return self._calls
+
+    def _leave(self, call: int) -> None:
+        """The call has ended or is given up. Where it has ended, nobody looks at the cancel."""
+        if call and call == self._running:
+            self._running = 0
+            self._pipe.send({"cancel": True})
+
+    def _require(self, call: int) -> None:
+        if call != self._running:
+            raise RuntimeError("This call to the GPU process was given up when the next one began.")
+
+    def _send_requests(self, call: int, queue: deque[SampleRequest]) -> int:
+        self._require(call)
+        count = len(queue)
+        for start in range(0, count, REQUESTS_PER_LINE):
+            taken = [queue.popleft() for _ in range(min(REQUESTS_PER_LINE, count - start))]
+            self._pipe.send({"requests": [(one.key, one.prompt, one.seed) for one in taken]})
+        return count
+
+    def _next(self, call: int) -> dict[str, Any]:
+        """The next message of this call; errors are raised. What abandoned calls still say is dropped."""
+        self._require(call)
+        while True:
+            self._look()
+            while self._pipe.messages:
+                message = self._pipe.messages.popleft()
+                if message["id"] != call:
+                    continue
+                if "error" in message:
+                    raise self._error(**message["error"])
+                return message
+            try:
+                self._pipe.pump()
+            except GpuDied as death:
+                if death.exit_code == EXIT_OUT_OF_MEMORY:
+                    raise OutOfMemory("The GPU process ran out of memory.") from death
+                raise
+
+    def _look(self) -> None:
+        if time.monotonic() - self._checked >= POLL_SECONDS:
+            self.check()
+            self._checked = time.monotonic()
+
+    def _error(self, kind: str, message: str) -> Exception:
+        if kind == "BadAdapter":
+            return BadAdapter(message)
+        if kind == "ValueError":
+            return ValueError(message)
+        self.kill()
+        return OutOfMemory(message) if kind == "OutOfMemory" else GpuFailed(message, self.log_tail())
+
+
+def prepare(threads: int | None, log: Path) -> GpuPipe:
+    """A GPU process that has not been told its model yet, and imports vLLM and the trainer meanwhile."""
+    return _start(threads, log, "--import")
+
+
+def _start(threads: int | None, log: Path, *options: str) -> GpuPipe:
+    return GpuPipe(["-m", "worker.gpu.child", *options], _environment(threads), log)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _environment(threads: int | None) -> dict[str, str]:
+    chosen = {
+        "HF_HUB_OFFLINE": "1",  # base models are local and pinned; a worker never downloads one
+        "OMP_WAIT_POLICY": "passive",  # where a core is shared, spinning made 1.7 s 12 s
+        "PYTHONUNBUFFERED": "1",  # what it printed last is the part of the log that matters
+        "TOKENIZERS_PARALLELISM": "false",
+        "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "WARNING"),  # read when it is imported
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # CUDA cannot be used after a fork
+    }
+    if threads is not None:
+        chosen["OMP_NUM_THREADS"] = str(threads)
+    return dict(os.environ) | chosen

@@ -1,0 +1,78 @@
+"""How a claim ends where its step does not: handed back, failed, or refused by the fence."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from app.database import transaction
+from app.failpoints import failpoint
+from app.ledger.platform.counters import count
+from app.ledger.queue.steps import Claim, Fenced, fail_step, hand_back
+from star_engine.protocols import OutOfMemory
+from worker.context import Workbench
+from worker.failures import describe, is_outage
+from worker.lease import HandBack, Lease
+
+log = structlog.get_logger()
+
+MOST_HALVINGS = 2  # of the sampler's batch; where a quarter does not fit, advice is worth more than an eighth
+OUTAGE_PAUSE_SECONDS = 1.0  # between two tries at a database that does not answer
+
+
+def stop(bench: Workbench, claim: Claim, lease: Lease, problem: Exception) -> str:
+    """Hand the step back where nobody has failed, else record the failure."""
+    if isinstance(problem, Fenced | HandBack) or lease.lost or is_outage(problem):
+        bench.drop_gpu()  # a lost lease has killed it already, and the working thread sees only that
+        return _record(bench, claim, lease, "handed_back", lambda session: hand_back(session, claim))
+    failure = describe(problem)
+    halved = {"halvings": bench.halvings + 1} if isinstance(problem, OutOfMemory) else None
+    retryable = failure.retryable and (halved is None or bench.halvings < MOST_HALVINGS)
+    trace = traceback.format_exc(limit=-8)
+    log.error("step_failed", step=claim.step_id, code=failure.error["code"], trace=trace)
+    if failure.gpu_is_lost:
+        bench.drop_gpu()
+    return _record(
+        bench,
+        claim,
+        lease,
+        "failed",
+        lambda session: fail_step(
+            session, claim, failure.error, retryable=retryable, settings=bench.settings, work=halved
+        ),
+    )
+
+
+def _record(
+    bench: Workbench, claim: Claim, lease: Lease, outcome: str, change: Callable[[Session], None]
+) -> str:
+    """Apply a change of the step, through an outage if need be, for as long as the lease lasts.
+
+    Where even that fails, the lease runs out and the reaper does the rest.
+    """
+    while True:
+        try:
+            with transaction(bench.engine) as session:
+                change(session)
+                failpoint("stop.before_commit")
+        except Fenced:
+            _count_refusal(bench)
+            return "fenced"
+        except SQLAlchemyError as error:
+            log.warning("step_not_recorded", step=claim.step_id, error=type(error).__name__)
+            if lease.lost or not is_outage(error):
+                return "unrecorded"
+            time.sleep(OUTAGE_PAUSE_SECONDS)
+        else:
+            return outcome
+
+
+def _count_refusal(bench: Workbench) -> None:
+    with suppress(SQLAlchemyError), transaction(bench.engine) as session:
+        count(session, "fence_rejections")

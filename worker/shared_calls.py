@@ -1,0 +1,217 @@
+"""Steps that ask the same model, in one call of the sampler: one's requests fill the rows that another leaves
+free. Each keeps a claim, a lease, a fence and records of its own.
+
+Another step joins once the running ones leave rows free, and only if it is the next in turn for this worker
+(app/ledger/queue/dispatch.py): sharing a call changes nobody's share of the workers. What stops one step ends
+the call: the others are handed back, with what they have recorded. A step that has failed before works alone,
+so that a failure is laid at the right door.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from app.failpoints import failpoint
+from app.ledger.queue.capacity import capacity_of
+from app.ledger.queue.steps import Claim, claim_step
+from app.tables.jobs import Step
+from star_engine.loop import PhaseName
+from star_engine.protocols import Completion, SampleRequest
+from star_engine.sampling.completion_cache import ReusingPlan
+from star_engine.sampling.shared_calls import sent_by, sent_from
+from worker.asking import ALONE, ASKING, Asking, asked_by
+from worker.context import Workbench, load_adapter
+from worker.gpu.process import GpuProcess
+from worker.lease import HandBack, Lease
+from worker.settle import stop
+
+log = structlog.get_logger()
+
+FLUSH_SECONDS = 5.0  # recorded at least this often, however slow the sampler
+MOST_TOGETHER = 8  # steps in a call: each renews a lease
+
+
+@dataclass(slots=True)
+class Track:
+    """One step in the call."""
+
+    claim: Claim
+    lease: Lease
+    step: Asking
+    plan: ReusingPlan[Any] = field(init=False)  # what the step yields first
+    waiting: int = 0  # requests that were sent and are not answered
+    items: list[Any] = field(default_factory=list)  # not recorded yet
+    began: float = field(default_factory=time.monotonic)
+    flushed: float = field(default_factory=time.monotonic)
+    parked: bool = False  # all is recorded; it wants the GPU for itself
+    ended: bool = False
+
+
+def work_together(bench: Workbench, claim: Claim) -> None:
+    """Do one claimed step that asks the sampler, and those that join it, each to its end, whatever it is."""
+    together = _Together(bench, claim)
+    try:
+        together.work()
+    except Exception as problem:
+        if not together.stop(problem):
+            raise  # no step's, but the claim's of the next one
+    finally:
+        together.leave()
+
+
+class _Together:
+    def __init__(self, bench: Workbench, first: Claim) -> None:
+        self._bench = bench
+        self._first = first
+        self._asked = asked_by(first.config, first.phase, first.iteration, first.work)
+        self._tracks: list[Track] = []
+        self._at: Track | None = None  # whose work is being done: what is raised is its problem
+        self._gpu: GpuProcess | None = None
+        self._closed = first.attempt > 1 or not bench.settings.pipeline  # to others
+
+    def work(self) -> None:
+        queue: deque[SampleRequest] = deque()
+        self._begin(self._first, queue)
+        if queue:
+            for completion in self._open().stream(queue, self._asked.params):
+                self._take(completion, queue)
+                self._blame_oldest()
+                self._let_join(queue)
+                self._blame_oldest()
+        for track in self._tracks:
+            if track.parked:
+                self._finish_alone(track)
+
+    def stop(self, problem: Exception) -> bool:
+        """End every step that is still open: the one at fault with its problem, the others handed back.
+
+        Returns whether there was one.
+        """
+        open_tracks = list(self._open_tracks())
+        lost = any(track.lease.lost for track in open_tracks)
+        for track in open_tracks:
+            at_fault = track is self._at and not (lost and not track.lease.lost)
+            self._end(track, stop(self._bench, track.claim, track.lease, problem if at_fault else HandBack()))
+        return bool(open_tracks)
+
+    def leave(self) -> None:
+        """Give up what a KeyboardInterrupt or the like has left open."""
+        for track in self._open_tracks():
+            track.lease.__exit__(None, None, None)
+
+    def _begin(self, claim: Claim, queue: deque[SampleRequest]) -> None:
+        bench = self._bench
+        place = {"job": claim.job_id, "step": claim.step_id}
+        log.info("step_started", **place, phase=claim.phase, attempt=claim.attempt, fence=claim.fence)
+        failpoint("claim.after_commit")
+        lease = Lease(bench.engine, bench.settings, claim, bench.draining, bench.abandon).__enter__()
+        track = Track(claim, lease, ASKING[PhaseName(claim.phase)](bench, claim, lease))
+        self._tracks.append(track)
+        self._at = track
+        lease.gpu = self._gpu
+        track.plan = next(track.step)
+        self._send(track, queue)
+
+    def _open(self) -> GpuProcess:
+        """The GPU process with the adapter that all ask. It is opened by the first request."""
+        if self._gpu is None:
+            track = self._tracks[0]
+            load_adapter(self._bench, track.claim, track.lease, self._asked.iteration)
+            self._gpu = self._bench.gpu(track.claim.model_id)
+            self._gpu.check = self._check
+            for other in self._open_tracks():
+                other.lease.gpu = self._gpu
+        return self._gpu
+
+    def _check(self) -> None:
+        before = self._at
+        for track in self._open_tracks():
+            self._at = track
+            track.lease.check()
+        self._at = before
+
+    def _take(self, completion: Completion, queue: deque[SampleRequest]) -> None:
+        number, own = sent_by(completion)
+        track = self._at = self._tracks[number]
+        track.waiting -= 1
+        if (item := track.plan.finish(own)) is not None:
+            track.items.append(item)
+        self._send(track, queue)
+
+    def _send(self, track: Track, queue: deque[SampleRequest]) -> None:
+        """Send what the step asks next, record what is due, end the step where that was all."""
+        number = self._tracks.index(track)
+        size = self._bench.settings.record_batch
+        for item in track.plan.look_up():
+            track.items.append(item)
+            if len(track.items) >= size:
+                self._record(track)
+        while track.plan.queue:
+            queue.append(sent_from(number, track.plan.queue.popleft()))
+            track.waiting += 1
+        late = time.monotonic() - track.flushed > FLUSH_SECONDS
+        if track.items and (len(track.items) >= size or late or not track.waiting):
+            self._record(track)
+        if not track.waiting:
+            self._close(track)
+
+    def _record(self, track: Track) -> None:
+        track.step.send(track.items)
+        track.items, track.flushed = [], time.monotonic()
+
+    def _close(self, track: Track) -> None:
+        try:
+            track.parked = track.step.send([]) is ALONE
+        except StopIteration:
+            self._end(track, "finished")
+
+    def _finish_alone(self, track: Track) -> None:
+        self._at = track
+        self._open()
+        track.parked = False
+        for _ in track.step:
+            raise RuntimeError("a step that was given the GPU asks again")
+        self._end(track, "finished")
+
+    def _end(self, track: Track, outcome: str) -> None:
+        track.ended = True
+        track.lease.__exit__(None, None, None)
+        claim = track.claim
+        place = {"job": claim.job_id, "step": claim.step_id}
+        seconds = round(time.monotonic() - track.began, 3)
+        log.info("step_ended", **place, fence=claim.fence, outcome=outcome, seconds=seconds)
+
+    def _let_join(self, queue: deque[SampleRequest]) -> None:
+        """Claim the next step in turn if it asks the same and there is room for its requests."""
+        bench = self._bench
+        open_tracks = list(self._open_tracks())
+        waiting = sum(track.waiting for track in open_tracks)
+        full = len(open_tracks) >= MOST_TOGETHER or waiting > bench.room
+        if self._closed or full or bench.draining():
+            return
+        lease, capacity = bench.settings.lease_seconds, capacity_of(bench.settings)
+        claim = claim_step(
+            bench.engine, bench.worker_id, lease, bench.warm_model, capacity=capacity, fits=self._fits
+        )
+        if claim is None:
+            self._closed = True
+        else:
+            self._begin(claim, queue)
+
+    def _fits(self, step: Step) -> bool:
+        if step.job_id != self._first.job_id or step.attempt > 0 or PhaseName(step.phase) not in ASKING:
+            return False
+        return asked_by(self._first.config, step.phase, step.iteration_number, step.work) == self._asked
+
+    def _open_tracks(self) -> Iterator[Track]:
+        return (track for track in self._tracks if not track.ended)
+
+    def _blame_oldest(self) -> None:
+        """What the sampler raises is nobody's own: it is laid at the door of the step that came first."""
+        self._at = next(self._open_tracks(), None)
