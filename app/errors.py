@@ -15,7 +15,7 @@ Problem
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,21 @@ class Problem(Exception):
         self.code = code or self.code
         self.errors = errors
         self.bad_rows = bad_rows
+
+    @classmethod
+    def for_field(
+        cls,
+        field: str,
+        reason: str,
+        fix: str,
+        *,
+        code: str | None = None,
+        detail: str | None = None,
+        line: int | None = None,
+    ) -> Self:
+        """A problem with one field of the request. `detail` defaults to the reason and the fix."""
+        errors = (FieldError(field, reason, fix, line),)
+        return cls(detail or f"{reason} {fix}", code=code, errors=errors)
 
 
 class BadRequest(Problem):

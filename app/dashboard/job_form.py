@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import FormData
 
 from app.database import new_id
-from app.errors import FieldError, Invalid, Problem
+from app.errors import Invalid, Problem
 from app.http.problems import field_errors
 from app.http.schemas import JsonObject
 from star_engine.config.presets import laid_over
@@ -140,8 +140,8 @@ def _settings(text: str) -> dict[str, Any]:
         read: dict[str, Any] = TypeAdapter(JsonObject).validate_python(json.loads(text))
     except ValueError as failure:
         reason = f"This is not a JSON object ({failure})."[:300]
-        error = FieldError("settings", reason, 'Write it as {"training": {"warmup_steps": 10}}.')
-        raise Invalid(reason, errors=(error,)) from failure
+        fix = 'Write it as {"training": {"warmup_steps": 10}}.'
+        raise Invalid.for_field("settings", reason, fix, detail=reason) from failure
     return read
 
 

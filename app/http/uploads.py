@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import BadRequest, FieldError, Invalid
+from app.errors import BadRequest, Invalid
 
 JSON_BYTES = 8 << 20  # most of any body that is no upload
 SPOOL_BYTES = 1 << 20  # of an upload, before it goes to disk
@@ -60,9 +60,13 @@ async def receive_file(request: Request) -> Received:
     encoding = _encoding(request)
     if content_type.startswith("multipart/form-data"):
         if encoding:
-            mend = "Compress the file in the form instead: rows.jsonl.gz."
-            error = FieldError("Content-Encoding", "A form is not taken compressed.", mend)
-            raise Invalid("The form is compressed.", code="content_encoding", errors=(error,))
+            raise Invalid.for_field(
+                "Content-Encoding",
+                "A form is not taken compressed.",
+                "Compress the file in the form instead: rows.jsonl.gz.",
+                code="content_encoding",
+                detail="The form is compressed.",
+            )
         return await _multipart_file(request)
     file = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - the caller closes it
     try:
@@ -77,8 +81,13 @@ async def receive_file(request: Request) -> Received:
 def _encoding(request: Request) -> str:
     named = request.headers.get("content-encoding", "identity").strip().casefold()
     if named not in ENCODINGS:
-        error = FieldError("Content-Encoding", f"{named!r} is not taken.", "Use gzip or zstd, or none.")
-        raise Invalid("The body is compressed in an unknown way.", code="content_encoding", errors=(error,))
+        raise Invalid.for_field(
+            "Content-Encoding",
+            f"{named!r} is not taken.",
+            "Use gzip or zstd, or none.",
+            code="content_encoding",
+            detail="The body is compressed in an unknown way.",
+        )
     return ENCODINGS[named]
 
 
@@ -89,6 +98,10 @@ async def _multipart_file(request: Request) -> Received:
         raise BadRequest(f"Not multipart as it should be: {failure.message}") from failure
     upload = form.get("file")
     if not isinstance(upload, UploadFile):
-        error = FieldError("file", "There is no file in this field.", "Send the dataset in the field `file`.")
-        raise Invalid("The form has no field `file` with a file in it.", errors=(error,))
+        raise Invalid.for_field(
+            "file",
+            "There is no file in this field.",
+            "Send the dataset in the field `file`.",
+            detail="The form has no field `file` with a file in it.",
+        )
     return Received(upload.file, upload.filename or "", upload.content_type or "", "")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from app.errors import FieldError, Invalid
+from app.errors import Invalid
 from app.intake.reading import Reading, read_upload
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -111,12 +111,9 @@ def reader(file: BinaryIO, how: Reading, out: BinaryIO, limits: Limits) -> Itera
 
 
 def _beyond(reason: str) -> Invalid:
-    mend = "Send it in parts; write Parquet with small row groups; see whether it is what you think it is."
-    return Invalid(
-        f"The file cannot be read. {reason}",
-        code="unreadable_file",
-        errors=(FieldError("file", reason, mend),),
-    )
+    fix = "Send it in parts; write Parquet with small row groups; see whether it is what you think it is."
+    detail = f"The file cannot be read. {reason}"
+    return Invalid.for_field("file", reason, fix, code="unreadable_file", detail=detail)
 
 
 def main(parent: str, how: str, memory: str, file_bytes: str, seconds: str, writing: str) -> None:

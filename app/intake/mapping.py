@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from app.errors import FieldError, Invalid
+from app.errors import Invalid
 from star_engine.data.readers import BadRows, RowError
 
 FIELDS = ("question", "answer", "choices", "solution", "group", "id", "split")
@@ -23,11 +23,13 @@ def parse_mapping(text: str | None) -> Columns:
     pairs = _from_json(text) if text.lstrip().startswith("{") else _from_pairs(text)
     for field, columns in pairs.items():
         if field not in FIELDS:
-            raise _refused(f"A row has no field {field!r}.", f"Map to {', '.join(FIELDS)}.")
+            raise _bad_mapping(f"A row has no field {field!r}.", f"Map to {', '.join(FIELDS)}.")
         if len(columns) != 1 and field != "choices":
-            raise _refused(f"{field!r} is mapped {len(columns)} times.", "Only choices take several columns.")
+            raise _bad_mapping(
+                f"{field!r} is mapped {len(columns)} times.", "Only choices take several columns."
+            )
     if sum(map(len, pairs.values())) > MOST_COLUMNS:
-        raise _refused("It names too many columns.", f"Name at most {MOST_COLUMNS}.")
+        raise _bad_mapping("It names too many columns.", f"Name at most {MOST_COLUMNS}.")
     return tuple(sorted((field, tuple(columns)) for field, columns in pairs.items()))
 
 
@@ -36,7 +38,7 @@ def _from_pairs(text: str) -> dict[str, list[str]]:
     for pair in text.split(","):
         field, colon, column = (part.strip() for part in pair.partition(":"))
         if not (field and colon and column):
-            raise _refused(f"{pair!r} is no pair of a field and a column.", _HOW)
+            raise _bad_mapping(f"{pair!r} is no pair of a field and a column.", _HOW)
         pairs.setdefault(field, []).append(column)
     return pairs
 
@@ -45,17 +47,17 @@ def _from_json(text: str) -> dict[str, list[str]]:
     try:
         given = json.loads(text)
     except (ValueError, RecursionError) as problem:
-        raise _refused(f"Not JSON: {problem}.", _HOW) from problem
+        raise _bad_mapping(f"Not JSON: {problem}.", _HOW) from problem
     pairs = {field: [columns] if isinstance(columns, str) else columns for field, columns in given.items()}
     for columns in pairs.values():
         if not isinstance(columns, list) or not all(isinstance(name, str) and name for name in columns):
-            raise _refused("A column is no name.", _HOW)
+            raise _bad_mapping("A column is no name.", _HOW)
     return pairs
 
 
-def _refused(reason: str, mend: str) -> Invalid:
-    error = FieldError("map", reason, mend)
-    return Invalid(f"The mapping of columns cannot be used. {reason}", code="invalid_map", errors=(error,))
+def _bad_mapping(reason: str, fix: str) -> Invalid:
+    detail = f"The mapping of columns cannot be used. {reason}"
+    return Invalid.for_field("map", reason, fix, code="invalid_map", detail=detail)
 
 
 def check_columns(names: Collection[str], mapping: Columns) -> None:

@@ -12,7 +12,7 @@ from typing import BinaryIO, Protocol
 
 import zstandard
 
-from app.errors import FieldError, Invalid
+from app.errors import Invalid
 
 MAGIC = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 MOST_RATIO = 100  # text shrinks 3 to 30 times; a bomb of gzip 1,000 times, one of zstd 30,000 times
@@ -85,20 +85,21 @@ def _decoded(file: BinaryIO, codec: str, begin: Callable[[], _Decoder], step: in
             if ended and data:
                 decoder = begin()
     except (zlib.error, zstandard.ZstdError) as problem:
-        raise _refused("broken_compression", f"It is not {codec}: {problem}.") from problem
+        raise _cannot_unpack("broken_compression", f"It is not {codec}: {problem}.") from problem
     if not decoder.eof:
-        raise _refused("broken_compression", f"The {codec} data is cut off.")
+        raise _cannot_unpack("broken_compression", f"The {codec} data is cut off.")
 
 
 def _check_size(size: int, read: int, most_bytes: int) -> None:
     if size > most_bytes:
         reason = f"Unpacked it is longer than {most_bytes} bytes."
-        raise _refused("unpacks_too_large", reason, "Send it in parts, as several datasets.")
+        raise _cannot_unpack("unpacks_too_large", reason, "Send it in parts, as several datasets.")
     if size > FREE_BYTES + MOST_RATIO * read:
         reason = f"It unpacks to more than {MOST_RATIO} times its size."
-        raise _refused("unpacks_too_large", reason, "Send it as it is, or remove what is repeated in it.")
+        raise _cannot_unpack(
+            "unpacks_too_large", reason, "Send it as it is, or remove what is repeated in it."
+        )
 
 
-def _refused(code: str, reason: str, mend: str = "Compress the file anew and send it whole.") -> Invalid:
-    error = FieldError("file", reason, mend)
-    return Invalid(f"The file cannot be unpacked. {reason}", code=code, errors=(error,))
+def _cannot_unpack(code: str, reason: str, fix: str = "Compress the file anew and send it whole.") -> Invalid:
+    return Invalid.for_field("file", reason, fix, code=code, detail=f"The file cannot be unpacked. {reason}")

@@ -11,7 +11,7 @@ from itertools import islice
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
-from app.errors import FieldError, Invalid
+from app.errors import Invalid
 from app.intake.blocks import reopened
 from app.intake.child import Limits, reader
 from app.intake.formats import Format
@@ -114,9 +114,10 @@ def _counted(report: Report, limit: int) -> str:
 
 def _nothing_to_train_on(rows: int) -> Invalid:
     if rows == 0:
-        error = FieldError(
-            "row", "The file holds no rows.", 'Write one {"question": ..., "answer": ...} per line.'
-        )
-        return Invalid("The dataset is empty.", code="empty_dataset", errors=(error,))
-    error = FieldError("split", "No row is in the split train.", 'Leave "split" out of the rows to train on.')
-    return Invalid("The dataset has nothing to train on.", code="no_train_split", errors=(error,))
+        fix = 'Write one {"question": ..., "answer": ...} per line.'
+        detail = "The dataset is empty."
+        return Invalid.for_field("row", "The file holds no rows.", fix, code="empty_dataset", detail=detail)
+    fix = 'Leave "split" out of the rows to train on.'
+    detail = "The dataset has nothing to train on."
+    reason = "No row is in the split train."
+    return Invalid.for_field("split", reason, fix, code="no_train_split", detail=detail)

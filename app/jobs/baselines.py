@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from sqlalchemy.orm import Session
 
-from app.errors import FieldError, Invalid
+from app.errors import Invalid
 from app.http.schemas import Text
 from app.jobs.validate import JobIn, check_job
 from app.ledger.jobs.jobs import NewJob
@@ -41,7 +41,9 @@ def check_family(
     names = list(dict.fromkeys(sent.baselines))
     if unknown := [name for name in names if name not in BESIDE]:
         mend = f"Use some of {', '.join(BESIDE)}."
-        raise _refused(f"There is no baseline {unknown[0]!r}.", mend)
+        raise Invalid.for_field(
+            "baselines", f"There is no baseline {unknown[0]!r}.", mend, code="unknown_baseline"
+        )
     new = check_job(session, project_id, offered, sent, settings)
     new = replace(new, config=_with_few_shot(new.config, names))
     beside = tuple(
@@ -82,8 +84,3 @@ def _check_beside(
         detail = f"The baseline {preset}: {problem.detail}"
         raise Invalid(detail, code=problem.code, errors=errors) from problem
     return replace(made, preset=preset)
-
-
-def _refused(reason: str, mend: str) -> Invalid:
-    errors = (FieldError("baselines", reason, mend),)
-    return Invalid(f"{reason} {mend}", code="unknown_baseline", errors=errors)

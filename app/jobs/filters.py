@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Query, Request
 
-from app.errors import FieldError, Invalid
+from app.errors import Invalid
 from app.http.schemas import Moment
 from app.ledger.jobs.lists import JobFilter, Order
 from app.ledger.transitions import JobStatus
@@ -46,7 +46,6 @@ def _metadata(request: Request) -> dict[str, str]:
     }
     for key in found:
         if not key or '"' in key or "\\" in key or len(found) > MOST_METADATA:
-            mend = f"Use at most {MOST_METADATA} keys, without quotation marks and backslashes."
-            error = FieldError("metadata", "Such keys cannot be searched for.", mend)
-            raise Invalid(f"{error.reason} {mend}", errors=(error,))
+            fix = f"Use at most {MOST_METADATA} keys, without quotation marks and backslashes."
+            raise Invalid.for_field("metadata", "Such keys cannot be searched for.", fix)
     return found

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, StrictInt
 from sqlalchemy.orm import Session
 
-from app.errors import Conflict, FieldError, Invalid
+from app.errors import Conflict, Invalid
 from app.http.schemas import In, JsonObject, Name, Text
 from app.jobs.validate import JobIn, check_job
 from app.ledger.data.examples import split_size
@@ -91,14 +91,14 @@ def _check_held_out(session: Session, source: Job, before: StarConfig, after: St
     )
     mend = "Leave evaluation.split, evaluation.max_examples and evaluation.baselines as they are, "
     mend += "and with max_examples the seed too; or create a new job."
-    raise _refused("held_out_differs", "config.evaluation", reason, mend)
+    raise Invalid.for_field("config.evaluation", reason, mend, code="held_out_differs")
 
 
 def _check_adapter(before: StarConfig, after: StarConfig, number: int) -> None:
     if number > 0 and after.training.start_from == "previous" and before.training.lora != after.training.lora:
         reason = f"Training goes on from the adapter of iteration {number}, which has another shape."
         mend = 'Leave training.lora as it is, or set training.start_from to "base".'
-        raise _refused("adapter_differs", "config.training.lora", reason, mend)
+        raise Invalid.for_field("config.training.lora", reason, mend, code="adapter_differs")
 
 
 def _check_goes_on(session: Session, source: Job, config: StarConfig, number: int) -> None:
@@ -108,8 +108,4 @@ def _check_goes_on(session: Session, source: Job, config: StarConfig, number: in
         return
     reason = f"With these settings the fork would end at once ({step.reason})."
     mend = f"Raise config.iterations above {number}, or loosen config.stop."
-    raise _refused("nothing_to_do", "config", reason, mend)
-
-
-def _refused(code: str, field: str, reason: str, mend: str) -> Invalid:
-    return Invalid(f"{reason} {mend}", code=code, errors=(FieldError(field, reason, mend),))
+    raise Invalid.for_field("config", reason, mend, code="nothing_to_do")

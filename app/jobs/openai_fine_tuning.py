@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from sqlalchemy import Engine
 
 from app.database import reading
-from app.errors import FieldError, Invalid, NotFound
+from app.errors import Invalid, NotFound
 from app.http.schemas import In, JsonObject, Text
 from app.http.uploads import Received
 from app.intake.uploaded_file import HowToRead
@@ -108,8 +108,8 @@ def dataset_of(
             field = "validation_file"
             held_out = sent.validation_file and get_file(session, project_id, sent.validation_file)
         except NotFound as missing:
-            error = FieldError(field, missing.detail, "Use the id of one that was uploaded.")
-            raise Invalid(missing.detail, errors=(error,)) from missing
+            fix = "Use the id of one that was uploaded."
+            raise Invalid.for_field(field, missing.detail, fix, detail=missing.detail) from missing
     how = HowToRead(kind, 0 if held_out else sent.validation, sent.seed or 0)
     with TemporaryDirectory() as folder, NamedTemporaryFile(dir=folder) as whole:
         for file, split in ((training, None), (held_out, "validation")):
@@ -140,7 +140,11 @@ def _rows(source: BinaryIO, file: File) -> Iterator[dict[str, Any]]:
         except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
-            mend = "Send JSONL where a validation file is given: one object per line."
-            error = FieldError(file.filename, "The line is no JSON object.", mend, number)
-            raise Invalid(f"{file.filename} is not JSONL.", errors=(error,))
+            raise Invalid.for_field(
+                file.filename,
+                "The line is no JSON object.",
+                "Send JSONL where a validation file is given: one object per line.",
+                detail=f"{file.filename} is not JSONL.",
+                line=number,
+            )
         yield row

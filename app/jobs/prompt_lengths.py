@@ -33,9 +33,13 @@ def check_prompt_lengths(
     room = context_length - config.generation.max_tokens
     if room < 1:
         reason = f"{config.generation.max_tokens} tokens fill the model's context of {context_length}."
-        mend = f"Use fewer than {context_length}, the prompt needs room too."
-        error = FieldError("config.generation.max_tokens", reason, mend)
-        raise Invalid("max_tokens leaves no room for a prompt.", code="prompt_too_long", errors=(error,))
+        raise Invalid.for_field(
+            "config.generation.max_tokens",
+            reason,
+            f"Use fewer than {context_length}, the prompt needs room too.",
+            code="prompt_too_long",
+            detail="max_tokens leaves no room for a prompt.",
+        )
     lengths = _Lengths(tokenizer, config, prompt_set)
     errors = tuple(islice(_too_long(lengths, room, examples), MOST_REPORTED))
     if errors:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StrictInt, ValidationError
 
-from app.errors import FieldError, Invalid
+from app.errors import Invalid
 from app.http.problems import field_errors
 from app.http.schemas import In, Item, JsonObject, Page, page
 from app.ledger.results.regrade import ChangedPage, Regraded
@@ -80,9 +80,12 @@ class RegradeOut(BaseModel):
 def regraded_settings(config: StarConfig, sent: RegradeIn) -> tuple[StarConfig, StarConfig]:
     """What judges, and what decides and builds. Raises Invalid naming the field at fault."""
     if "mix" in sent.training_set:
-        mend = "Leave it out: other rows would have to be drawn from other datasets."
-        error = FieldError("training_set.mix", "A regrade mixes what the job mixes.", mend)
-        raise Invalid(f"{error.reason} {mend}", code="invalid_config", errors=(error,))
+        raise Invalid.for_field(
+            "training_set.mix",
+            "A regrade mixes what the job mixes.",
+            "Leave it out: other rows would have to be drawn from other datasets.",
+            code="invalid_config",
+        )
     options = config.verifier.model_dump(mode="json")
     if sent.verifier or sent.kind not in (None, config.kind):
         options = sent.verifier

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StrictBool, StrictInt
 from sqlalchemy.orm import Session
 
-from app.errors import Conflict, FieldError, Invalid, NotFound
+from app.errors import Conflict, Invalid, NotFound
 from app.http.schemas import In, Text
 from app.jobs.validate import check_lengths
 from app.ledger.data.datasets import get_dataset
@@ -69,15 +69,15 @@ def check_evaluation(
     try:
         dataset = get_dataset(session, project_id, sent.dataset)
     except NotFound as missing:
-        raise _refused("dataset", missing.detail, "Use the id of one that GET lists.") from missing
+        raise Invalid.for_field("dataset", missing.detail, "Use the id of one that GET lists.") from missing
     config = _config(job, "evaluation", {"split": sent.split, "max_examples": sent.max_examples})
     if dataset.kind != config.kind:
         reason = f"The adapter answers questions of kind {config.kind}, the dataset's are {dataset.kind}."
-        raise _refused("dataset", reason, "Use a dataset of the adapter's kind.")
+        raise Invalid.for_field("dataset", reason, "Use a dataset of the adapter's kind.")
     if not dataset.splits.get(sent.split):
         there = ", ".join(sorted(dataset.splits))
         reason = f"The dataset has no examples in the split {sent.split}, only in {there}."
-        raise _refused("split", reason, "Name a split that it has, or upload it with that split.")
+        raise Invalid.for_field("split", reason, "Name a split that it has, or upload it with that split.")
     name = sent.name or f"{adapter.id} on {dataset.name}"
     new = _new_job(session, adapter, job, Purpose.EVALUATION, name, config, dataset)
     _check(session, new, each_example(session, dataset.id, [sent.split]))
@@ -116,7 +116,7 @@ def _config(job: Job, section: str, changes: Mapping[str, object]) -> StarConfig
 def _example(kind: Kind, number: int, sent: QuestionIn) -> Example:
     if kind is Kind.CHOICE and not sent.choices:
         reason = "The adapter picks one of several choices, and this question has none."
-        raise _refused(f"questions.{number}.choices", reason, "Give the choices as a list of texts.")
+        raise Invalid.for_field(f"questions.{number}.choices", reason, "Give the choices as a list of texts.")
     return Example(
         id=str(number),
         question=sent.question,
@@ -133,9 +133,5 @@ def _check(session: Session, new: NewJob, examples: Iterable[Example]) -> None:
     without = groups_without_examples(prompt_set, {example.group for example in listed})
     if without:
         reason = f"The prompt set shows nothing to questions of these groups: {', '.join(without)}."
-        raise _refused("questions", reason, "Give each question a group that the prompt set knows.")
+        raise Invalid.for_field("questions", reason, "Give each question a group that the prompt set knows.")
     check_lengths(new.model, prompt_set, new.config, examples)
-
-
-def _refused(field: str, reason: str, mend: str) -> Invalid:
-    return Invalid(f"{reason} {mend}", errors=(FieldError(field, reason, mend),))

@@ -88,7 +88,9 @@ def check_job(
     prompt_set = as_prompt_set(row)
     if dataset.kind != prompt_set.kind:
         reason = f"The dataset is of kind {dataset.kind}, the prompt set of kind {prompt_set.kind}."
-        raise _refused("kinds_differ", "prompt_set", reason, "Use a dataset and a prompt set of one kind.")
+        raise Invalid.for_field(
+            "prompt_set", reason, "Use a dataset and a prompt set of one kind.", code="kinds_differ"
+        )
     config = resolve_config(Kind(dataset.kind), sent.preset, sent.config)
     _check_answers(session, dataset, prompt_set, config)
     _check_splits(dataset, config)
@@ -122,7 +124,7 @@ def _deadline(session: Session, budget: BudgetIn) -> datetime | None:
         return now + timedelta(seconds=budget.deadline_seconds)
     if budget.deadline is not None and budget.deadline <= now:
         mend = "Give a time to come."
-        raise _refused("deadline_passed", "budget.deadline", "The deadline has passed.", mend)
+        raise Invalid.for_field("budget.deadline", "The deadline has passed.", mend, code="deadline_passed")
     return budget.deadline
 
 
@@ -134,17 +136,19 @@ def _other_dataset(
         found = get_dataset(session, project_id, other)
     except NotFound as missing:
         mend = "Use the ids of datasets that GET lists."
-        raise _refused("unknown_dataset", field, missing.detail, mend) from missing
+        raise Invalid.for_field(field, missing.detail, mend, code="unknown_dataset") from missing
     if found.id == dataset.id or found.kind != dataset.kind:
         reason = (
             f"{other} is the job's own dataset."
             if found.id == dataset.id
             else (f"{other} is of kind {found.kind}, the job's dataset of kind {dataset.kind}.")
         )
-        raise _refused("kinds_differ", field, reason, "Name other datasets of the same kind.")
+        raise Invalid.for_field(field, reason, "Name other datasets of the same kind.", code="kinds_differ")
     if found.splits.get(split, 0) == 0:  # never train: an upload without it is refused
         reason = f"{other} has no examples in the split {split}."
-        raise _refused("no_held_out_split", field, reason, "Upload it again with some held out.")
+        raise Invalid.for_field(
+            field, reason, "Upload it again with some held out.", code="no_held_out_split"
+        )
     return found
 
 
@@ -162,18 +166,20 @@ def _check_mixed(
     if without and config.training_set.few_shot_in_prompt:
         reason = f"{other} has groups that the prompt set shows nothing to: {_listed(without)}."
         mend = "Add few-shot examples of these groups, or set training_set.few_shot_in_prompt to false."
-        raise _refused("groups_without_examples", field, reason, mend)
+        raise Invalid.for_field(field, reason, mend, code="groups_without_examples")
 
 
 def resolve_config(kind: Kind, preset: str, overrides: Mapping[str, Any]) -> StarConfig:
     """The preset with the overrides laid over it. Raises Invalid naming the fields at fault."""
     if preset not in PRESETS:
-        raise _refused(
-            "unknown_preset", "preset", f"There is no {preset!r}.", f"Use one of {_listed(PRESETS)}."
+        raise Invalid.for_field(
+            "preset", f"There is no {preset!r}.", f"Use one of {_listed(PRESETS)}.", code="unknown_preset"
         )
     if overrides.get("kind", kind) != kind:
         reason = f"The dataset is of kind {kind}."
-        raise _refused("kinds_differ", "config.kind", reason, "Leave it out: it follows from the dataset.")
+        raise Invalid.for_field(
+            "config.kind", reason, "Leave it out: it follows from the dataset.", code="kinds_differ"
+        )
     settings = laid_over(PRESETS[preset](kind).model_dump(mode="json"), overrides)
     try:
         return StarConfig.model_validate(settings)
@@ -212,7 +218,7 @@ def _check_splits(dataset: Dataset, config: StarConfig) -> None:
     if split == "validation":
         mend = 'Upload it again with ?validation=N to carve out N rows, or mark rows "split": "validation".'
     reason = f"The dataset {dataset.id} has no examples in the split {split}, which accuracy is measured on."
-    raise _refused("no_held_out_split", "dataset", reason, mend)
+    raise Invalid.for_field("dataset", reason, mend, code="no_held_out_split")
 
 
 def _check_groups(session: Session, dataset: Dataset, prompt_set: PromptSet) -> None:
@@ -220,7 +226,7 @@ def _check_groups(session: Session, dataset: Dataset, prompt_set: PromptSet) -> 
     if without:
         reason = f"It shows nothing to the examples of these groups: {_listed(without)}."
         mend = "Add few-shot examples of these groups, or some without a group."
-        raise _refused("groups_without_examples", "prompt_set", reason, mend)
+        raise Invalid.for_field("prompt_set", reason, mend, code="groups_without_examples")
 
 
 def _check_curriculum(session: Session, dataset: Dataset, config: StarConfig) -> None:
@@ -230,7 +236,7 @@ def _check_curriculum(session: Session, dataset: Dataset, config: StarConfig) ->
         check_curriculum(config, groups_of(session, dataset.id, "train"))
     except ValueError as problem:
         mend = "Name only these groups, or mark the rows of the dataset with their group."
-        raise _refused("unknown_group", "config.curriculum", str(problem), mend) from problem
+        raise Invalid.for_field("config.curriculum", str(problem), mend, code="unknown_group") from problem
 
 
 def check_lengths(
@@ -255,11 +261,7 @@ def _named(field: str, find: Callable[[], T], known: list[str] | None = None) ->
         return find()
     except NotFound as missing:
         mend = f"Use one of {_listed(known)}." if known else "Use the id of one that GET lists."
-        raise _refused(f"unknown_{field}", field, missing.detail, mend) from missing
-
-
-def _refused(code: str, field: str, reason: str, mend: str) -> Invalid:
-    return Invalid(f"{reason} {mend}", code=code, errors=(FieldError(field, reason, mend),))
+        raise Invalid.for_field(field, missing.detail, mend, code=f"unknown_{field}") from missing
 
 
 def _listed(names: Mapping[str, Any] | list[str]) -> str:

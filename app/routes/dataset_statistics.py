@@ -9,7 +9,7 @@ from fastapi import Query
 from pydantic import Field
 
 from app.database import reading
-from app.errors import FieldError, Invalid
+from app.errors import Invalid
 from app.http.auth import Reader
 from app.http.dependencies import Db, OfferedModels
 from app.http.router import api_router
@@ -72,8 +72,7 @@ def tokenizer_of(model: Model) -> Tokenizer:
     path = Path(model.location) / TOKENIZER
     if TOKENIZER not in model.files or not path.is_file():
         reason = f"The tokenizer of {model.id} is not on this machine."
-        error = FieldError(
-            "model", reason, "Leave the model out, or offer it from a folder that the API has."
-        )
-        raise Invalid(f"{reason} Tokens cannot be counted.", code="no_tokenizer", errors=(error,))
+        fix = "Leave the model out, or offer it from a folder that the API has."
+        detail = f"{reason} Tokens cannot be counted."
+        raise Invalid.for_field("model", reason, fix, code="no_tokenizer", detail=detail)
     return load_tokenizer(path, model.files[TOKENIZER])

@@ -103,8 +103,13 @@ def preview(
         example = _example(session, caller.project_id, config.kind, sent)
         model = get_model(session, sent.model, offered) if sent.model is not None else None
     if field_needing_solutions(config) and example.solution is None:
-        error = FieldError("example.solution", "Missing, and the hint shows it.", "Give it, or another hint.")
-        raise Invalid("The example has no worked solution.", code="no_solution", errors=(error,))
+        raise Invalid.for_field(
+            "example.solution",
+            "Missing, and the hint shows it.",
+            "Give it, or another hint.",
+            code="no_solution",
+            detail="The example has no worked solution.",
+        )
     prompt_set = as_prompt_set(row)
     prompt = rationale_prompt(config, prompt_set, example, Route.GENERATED, 1)
     hinted = None
@@ -128,8 +133,8 @@ def _example(session: Session, project_id: str, kind: Kind, sent: PreviewIn) -> 
         dataset = get_dataset(session, project_id, sent.dataset)
         if dataset.kind != kind:
             reason = f"The dataset is of kind {dataset.kind}, the prompt set of kind {kind}."
-            error = FieldError("dataset", reason, "Use a dataset and a prompt set of one kind.")
-            raise Invalid(reason, code="kinds_differ", errors=(error,))
+            fix = "Use a dataset and a prompt set of one kind."
+            raise Invalid.for_field("dataset", reason, fix, code="kinds_differ", detail=reason)
         return as_example(find_example(session, dataset.id, sent.example_id))
     try:
         return read_example(sent.example or {}, kind)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from app.errors import FieldError, Invalid
+from app.errors import Invalid
 from app.http.schemas import In, Text
 from app.ledger.events import EVENT_TYPES
 from app.settings import Settings
@@ -39,6 +39,5 @@ def check_url(url: str, settings: Settings, field: str = "url") -> None:
     try:
         read_target(url, settings.webhook_allowed_hosts)
     except BadTarget as bad:
-        mend = "Use an https:// URL of a host on the public internet."
-        error = FieldError(field, str(bad), mend)
-        raise Invalid(f"{bad} {mend}", code="bad_webhook_url", errors=(error,)) from bad
+        fix = "Use an https:// URL of a host on the public internet."
+        raise Invalid.for_field(field, str(bad), fix, code="bad_webhook_url") from bad

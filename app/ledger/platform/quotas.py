@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.database import clock
-from app.errors import FieldError, QuotaExceeded
+from app.errors import QuotaExceeded
 from app.ledger.platform.usage import held_seconds
 from app.ledger.transitions import JobStatus
 from app.tables.data import Dataset
@@ -25,14 +25,14 @@ from app.tables.usage import Usage
 
 RUNNING = (JobStatus.RUNNING.value, JobStatus.PAUSING.value, JobStatus.CANCELLING.value)
 QUEUED = (JobStatus.VALIDATING.value, JobStatus.QUEUED.value)
-MENDS = {
+FIXES = {
     "running_jobs": "Wait until one ends, or pause or cancel one.",
     "queued_jobs": "Wait until one starts, or cancel one.",
     "gpu_hours": "Wait for the next month.",
     "dataset_bytes": "Datasets count as they were uploaded; use one that is there.",
     "adapter_bytes": "Delete adapters that nobody needs, or set a retention.",
 }
-NAMES = tuple(MENDS)
+NAMES = tuple(FIXES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +139,9 @@ def _check(name: str, limit: float | None, used: Callable[[], float], more: floa
     if now + more <= limit and (more or now < limit):
         return
     reason = f"{now:.10g} of {limit:.10g} are used" + (f", and this needs {more:.10g}." if more > 1 else ".")
-    mend = f"{MENDS[name]} An operator of the platform can raise the quota."
-    raise QuotaExceeded(
-        f"The project's quota {name} is used up: {reason} {mend}",
-        code=f"quota_{name}",
-        errors=(FieldError(f"quota.{name}", reason, mend),),
-    )
+    fix = f"{FIXES[name]} An operator of the platform can raise the quota."
+    detail = f"The project's quota {name} is used up: {reason} {fix}"
+    raise QuotaExceeded.for_field(f"quota.{name}", reason, fix, code=f"quota_{name}", detail=detail)
 
 
 def _jobs(session: Session, project_id: str, statuses: tuple[str, ...]) -> int:
