@@ -50,7 +50,7 @@ class PreviewOut(BaseModel):
     hinted_prompt: Annotated[PromptOut | None, Field(description="null where rationalization is off.")]
 
 
-class SpanOut(BaseModel):
+class SecondsRangeOut(BaseModel):
     """Seconds, from recorded history: as its fastest, median and slowest steps would take."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -63,9 +63,9 @@ class SpanOut(BaseModel):
 class EstimateOut(BaseModel):
     """If all iterations are run. What is null has its reason in `unavailable`, under its own name."""
 
-    gpu_seconds: SpanOut | None
-    seconds: SpanOut | None
-    queue_seconds: SpanOut | None
+    gpu_seconds: SecondsRangeOut | None
+    seconds: SecondsRangeOut | None
+    queue_seconds: SecondsRangeOut | None
     unavailable: dict[Estimated, UnknownOut]
 
 
@@ -137,7 +137,7 @@ def _estimate(new: NewJob, queue: Queue, history: History, left: Left | Unknown)
     else:
         no_worker = Unknown("no_worker", f"No running worker has what the model {new.model.id} needs.")
         parts = (left.gpu_seconds, left.seconds(workers) if workers else no_worker, wait)
-    known = [None if isinstance(one, Unknown) else SpanOut.model_validate(one) for one in parts]
+    known = [None if isinstance(one, Unknown) else SecondsRangeOut.model_validate(one) for one in parts]
     return EstimateOut(
         gpu_seconds=known[0],
         seconds=known[1],

@@ -55,7 +55,7 @@ class PreviewIn(In):
         return self
 
 
-class SpanOut(BaseModel):
+class PreviewSpanOut(BaseModel):
     """A part of prompt + completion, in characters."""
 
     start: int
@@ -63,12 +63,12 @@ class SpanOut(BaseModel):
     trained: bool
 
 
-class TrainingRowOut(BaseModel):
+class PreviewRowOut(BaseModel):
     """Loss falls on the trained spans, and on the EOS that follows the completion."""
 
     prompt: str
     completion: str
-    spans: list[SpanOut]
+    spans: list[PreviewSpanOut]
     stands_in: bool = Field(description="The rationale is a few-shot example's: none was sent.")
     verdict: str = Field(description="On the rationale, against the example's answer; only `correct` trains.")
     extracted: str | None
@@ -88,7 +88,7 @@ class PromptPreviewOut(Item):
     object: Literal["prompt_set.preview"] = "prompt_set.preview"
     prompt: str
     hinted_prompt: str | None
-    training_row: TrainingRowOut
+    training_row: PreviewRowOut
     tokens: PreviewTokensOut | None
 
 
@@ -145,7 +145,7 @@ def _example(session: Session, project_id: str, kind: Kind, sent: PreviewIn) -> 
 
 def _training_row(
     config: StarConfig, prompt_set: PromptSet, example: Example, rationale: str | None
-) -> TrainingRowOut:
+) -> PreviewRowOut:
     text = rationale
     if text is None:
         text = next(one.rationale for one in prompt_set.for_group(example.group) or prompt_set.examples)
@@ -153,10 +153,10 @@ def _training_row(
     completion = render_completion(config.kind, text)
     parts = [(0, len(prompt), config.training.loss == "all"), (len(prompt), len(prompt + completion), True)]
     found = verify(config.kind, text, example.answer, example.choices, **config.verifier.options)
-    return TrainingRowOut(
+    return PreviewRowOut(
         prompt=prompt,
         completion=completion,
-        spans=[SpanOut(start=start, end=end, trained=trained) for start, end, trained in parts],
+        spans=[PreviewSpanOut(start=start, end=end, trained=trained) for start, end, trained in parts],
         stands_in=rationale is None,
         verdict=str(found.verdict),
         extracted=found.extracted,
