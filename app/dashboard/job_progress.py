@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from app.jobs.views import JobOut
-from app.ledger.transitions import JobStatus
 from app.routes.events import EventOut
 from app.routes.iterations import IterationOut
+from app.tables.statuses import JobStatus
 from star_engine.loop import ITERATION_PHASES, PhaseName
 
 MOST_STEPS = 60  # of the stepper: beyond, those that have not begun are left out

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from app.jobs.views import JobOut
-from app.ledger.queue.planning import Purpose
-from app.ledger.transitions import JOB_TRANSITIONS, JobStatus
+from app.ledger.transitions import JOB_TRANSITIONS
+from app.tables.statuses import JobStatus, Purpose
 from star_engine.loop import StopReason
 
 ENDED = {

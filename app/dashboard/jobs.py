@@ -17,8 +17,8 @@ from app.http.router import page_router
 from app.http.schemas import After
 from app.jobs.filters import job_filter
 from app.ledger.jobs.lists import JobFilter
-from app.ledger.transitions import JobStatus
 from app.routes import jobs, models
+from app.tables.statuses import JobStatus
 
 router = page_router("/jobs")
 

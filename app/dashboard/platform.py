@@ -16,9 +16,9 @@ from app.http.schemas import After
 from app.ledger.jobs.lists import JobFilter
 from app.ledger.platform.audit_log import AuditFilter
 from app.ledger.platform.keys import Caller, Scope
-from app.ledger.transitions import JobStatus
 from app.routes import api_keys, audit, jobs, models, quotas, workers
 from app.routes.api_keys import ApiKeyIn
+from app.tables.statuses import JobStatus
 
 router = page_router("/platform")
 ROWS = 50

@@ -9,7 +9,7 @@ from fastapi import Query, Request
 from app.errors import Invalid
 from app.http.schemas import Moment
 from app.ledger.jobs.lists import JobFilter, Order
-from app.ledger.transitions import JobStatus
+from app.tables.statuses import JobStatus
 
 MOST_METADATA = 16  # keys of a job, so more can match nothing
 Named = Annotated[str | None, Query(max_length=200)]

@@ -15,9 +15,10 @@ from app.jobs.validate import JobIn, check_job
 from app.ledger.data.examples import split_size
 from app.ledger.jobs.forks import ForkPoint
 from app.ledger.jobs.jobs import NewJob
-from app.ledger.queue.planning import Purpose, read_history
+from app.ledger.queue.planning import read_history
 from app.settings import Settings
 from app.tables.jobs import Job
+from app.tables.statuses import Purpose
 from star_engine.config.presets import laid_over
 from star_engine.config.star import StarConfig
 from star_engine.evaluation.accuracy import select_held_out

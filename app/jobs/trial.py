@@ -15,10 +15,10 @@ from app.ledger.data.datasets import get_dataset
 from app.ledger.data.examples import each_example
 from app.ledger.data.prompt_sets import as_prompt_set
 from app.ledger.jobs.jobs import NewJob
-from app.ledger.queue.planning import Purpose
 from app.tables.data import Dataset, Model, PromptSet
 from app.tables.jobs import Job
 from app.tables.rationales import Adapter
+from app.tables.statuses import Purpose
 from star_engine.config.star import StarConfig
 from star_engine.data.prompt_sets import groups_without_examples
 from star_engine.tasks.examples import Example

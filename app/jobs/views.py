@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session
 from app.http.schemas import Resource, Timestamp
 from app.ledger.jobs.facts import JobFacts, job_facts
 from app.ledger.queue.eta import Outlook, outlooks
-from app.ledger.queue.planning import Purpose
 from app.ledger.queue.position import Why
-from app.ledger.transitions import TERMINAL, JobStatus
+from app.ledger.transitions import TERMINAL
 from app.settings import Settings
 from app.tables.jobs import Job
+from app.tables.statuses import JobStatus, Purpose
 from app.webhooks.secrets import server_secret, webhook_secret
 
 

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from app.database import reading
 from app.ledger.events import list_events
-from app.ledger.transitions import TERMINAL, JobStatus
+from app.ledger.transitions import TERMINAL
 from app.tables.jobs import Event, Job
+from app.tables.statuses import JobStatus
 
 JOBS, EVENTS = 200, 1000  # per look; what is more is read at once afterwards
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import select, update
@@ -11,28 +10,7 @@ from sqlalchemy.orm import Session
 from app.database import clock
 from app.ledger.events import append_event
 from app.tables.jobs import Job, Step
-
-
-class JobStatus(StrEnum):
-    VALIDATING = "validating"  # being checked, before any GPU time
-    QUEUED = "queued"  # waits for its first worker
-    RUNNING = "running"
-    PAUSING = "pausing"  # a pause was asked for; running steps hand back
-    PAUSED = "paused"  # by the user, or by itself with a diagnosis in status_reason
-    CANCELLING = "cancelling"  # a cancel was asked for; running steps stop
-    CANCELLED = "cancelled"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-
-
-class StepStatus(StrEnum):
-    QUEUED = "queued"
-    HELD = "held"  # its job is paused
-    RUNNING = "running"  # claimed, under a lease
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
+from app.tables.statuses import JobStatus, StepStatus
 
 _J = JobStatus
 JOB_TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {

@@ -29,9 +29,9 @@ from app.ledger.jobs.jobs import (
 from app.ledger.jobs.lists import JobFilter, list_jobs
 from app.ledger.platform.keys import Caller
 from app.ledger.results.iterations import list_iterations
-from app.ledger.transitions import JobStatus
 from app.tables.files import FineTuningJob
 from app.tables.jobs import Event, Iteration, Job
+from app.tables.statuses import JobStatus
 from star_engine.config.star import StarConfig
 
 router = api_router("openai", "/v1/fine_tuning/jobs")

@@ -22,9 +22,10 @@ from app.jobs.views import JobOut, show_job
 from app.ledger.jobs.jobs import create_job
 from app.ledger.jobs.trials import Asked, create_trial, get_trial
 from app.ledger.results.adapters import get_adapter
-from app.ledger.transitions import TERMINAL, JobStatus
+from app.ledger.transitions import TERMINAL
 from app.tables.jobs import Job
 from app.tables.rationales import TrialAnswer
+from app.tables.statuses import JobStatus
 
 router = api_router("adapters", "/v1")
 

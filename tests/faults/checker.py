@@ -15,10 +15,11 @@ from sqlalchemy.orm import Session
 from app.database import clock, reading
 from app.ledger.results.iterations import config_of
 from app.ledger.results.rationales import training_rows
-from app.ledger.transitions import JOB_TRANSITIONS, JobStatus, StepStatus
+from app.ledger.transitions import JOB_TRANSITIONS
 from app.storage import Storage
 from app.tables.jobs import Event, Iteration, Job, Step
 from app.tables.rationales import Adapter, Evaluation, Rationale
+from app.tables.statuses import JobStatus, StepStatus
 from app.tables.usage import Usage
 from star_engine.config.star import StarConfig
 from star_engine.loop import ITERATION_PHASES, PhaseName, StopReason

@@ -8,10 +8,10 @@ from hashlib import sha256
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.ledger.transitions import JobStatus
 from app.tables.data import Dataset, Model, PromptSet
 from app.tables.jobs import Job
 from app.tables.platform import Project
+from app.tables.statuses import JobStatus
 from star_engine.config.star import StarConfig
 
 NOT_WORTH_FINDING = (JobStatus.FAILED.value, JobStatus.CANCELLING.value, JobStatus.CANCELLED.value)

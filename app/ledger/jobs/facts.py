@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
-from app.ledger.transitions import StepStatus
 from app.tables.jobs import Iteration, Job, Step
 from app.tables.platform import ApiKey
 from app.tables.rationales import Adapter
+from app.tables.statuses import StepStatus
 from app.tables.usage import Usage
 from app.tables.webhooks import Webhook
 

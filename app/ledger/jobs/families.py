@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Text, and_, cast, exists, not_, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from app.ledger.transitions import JobStatus
 from app.tables.jobs import Iteration, Job
+from app.tables.statuses import JobStatus
 from star_engine.loop import PhaseName
 
 GOING_ON = [JobStatus.VALIDATING.value, JobStatus.QUEUED.value, JobStatus.RUNNING.value]

@@ -18,13 +18,14 @@ from app.ledger.jobs.forks import ForkPoint, take_over
 from app.ledger.platform.quotas import check_new_job, check_resume
 from app.ledger.platform.webhooks import create_webhook
 from app.ledger.queue.outbox import ring
-from app.ledger.queue.planning import Purpose, advance
+from app.ledger.queue.planning import advance
 from app.ledger.queue.steps import settle
-from app.ledger.transitions import TERMINAL, JobStatus, StepStatus, drop_waiting_steps, lock_job, move_job
+from app.ledger.transitions import TERMINAL, drop_waiting_steps, lock_job, move_job
 from app.settings import Settings
 from app.tables.base import JsonObject
 from app.tables.data import Dataset, Model, PromptSet
 from app.tables.jobs import IdempotencyKey, Iteration, Job, Step
+from app.tables.statuses import JobStatus, Purpose, StepStatus
 from star_engine.config.star import StarConfig
 from star_engine.loop import StopReason
 

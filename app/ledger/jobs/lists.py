@@ -10,8 +10,8 @@ from typing import Literal
 from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.orm import Session
 
-from app.ledger.queue.planning import Purpose
 from app.tables.jobs import Job
+from app.tables.statuses import Purpose
 
 Order = Literal["newest", "oldest", "name"]
 

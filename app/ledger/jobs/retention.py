@@ -12,11 +12,12 @@ from sqlalchemy.orm import Session
 from app.database import clock, reading, transaction
 from app.errors import Conflict
 from app.ledger.jobs.facts import best_iteration
-from app.ledger.transitions import TERMINAL, JobStatus, lock_job
+from app.ledger.transitions import TERMINAL, lock_job
 from app.storage import Storage
 from app.tables.base import JsonObject
 from app.tables.jobs import Job
 from app.tables.rationales import Adapter
+from app.tables.statuses import JobStatus
 from star_engine.adapters.layout import WEIGHTS
 
 GRACE = timedelta(hours=1)  # from the deletion to the removal of the bytes: downloads end

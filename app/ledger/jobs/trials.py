@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session
 
 from app.errors import NotFound
 from app.ledger.jobs.jobs import NewJob, create_job
-from app.ledger.queue.planning import Purpose
 from app.ledger.queue.steps import Claim, check_fence
 from app.ledger.results.rationales import storable
 from app.settings import Settings
 from app.tables.jobs import Job
 from app.tables.rationales import TrialAnswer
+from app.tables.statuses import Purpose
 from star_engine.evaluation.accuracy import EvaluatedAnswer
 from star_engine.tasks.examples import Example
 

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from app.database import clock
 from app.ledger.platform.counters import counters
-from app.ledger.transitions import StepStatus
 from app.tables.jobs import Event, Job, Outbox, Step
+from app.tables.statuses import StepStatus
 from app.tables.usage import Usage
 
 OPEN = (StepStatus.QUEUED.value, StepStatus.HELD.value, StepStatus.RUNNING.value)

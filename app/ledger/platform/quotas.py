@@ -15,12 +15,12 @@ from sqlalchemy.orm import Session
 from app.database import clock
 from app.errors import QuotaExceeded
 from app.ledger.platform.usage import held_seconds
-from app.ledger.transitions import JobStatus
 from app.tables.data import Dataset
 from app.tables.jobs import Job, Step
 from app.tables.platform import Project
 from app.tables.quotas import Quota
 from app.tables.rationales import Adapter
+from app.tables.statuses import JobStatus
 from app.tables.usage import Usage
 
 RUNNING = (JobStatus.RUNNING.value, JobStatus.PAUSING.value, JobStatus.CANCELLING.value)

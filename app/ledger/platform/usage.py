@@ -17,8 +17,8 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from app.database import clock
-from app.ledger.transitions import StepStatus
 from app.tables.jobs import Job, Step
+from app.tables.statuses import StepStatus
 from app.tables.usage import Usage
 from star_engine.loop import PhaseName
 

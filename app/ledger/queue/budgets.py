@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from app.database import clock, reading, transaction
 from app.ledger.platform.usage import gpu_seconds_spent
-from app.ledger.transitions import JobStatus, drop_waiting_steps, lock_job, move_job
+from app.ledger.transitions import drop_waiting_steps, lock_job, move_job
 from app.tables.jobs import Job
 from app.tables.rationales import Adapter
+from app.tables.statuses import JobStatus
 from star_engine.loop import StopReason
 
 log = structlog.get_logger()

@@ -9,11 +9,11 @@ from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, u
 from sqlalchemy.orm import Session
 
 from app.database import clock
-from app.ledger.transitions import StepStatus
 from app.settings import Settings
 from app.tables.data import Model
 from app.tables.jobs import Step
 from app.tables.platform import Worker
+from app.tables.statuses import StepStatus
 
 LIVE_SECONDS = 180.0  # a worker says every minute that it is there; one that missed three is not counted on
 FORGOTTEN_SECONDS = 86_400.0  # every restart of a worker makes a new row

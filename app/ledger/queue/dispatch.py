@@ -10,10 +10,10 @@ from app.database import clock
 from app.ledger.jobs.families import not_waiting
 from app.ledger.platform.quotas import HeldBack
 from app.ledger.queue.capacity import fits
-from app.ledger.transitions import JobStatus, StepStatus
 from app.tables.data import Model
 from app.tables.jobs import Job, Step
 from app.tables.platform import Project, Worker
+from app.tables.statuses import JobStatus, StepStatus
 from star_engine.loop import MEASURING
 
 PATIENCE_SECONDS = (

@@ -21,10 +21,11 @@ from app.ledger.queue.estimates import (
     what_is_left,
 )
 from app.ledger.queue.position import Place, Queue, place_of, read_queue
-from app.ledger.transitions import TERMINAL, JobStatus
+from app.ledger.transitions import TERMINAL
 from app.tables.base import JsonObject
 from app.tables.data import Dataset
 from app.tables.jobs import Job
+from app.tables.statuses import JobStatus
 
 GRAIN = timedelta(minutes=1)  # an estimate that changed with every second would spoil every ETag
 

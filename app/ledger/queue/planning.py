@@ -7,7 +7,6 @@ after an evaluation is certain, both are planned together, and no worker waits f
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, exists, func, select
@@ -20,11 +19,12 @@ from app.ledger.queue.budgets import end_exhausted
 from app.ledger.queue.outbox import ring
 from app.ledger.results.completion_cache import reused_in
 from app.ledger.results.metrics import own_rows, phase_metrics
-from app.ledger.transitions import JobStatus, StepStatus, move_job
+from app.ledger.transitions import move_job
 from app.settings import Settings
 from app.tables.base import JsonObject
 from app.tables.jobs import Iteration, Job, Step
 from app.tables.rationales import Adapter
+from app.tables.statuses import JobStatus, Purpose, StepStatus
 from star_engine.config.star import StarConfig
 from star_engine.data.selection import shard_bounds
 from star_engine.evaluation.accuracy import EvaluationMode, select_held_out
@@ -40,13 +40,6 @@ from star_engine.loop import (
     next_in_any_case,
     next_phase,
 )
-
-
-class Purpose(StrEnum):
-    STAR = "star"
-    EVALUATION = "evaluation"  # one adapter on one dataset
-    TRIAL = "trial"  # a few questions put to one adapter
-
 
 OPEN = (StepStatus.QUEUED.value, StepStatus.HELD.value, StepStatus.RUNNING.value)
 

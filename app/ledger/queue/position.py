@@ -10,9 +10,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.ledger.queue.capacity import fitting_by_model, live_workers
-from app.ledger.transitions import JobStatus, StepStatus
 from app.tables.jobs import Job, Step
 from app.tables.platform import Project
+from app.tables.statuses import JobStatus, StepStatus
 
 Why = Literal["running", "next", "workers_busy", "no_worker", "no_fitting_worker", "paused", "ending"]
 NEVER = datetime.min.replace(tzinfo=UTC)

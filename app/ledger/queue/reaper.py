@@ -10,9 +10,10 @@ from app.database import clock, reading, transaction
 from app.failpoints import failpoint
 from app.ledger.queue.outbox import ring
 from app.ledger.queue.steps import end_attempt
-from app.ledger.transitions import StepStatus, lock_job
+from app.ledger.transitions import lock_job
 from app.settings import Settings
 from app.tables.jobs import Outbox, Step
+from app.tables.statuses import StepStatus
 
 log = structlog.get_logger()
 

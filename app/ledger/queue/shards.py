@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from app.database import new_id
 from app.ledger.queue.capacity import fitting_workers
 from app.ledger.queue.outbox import ring
-from app.ledger.transitions import StepStatus
 from app.tables.data import Model
 from app.tables.jobs import Step
+from app.tables.statuses import StepStatus
 
 SMALLEST = 8  # examples: a smaller shard costs more in batches half full than it saves in waiting
 

@@ -27,8 +27,6 @@ from app.ledger.transitions import (
     STEP_TRANSITIONS,
     TERMINAL,
     IllegalTransition,
-    JobStatus,
-    StepStatus,
     drop_waiting_steps,
     lock_job,
     move_job,
@@ -37,6 +35,7 @@ from app.settings import Settings
 from app.tables.base import JsonObject
 from app.tables.jobs import Job, Step
 from app.tables.platform import Project
+from app.tables.statuses import JobStatus, StepStatus
 from star_engine.config.star import StarConfig
 
 Order = Literal["continue", "cancel", "pause"]

@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from app.ledger.queue.steps import Claim, check_fence
 from app.ledger.results.rationales import claimed_iteration, insert_once, storable
-from app.ledger.transitions import StepStatus, lock_job
+from app.ledger.transitions import lock_job
 from app.tables.jobs import Step
 from app.tables.rationales import Evaluation
+from app.tables.statuses import StepStatus
 from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode
 
 

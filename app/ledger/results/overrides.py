@@ -15,12 +15,13 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict
 from app.ledger.platform.keys import Caller
-from app.ledger.transitions import TERMINAL, JobStatus, lock_job
+from app.ledger.transitions import TERMINAL, lock_job
 from app.tables.data import Example
 from app.tables.jobs import Iteration, Job
 from app.tables.overrides import Override
 from app.tables.platform import ApiKey
 from app.tables.rationales import Rationale
+from app.tables.statuses import JobStatus
 from star_engine.sampling.rationales import Rationale as Try
 from star_engine.sampling.rationales import RationaleKey, Route
 

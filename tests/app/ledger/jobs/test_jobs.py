@@ -22,15 +22,9 @@ from app.ledger.queue.capacity import DOORBELL
 from app.ledger.queue.outbox import relay
 from app.ledger.queue.reaper import ring_again
 from app.ledger.queue.steps import claim_step, fail_step, hand_back, heartbeat
-from app.ledger.transitions import (
-    JOB_TRANSITIONS,
-    TERMINAL,
-    IllegalTransition,
-    JobStatus,
-    lock_job,
-    move_job,
-)
+from app.ledger.transitions import JOB_TRANSITIONS, TERMINAL, IllegalTransition, lock_job, move_job
 from app.tables.jobs import IdempotencyKey, Iteration, Job, Outbox, Step
+from app.tables.statuses import JobStatus
 from tests.app.ledger.ledger_driver import claim, do_step, finish_job, finish_phase
 from tests.factories import TRAIN, VALIDATION, World
 from tests.faults.checker import check

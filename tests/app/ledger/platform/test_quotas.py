@@ -12,9 +12,9 @@ from app.errors import QuotaExceeded
 from app.ledger.jobs.jobs import pause_job, resume_job
 from app.ledger.platform.quotas import set_quota, standings
 from app.ledger.queue.steps import claim_step, finish_step
-from app.ledger.transitions import JobStatus
 from app.tables.jobs import Job
 from app.tables.rationales import Adapter
+from app.tables.statuses import JobStatus
 from app.tables.usage import Usage
 from tests.app.ledger.ledger_driver import claim, do_step, finish_job, finish_phase, train
 from tests.factories import World

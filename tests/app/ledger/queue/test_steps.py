@@ -22,9 +22,10 @@ from app.ledger.queue.steps import (
     heartbeat,
 )
 from app.ledger.results.rationales import record_rationales
-from app.ledger.transitions import STEP_TRANSITIONS, StepStatus, lock_job
+from app.ledger.transitions import STEP_TRANSITIONS, lock_job
 from app.tables.jobs import Job, Outbox, Step
 from app.tables.rationales import Rationale
+from app.tables.statuses import StepStatus
 from star_engine.sampling.rationales import Route
 from tests.app.ledger.ledger_driver import a_try, claim, do_step, finish_job, finish_phase, sample
 from tests.factories import TRAIN, World, make_world

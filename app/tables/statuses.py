@@ -1,0 +1,32 @@
+"""The closed sets of codes that columns of jobs and steps hold."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class JobStatus(StrEnum):
+    VALIDATING = "validating"  # being checked, before any GPU time
+    QUEUED = "queued"  # waits for its first worker
+    RUNNING = "running"
+    PAUSING = "pausing"  # a pause was asked for; running steps hand back
+    PAUSED = "paused"  # by the user, or by itself with a diagnosis in status_reason
+    CANCELLING = "cancelling"  # a cancel was asked for; running steps stop
+    CANCELLED = "cancelled"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class StepStatus(StrEnum):
+    QUEUED = "queued"
+    HELD = "held"  # its job is paused
+    RUNNING = "running"  # claimed, under a lease
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Purpose(StrEnum):
+    STAR = "star"
+    EVALUATION = "evaluation"  # one adapter on one dataset
+    TRIAL = "trial"  # a few questions put to one adapter
