@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 
@@ -13,6 +12,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import BadRequest, Invalid
+from app.intake.uploaded_file import Received
 
 JSON_BYTES = 8 << 20  # most of any body that is no upload
 SPOOL_BYTES = 1 << 20  # of an upload, before it goes to disk
@@ -42,16 +42,6 @@ class BodyLimit:
             return message
 
         await self.app(scope, counted, send)
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A file as it was sent."""
-
-    file: BinaryIO
-    name: str
-    content_type: str
-    encoding: str  # gzip, zstd, or empty: as the file's first bytes say
 
 
 async def receive_file(request: Request) -> Received:

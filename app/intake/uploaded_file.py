@@ -26,6 +26,16 @@ APART_BYTES = 64 << 10  # a child takes 0.5 s to start; so much is read in less,
 
 
 @dataclass(frozen=True, slots=True)
+class Received:
+    """A file as it was sent."""
+
+    file: BinaryIO
+    name: str
+    content_type: str
+    encoding: str  # gzip, zstd, or empty: as the file's first bytes say
+
+
+@dataclass(frozen=True, slots=True)
 class HowToRead:
     """What, besides the bytes, decides which examples a file holds."""
 

@@ -15,8 +15,7 @@ from sqlalchemy import Engine
 from app.database import reading
 from app.errors import Invalid, NotFound
 from app.http.schemas import In, JsonObject, Text
-from app.http.uploads import Received
-from app.intake.uploaded_file import HowToRead
+from app.intake.uploaded_file import HowToRead, Received
 from app.jobs.validate import JobIn
 from app.ledger.data.datasets import upload_dataset
 from app.ledger.data.files import get_file

@@ -9,10 +9,9 @@ from sqlalchemy.orm import Session
 
 from app.database import reading
 from app.errors import NotFound
-from app.http.uploads import Received
 from app.intake.formats import Format, format_of
 from app.intake.unpack import unpacked
-from app.intake.uploaded_file import HowToRead, checked_file, content_sha256
+from app.intake.uploaded_file import HowToRead, Received, checked_file, content_sha256
 from app.ledger.data.staging import same_dataset, store_dataset
 from app.settings import Settings
 from app.tables.data import Dataset

@@ -16,9 +16,8 @@ from sqlalchemy import func, select, update
 
 from app.database import clock, reading, transaction
 from app.errors import Invalid, NotFound, Unavailable
-from app.http.uploads import Received
 from app.intake.lines import line_of
-from app.intake.uploaded_file import CheckedFile, HowToRead
+from app.intake.uploaded_file import CheckedFile, HowToRead, Received
 from app.ledger.data import staging
 from app.ledger.data.datasets import get_dataset, list_datasets, upload_dataset
 from app.ledger.data.staging import remove_abandoned, store_dataset
