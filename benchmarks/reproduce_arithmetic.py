@@ -33,7 +33,7 @@ from star_engine.data.prompts import render_completion, render_prompt
 from star_engine.data.selection import training_seed
 from star_engine.evaluation.accuracy import EvaluationMode, evaluate, summarise
 from star_engine.loop import Phase, PhaseName
-from star_engine.protocols import Sampler, Trainer, TrainingText
+from star_engine.protocols import Sampler, Trainer, TrainingJob, TrainingText
 from star_engine.run import run_star
 from star_engine.run_directory import JsonLines, RunDirectory
 from star_engine.tasks.examples import Example, FewShotExample, PromptSet
@@ -156,14 +156,15 @@ class Bench:
             return
         began, adapter = time.monotonic(), record.adapter(1)
         bare = PromptSet(KIND, ())
-        rows = [
+        rows = tuple(
             TrainingText(render_prompt(KIND, bare, example), render_completion(KIND, example.answer))
             for example in self.task.train
-        ]
+        )
         steps, seed = self.scale.direct_steps, training_seed(config.seed, 1)
         if not (adapter / WEIGHTS).exists():
             checkpoints = record.checkpoints(1)
-            for _ in self.trainer.train(rows, config.training, steps, seed, adapter, checkpoints, None):
+            job = TrainingJob(rows, config.training, steps, seed, adapter, checkpoints)
+            for _ in self.trainer.train(job):
                 pass
         self.sampler.use(adapter)
         mode = EvaluationMode.FEW_SHOT_DIRECT

@@ -19,7 +19,7 @@ from star_engine.config.star import Lora, Training
 from star_engine.gpu.causal_lm import load_model, load_tokenizer
 from star_engine.gpu.lora_trainer import LoraTrainer
 from star_engine.gpu.tokenized_rows import batch_of_step
-from star_engine.protocols import TrainingText
+from star_engine.protocols import TrainingJob, TrainingText
 
 SEED = 0
 
@@ -58,7 +58,8 @@ def ours(trainer: LoraTrainer, rows: Sequence[TrainingText], asked: Training, st
     measured = Measured()
     with TemporaryDirectory() as folder:
         out, checkpoints = Path(folder) / "adapter", Path(folder) / "checkpoints"
-        for progress in trainer.train(rows, asked, steps, SEED, out, checkpoints, None):
+        job = TrainingJob(tuple(rows), asked, steps, SEED, out, checkpoints)
+        for progress in trainer.train(job):
             measured.ends.append(time.perf_counter())
             measured.losses.append(progress.loss)
     return measured

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+from pydantic import TypeAdapter
 
 from star_engine.config.star import Training
 
@@ -80,6 +82,35 @@ class TrainingText:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """One training: what is learned, how, and where its files go.
+
+    The type of `data` says which loss is minimised: texts are learned by cross-entropy.
+    """
+
+    data: tuple[TrainingText, ...]
+    settings: Training
+    steps: int  # optimizer steps
+    seed: int
+    out: Path  # folder that holds the adapter afterwards
+    checkpoints: Path  # folder of resume points
+    start: Path | None = None  # adapter to go on from; None: fresh weights on the base model
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` makes the same job of, in another process."""
+        job: dict[str, Any] = _TRAINING_JOB.dump_python(self, mode="json")
+        return job
+
+    @staticmethod
+    def from_json(job: Mapping[str, Any]) -> TrainingJob:
+        """Raises pydantic's ValidationError, a ValueError, for what `to_json` cannot have written."""
+        return _TRAINING_JOB.validate_python(job)
+
+
+_TRAINING_JOB = TypeAdapter(TrainingJob)
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingProgress:
     step: int  # optimizer steps done
     steps: int
@@ -99,21 +130,12 @@ class AdapterProbe:
 
 
 class Trainer(Protocol):
-    def train(
-        self,
-        rows: Sequence[TrainingText],
-        training: Training,
-        steps: int,
-        seed: int,
-        out: Path,
-        checkpoints: Path,
-        start: Path | None,
-    ) -> Iterator[TrainingProgress]:
+    def train(self, job: TrainingJob) -> Iterator[TrainingProgress]:
         """Train a LoRA adapter and yield once per optimizer step.
 
-        When the iterator ends, `out` holds `adapter_config.json` and `adapter_model.safetensors`. `start` is
-        the adapter to go on from (None: fresh weights on the base model); the optimizer is always fresh.
-        Resumes from the newest valid checkpoint in `checkpoints`, if there is one for the same input.
+        When the iterator ends, `job.out` holds `adapter_config.json` and `adapter_model.safetensors`. The
+        optimizer is always fresh. Resumes from the newest valid checkpoint in `job.checkpoints`, if there is
+        one for the same input.
         """
 
     def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:

@@ -37,7 +37,7 @@ from star_engine.loop import Pause, Phase, PhaseName, Stop, next_in_any_case, ne
 from star_engine.phases.build import build_iteration
 from star_engine.phases.extra_datasets import check_along, measure_along
 from star_engine.phases.pipelined import ask_and_sample
-from star_engine.protocols import Sampler, Trainer, TrainingText
+from star_engine.protocols import Sampler, Trainer, TrainingJob, TrainingText
 from star_engine.run_directory import JsonLines, RunDirectory, check_line, rationale_line
 from star_engine.sampling.labels import guesses_held_out
 from star_engine.sampling.rationales import sample_rationales, solve_rate
@@ -185,7 +185,7 @@ class _Run:
 
     def _train(self, iteration: int) -> _Work:
         rows = self._rows_to_train(iteration)
-        texts = [TrainingText(row.prompt, row.completion) for row in rows]
+        texts = tuple(TrainingText(row.prompt, row.completion) for row in rows)
         training = self.config.training
         steps = steps_in(training.schedule, iteration, rows=len(rows), batch_size=training.batch_size)
         start = self._adapter_before(iteration) if training.start_from == "previous" else None
@@ -195,7 +195,8 @@ class _Run:
         out, checkpoints = self.record.adapter(iteration), self.record.checkpoints(iteration)
         seed = training_seed(self.config.seed, iteration)
         loss = None
-        for progress in self.trainer.train(texts, training, steps, seed, out, checkpoints, start):
+        job = TrainingJob(texts, training, steps, seed, out, checkpoints, start)
+        for progress in self.trainer.train(job):
             loss = progress.loss
             yield Event("progress", iteration, PhaseName.TRAIN, asdict(progress))
         rewrite_config(out, self.base)

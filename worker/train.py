@@ -42,7 +42,7 @@ from star_engine.adapters.probe import (
 )
 from star_engine.data.selection import steps_in, training_seed
 from star_engine.evaluation.accuracy import select_held_out
-from star_engine.protocols import TrainingText
+from star_engine.protocols import TrainingJob, TrainingText
 from star_engine.sampling.rationales import RationaleKey, Route
 from star_engine.training_set.rows import Coverage, TrainingExample
 from star_engine.training_set.window import in_window, window
@@ -112,7 +112,8 @@ def _train(
     shelf.fetch()
     check_tokens(bench, claim)
     failpoint("train.before_training")
-    for progress in gpu.train(rows, training, steps, seed, out, checkpoints, start):
+    job = TrainingJob(tuple(rows), training, steps, seed, out, checkpoints, start)
+    for progress in gpu.train(job):
         failpoint("train.step")
         losses.append(progress.loss)
         tokens = progress.tokens

@@ -30,7 +30,7 @@ from star_engine.gpu.lora_merge import PREFIX, LoraUpdate, read_adapter
 from star_engine.gpu.lora_run import LoraRun, Ranks
 from star_engine.gpu.tokenized_rows import TokenizedRow, batch_of_step, tokenize_rows
 from star_engine.gpu.train_checkpoint import Checkpoints, ResumePoint, fsync
-from star_engine.protocols import AdapterProbe, BadAdapter, OutOfMemory, TrainingProgress, TrainingText
+from star_engine.protocols import AdapterProbe, BadAdapter, OutOfMemory, TrainingJob, TrainingProgress
 
 # Tokens that run through the model at once. SmolLM2-135M holds about 2.5 MB of float32 activations a token.
 MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
@@ -64,39 +64,32 @@ class LoraTrainer:
         # What the base model says to a job's probe prompts: the same in each of its iterations.
         self._base_says: tuple[Any, list[tuple[str, torch.Tensor]]] = (None, [])
 
-    def train(
-        self,
-        rows: Sequence[TrainingText],
-        training: Training,
-        steps: int,
-        seed: int,
-        out: Path,
-        checkpoints: Path,
-        start: Path | None,
-    ) -> Iterator[TrainingProgress]:
+    def train(self, job: TrainingJob) -> Iterator[TrainingProgress]:
         """See Trainer. On CPU a resumed run ends in the same bytes as an uninterrupted one.
 
-        Raises ValueError naming the row that is empty or too long, BadAdapter for `start`, FloatingPointError
-        where the loss is no longer finite, and OutOfMemory where not even one row fits.
+        Raises ValueError naming the row that is empty or too long, BadAdapter for `job.start`,
+        FloatingPointError where the loss is no longer finite, and OutOfMemory where not even one row fits.
         """
         torch.set_num_threads(self._threads)
+        training = job.settings
         max_length = min(training.max_length, self._max_length)
         eos = self._tokenizer.eos_token_id
-        tokenized = tokenize_rows(self._tokenizer, rows, max_length, eos, training.loss)
-        saved = Checkpoints(checkpoints, self._input_hash(tokenized, training, steps, seed, start))
-        with self._adapted(training, seed, start) as model:
-            run = LoraRun(model, training, seed, self._device, self._ranks)
+        rows = tokenize_rows(self._tokenizer, job.data, max_length, eos, training.loss)
+        saved = Checkpoints(job.checkpoints, self._input_hash(rows, job))
+        with self._adapted(training, job.seed, job.start) as model:
+            run = LoraRun(model, training, job.seed, self._device, self._ranks)
             tokens = run.resume(saved.newest())
-            while run.step < steps:
-                chosen = [tokenized[n] for n in batch_of_step(len(rows), training.batch_size, seed, run.step)]
+            while run.step < job.steps:
+                batch = batch_of_step(len(rows), training.batch_size, job.seed, run.step)
+                chosen = [rows[n] for n in batch]
                 loss = self._fitting_step(run, chosen)
                 tokens += sum(len(row.ids) for row in chosen)
-                due = run.step % training.checkpoint_every == 0 and run.step < steps
+                due = run.step % training.checkpoint_every == 0 and run.step < job.steps
                 if due and self._ranks.first:
                     saved.save(ResumePoint(run.step, tokens, run.state()))
-                yield TrainingProgress(run.step, steps, loss, tokens)
+                yield TrainingProgress(run.step, job.steps, loss, tokens)
             if self._ranks.first:
-                self._write(model, out)
+                self._write(model, job.out)
 
     def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         return prompt_ids(self._tokenizer, texts)
@@ -229,13 +222,12 @@ class LoraTrainer:
                 Path(folder, name).replace(out / name)
         fsync(out)
 
-    def _input_hash(
-        self, rows: Sequence[TokenizedRow], training: Training, steps: int, seed: int, start: Path | None
-    ) -> str:
+    def _input_hash(self, rows: Sequence[TokenizedRow], job: TrainingJob) -> str:
         """Whose resume points these are: all that decides the resulting weights, the base model included."""
         digest = hashlib.sha256()
-        settings = training.model_dump(mode="json", exclude={"checkpoint_every", "max_length"})
-        facts = [settings, steps, seed, ARITHMETIC, [torch.__version__, peft.__version__, str(self._device)]]
+        settings = job.settings.model_dump(mode="json", exclude={"checkpoint_every", "max_length"})
+        versions = [torch.__version__, peft.__version__, str(self._device)]
+        facts = [settings, job.steps, job.seed, ARITHMETIC, versions]
         digest.update(json.dumps(facts, sort_keys=True).encode())
         for row in rows:
             digest.update(json.dumps([row.start, row.ids]).encode())
@@ -244,8 +236,8 @@ class LoraTrainer:
                 weight.detach().flatten()[:64].float().cpu().numpy()
             )  # all of an 8B model would take half a minute
             digest.update(f"{name}{tuple(weight.shape)}".encode() + some.tobytes())
-        if start is not None:
-            digest.update(file_sha256(start / WEIGHTS).encode())
+        if job.start is not None:
+            digest.update(file_sha256(job.start / WEIGHTS).encode())
         return digest.hexdigest()
 
 

@@ -19,9 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from star_engine.config.star import Training
 from star_engine.gpu.lora_trainer import LoraTrainer
-from star_engine.protocols import AdapterProbe, BadAdapter, OutOfMemory, TrainingProgress, TrainingText
+from star_engine.protocols import AdapterProbe, BadAdapter, OutOfMemory, TrainingJob, TrainingProgress
 
 RAISED = {kind.__name__: kind for kind in (BadAdapter, FloatingPointError, OutOfMemory, ValueError)}
 READ_BYTES = 1 << 16
@@ -40,39 +39,24 @@ class ParallelTrainer:
         self._device = device
         self._alone: LoraTrainer | None = None  # made when first needed
 
-    def train(
-        self,
-        rows: Sequence[TrainingText],
-        training: Training,
-        steps: int,
-        seed: int,
-        out: Path,
-        checkpoints: Path,
-        start: Path | None,
-    ) -> Iterator[TrainingProgress]:
+    def train(self, job: TrainingJob) -> Iterator[TrainingProgress]:
         """See Trainer. Losses are those of one process, but for the order of summation (and for dropout).
 
         A process that ends or fails ends them all: RuntimeError, or the error that it had.
         """
         self._alone = None  # its copy of the model takes memory that rank 0 needs
         with TemporaryDirectory(prefix="star-ranks-") as folder:
-            job = {
+            launch = {
                 "base_model": str(self._base_model),
                 "ranks": self._ranks,
                 "threads": max(1, (self._threads or os.cpu_count() or 1) // self._ranks),
                 "device": self._device,
                 "meeting": str(Path(folder, "meeting")),
-                "rows": [(row.prompt, row.completion) for row in rows],
-                "training": training.model_dump(mode="json"),
-                "steps": steps,
-                "seed": seed,
-                "out": str(out),
-                "checkpoints": str(checkpoints),
-                "start": None if start is None else str(start),
+                "job": job.to_json(),
             }
-            path = Path(folder, "job.json")
-            path.write_text(json.dumps(job))
-            with _started(path, self._ranks, job["threads"]) as processes:
+            path = Path(folder, "launch.json")
+            path.write_text(json.dumps(launch))
+            with _started(path, self._ranks, launch["threads"]) as processes:
                 yield from _progress(processes)
 
     def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -90,12 +74,12 @@ class ParallelTrainer:
 
 
 @contextmanager
-def _started(job: Path, ranks: int, threads: Any) -> Iterator[list[subprocess.Popen[bytes]]]:
+def _started(launch: Path, ranks: int, threads: Any) -> Iterator[list[subprocess.Popen[bytes]]]:
     """The processes, in this process's group; none is left afterwards, whatever happens in between."""
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for rank in range(ranks):
-            command = [sys.executable, "-m", "star_engine.gpu.train_rank", str(job), str(rank)]
+            command = [sys.executable, "-m", "star_engine.gpu.train_rank", str(launch), str(rank)]
             environment = {**os.environ, **_environment(rank, ranks, threads)}
             pipe = subprocess.PIPE
             one = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment)

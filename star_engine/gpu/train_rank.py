@@ -1,4 +1,4 @@
-"""One of the processes that train one adapter together: python -m star_engine.gpu.train_rank JOB_FILE RANK
+"""One of the processes that train one adapter together: python -m star_engine.gpu.train_rank LAUNCH_FILE RANK
 
 Started by star_engine/gpu/parallel_trainer.py. Standard input is a death pipe, standard output carries JSON
 lines to the starter (progress from rank 0, errors from any); what libraries print goes to standard error.
@@ -18,35 +18,26 @@ from typing import Any
 from accelerate import PartialState
 from accelerate.utils import reduce
 
-from star_engine.config.star import Training
 from star_engine.gpu.lora_run import Ranks
 from star_engine.gpu.lora_trainer import LoraTrainer
-from star_engine.protocols import TrainingProgress, TrainingText
+from star_engine.protocols import TrainingJob, TrainingProgress
 
 EXIT_FAILED = 70
 
 
-def progress_of(job: dict[str, Any], rank: int) -> Iterator[TrainingProgress]:
+def progress_of(launch: dict[str, Any], rank: int) -> Iterator[TrainingProgress]:
     """Meet the other ranks, load the base model, train."""
     state = PartialState(
-        cpu=job["device"] == "cpu",
-        init_method=f"file://{job['meeting']}",  # a file, not a port: nobody else can take it
+        cpu=launch["device"] == "cpu",
+        init_method=f"file://{launch['meeting']}",  # a file, not a port: nobody else can take it
         rank=rank,
-        world_size=job["ranks"],
+        world_size=launch["ranks"],
     )
-    ranks = Ranks(rank, job["ranks"], lambda tensor: reduce(tensor, reduction="sum"))
+    ranks = Ranks(rank, launch["ranks"], lambda tensor: reduce(tensor, reduction="sum"))
     trainer = LoraTrainer(
-        Path(job["base_model"]), threads=job["threads"], device=str(state.device), ranks=ranks
+        Path(launch["base_model"]), threads=launch["threads"], device=str(state.device), ranks=ranks
     )
-    yield from trainer.train(
-        [TrainingText(prompt, completion) for prompt, completion in job["rows"]],
-        Training.model_validate(job["training"]),
-        job["steps"],
-        job["seed"],
-        Path(job["out"]),
-        Path(job["checkpoints"]),
-        None if job["start"] is None else Path(job["start"]),
-    )
+    yield from trainer.train(TrainingJob.from_json(launch["job"]))
 
 
 def die_with_starter() -> None:

@@ -12,19 +12,19 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
 from star_engine.adapters.layout import write_durably
-from star_engine.config.star import Training
 from star_engine.data.selection import chance
 from star_engine.protocols import (
     AdapterProbe,
     Completion,
     SampleRequest,
     SamplingParams,
+    TrainingJob,
     TrainingProgress,
     TrainingText,
 )
@@ -158,32 +158,23 @@ class RecordingTrainer:
         self._before_step = before_step
         self.runs: list[TrainingRun] = []
 
-    def train(
-        self,
-        rows: Sequence[TrainingText],
-        training: Training,
-        steps: int,
-        seed: int,
-        out: Path,
-        checkpoints: Path,
-        start: Path | None,
-    ) -> Iterator[TrainingProgress]:
-        digest = _input_sha256(rows, training, steps, seed, start)
+    def train(self, job: TrainingJob) -> Iterator[TrainingProgress]:
+        rows, training, checkpoints = job.data, job.settings, job.checkpoints
+        digest = _input_sha256(job)
         done = _newest_checkpoint(checkpoints, digest)
-        self.runs.append(TrainingRun(tuple(rows), steps, seed, start, done))
+        self.runs.append(TrainingRun(rows, job.steps, job.seed, job.start, done))
         per_step = sum(count_words(row.completion) for row in rows) * training.batch_size // max(len(rows), 1)
         checkpoints.mkdir(parents=True, exist_ok=True)
-        for step in range(done + 1, steps + 1):
+        for step in range(done + 1, job.steps + 1):
             if self._before_step is not None:
                 self._before_step(step)
             if step % training.checkpoint_every == 0:
                 state = json.dumps({"step": step, "input": digest})
                 write_durably(checkpoints / f"step-{step}.json", state)
-            yield TrainingProgress(step, steps, loss=1 / step, tokens=step * per_step)
-        out.mkdir(parents=True, exist_ok=True)
-        write_adapter(
-            out, rank=training.lora.rank, alpha=training.lora.alpha, lessons=lessons_in(rows, start)
-        )
+            yield TrainingProgress(step, job.steps, loss=1 / step, tokens=step * per_step)
+        job.out.mkdir(parents=True, exist_ok=True)
+        lora = training.lora
+        write_adapter(job.out, rank=lora.rank, alpha=lora.alpha, lessons=lessons_in(rows, job.start))
 
     def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         return [word_ids(text) for text in texts]
@@ -205,11 +196,9 @@ def _first_words(text: str, count: int) -> str:
     return "".join(_WORD.findall(text)[:count])
 
 
-def _input_sha256(
-    rows: Sequence[TrainingText], training: Training, steps: int, seed: int, start: Path | None
-) -> str:
-    everything = [[asdict(row) for row in rows], training.model_dump_json(), steps, seed, str(start)]
-    return sha256(json.dumps(everything).encode()).hexdigest()
+def _input_sha256(job: TrainingJob) -> str:
+    learned = {name: value for name, value in job.to_json().items() if name not in ("out", "checkpoints")}
+    return sha256(json.dumps(learned).encode()).hexdigest()
 
 
 def _newest_checkpoint(checkpoints: Path, digest: str) -> int:

@@ -18,7 +18,7 @@ from star_engine.config.star import (
 from star_engine.config.training_set import TrainingSetOptions
 from star_engine.evaluation.accuracy import EvaluationMode
 from star_engine.loop import ITERATION_PHASES, PhaseName
-from star_engine.protocols import BadAdapter, SampleRequest
+from star_engine.protocols import BadAdapter, SampleRequest, TrainingJob, TrainingProgress
 from star_engine.run import Event, run_star
 from star_engine.run_directory import OtherRun, RunDirectory
 from star_engine.tasks.kind import Kind
@@ -299,9 +299,9 @@ def test_the_target_accuracy_ends_a_run_early(tmp_path: Path) -> None:
 
 def test_an_adapter_that_changes_nothing_is_not_published(tmp_path: Path) -> None:
     class Lazy(RecordingTrainer):
-        def train(self, rows, training, steps, seed, out, checkpoints, start):  # type: ignore[no-untyped-def]
-            yield from super().train(rows, training, steps, seed, out, checkpoints, start)
-            write_adapter(out, value=0.0)
+        def train(self, job: TrainingJob) -> Iterator[TrainingProgress]:
+            yield from super().train(job)
+            write_adapter(job.out, value=0.0)
 
     script = addition_pupil()
     events = run_star(

@@ -23,7 +23,6 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-from star_engine.config.star import Training
 from star_engine.protocols import (
     BadAdapter,
     OutOfMemory,
@@ -31,7 +30,7 @@ from star_engine.protocols import (
     SampleRequest,
     SamplingParams,
     Trainer,
-    TrainingText,
+    TrainingJob,
 )
 from worker.gpu.models import Models
 from worker.gpu.process import EXIT_OUT_OF_MEMORY, GpuSpec
@@ -117,17 +116,7 @@ def stream(sampler: Sampler, call: Call, emit: Emit) -> None:
 
 
 def train(trainer: Trainer, call: Call, emit: Emit) -> None:
-    message = call.message
-    progress = trainer.train(
-        [TrainingText(prompt, completion) for prompt, completion in message["rows"]],
-        Training.model_validate(message["training"]),
-        message["steps"],
-        message["seed"],
-        Path(message["out"]),
-        Path(message["checkpoints"]),
-        _path(message["start"]),
-    )
-    for step in progress:
+    for step in trainer.train(TrainingJob.from_json(call.message["job"])):
         emit(asdict(step))
         if not call.arrivals.empty():  # only a cancel can have arrived
             return

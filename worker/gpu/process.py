@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from star_engine.config.star import Training
 from star_engine.protocols import (
     AdapterProbe,
     BadAdapter,
@@ -18,8 +17,8 @@ from star_engine.protocols import (
     OutOfMemory,
     SampleRequest,
     SamplingParams,
+    TrainingJob,
     TrainingProgress,
-    TrainingText,
 )
 from worker.gpu.pipe import POLL_SECONDS, GpuDied, GpuPipe
 
@@ -137,26 +136,8 @@ class GpuProcess:
         finally:
             self._leave(call)
 
-    def train(
-        self,
-        rows: Sequence[TrainingText],
-        training: Training,
-        steps: int,
-        seed: int,
-        out: Path,
-        checkpoints: Path,
-        start: Path | None,
-    ) -> Iterator[TrainingProgress]:
-        call = self._begin(
-            "train",
-            rows=[(row.prompt, row.completion) for row in rows],
-            training=training.model_dump(mode="json"),
-            steps=steps,
-            seed=seed,
-            out=str(out),
-            checkpoints=str(checkpoints),
-            start=_text(start),
-        )
+    def train(self, job: TrainingJob) -> Iterator[TrainingProgress]:
+        call = self._begin("train", job=job.to_json())
         try:
             while "event" in (message := self._next(call)):
                 yield TrainingProgress(**message["event"])

@@ -19,7 +19,14 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 from star_engine.config.star import Lora, Training
 from star_engine.gpu.lora_trainer import LoraTrainer
 from star_engine.gpu.transformers_sampler import TransformersSampler
-from star_engine.protocols import BadAdapter, OutOfMemory, SampleRequest, SamplingParams, TrainingText
+from star_engine.protocols import (
+    BadAdapter,
+    OutOfMemory,
+    SampleRequest,
+    SamplingParams,
+    TrainingJob,
+    TrainingText,
+)
 
 WEIGHTS = "adapter_model.safetensors"
 
@@ -50,7 +57,10 @@ def train(
     seed: int = 0,
 ) -> list[tuple[int, float]]:
     """Steps and losses; out/adapter holds the adapter, out/checkpoints the resume points."""
-    run = trainer.train(rows or sums(20), training, steps, seed, out / "adapter", out / "checkpoints", start)
+    learned = tuple(rows or sums(20))
+    run = trainer.train(
+        TrainingJob(learned, training, steps, seed, out / "adapter", out / "checkpoints", start)
+    )
     seen = []
     for progress in run:
         seen.append((progress.step, progress.loss))

@@ -14,6 +14,7 @@ from star_engine.gpu.lora_run import LoraRun, Ranks
 from star_engine.gpu.lora_trainer import LoraTrainer
 from star_engine.gpu.parallel_trainer import ParallelTrainer
 from star_engine.gpu.tokenized_rows import TokenizedRow
+from star_engine.protocols import TrainingJob
 from tests.star_engine.gpu.test_lora_trainer import WEIGHTS, sums
 
 TRAINING = Training(batch_size=7, learning_rate=3e-3, checkpoint_every=4)  # 7: the ranks' parts are unlike
@@ -24,7 +25,7 @@ def losses(
     trainer: LoraTrainer | ParallelTrainer, folder: Path, stop_after: int | None = None
 ) -> list[tuple[int, float]]:
     out, checkpoints = folder / "adapter", folder / "checkpoints"
-    run = trainer.train(sums(20), TRAINING, STEPS, 0, out, checkpoints, None)
+    run = trainer.train(TrainingJob(tuple(sums(20)), TRAINING, STEPS, 0, out, checkpoints))
     seen = []
     for progress in run:
         seen.append((progress.step, progress.loss))
@@ -60,9 +61,10 @@ def test_two_processes_learn_what_one_does_and_go_on_where_they_were(
 def test_an_error_of_the_ranks_is_raised_here(tiny_model: Path, tmp_path: Path) -> None:
     two = ParallelTrainer(tiny_model, ranks=2, threads=2)
     training = TRAINING.model_copy(update={"max_length": 16})
+    job = TrainingJob(tuple(sums(3)), training, 1, 0, tmp_path / "out", tmp_path / "checkpoints")
     others = children()
     with pytest.raises(ValueError, match=r"Training row 0 has \d+ tokens"):
-        list(two.train(sums(3), training, 1, 0, tmp_path / "out", tmp_path / "checkpoints", None))
+        list(two.train(job))
     assert children() == others
 
 

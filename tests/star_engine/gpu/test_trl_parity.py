@@ -13,7 +13,7 @@ from star_engine.config.star import Lora, Training
 from star_engine.gpu.causal_lm import load_model, load_tokenizer
 from star_engine.gpu.lora_trainer import LoraTrainer
 from star_engine.gpu.tokenized_rows import batch_of_step
-from star_engine.protocols import TrainingText
+from star_engine.protocols import TrainingJob, TrainingText
 from tests.star_engine.gpu.test_lora_trainer import sums
 
 STEPS, SEED = 8, 3
@@ -29,9 +29,8 @@ TRAINING = Training(
 @pytest.mark.timeout(300)  # TRL takes 3 to 40 s to import
 def test_every_steps_loss_is_that_of_trls_sft_trainer(tiny_model: Path, tmp_path: Path) -> None:
     rows = sums(14)
-    ours = LoraTrainer(tiny_model, threads=1).train(
-        rows, TRAINING, STEPS, SEED, tmp_path / "adapter", tmp_path / "checkpoints", None
-    )
+    job = TrainingJob(tuple(rows), TRAINING, STEPS, SEED, tmp_path / "adapter", tmp_path / "checkpoints")
+    ours = LoraTrainer(tiny_model, threads=1).train(job)
     losses = [progress.loss for progress in ours]
     assert losses == pytest.approx(trl_losses(tiny_model, rows, tmp_path / "trl"), rel=1e-3)
     assert losses[-1] < 0.9 * losses[0]  # the optimizers have moved the weights, in the same way

@@ -6,7 +6,15 @@ import pytest
 from star_engine.adapters.layout import WEIGHTS, check_weights
 from star_engine.config.star import Lora, Training
 from star_engine.data.prompts import render_prompt
-from star_engine.protocols import BadAdapter, Sampler, SampleRequest, SamplingParams, Trainer, TrainingText
+from star_engine.protocols import (
+    BadAdapter,
+    Sampler,
+    SampleRequest,
+    SamplingParams,
+    Trainer,
+    TrainingJob,
+    TrainingText,
+)
 from star_engine.tasks.examples import Example
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.verify import verify
@@ -22,12 +30,12 @@ from tests.star_engine.addition import ADDITION
 
 TRAINING = Training(checkpoint_every=2, lora=Lora(rank=2))
 TWO_DIGITS = Example("x", "2 7 + 3 5", "6 2", group="2")
-ROWS = [
+ROWS = (
     TrainingText(
         render_prompt(Kind.SCRATCHPAD, ADDITION, TWO_DIGITS, few_shot=False),
         "\n" + addition_scratchpad((2, 7), (3, 5)),
-    )
-]
+    ),
+)
 
 
 def ask(sampler: Sampler, prompts: list[str], **params: int | tuple[str, ...]) -> dict[str, str]:
@@ -78,7 +86,7 @@ def test_the_pupil_learns_from_an_adapter_what_its_rows_teach(tmp_path: Path) ->
         return [verify("scratchpad", texts[key], TWO_DIGITS.answer).is_correct for key in ("0", "1")]
 
     assert verdicts() == [False, True]
-    list(trainer.train(ROWS, TRAINING, 3, 0, tmp_path / "out", tmp_path / "checkpoints", None))
+    list(trainer.train(TrainingJob(ROWS, TRAINING, 3, 0, tmp_path / "out", tmp_path / "checkpoints")))
     sampler.use(tmp_path / "out")
     assert verdicts() == [True, True]
     sampler.use(None)
@@ -88,9 +96,9 @@ def test_the_pupil_learns_from_an_adapter_what_its_rows_teach(tmp_path: Path) ->
 def test_lessons_are_forgotten_from_base_and_kept_from_a_previous_adapter(tmp_path: Path) -> None:
     script = addition_pupil()
     sampler, trainer = ScriptedSampler(script), RecordingTrainer(script)
-    list(trainer.train(ROWS, TRAINING, 1, 0, tmp_path / "first", tmp_path / "c1", None))
+    list(trainer.train(TrainingJob(ROWS, TRAINING, 1, 0, tmp_path / "first", tmp_path / "c1")))
     for name, start in (("base", None), ("previous", tmp_path / "first")):
-        list(trainer.train([], TRAINING, 1, 0, tmp_path / name, tmp_path / name / "c", start))
+        list(trainer.train(TrainingJob((), TRAINING, 1, 0, tmp_path / name, tmp_path / name / "c", start)))
     prompt = ROWS[0].prompt
     right = {}
     for name in ("base", "previous"):
@@ -102,14 +110,14 @@ def test_lessons_are_forgotten_from_base_and_kept_from_a_previous_adapter(tmp_pa
 def test_training_resumes_from_a_checkpoint_of_the_same_input_only(tmp_path: Path) -> None:
     trainer: Trainer = RecordingTrainer()
     out, checkpoints = tmp_path / "out", tmp_path / "checkpoints"
-    steps = trainer.train(ROWS, TRAINING, 9, 0, out, checkpoints, None)
+    steps = trainer.train(TrainingJob(ROWS, TRAINING, 9, 0, out, checkpoints))
     for progress in steps:
         if progress.step == 5:
             break
     assert not out.exists()
-    again = list(trainer.train(ROWS, TRAINING, 9, 0, out, checkpoints, None))
+    again = list(trainer.train(TrainingJob(ROWS, TRAINING, 9, 0, out, checkpoints)))
     assert [progress.step for progress in again] == [5, 6, 7, 8, 9]
-    other = list(trainer.train(ROWS, TRAINING, 9, 1, out, checkpoints, None))
+    other = list(trainer.train(TrainingJob(ROWS, TRAINING, 9, 1, out, checkpoints)))
     assert len(other) == 9
     assert check_weights(out / WEIGHTS, rank=2) == 1
 
@@ -117,7 +125,7 @@ def test_training_resumes_from_a_checkpoint_of_the_same_input_only(tmp_path: Pat
 def test_the_probe_sees_what_the_sampler_writes(tmp_path: Path) -> None:
     script = addition_pupil()
     trainer, sampler = RecordingTrainer(script), ScriptedSampler(script)
-    list(trainer.train(ROWS, TRAINING, 1, 0, tmp_path / "out", tmp_path / "c", None))
+    list(trainer.train(TrainingJob(ROWS, TRAINING, 1, 0, tmp_path / "out", tmp_path / "c")))
     probe = trainer.probe(tmp_path / "out", [ROWS[0].prompt], max_tokens=20)
     sampler.use(tmp_path / "out")
     assert probe.texts == (ask(sampler, [ROWS[0].prompt], max_tokens=20)["0"],)

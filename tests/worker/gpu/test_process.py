@@ -19,6 +19,7 @@ from star_engine.protocols import (
     SampleRequest,
     SamplingParams,
     Trainer,
+    TrainingJob,
     TrainingText,
 )
 from star_engine.testing.fakes import ScriptedSampler
@@ -97,9 +98,10 @@ def test_an_adapter_is_used_until_the_next_one(gpu: GpuProcess, tmp_path: Path) 
 
 
 def train(trainer: Trainer, folder: Path) -> Path:
-    rows = [TrainingText("prompt", f"completion {n}") for n in range(3)]
+    rows = tuple(TrainingText("prompt", f"completion {n}") for n in range(3))
     training = Training(lora=Lora(rank=4, alpha=8))
-    progress = list(trainer.train(rows, training, 5, 0, folder / "adapter", folder / "checkpoints", None))
+    job = TrainingJob(rows, training, 5, 0, folder / "adapter", folder / "checkpoints")
+    progress = list(trainer.train(job))
     assert [one.step for one in progress] == [1, 2, 3, 4, 5]
     return folder / "adapter"
 
@@ -151,9 +153,9 @@ def test_a_call_inside_a_stream_gives_the_stream_up(gpu: GpuProcess) -> None:
 
 
 def test_training_that_is_left_early_stops_and_frees_the_process(gpu: GpuProcess, tmp_path: Path) -> None:
-    rows = [TrainingText("prompt", "completion")]
-    arguments = (rows, Training(), 10**9, 0, tmp_path / "adapter", tmp_path / "checkpoints", None)
-    for progress in gpu.train(*arguments):
+    rows = (TrainingText("prompt", "completion"),)
+    job = TrainingJob(rows, Training(), 10**9, 0, tmp_path / "adapter", tmp_path / "checkpoints")
+    for progress in gpu.train(job):
         if progress.step == 3:
             break
     assert sample(gpu, "echo new") == ["new"]

@@ -1,0 +1,36 @@
+"""What travels to another process comes out as what went in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from star_engine.config.schedules import FixedSchedule
+from star_engine.config.star import Lora, Training
+from star_engine.protocols import TrainingJob, TrainingText
+
+JOB = TrainingJob(
+    data=(TrainingText("Q: 1 + 1\nA:", " 2 – “two”\n"), TrainingText("Q: 2 + 2\nA:", " 4")),
+    settings=Training(schedule=FixedSchedule(steps=3), lora=Lora(rank=4, target_modules=("q_proj",))),
+    steps=3,
+    seed=7,
+    out=Path("/somewhere/adapter"),
+    checkpoints=Path("/somewhere/checkpoints"),
+    start=Path("/somewhere/before"),
+)
+FRESH = TrainingJob((), Training(), 1, 0, Path("adapter"), Path("checkpoints"))
+
+
+@pytest.mark.parametrize("job", [JOB, FRESH])
+def test_a_training_job_is_the_same_after_json(job: TrainingJob) -> None:
+    assert TrainingJob.from_json(json.loads(json.dumps(job.to_json()))) == job
+
+
+@pytest.mark.parametrize(
+    "change", [{"steps": "many"}, {"settings": {"batch_size": 0}}, {"data": [["a", "b"]]}]
+)
+def test_json_that_is_no_training_job_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(change))):
+        TrainingJob.from_json(JOB.to_json() | change)
