@@ -14,10 +14,10 @@ import pytest
 
 from star_engine.config.star import Lora, Training
 from star_engine.gpu.transformers_sampler import TransformersSampler
-from star_engine.protocols import SampleRequest, SamplingParams, TrainingText
+from star_engine.protocols import SampleRequest, SamplingParams, TrainingJob, TrainingText
 from worker.gpu.process import GpuDied, GpuProcess, GpuSpec
 
-MODEL = Path(__file__).parents[2] / "examples" / "addition" / "model"
+MODEL = Path(__file__).parents[3] / "examples" / "addition" / "model"
 PROMPTS = [f"Input:\n{a} + {b}\nTarget:\n" for a in range(3) for b in range(3)]
 GREEDY = SamplingParams(max_tokens=40)
 
@@ -37,9 +37,10 @@ def texts(sampler: GpuProcess | TransformersSampler) -> list[str]:
 def test_sampling_training_and_probing_share_one_process(gpu: GpuProcess, tmp_path: Path) -> None:
     before = texts(gpu)
     assert before == texts(TransformersSampler(MODEL, threads=1, max_length=256))
-    rows = [TrainingText(prompt, "<scratch>\n</scratch>\n0 0 0") for prompt in PROMPTS]
+    rows = tuple(TrainingText(prompt, "<scratch>\n</scratch>\n0 0 0") for prompt in PROMPTS)
     training = Training(learning_rate=1e-2, batch_size=9, max_length=256, lora=Lora(rank=4, alpha=8))
-    progress = list(gpu.train(rows, training, 10, 0, tmp_path / "adapter", tmp_path / "checkpoints", None))
+    job = TrainingJob(rows, training, 10, 0, tmp_path / "adapter", tmp_path / "checkpoints")
+    progress = list(gpu.train(job))
     assert progress[-1].loss < progress[0].loss
     gpu.use(tmp_path / "adapter")
     assert texts(gpu) != before
