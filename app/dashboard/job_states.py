@@ -48,7 +48,7 @@ def explain(job: JobOut) -> str:
 
 def verbs(job: JobOut) -> frozenset[str]:
     """What the job's state allows of: cancel, pause, resume, accept (go on all the same), fork."""
-    nexts = JOB_TRANSITIONS[job.status]
+    nexts = JOB_TRANSITIONS.get(job.status, frozenset())
     found = set()
     if nexts & {JobStatus.CANCELLING, JobStatus.CANCELLED} and job.status is not JobStatus.CANCELLING:
         found.add("cancel")

@@ -23,7 +23,7 @@ from app.tables.statuses import JobStatus
 router = page_router("/platform")
 ROWS = 50
 DAYS = 14  # of usage that are shown
-WAITING = (JobStatus.QUEUED.value, JobStatus.VALIDATING.value, JobStatus.RUNNING.value)
+WAITING = (JobStatus.QUEUED, JobStatus.VALIDATING, JobStatus.RUNNING)
 
 
 @router.get("")

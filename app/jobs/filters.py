@@ -27,7 +27,7 @@ def job_filter(
 ) -> JobFilter:
     """`metadata[key]=value` as well, any number of times."""
     return JobFilter(
-        statuses=[one.value for one in status or ()],
+        statuses=status or (),
         model=model,
         dataset=dataset,
         name=name,

@@ -13,7 +13,6 @@ from app.database import reading
 from app.ledger.events import list_events
 from app.ledger.transitions import TERMINAL
 from app.tables.jobs import Event, Job
-from app.tables.statuses import JobStatus
 
 JOBS, EVENTS = 200, 1000  # per look; what is more is read at once afterwards
 
@@ -54,6 +53,4 @@ def news_since(engine: Engine, known: Mapping[str, int]) -> News:
 def _positions(session: Session, job_ids: Collection[str]) -> dict[str, Position]:
     """The row is locked while an event is written, so its counter never names one that cannot be read yet."""
     query = select(Job.id, Job.events_written, Job.status).where(Job.id.in_(job_ids))
-    return {
-        name: Position(seq, JobStatus(status) in TERMINAL) for name, seq, status in session.execute(query)
-    }
+    return {name: Position(seq, status in TERMINAL) for name, seq, status in session.execute(query)}

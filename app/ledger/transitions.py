@@ -56,22 +56,22 @@ class IllegalTransition(RuntimeError):
 
 def move_job(session: Session, job: Job, to: JobStatus, **data: Any) -> None:
     """Change a job's status and write the event `job.<status>`. The caller holds the job's row lock."""
-    if to not in JOB_TRANSITIONS[JobStatus(job.status)]:
+    if to not in JOB_TRANSITIONS.get(job.status, ()):
         raise IllegalTransition(f"job {job.id}: {job.status} -> {to}")
-    job.status = to.value
+    job.status = to
     if to is JobStatus.RUNNING and job.started_at is None:
         job.started_at = clock()
     if to in TERMINAL:
         job.finished_at = clock()
         job.phase = None
-    append_event(session, job, f"job.{to.value}", data)
+    append_event(session, job, f"job.{to}", data)
 
 
 def drop_waiting_steps(session: Session, job: Job) -> None:
     """Cancel what is queued or held; running steps learn of it from their next heartbeat."""
-    waiting = Step.status.in_([StepStatus.QUEUED.value, StepStatus.HELD.value])
+    waiting = Step.status.in_([StepStatus.QUEUED, StepStatus.HELD])
     session.execute(
         update(Step)
         .where(Step.job_id == job.id, waiting)
-        .values(status=StepStatus.CANCELLED.value, finished_at=clock())
+        .values(status=StepStatus.CANCELLED, finished_at=clock())
     )

@@ -165,9 +165,8 @@ def _change(db: Engine, caller: Caller, job_id: str, verb: Callable[[Session, Jo
 
 
 def _out(session: Session, job: Job) -> FineTuningJobOut:
-    status = JobStatus(job.status)
     asked = session.get(FineTuningJob, job.id)
-    best = best_iteration(session, job) if status is JobStatus.SUCCEEDED else None
+    best = best_iteration(session, job) if job.status is JobStatus.SUCCEEDED else None
     config = StarConfig.model_validate(job.config)
     hyperparameters = {
         "n_epochs": getattr(config.training.schedule, "epochs", "auto"),
@@ -178,7 +177,7 @@ def _out(session: Session, job: Job) -> FineTuningJobOut:
         id=job.id,
         created_at=_seconds(job.created_at),
         finished_at=None if job.finished_at is None else _seconds(job.finished_at),
-        error=_error(job) if status is JobStatus.FAILED else None,
+        error=_error(job) if job.status is JobStatus.FAILED else None,
         fine_tuned_model=None if best is None else str(best["adapter_id"]),
         hyperparameters=hyperparameters,
         method={"type": "supervised", "supervised": {"hyperparameters": hyperparameters}},
@@ -186,7 +185,7 @@ def _out(session: Session, job: Job) -> FineTuningJobOut:
         model=job.model_id,
         organization_id=job.project_id,
         seed=config.seed,
-        status=STATUS.get(status, status.value),
+        status=STATUS.get(job.status, job.status),
         trained_tokens=_trained_tokens(session, job),
         training_file=job.dataset_id if asked is None else asked.training_file,
         validation_file=None if asked is None else asked.validation_file,

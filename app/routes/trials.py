@@ -106,8 +106,8 @@ def _out(job: Job, answers: Sequence[TrialAnswer]) -> TrialOut:
         id=job.id,
         created_at=job.created_at,
         adapter=job.adapter_id or "",
-        status=JobStatus(job.status),
-        is_terminal=JobStatus(job.status) in TERMINAL,
+        status=job.status,
+        is_terminal=job.status in TERMINAL,
         status_reason=job.status_reason,
         answers=[
             TrialAnswerOut(

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
-from sqlalchemy import JSON, BigInteger, Integer, MetaData, Text
+from sqlalchemy import JSON, BigInteger, Dialect, Integer, MetaData, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
 
 from app.database import UtcDateTime, clock
+from app.tables.statuses import JobStatus, Purpose, StepStatus
 
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 Serial = BigInteger().with_variant(Integer(), "sqlite")  # SQLite autoincrements INTEGER keys only
 JsonObject = dict[str, Any]
+Code = TypeVar("Code", bound=StrEnum)
+CODES: tuple[type[StrEnum], ...] = (JobStatus, Purpose, StepStatus)
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -23,9 +28,47 @@ NAMES = {
 }
 
 
+class EnumText(TypeDecorator[Code]):
+    """A member of an enum, stored as its value in a text column, so that a new member needs no migration.
+
+    A value that the enum does not know was written by a newer version during a rolling upgrade. It is read
+    as a member that no name leads to: equal to none of the known ones, and shown as it was written.
+    sqlalchemy.Enum would raise LookupError for the whole page of rows.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, codes: type[Code]) -> None:
+        super().__init__()
+        self.codes = codes
+
+    def process_bind_param(self, value: Code | str | None, dialect: Dialect) -> str | None:
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Code | None:
+        try:
+            return None if value is None else self.codes(value)
+        except ValueError:
+            return unknown_member(self.codes, str(value))
+
+
+def unknown_member(codes: type[Code], value: str) -> Code:
+    """What `codes(value)` refuses to make: user input is checked by the enum, the database's own is not."""
+    member = str.__new__(codes, value)
+    member._name_ = member._value_ = value
+    return member
+
+
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMES)
-    type_annotation_map = {str: Text(), JsonObject: Json, list[Any]: Json, datetime: UtcDateTime()}
+    type_annotation_map = {
+        str: Text(),
+        JsonObject: Json,
+        list[Any]: Json,
+        datetime: UtcDateTime(),
+        **{codes: EnumText(codes) for codes in CODES},
+    }
 
 
 def created() -> Mapped[datetime]:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.tables.base import Base, JsonObject, Serial, created
 from app.tables.data import Dataset, Model, PromptSet
 from app.tables.platform import ApiKey, Project
+from app.tables.statuses import JobStatus, Purpose, StepStatus
 
 
 class Job(Base):
@@ -26,7 +27,7 @@ class Job(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey(Project.id))
     name: Mapped[str]
-    status: Mapped[str]
+    status: Mapped[JobStatus]
     phase: Mapped[str | None]
     iteration: Mapped[int] = mapped_column(default=0)
     stop_reason: Mapped[str | None]
@@ -37,7 +38,7 @@ class Job(Base):
     model_id: Mapped[str] = mapped_column(ForeignKey(Model.id))
     priority: Mapped[int] = mapped_column(default=0)
     labels: Mapped[JsonObject]  # the user's own metadata
-    purpose: Mapped[str] = mapped_column(default="star", server_default="star")  # star | evaluation | trial
+    purpose: Mapped[Purpose] = mapped_column(default=Purpose.STAR, server_default="star")
     adapter_id: Mapped[str | None]  # the adapter that an evaluation or a trial asks
     retention: Mapped[JsonObject | None]  # {keep_last, keep_best, days}: what stays of its adapters
     budget_gpu_seconds: Mapped[float | None] = mapped_column(Double)
@@ -86,7 +87,7 @@ class Step(Base):
     work: Mapped[JsonObject]  # what to do: {"start": 0, "stop": 128} positions of the iteration's selection
     model_id: Mapped[str]
     priority: Mapped[int]
-    status: Mapped[str]
+    status: Mapped[StepStatus]
     attempt: Mapped[int] = mapped_column(default=0)
     fence: Mapped[int] = mapped_column(BigInteger, default=0)
     lease_owner: Mapped[str | None]

@@ -14,7 +14,7 @@ from app.tables.platform import Project
 from app.tables.statuses import JobStatus
 from star_engine.config.star import StarConfig
 
-NOT_WORTH_FINDING = (JobStatus.FAILED.value, JobStatus.CANCELLING.value, JobStatus.CANCELLED.value)
+NOT_WORTH_FINDING = (JobStatus.FAILED, JobStatus.CANCELLING, JobStatus.CANCELLED)
 
 
 def spec_sha256(config: StarConfig, model: Model, dataset: Dataset, prompt_set: PromptSet) -> str:

@@ -11,7 +11,7 @@ from app.tables.jobs import Iteration, Job
 from app.tables.statuses import JobStatus
 from star_engine.loop import PhaseName
 
-GOING_ON = [JobStatus.VALIDATING.value, JobStatus.QUEUED.value, JobStatus.RUNNING.value]
+GOING_ON = [JobStatus.VALIDATING, JobStatus.QUEUED, JobStatus.RUNNING]
 
 
 def baselines_of(session: Session, job_id: str) -> Sequence[Job]:

@@ -71,7 +71,7 @@ def _create_one(
         project_id=project_id,
         created_by=key_id,
         name=new.name,
-        status=JobStatus.VALIDATING.value,
+        status=JobStatus.VALIDATING,
         config=new.config.model_dump(mode="json"),
         dataset_id=new.dataset.id,
         prompt_set_id=new.prompt_set.id,
@@ -81,7 +81,7 @@ def _create_one(
         spec_sha256=spec_sha256(new.config, new.model, new.dataset, new.prompt_set)
         if new.purpose is Purpose.STAR and new.fork is None
         else None,
-        purpose=new.purpose.value,
+        purpose=new.purpose,
         adapter_id=new.adapter_id,
         baseline_of=None if beside is None else beside.id,
         baseline=new.preset,
@@ -135,7 +135,7 @@ def get_job(session: Session, project_id: str, job_id: str) -> Job:
 def cancel_job(session: Session, job: Job) -> Job:
     """Stop a job for good. Asking twice is the same as asking once; a finished job raises Conflict."""
     job = lock_job(session, job.id)
-    status = JobStatus(job.status)
+    status = job.status
     if status in (JobStatus.CANCELLING, JobStatus.CANCELLED):
         return job
     _refuse_terminal(job, "cancelled")
@@ -153,7 +153,7 @@ def cancel_family(session: Session, job: Job) -> Job:
     """Stop a job and the baselines beside it, but for those that have ended."""
     job = cancel_job(session, job)
     for baseline in baselines_of(session, job.id):
-        if JobStatus(baseline.status) not in TERMINAL:
+        if baseline.status not in TERMINAL:
             cancel_job(session, baseline)
     return job
 
@@ -161,7 +161,7 @@ def cancel_family(session: Session, job: Job) -> Job:
 def pause_job(session: Session, job: Job) -> Job:
     """Hold a job: running steps hand back what they have, queued ones wait. Nothing recorded is lost."""
     job = lock_job(session, job.id)
-    status = JobStatus(job.status)
+    status = job.status
     if status in (JobStatus.PAUSING, JobStatus.PAUSED):
         return job
     _refuse_terminal(job, "paused")
@@ -180,10 +180,10 @@ def resume_job(session: Session, job: Job, settings: Settings, accept: str | Non
     that is one to go on from: no_spark.
     """
     job = lock_job(session, job.id)
-    if JobStatus(job.status) in (JobStatus.QUEUED, JobStatus.RUNNING):
+    if job.status in (JobStatus.QUEUED, JobStatus.RUNNING):
         return job
     _refuse_terminal(job, "resumed")
-    if JobStatus(job.status) is not JobStatus.PAUSED:
+    if job.status is not JobStatus.PAUSED:
         raise Conflict(f"The job is {job.status}; wait until it is paused.", code="job_not_paused")
     if job.status_reason is not None:
         return _go_on_all_the_same(session, job, job.status_reason, settings, accept)
@@ -217,10 +217,10 @@ def _go_on_all_the_same(
 
 
 def _refuse_terminal(job: Job, verb: str) -> None:
-    if JobStatus(job.status) in TERMINAL:
+    if job.status in TERMINAL:
         raise Conflict(f"The job has {job.status} and cannot be {verb}.", code="job_is_terminal")
 
 
 def _move_waiting_steps(session: Session, job: Job, old: StepStatus, new: StepStatus) -> list[str]:
-    moved = update(Step).where(Step.job_id == job.id, Step.status == old.value).values(status=new.value)
+    moved = update(Step).where(Step.job_id == job.id, Step.status == old).values(status=new)
     return list(session.scalars(moved.returning(Step.id)))

@@ -11,7 +11,7 @@ from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.tables.jobs import Job
-from app.tables.statuses import Purpose
+from app.tables.statuses import JobStatus, Purpose
 
 Order = Literal["newest", "oldest", "name"]
 
@@ -20,7 +20,7 @@ Order = Literal["newest", "oldest", "name"]
 class JobFilter:
     """What a job must be to be listed, and in which order; None and empty: anything."""
 
-    statuses: Sequence[str] = ()
+    statuses: Sequence[JobStatus] = ()
     model: str | None = None
     dataset: str | None = None
     name: str | None = None  # a part of it, in any case
@@ -34,7 +34,7 @@ def list_jobs(
     session: Session, project_id: str, *, where: JobFilter, after: str | None, limit: int
 ) -> Sequence[Job]:
     """Without trials; `after` is the id of the last job seen."""
-    query = select(Job).where(Job.project_id == project_id, Job.purpose != Purpose.TRIAL.value)
+    query = select(Job).where(Job.project_id == project_id, Job.purpose != Purpose.TRIAL)
     if where.statuses:
         query = query.where(Job.status.in_(where.statuses))
     if where.model is not None:

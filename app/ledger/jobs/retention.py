@@ -17,11 +17,9 @@ from app.storage import Storage
 from app.tables.base import JsonObject
 from app.tables.jobs import Job
 from app.tables.rationales import Adapter
-from app.tables.statuses import JobStatus
 from star_engine.adapters.layout import WEIGHTS
 
 GRACE = timedelta(hours=1)  # from the deletion to the removal of the bytes: downloads end
-ENDED = [status.value for status in TERMINAL]
 
 log = structlog.get_logger()
 
@@ -49,7 +47,7 @@ def delete_adapter(session: Session, adapter: Adapter) -> None:
         return
     if adapter.pinned:
         raise Conflict("The adapter is pinned. Unpin it first.", code="adapter_pinned")
-    if JobStatus(job.status) not in TERMINAL:
+    if job.status not in TERMINAL:
         raise Conflict(
             f"Its job {job.id} is {job.status} and may need it. Wait until the job has ended, or cancel it.",
             code="adapter_in_use",
@@ -64,7 +62,7 @@ def delete_adapter(session: Session, adapter: Adapter) -> None:
 def apply_retention(engine: Engine) -> int:
     """Delete what no rule keeps, of jobs that have ended; returns how many adapters."""
     with reading(engine) as session:
-        query = select(Job.id).where(Job.retention.is_not(None), Job.status.in_(ENDED))
+        query = select(Job.id).where(Job.retention.is_not(None), Job.status.in_(TERMINAL))
         alive = exists().where(Adapter.job_id == Job.id, Adapter.deleted_at.is_(None), ~Adapter.pinned)
         jobs = session.scalars(query.where(alive)).all()
     return sum(_apply_to(engine, job_id) for job_id in jobs)
@@ -132,4 +130,4 @@ def _needed_elsewhere(engine: Engine, sha: str) -> bool:
 
 
 def _is_asked(adapter_id: str) -> Exists:
-    return exists().where(Job.adapter_id == adapter_id, Job.status.not_in(ENDED))
+    return exists().where(Job.adapter_id == adapter_id, Job.status.not_in(TERMINAL))

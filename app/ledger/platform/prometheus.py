@@ -15,7 +15,7 @@ from app.tables.jobs import Event, Job, Outbox, Step
 from app.tables.statuses import StepStatus
 from app.tables.usage import Usage
 
-OPEN = (StepStatus.QUEUED.value, StepStatus.HELD.value, StepStatus.RUNNING.value)
+OPEN = (StepStatus.QUEUED, StepStatus.HELD, StepStatus.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def read_metrics(session: Session) -> Iterator[Metric]:
         .group_by(Step.phase, Step.status),
     )
     yield from _ages(session)
-    done = select(Step.phase, func.count()).where(Step.status == StepStatus.SUCCEEDED.value)
+    done = select(Step.phase, func.count()).where(Step.status == StepStatus.SUCCEEDED)
     yield _by(
         session, "star_steps_done_total", "counter", "Steps done.", ("phase",), done.group_by(Step.phase)
     )
@@ -73,11 +73,11 @@ def read_metrics(session: Session) -> Iterator[Metric]:
 
 
 def _ages(session: Session) -> Iterator[Metric]:
-    oldest = select(func.min(Step.created_at)).where(Step.status == StepStatus.QUEUED.value)
+    oldest = select(func.min(Step.created_at)).where(Step.status == StepStatus.QUEUED)
     first, now = session.scalar(oldest), session.scalar(select(clock()))
     age = (now - first).total_seconds() if first is not None and now is not None else 0.0
     yield _one("star_queue_age_seconds", "gauge", "Age of the oldest queued step.", max(0.0, age))
-    expired = select(func.count()).where(Step.status == StepStatus.RUNNING.value, Step.lease_until < clock())
+    expired = select(func.count()).where(Step.status == StepStatus.RUNNING, Step.lease_until < clock())
     yield _one(
         "star_expired_leases",
         "gauge",

@@ -23,8 +23,8 @@ from app.tables.rationales import Adapter
 from app.tables.statuses import JobStatus
 from app.tables.usage import Usage
 
-RUNNING = (JobStatus.RUNNING.value, JobStatus.PAUSING.value, JobStatus.CANCELLING.value)
-QUEUED = (JobStatus.VALIDATING.value, JobStatus.QUEUED.value)
+RUNNING = (JobStatus.RUNNING, JobStatus.PAUSING, JobStatus.CANCELLING)
+QUEUED = (JobStatus.VALIDATING, JobStatus.QUEUED)
 FIXES = {
     "running_jobs": "Wait until one ends, or pause or cancel one.",
     "queued_jobs": "Wait until one starts, or cancel one.",
@@ -144,7 +144,7 @@ def _check(name: str, limit: float | None, used: Callable[[], float], more: floa
     raise QuotaExceeded.for_field(f"quota.{name}", reason, fix, code=f"quota_{name}", detail=detail)
 
 
-def _jobs(session: Session, project_id: str, statuses: tuple[str, ...]) -> int:
+def _jobs(session: Session, project_id: str, statuses: tuple[JobStatus, ...]) -> int:
     query = select(func.count()).where(Job.project_id == project_id, Job.status.in_(statuses))
     return session.scalar(query) or 0
 

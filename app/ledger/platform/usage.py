@@ -93,7 +93,7 @@ def held_seconds(
 
 
 def _running(session: Session, *which: ColumnElement[bool]) -> Sequence[Step]:
-    query = select(Step).where(Step.status == StepStatus.RUNNING.value, Step.started_at.is_not(None), *which)
+    query = select(Step).where(Step.status == StepStatus.RUNNING, Step.started_at.is_not(None), *which)
     return session.scalars(query.order_by(Step.id), execution_options={"populate_existing": True}).all()
 
 

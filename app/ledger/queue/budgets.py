@@ -17,7 +17,7 @@ from star_engine.loop import StopReason
 
 log = structlog.get_logger()
 
-ENFORCED = (JobStatus.QUEUED.value, JobStatus.RUNNING.value, JobStatus.PAUSING.value)
+ENFORCED = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.PAUSING)
 
 
 def exhausted(session: Session, job: Job) -> StopReason | None:

@@ -83,7 +83,7 @@ def live_workers(session: Session) -> int:
 
 def list_workers(session: Session, *, after: str | None, limit: int) -> list[tuple[Worker, bool]]:
     """Live workers by id, and whether each holds a step."""
-    held = exists().where(Step.lease_owner == Worker.id, Step.status == StepStatus.RUNNING.value)
+    held = exists().where(Step.lease_owner == Worker.id, Step.status == StepStatus.RUNNING)
     query = select(Worker, held).where(_live()).order_by(Worker.id).limit(limit)
     if after is not None:
         query = query.where(Worker.id > after)

@@ -25,7 +25,6 @@ from app.ledger.transitions import TERMINAL
 from app.tables.base import JsonObject
 from app.tables.data import Dataset
 from app.tables.jobs import Job
-from app.tables.statuses import JobStatus
 
 GRAIN = timedelta(minutes=1)  # an estimate that changed with every second would spoil every ETag
 
@@ -40,7 +39,7 @@ class Outlook:
 
 def outlooks(session: Session, jobs: Sequence[Job], progress: Mapping[str, JsonObject]) -> dict[str, Outlook]:
     """By the ids of those that have not ended. `progress`: of each job's phase."""
-    active = [job for job in jobs if JobStatus(job.status) not in TERMINAL]
+    active = [job for job in jobs if job.status not in TERMINAL]
     if not active:
         return {}
     queue = read_queue(session)

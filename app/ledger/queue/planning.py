@@ -41,7 +41,7 @@ from star_engine.loop import (
     next_phase,
 )
 
-OPEN = (StepStatus.QUEUED.value, StepStatus.HELD.value, StepStatus.RUNNING.value)
+OPEN = (StepStatus.QUEUED, StepStatus.HELD, StepStatus.RUNNING)
 
 
 def advance(session: Session, job: Job, settings: Settings) -> None:
@@ -170,7 +170,7 @@ def _plan_steps(session: Session, job: Job, config: StarConfig, phase: Phase, se
     """Insert a phase's steps and, if it is an iteration's first, the iteration; how many steps there are."""
     if phase.name in (PhaseName.BASELINES, ITERATION_PHASES[0]) or job.purpose != Purpose.STAR:
         session.add(Iteration(job_id=job.id, number=phase.iteration, phases_done=[], metrics={}))
-    held = JobStatus(job.status) in (JobStatus.PAUSING, JobStatus.PAUSED)
+    held = job.status in (JobStatus.PAUSING, JobStatus.PAUSED)
     steps = [
         Step(
             id=new_id("step"),
@@ -181,7 +181,7 @@ def _plan_steps(session: Session, job: Job, config: StarConfig, phase: Phase, se
             work=work,
             model_id=job.model_id,
             priority=job.priority,
-            status=(StepStatus.HELD if held else StepStatus.QUEUED).value,
+            status=StepStatus.HELD if held else StepStatus.QUEUED,
             progress={},
         )
         for shard, work in enumerate(_work(session, job, config, phase, settings))

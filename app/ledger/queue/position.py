@@ -53,7 +53,7 @@ def read_queue(session: Session) -> Queue:
     by_job = (
         select(Job.id, Job.project_id, func.count(), func.count(Step.lease_owner.distinct()))
         .join(Step, Step.job_id == Job.id)
-        .where(Step.status == StepStatus.RUNNING.value)
+        .where(Step.status == StepStatus.RUNNING)
         .group_by(Job.id, Job.project_id)
     )
     running: dict[str, int] = {}
@@ -67,7 +67,7 @@ def read_queue(session: Session) -> Queue:
         )
         .join(Step, Step.job_id == Job.id)
         .join(Project, Project.id == Job.project_id)
-        .where(Step.status == StepStatus.QUEUED.value)
+        .where(Step.status == StepStatus.QUEUED)
         .group_by(Job.id, Project.id, Project.served_at)
     )
     waiting = [
@@ -75,14 +75,14 @@ def read_queue(session: Session) -> Queue:
         for job_id, project, served, priority, first, steps in session.execute(queued)
     ]
     waiting.sort(key=lambda one: one.order)
-    owners = select(func.count(Step.lease_owner.distinct())).where(Step.status == StepStatus.RUNNING.value)
+    owners = select(func.count(Step.lease_owner.distinct())).where(Step.status == StepStatus.RUNNING)
     busy = session.scalar(owners) or 0
     return Queue(tuple(waiting), running, fitting_by_model(session), live_workers(session), busy)
 
 
 def place_of(queue: Queue, job: Job) -> Place:
     """Of a job that has not ended."""
-    status = JobStatus(job.status)
+    status = job.status
     if status in (JobStatus.PAUSING, JobStatus.PAUSED):
         return Place(None, None, "paused", "It is paused; resume it to let it go on.")
     if status is JobStatus.CANCELLING:

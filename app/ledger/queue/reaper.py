@@ -34,7 +34,7 @@ def reap(engine: Engine, settings: Settings) -> int:
     whose row somebody holds on to (a stopped process) is left for the next turn, and the others are served.
     """
     with reading(engine) as session:
-        expired = (Step.status == StepStatus.RUNNING.value, Step.lease_until < clock())
+        expired = (Step.status == StepStatus.RUNNING, Step.lease_until < clock())
         overdue = session.execute(select(Step.id, Step.job_id).where(*expired).order_by(Step.id)).all()
     reaped = 0
     for step_id, job_id in overdue:
@@ -49,7 +49,7 @@ def _reap_one(engine: Engine, settings: Settings, step_id: str, job_id: str) -> 
     with transaction(engine) as session:
         job = lock_job(session, job_id)
         still = select(Step.id).where(
-            Step.id == step_id, Step.status == StepStatus.RUNNING.value, Step.lease_until < clock()
+            Step.id == step_id, Step.status == StepStatus.RUNNING, Step.lease_until < clock()
         )
         if session.scalar(still.with_for_update(key_share=True)) is None:
             return False
@@ -68,7 +68,7 @@ def ring_again(engine: Engine, settings: Settings) -> int:
         silent = or_(Step.rung_at.is_(None), Step.rung_at < clock(-settings.redispatch_seconds))
         old_enough = Step.created_at < clock(-settings.redispatch_seconds)
         waiting = exists().where(Outbox.step_id == Step.id)
-        query = select(Step.id).where(Step.status == StepStatus.QUEUED.value, old_enough, silent, ~waiting)
+        query = select(Step.id).where(Step.status == StepStatus.QUEUED, old_enough, silent, ~waiting)
         step_ids = list(session.scalars(query.order_by(Step.id).limit(RINGS_PER_TURN)))
     if not step_ids:
         return 0

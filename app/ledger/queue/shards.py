@@ -42,7 +42,7 @@ def leave_some(session: Session, step: Step) -> None:
         work={**step.work, "start": start + share},
         model_id=step.model_id,
         priority=step.priority,
-        status=StepStatus.QUEUED.value,
+        status=StepStatus.QUEUED,
         progress={},
     )
     step.work = {**step.work, "stop": start + share}
@@ -53,7 +53,7 @@ def leave_some(session: Session, step: Step) -> None:
 
 def _queued_examples(session: Session, step: Step) -> int:
     size = cast(Step.work["stop"].as_integer() - Step.work["start"].as_integer(), Float)
-    queued = select(func.sum(size)).where(*_phase_of(step), Step.status == StepStatus.QUEUED.value)
+    queued = select(func.sum(size)).where(*_phase_of(step), Step.status == StepStatus.QUEUED)
     return int(session.scalar(queued) or 0)
 
 

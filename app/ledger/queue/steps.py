@@ -102,9 +102,9 @@ def _try_claim(
     share_out(session, job_id, worker_id)
     step = session.scalars(
         update(Step)
-        .where(Step.id == step_id, Step.status == StepStatus.QUEUED.value)
+        .where(Step.id == step_id, Step.status == StepStatus.QUEUED)
         .values(
-            status=StepStatus.RUNNING.value,
+            status=StepStatus.RUNNING,
             fence=Step.fence + 1,
             attempt=Step.attempt + 1,
             lease_owner=worker_id,
@@ -168,7 +168,7 @@ def finish_step(session: Session, claim: Claim, settings: Settings) -> None:
     check_fence(session, claim)
     record_usage(session, job, _fresh(session, claim.step_id), "succeeded")
     _move_step(session, claim.step_id, StepStatus.SUCCEEDED)
-    if JobStatus(job.status) in (JobStatus.RUNNING, JobStatus.PAUSING):
+    if job.status in (JobStatus.RUNNING, JobStatus.PAUSING):
         advance(session, job, settings)
     settle(session, job)
 
@@ -225,7 +225,7 @@ def end_attempt(
     }
     step.error = {**error, **place}
     session.flush()
-    wanted = JobStatus(job.status) is JobStatus.RUNNING
+    wanted = job.status is JobStatus.RUNNING
     if not wanted or (retryable and step.attempt < settings.max_attempts):
         if wanted:
             append_event(
@@ -247,13 +247,11 @@ def end_attempt(
 
 def settle(session: Session, job: Job) -> None:
     """Complete a pause or a cancel once no step of the job runs any more."""
-    target = {JobStatus.PAUSING: JobStatus.PAUSED, JobStatus.CANCELLING: JobStatus.CANCELLED}.get(
-        JobStatus(job.status)
-    )
+    target = {JobStatus.PAUSING: JobStatus.PAUSED, JobStatus.CANCELLING: JobStatus.CANCELLED}.get(job.status)
     if target is None:
         return
     session.flush()
-    running = exists().where(Step.job_id == job.id, Step.status == StepStatus.RUNNING.value)
+    running = exists().where(Step.job_id == job.id, Step.status == StepStatus.RUNNING)
     if not session.scalar(select(running)):
         move_job(session, job, target)
 
@@ -263,12 +261,12 @@ def _fresh(session: Session, step_id: str) -> Step:
 
 
 def _held_by(claim: Claim) -> tuple[Any, ...]:
-    return (Step.id == claim.step_id, Step.fence == claim.fence, Step.status == StepStatus.RUNNING.value)
+    return (Step.id == claim.step_id, Step.fence == claim.fence, Step.status == StepStatus.RUNNING)
 
 
 def _return_step(session: Session, job: Job, step_id: str) -> None:
     """What becomes of a step that stops unfinished follows from its job."""
-    status = JobStatus(job.status)
+    status = job.status
     if status in TERMINAL or status is JobStatus.CANCELLING:
         _move_step(session, step_id, StepStatus.CANCELLED)
     elif status in (JobStatus.PAUSING, JobStatus.PAUSED):
@@ -280,9 +278,9 @@ def _return_step(session: Session, job: Job, step_id: str) -> None:
 
 def _move_step(session: Session, step_id: str, to: StepStatus) -> None:
     step = session.get_one(Step, step_id, populate_existing=True, with_for_update={"key_share": True})
-    if to not in STEP_TRANSITIONS[StepStatus(step.status)]:
+    if to not in STEP_TRANSITIONS.get(step.status, ()):
         raise IllegalTransition(f"step {step.id}: {step.status} -> {to}")
-    step.status = to.value
+    step.status = to
     step.lease_owner = None
     step.lease_until = None
     if not STEP_TRANSITIONS[to]:

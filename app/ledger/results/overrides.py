@@ -21,7 +21,6 @@ from app.tables.jobs import Iteration, Job
 from app.tables.overrides import Override
 from app.tables.platform import ApiKey
 from app.tables.rationales import Rationale
-from app.tables.statuses import JobStatus
 from star_engine.sampling.rationales import Rationale as Try
 from star_engine.sampling.rationales import RationaleKey, Route
 
@@ -113,7 +112,7 @@ def record_overruled(
 
 def honoured_from(session: Session, job: Job) -> int | None:
     """The first iteration whose training set will heed an override made now; None: only a fork's will."""
-    if JobStatus(job.status) in TERMINAL:
+    if job.status in TERMINAL:
         return None
     query = select(func.max(Iteration.number)).where(
         Iteration.job_id == job.id, Iteration.training_set_sha256.is_not(None)
