@@ -32,8 +32,6 @@ from app.routes import (
     adapters,
     api_keys,
     audit,
-    dataset_statistics,
-    datasets,
     events,
     exports,
     health,
@@ -41,13 +39,9 @@ from app.routes import (
     job_verbs,
     jobs,
     metrics,
-    models,
-    openai_files,
     openai_fine_tuning,
     overrides,
     projects,
-    prompt_preview,
-    prompt_sets,
     quotas,
     rationales,
     report,
@@ -55,6 +49,14 @@ from app.routes import (
     trials,
     webhooks,
     workers,
+)
+from app.routes.data import (
+    dataset_statistics,
+    datasets,
+    models,
+    openai_files,
+    prompt_preview,
+    prompt_sets,
 )
 from app.settings import Settings
 from app.storage import Storage

@@ -12,12 +12,14 @@ from sqlalchemy import Engine
 from app.dashboard.job_adapters import aliases
 from app.dashboard.rendering import page, url
 from app.dashboard.session import PATH, Submitter, Viewer
+from app.data.base_models import read_models
+from app.data.prompt_sets import read_prompt_set
 from app.http.dependencies import Artifacts, Config, Db, OfferedModels
 from app.http.router import page_router
 from app.http.schemas import After
 from app.jobs.trial import QuestionIn, TrialIn
 from app.ledger.platform.keys import Caller
-from app.routes import adapters, iterations, jobs, models, prompt_sets, trials
+from app.routes import adapters, iterations, jobs, trials
 from app.routes.adapters import AdapterChanges
 from app.routes.trials import TrialOut
 
@@ -44,7 +46,7 @@ def list_(
     """Filters are those of GET /v1/adapters, in the URL."""
     found = adapters.list_all(caller, db, model, ROWS, after)
     names = {job_id: jobs.shown(caller, db, job_id).name for job_id in {one.job for one in found.data}}
-    known = [one.id for one in models.list_(caller, db, offered, MOST_MODELS).data]
+    known = [one.id for one in read_models(db, offered, limit=MOST_MODELS).data]
     return page(request, "adapters.html", caller, found=found, names=names, model=model, models=known)
 
 
@@ -126,7 +128,7 @@ def _card(request: Request, caller: Caller, db: Engine, adapter_id: str) -> dict
     adapter = adapters.get(caller, db, adapter_id)
     job = jobs.shown(caller, db, adapter.job)
     last = adapters.list_(caller, db, adapter.job).data[-1].id
-    shown_examples = prompt_sets.get(caller, db, job.prompt_set).examples
+    shown_examples = read_prompt_set(db, caller.project_id, job.prompt_set).examples
     first = iterations.list_(caller, db, adapter.job, limit=1, after=-1).data
     rank = int(job.config["training"]["lora"]["rank"])
     return {

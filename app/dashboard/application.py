@@ -15,7 +15,6 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 from app.dashboard import (
     adapters,
     compare,
-    datasets,
     example_history,
     front,
     job,
@@ -23,11 +22,11 @@ from app.dashboard import (
     jobs,
     new_job,
     platform,
-    prompt_sets,
     rationales,
     sign_in,
 )
 from app.dashboard.blank_fields import BlankFields
+from app.dashboard.data import datasets, prompt_sets
 from app.dashboard.rendering import page, sign_in_url
 from app.dashboard.security_headers import SecurityHeaders
 from app.dashboard.static_files import StaticFiles

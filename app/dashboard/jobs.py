@@ -12,12 +12,13 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from app.dashboard.rendering import page
 from app.dashboard.session import Viewer
+from app.data.base_models import read_models
 from app.http.dependencies import Db, Feed, OfferedModels
 from app.http.router import page_router
 from app.http.schemas import After
 from app.jobs.filters import job_filter
 from app.ledger.jobs.lists import JobFilter
-from app.routes import jobs, models
+from app.routes import jobs
 from app.tables.statuses import JobStatus
 
 router = page_router("/jobs")
@@ -33,7 +34,7 @@ def list_(
 ) -> Response:
     """Filters and order are those of GET /v1/jobs, in the URL."""
     found = jobs.list_(caller, db, where, ROWS, after)
-    known = models.list_(caller, db, offered, limit=100).data
+    known = read_models(db, offered, limit=100).data
     return page(
         request, "jobs.html", caller, found=found, where=where, models=known, statuses=list(JobStatus)
     )

@@ -13,6 +13,9 @@ from app.dashboard.job import MOST_ITERATIONS
 from app.dashboard.job_form import FORKED, GROUPS, Filled, Sent, body, checked, filled
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Submitter
+from app.data.base_models import read_models
+from app.data.datasets import DatasetOut, read_datasets
+from app.data.prompt_sets import PromptSetOut, read_prompt_sets
 from app.errors import Conflict, Problem
 from app.http.dependencies import Config, Db, OfferedModels
 from app.http.router import page_router
@@ -21,9 +24,7 @@ from app.jobs.dry_run import DryRunOut
 from app.jobs.fork import ForkIn
 from app.jobs.views import JobOut
 from app.ledger.platform.keys import Caller
-from app.routes import datasets, iterations, job_verbs, jobs, models, prompt_sets
-from app.routes.datasets import DatasetOut
-from app.routes.prompt_sets import PromptSetOut
+from app.routes import iterations, job_verbs, jobs
 from star_engine.config.presets import PRESETS
 
 router = page_router("/jobs")
@@ -121,6 +122,8 @@ def _form(
     refused: Problem | None = None,
 ) -> Response:
     partial = request.headers.get("hx-request") is not None
+    datasets = read_datasets(db, caller.project_id, limit=CHOICES).data
+    prompt_sets = read_prompt_sets(db, caller.project_id, limit=CHOICES).data
     return page(
         request,
         "_job_form.html" if partial else "job_new.html",
@@ -130,9 +133,9 @@ def _form(
         tried=tried,
         groups=GROUPS,
         usual=lambda name: "as the preset",
-        models=[(one.id, one.id) for one in models.list_(caller, db, offered, limit=CHOICES).data],
-        datasets=[(one.id, _dataset(one)) for one in datasets.list_(caller, db, limit=CHOICES).data],
-        prompt_sets=[(one.id, _prompts(one)) for one in prompt_sets.list_(caller, db, limit=CHOICES).data],
+        models=[(one.id, one.id) for one in read_models(db, offered, limit=CHOICES).data],
+        datasets=[(one.id, _dataset(one)) for one in datasets],
+        prompt_sets=[(one.id, _prompts(one)) for one in prompt_sets],
         presets=[(name, name) for name in PRESETS],
         beside=BESIDE,
     )

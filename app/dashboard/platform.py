@@ -10,13 +10,14 @@ from fastapi.responses import RedirectResponse
 
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Admin, Viewer
+from app.data.base_models import read_models
 from app.http.dependencies import Db, OfferedModels
 from app.http.router import page_router
 from app.http.schemas import After
 from app.ledger.jobs.lists import JobFilter
 from app.ledger.platform.audit_log import AuditFilter
 from app.ledger.platform.keys import Caller, Scope
-from app.routes import api_keys, audit, jobs, models, quotas, workers
+from app.routes import api_keys, audit, jobs, quotas, workers
 from app.routes.api_keys import ApiKeyIn
 from app.tables.statuses import JobStatus
 
@@ -35,7 +36,7 @@ def overview(request: Request, caller: Viewer, db: Db, offered: OfferedModels) -
         workers=workers.list_(caller, db, 1000, None).data,
         waiting=jobs.list_(caller, db, JobFilter(statuses=WAITING), 100, None),
         quota=quotas.get(caller, db),
-        models=models.list_(caller, db, offered, 100, None).data,
+        models=read_models(db, offered, limit=100).data,
     )
 
 

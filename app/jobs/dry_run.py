@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
+from app.data.tokenizers import tokenizer_of
 from app.http.schemas import Timestamp
-from app.jobs.validate import tokenizer_of
 from app.jobs.views import UnknownOut
 from app.ledger.data.examples import load_examples, selected_positions
 from app.ledger.data.prompt_sets import as_prompt_set

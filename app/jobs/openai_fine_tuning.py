@@ -12,12 +12,12 @@ from typing import Annotated, Any, BinaryIO, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from sqlalchemy import Engine
 
+from app.data.datasets import upload_dataset
 from app.database import reading
 from app.errors import Invalid, NotFound
 from app.http.schemas import In, JsonObject, Text
 from app.intake.uploaded_file import HowToRead, Received
 from app.jobs.validate import JobIn
-from app.ledger.data.datasets import upload_dataset
 from app.ledger.data.files import get_file
 from app.ledger.data.prompt_sets import get_prompt_set
 from app.settings import Settings

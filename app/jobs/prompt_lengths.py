@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.errors import FieldError, Invalid
@@ -44,17 +42,6 @@ def check_prompt_lengths(
     errors = tuple(islice(_too_long(lengths, room, examples), MOST_REPORTED))
     if errors:
         raise Invalid("Prompts are too long for the model's context.", code="prompt_too_long", errors=errors)
-
-
-@lru_cache(maxsize=8)
-def load_tokenizer(path: Path, sha256: str) -> Tokenizer:
-    """A model's tokenizer.json without its truncation and padding. `sha256`: that of the file."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
 
 
 def _too_long(lengths: _Lengths, room: int, examples: Iterable[Example]) -> Iterator[FieldError]:

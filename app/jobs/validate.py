@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field, StrictBool, StrictInt, ValidationError, model_validator
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.data.tokenizers import tokenizer_of
 from app.database import clock
 from app.errors import FieldError, Invalid, NotFound
 from app.http.problems import field_errors
 from app.http.schemas import In, JsonObject, Moment, Name, Text
-from app.jobs.prompt_lengths import check_prompt_lengths, load_tokenizer
+from app.jobs.prompt_lengths import check_prompt_lengths
 from app.ledger.data.base_models import get_model
 from app.ledger.data.datasets import get_dataset
 from app.ledger.data.examples import each_example, groups_of
@@ -34,9 +34,8 @@ from star_engine.tasks.examples import Example, PromptSet
 from star_engine.tasks.kind import Kind
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    pass
 
-TOKENIZER = "tokenizer.json"
 T = TypeVar("T")
 
 
@@ -246,14 +245,6 @@ def check_lengths(
     tokenizer = tokenizer_of(model)
     if tokenizer is not None:
         check_prompt_lengths(tokenizer, model.context_length, config, prompt_set, examples)
-
-
-def tokenizer_of(model: Model) -> Tokenizer | None:
-    """The model's tokenizer where its files are on this machine."""
-    path = Path(model.location) / TOKENIZER
-    return (
-        load_tokenizer(path, model.files[TOKENIZER]) if TOKENIZER in model.files and path.is_file() else None
-    )
 
 
 def _named(field: str, find: Callable[[], T], known: list[str] | None = None) -> T:

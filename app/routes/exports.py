@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import StrictBool
 from sqlalchemy import Engine
 
+from app.data.datasets import DatasetOut, dataset_out
 from app.database import reading
 from app.http.auth import Reader, Submitter
 from app.http.dependencies import Db
@@ -20,7 +21,6 @@ from app.http.router import api_router
 from app.http.schemas import In, Name
 from app.ledger.jobs.jobs import get_job
 from app.ledger.results.never_solved import derive_dataset, each_never_solved
-from app.routes.datasets import DatasetOut, dataset_out
 from app.tables.jobs import Job
 
 router = api_router("exports", "/v1/jobs/{job_id}/never-solved")

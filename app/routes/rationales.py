@@ -10,6 +10,7 @@ from fastapi import Depends, Query
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
+from app.data.datasets import ExampleOut, example_out
 from app.database import reading
 from app.errors import BadRequest, NotFound
 from app.http.auth import Reader
@@ -22,7 +23,6 @@ from app.ledger.jobs.jobs import get_job
 from app.ledger.results.iterations import config_of
 from app.ledger.results.rationale_pages import RationaleFilter, rationale_page
 from app.ledger.results.rationales import find_rationale, trained_in, training_row_of
-from app.routes.datasets import ExampleOut, example_out
 from app.tables.data import Example
 from app.tables.jobs import Iteration, Job
 from app.tables.rationales import Rationale

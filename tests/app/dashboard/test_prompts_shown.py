@@ -8,7 +8,7 @@ import pytest
 
 from app.dashboard.prompts_shown import Prompts, prompts_of
 from app.dashboard.segments import Segment
-from app.routes.datasets import ExampleOut
+from app.data.datasets import ExampleOut
 from app.routes.rationales import RationaleDetailOut, TrainingRowOut
 from star_engine.data.prompts import hint_text, render_completion, render_prompt
 from star_engine.sampling.rationales import Route

@@ -14,12 +14,13 @@ from typing import BinaryIO, cast
 import pytest
 from sqlalchemy import func, select, update
 
+from app.data.datasets import upload_dataset
 from app.database import clock, reading, transaction
 from app.errors import Invalid, NotFound, Unavailable
 from app.intake.lines import line_of
 from app.intake.uploaded_file import CheckedFile, HowToRead, Received
 from app.ledger.data import staging
-from app.ledger.data.datasets import get_dataset, list_datasets, upload_dataset
+from app.ledger.data.datasets import get_dataset, list_datasets
 from app.ledger.data.staging import remove_abandoned, store_dataset
 from app.tables.data import Dataset, Example
 from star_engine.tasks.kind import Kind

@@ -1,18 +1,15 @@
-"""Base models that jobs may start from."""
+"""Base models as they are shown."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+from sqlalchemy import Engine
+
 from app.database import reading
-from app.http.auth import Reader
-from app.http.dependencies import Db, OfferedModels
-from app.http.router import api_router
-from app.http.schemas import After, Limit, Page, Resource, page
+from app.http.schemas import Page, Resource, page
 from app.ledger.data.base_models import Requires, get_model, list_models
 from app.tables.data import Model
-
-router = api_router("models", "/v1/models")
 
 
 class ModelOut(Resource):
@@ -26,17 +23,16 @@ class ModelOut(Resource):
     requires: Requires  # workers that have less are not given its steps
 
 
-@router.get("", summary="List the base models")
-def list_(
-    caller: Reader, db: Db, offered: OfferedModels, limit: Limit = 20, after: After = None
+def read_models(
+    db: Engine, offered: frozenset[str], *, limit: int, after: str | None = None
 ) -> Page[ModelOut]:
+    """A page of the base models that are offered."""
     with reading(db) as session:
         found = list_models(session, offered, after=after, limit=limit + 1)
     return page([_out(model) for model in found], limit)
 
 
-@router.get("/{model_id:path}", summary="Get a base model")
-def get(caller: Reader, db: Db, offered: OfferedModels, model_id: str) -> ModelOut:
+def read_model(db: Engine, offered: frozenset[str], model_id: str) -> ModelOut:
     with reading(db) as session:
         return _out(get_model(session, model_id, offered))
 

@@ -8,20 +8,23 @@ from fastapi import Form, Query, Request, Response
 
 from app.dashboard.rendering import page
 from app.dashboard.session import Viewer
+from app.data.base_models import read_models
+from app.data.datasets import read_datasets, read_examples
+from app.data.prompt_sets import read_prompt_set, read_prompt_sets
 from app.http.dependencies import Db, OfferedModels
 from app.http.router import page_router
 from app.http.schemas import After
-from app.routes import datasets, models, prompt_preview, prompt_sets
-from app.routes.prompt_preview import PreviewIn
+from app.jobs.prompt_preview import PreviewIn, preview_prompts
 from star_engine.config.presets import PRESETS
 
 router = page_router("/prompt-sets")
 ROWS = 50
+CHOICES = 100  # datasets and models to choose from
 
 
 @router.get("")
 def list_(request: Request, caller: Viewer, db: Db, name: str | None = None, after: After = None) -> Response:
-    found = prompt_sets.list_(caller, db, name or None, ROWS, after)
+    found = read_prompt_sets(db, caller.project_id, name=name or None, after=after, limit=ROWS)
     return page(request, "prompt_sets.html", caller, found=found, name=name)
 
 
@@ -36,11 +39,13 @@ def show(
     example: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
     """`dataset` and `example`: of the preview that is filled in."""
-    shown = prompt_sets.get(caller, db, prompt_set_id)
-    alike = [one for one in datasets.list_(caller, db, None, 100, None).data if one.kind == shown.kind]
+    shown = read_prompt_set(db, caller.project_id, prompt_set_id)
+    alike = [
+        one for one in read_datasets(db, caller.project_id, limit=CHOICES).data if one.kind == shown.kind
+    ]
     chosen = dataset or (alike[0].id if alike else None)
     if chosen is not None and example is None:
-        first = datasets.examples(caller, db, chosen, None, 1, None).data
+        first = read_examples(db, caller.project_id, chosen, limit=1).data
         example = first[0].id if first else None
     return page(
         request,
@@ -48,7 +53,7 @@ def show(
         caller,
         prompt_set=shown,
         datasets=alike,
-        models=models.list_(caller, db, offered, 100, None).data,
+        models=read_models(db, offered, limit=CHOICES).data,
         presets=sorted(PRESETS),
         chosen=chosen,
         example=example,
@@ -69,7 +74,7 @@ def preview(
 ) -> Response:
     """A fragment: the prompts of the first iteration and the training row, byte for byte."""
     asked = PreviewIn(dataset=dataset, example_id=example, preset=preset, model=model or None)
-    shown = prompt_preview.preview(caller, db, offered, prompt_set_id, asked)
+    shown = preview_prompts(db, caller.project_id, offered, prompt_set_id, asked)
     row = shown.training_row
     whole = row.prompt + row.completion
     spans = [(whole[span.start : span.end], span.trained) for span in row.spans]

@@ -5,20 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, Field, model_validator
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from app.data.tokenizers import needed_tokenizer
 from app.database import reading
 from app.errors import FieldError, Invalid
-from app.http.auth import Reader
-from app.http.dependencies import Db, OfferedModels
-from app.http.router import api_router
 from app.http.schemas import In, Item, JsonObject, Text
 from app.jobs.validate import resolve_config
 from app.ledger.data.base_models import get_model
 from app.ledger.data.datasets import get_dataset
 from app.ledger.data.examples import as_example, find_example
 from app.ledger.data.prompt_sets import as_prompt_set, get_prompt_set
-from app.routes.dataset_statistics import tokenizer_of
 from star_engine.config.star import StarConfig
 from star_engine.data.prompts import render_completion
 from star_engine.data.readers import BadRows, read_example
@@ -32,7 +30,6 @@ from star_engine.training_set.rows import training_prompt
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-router = api_router("prompt sets", "/v1/prompt-sets")
 Id = Annotated[Text, Field(max_length=200)]
 
 
@@ -92,15 +89,14 @@ class PromptPreviewOut(Item):
     tokens: PreviewTokensOut | None
 
 
-@router.post("/{prompt_set_id}/preview", summary="Try a prompt set out on one example")
-def preview(
-    caller: Reader, db: Db, offered: OfferedModels, prompt_set_id: str, sent: PreviewIn
+def preview_prompts(
+    db: Engine, project_id: str, offered: frozenset[str], prompt_set_id: str, sent: PreviewIn
 ) -> PromptPreviewOut:
-    """The prompts of iteration 1 and the training row, byte for byte. Stores nothing and needs no GPU."""
+    """The prompts of iteration 1 and the training row. Raises Invalid where the example cannot be asked."""
     with reading(db) as session:
-        row = get_prompt_set(session, caller.project_id, prompt_set_id)
+        row = get_prompt_set(session, project_id, prompt_set_id)
         config = resolve_config(Kind(row.kind), sent.preset, sent.config)
-        example = _example(session, caller.project_id, config.kind, sent)
+        example = _example(session, project_id, config.kind, sent)
         model = get_model(session, sent.model, offered) if sent.model is not None else None
     if field_needing_solutions(config) and example.solution is None:
         raise Invalid.for_field(
@@ -124,7 +120,7 @@ def preview(
     )
     if model is None:
         return shown
-    tokens = _tokens(config, shown, tokenizer_of(model), model.id, model.context_length)
+    tokens = _tokens(config, shown, needed_tokenizer(model), model.id, model.context_length)
     return shown.model_copy(update={"tokens": tokens})
 
 

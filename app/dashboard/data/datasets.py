@@ -8,22 +8,28 @@ from fastapi import Query, Request, Response
 
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Submitter, Viewer
+from app.data.base_models import read_models
+from app.data.dataset_statistics import read_statistics
+from app.data.datasets import read_dataset, read_datasets, read_examples, receive_dataset
+from app.data.prompt_sets import read_prompt_sets
 from app.http.dependencies import Config, Db, OfferedModels, UploadSlots
 from app.http.router import page_router
 from app.http.schemas import After, Name
-from app.routes import dataset_statistics, datasets, models, prompt_sets
+from app.http.uploads import receive_file
+from app.intake.uploaded_file import HowToRead
 from star_engine.tasks.examples import Split
 from star_engine.tasks.kind import Kind
 
 router = page_router("/datasets")
 ROWS = 50
 EXAMPLES = 25
+CHOICES = 100  # of each that a page lets one choose from
 Id = Annotated[str | None, Query(max_length=200)]
 
 
 @router.get("")
 def list_(request: Request, caller: Viewer, db: Db, name: str | None = None, after: After = None) -> Response:
-    found = datasets.list_(caller, db, name or None, ROWS, after)
+    found = read_datasets(db, caller.project_id, name=name or None, after=after, limit=ROWS)
     return page(request, "datasets.html", caller, found=found, name=name, kinds=list(Kind))
 
 
@@ -39,9 +45,9 @@ async def upload(
     validation: Annotated[int, Query(ge=0, le=10**9)] = 0,
 ) -> Response:
     """The file alone is the form, the rest is in the query, as app.js sends it. Refusals are fragments."""
-    made = await datasets.upload(
-        caller, db, settings, slots, request, Response(), kind, name, validation, 0, None, None
-    )
+    how = HowToRead(kind, validation, seed=0)
+    received = await receive_file(request)
+    made, _ = await receive_dataset(db, caller.project_id, name, received, None, how, settings, slots)
     return Response(status_code=204, headers={"HX-Redirect": url("datasets", made.id)})
 
 
@@ -62,12 +68,17 @@ def show(
         request,
         "dataset.html",
         caller,
-        dataset=datasets.get(caller, db, dataset_id),
-        seen=dataset_statistics.statistics(
-            caller, db, offered, dataset_id, model or None, prompt_set or None
+        dataset=read_dataset(db, caller.project_id, dataset_id),
+        seen=read_statistics(
+            db,
+            caller.project_id,
+            offered,
+            dataset_id,
+            model=model or None,
+            prompt_set=prompt_set or None,
         ),
-        examples=datasets.examples(caller, db, dataset_id, split, EXAMPLES, after),
+        examples=read_examples(db, caller.project_id, dataset_id, split=split, after=after, limit=EXAMPLES),
         split=split,
-        models=models.list_(caller, db, offered, 100, None).data,
-        prompt_sets=prompt_sets.list_(caller, db, None, 100, None).data,
+        models=read_models(db, offered, limit=CHOICES).data,
+        prompt_sets=read_prompt_sets(db, caller.project_id, limit=CHOICES).data,
     )

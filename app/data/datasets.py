@@ -1,0 +1,159 @@
+"""Datasets as they are shown, and their upload."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from anyio import CapacityLimiter, to_thread
+from pydantic import Field
+from sqlalchemy import Engine
+
+from app.database import reading
+from app.http.schemas import Item, Page, Resource, page
+from app.intake.formats import Format, format_of
+from app.intake.unpack import unpacked
+from app.intake.uploaded_file import HowToRead, Received, checked_file, content_sha256
+from app.ledger.data.datasets import get_dataset, list_datasets
+from app.ledger.data.examples import list_examples
+from app.ledger.data.staging import same_dataset, store_dataset
+from app.settings import Settings
+from app.tables.data import Dataset, Example
+from star_engine.tasks.examples import Split
+from star_engine.tasks.kind import Kind
+
+
+class DatasetOut(Resource):
+    object: Literal["dataset"] = "dataset"
+    name: str
+    version: int  # counts up among those of one name
+    kind: Kind
+    sha256: str  # of the bytes and of how they were read
+    size_bytes: int
+    splits: dict[str, int]
+    statistics: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="Counted at upload: lengths in characters, answers, choices, groups, duplicates, and "
+            "what held-out questions share with those trained on. Null if uploaded before it was counted."
+        ),
+    ]
+    warnings: Annotated[list[str], Field(description="What to know before training on it.")]
+    derived_from: Annotated[
+        dict[str, str] | None,
+        Field(description="job, dataset and selection, where a job's examples made it."),
+    ]
+
+
+class ExampleOut(Item):
+    """A question of a dataset. Its id is the row's own, or row-N of line N."""
+
+    object: Literal["example"] = "example"
+    question: str
+    answer: str
+    choices: list[str] | None
+    solution: str | None
+    group: str | None
+    split: str
+
+
+async def receive_dataset(
+    db: Engine,
+    project_id: str,
+    name: str,
+    received: Received,
+    format_: Format | None,
+    how: HowToRead,
+    settings: Settings,
+    slots: CapacityLimiter,
+) -> tuple[DatasetOut, bool]:
+    """Uploads the received file and closes it. Returns the dataset and whether it is new."""
+    try:
+        # Threads of their own: those that wait here do not hold up other requests.
+        dataset, new = await to_thread.run_sync(
+            upload_dataset, db, project_id, name, received, format_, how, settings, limiter=slots
+        )
+    finally:
+        received.file.close()
+    return dataset_out(dataset), new
+
+
+def upload_dataset(
+    db: Engine,
+    project_id: str,
+    name: str,
+    received: Received,
+    format_: Format | None,
+    how: HowToRead,
+    settings: Settings,
+) -> tuple[Dataset, bool]:
+    """The dataset in this file and whether it is new. For bad rows raises Invalid and stores nothing.
+
+    format_ None: as the file's first bytes, its name or its type say.
+    """
+    with unpacked(received.file, received.encoding, settings.max_unpacked_bytes) as plain:
+        sha = content_sha256(plain.sha256, how)
+        with reading(db) as session:
+            known = same_dataset(session, project_id, sha)
+        if known is not None:
+            return known, False
+        as_what = format_ or format_of(plain.file, received.name, received.content_type)
+        with checked_file(plain, as_what, how, settings) as checked:
+            return store_dataset(db, project_id, name, checked)
+
+
+def read_datasets(
+    db: Engine, project_id: str, *, limit: int, name: str | None = None, after: str | None = None
+) -> Page[DatasetOut]:
+    """A page of the project's datasets, newest first."""
+    with reading(db) as session:
+        found = list_datasets(session, project_id, name=name, after=after, limit=limit + 1)
+    return page([dataset_out(dataset) for dataset in found], limit)
+
+
+def read_dataset(db: Engine, project_id: str, dataset_id: str) -> DatasetOut:
+    with reading(db) as session:
+        return dataset_out(get_dataset(session, project_id, dataset_id))
+
+
+def read_examples(
+    db: Engine,
+    project_id: str,
+    dataset_id: str,
+    *,
+    limit: int,
+    split: Split | None = None,
+    after: str | None = None,
+) -> Page[ExampleOut]:
+    """A page of the dataset's examples, in file order."""
+    with reading(db) as session:
+        dataset = get_dataset(session, project_id, dataset_id)
+        found = list_examples(session, dataset.id, split=split, after=after, limit=limit + 1)
+    return page([example_out(example) for example in found], limit)
+
+
+def example_out(example: Example) -> ExampleOut:
+    return ExampleOut(
+        id=example.external_id,
+        question=example.question,
+        answer=example.answer,
+        choices=example.choices,
+        solution=example.solution,
+        group=example.group,
+        split=example.split,
+    )
+
+
+def dataset_out(dataset: Dataset) -> DatasetOut:
+    return DatasetOut(
+        id=dataset.id,
+        created_at=dataset.created_at,
+        name=dataset.name,
+        version=dataset.version,
+        kind=Kind(dataset.kind),
+        sha256=dataset.sha256,
+        size_bytes=dataset.size_bytes,
+        splits=dataset.splits,
+        statistics=dataset.statistics,
+        warnings=dataset.warnings or [],
+        derived_from=dataset.derived_from,
+    )

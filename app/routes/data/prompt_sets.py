@@ -1,0 +1,40 @@
+"""Prompt sets: the handful of few-shot examples with hand-written rationales."""
+
+from __future__ import annotations
+
+from fastapi import Response
+
+from app.data.prompt_sets import (
+    PromptSetIn,
+    PromptSetOut,
+    create_prompt_set,
+    read_prompt_set,
+    read_prompt_sets,
+)
+from app.http.auth import Reader, Submitter
+from app.http.dependencies import Db
+from app.http.router import api_router
+from app.http.schemas import After, Limit, NameFilter, Page, already
+
+router = api_router("prompt sets", "/v1/prompt-sets")
+
+
+@router.post("", status_code=201, responses=already(PromptSetOut), summary="Create a prompt set")
+def create(caller: Submitter, db: Db, sent: PromptSetIn, response: Response) -> PromptSetOut:
+    """Each example's rationale must lead to its own answer. The same again is answered with 200."""
+    made, new = create_prompt_set(db, caller.project_id, sent)
+    response.status_code = 201 if new else 200
+    response.headers["Location"] = f"/v1/prompt-sets/{made.id}"
+    return made
+
+
+@router.get("", summary="List prompt sets, newest first")
+def list_(
+    caller: Reader, db: Db, name: NameFilter = None, limit: Limit = 20, after: After = None
+) -> Page[PromptSetOut]:
+    return read_prompt_sets(db, caller.project_id, name=name, after=after, limit=limit)
+
+
+@router.get("/{prompt_set_id}", summary="Get a prompt set")
+def get(caller: Reader, db: Db, prompt_set_id: str) -> PromptSetOut:
+    return read_prompt_set(db, caller.project_id, prompt_set_id)
