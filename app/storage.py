@@ -1,14 +1,16 @@
 """Artifacts by their SHA-256, in a local folder or in S3. What is read back is checked against its name.
 
-Files lie at `sha256/ab/cdef...`. Nothing here is ever changed in place, so a name that resolves is complete.
+Files lie at `sha256/ab/cdef...`, below their area's folder if they have one. Nothing here is ever changed in
+place, so a name that resolves is complete.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -20,6 +22,7 @@ from app.failpoints import failpoint
 
 CHUNK = 1 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_AREA = re.compile(r"[a-z0-9_]+(/[a-z0-9_]+)*")
 
 
 class MissingArtifact(LookupError):
@@ -43,15 +46,26 @@ class Storage:
             self._store = from_url(url, client_options={"timeout": "1h"})
         else:
             self._store = from_url(url)
+        self.prefix = ""
+
+    def area(self, name: str | None) -> Storage:
+        """The part of this storage below the folder `name`; what is removed there stays everywhere else."""
+        if name is None:
+            return self
+        if not _AREA.fullmatch(name):
+            raise ValueError(f"not an area: {name!r}")
+        part = copy.copy(self)
+        part.prefix = f"{name}/"
+        return part
 
     def put_file(self, path: Path) -> str:
         """Store a file and return its SHA-256. When this returns, the bytes survive a power cut."""
         if self.folder is not None:
-            return _put_local(self.folder, path)
+            return _put_local(self.folder, self._key, path)
         with path.open("rb") as file:
             sha = file_digest(file, "sha256").hexdigest()
             file.seek(0)
-            obstore.put(self._store, _key(sha), file)
+            obstore.put(self._store, self._key(sha), file)
         return sha
 
     def open_range(self, sha: str, start: int, stop: int) -> Iterator[bytes]:
@@ -60,9 +74,9 @@ class Storage:
             self.size(sha)
             return iter(())
         if self.folder is not None:
-            return _read_local(self.folder / _key(sha), start, stop)
+            return _read_local(self.folder / self._key(sha), start, stop)
         try:
-            found = obstore.get(self._store, _key(sha), options={"range": (start, stop)})
+            found = obstore.get(self._store, self._key(sha), options={"range": (start, stop)})
         except FileNotFoundError as missing:
             raise MissingArtifact(sha) from missing
         return (bytes(chunk) for chunk in found.stream(min_chunk_size=CHUNK))
@@ -90,49 +104,50 @@ class Storage:
         Storing the same bytes renews their time, so what somebody is about to record is never removed.
         """
         try:
-            stored_at = obstore.head(self._store, _key(sha))["last_modified"]
+            stored_at = obstore.head(self._store, self._key(sha))["last_modified"]
         except FileNotFoundError:
             return True
         if stored_at > datetime.now(UTC) - idle:
             return False
-        obstore.delete(self._store, _key(sha))
+        obstore.delete(self._store, self._key(sha))
         return True
 
     def size(self, sha: str) -> int:
         """Bytes stored under this SHA-256. Raises MissingArtifact."""
         try:
-            return obstore.head(self._store, _key(sha))["size"]
+            return obstore.head(self._store, self._key(sha))["size"]
         except FileNotFoundError as missing:
             raise MissingArtifact(sha) from missing
 
+    def _key(self, sha: str) -> str:
+        if not _SHA256.fullmatch(sha):
+            raise ValueError(f"not a SHA-256: {sha!r}")
+        return f"{self.prefix}sha256/{sha[:2]}/{sha[2:]}"
 
-def _key(sha: str) -> str:
-    if not _SHA256.fullmatch(sha):
-        raise ValueError(f"not a SHA-256: {sha!r}")
-    return f"sha256/{sha[:2]}/{sha[2:]}"
 
-
-def _put_local(folder: Path, path: Path) -> str:
+def _put_local(folder: Path, key: Callable[[str], str], path: Path) -> str:
     """obstore's own local put does not fsync, and a name must never outlive its bytes."""
     part = _temporary(folder / "incoming")
     digest = sha256()
     try:
-        with path.open("rb") as source, part.open("xb") as copy:
+        with path.open("rb") as source, part.open("xb") as incoming:
             while chunk := source.read(CHUNK):
                 digest.update(chunk)
-                copy.write(chunk)
+                incoming.write(chunk)
             failpoint("storage.before_fsync")
-            copy.flush()
-            os.fsync(copy.fileno())
-        target = folder / _key(digest.hexdigest())
+            incoming.flush()
+            os.fsync(incoming.fileno())
+        target = folder / key(digest.hexdigest())
         target.parent.mkdir(parents=True, exist_ok=True)
         failpoint("storage.before_rename")
         part.replace(target)
         failpoint("storage.after_rename")
     finally:
         part.unlink(missing_ok=True)
-    for directory in (target.parent, target.parent.parent, folder):
+    directory = target.parent
+    while directory != folder.parent:
         _fsync_directory(directory)
+        directory = directory.parent
     return digest.hexdigest()
 
 

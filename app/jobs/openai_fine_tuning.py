@@ -114,7 +114,7 @@ def dataset_of(
         for file, split in ((training, None), (held_out, "validation")):
             if file:
                 part = Path(folder) / "part"
-                storage.fetch(file.sha256, part)
+                storage.area(file.area).fetch(file.sha256, part)
                 _append(cast(BinaryIO, whole), part, file, split, marked=bool(held_out))
         whole.seek(0)
         received = Received(cast(BinaryIO, whole), training.filename, "", "")

@@ -21,6 +21,7 @@ class File(Base):
     filename: Mapped[str]
     purpose: Mapped[str]
     sha256: Mapped[str] = mapped_column(index=True)  # its name in the storage
+    area: Mapped[str | None]  # of the storage; None: among the artifacts, as the first files were
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = created()
     deleted_at: Mapped[datetime | None]  # the row goes with the bytes, a while later

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from app.database import reading, transaction
+from app.ledger.data.files import remove_deleted_files
 from app.ledger.jobs.retention import apply_retention, remove_weights
 from app.storage import MissingArtifact, Storage
+from app.tables.files import File
 from tests import databases
 from tests.app.api_harness import Api, addition_rows, serve, worker
 from tests.factories import CONFIG, SCRIPT
@@ -41,8 +45,8 @@ def job(api: Api) -> str:
     return run_job(api)
 
 
-def run_job(api: Api, retention: dict[str, Any] | None = None) -> str:
-    config = {name: value for name, value in CONFIG.items() if name != "kind"}
+def run_job(api: Api, retention: dict[str, Any] | None = None, config: Mapping[str, Any] = CONFIG) -> str:
+    config = {name: value for name, value in config.items() if name != "kind"}
     dataset = api.dataset(addition_rows(24), validation=8)
     made = str(api.job(dataset=dataset["id"], config=config)["id"])
     if retention is not None:
@@ -159,6 +163,69 @@ def test_retention_keeps_the_best_and_what_is_pinned(api: Api) -> None:
     assert apply_retention(api.engine) == 0
     api.client.patch(f"/v1/adapters/{best}", json={"pinned": False})
     assert apply_retention(api.engine) == 1
+
+
+@pytest.mark.parametrize("area", ["its own", "the common one, as before areas"])
+def test_another_projects_files_take_nothing_of_an_adapter_with_them(api: Api, area: str) -> None:
+    storage = Storage(api.settings.resolved_storage_url())
+    config = {**CONFIG, "seed": len(area)}  # weights that no other adapter has
+    job = run_job(api, config=config)
+    adapter = adapters(api, job)[-1]
+    url = f"/v1/adapters/{adapter['id']}"
+    copies = [
+        upload_file(api, api.client.get(f"{url}/files/{file['path']}").content) for file in adapter["files"]
+    ]
+    if area != "its own":
+        with transaction(api.engine) as session:
+            session.execute(update(File).where(File.id.in_(copies)).values(area=None))
+    for copy in copies:
+        assert api.client.delete(f"/v1/files/{copy}", headers=api.other).status_code == 200
+    assert remove_deleted_files(api.engine, storage, idle=timedelta(0)) == len(copies) > 3
+    assert api.client.get(f"{url}/archive").status_code == 200
+    for file in adapter["files"]:
+        assert api.client.get(f"{url}/files/{file['path']}").status_code == 200
+    fork = api.client.post(f"/v1/jobs/{job}/fork", json={"from_iteration": 1})
+    assert fork.status_code == 201, fork.text
+    api.work_off()
+    assert api.client.get(f"/v1/jobs/{fork.json()['id']}").json()["status"] == "succeeded"
+
+
+def test_a_deleted_adapter_takes_nothing_of_an_equal_file_with_it(api: Api) -> None:
+    storage = Storage(api.settings.resolved_storage_url())
+    job = run_job(api, config={**CONFIG, "seed": 77})
+    adapter = adapters(api, job)[-1]
+    weights = api.client.get(f"/v1/adapters/{adapter['id']}/files/{WEIGHTS}").content
+    copies = [upload_file(api, weights), upload_file(api, weights)]
+    with transaction(api.engine) as session:  # one of them as files lay before they had areas
+        session.execute(update(File).where(File.id == copies[0]).values(area=None))
+    api.client.delete(f"/v1/adapters/{adapter['id']}")
+    assert remove_weights(api.engine, storage, idle=timedelta(0)) >= 1
+    for copy in copies:
+        assert api.client.get(f"/v1/files/{copy}/content", headers=api.other).content == weights
+        api.client.delete(f"/v1/files/{copy}", headers=api.other)
+    remove_deleted_files(api.engine, storage, idle=timedelta(0))
+
+
+def test_the_same_bytes_uploaded_twice_go_with_the_last_file(api: Api) -> None:
+    storage = Storage(api.settings.resolved_storage_url())
+    first, second = upload_file(api, b"twice"), upload_file(api, b"twice")
+    api.client.delete(f"/v1/files/{first}", headers=api.other)
+    assert remove_deleted_files(api.engine, storage, idle=timedelta(0)) == 1
+    assert api.client.get(f"/v1/files/{second}/content", headers=api.other).content == b"twice"
+    with reading(api.engine) as session:
+        file = session.get_one(File, second)
+    api.client.delete(f"/v1/files/{second}", headers=api.other)
+    assert remove_deleted_files(api.engine, storage, idle=timedelta(0)) == 1
+    with pytest.raises(MissingArtifact):
+        storage.area(file.area).size(file.sha256)
+
+
+def upload_file(api: Api, content: bytes) -> str:
+    """A file of the other project."""
+    files = {"file": ("copy", content)}
+    answer = api.client.post("/v1/files", files=files, data={"purpose": "fine-tune"}, headers=api.other)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])
 
 
 def test_deleted_weights_go_once_no_adapter_has_them_and_the_manifest_stays(api: Api) -> None:

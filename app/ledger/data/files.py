@@ -5,26 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import Engine, delete, exists, select
+from sqlalchemy import Engine, Exists, delete, exists, select
 from sqlalchemy.orm import Session
 
 from app.database import clock, new_id, reading, transaction
 from app.errors import NotFound
+from app.ledger.data.artifacts import needed
 from app.storage import Storage
 from app.tables.files import File
 
 GRACE = timedelta(hours=1)  # from the deletion to the removal of the bytes: a job may just be reading them
 
 
+def area_of(project_id: str) -> str:
+    """Where in the storage a project's files lie: apart from what jobs make and from those of others."""
+    return f"files/{project_id}"
+
+
 def record_file(
     session: Session, project_id: str, filename: str, purpose: str, sha256: str, size_bytes: int
 ) -> File:
+    """A file whose bytes have been stored in the project's area."""
     file = File(
         id=new_id("file"),
         project_id=project_id,
         filename=filename,
         purpose=purpose,
         sha256=sha256,
+        area=area_of(project_id),
         size_bytes=size_bytes,
     )
     session.add(file)
@@ -59,15 +67,22 @@ def delete_file(session: Session, file: File) -> None:
 
 
 def remove_deleted_files(engine: Engine, storage: Storage, idle: timedelta = GRACE) -> int:
-    """Remove the bytes of files deleted `idle` ago that no other file has; returns how many rows went."""
+    """Remove the bytes of files deleted `idle` ago that nothing else needs; returns how many rows went."""
     with reading(engine) as session:
-        outdated = select(File.id, File.sha256).where(File.deleted_at < clock(-idle.total_seconds()))
-        found = session.execute(outdated).all()
+        outdated = select(File).where(File.deleted_at < clock(-idle.total_seconds()))
+        found = session.scalars(outdated).all()
+        kept = needed(session, (file.sha256 for file in found if file.area is None))
     removed = 0
-    for file_id, sha in found:
+    for file in found:
         with transaction(engine) as session:
-            held = exists().where(File.sha256 == sha, File.deleted_at.is_(None))
-            if session.scalar(select(held)) or storage.delete(sha, idle):
-                session.execute(delete(File).where(File.id == file_id))
+            held = file.sha256 in kept if file.area is None else session.scalar(select(_also_there(file)))
+            if held or storage.area(file.area).delete(file.sha256, idle):
+                session.execute(delete(File).where(File.id == file.id))
                 removed += 1
     return removed
+
+
+def _also_there(file: File) -> Exists:
+    """Whether the project has uploaded the same bytes once more."""
+    same = File.sha256 == file.sha256, File.area == file.area
+    return exists().where(*same, File.deleted_at.is_(None))

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Engine, Exists, Text, cast, exists, func, select, update
+from sqlalchemy import Engine, Exists, Text, cast, exists, select, update
 from sqlalchemy.orm import Session
 
 from app.database import clock, reading, transaction
 from app.errors import Conflict
+from app.ledger.data.artifacts import needed
 from app.ledger.jobs.facts import best_iteration
 from app.ledger.transitions import TERMINAL, lock_job
 from app.storage import Storage
@@ -101,18 +102,18 @@ def _outdated(job: Job, adapters: Sequence[Adapter], best: str | None, moment: d
 def remove_weights(engine: Engine, storage: Storage, idle: timedelta = GRACE) -> int:
     """Remove the bytes of weights whose adapters were deleted `idle` ago; returns how many adapters'.
 
-    Weights that another adapter still has (a forked job's) stay stored.
+    Weights that another row still stands for (a forked job's adapter, a file) stay stored.
     """
     with reading(engine) as session:
         held = cast(Adapter.files, Text).contains(WEIGHTS)
         gone = select(Adapter.id, Adapter.files).where(
             Adapter.deleted_at < clock(-idle.total_seconds()), held
         )
-        found = session.execute(gone).all()
+        found = {adapter_id: (_weights_of(files), files) for adapter_id, files in session.execute(gone)}
+        kept = needed(session, (sha for sha, _ in found.values()))
     removed = 0
-    for adapter_id, files in found:
-        sha = next(str(entry["sha256"]) for entry in files if entry["path"] == WEIGHTS)
-        if _needed_elsewhere(engine, sha) or storage.delete(sha, idle):
+    for adapter_id, (sha, files) in found.items():
+        if sha in kept or storage.delete(sha, idle):
             left = [entry for entry in files if entry["path"] != WEIGHTS]
             with transaction(engine) as session:
                 session.execute(update(Adapter).where(Adapter.id == adapter_id).values(files=left))
@@ -121,12 +122,8 @@ def remove_weights(engine: Engine, storage: Storage, idle: timedelta = GRACE) ->
     return removed
 
 
-def _needed_elsewhere(engine: Engine, sha: str) -> bool:
-    with reading(engine) as session:
-        others = select(func.count()).where(
-            Adapter.deleted_at.is_(None), cast(Adapter.files, Text).contains(sha)
-        )
-        return bool(session.scalar(others))
+def _weights_of(files: Sequence[JsonObject]) -> str:
+    return next(str(entry["sha256"]) for entry in files if entry["path"] == WEIGHTS)
 
 
 def _is_asked(adapter_id: str) -> Exists:

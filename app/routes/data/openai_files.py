@@ -16,7 +16,7 @@ from app.http.auth import Reader, Submitter
 from app.http.dependencies import Artifacts, Db
 from app.http.router import api_router
 from app.http.schemas import After, Item, Limit, Page, page
-from app.ledger.data.files import delete_file, get_file, list_files, record_file
+from app.ledger.data.files import area_of, delete_file, get_file, list_files, record_file
 from app.tables.files import File
 
 router = api_router("openai", "/v1/files")
@@ -49,7 +49,7 @@ def upload(
         with path.open("wb") as copy:
             shutil.copyfileobj(file.file, copy)
         size = path.stat().st_size
-        sha = storage.put_file(path)
+        sha = storage.area(area_of(caller.project_id)).put_file(path)
     with transaction(db) as session:
         made = record_file(session, caller.project_id, file.filename or "file", purpose, sha, size)
         return _out(made)
@@ -75,7 +75,7 @@ def content(caller: Reader, db: Db, storage: Artifacts, file_id: str) -> Streami
     with reading(db) as session:
         file = get_file(session, caller.project_id, file_id)
     return StreamingResponse(
-        storage.open_range(file.sha256, 0, file.size_bytes),
+        storage.area(file.area).open_range(file.sha256, 0, file.size_bytes),
         media_type="application/octet-stream",
         headers={"Content-Length": str(file.size_bytes), "X-Content-Type-Options": "nosniff"},
     )
