@@ -56,7 +56,7 @@ def write_report(home: Path, out: Path, *, command: str, notes: str) -> None:
         _machine(home),
         "![Held-out accuracy per digit count and iteration](arithmetic-smollm2.svg)",
         "## Held-out accuracy\n\n" + _table(map(_accuracy_row, points)),
-        "## Held against each other\n\nThe same held-out questions, paired: 95 % bootstrap interval, exact "
+        "## Held against each other\n\nThe same held-out questions, paired: 95 % interval, exact "
         "sign test.\n\n" + _table(_comparisons(few_shot, direct, curves)),
         "## Training sets\n\n" + _table(_training_sets(home)),
         "## Seconds\n\n" + _table(_seconds(home)),

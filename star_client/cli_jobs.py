@@ -26,7 +26,7 @@ from star_client.printing import (
     print_json,
     print_one,
 )
-from star_client.watch import iteration_table, outcome, snapshots, watch_job
+from star_client.watch import iteration_table, outcome, snapshots, verdict_line, watch_job
 
 jobs = typer.Typer(no_args_is_help=True, help="STaR runs.")
 
@@ -56,10 +56,11 @@ def list_jobs(
 
 @jobs.command("get")
 def get(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
-    job = star(context).jobs.get(job_id)
+    client = star(context)
+    job = client.jobs.get(job_id)
     print_one(job, JOB, as_json)
     if not as_json:
-        console.print(outcome(job), soft_wrap=True)
+        _print_outcome(client, job)
 
 
 @jobs.command("watch")
@@ -127,8 +128,14 @@ def follow(client: StarClient, job_id: str, as_json: bool) -> NoReturn:
         sys.stderr.write(f"The job goes on. See it again: star jobs watch {job_id}\n")
         raise typer.Exit(INTERRUPTED) from None
     if not as_json:
-        console.print(outcome(job), soft_wrap=True)
+        _print_outcome(client, job)
     raise typer.Exit(OUTCOMES.get(job.status, 0))
+
+
+def _print_outcome(client: StarClient, job: Job) -> None:
+    console.print(outcome(job), soft_wrap=True)
+    if job.best is not None:
+        console.print(verdict_line(client.jobs.answer(job.id)), soft_wrap=True)
 
 
 def follow_json(client: StarClient, job_id: str) -> Job:

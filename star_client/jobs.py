@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from star_client.downloads import save
 from star_client.errors import ServerFailed
 from star_client.job_request import JobRequest, body_of
 from star_client.objects import Event, Iteration, Job, Page, Rationale, TrainingRow, rfc3339
-from star_client.objects_results import Coverage, DryRun, Regrade
+from star_client.objects_results import Answer, Coverage, DryRun, Regrade
 from star_client.resources import LARGEST_PAGE, every
 from star_client.transport import Request, Transport
 
@@ -197,6 +198,10 @@ class Jobs:
         """
         params = {"format": format, "compare": ",".join(compare) or None}
         return self._transport.send(Request("GET", f"/v1/jobs/{job_id}/report", params)).text
+
+    def answer(self, job_id: str) -> Answer:
+        """The report's answer: whether STaR helped, against what, and how sure that is."""
+        return Answer.model_validate(json.loads(self.report(job_id, "json"))["answer"])
 
     def history(self, job_id: str, example_id: str) -> tuple[Rationale, ...]:
         """All tries at one example, over all iterations. `example_id`: the dataset's own id of it."""

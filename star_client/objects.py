@@ -98,6 +98,8 @@ class Best(Fields):
     iteration: int
     accuracy: float
     adapter_id: str
+    few_shot: float | None = None  # accuracy of the better few-shot baseline
+    below_few_shot: bool = False
 
 
 class Budget(Fields):

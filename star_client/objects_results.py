@@ -76,6 +76,45 @@ class Coverage(Resource):
     steps: int | None = None
 
 
+class Limits(Fields):
+    low: float
+    high: float
+
+
+class Apart(Fields):
+    """How far one is ahead of the other over n questions: `points` is a share. Corrected for the choice."""
+
+    n: int
+    gained: int
+    lost: int
+    points: float
+    interval: Limits
+    p_value: float
+
+
+class Compared(Fields):
+    """The chosen iteration against one rival: helped, no_difference or worse."""
+
+    against: str
+    verdict: str
+    accuracy: float
+    difference: Apart
+
+
+class Answer(Fields):
+    """Did STaR help? `verdict`: helped, no_difference, worse or unknown. `not_run`: what is not known of."""
+
+    verdict: str
+    sentence: str
+    iteration: int | None = None
+    p_value: float | None = None
+    chosen_from: int = 0
+    accuracy: float | None = None
+    interval: Limits | None = None
+    comparisons: tuple[Compared, ...] = ()
+    not_run: tuple[str, ...] = ()
+
+
 class Grade(Fields):
     verdict: str
     rule: str

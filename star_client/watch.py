@@ -14,6 +14,7 @@ from rich.text import Text
 
 from star_client.client import StarClient
 from star_client.objects import Event, Iteration, Job, Metrics
+from star_client.objects_results import Answer
 
 PHASES = ("sample", "build", "train", "verify_adapter", "evaluate")
 WAIT_SECONDS = 1.0  # between two looks at the progress, if nothing happens
@@ -152,15 +153,27 @@ def _bars(job: Job, iterations: tuple[Iteration, ...]) -> Table:
     return grid
 
 
+def verdict_line(answer: Answer) -> Text:
+    """Whether STaR helped, in a word and a colour, and why."""
+    colours = {"helped": "bold green", "no_difference": "bold yellow", "worse": "bold red"}
+    word = {"unknown": "not known yet"}.get(answer.verdict, answer.verdict.replace("_", " "))
+    return Text.assemble(
+        (f"{word.capitalize()}.", colours.get(answer.verdict, "bold")), f" {answer.sentence}"
+    )
+
+
 def outcome(job: Job) -> Text:
     """How it ended, and what to do about it, in a few lines."""
     text = Text.assemble((f"{job.id} {job.status}", f"bold {_colour(job)}"))
     if job.stop_reason is not None:
         text.append(f" ({job.stop_reason})")
     if job.best is not None:
+        below = (
+            f", below few-shot prompting ({_percent(job.best.few_shot)})" if job.best.below_few_shot else ""
+        )
         text.append(
-            f"\nBest adapter: {job.best.adapter_id} of iteration {job.best.iteration}, "
-            f"{_percent(job.best.accuracy)} of the held-out examples."
+            f"\n{'Highest' if below else 'Best'} adapter: {job.best.adapter_id} of iteration "
+            f"{job.best.iteration}, {_percent(job.best.accuracy)} of the held-out examples{below}."
         )
     if job.status_reason is not None:
         text.append(f"\n{job.status_reason.code}: {job.status_reason.message}")

@@ -48,6 +48,6 @@ def all_iterations(caller: Caller, db: Engine, job_id: str) -> list[IterationOut
 
 
 def aliases(job: JobOut, adapter: AdapterOut, last: str) -> list[str]:
-    """best and last, as `job_...:best` stands for an adapter's id."""
-    best = (job.best or {}).get("adapter_id")
+    """best and last, as `job_...:best` stands for an adapter's id; below few-shot, none is best."""
+    best = None if job.best is None or job.best["below_few_shot"] else job.best["adapter_id"]
     return [name for name, this in (("best", best), ("last", last)) if this == adapter.id]

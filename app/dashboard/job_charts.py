@@ -10,7 +10,7 @@ from app.ledger.jobs.report import Coverage, JobReport
 from app.routes.iterations import IterationOut
 from star_engine.config.presets import PRESETS
 from star_engine.evaluation.accuracy import EvaluationMode
-from star_engine.evaluation.report import AccuracyRow
+from star_engine.evaluation.report import AccuracyRow, GroupAccuracy
 from star_engine.filters.funnel import STAGES
 from star_engine.loop import ITERATION_PHASES
 
@@ -70,7 +70,16 @@ def groups(rows: Sequence[AccuracyRow]) -> Spec | None:
     if len(names) < 2 or not any(x):
         return None
     return _spec(
-        x, "share", [_series(name, [by_number[n].get(name) for n in x]) for name in names[:MOST_GROUPS]]
+        x, "share", [_group(name, [by_number[n].get(name) for n in x]) for name in names[:MOST_GROUPS]]
+    )
+
+
+def _group(name: str, found: Sequence[GroupAccuracy | None]) -> dict[str, Any]:
+    return _series(
+        name,
+        [one.accuracy if one else None for one in found],
+        low=[one.interval.low if one else None for one in found],
+        high=[one.interval.high if one else None for one in found],
     )
 
 

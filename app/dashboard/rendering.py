@@ -16,6 +16,7 @@ from app.dashboard.session import PATH, csrf_token
 from app.dashboard.static_files import static_url
 from app.http.schemas import rfc3339
 from app.ledger.platform.keys import Caller, Scope
+from star_engine.evaluation.answer import WORDS
 
 NOTHING = "–"
 
@@ -114,6 +115,7 @@ def _environment() -> Environment:
         "Scope": Scope,
         "explain": explain,
         "verbs": verbs,
+        "OUTCOMES": WORDS,
     }
     return made
 

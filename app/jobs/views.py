@@ -94,7 +94,10 @@ class JobOut(Resource):
     started_at: Timestamp | None
     finished_at: Timestamp | None
     accuracies: Annotated[list[MeasuredOut], Field(description="Held out, by iteration.")]
-    best: Annotated[dict[str, Any] | None, Field(description="iteration, accuracy, adapter_id")]
+    best: Annotated[
+        dict[str, Any] | None,
+        Field(description="iteration, accuracy, adapter_id; few_shot: to beat; below_few_shot: it does not"),
+    ]
 
 
 def show_job(session: Session, job: Job) -> JobOut:

@@ -11,8 +11,9 @@ from app.ledger.jobs.report import Coverage, JobReport
 from app.reports import audits, relatives
 from app.tables.jobs import Job
 from star_engine.evaluation.accuracy import EvaluationMode
+from star_engine.evaluation.answer import WORDS, Verdict
 from star_engine.evaluation.intervals import Interval
-from star_engine.evaluation.report import AccuracyRow, percent, points
+from star_engine.evaluation.report import AccuracyRow, GroupAccuracy, percent, points
 from star_engine.filters.funnel import STAGES
 
 NAMES = {
@@ -48,16 +49,30 @@ class Section:
 @dataclass(frozen=True, slots=True)
 class Document:
     title: str
+    verdict: Verdict
     answer: str
     facts: Table
     sections: tuple[Section, ...]
 
 
 def make_document(job: Job, report: JobReport) -> Document:
-    makers = (_accuracy, _beside, _groups, _differences, _coverage, _also, _funnel, _audits, _cost, _settings)
+    makers = (
+        _accuracy,
+        _against,
+        _beside,
+        _groups,
+        _differences,
+        _coverage,
+        _also,
+        _funnel,
+        _audits,
+        _cost,
+        _settings,
+    )
     sections = [make(report) for make in makers]
     return Document(
         title=f"STaR report: {job.name}",
+        verdict=report.answer.verdict,
         answer=report.answer.sentence,
         facts=_facts(job),
         sections=tuple(section for section in sections if section is not None),
@@ -87,12 +102,39 @@ def _accuracy(report: JobReport) -> Section:
     )  # fmt: skip
     rows = tuple(_accuracy_row(row, used.get(row.iteration), report.method) for row in report.accuracies)
     text = (
-        "Greedy answers. Differences are in points, to the better few-shot baseline, paired by example; the "
-        "intervals are percentiles of the bootstrap, p is the exact sign test of that row alone. Train data "
-        "used: the share of the iteration's examples in its training set, generated + rationalized, "
-        "or given by the dataset."
+        "Greedy answers. Differences are in points, to the better few-shot baseline, paired by example. "
+        "Intervals (exact for accuracies, square-and-add for differences) and p (exact sign test) are of "
+        "that row alone and over questions, not over training seeds. Train data used: the share of the "
+        "iteration's examples in its training set, generated + rationalized, or given by the dataset."
     )
     return Section("Accuracy on held-out examples", text, Table(header, rows))
+
+
+def _against(report: JobReport) -> Section | None:
+    """What the answer rests on: the chosen iteration against each rival, corrected for the choice."""
+    found = report.answer
+    if not found.comparisons:
+        return None
+    header = ("against", "outcome", "its accuracy", "difference", "95 % interval", "gained", "lost", "p")
+    rows = [
+        (
+            one.against,
+            WORDS[one.verdict],
+            percent(one.accuracy),
+            points(one.difference.points),
+            _interval(one.difference.interval, points),
+            str(one.difference.gained),
+            str(one.difference.lost),
+            f"{one.difference.p_value:.3f}",
+        )
+        for one in found.comparisons
+    ]
+    rows += [(name, "not run", *(NONE,) * 6) for name in found.not_run]
+    text = (
+        f"Iteration {found.iteration} against what it has to beat. Intervals and p are corrected for "
+        f"choosing one of {found.chosen_from} iterations on the same questions (Bonferroni)."
+    )
+    return Section(f"{report.method} against other methods", text, Table(header, tuple(rows)))
 
 
 def _beside(report: JobReport) -> Section | None:
@@ -151,20 +193,30 @@ def _groups(report: JobReport) -> Section | None:
     shown = [row for row in report.accuracies if row.mode is EvaluationMode.ADAPTER or row.difference is None]
     if not any(row.mode is EvaluationMode.ADAPTER for row in shown):
         return None
-    lines: dict[str, dict[int, float]] = {}
+    lines: dict[str, dict[int, GroupAccuracy]] = {}
     for row in shown:
-        for group, accuracy in (row.by_group or {"all": row.accuracy}).items():
-            lines.setdefault(group, {})[row.iteration] = accuracy
+        whole = GroupAccuracy(row.n, row.correct, row.accuracy, row.interval)
+        for group, found in (row.by_group or {"all": whole}).items():
+            lines.setdefault(group, {})[row.iteration] = found
     names = tuple(lines)[:MOST_LINES]
     rows = tuple(
-        (_name(row, report.method), *(_share(lines[name].get(row.iteration)) for name in names))
+        (_name(row, report.method), *(_group(lines[name].get(row.iteration)) for name in names))
         for row in shown
     )
-    text = "Iteration 0 is the better few-shot baseline."
+    text = (
+        "Iteration 0 is the better few-shot baseline. In brackets the 95 % interval and the examples asked."
+    )
     if len(lines) > MOST_LINES:
         text += f" These are {MOST_LINES} of {len(lines)} groups; the report in JSON has all."
-    chart = Chart("Accuracy per group over iterations", {name: tuple(lines[name].items()) for name in names})
+    drawn = {name: tuple((n, one.accuracy) for n, one in lines[name].items()) for name in names}
+    chart = Chart("Accuracy per group over iterations", drawn)
     return Section("Accuracy by group", text, Table(("what", *names), rows), chart)
+
+
+def _group(found: GroupAccuracy | None) -> str:
+    if found is None:
+        return NONE
+    return f"{percent(found.accuracy)} ({_interval(found.interval, percent)}, {found.n})"
 
 
 def _coverage(report: JobReport) -> Section | None:

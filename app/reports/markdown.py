@@ -6,13 +6,18 @@ import re
 from collections.abc import Sequence
 
 from app.reports.document import Document, Section, Table
+from star_engine.evaluation.answer import WORDS
 
 _MARKUP = re.compile(r"([\\`*_\[\]<>|#~&])")
 
 
 def markdown(document: Document) -> str:
     facts = "\n".join(f"- {_escape(name)}: {_escape(value)}" for name, value in document.facts.rows)
-    parts = [f"# {_escape(document.title)}", f"**{_escape(document.answer)}**", facts]
+    parts = [
+        f"# {_escape(document.title)}",
+        f"**{WORDS[document.verdict].capitalize()}.** {_escape(document.answer)}",
+        facts,
+    ]
     for section in document.sections:
         parts += _section(section)
     return "\n\n".join(parts) + "\n"

@@ -7,6 +7,7 @@ from html import escape
 
 from app.reports.chart import svg
 from app.reports.document import Document, Section, Table
+from star_engine.evaluation.answer import WORDS
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 72rem; margin: 2rem auto }
@@ -15,7 +16,10 @@ table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: a
 th, td { text-align: left; vertical-align: top; padding: .2rem .7rem .2rem 0 }
 th, td { border-bottom: 1px solid #ddd }
 td { font-variant-numeric: tabular-nums }
-.answer { font-size: 1.15rem; border-left: 4px solid #0072b2; padding-left: 1rem }
+.answer { font-size: 1.15rem; border-left: 4px solid #5b616a; padding-left: 1rem }
+.answer.helped { border-color: #156b3d } .helped strong { color: #156b3d }
+.answer.no_difference { border-color: #7d5000 } .no_difference strong { color: #7d5000 }
+.answer.worse { border-color: #a8201a } .worse strong { color: #a8201a }
 svg { max-width: 100%; height: auto }
 """
 
@@ -27,7 +31,8 @@ def page(document: Document) -> str:
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
             f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n",
-            f'<p class="answer">{escape(document.answer)}</p>\n',
+            f'<p class="answer {document.verdict}"><strong>{WORDS[document.verdict].capitalize()}.</strong> ',
+            f"{escape(document.answer)}</p>\n",
             _facts(document.facts),
             *(part for section in document.sections for part in _section(section)),
             "</body>\n</html>\n",

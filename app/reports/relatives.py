@@ -11,14 +11,15 @@ from star_engine.evaluation.report import percent, points
 
 NONE = "–"
 HEADER = (
-    "job", "what", "best iteration", "right", "accuracy", "95 % interval", "train data used",
+    "job", "what", "iteration", "right", "accuracy", "95 % interval", "train data used",
     "this job against it", "95 % interval", "p",
 )  # fmt: skip
 TEXT = (
-    "The best iteration of each, on the held-out examples. Train data used: the share of that iteration's "
-    "examples in its training set, generated + rationalized. The difference is in points, of this job's best "
-    "to the other's, paired by example: above zero, this job is better. p is the exact sign test of that "
-    "pair alone; each was chosen as its job's best, which flatters both."
+    "The iteration of each with most right answers, on the held-out examples. Train data used: the share of "
+    "that iteration's examples in its training set, generated + rationalized. The difference is in points, "
+    "of this job's to the other's, paired by example: above zero, this job is better. Its interval and p "
+    "(exact sign test) are corrected for choosing an iteration of both jobs; the interval of an "
+    "accuracy is of that row alone."
 )
 SETTINGS_HEADER = ("job", "setting", "this job", "the other")
 

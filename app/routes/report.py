@@ -25,7 +25,8 @@ from app.reports.markdown import markdown
 from app.reports.negotiation import ReportFormat, accepted_format
 from app.reports.page import page as html_page
 from app.tables.jobs import Job
-from star_engine.evaluation.report import AccuracyRow, Answer, Churn, Switch
+from star_engine.evaluation.answer import Answer
+from star_engine.evaluation.report import AccuracyRow, Churn, Switch
 
 router = api_router("report", "/v1/jobs/{job_id}")
 

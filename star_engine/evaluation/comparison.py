@@ -24,13 +24,26 @@ def best_outcomes(outcomes: Sequence[Outcomes]) -> Outcomes | None:
     """A job's best iteration, the earlier one on a tie; its better baseline where it has trained nothing."""
     trained = [item for item in outcomes if item.mode is EvaluationMode.ADAPTER]
     asked = [item for item in (trained or outcomes) if item.correct]
-    return max(asked, key=lambda item: (share(item), -item.iteration), default=None)
+    return max(asked, key=lambda item: (item.share, -item.iteration), default=None)
 
 
-def best_difference(this: Sequence[Outcomes], other: Sequence[Outcomes]) -> Difference | None:
-    """This job's best against the other's, paired by example; None where they share no example."""
+def best_difference(
+    this: Sequence[Outcomes], other: Sequence[Outcomes], choices: int = 1
+) -> Difference | None:
+    """This job's best against the other's, paired by example; None where they share no example.
+
+    choices: the pairs of iterations that could have been chosen; p and interval are corrected for them.
+    """
     ours, theirs = best_outcomes(this), best_outcomes(other)
-    return None if ours is None or theirs is None else difference(ours.correct, theirs.correct)
+    return (
+        None if ours is None or theirs is None else difference(ours.correct, theirs.correct, choices=choices)
+    )
+
+
+def choices(config: StarConfig, outcomes: Sequence[Outcomes]) -> int:
+    """How many iterations the best one of a job is chosen from, at whatever time it is looked at."""
+    evaluated = sum(item.mode is EvaluationMode.ADAPTER for item in outcomes)
+    return max(1, evaluated, 0 if config.baselines_only else config.iterations)
 
 
 def curve(outcomes: Sequence[Outcomes]) -> tuple[tuple[int, float], ...]:
@@ -38,7 +51,7 @@ def curve(outcomes: Sequence[Outcomes]) -> tuple[tuple[int, float], ...]:
     best: dict[int, float] = {}
     for item in outcomes:
         if item.correct:
-            best[item.iteration] = max(share(item), best.get(item.iteration, 0.0))
+            best[item.iteration] = max(item.share, best.get(item.iteration, 0.0))
     return tuple(sorted(best.items()))
 
 
@@ -52,8 +65,3 @@ def _differing(ours: dict[str, Any], theirs: dict[str, Any]) -> Iterator[Setting
     for name in dict.fromkeys([*ours, *theirs]):
         if ours.get(name) != theirs.get(name):
             yield SettingDifference(name, ours.get(name), theirs.get(name))
-
-
-def share(item: Outcomes) -> float:
-    """The share of held-out examples answered right."""
-    return sum(item.correct.values()) / len(item.correct)

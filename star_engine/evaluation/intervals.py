@@ -1,19 +1,24 @@
-"""How sure an accuracy is: bootstrap intervals of right-or-wrong outcomes, without resampling.
+"""How sure accuracies and paired differences are, with few examples and near 0 % and 100 %, too.
 
-Each of n held-out examples is right or wrong, so the number right among n examples drawn with replacement is
-binomial, and a paired difference is a sum of n draws from {-1, 0, +1}. Both distributions are computed: what
-comes out is what infinitely many resamples would give, the same every time, in milliseconds.
+Accuracies have exact (Clopper-Pearson) intervals, whose coverage is never below their level. Paired
+differences have Newcombe's square-and-add intervals (Statistics in Medicine 17, 1998), made from exact limits
+of the shares gained and lost, with the correlation of a multinomial. A 95 % interval covers at least 93.5 %
+for n of 20 to 200, counted over all outcomes in the tests; percentiles of the bootstrap came down to 47 %.
+
+scipy has the one function that is needed, the incomplete beta function. It would add 100 MB to the image of
+the API for 30 lines, so they stand here.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import comb, exp, lgamma, log, sqrt
+from functools import lru_cache
+from math import comb, exp, lgamma, log, log1p, sqrt
 
 LEVEL = 0.95
-_ROUNDING = 1e-12  # sums of some hundred probabilities are off by less
+_CLOSE = 1e-13  # where the continued fraction and the search for a root end
+_TINY = 1e-300
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,34 +27,53 @@ class Interval:
     high: float
 
 
-def accuracy_interval(correct: int, n: int) -> Interval:
-    """95 % percentile interval of correct / n. Raises ValueError where nothing was asked.
-
-    It has no width where all are right or all are wrong: resampling such answers brings nothing else.
-    """
+def accuracy_interval(correct: int, n: int, level: float = LEVEL) -> Interval:
+    """Clopper-Pearson interval of correct / n. Raises ValueError where nothing was asked."""
     _check(n, correct)
-    return _percentiles(_binomial(n, correct / n), n)
+    return _exact_limits(correct, n, level)
 
 
-def difference_interval(gained: int, lost: int, n: int) -> Interval:
-    """95 % percentile interval of (gained - lost) / n when the n pairs are resampled together.
+def difference_interval(gained: int, lost: int, n: int, level: float = LEVEL) -> Interval:
+    """Interval of (gained - lost) / n over n pairs, by square-and-add.
 
-    gained, lost: pairs that only the one, or only the other, got right. Raises ValueError as above.
+    gained, lost: pairs that only the one, or only the other, got right. It holds 0 wherever the sign test
+    does not reject at 1 - level, so that the two never say opposite things. Raises ValueError as above.
     """
     _check(n, gained, lost)
-    moved = gained + lost
-    totals: dict[int, float] = defaultdict(float)
-    for drawn, weight in _binomial(n, moved / n).items():
-        for up, share in _binomial(drawn, gained / moved if moved else 0.0).items():
-            totals[2 * up - drawn] += weight * share
-    return _percentiles(totals, n)
+    up, down = gained / n, lost / n
+    ups, downs = _exact_limits(gained, n, level), _exact_limits(lost, n, level)
+    spread = up * down * (1 - up) * (1 - down)
+    together = -up * down / sqrt(spread) if spread > 0 else 0.0  # correlation of the two shares
+    low = up - down - _added(up - ups.low, downs.high - down, together)
+    high = up - down + _added(ups.high - up, down - downs.low, together)
+    if sign_test(gained, lost) >= 1 - level:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return Interval(max(-1.0, low), min(1.0, high))
 
 
+def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+    """Student's interval of the mean of independent values, as of one job per seed. Needs two of them."""
+    n = len(values)
+    if n < 2:
+        raise ValueError(f"{n} values have no spread: give two or more")
+    mean = sum(values) / n
+    error = sqrt(sum((value - mean) ** 2 for value in values) / (n - 1) / n)
+    tail = _beta_quantile(1 - level, (n - 1) / 2, 0.5)  # df / (df + t^2) of the t that leaves 1 - level out
+    reach = error * sqrt((n - 1) * (1 / tail - 1))
+    return Interval(mean - reach, mean + reach)
+
+
+def level_for_best_of(k: int, level: float = LEVEL) -> float:
+    """The level of each of k intervals that together hold at `level` (Bonferroni), whichever is chosen."""
+    return 1 - (1 - level) / max(k, 1)
+
+
+@lru_cache(maxsize=4096)
 def sign_test(gained: int, lost: int) -> float:
     """Two-sided exact p of the pairs that differ, if each could as well have gone the other way (McNemar)."""
     moved = gained + lost
     tail = sum(comb(moved, k) for k in range(min(gained, lost) + 1))
-    return float(min(1.0, 2 * tail / 2**moved))
+    return min(1.0, float(2 * tail / 2**moved))
 
 
 def _check(n: int, *parts: int) -> None:
@@ -57,34 +81,67 @@ def _check(n: int, *parts: int) -> None:
         raise ValueError(f"{parts} of {n} examples: give counts of at least one example")
 
 
-def _binomial(n: int, p: float) -> Mapping[int, float]:
-    """The binomial probabilities within 6 standard deviations and 10 counts: all but 1e-8 of them."""
-    if p <= 0 or n == 0:
-        return {0: 1.0}
-    if p >= 1:
-        return {n: 1.0}
-    reach = 6 * sqrt(n * p * (1 - p)) + 10
-    first, last = max(0, int(n * p - reach)), min(n, int(n * p + reach) + 1)
-    ways = lgamma(n + 1) - lgamma(first + 1) - lgamma(n - first + 1)
-    value = exp(ways + first * log(p) + (n - first) * log(1 - p))
-    found = {}
-    for k in range(first, last + 1):
-        found[k] = value
-        value *= (n - k) / (k + 1) * p / (1 - p)
-    whole = sum(found.values())
-    return {k: weight / whole for k, weight in found.items()}
+def _added(one: float, other: float, together: float) -> float:
+    """The length of two errors in opposite directions, whose estimates are correlated."""
+    return sqrt(max(0.0, one * one + other * other - 2 * together * one * other))
 
 
-def _percentiles(weights: Mapping[int, float], n: int) -> Interval:
-    """The outermost values that leave less than half of 5 % beyond them on their side."""
-    rising = sorted(weights)
-    return Interval(_reached(weights, rising) / n, _reached(weights, rising[::-1]) / n)
+@lru_cache(maxsize=16384)
+def _exact_limits(count: int, n: int, level: float) -> Interval:
+    tail = (1 - level) / 2
+    low = 0.0 if count == 0 else _beta_quantile(tail, count, n - count + 1)
+    high = 1.0 if count == n else _beta_quantile(1 - tail, count + 1, n - count)
+    return Interval(low, high)
 
 
-def _reached(weights: Mapping[int, float], values: list[int]) -> int:
-    passed = 0.0
-    for value in values:
-        passed += weights[value]
-        if passed >= (1 - LEVEL) / 2 - _ROUNDING:
-            return value
-    return values[-1]
+def _beta_quantile(share: float, a: float, b: float) -> float:
+    """The x at which the regularized incomplete beta function I_x(a, b) reaches `share`."""
+    ways = lgamma(a + b) - lgamma(a) - lgamma(b)
+
+    def density(x: float) -> float:
+        return exp(ways + (a - 1) * log(x) + (b - 1) * log1p(-x))
+
+    return _root(lambda x: _incomplete_beta(x, a, b) - share, density, start=a / (a + b))
+
+
+def _root(f: Callable[[float], float], slope: Callable[[float], float], start: float) -> float:
+    """Where a rising f passes 0 in (0, 1): Newton's steps, and halving where one would leave the bracket."""
+    low, high, x = 0.0, 1.0, start
+    for _ in range(200):
+        value = f(x)
+        low, high = (x, high) if value < 0 else (low, x)
+        steep = slope(x)
+        stepped = x - value / steep if steep > 0 else low
+        following = stepped if low < stepped < high else (low + high) / 2
+        if abs(following - x) <= _CLOSE * x:
+            return following
+        x = following
+    return x
+
+
+def _incomplete_beta(x: float, a: float, b: float) -> float:
+    """I_x(a, b) by its continued fraction, on the side on which that converges quickly."""
+    factor = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log1p(-x))
+    if x < (a + 1) / (a + b + 2):
+        return factor * _continued_fraction(x, a, b) / a
+    return 1 - factor * _continued_fraction(1 - x, b, a) / b
+
+
+def _continued_fraction(x: float, a: float, b: float) -> float:
+    """Lentz's evaluation; the number of terms grows with the square root of a and b."""
+    above, below = 1.0, 1 / _kept_from_zero(1 - (a + b) * x / (a + 1))
+    value = below
+    for m in range(1, 20_000):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        for term in (even, odd):
+            below = 1 / _kept_from_zero(1 + term * below)
+            above = _kept_from_zero(1 + term / above)
+            value *= below * above
+        if abs(below * above - 1) < _CLOSE:
+            break
+    return value
+
+
+def _kept_from_zero(value: float) -> float:
+    return value if abs(value) > _TINY else _TINY

@@ -5,28 +5,25 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from star_engine.config.presets import star
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
 from star_engine.evaluation.accuracy import EvaluationMode
-from star_engine.evaluation.intervals import Interval, accuracy_interval, difference_interval, sign_test
+from star_engine.evaluation.intervals import (
+    Interval,
+    accuracy_interval,
+    difference_interval,
+    level_for_best_of,
+    sign_test,
+)
 
 METHODS = {
     Source.RATIONALES: "STaR",
     Source.ANSWERS: "fine-tuning on the answers",
     Source.SOLUTIONS: "fine-tuning on the worked solutions",
 }
-SURE = 0.05  # the p below which a difference is called real
-
-
-class Verdict(StrEnum):
-    HELPED = "helped"
-    HURT = "hurt"
-    UNCLEAR = "unclear"  # the held-out examples do not tell
-    UNKNOWN = "unknown"  # nothing to compare yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +33,11 @@ class Outcomes:
     mode: EvaluationMode
     iteration: int
     correct: Mapping[int, bool]  # row id of the example
+
+    @property
+    def share(self) -> float:
+        """The share of held-out examples answered right. At least one was asked."""
+        return sum(self.correct.values()) / len(self.correct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,15 @@ class Difference:
     lost: int
     points: float  # (gained - lost) / n
     interval: Interval
-    p_value: float  # exact sign test, for this row alone
+    p_value: float  # exact sign test; both are of this pair alone unless corrected for a choice
+
+
+@dataclass(frozen=True, slots=True)
+class GroupAccuracy:
+    n: int
+    correct: int
+    accuracy: float
+    interval: Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,7 @@ class AccuracyRow:
     correct: int
     accuracy: float
     interval: Interval
-    by_group: Mapping[str, float]
+    by_group: Mapping[str, GroupAccuracy]
     difference: Difference | None  # None: this is the reference, or there is none
 
 
@@ -81,16 +91,6 @@ class Switch:
     name: str
     value: Any
     preset: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Did STaR help here, and how sure is that?"""
-
-    verdict: Verdict
-    sentence: str
-    iteration: int | None  # the best one
-    p_value: float | None  # times the number of iterations that the best one was chosen from
 
 
 def churn(tries: Iterable[tuple[int, int, bool]]) -> Iterator[Churn]:
@@ -125,12 +125,15 @@ def reference(outcomes: Iterable[Outcomes]) -> Outcomes | None:
     """The few-shot baseline that STaR has to beat: the better one, with rationales if they are level."""
     baselines = [item for item in outcomes if item.mode is not EvaluationMode.ADAPTER and item.correct]
     return max(
-        baselines, key=lambda item: (_share(item), item.mode is EvaluationMode.FEW_SHOT_COT), default=None
+        baselines, key=lambda item: (item.share, item.mode is EvaluationMode.FEW_SHOT_COT), default=None
     )
 
 
-def difference(one: Mapping[int, bool], other: Mapping[int, bool]) -> Difference | None:
-    """How far `one` is ahead on the examples that both answered; None if there are none."""
+def difference(one: Mapping[int, bool], other: Mapping[int, bool], *, choices: int = 1) -> Difference | None:
+    """How far `one` is ahead on the examples that both answered; None if there are none.
+
+    choices: of how many `one` was chosen on these examples; p and interval are corrected for it (Bonferroni).
+    """
     both = one.keys() & other.keys()
     if not both:
         return None
@@ -141,28 +144,9 @@ def difference(one: Mapping[int, bool], other: Mapping[int, bool]) -> Difference
         gained=gained,
         lost=lost,
         points=(gained - lost) / len(both),
-        interval=difference_interval(gained, lost, len(both)),
-        p_value=sign_test(gained, lost),
+        interval=difference_interval(gained, lost, len(both), level_for_best_of(choices)),
+        p_value=min(1.0, choices * sign_test(gained, lost)),
     )
-
-
-def answer(rows: Sequence[AccuracyRow], method: str = METHODS[Source.RATIONALES]) -> Answer:
-    """Of the best iteration against the reference. Choosing the best of k on the same examples flatters it,
-    so its p is multiplied by k (Bonferroni)."""
-    iterations = [row for row in rows if row.mode is EvaluationMode.ADAPTER]
-    against = [row for row in rows if row.mode is not EvaluationMode.ADAPTER and row.difference is None]
-    best = max(iterations, key=lambda row: (row.accuracy, -row.iteration), default=None)
-    if best is None or best.difference is None or not against:
-        missing = "no iteration" if best is None else "no few-shot baseline"
-        sentence = (
-            f"Whether {method} helps here is not known: {missing} has been evaluated on the held-out "
-            "examples."
-        )
-        return Answer(Verdict.UNKNOWN, sentence, best.iteration if best else None, None)
-    p_value = min(1.0, best.difference.p_value * len(iterations))
-    verdict = _verdict(best.difference.points, p_value)
-    sentence = _sentence(method, verdict, best, against[0], p_value, len(iterations))
-    return Answer(verdict, sentence, best.iteration, p_value)
 
 
 def switches(config: StarConfig) -> tuple[Switch, ...]:
@@ -186,10 +170,6 @@ def _flat(path: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f"{path}{name}", value
 
 
-def _share(item: Outcomes) -> float:
-    return sum(item.correct.values()) / len(item.correct)
-
-
 def _row(item: Outcomes, against: Outcomes | None, groups: Mapping[int, str]) -> AccuracyRow:
     correct, n = sum(item.correct.values()), len(item.correct)
     compared = None if against is None or against is item else difference(item.correct, against.correct)
@@ -205,50 +185,23 @@ def _row(item: Outcomes, against: Outcomes | None, groups: Mapping[int, str]) ->
     )
 
 
-def _by_group(correct: Mapping[int, bool], groups: Mapping[int, str]) -> dict[str, float]:
+def _by_group(correct: Mapping[int, bool], groups: Mapping[int, str]) -> dict[str, GroupAccuracy]:
     found: dict[str, list[bool]] = defaultdict(list)
     for example, right in correct.items():
         if example in groups:
             found[groups[example]].append(right)
-    return {group: sum(found[group]) / len(found[group]) for group in sorted(found, key=_natural)}
+    return {
+        group: group_accuracy(sum(found[group]), len(found[group])) for group in sorted(found, key=_natural)
+    }
+
+
+def group_accuracy(correct: int, n: int) -> GroupAccuracy:
+    return GroupAccuracy(n, correct, correct / n, accuracy_interval(correct, n))
 
 
 def _natural(group: str) -> tuple[int, str]:
     """2 digits come before 10 digits."""
     return (int(group) if group.isascii() and group.isdigit() and len(group) < 10 else -1, group)
-
-
-def _verdict(points: float, p_value: float) -> Verdict:
-    if p_value >= SURE:
-        return Verdict.UNCLEAR
-    return Verdict.HELPED if points > 0 else Verdict.HURT
-
-
-def _sentence(
-    method: str,
-    verdict: Verdict,
-    best: AccuracyRow,
-    against: AccuracyRow,
-    p_value: float,
-    chosen_from: int,
-) -> str:
-    found = best.difference
-    if found is None:
-        raise ValueError("the best iteration has not been compared")
-    opening = {
-        Verdict.HELPED: f"Yes, {method} helped here",
-        Verdict.HURT: f"No, {method} made it worse here",
-    }.get(verdict, f"It is not clear whether {method} helped here")
-    name = "few-shot prompting " + (
-        "with rationales" if against.mode is EvaluationMode.FEW_SHOT_COT else "without rationales"
-    )
-    choice = "" if chosen_from == 1 else f", corrected for choosing the best of {chosen_from} iterations"
-    return (
-        f"{opening}: iteration {best.iteration} gets {percent(best.accuracy)} of {best.n} held-out examples "
-        f"right, {name} {percent(against.accuracy)}, a difference of {points(found.points)} points (95 % "
-        f"interval {points(found.interval.low)} to {points(found.interval.high)}; {found.gained} examples "
-        f"gained, {found.lost} lost; {_p(p_value)}{choice})."
-    )
 
 
 def percent(share: float) -> str:
@@ -257,7 +210,3 @@ def percent(share: float) -> str:
 
 def points(share: float) -> str:
     return f"{100 * share:+.1f}"
-
-
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

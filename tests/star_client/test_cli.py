@@ -59,6 +59,7 @@ def test_people_get_tables(run: Run, finished: Finished) -> None:
         "rationalized" in run(finished.server, "rationales", finished.job_id, "--route", "rationalized").out
     )
     shown = run(finished.server, "jobs", "get", finished.job_id)
+    assert finished.star.jobs.answer(finished.job_id).sentence in shown.out
     assert "Best adapter: adp_" in shown.out
 
 

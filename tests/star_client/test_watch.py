@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from star_client.client import StarClient
-from star_client.watch import outcome, snapshots, watch_job
+from star_client.objects_results import Answer
+from star_client.watch import outcome, snapshots, verdict_line, watch_job
 from tests.star_client.conftest import Finished
 from tests.star_client.recorded_platform import Platform
 
@@ -84,3 +85,15 @@ def test_brackets_in_names_are_no_markup(star: StarClient, server: Platform, tmp
     star.jobs.cancel(with_brackets.id)
     _, shown = watch(star, with_brackets.id, terminal=True)
     assert "[bold]mine[/nothing]" in shown
+
+
+def test_a_verdict_is_a_word_and_a_colour() -> None:
+    said = {
+        verdict: verdict_line(Answer(verdict=verdict, sentence="Because."))
+        for verdict in ("helped", "no_difference", "worse", "unknown")
+    }
+    assert [str(text) for text in said.values()] == [
+        "Helped. Because.", "No difference. Because.", "Worse. Because.", "Not known yet. Because."
+    ]  # fmt: skip
+    colours = [text.spans[0].style for text in said.values()]
+    assert colours == ["bold green", "bold yellow", "bold red", "bold"]

@@ -30,7 +30,7 @@ class Measured:
 @dataclass(frozen=True, slots=True)
 class JobFacts:
     progress: dict[str, Any]  # of the current phase: done, total, unit
-    best: dict[str, Any] | None  # iteration, accuracy, adapter_id
+    best: dict[str, Any] | None  # iteration, accuracy, adapter_id, few_shot, below_few_shot
     measured: Sequence[Measured]  # by iteration
     created_by: str  # the name of the key
     gpu_seconds: float  # of claims that have ended
@@ -109,7 +109,10 @@ def _best(measured: Mapping[str, Sequence[Measured]]) -> dict[str, dict[str, Any
     for job_id, found in measured.items():
         with_adapter = [one for one in found if one.adapter_id is not None]
         if with_adapter:
-            best[job_id] = asdict(max(with_adapter, key=lambda one: (one.accuracy, -one.iteration)))
+            highest = max(with_adapter, key=lambda one: (one.accuracy, -one.iteration))
+            few_shot = next((one.accuracy for one in found if one.iteration == 0), None)
+            below = few_shot is not None and highest.accuracy < few_shot
+            best[job_id] = asdict(highest) | {"few_shot": few_shot, "below_few_shot": below}
     return best
 
 

@@ -11,10 +11,13 @@ from app.ledger.jobs.families import baselines_of, forks_of
 from app.ledger.jobs.outcomes import read_iterations, read_outcomes
 from app.tables.jobs import Iteration, Job
 from star_engine.config.star import StarConfig
+from star_engine.config.training_set import Source
+from star_engine.evaluation.answer import best_iteration
 from star_engine.evaluation.comparison import (
     SettingDifference,
     best_difference,
     best_outcomes,
+    choices,
     curve,
     setting_differences,
 )
@@ -41,6 +44,21 @@ class Relative:
     difference: Difference | None
     settings: tuple[SettingDifference, ...]
     curve: tuple[tuple[int, float], ...]
+
+
+def direct_outcome(session: Session, job: Job, compared: Sequence[Job] = ()) -> Mapping[int, bool] | None:
+    """What direct fine-tuning got right on the job's held-out examples: run beside it, or named.
+
+    None where it was not run; of several runs the one that was asked for beside the job counts.
+    """
+    for other in (*baselines_of(session, job.id), *compared):
+        config = StarConfig.model_validate(other.config)
+        alike = (other.dataset_id, other.model_id) == (job.dataset_id, job.model_id)
+        if alike and config.training_set.source is Source.ANSWERS:
+            found = best_iteration(read_outcomes(session, read_iterations(session, other)))
+            if found is not None:
+                return found.correct
+    return None
 
 
 def read_relatives(session: Session, job: Job, compared: Sequence[Job] = ()) -> tuple[Relative, ...]:
@@ -70,6 +88,8 @@ def _related(session: Session, job: Job, compared: Sequence[Job]) -> Iterator[tu
 def _relative(session: Session, job: Job, own: Sequence[Outcomes], other: Job, role: str) -> Relative:
     iterations = read_iterations(session, other)
     outcomes = read_outcomes(session, iterations)
+    config, other_config = (StarConfig.model_validate(one.config) for one in (job, other))
+    pairs = choices(config, own) * choices(other_config, outcomes)
     best = best_outcomes(outcomes)
     n = len(best.correct) if best else 0
     correct = sum(best.correct.values()) if best else 0
@@ -84,10 +104,8 @@ def _relative(session: Session, job: Job, own: Sequence[Outcomes], other: Job, r
         accuracy=correct / n if n else None,
         interval=accuracy_interval(correct, n) if n else None,
         train_data=_coverage(iterations, best.iteration) if best else None,
-        difference=best_difference(own, outcomes),
-        settings=setting_differences(
-            StarConfig.model_validate(job.config), StarConfig.model_validate(other.config)
-        ),
+        difference=best_difference(own, outcomes, pairs),
+        settings=setting_differences(config, other_config),
         curve=curve(outcomes),
     )
 

@@ -10,19 +10,19 @@ from sqlalchemy import case, extract, func, select
 from sqlalchemy.orm import Session
 
 from app.ledger.jobs.outcomes import read_iterations, read_outcomes
-from app.ledger.jobs.relatives import Relative, read_relatives
+from app.ledger.jobs.relatives import Relative, direct_outcome, read_relatives
 from app.tables.data import Example
 from app.tables.jobs import Iteration, Job, Step
 from app.tables.rationales import Rationale
 from star_engine.config.star import StarConfig
+from star_engine.evaluation.answer import Answer, answer
+from star_engine.evaluation.comparison import choices
 from star_engine.evaluation.report import (
     METHODS,
     AccuracyRow,
-    Answer,
     Churn,
     Switch,
     accuracy_rows,
-    answer,
     churn,
     switches,
 )
@@ -68,14 +68,16 @@ class JobReport:
 def read_report(session: Session, job: Job, compared: Sequence[Job] = ()) -> JobReport:
     """Everything that is known of the job now, beside its baselines, its forks and the jobs named."""
     iterations = read_iterations(session, job)
-    rows = accuracy_rows(read_outcomes(session, iterations), _groups(session, job))
-    method = METHODS[StarConfig.model_validate(job.config).training_set.source]
+    config = StarConfig.model_validate(job.config)
+    outcomes = read_outcomes(session, iterations)
+    method = METHODS[config.training_set.source]
+    direct = direct_outcome(session, job, compared)
     return JobReport(
-        answer=answer(rows, method),
+        answer=answer(outcomes, method, planned=choices(config, outcomes), direct=direct),
         method=method,
-        accuracies=rows,
+        accuracies=accuracy_rows(outcomes, _groups(session, job)),
         coverage=_coverage(session, iterations),
-        switches=switches(StarConfig.model_validate(job.config)),
+        switches=switches(config),
         cost=_cost(session, job),
         relatives=read_relatives(session, job, compared),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import func, select
@@ -19,6 +20,7 @@ from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
 from star_engine.diagnostics.spark import spark_facts
 from star_engine.evaluation.accuracy import Accuracy, EvaluatedAnswer, EvaluationMode, summarise
+from star_engine.evaluation.report import group_accuracy
 from star_engine.filters.funnel import KEPT, funnel
 from star_engine.loop import PhaseName
 from star_engine.sampling.rationales import Route
@@ -42,6 +44,7 @@ def phase_metrics(session: Session, job: Job, iteration: Iteration, phase: Phase
         return {
             "accuracy": found["accuracy"],
             "accuracy_by_group": found["by_group"],
+            "groups": found["groups"],
             "evaluated": {key: found[key] for key in ("n", "unparsed", "truncated")},
             **_also(session, iteration, StarConfig.model_validate(job.config), EvaluationMode.ADAPTER),
         }
@@ -173,6 +176,10 @@ def _accuracy(session: Session, iteration: Iteration, mode: str) -> dict[str, An
     return {
         "accuracy": round(summary.accuracy, 6),
         "by_group": {group: round(tally.accuracy, 6) for group, tally in sorted(summary.groups.items())},
+        "groups": {
+            group: asdict(group_accuracy(tally.correct, tally.n))
+            for group, tally in sorted(summary.groups.items())
+        },
         "n": summary.overall.n,
         "correct": summary.overall.correct,
         "unparsed": summary.overall.unparsed,

@@ -72,6 +72,8 @@ def test_the_charts_carry_the_figures_of_the_report(finished: Finished) -> None:
     page = finished.get("/results").text
     drawn = specifications(page)
     assert report["answer"]["sentence"] in unescape(page)
+    verdict = report["answer"]["verdict"]
+    assert f'<span class="badge {verdict}">{verdict.replace("_", " ").capitalize()}</span>' in page
     accuracy = drawn["Held-out accuracy"]
     rows = [row for row in report["accuracies"] if row["mode"] == "adapter"]
     own = next(one for one in accuracy["series"] if one["low"])
@@ -89,7 +91,9 @@ def test_the_charts_carry_the_figures_of_the_report(finished: Finished) -> None:
         assert values(coverage, route.capitalize()) == [row["coverage"][route] for row in report["coverage"]]
     by_group = drawn["Held-out accuracy by group"]
     for group in rows[0]["by_group"]:
-        assert values(by_group, group)[1:] == [row["by_group"][group] for row in rows]
+        assert values(by_group, group)[1:] == [row["by_group"][group]["accuracy"] for row in rows]
+        intervals = [row["by_group"][group]["interval"]["low"] for row in rows]
+        assert next(one for one in by_group["series"] if one["label"] == group)["low"][1:] == intervals
 
 
 def test_the_stream_of_a_job_that_has_ended_ends(finished: Finished) -> None:

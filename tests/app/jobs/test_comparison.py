@@ -48,6 +48,31 @@ def test_report_holds_the_job_against_its_baseline(api: Api, job: dict[str, Any]
     assert baseline["curve"] == [[0, 0.25], [1, 0.5]]
 
 
+def test_answer_names_direct_fine_tuning_where_it_was_run_beside_the_job(api: Api) -> None:
+    job = api.job(name="mine", baselines=["direct-fine-tune"])
+    write(api, job["id"], [0, 1])
+    assert get(api, job).json()["answer"]["not_run"] == ["direct fine-tuning"]
+    write(api, job["baselines"][0]["job"], [0, 1, 2, 3])
+    found = get(api, job).json()["answer"]
+    assert found["not_run"] == []
+    few_shot, direct = found["comparisons"]
+    assert (few_shot["against"], few_shot["accuracy"]) == ("few-shot prompting with rationales", 0.25)
+    assert (direct["against"], direct["accuracy"], direct["difference"]["lost"]) == (
+        "direct fine-tuning",
+        1.0,
+        2,
+    )
+    assert "from direct fine-tuning: iteration 1 gets 50.0 %" in found["sentence"]
+    assert "| direct fine-tuning | no difference | 100.0 % |" in get(api, job, format="markdown").text
+
+
+def test_what_is_below_few_shot_prompting_is_marked_so_wherever_a_best_is_shown(api: Api) -> None:
+    job = api.job(name="mine")
+    write(api, job["id"], [])
+    best = api.client.get(f"/v1/jobs/{job['id']}").json()["best"]
+    assert (best["accuracy"], best["few_shot"], best["below_few_shot"]) == (0.0, 0.25, True)
+
+
 def test_baseline_forks_and_named_jobs_are_shown_once_each(api: Api, job: dict[str, Any]) -> None:
     body = {"from_iteration": 1, "config": {"seed": 7}, "name": "forked"}
     fork = api.client.post(f"/v1/jobs/{job['id']}/fork", json=body).json()
@@ -68,7 +93,7 @@ def test_pages_draw_the_curves_side_by_side(api: Api, job: dict[str, Any]) -> No
     text = get(api, job, format="markdown").text
     row = (
         "| mine: star-without-rationalization | baseline star-without-rationalization | 1 | 2 of 4 | "
-        "50.0 % | 0.0 % to 100.0 % | 25.0 % + 37.5 % | +25.0 |"
+        "50.0 % | 6.8 % to 93.2 % | 25.0 % + 37.5 % | +25.0 |"
     )
     assert row in text
     assert "| mine: star-without-rationalization | rationalization.enabled | true | false |" in text

@@ -79,7 +79,10 @@ def test_job_tells_how_it_ended_and_its_best_iteration(finished: Finished) -> No
     assert (job["status"], job["stop_reason"]) == ("succeeded", "completed_iterations"), job["status_reason"]
     assert (job["is_terminal"], job["phase"], job["progress"]) == (True, None, {})
     adapters = finished.get("/adapters")["data"]
-    assert job["best"] == {"iteration": 1, "accuracy": 1.0, "adapter_id": adapters[0]["id"]}
+    assert job["best"] == {
+        "iteration": 1, "accuracy": 1.0, "adapter_id": adapters[0]["id"],
+        "few_shot": 0.5, "below_few_shot": False,
+    }  # fmt: skip
     measured = [(turn["number"], turn["metrics"]["accuracy"]) for turn in finished.get("/iterations")["data"]]
     assert [(one["iteration"], one["accuracy"]) for one in job["accuracies"]] == measured
     assert job["created_by"]["name"] == "operator"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from app.reports.negotiation import ReportFormat, accepted_format
 from app.tables.data import Example
 from app.tables.jobs import Iteration, Job, Step
 from app.tables.rationales import Evaluation, Rationale
+from star_engine.evaluation.intervals import accuracy_interval, difference_interval, level_for_best_of
 from tests.app.api_harness import Api
 
 PHASES = ["sample", "build", "train", "verify_adapter", "evaluate"]
@@ -120,15 +121,25 @@ def test_report_compares_what_is_complete_with_the_better_baseline(api: Api, job
     assert rows["few_shot_cot", 0]["difference"] is None
     first = rows["adapter", 1]
     assert (first["n"], first["correct"], first["accuracy"]) == (4, 3, 0.75)
-    assert first["interval"] == {"low": 0.25, "high": 1.0}
+    assert first["interval"] == asdict(accuracy_interval(3, 4))
     assert first["difference"] == {
-        "n": 4, "gained": 2, "lost": 0, "points": 0.5, "interval": {"low": 0.0, "high": 1.0}, "p_value": 0.5
+        "n": 4, "gained": 2, "lost": 0, "points": 0.5, "interval": asdict(difference_interval(2, 0, 4)),
+        "p_value": 0.5,
     }  # fmt: skip
-    assert set(first["by_group"]) <= {"1", "2"}
-    assert (report["answer"]["verdict"], report["answer"]["iteration"]) == ("unclear", 1)
-    assert report["answer"]["sentence"].startswith(
-        "It is not clear whether STaR helped here: iteration 1 gets 75.0 %"
+    for group in first["by_group"].values():
+        assert group["interval"] == asdict(accuracy_interval(group["correct"], group["n"]))
+
+
+def test_answer_is_corrected_for_the_iterations_that_were_planned(api: Api, job: dict[str, Any]) -> None:
+    found = get(api, job).json()["answer"]
+    assert (found["verdict"], found["iteration"], found["chosen_from"]) == ("no_difference", 1, 2)
+    assert found["sentence"].startswith(
+        "STaR is not shown to differ here from few-shot prompting with rationales: iteration 1 gets 75.0 %"
     )
+    [few_shot] = found["comparisons"]
+    assert few_shot["difference"]["p_value"] == 1.0
+    assert few_shot["difference"]["interval"] == asdict(difference_interval(2, 0, 4, level_for_best_of(2)))
+    assert found["not_run"] == ["direct fine-tuning"]
 
 
 def test_report_tells_settings_and_cost(api: Api, job: dict[str, Any]) -> None:
@@ -166,11 +177,12 @@ def test_markdown_holds_the_tables_and_no_markup_of_the_user(api: Api, job: dict
     assert answer.headers["content-type"] == "text/markdown; charset=utf-8"
     lines = answer.text.splitlines()
     assert lines[0] == r"# STaR report: \<b\>a\|b\</b\> \& co"
-    assert lines[2].startswith("**It is not clear whether STaR helped here")
+    assert lines[2].startswith("**No difference.** STaR is not shown to differ here from few-shot")
     assert (
-        "| STaR, iteration 1 | 3 of 4 | 75.0 % | 25.0 % to 100.0 % | +50.0 | +0.0 to +100.0 | 0.500 | "
+        "| STaR, iteration 1 | 3 of 4 | 75.0 % | 19.4 % to 99.4 % | +50.0 | -24.2 to +93.2 | 0.500 | "
         "25.0 % + 37.5 % |"
     ) in lines
+    assert "| direct fine-tuning | not run | – | – | – | – | – | – |" in lines
     assert "| 1 | 4 | 25.0 % | 2 | 3 | 62.5 % | 2 | 0 | 0 | 2 | 40 |" in lines
     assert "| rationalization.enabled | true |  |" in lines
 
@@ -179,6 +191,7 @@ def test_page_is_whole_and_runs_nothing(api: Api, job: dict[str, Any]) -> None:
     answer = get(api, job, format="html")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert '<p class="answer no_difference"><strong>No difference.</strong>' in answer.text
     assert "<h1>STaR report: &lt;b&gt;a|b&lt;/b&gt; &amp; co</h1>" in answer.text
     for loaded in ("<script", "<link", "<img", "src=", "href="):
         assert loaded not in answer.text

@@ -12,9 +12,7 @@ from star_engine.evaluation.report import (
     AccuracyRow,
     Churn,
     Outcomes,
-    Verdict,
     accuracy_rows,
-    answer,
     churn,
     switches,
 )
@@ -59,42 +57,11 @@ def test_rows_are_compared_on_the_examples_that_both_answered() -> None:
 
 def test_groups_are_told_apart_in_the_order_of_numbers() -> None:
     [row] = accuracy_rows([Outcomes(COT, 0, right(5, [0, 1]))], {0: "10", 1: "2", 2: "2", 3: "10"})
-    assert list(row.by_group.items()) == [("2", 0.5), ("10", 0.5)]
-
-
-def test_a_gain_that_chance_does_not_bring_is_called_help() -> None:
-    found = answer(report(40, direct=[], cot=range(10), m1=range(12), m2=range(30)))
-    assert (found.verdict, found.iteration) == (Verdict.HELPED, 2)
-    assert found.p_value == 2 * 2 / 2**20  # 20 gained and none lost, the best of two iterations
-    assert found.sentence == (
-        "Yes, STaR helped here: iteration 2 gets 75.0 % of 40 held-out examples right, few-shot prompting "
-        "with rationales 25.0 %, a difference of +50.0 points (95 % interval +35.0 to +65.0; 20 examples "
-        "gained, 0 lost; p < 0.001, corrected for choosing the best of 2 iterations)."
-    )
-
-
-def test_a_gain_that_the_choice_of_an_iteration_explains_is_unclear() -> None:
-    """6 gained and none lost are p = 0.03 for one iteration, and 0.09 for the best of three."""
-    once = answer(report(20, cot=range(4), m1=range(10)))
-    best_of_three = answer(report(20, cot=range(4), m1=range(10), m2=range(4), m3=range(4)))
-    assert (once.verdict, best_of_three.verdict) == (Verdict.HELPED, Verdict.UNCLEAR)
-    assert best_of_three.sentence.startswith(
-        "It is not clear whether STaR helped here: iteration 1 gets 50.0 %"
-    )
-
-
-def test_a_loss_that_chance_does_not_bring_is_called_by_its_name() -> None:
-    found = answer(report(40, cot=range(30), m1=range(5)))
-    assert found.verdict is Verdict.HURT
-    assert found.sentence.startswith("No, STaR made it worse here: ")
-
-
-def test_without_an_iteration_or_a_baseline_the_answer_is_unknown() -> None:
-    assert answer([]).verdict is Verdict.UNKNOWN
-    assert "no iteration" in answer(report(4, cot=[1])).sentence
-    alone = answer(report(4, m1=[1]))
-    assert (alone.verdict, alone.iteration) == (Verdict.UNKNOWN, 1)
-    assert "no few-shot baseline" in alone.sentence
+    assert [(name, one.accuracy, one.n) for name, one in row.by_group.items()] == [
+        ("2", 0.5, 2),
+        ("10", 0.5, 2),
+    ]
+    assert row.by_group["2"].interval == accuracy_interval(1, 2)
 
 
 def test_churn_is_the_one_counted_by_hand() -> None:
