@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -74,11 +74,45 @@ class Sampler(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of a completion. `learned` is False for text that the model reads but did not write itself."""
+
+    text: str
+    learned: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingText:
-    """One training example as text. EOS is appended by the trainer; `Training.loss` says where loss falls."""
+    """One training example as text. EOS is appended by the trainer; `Training.loss` says where loss falls.
+
+    `masked`: spans [start, end) of the completion's characters, in order, on which it never falls: text of a
+    tool, or a hint. A token is learned only if all of it is outside of them.
+    """
 
     prompt: str
     completion: str
+    masked: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for spans that overlap, are empty or reach beyond the completion."""
+        before = 0
+        for start, end in self.masked:
+            if not before <= start < end <= len(self.completion):
+                raise ValueError(
+                    f"The masked span [{start}, {end}) of a completion of {len(self.completion)} characters "
+                    "is empty, out of order or out of range: give non-overlapping spans in their order."
+                )
+            before = end
+
+    @staticmethod
+    def of_segments(prompt: str, segments: Iterable[Segment]) -> TrainingText:
+        """Return the example whose completion is the segments one after another."""
+        completion, masked = "", list[tuple[int, int]]()
+        for segment in segments:
+            start, completion = len(completion), completion + segment.text
+            if segment.text and not segment.learned:
+                masked.append((start, len(completion)))
+        return TrainingText(prompt, completion, tuple(masked))
 
 
 @dataclass(frozen=True, slots=True)

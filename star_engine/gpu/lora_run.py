@@ -145,7 +145,8 @@ class LoraRun:
         places = [
             (n, at - behind)
             for n, row in enumerate(rows)
-            for at in range(max(row.start, behind + 1), len(row.ids))
+            for at in range(behind + 1, len(row.ids))
+            if row.learns(at)
         ]
         row, column = torch.tensor(places, device=self._device).unbind(1)
         past = {} if prefix is None else {"past_key_values": prefix.cache(len(rows))}

@@ -230,7 +230,8 @@ class LoraTrainer:
         facts = [settings, job.steps, job.seed, ARITHMETIC, versions]
         digest.update(json.dumps(facts, sort_keys=True).encode())
         for row in rows:
-            digest.update(json.dumps([row.start, row.ids]).encode())
+            masked = [sorted(row.masked)] if row.masked else []
+            digest.update(json.dumps([row.start, row.ids, *masked]).encode())
         for name, weight in self._base.named_parameters():
             some = (
                 weight.detach().flatten()[:64].float().cpu().numpy()

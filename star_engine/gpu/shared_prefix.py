@@ -32,7 +32,7 @@ class SharedPrefix:
     def __init__(self, model: Any, rows: Sequence[TokenizedRow], length: int, device: torch.device) -> None:
         causal = model.get_base_model()
         ids = torch.tensor([rows[0].ids[: length + 1]], device=device)
-        learned_by = [sum(row.start <= at for row in rows) for at in range(1, length + 1)]
+        learned_by = [sum(row.learns(at) for row in rows) for at in range(1, length + 1)]
         counts = torch.tensor(learned_by, device=device)
         places = counts.nonzero().flatten()  # of the tokens that predict one that counts
         cache = DynamicCache(config=causal.config)

@@ -14,14 +14,19 @@ from star_engine.protocols import TrainingText
 
 @dataclass(frozen=True, slots=True)
 class TokenizedRow:
-    """Prompt, completion and EOS. Loss falls on everything from `start` on."""
+    """Prompt, completion and EOS. Loss falls on what stands from `start` on and is not masked."""
 
     ids: tuple[int, ...]
     start: int  # index of the first completion token, or 1 where all are learned: nothing predicts the first
+    masked: frozenset[int] = frozenset()  # indices, none before `start`, none of the EOS
 
     @property
     def loss_tokens(self) -> int:
-        return len(self.ids) - self.start
+        return len(self.ids) - self.start - len(self.masked)
+
+    def learns(self, at: int) -> bool:
+        """Whether loss falls on the token at this index."""
+        return at >= self.start and at not in self.masked
 
 
 def tokenize_rows(
@@ -36,8 +41,9 @@ def tokenize_rows(
     The trained prompt must be the very tokens that the sampler is given for it. Where a token of the joint
     text straddles the boundary, or the joint text changes tokens before it, the completion is tokenized
     alone, behind the sampler's prompt tokens, which is how sampled text continues a prompt. Where those
-    tokens do not spell the completion, and for rows that are empty or too long: ValueError naming the row.
-    The tokens are the same wherever loss falls.
+    tokens do not spell the completion, and for rows that are empty, too long or masked to the last token:
+    ValueError naming the row. The tokens are the same wherever loss falls: a token that is partly masked
+    text is masked.
     """
     if not texts:
         raise ValueError("The training set is empty: there is nothing to train on.")
@@ -54,13 +60,16 @@ def tokenize_rows(
     ):
         if not prompt or not text.completion:
             raise ValueError(f"Training row {number} has an empty prompt or completion.")
-        start = _completion_start(offsets, special, len(text.prompt))
-        if ids[:start] == prompt and offsets[start][0] >= len(text.prompt):
+        boundary = len(text.prompt)
+        start = _completion_start(offsets, special, boundary)
+        if ids[:start] == prompt and offsets[start][0] >= boundary:
             end = len(ids) - (1 if special[-1] else 0)  # some tokenizers add an EOS of their own
             completion = ids[start:end]
+            places = [(first - boundary, last - boundary) for first, last in offsets[start:end]]
         else:
-            completion = _completion_alone(tokenizer, text, prompt, number)
+            completion, places = _completion_alone(tokenizer, text, prompt, number)
         row = _row(prompt, completion, eos, max_length, number)
+        row = replace(row, masked=_masked(text, places, len(prompt), number))
         rows.append(row if loss == "completion" else replace(row, start=1))
     return rows
 
@@ -73,15 +82,40 @@ def _completion_start(offsets: Sequence[tuple[int, int]], special: Sequence[int]
     return len(offsets) - 1
 
 
-def _completion_alone(tokenizer: Any, text: TrainingText, prompt: list[int], number: int) -> list[int]:
-    completion: list[int] = tokenizer(text.completion, add_special_tokens=False)["input_ids"]
+def _completion_alone(
+    tokenizer: Any, text: TrainingText, prompt: list[int], number: int
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """Tokens of the completion by itself, and the characters that each stands for."""
+    alone = tokenizer(text.completion, add_special_tokens=False, return_offsets_mapping=True)
+    completion: list[int] = alone["input_ids"]
     if text_after(tokenizer, prompt, completion) != text.completion:
         raise ValueError(
             f"Training row {number}: a token straddles the end of the prompt (…{text.prompt[-20:]!r} + "
             f"{text.completion[:20]!r}…), and the completion cannot be told apart. Let the prompt end where "
             "a word ends: move white space from its end to the start of the completion."
         )
-    return completion
+    return completion, alone["offset_mapping"]
+
+
+def _masked(text: TrainingText, places: Sequence[tuple[int, int]], first: int, number: int) -> frozenset[int]:
+    """Indices of the tokens that reach into masked text; `first`: the index of the completion's first one.
+
+    A token begins where the one before it ended: some tokenizers leave white space out of their offsets.
+    """
+    if not text.masked:
+        return frozenset()
+    found = set()
+    ended = 0
+    for index, (start, end) in enumerate(places, start=first):
+        begin, ended = min(start, ended), max(end, ended)
+        if any(begin < span_end and span_start < max(end, begin + 1) for span_start, span_end in text.masked):
+            found.add(index)
+    if len(found) == len(places):
+        raise ValueError(
+            f"Training row {number} has no token that is learned: all of its completion is masked. "
+            "Leave the row out, or mask less of it."
+        )
+    return frozenset(found)
 
 
 def _row(prompt: list[int], completion: list[int], eos: int, max_length: int, number: int) -> TokenizedRow:

@@ -9,10 +9,10 @@ import pytest
 
 from star_engine.config.schedules import FixedSchedule
 from star_engine.config.star import Lora, Training
-from star_engine.protocols import TrainingJob, TrainingText
+from star_engine.protocols import Segment, TrainingJob, TrainingText
 
 JOB = TrainingJob(
-    data=(TrainingText("Q: 1 + 1\nA:", " 2 – “two”\n"), TrainingText("Q: 2 + 2\nA:", " 4")),
+    data=(TrainingText("Q: 1 + 1\nA:", " 2 – “two”\n"), TrainingText("Q: 2 + 2\nA:", " 4", ((0, 1),))),
     settings=Training(schedule=FixedSchedule(steps=3), lora=Lora(rank=4, target_modules=("q_proj",))),
     steps=3,
     seed=7,
@@ -34,3 +34,26 @@ def test_a_training_job_is_the_same_after_json(job: TrainingJob) -> None:
 def test_json_that_is_no_training_job_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
         TrainingJob.from_json(JOB.to_json() | change)
+
+
+def test_segments_become_one_completion_with_the_foreign_ones_masked() -> None:
+    tool = Segment("12\n", learned=False)
+    segments = [
+        Segment("print(3 * 4)\n"),
+        tool,
+        Segment(""),
+        Segment("", learned=False),
+        Segment("So 12."),
+        tool,
+    ]
+    text = TrainingText.of_segments("Q:", segments)
+    assert text == TrainingText("Q:", "print(3 * 4)\n12\nSo 12.12\n", ((13, 16), (22, 25)))
+    assert TrainingText.of_segments("Q:", [Segment(" 4")]) == TrainingText("Q:", " 4")
+
+
+@pytest.mark.parametrize(
+    "masked", [((0, 0),), ((2, 1),), ((0, 5),), ((-1, 2),), ((0, 2), (1, 3)), ((2, 3), (0, 1))]
+)
+def test_spans_that_are_no_spans_of_the_completion_are_refused(masked: tuple[tuple[int, int], ...]) -> None:
+    with pytest.raises(ValueError, match="masked span"):
+        TrainingText("Q:", "1234", masked)

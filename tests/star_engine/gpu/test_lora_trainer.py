@@ -7,7 +7,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -24,6 +24,7 @@ from star_engine.protocols import (
     OutOfMemory,
     SampleRequest,
     SamplingParams,
+    Segment,
     TrainingJob,
     TrainingText,
 )
@@ -73,7 +74,7 @@ def train(
 def reference_loss(model: Path, rows: Sequence[TrainingText], *, prompts_too: bool = False) -> float:
     """Mean over the completion tokens of all rows, every row alone through the whole model.
 
-    prompts_too: over the prompt tokens behind the first as well.
+    prompts_too: over the prompt tokens behind the first as well. A character of the rows is a token.
     """
     network = LlamaForCausalLM.from_pretrained(model, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(model)
@@ -82,9 +83,12 @@ def reference_loss(model: Path, rows: Sequence[TrainingText], *, prompts_too: bo
         prompt = tokenizer(row.prompt).input_ids
         ids = [*prompt, *tokenizer(row.completion).input_ids, tokenizer.eos_token_id]
         start = 1 if prompts_too else len(prompt)
+        labels = list(ids)
+        for first, end in row.masked:
+            labels[len(prompt) + first : len(prompt) + end] = [-100] * (end - first)
         logits = network(input_ids=torch.tensor([ids])).logits[0, start - 1 : -1]
-        total += cross_entropy(logits, torch.tensor(ids[start:]), reduction="sum").item()
-        count += len(ids) - start
+        total += cross_entropy(logits, torch.tensor(labels[start:]), reduction="sum").item()
+        count += sum(label != -100 for label in labels[start:])
     return total / count
 
 
@@ -106,6 +110,32 @@ def test_the_loss_is_on_all_tokens_where_the_job_says_so(
     assert loss != pytest.approx(reference_loss(tiny_model, rows), rel=1e-2)
     with_completions_only = train(trainer, tmp_path, Training(batch_size=7), 1, rows=rows)
     assert with_completions_only[0][1] == pytest.approx(reference_loss(tiny_model, rows), rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["completion", "all"])
+def test_masked_spans_are_read_and_not_learned(
+    trainer: LoraTrainer, tiny_model: Path, tmp_path: Path, loss: Literal["completion", "all"]
+) -> None:
+    rows = [
+        TrainingText.of_segments(
+            row.prompt, (Segment(row.completion), Segment(" > 12 +", learned=False), Segment(" so 3"))
+        )
+        for row in sums(7)
+    ]
+    plain = [TrainingText(row.prompt, row.completion) for row in rows]
+    settings = Training(batch_size=7, loss=loss)
+    [(_, learned)] = train(trainer, tmp_path, settings, 1, rows=rows)
+    assert learned == pytest.approx(reference_loss(tiny_model, rows, prompts_too=loss == "all"), rel=1e-5)
+    [(_, of_all)] = train(trainer, tmp_path, settings, 1, rows=plain)
+    assert of_all == pytest.approx(reference_loss(tiny_model, plain, prompts_too=loss == "all"), rel=1e-5)
+    assert learned != pytest.approx(of_all, rel=1e-2)
+
+
+def test_resume_points_of_other_masks_are_not_used(trainer: LoraTrainer, tmp_path: Path) -> None:
+    training = Training(checkpoint_every=1)
+    train(trainer, tmp_path, training, 4, stop_after=3)
+    masked = [TrainingText(row.prompt, row.completion, ((0, 2),)) for row in sums(20)]
+    assert train(trainer, tmp_path, training, 4, rows=masked)[0][0] == 1
 
 
 def test_micro_batches_change_neither_loss_nor_result(tiny_model: Path, tmp_path: Path) -> None:

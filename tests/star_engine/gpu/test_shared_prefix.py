@@ -45,8 +45,9 @@ def naive(model: Any, rows: Sequence[TokenizedRow]) -> tuple[float, dict[str, to
     """Mean loss over the tokens that count, and its gradients: one row after another, all logits."""
     losses = []
     for row in rows:
+        labels = [-100 if at in row.masked else row.ids[at] for at in range(row.start, len(row.ids))]
         logits = model(input_ids=torch.tensor([row.ids])).logits[0, row.start - 1 : -1]
-        losses.append(cross_entropy(logits, torch.tensor(row.ids[row.start :]), reduction="sum"))
+        losses.append(cross_entropy(logits, torch.tensor(labels), ignore_index=-100, reduction="sum"))
     loss = torch.stack(losses).sum() / sum(row.loss_tokens for row in rows)
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.item(), gradients(model)
@@ -91,8 +92,16 @@ def with_others(rows: Sequence[TokenizedRow]) -> list[TokenizedRow]:
     return [*rows, *turned, TokenizedRow(tuple(range(20, 40)), 8)]
 
 
+def with_masked_spans(rows: Sequence[TokenizedRow]) -> list[TokenizedRow]:
+    """Behind the prefix, and in it: rows with the prefix in common mask other parts of it, and one none."""
+    masks = [{20 + n, 21 + n, len(PREFIX) + n} for n in range(1, len(rows))]
+    return [
+        TokenizedRow(row.ids, 9, frozenset(mask)) for row, mask in zip(rows, [set(), *masks], strict=True)
+    ]
+
+
 @pytest.mark.parametrize("most_tokens", [4096, 200])  # 200: a part of every row
-@pytest.mark.parametrize("change", [on_completions, on_all, with_equal_rows, with_others])
+@pytest.mark.parametrize("change", [on_completions, on_all, with_equal_rows, with_others, with_masked_spans])
 @pytest.mark.parametrize("lean", [True, False])
 def test_a_shared_prefix_has_the_loss_and_the_gradients_of_the_naive_way(
     tiny_model: Path, most_tokens: int, change: Callable[[Sequence[TokenizedRow]], Any], lean: bool

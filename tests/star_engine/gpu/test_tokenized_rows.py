@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from star_engine.gpu.tokenized_rows import batch_of_step, tokenize_rows
-from star_engine.protocols import TrainingText
+from star_engine.protocols import Segment, TrainingText
 from tests.star_engine.gpu.tokenizers import character_tokenizer, word_tokenizer
 
 END = 0
@@ -77,6 +77,64 @@ def test_a_tokenizer_that_adds_bos_and_eos_gets_one_of_each() -> None:
     assert row.ids.count(END) == 1
     assert row.ids[0] == tokenizer.bos_token_id
     assert tokenizer.decode(row.ids[1 : row.start]) == "Q: apples? A:"
+
+
+def learned_tokens(tokenizer: Any, *segments: str | Segment, prompt: str = "Q: apples? A:") -> list[str]:
+    """The tokens of the completion that loss falls on, each as text, without the EOS."""
+    pieces = [Segment(piece) if isinstance(piece, str) else piece for piece in segments]
+    text = TrainingText.of_segments(prompt, pieces)
+    [row] = tokenize_rows(tokenizer, [text], 200, END)
+    [plain] = tokenize_rows(tokenizer, [TrainingText(prompt, text.completion)], 200, END)
+    assert (row.ids, row.start) == (plain.ids, plain.start), "masks change no token"
+    assert row.learns(len(row.ids) - 1), "the EOS is learned"
+    learned = [at for at in range(len(row.ids) - 1) if row.learns(at)]
+    assert len(learned) + 1 == row.loss_tokens
+    return [tokenizer.decode(row.ids[at]) for at in learned]
+
+
+def foreign(text: str) -> Segment:
+    return Segment(text, learned=False)
+
+
+def test_masked_text_is_not_learned_and_all_else_is(words: Any) -> None:
+    assert learned_tokens(words, " There are", foreign(" 12"), " apples.") == [
+        " There",
+        " are",
+        " apples",
+        ".",
+    ]
+    assert learned_tokens(words, foreign(" There"), " are", foreign(" 12")) == [" are"]
+
+
+def test_a_token_that_is_partly_masked_is_masked(words: Any) -> None:
+    """ " apples" is one token of the whole text, wherever a segment ends in it."""
+    assert learned_tokens(words, " There app", foreign("les"), ".") == [" There", "."]
+    assert learned_tokens(words, " There", foreign(" app"), "les.") == [" There", "."]
+    assert learned_tokens(words, " There", foreign(" "), "apples.") == [" There", "."]
+
+
+def test_all_tokens_of_a_masked_character_are_masked(words: Any) -> None:
+    assert len(words("京").input_ids) > 1
+    assert learned_tokens(words, " There", foreign("京"), ".") == [" There", "."]
+
+
+def test_a_token_begins_behind_the_one_before_it_where_offsets_leave_spaces_out() -> None:
+    trimming = word_tokenizer(trim_offsets=True)
+    assert trimming(" are apples", return_offsets_mapping=True).offset_mapping[1] == (5, 11)
+    assert learned_tokens(trimming, " There", foreign(" "), "apples.") == [" There", "."]
+
+
+def test_a_completion_that_is_tokenized_alone_is_masked_at_the_same_text(words: Any) -> None:
+    assert learned_tokens(words, "ples", foreign(" 12"), ".", prompt="Q: ap")[-1:] == ["."]
+    assert " 12" not in "".join(learned_tokens(words, "ples", foreign(" 12"), ".", prompt="Q: ap"))
+
+
+@pytest.mark.parametrize("segments", [(foreign(" There"),), (" ", foreign("There"))])
+def test_a_row_without_a_learned_token_is_an_error_naming_the_row(words: Any, segments: Any) -> None:
+    pieces = [Segment(piece) if isinstance(piece, str) else piece for piece in segments]
+    rows = [TrainingText("Q:", " 12"), TrainingText.of_segments("Q: apples? A:", pieces)]
+    with pytest.raises(ValueError, match="Training row 1 has no token that is learned"):
+        tokenize_rows(words, rows, 200, END)
 
 
 def test_a_row_that_is_too_long_is_an_error_naming_the_row() -> None:

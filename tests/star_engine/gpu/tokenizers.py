@@ -18,7 +18,7 @@ def character_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def word_tokenizer(
-    *, add_prefix_space: bool = False, add_bos_and_eos: bool = False
+    *, add_prefix_space: bool = False, add_bos_and_eos: bool = False, trim_offsets: bool = False
 ) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
@@ -31,6 +31,8 @@ def word_tokenizer(
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    if trim_offsets:
+        tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
     if add_bos_and_eos:
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"<|begin|> $A {END}", special_tokens=[("<|begin|>", 1), (END, 0)]
