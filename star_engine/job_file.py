@@ -17,6 +17,7 @@ from star_engine.data.readers import BadRows, RowError, read_examples
 from star_engine.section import Section
 from star_engine.tasks.examples import Example, PromptSet, assign_splits
 from star_engine.tasks.kind import Kind
+from star_engine.tasks.registry import TASKS
 from star_engine.training_set.mixing import check_mix
 
 _SHOWN_ERRORS = 20
@@ -120,8 +121,8 @@ def _config(file: JobFile) -> StarConfig:
         return StarConfig.model_validate(file.config)
     if file.preset not in PRESETS:
         raise BadJob(f"There is no preset {file.preset!r}; known are {', '.join(PRESETS)}.")
-    if file.config.get("kind") not in set(Kind):
-        raise BadJob(f"config.kind must be one of {', '.join(Kind)}.")
+    if file.config.get("kind") not in TASKS:
+        raise BadJob(f"config.kind must be one of {', '.join(TASKS)}.")
     preset = PRESETS[file.preset](Kind(file.config["kind"]))
     return StarConfig.model_validate(laid_over(preset.model_dump(), file.config))
 

@@ -137,7 +137,8 @@ class _Run:
         for mode in modes:
             found[str(mode)] = yield from self._ask(PhaseName.BASELINES, iteration, mode)
         best = max(found.values(), key=lambda facts: facts["accuracy"])
-        chance = chance_level(self.held_out if guesses_held_out(self.config) else self.train)
+        guessed = self.held_out if guesses_held_out(self.config) else self.train
+        chance = chance_level(self.config.kind, guessed)
         count = best["overall"]
         spark = spark_facts(count["correct"], count["n"], chance, self.config.audits.spark_level)
         along = self._along(EvaluationMode.FEW_SHOT_COT, iteration)

@@ -14,7 +14,6 @@ from star_engine.config.star import (
     Audits,
     Evaluation,
     Generation,
-    HintForm,
     Labels,
     Rationalization,
     StarConfig,
@@ -22,6 +21,7 @@ from star_engine.config.star import (
     Training,
 )
 from star_engine.config.training_set import Source, TrainingSetOptions
+from star_engine.tasks.hints import HintForm
 from star_engine.tasks.kind import Kind
 
 

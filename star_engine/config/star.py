@@ -9,12 +9,17 @@ import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from star_engine.config.schedules import GeometricSchedule, Schedule
 from star_engine.config.training_set import REASONING_FILTERS, Source, TrainingSetOptions
 from star_engine.section import Section
+from star_engine.tasks.hints import HintForm
 from star_engine.tasks.kind import Kind
+from star_engine.tasks.math import MathOptions
+from star_engine.tasks.numeric import NumericOptions
+from star_engine.tasks.pattern import PatternOptions
+from star_engine.tasks.registry import check_options, task_of
 
 
 class Labels(StrEnum):
@@ -39,49 +44,18 @@ class Generation(Section):
     few_shot: FewShot = "always"
 
 
-class HintForm(StrEnum):
-    """Where the gold answer stands in a hinted prompt."""
+class Verifier(MathOptions, PatternOptions, NumericOptions):
+    """How an answer is read from a completion: the options of every kind, of which a job sets its own kind's.
 
-    MARK_ON_CHOICE = "mark_on_choice"  # " (CORRECT)" behind the right choice: CommonsenseQA
-    AFTER_QUESTION = "after_question"  # " (72)" behind the question: GSM8K
-    AFTER_TARGET = "after_target"  # " 8 8 3" behind "Target:": addition
-    FULL_SOLUTION = "full_solution"  # the dataset's worked solution behind the question: released code, GSM8K
+    The kind checks them. Names that none of these classes has are its to refuse, or those of a kind that was
+    registered from outside.
+    """
 
-
-# The paper's form of each kind comes first.
-HINT_FORMS = {
-    Kind.SCRATCHPAD: (HintForm.AFTER_TARGET, HintForm.AFTER_QUESTION, HintForm.FULL_SOLUTION),
-    Kind.NUMERIC: (HintForm.AFTER_QUESTION, HintForm.FULL_SOLUTION),
-    Kind.CHOICE: (HintForm.MARK_ON_CHOICE, HintForm.AFTER_QUESTION, HintForm.FULL_SOLUTION),
-    Kind.EXACT: (HintForm.AFTER_QUESTION, HintForm.FULL_SOLUTION),
-    Kind.MATH: (HintForm.AFTER_QUESTION, HintForm.FULL_SOLUTION),
-    Kind.PATTERN: (HintForm.AFTER_QUESTION, HintForm.FULL_SOLUTION),
-}
-_FORM_TEMPLATES = {
-    HintForm.AFTER_QUESTION: "{question} ({answer})",
-    HintForm.FULL_SOLUTION: "{question} ({solution})",
-}
-
-
-class Verifier(Section):
-    """How an answer is read from a completion. Every option belongs to one kind."""
-
-    fallback: Literal["last_number"] | None = None  # numeric: where no answer is marked as one
-    pattern: str | None = None  # pattern: an RE2 expression whose group is the answer; required there
-    timeout_s: Annotated[float, Field(gt=0, le=60)] | None = None  # math: seconds a completion; None: 5
-
-    @field_validator("pattern")
-    @classmethod
-    def _accepted_by_re2(cls, pattern: str | None) -> str | None:
-        from star_engine.tasks.pattern import compile_pattern
-
-        if pattern is not None:
-            compile_pattern(pattern)  # ValueError with the mend
-        return pattern
+    model_config = ConfigDict(extra="allow")
 
     @property
     def options(self) -> dict[str, Any]:
-        """As `star_engine.tasks.verify.verify` takes them."""
+        """Those that are set, as `Task.grade` takes them."""
         return self.model_dump(exclude_none=True)
 
 
@@ -121,7 +95,7 @@ class Rationalization(Section):
     @property
     def template(self) -> str | None:
         """What stands in place of the question in a hinted prompt; None: the paper's form for the kind."""
-        return self.hint_template if self.hint is None else _FORM_TEMPLATES.get(self.hint)
+        return self.hint_template if self.hint is None else self.hint.template
 
 
 class Lora(Section):
@@ -212,8 +186,6 @@ class StarConfig(Section):
 
     @model_validator(mode="after")
     def _fitting_options(self) -> Self:
-        from star_engine.tasks.verify import check_options
-
         check_options(self.kind, self.verifier.options)  # ValueError naming the options of the kind
         return self
 
@@ -253,7 +225,7 @@ class StarConfig(Section):
 
     @model_validator(mode="after")
     def _fitting_hint(self) -> Self:
-        hint, forms = self.rationalization.hint, HINT_FORMS[self.kind]
+        hint, forms = self.rationalization.hint, task_of(self.kind).hint_forms
         if hint is not None and hint not in forms:
             fitting = " or ".join(forms)
             raise ValueError(f"examples of kind {self.kind} cannot show the hint {hint}; use {fitting}")

@@ -7,35 +7,17 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from star_engine.data.prompts import HINT_MARK, stops
+from star_engine.data.prompts import stops
 from star_engine.data.readers import BadRows, RowError, read_example
 from star_engine.filters.filter_input import FilterInput
 from star_engine.filters.hint_markers import hint_markers
 from star_engine.tasks.examples import Example, FewShotExample, PromptSet, choice_letter
+from star_engine.tasks.grading import grade
+from star_engine.tasks.hints import HINT_MARK
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.reading.cut import cut_at_first_stop
-from star_engine.tasks.verify import verify
-
-_BLOCK_START = re.compile(r"\n\s*\n(?=Q:|Input:)")
-_SCRATCHPAD = re.compile(
-    r"Input:\n(?P<question>[^\n]+)\nTarget:(?P<hint>[^\n]*)\n(?P<rationale>.+)", re.DOTALL
-)
-_NUMERIC = re.compile(r"Q: ?(?P<question>.+?)\nA:(?P<rationale>.+)", re.DOTALL)
-_CHOICE = re.compile(
-    r"Q: ?(?P<question>.+?)\nAnswer Choices:\n(?P<choices>(?:\([a-z]\) [^\n]+\n)+)"
-    r"A:(?P<rationale>.+)",
-    re.DOTALL,
-)
-_LAYOUT = {
-    Kind.SCRATCHPAD: (
-        _SCRATCHPAD,
-        '"Input:", the question, "Target:" and the scratchpad, each on its own line',
-    ),
-    Kind.NUMERIC: (_NUMERIC, '"Q: question" and on the next line "A: rationale #### answer"'),
-    Kind.CHOICE: (_CHOICE, '"Q: question", "Answer Choices:", "(a) first", ..., "A: rationale (a)."'),
-    Kind.EXACT: (_NUMERIC, '"Q: question" and on the next line "A: rationale #### answer"'),
-    Kind.MATH: (_NUMERIC, '"Q: question" and on the next line "A: rationale \\boxed{answer}"'),
-}
+from star_engine.tasks.registry import TASKS, task_of
+from star_engine.tasks.task import Task
 
 
 def read_prompt_set(data: Mapping[str, Any] | str | bytes, kind: Kind | None = None) -> PromptSet:
@@ -77,16 +59,6 @@ def groups_without_examples(prompt_set: PromptSet, groups: Iterable[str | None])
     return sorted({group for group in groups if group is not None and not prompt_set.for_group(group)})
 
 
-_HOW_TO_END = {
-    Kind.SCRATCHPAD: 'End it with "</scratch>" and the answer on the next line',
-    Kind.NUMERIC: 'End it with "#### answer"',
-    Kind.CHOICE: 'End it with "Therefore, the answer is text (letter)."',
-    Kind.EXACT: 'End it with "#### answer" or "The answer is answer."',
-    Kind.MATH: 'End it with "\\boxed{answer}" or "#### answer"',
-    Kind.PATTERN: "End it with the answer where config.verifier.pattern finds it",
-}
-
-
 def _check(kind: Kind, number: int, example: FewShotExample, options: Mapping[str, Any]) -> list[RowError]:
     text = example.rationale
     errors = []
@@ -102,15 +74,16 @@ def _check(kind: Kind, number: int, example: FewShotExample, options: Mapping[st
     if len(cut_at_first_stop(text, stops(kind))) < len(text):
         mend = "Remove what starts a new question; one few-shot example holds one question."
         errors.append(RowError(number, "rationale", "Is cut off at the start of a new question.", mend))
-    if kind is Kind.PATTERN and not options:
+    task = task_of(kind)
+    if task.required_option is not None and task.required_option not in options:
         return errors
-    found = verify(kind, text, example.answer, example.choices, **options)
+    found = grade(task, example, text, options)
     if str(found.verdict) != "correct":
         read = (
             "no answer can be read from it" if found.extracted is None else f"it answers {found.extracted!r}"
         )
         reason = f"Does not lead to its own answer {example.answer!r}: {read} ({found.verdict})."
-        errors.append(RowError(number, "rationale", reason, f"{_HOW_TO_END[kind]}, or correct the answer."))
+        errors.append(RowError(number, "rationale", reason, f"{task.how_to_end}, or correct the answer."))
     return errors
 
 
@@ -151,8 +124,8 @@ def _refused(field: str, reason: str, mend: str) -> BadRows:
 
 def _from_json(data: Mapping[str, Any], kind: Kind | None) -> PromptSet:
     named = data.get("kind", kind)
-    if named not in set(Kind):
-        raise _refused("kind", f"{named!r} is no kind.", f"Use one of {', '.join(Kind)}.")
+    if named not in TASKS:
+        raise _refused("kind", f"{named!r} is no kind.", f"Use one of {', '.join(TASKS)}.")
     if kind is not None and named != kind:
         raise _refused("kind", f"The prompt set is of kind {named}, not {kind}.", "Use one kind for both.")
     rows = data.get("examples")
@@ -196,50 +169,59 @@ def _with_rationale(example: Example, rationale: str) -> FewShotExample:
 
 def _from_text(data: str, kind: Kind | None) -> PromptSet:
     text = data.replace("\r\n", "\n").strip()
-    if kind is Kind.PATTERN:
+    if kind is not None and task_of(kind).required_option is not None:
         mend = 'Give {"question", "rationale", "answer"} objects.'
-        raise _refused("text", "Which part of a text is the answer only the job's pattern can tell.", mend)
-    seen = _kind_of(text, kind)
-    if kind is not None and seen is not kind:
-        raise _refused("kind", f"The text is laid out as {seen}, not {kind}.", f"Write {_LAYOUT[kind][1]}.")
+        raise _refused("text", f"Which part of a text is the answer only the job's {kind} can tell.", mend)
+    seen = _task_of_text(text, kind)
+    if kind is not None and seen.kind != kind:
+        mend = f"Write {task_of(kind).how_to_write}."
+        raise _refused("kind", f"The text is laid out as {seen.kind}, not {kind}.", mend)
     examples: list[FewShotExample] = []
     errors: list[RowError] = []
-    for number, block in enumerate(_BLOCK_START.split(text), start=1):
+    for number, block in enumerate(re.split(_block_start(), text), start=1):
         try:
             examples.append(_one_from_text(block, seen, number))
         except BadRows as bad:
             errors.extend(bad.errors)
     if errors:
         raise BadRows(errors)
-    return PromptSet(seen, tuple(examples))
+    return PromptSet(Kind(seen.kind), tuple(examples))
 
 
-def _kind_of(text: str, said: Kind | None) -> Kind:
-    if text.startswith("Input:"):
-        return Kind.SCRATCHPAD
-    if "\nAnswer Choices:\n" in text:
-        return Kind.CHOICE
-    return said if said in (Kind.EXACT, Kind.MATH) else Kind.NUMERIC
+def _block_start() -> str:
+    """The blank line before a block of any layout."""
+    heads = sorted({re.escape(task.layout.start) for task in TASKS.values()})
+    return rf"\n\s*\n(?={'|'.join(heads)})"
 
 
-def _one_from_text(block: str, kind: Kind, number: int) -> FewShotExample:
-    pattern, layout = _LAYOUT[kind]
-    match = pattern.fullmatch(block)
+def _task_of_text(text: str, said: Kind | None) -> Task:
+    """The task whose layout a text shows; of several that share it the one that is said, else the first."""
+    signed = [task for task in TASKS.values() if task.layout.sign is not None]
+    shown = next((task for task in signed if task.layout.sign and task.layout.sign.search(text)), None)
+    sharing = [task for task in TASKS.values() if task.layout.sign is None] if shown is None else [shown]
+    return next((task for task in sharing if task.kind == said), sharing[0])
+
+
+def _one_from_text(block: str, task: Task, number: int) -> FewShotExample:
+    match = task.layout.block.fullmatch(block)
     if match is None:
-        raise BadRows([RowError(number, "example", "Not laid out as expected.", f"Write {layout}.")])
-    if match.groupdict().get("hint", "").strip() or HINT_MARK in match.groupdict().get("choices", ""):
+        mend = f"Write {task.how_to_write}."
+        raise BadRows([RowError(number, "example", "Not laid out as expected.", mend)])
+    parts = {name: part or "" for name, part in match.groupdict().items()}
+    if parts.get("hint", "").strip() or HINT_MARK in parts.get("choices", ""):
         mend = "Give the examples without hints; the service adds them where they belong."
         raise BadRows([RowError(number, "example", "Shows the hint.", mend)])
-    rationale = match["rationale"].strip()
-    row: dict[str, Any] = {"question": match["question"]}
-    if kind is Kind.CHOICE:
-        row["choices"] = _labelled(match["choices"], number)
-    any_answer = "a" if kind is Kind.CHOICE else "0"  # only what is extracted is read
-    found = verify(kind, rationale, any_answer, tuple(row.get("choices", ())) or None)
+    rationale = parts["rationale"].strip()
+    row: dict[str, Any] = {"question": parts["question"]}
+    if task.takes_choices:
+        row["choices"] = _labelled(parts["choices"], number)
+    asked = Example("", row["question"], "", tuple(row.get("choices", ())) or None)
+    found = grade(task, task.any_gold(asked), rationale)  # only what is extracted is read
     if found.extracted is None:
         reason = f"No answer can be read from the rationale ({found.verdict})."
-        raise BadRows([RowError(number, "rationale", reason, f"{_HOW_TO_END[kind]}.")])
-    return _with_rationale(read_example({**row, "answer": found.extracted}, kind, line=number), rationale)
+        raise BadRows([RowError(number, "rationale", reason, f"{task.how_to_end}.")])
+    example = read_example({**row, "answer": found.extracted}, Kind(task.kind), line=number)
+    return _with_rationale(example, rationale)
 
 
 def _labelled(block: str, number: int) -> list[str]:

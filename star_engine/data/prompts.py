@@ -17,36 +17,31 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from star_engine.tasks.examples import Example, FewShotExample, PromptSet, choice_letter, folded
+from star_engine.tasks.examples import Asked, Example, FewShotExample, PromptSet, folded
 from star_engine.tasks.kind import Kind
-from star_engine.tasks.reading.cut import DEFAULT_STOPS
-
-HINT_MARK = "(CORRECT)"
+from star_engine.tasks.registry import task_of
 
 
 def stops(kind: Kind) -> tuple[str, ...]:
     """Where a completion ends even without EOS: the start of a next block. Verifiers cut at the same."""
-    own = "\nInput:" if kind is Kind.SCRATCHPAD else "\nQ:"  # first: it is by far the most frequent
-    return (own, *(stop for stop in DEFAULT_STOPS if stop != own))
+    return task_of(kind).layout.stops
 
 
 def hint_text(kind: Kind, example: Example, template: str | None = None) -> str:
     """The characters that the hint adds to the prompt, outer white space aside."""
     if template is not None:
         return _filled(template, replace(example, question="")).strip()
-    if kind is Kind.CHOICE:
-        return HINT_MARK
-    return example.answer if kind is Kind.SCRATCHPAD else f"({example.answer})"
+    return task_of(kind).hint(example)
 
 
 def render_completion(kind: Kind, rationale_text: str) -> str:
     """What follows a prompt: the separator (a space; a new line for scratchpads) and the rationale."""
-    return ("\n" if kind is Kind.SCRATCHPAD else " ") + rationale_text
+    return task_of(kind).layout.separator + rationale_text
 
 
-def direct_answer(kind: Kind, example: Example | FewShotExample) -> str:
+def direct_answer(kind: Kind, example: Asked) -> str:
     """What follows a prompt that asks for the answer alone, separator aside."""
-    return f"({example.answer})." if kind is Kind.CHOICE else example.answer
+    return task_of(kind).direct_answer(example)
 
 
 def render_prompt(
@@ -86,22 +81,13 @@ def _shown(
     ]
 
 
-def _block(kind: Kind, example: Example | FewShotExample, hint: bool, template: str | None) -> str:
-    question = example.question
+def _block(kind: Kind, example: Asked, hint: bool, template: str | None) -> str:
     if template is not None:
-        question, hint = _filled(template, example), False
-    if kind is Kind.SCRATCHPAD:
-        return f"Input:\n{question}\nTarget:" + (f" {example.answer}" if hint else "")
-    if kind is not Kind.CHOICE:
-        return f"Q: {question}" + (f" ({example.answer})" if hint else "") + "\nA:"
-    lines = [f"Q: {question}", "Answer Choices:"]
-    for position, text in enumerate(example.choices or ()):
-        letter = choice_letter(position)
-        lines.append(f"({letter}) {text}" + (f" {HINT_MARK}" if hint and letter == example.answer else ""))
-    return "\n".join([*lines, "A:"])
+        example, hint = replace(example, question=_filled(template, example)), False
+    return task_of(kind).ask(example, hinted=hint)
 
 
-def _filled(template: str, example: Example | FewShotExample) -> str:
+def _filled(template: str, example: Asked) -> str:
     """All places in one pass: a question that itself says "{answer}" stays as it is."""
     values = {"{question}": example.question, "{answer}": example.answer, "{solution}": ""}
     if "{solution}" in template:
@@ -109,7 +95,7 @@ def _filled(template: str, example: Example | FewShotExample) -> str:
     return re.sub(r"\{question\}|\{answer\}|\{solution\}", lambda place: values[place[0]], template)
 
 
-def _solution(example: Example | FewShotExample) -> str:
+def _solution(example: Asked) -> str:
     """Without blank lines, which part the few-shot examples. Of those only the answer, as the released code:
     shown in full, they would teach to copy.
     """

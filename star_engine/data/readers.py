@@ -9,18 +9,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import lru_cache
 from math import isfinite
 from typing import Any, get_args
 
-from star_engine.data.prompts import HINT_MARK
-from star_engine.tasks.examples import Example, Split, choice_letter, folded
+from star_engine.tasks.examples import Example, Split, choice_letter
+from star_engine.tasks.grading import NO_OPTIONS
+from star_engine.tasks.hints import HINT_MARK
 from star_engine.tasks.kind import Kind
-from star_engine.tasks.verify import canonical_answer, check_gold
+from star_engine.tasks.registry import task_of
+from star_engine.tasks.task import Task
+from star_engine.tasks.verdict import BadGold
 
-GSM8K_MARK = "####"
 MOST_CHOICES = 26
 MOST_CACHED = 64  # characters of an answer whose check is remembered
 MOST_ANSWER = 10_000  # characters: to verify one takes 0.1 ms per 1,000 of them
@@ -29,8 +31,6 @@ _SPLITS: tuple[Split, ...] = get_args(Split)
 _JSON = json.JSONDecoder(parse_float=str)  # json.loads with an option makes a new one for every row
 _HINT_MARK = HINT_MARK.casefold()
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# Verified by every numeric rule as what they are, so a million different ones need not take 0.2 ms each.
-_PLAIN_NUMBER = re.compile(r"-?[0-9]{1,15}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +79,23 @@ def read_examples(lines: Iterable[str | bytes], kind: Kind) -> Iterator[Example 
 def read_example(row: Mapping[str, Any], kind: Kind, *, line: int = 1) -> Example:
     """One row as an Example whose answer verifies against itself. Raises BadRows with every mistake in it."""
     errors: list[RowError] = []
-    native = _native(row, kind)
+    task = task_of(kind)
+    native = _native(row, task)
     fields = _Fields(native, line, errors)
     question = fields.unmarked("question", fields.text("question", "Give the question as text."))
-    choices = fields.choices(kind)
-    answer = fields.answer()
-    if kind is Kind.CHOICE and answer and choices:
-        answer = _as_letter(answer, choices, line, errors)
+    choices = fields.choices(task)
     example = Example(
         id=fields.name("id") or f"row-{line}",
         question=question,
-        answer=answer,
+        answer=fields.answer(),
         choices=choices,
         group=fields.name("group"),
         split=fields.split(),
         solution=fields.solution(),
     )
     fields.refuse_misspelt()
-    if not errors:
-        _check_gold(example, kind, line, errors)
+    if example.answer and (choices or not task.takes_choices):
+        example = _with_gold(example, task, line, errors)
     if errors:
         raise BadRows(errors)
     return example
@@ -121,15 +119,15 @@ def parse_row(text: str | bytes, line: int) -> Mapping[str, Any]:
     return row
 
 
-def _native(row: Mapping[str, Any], kind: Kind) -> Mapping[str, Any]:
+def _native(row: Mapping[str, Any], task: Task) -> Mapping[str, Any]:
     """The row in native fields; a row of a published format is translated, any other comes back as it is."""
     if "answerKey" in row and "question" in row:
         return _from_commonsenseqa(row)
     answer = row.get("answer")
-    marked = kind not in (Kind.SCRATCHPAD, Kind.CHOICE)
-    if marked and isinstance(answer, str) and f"\n{GSM8K_MARK}" in answer:
+    mark = task.solution_mark
+    if mark is not None and isinstance(answer, str) and f"\n{mark}" in answer:
         # The whole is a human solution. STaR must not see it, or it would be plain fine-tuning.
-        return {"solution": answer, **row, "answer": answer.rsplit(GSM8K_MARK, 1)[1].strip()}
+        return {"solution": answer, **row, "answer": answer.rsplit(mark, 1)[1].strip()}
     return row
 
 
@@ -213,12 +211,12 @@ class _Fields:
         self.refuse("split", f"{value!r} is no split.", "Use train, validation or test, or leave it out.")
         return None
 
-    def choices(self, kind: Kind) -> tuple[str, ...] | None:
+    def choices(self, task: Task) -> tuple[str, ...] | None:
         value = self.row.get("choices")
-        if kind is not Kind.CHOICE:
+        if not task.takes_choices:
             if value is not None:
                 self.refuse(
-                    "choices", f"A {kind} question has no choices.", "Leave it out or use kind choice."
+                    "choices", f"A {task.kind} question has no choices.", "Leave it out or use kind choice."
                 )
             return None
         if not isinstance(value, list | tuple) or not 2 <= len(value) <= MOST_CHOICES:
@@ -257,40 +255,32 @@ class _Fields:
         return text
 
 
-def _as_letter(answer: str, choices: tuple[str, ...], line: int, errors: list[RowError]) -> str:
-    """The letter of the right choice, given as e, E, (e) or as the text of exactly one choice."""
-    letter = answer.strip("().").casefold()
-    letters = [choice_letter(position) for position in range(len(choices))]
-    same = [letters[n] for n, choice in enumerate(choices) if folded(choice) == folded(answer)]
-    if letter in letters and not [other for other in same if other != letter]:
-        return letter
-    if letter not in letters and len(same) == 1:
-        return same[0]
-    several = "fits more than one choice" if same else "is no choice"
-    mend = f"Give a letter from {letters[0]} to {letters[-1]}."
-    errors.append(RowError(line, "answer", f"{answer!r} {several}.", mend))
-    return answer
-
-
-def _check_gold(example: Example, kind: Kind, line: int, errors: list[RowError]) -> None:
-    if kind is Kind.NUMERIC and _PLAIN_NUMBER.fullmatch(example.answer):
-        return
-    # Not math: its process may fail for reasons that pass.
-    repeats = kind is not Kind.MATH and example.choices is None and len(example.answer) <= MOST_CACHED
-    problem = (_gold_problem if repeats else _gold_problem.__wrapped__)(kind, example.answer, example.choices)
+def _with_gold(example: Example, task: Task, line: int, errors: list[RowError]) -> Example:
+    """The example with its gold as the kind stores it, verified against itself where all else is right."""
+    try:
+        example = task.read_gold(example)
+        problem = None if errors else _gold_problem(task, example)
+    except BadGold as bad:
+        problem = str(bad)
     if problem is not None:
-        reason, _, mend = problem.partition("; ")  # how check_gold words it
+        reason, _, mend = problem.partition("; ")  # how the kinds word it
         mend = (mend or "give an answer that this kind can verify") + "."
         errors.append(RowError(line, "answer", f"{example.answer!r} {reason}.", mend[0].upper() + mend[1:]))
+    return example
+
+
+def _gold_problem(task: Task, example: Example) -> str | None:
+    # What another process said is not remembered: it may have failed for a reason that passes.
+    repeats = not task.slow_gold and example.choices is None and len(example.answer) <= MOST_CACHED
+    gold = replace(example, id="", question="", group=None, split=None, solution=None)
+    return (_checked if repeats else _checked.__wrapped__)(task.kind, gold)
 
 
 @lru_cache(maxsize=1 << 14)  # the answers of a million rows repeat, and to verify one takes 0.2 ms
-def _gold_problem(kind: Kind, answer: str, choices: tuple[str, ...] | None) -> str | None:
+def _checked(kind: str, gold: Example) -> str | None:
+    """As far as it can be checked without the options of a job."""
     try:
-        if kind is Kind.PATTERN:  # the expression is the job's, and so is the check that it finds the answer
-            canonical_answer(kind, answer)
-        else:
-            check_gold(kind, answer, choices)
+        task_of(kind).check_gold(gold, NO_OPTIONS)
     except ValueError as problem:
         return str(problem)
     return None

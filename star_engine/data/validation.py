@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from star_engine.config.star import HintForm, Labels, StarConfig
+from star_engine.config.star import Labels, StarConfig
 from star_engine.config.training_set import Source
 from star_engine.data.prompt_sets import check_prompt_set
 from star_engine.data.readers import RowError
 from star_engine.tasks.examples import Example, PromptSet
-from star_engine.tasks.kind import Kind
-from star_engine.tasks.pattern import compile_pattern
-from star_engine.tasks.verify import check_gold
+from star_engine.tasks.hints import HintForm
+from star_engine.tasks.registry import task_of
 
 MOST_SHOWN = 20
 
@@ -31,7 +30,7 @@ def check_data(
 ) -> None:
     """Raise Unfit for data that the settings do not fit, each gold answer that is relied on included."""
     golds = held_out if config.labels is Labels.MAJORITY_VOTE else (*train, *held_out)
-    read_already = config.kind is Kind.MATH  # when they were read: again it would take 10 ms each
+    read_already = task_of(config.kind).slow_gold  # when they were read: again it would take 10 ms each
     check_answers(config, prompt_set, () if read_already else golds)
     check_solutions(config, train)
 
@@ -42,15 +41,16 @@ def check_answers(config: StarConfig, prompt_set: PromptSet, examples: Iterable[
     What is uploaded is verified by its kind alone when it is read; here it is verified as the job will, under
     its options. For the kind pattern this is the first time: the expression is the job's.
     """
-    if config.kind is Kind.PATTERN:
-        try:
-            compile_pattern(config.verifier.pattern)
-        except ValueError as problem:
-            raise Unfit("config.verifier.pattern", [_as_error(str(problem))]) from problem
-    if errors := check_prompt_set(prompt_set, **config.verifier.options):
+    task, options = task_of(config.kind), config.verifier.options
+    name = task.required_option
+    if name is not None and name not in options:
+        wanted = task.options.model_fields[name].description or "which has no default"
+        reason = f"the kind {task.kind} needs the option {name}, {wanted[0].lower()}{wanted[1:]}"
+        raise Unfit(f"config.verifier.{name}", [_as_error(f"{reason.removesuffix('.')}; set it")])
+    if errors := check_prompt_set(prompt_set, **options):
         raise Unfit("prompt_set", errors)
     if errors := list(islice(_misread_golds(config, examples), MOST_SHOWN)):
-        raise Unfit("config.verifier.pattern" if config.kind is Kind.PATTERN else "config.kind", errors)
+        raise Unfit("config.kind" if name is None else f"config.verifier.{name}", errors)
 
 
 def check_solutions(config: StarConfig, examples: Iterable[Example]) -> None:
@@ -76,9 +76,10 @@ def field_needing_solutions(config: StarConfig) -> str | None:
 
 
 def _misread_golds(config: StarConfig, examples: Iterable[Example]) -> Iterator[RowError]:
+    task, options = task_of(config.kind), config.verifier.options
     for number, example in enumerate(examples, start=1):
         try:
-            check_gold(config.kind, example.answer, example.choices, **config.verifier.options)
+            task.check_gold(example, options)
         except ValueError as problem:
             reason = f"The answer {example.answer!r} of example {example.id!r}"
             yield _as_error(f"{reason} {problem}", number)

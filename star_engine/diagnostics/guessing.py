@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from star_engine.diagnostics.spark import chance_level
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.tasks.examples import Example, folded
+from star_engine.tasks.kind import Kind
+from star_engine.tasks.registry import task_of
 from star_engine.tasks.verdict import VerdictCode
 
 
@@ -22,28 +24,24 @@ class Luck:
     precision: float | None  # share of the kept that is not expected to be luck; None: nothing was kept
 
 
-def guess_rates(examples: Sequence[Example]) -> dict[str, float]:
-    """Example id to the chance that a guess is right.
-
-    With choices: one of as many texts as differ. Without: the share of the most common answer, which is what
-    a model gets right that always says the same.
-    """
-    answers = Counter(folded(example.answer) for example in examples if not example.choices)
+def guess_rates(kind: Kind, examples: Sequence[Example]) -> dict[str, float]:
+    """Example id to the chance that a guess is right: see `star_engine.diagnostics.spark.Guesses`."""
+    known = {example.id: task_of(kind).guess_chance(example) for example in examples}
+    answers = Counter(folded(example.answer) for example in examples if known[example.id] is None)
     common = max(answers.values(), default=0) / max(answers.total(), 1)
-    return {
-        example.id: 1 / len({folded(text) for text in example.choices}) if example.choices else common
-        for example in examples
-    }
+    return {name: common if chance is None else chance for name, chance in known.items()}
 
 
-def luck(examples: Sequence[Example], tries: Iterable[Rationale], kept: set[RationaleKey]) -> Luck:
+def luck(
+    kind: Kind, examples: Sequence[Example], tries: Iterable[Rationale], kept: set[RationaleKey]
+) -> Luck:
     """The correction for guessing: each wrong answer is a guess that failed.
 
     A guess that is right with chance g fails with 1 - g, so every wrong answer stands for g / (1 - g) lucky
     ones among the correct; what of them is kept is taken to be their even share. The rationalized are left
     out: they had the answer before them, and whether it is right says nothing.
     """
-    rates = guess_rates(examples)
+    rates = guess_rates(kind, examples)
     correct = lucky = 0.0
     trained = 0
     for one in tries:
@@ -57,7 +55,7 @@ def luck(examples: Sequence[Example], tries: Iterable[Rationale], kept: set[Rati
             lucky += rate / (1 - rate)
     share = min(1.0, lucky / correct) if correct else 0.0
     return Luck(
-        round(chance_level(examples), 6),
+        round(chance_level(kind, examples), 6),
         trained,
         round(share * trained, 3),
         round(1 - share, 6) if trained else None,

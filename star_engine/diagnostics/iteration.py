@@ -43,7 +43,7 @@ def audit_iteration(
     correct = [one for one in tries if one.verdict == VerdictCode.CORRECT]
     again = {"of_iteration": iteration - 1, **solved_again(before.taught, tries)}
     return {
-        "luck": asdict(luck(examples, tries, kept_keys)),
+        "luck": asdict(luck(config.kind, examples, tries, kept_keys)),
         "rationalization_yield": again if before.taught else None,
         "verdicts": audit_verdicts(config, iteration, by_id, tries),
         "diversity": diversity(kept, correct),

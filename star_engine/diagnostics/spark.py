@@ -11,6 +11,8 @@ from math import exp, lgamma, log, log1p
 from typing import Any
 
 from star_engine.tasks.examples import Example, folded
+from star_engine.tasks.kind import Kind
+from star_engine.tasks.registry import task_of
 
 WORTH_A_WARNING = 1 / 3  # of the answers: two or three choices, or an answer that every third row has
 
@@ -18,22 +20,25 @@ WORTH_A_WARNING = 1 / 3  # of the answers: two or three choices, or an answer th
 class Guesses:
     """How often a guess is right, from as many examples as come, one at a time.
 
-    With choices: one of as many texts as differ. Without: the share of the most common answer, which is what
-    a model gets right that always says the same.
+    Some kinds know it of each example: with choices, one of as many texts as differ. For the others it is the
+    share of the most common answer, which is what a model gets right that always says the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kind: Kind) -> None:
+        self._task = task_of(kind)
         self._answers: dict[str, int] = {}
         self._rarer = 0
         self._shares = 0.0
-        self._with_choices = 0
+        self._known = 0
 
-    def add(self, answer: str, choices: Iterable[str] | None, count: int = 1) -> None:
-        if choices:
-            self._shares += count / len({folded(text) for text in choices})
-            self._with_choices += count
+    def add(self, example: Example, count: int = 1) -> None:
+        """So many examples with the answer and the choices of this one."""
+        chance = self._task.guess_chance(example)
+        if chance is not None:
+            self._shares += count * chance
+            self._known += count
         else:
-            answer = folded(answer)
+            answer = folded(example.answer)
             self._answers[answer] = self._answers.get(answer, 0) + count
 
     def add_rarer(self, count: int) -> None:
@@ -42,22 +47,22 @@ class Guesses:
 
     @property
     def most_common(self) -> tuple[str, int]:
-        """The answer that most examples without choices have, folded, and how many have it."""
+        """The most common answer, folded, and how many examples have it; only of those it is a guess at."""
         return max(self._answers.items(), key=lambda item: item[1], default=("", 0))
 
     @property
     def chance(self) -> float:
         """The accuracy of guessing; 0 before any example has come."""
-        count = self._with_choices + self._rarer + sum(self._answers.values())
+        count = self._known + self._rarer + sum(self._answers.values())
         without = self.most_common[1]
         return (self._shares + without) / count if count else 0.0
 
 
-def chance_level(examples: Iterable[Example]) -> float:
+def chance_level(kind: Kind, examples: Iterable[Example]) -> float:
     """The accuracy of guessing on these examples; 0 where there are none."""
-    guesses = Guesses()
+    guesses = Guesses(kind)
     for example in examples:
-        guesses.add(example.answer, example.choices)
+        guesses.add(example)
     return guesses.chance
 
 

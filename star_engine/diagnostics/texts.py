@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, median
 
 from star_engine.filters.dedupe import dedupe_key
-from star_engine.filters.reasoning import shared_ngrams, tokens
+from star_engine.filters.reasoning import shared_ngrams
 from star_engine.sampling.rationales import Rationale
 from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.reading.words import tokens
 
 # Distinct n-grams fall with the size of what is counted: iterations are compared on as many rationales each.
 MOST = 1000

@@ -5,18 +5,19 @@ from __future__ import annotations
 from functools import lru_cache
 
 from star_engine.filters.filter_input import FilterInput
-from star_engine.filters.reasoning import reasoning_text, shared_ngrams, tokens
+from star_engine.filters.reasoning import reasoning_text, shared_ngrams
+from star_engine.tasks.reading.words import tokens
 
 
 def fewshot_copy(item: FilterInput, most: float = 0.65, n: int = 4) -> str | None:
     """The reason code, if more than `most` of the n-grams stand in one few-shot rationale.
 
     The human solutions of GSM8K reach 0.41 at most against the other ones of its published prompt.
-    Scratchpads are formal: the right working of 6 2 4 + 2 5 9 shares most of its n-grams with that of
+    Working between tags is formal: the right working of 6 2 4 + 2 5 9 shares most of its n-grams with that of
     6 2 4 + 2 5 8. There only a working that never writes the question's own digits is a copy.
     """
     words = tokens(reasoning_text(item))
-    if item.kind == "scratchpad":
+    if item.task.layout.working:
         asked = tokens(item.question)
         if asked and shared_ngrams(asked, words, len(asked)) == 1.0:
             return None

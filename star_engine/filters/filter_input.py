@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from star_engine.tasks.examples import Example
+from star_engine.tasks.registry import task_of
+from star_engine.tasks.task import Task
+
 
 @dataclass(frozen=True, slots=True)
 class FilterInput:
@@ -13,7 +17,7 @@ class FilterInput:
     question: str
     answer: str  # gold; for kind choice the letter of the right one of `choices`
     choices: tuple[str, ...] | None
-    kind: str  # a star_engine.tasks.verify.KINDS
+    kind: str  # see star_engine.tasks.registry
     route: str  # generated or rationalized
     completion: str
     hint: str | None = None  # the characters that the hint added to the prompt; None where none was shown
@@ -21,8 +25,14 @@ class FilterInput:
     least_words: int = 4  # training_set.min_words: "96 / 12 = 8 days" is a rationale
 
     @property
+    def task(self) -> Task:
+        return task_of(self.kind)
+
+    @property
+    def example(self) -> Example:
+        return Example("", self.question, self.answer, self.choices)
+
+    @property
     def gold_text(self) -> str:
         """What a person would say: the text of the right choice, else the answer itself."""
-        if self.kind != "choice" or not self.choices:
-            return self.answer
-        return self.choices[ord(self.answer.strip().strip("().").lower()) - ord("a")]
+        return self.task.gold_text(self.example)

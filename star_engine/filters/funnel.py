@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from star_engine.filters.registry import FILTERS, REASONS
+from star_engine.tasks.registry import task_of
 
 KEPT = "kept"
 
@@ -25,7 +26,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
 
 def needed(checks: Iterable[str], kind: str, route: str) -> tuple[str, ...]:
     """Of these checks those that a correct rationale of this kind and route has to pass."""
-    fits = {"hint_free": route == "rationalized", "permuted_choices": kind == "choice"}
+    fits = {"hint_free": route == "rationalized", "permuted_choices": task_of(kind).takes_choices}
     return tuple(check for check in checks if fits[check])
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 
 from star_engine.filters.filter_input import FilterInput
-from star_engine.filters.reasoning import tokens
 from star_engine.tasks.exact import fold
-from star_engine.tasks.verify import verify_direct
+from star_engine.tasks.reading.words import tokens
 
 _STORY = r"(?!\s+(?:in|by)\s+(?:the|this)\s+(?:question|problem|text|story|passage|task))"
 _MARKERS = re.compile(
@@ -49,5 +48,4 @@ def _is_the_answer(hint: str, item: FilterInput) -> bool:
     inner = hint.strip("()[] ")
     if len(tokens(inner)) > len(tokens(item.gold_text)) + _WORDS_AROUND_THE_ANSWER:
         return False
-    kind = "exact" if item.kind in ("math", "pattern") else item.kind
-    return verify_direct(kind, inner, item.answer, item.choices).is_correct
+    return item.task.is_answer(item.example, inner)

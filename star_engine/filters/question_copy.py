@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from star_engine.filters.filter_input import FilterInput
-from star_engine.filters.reasoning import reasoning_text, shared_ngrams, tokens
+from star_engine.filters.reasoning import reasoning_text, shared_ngrams
+from star_engine.tasks.reading.words import tokens
 
 
 def question_copy(item: FilterInput, most: float = 0.65, n: int = 4) -> str | None:

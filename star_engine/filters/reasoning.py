@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 from star_engine.filters.filter_input import FilterInput
 from star_engine.tasks.reading.anchors import Rule, find_anchors
-from star_engine.tasks.scratchpad import CLOSING_TAG
+from star_engine.tasks.reading.words import tokens
 
-_TOKEN = re.compile(r"[0-9]+(?:[.,][0-9]+)*|[^\W\d_]+(?:['’][^\W\d_]+)?")
 _ANSWER_PHRASE = (
     r"\b(?:(?:therefore|thus|hence|so|then),?\s+)?(?:(?:the|an?|my)\s+)?(?:(?:final|correct|right|best)\s+)?answer\s+"
     r"(?:is|was|must\s+be|should\s+be|would\s+be|has\s+to\s+be|can\s+be)\b"
@@ -23,16 +22,11 @@ _FUNCTION_WORDS = """
 _STOPWORDS = frozenset(_FUNCTION_WORDS.split())
 
 
-def tokens(text: str) -> list[str]:
-    """Words and numbers in lower case; punctuation dropped."""
-    return [found[0].lower() for found in _TOKEN.finditer(text)]
-
-
 def reasoning_text(item: FilterInput) -> str:
     """The completion without what states its answer: `#### x`, `\\boxed{x}`, labels, "the answer is"."""
     text = item.completion
-    if item.kind == "scratchpad":
-        return text.partition(CLOSING_TAG)[0].replace("<scratch>", " ")
+    if working := item.task.layout.working:
+        return text.partition(working[1])[0].replace(working[0], " ")
     for anchor in reversed(find_anchors(text)):
         if anchor.rule is not Rule.ANSWER_IS:
             text = text[: anchor.start] + " " + text[anchor.end :]
@@ -43,7 +37,7 @@ def reasoning_text(item: FilterInput) -> str:
 
 def content_words(text: str, item: FilterInput) -> list[str]:
     """Tokens that carry content: not a function word, and not merely the gold answer said again."""
-    if item.kind == "scratchpad":
+    if item.task.layout.working:
         return tokens(text)
     said = set(tokens(item.gold_text))
     return [token for token in tokens(text) if token not in _STOPWORDS and token not in said]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from star_engine.filters.filter_input import FilterInput
-from star_engine.filters.reasoning import reasoning_text, tokens
+from star_engine.filters.reasoning import reasoning_text
+from star_engine.tasks.reading.words import tokens
 
 
 def too_short(item: FilterInput) -> str | None:

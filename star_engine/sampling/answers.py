@@ -9,10 +9,11 @@ from star_engine.config.star import StarConfig
 from star_engine.data.prompts import stops
 from star_engine.protocols import Completion
 from star_engine.tasks.examples import Example
-from star_engine.tasks.kind import Kind
+from star_engine.tasks.grading import grade
 from star_engine.tasks.reading.cut import cut_at_first_stop
+from star_engine.tasks.registry import task_of
+from star_engine.tasks.task import Task
 from star_engine.tasks.verdict import Verdict, VerdictCode
-from star_engine.tasks.verify import verify, verify_direct
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,30 +46,32 @@ def judge_text(
     direct: bool = False,
 ) -> Answer:
     """Verify a text that is cut already, such as a recorded rationale's."""
-    kind, options = config.kind, config.verifier.options
+    task = task_of(config.kind)
     try:
-        found = (verify_direct if direct else verify)(kind, text, example.answer, example.choices, **options)
+        found = grade(task, example, text, config.verifier.options, direct=direct)
     except Exception as problem:  # noqa: BLE001 - one odd completion must not end a shard of thousands
         return Answer(text, VerdictCode.ERROR, None, None, f"raised_{type(problem).__name__}", finish_reason)
-    if finish_reason == "length" and _cut_inside_answer(kind, text, found):
+    if finish_reason == "length" and _cut_inside_answer(task, text, found):
         return Answer(text, VerdictCode.UNPARSED, found.extracted, None, "answer_cut_off", finish_reason)
     return Answer(text, found.verdict, found.extracted, found.canonical, found.rule, finish_reason)
 
 
-def answer_span(kind: Kind, example: Example, text: str, extracted: str | None) -> tuple[int, int] | None:
+def answer_span(
+    config: StarConfig, example: Example, text: str, extracted: str | None
+) -> tuple[int, int] | None:
     """Where a judged text states its extracted answer: text[start:end] == extracted.
 
-    Found by judging again; None where no answer was extracted, or another one would be today.
+    Found by judging again, as the job judges; None where no answer was extracted, or another one would be
+    today. Raises what the verifier raises, which for a text with an extracted answer is nothing.
     """
-    try:
-        found = verify(kind, text, example.answer, example.choices)
-    except Exception:  # noqa: BLE001 - as in judge(): then the verdict was "error", and nothing was extracted
+    if extracted is None:
         return None
-    return found.span if extracted is not None and found.extracted == extracted else None
+    found = grade(task_of(config.kind), example, text, config.verifier.options)
+    return found.span if found.extracted == extracted else None
 
 
-def _cut_inside_answer(kind: Kind, text: str, found: Verdict) -> bool:
+def _cut_inside_answer(task: Task, text: str, found: Verdict) -> bool:
     """Whether more of the answer may have followed: "#### 7" at the token limit can be the start of 72."""
-    if kind is Kind.CHOICE or found.span is None:
+    if task.closed_answers or found.span is None:
         return False
     return found.span[1] >= len(text)

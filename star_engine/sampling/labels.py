@@ -15,7 +15,7 @@ from star_engine.config.star import Labels, StarConfig
 from star_engine.sampling.answers import Answer, judge_text
 from star_engine.sampling.rationales import Rationale
 from star_engine.tasks.examples import Example, without_gold
-from star_engine.tasks.kind import Kind
+from star_engine.tasks.registry import task_of
 from star_engine.tasks.verdict import VerdictCode
 
 # In place of a verdict of the verifier: reasons of star_engine.filters.registry.REASONS
@@ -42,7 +42,7 @@ def labelled(config: StarConfig, examples: Sequence[Example], rationales: Sequen
 
 def guesses_held_out(config: StarConfig) -> bool:
     """Whether the chance of a guess is counted on the held-out examples instead of on the train split."""
-    return config.kind is Kind.CHOICE or config.labels is Labels.MAJORITY_VOTE
+    return task_of(config.kind).takes_choices or config.labels is Labels.MAJORITY_VOTE
 
 
 def _vote(config: StarConfig, examples: Sequence[Example], rationales: Sequence[Rationale]) -> Labelled:
@@ -64,8 +64,9 @@ def _read(config: StarConfig, example: Example, rationale: Rationale) -> Answer:
 
     The second reading must call it correct; else it states several answers, and has no vote.
     """
-    anything = replace(example, answer="a" if config.kind is Kind.CHOICE else "0")
-    first = judge_text(config, anything, rationale.text, rationale.finish_reason)
+    first = judge_text(
+        config, task_of(config.kind).any_gold(example), rationale.text, rationale.finish_reason
+    )
     if first.verdict not in (VerdictCode.CORRECT, VerdictCode.WRONG) or first.canonical is None:
         return first
     itself = replace(example, answer=first.canonical)

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
+from star_engine.section import Section
+from star_engine.tasks.examples import Asked, Example, choice_letter, folded
+from star_engine.tasks.grading import check_against_itself, grade, stated_in_first_sentence
+from star_engine.tasks.hints import ANY_KIND, HINT_MARK, HintForm
+from star_engine.tasks.layout import Layout
 from star_engine.tasks.reading.anchors import retracted_after
 from star_engine.tasks.reading.choice_marks import Mark, Options, mark_choices, read_options
+from star_engine.tasks.second_opinion import last_choice
+from star_engine.tasks.task import TaskOptions
 from star_engine.tasks.verdict import BadGold, Verdict, VerdictCode, no_answer
 
 _BARE_LETTER = re.compile(r"[\s*_(]*([A-Za-z])[\s*_).:,]*")
@@ -78,3 +86,117 @@ def _whole_line(line: str, begin: int, options: Options) -> list[Mark]:
 def _judged(text: str, mark: Mark, gold: str, rule: str) -> Verdict:
     code = VerdictCode.CORRECT if mark.label == gold else VerdictCode.WRONG
     return Verdict(code, text[mark.start : mark.end], mark.label, rule, (mark.start, mark.end))
+
+
+class ChoiceOptions(Section):
+    """None."""
+
+
+class Choice:
+    """The letter of the right one of several texts, as in CommonsenseQA. The gold answer is a letter."""
+
+    kind = "choice"
+    options: type[Section] = ChoiceOptions
+    required_option: str | None = None
+    layout = Layout(
+        head="Q: ",
+        separator=" ",
+        block=re.compile(
+            r"Q: ?(?P<question>.+?)\nAnswer Choices:\n(?P<choices>(?:\([a-z]\) [^\n]+\n)+)"
+            r"A:(?P<rationale>.+)",
+            re.DOTALL,
+        ),
+        sign=re.compile(r"\nAnswer Choices:\n"),
+    )
+    hint_forms: tuple[HintForm, ...] = (HintForm.MARK_ON_CHOICE, *ANY_KIND)
+    takes_choices = True
+    solution_mark: str | None = None
+    slow_gold = False
+    closed_answers = True
+    how_to_write = '"Q: question", "Answer Choices:", "(a) first", ..., "A: rationale (a)."'
+    how_to_end = 'End it with "Therefore, the answer is text (letter)."'
+
+    def ask(self, example: Asked, *, hinted: bool) -> str:
+        lines = [f"Q: {example.question}", "Answer Choices:"]
+        for position, text in enumerate(example.choices or ()):
+            letter = choice_letter(position)
+            lines.append(
+                f"({letter}) {text}" + (f" {HINT_MARK}" if hinted and letter == example.answer else "")
+            )
+        return "\n".join([*lines, "A:"])
+
+    def hint(self, example: Asked) -> str:
+        return HINT_MARK
+
+    def direct_answer(self, example: Asked) -> str:
+        return f"({example.answer})."
+
+    def gold_text(self, example: Asked) -> str:
+        if not example.choices:
+            return example.answer
+        return example.choices[ord(example.answer.strip().strip("().").lower()) - ord("a")]
+
+    def read_gold(self, example: Example) -> Example:
+        """The letter of the right choice, given as e, E, (e) or as the text of exactly one choice."""
+        letter = example.answer.strip("().").casefold()
+        choices = example.choices or ()
+        letters = [choice_letter(position) for position in range(len(choices))]
+        gold = folded(example.answer)
+        same = [letters[n] for n, choice in enumerate(choices) if folded(choice) == gold]
+        if letter in letters and not [other for other in same if other != letter]:
+            return replace(example, answer=letter)
+        if letter not in letters and len(same) == 1:
+            return replace(example, answer=same[0])
+        several = "fits more than one choice" if same else "is no choice"
+        raise BadGold(f"{several}; give a letter from {letters[0]} to {letters[-1]}")
+
+    def check_gold(self, example: Asked, options: TaskOptions) -> None:
+        label = gold_label(example.answer, read_options(example.choices))
+        text = (example.choices or ())[ord(label) - ord("a")]
+        check_against_itself(self, example, options, f"Therefore, the answer is {text} ({label}).")
+
+    def canonical_gold(self, example: Asked) -> str:
+        return gold_label(example.answer, read_options(example.choices))
+
+    def any_gold(self, example: Example) -> Example:
+        return replace(example, answer=choice_letter(0))
+
+    def other_gold(self, example: Example) -> Example:
+        return replace(example, answer=choice_letter(1 if example.answer == choice_letter(0) else 0))
+
+    def guess_chance(self, example: Asked) -> float | None:
+        return 1 / len({folded(text) for text in example.choices}) if example.choices else None
+
+    def grade(self, example: Asked, text: str, options: TaskOptions) -> Verdict:
+        return verify_choice(text, example.answer, example.choices)
+
+    def grade_direct(self, example: Asked, text: str, options: TaskOptions) -> Verdict:
+        return verify_direct_choice(text, example.answer, example.choices)
+
+    def is_answer(self, example: Asked, text: str) -> bool:
+        return grade(self, example, text, direct=True).is_correct
+
+    def asserted_at(self, example: Asked, text: str) -> int | None:
+        at = stated_in_first_sentence(self, example, text)
+        return self._named_at(example, text) if at is None else at
+
+    def second_opinion(self, example: Asked, text: str) -> bool | None:
+        return last_choice(text, example.answer, example.choices or ())
+
+    def _named_at(self, example: Asked, text: str) -> int | None:
+        """The gold label, or "answer must be <text of the gold choice>"."""
+        label = re.escape(example.answer.strip().strip("()."))
+        gold = r"\s+".join(map(re.escape, self.gold_text(example).split()))
+        named = re.search(
+            rf"\(\s*{label}\s*\)|\banswer\s+(?:must|should|would|has\s+to)\s+be\s+(?:an?\s+|the\s+)?{gold}(?!\w)",
+            text,
+            re.IGNORECASE,
+        )
+        return named.start() if named else None
+
+
+def turned(example: Example, by: int) -> Example:
+    """The example with its choices turned round by so many places; its gold answer stays the same text."""
+    choices = example.choices or ()
+    right = (ord(example.answer) - ord("a") - by) % len(choices)
+    return replace(example, choices=(*choices[by:], *choices[:by]), answer=choice_letter(right))

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from star_engine.section import Section
+from star_engine.tasks.examples import Asked, Example
+from star_engine.tasks.grading import behind_hashes, check_against_itself, grade, stated_in_first_sentence
+from star_engine.tasks.hints import ANY_KIND, HintForm
+from star_engine.tasks.layout import QUESTION_AND_ANSWER, answer_in_parentheses, ask_question
 from star_engine.tasks.reading.anchors import Anchor, Rule, find_anchors, retracted_after
+from star_engine.tasks.second_opinion import ends_with
+from star_engine.tasks.task import TaskOptions
 from star_engine.tasks.verdict import BadGold, Verdict, VerdictCode, no_answer
 
 
@@ -107,3 +114,69 @@ def _sentence_end(text: str, begin: int, end: int) -> int:
         if mark[0] != "." or not ((len(last) == 1 and last.isalpha()) or last.lower() in _ABBREVIATIONS):
             return mark.start()
     return end
+
+
+class ExactOptions(Section):
+    """None."""
+
+
+class Exact:
+    """A short text, the same but for its case and white space."""
+
+    kind = "exact"
+    options: type[Section] = ExactOptions
+    required_option: str | None = None
+    layout = QUESTION_AND_ANSWER
+    hint_forms: tuple[HintForm, ...] = ANY_KIND
+    takes_choices = False
+    solution_mark: str | None = "####"
+    slow_gold = False
+    closed_answers = False
+    how_to_write = '"Q: question" and on the next line "A: rationale #### answer"'
+    how_to_end = 'End it with "#### answer" or "The answer is answer."'
+
+    def ask(self, example: Asked, *, hinted: bool) -> str:
+        return ask_question(example, hinted=hinted)
+
+    def hint(self, example: Asked) -> str:
+        return answer_in_parentheses(example)
+
+    def direct_answer(self, example: Asked) -> str:
+        return example.answer
+
+    def gold_text(self, example: Asked) -> str:
+        return example.answer
+
+    def read_gold(self, example: Example) -> Example:
+        return example
+
+    def check_gold(self, example: Asked, options: TaskOptions) -> None:
+        gold_text(example.answer)
+        check_against_itself(self, example, options, behind_hashes(example))
+
+    def canonical_gold(self, example: Asked) -> str:
+        return gold_text(example.answer)
+
+    def any_gold(self, example: Example) -> Example:
+        return replace(example, answer="0")
+
+    def other_gold(self, example: Example) -> Example:
+        return replace(example, answer=f"other than {example.answer}")
+
+    def guess_chance(self, example: Asked) -> float | None:
+        return None
+
+    def grade(self, example: Asked, text: str, options: TaskOptions) -> Verdict:
+        return verify_exact(text, example.answer)
+
+    def grade_direct(self, example: Asked, text: str, options: TaskOptions) -> Verdict:
+        return verify_direct_exact(text, example.answer)
+
+    def is_answer(self, example: Asked, text: str) -> bool:
+        return grade(self, example, text, direct=True).is_correct
+
+    def asserted_at(self, example: Asked, text: str) -> int | None:
+        return stated_in_first_sentence(self, example, text)
+
+    def second_opinion(self, example: Asked, text: str) -> bool | None:
+        return ends_with(text, example.answer)

@@ -41,6 +41,9 @@ class FewShotExample:
     group: str | None = None
 
 
+Asked = Example | FewShotExample  # what a prompt holds blocks of
+
+
 @dataclass(frozen=True, slots=True)
 class PromptSet:
     kind: Kind

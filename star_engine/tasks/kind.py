@@ -1,8 +1,9 @@
-"""The kinds of question."""
+"""The kinds of question by name."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cache
 
 
 class Kind(StrEnum):
@@ -14,3 +15,20 @@ class Kind(StrEnum):
     EXACT = "exact"  # a short text after #### or "the answer is", white space and case folded
     MATH = "math"  # an expression in \\boxed{} or after ####, compared by math-verify
     PATTERN = "pattern"  # what the job's own regular expression finds: verifier.pattern
+
+    @classmethod
+    def _missing_(cls, value: object) -> Kind | None:
+        """Any other name under which a task is registered is a Kind too, though the API does not list it.
+
+        So a program that uses the library can bring a kind of its own: `TASKS[task.kind] = task`.
+        """
+        from star_engine.tasks.registry import TASKS  # the registry's tasks import this module
+
+        return _named(value) if isinstance(value, str) and value in TASKS else None
+
+
+@cache
+def _named(value: str) -> Kind:
+    kind = str.__new__(Kind, value)
+    kind._name_, kind._value_ = value.upper(), value
+    return kind

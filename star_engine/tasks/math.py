@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from typing import Annotated
 
-from star_engine.tasks.exact import Stated, stated_texts, undecorated
+from pydantic import Field
+
+from star_engine.section import Section
+from star_engine.tasks.exact import Exact, Stated, stated_texts, undecorated
+from star_engine.tasks.examples import Asked, Example
+from star_engine.tasks.grading import behind_hashes, check_against_itself
+from star_engine.tasks.hints import ANY_KIND, HintForm
+from star_engine.tasks.layout import QUESTION_AND_ANSWER, answer_in_parentheses, ask_question
 from star_engine.tasks.reading.anchors import retracted_after
 from star_engine.tasks.reading.math_process import PROCESS, MathCrash, MathTimeout
 from star_engine.tasks.reading.number import Number, read_number
+from star_engine.tasks.second_opinion import last_box
+from star_engine.tasks.task import TaskOptions
 from star_engine.tasks.verdict import BadGold, Verdict, VerdictCode, no_answer
 
 DEFAULT_TIMEOUT = 5.0  # seconds per completion; a plain comparison takes 0.01
@@ -112,3 +123,69 @@ def _bare(text: str) -> str:
     bare = text.strip().strip("$").strip().removeprefix("\\(").removesuffix("\\)").strip()
     wrapped = _WRAPPED.fullmatch(bare)
     return wrapped[1].strip() if wrapped else bare
+
+
+class MathOptions(Section):
+    timeout_s: Annotated[float, Field(gt=0, le=60)] | None = None  # seconds a completion; None: 5
+
+
+class Math:
+    """An expression in a box, compared by math-verify. Filters read it as `exact`: they cannot wait."""
+
+    kind = "math"
+    options: type[Section] = MathOptions
+    required_option: str | None = None
+    layout = QUESTION_AND_ANSWER
+    hint_forms: tuple[HintForm, ...] = ANY_KIND
+    takes_choices = False
+    solution_mark: str | None = "####"
+    slow_gold = True
+    closed_answers = False
+    how_to_write = '"Q: question" and on the next line "A: rationale \\boxed{answer}"'
+    how_to_end = 'End it with "\\boxed{answer}" or "#### answer"'
+
+    def ask(self, example: Asked, *, hinted: bool) -> str:
+        return ask_question(example, hinted=hinted)
+
+    def hint(self, example: Asked) -> str:
+        return answer_in_parentheses(example)
+
+    def direct_answer(self, example: Asked) -> str:
+        return example.answer
+
+    def gold_text(self, example: Asked) -> str:
+        return example.answer
+
+    def read_gold(self, example: Example) -> Example:
+        return example
+
+    def check_gold(self, example: Asked, options: TaskOptions) -> None:
+        gold_expression(example.answer)
+        check_against_itself(self, example, options, behind_hashes(example))
+
+    def canonical_gold(self, example: Asked) -> str:
+        return gold_expression(example.answer)
+
+    def any_gold(self, example: Example) -> Example:
+        return replace(example, answer="0")
+
+    def other_gold(self, example: Example) -> Example:
+        return replace(example, answer=f"other than {example.answer}")
+
+    def guess_chance(self, example: Asked) -> float | None:
+        return None
+
+    def grade(self, example: Asked, text: str, options: TaskOptions) -> Verdict:
+        return verify_math(text, example.answer, **options)
+
+    def grade_direct(self, example: Asked, text: str, options: TaskOptions) -> Verdict:
+        return verify_direct_math(text, example.answer, **options)
+
+    def is_answer(self, example: Asked, text: str) -> bool:
+        return Exact().is_answer(example, text)
+
+    def asserted_at(self, example: Asked, text: str) -> int | None:
+        return Exact().asserted_at(example, text)
+
+    def second_opinion(self, example: Asked, text: str) -> bool | None:
+        return last_box(text, example.answer)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import re2  # type: ignore[import-untyped]
+from pydantic import Field, field_validator
 
-from star_engine.tasks.exact import Stated, fold, gold_text
+from star_engine.section import Section
+from star_engine.tasks.exact import Exact, Stated, fold, gold_text
+from star_engine.tasks.examples import Asked, Example
+from star_engine.tasks.grading import check_against_itself
+from star_engine.tasks.hints import ANY_KIND, HintForm
+from star_engine.tasks.layout import QUESTION_AND_ANSWER, answer_in_parentheses, ask_question
+from star_engine.tasks.task import TaskOptions
 from star_engine.tasks.verdict import Verdict, VerdictCode, no_answer
 
 MOST_PATTERN_CHARACTERS = 1000
@@ -82,3 +90,81 @@ def _matches(text: str, pattern: str | None) -> list[Stated]:
 def _compared(stated: Stated, gold: str) -> Verdict:
     code = VerdictCode.CORRECT if fold(stated.text) == gold else VerdictCode.WRONG
     return Verdict(code, stated.text, fold(stated.text), stated.rule, stated.span)
+
+
+class PatternOptions(Section):
+    pattern: str | None = Field(
+        default=None,
+        description=f"A regular expression like {_EXAMPLE}, run by RE2; its group is the answer.",
+    )
+
+    @field_validator("pattern")
+    @classmethod
+    def _accepted_by_re2(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            compile_pattern(pattern)  # ValueError with the fix
+        return pattern
+
+
+class Pattern:
+    """What the job's own regular expression finds. Until there is a job, a gold is only a text."""
+
+    kind = "pattern"
+    options: type[Section] = PatternOptions
+    required_option: str | None = "pattern"
+    layout = QUESTION_AND_ANSWER
+    hint_forms: tuple[HintForm, ...] = ANY_KIND
+    takes_choices = False
+    solution_mark: str | None = "####"
+    slow_gold = False
+    closed_answers = False
+    how_to_write = 'a JSON object {"question", "rationale", "answer"}'
+    how_to_end = "End it with the answer where config.verifier.pattern finds it"
+
+    def ask(self, example: Asked, *, hinted: bool) -> str:
+        return ask_question(example, hinted=hinted)
+
+    def hint(self, example: Asked) -> str:
+        return answer_in_parentheses(example)
+
+    def direct_answer(self, example: Asked) -> str:
+        return example.answer
+
+    def gold_text(self, example: Asked) -> str:
+        return example.answer
+
+    def read_gold(self, example: Example) -> Example:
+        return example
+
+    def check_gold(self, example: Asked, options: TaskOptions) -> None:
+        """Only its author knows what text a pattern finds, so no text is made to state the answer."""
+        gold_text(example.answer)
+        if options:
+            check_against_itself(self, example, options)
+
+    def canonical_gold(self, example: Asked) -> str:
+        return gold_text(example.answer)
+
+    def any_gold(self, example: Example) -> Example:
+        return replace(example, answer="0")
+
+    def other_gold(self, example: Example) -> Example:
+        return replace(example, answer=f"other than {example.answer}")
+
+    def guess_chance(self, example: Asked) -> float | None:
+        return None
+
+    def grade(self, example: Asked, text: str, options: TaskOptions) -> Verdict:
+        return verify_pattern(text, example.answer, **options)
+
+    def grade_direct(self, example: Asked, text: str, options: TaskOptions) -> Verdict:
+        return verify_direct_pattern(text, example.answer, **options)
+
+    def is_answer(self, example: Asked, text: str) -> bool:
+        return Exact().is_answer(example, text)
+
+    def asserted_at(self, example: Asked, text: str) -> int | None:
+        return Exact().asserted_at(example, text)
+
+    def second_opinion(self, example: Asked, text: str) -> bool | None:
+        return None

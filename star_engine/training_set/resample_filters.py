@@ -20,8 +20,10 @@ from star_engine.filters.funnel import needed
 from star_engine.protocols import Sampler, SampleRequest
 from star_engine.sampling.answers import judge
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route, rationale_prompt
-from star_engine.tasks.examples import Example, PromptSet, choice_letter
-from star_engine.tasks.verify import verify
+from star_engine.tasks.choice import turned
+from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.grading import grade
+from star_engine.tasks.registry import task_of
 from star_engine.training_set.rows import decide
 
 # Where a sentence, or a line, ends: the answer is cut off with the sentence that states it.
@@ -88,8 +90,7 @@ def check_rationales(
 
 def before_the_answer(config: StarConfig, example: Example, text: str) -> str:
     """The rationale up to the sentence or line that states its answer; empty if that is the first."""
-    options = config.verifier.options
-    span = verify(config.kind, text, example.answer, example.choices, **options).span
+    span = grade(task_of(config.kind), example, text, config.verifier.options).span
     if span is None:
         return text.rstrip()
     ends = [end.end() for end in _END_BEFORE.finditer(text, 0, span[0])]
@@ -102,8 +103,7 @@ def permuted(config: StarConfig, example: Example) -> Example:
     if len(choices) < 2:
         return example
     by = 1 + int(chance(config.seed, 0, "permute", example.id) * (len(choices) - 1))
-    right = (ord(example.answer) - ord("a") - by) % len(choices)
-    return replace(example, choices=(*choices[by:], *choices[:by]), answer=choice_letter(right))
+    return turned(example, by)
 
 
 def _ask(config: StarConfig, check: str, example: Example, one: Rationale) -> _Asked:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from star_engine.config.star import StarConfig
-from star_engine.data.prompts import HINT_MARK, hint_text, render_completion, render_prompt
+from star_engine.data.prompts import hint_text, render_completion, render_prompt
 from star_engine.data.selection import chance
 from star_engine.evaluation.accuracy import outcome
 from star_engine.filters.funnel import CHECKS, KEPT, needed
@@ -20,8 +20,9 @@ from star_engine.filters.registry import (
     first_rejection,
 )
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
-from star_engine.tasks.examples import Example, PromptSet, choice_letter
-from star_engine.tasks.kind import Kind
+from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.hints import HINT_MARK
+from star_engine.tasks.registry import task_of
 from star_engine.tasks.verdict import VerdictCode
 
 
@@ -246,7 +247,7 @@ def _audit_prompt(
         raise HintLeak(f"{where} has a prompt that is not rendered from its example.")
     if row.hinted:
         return
-    if row.prompt != training_prompt(config, prompt_set, _with_other_answer(config.kind, example)):
+    if row.prompt != training_prompt(config, prompt_set, _with_other_gold(config, example)):
         raise HintLeak(f"{where} has a prompt that depends on the gold answer.")
     hint = hint_text(config.kind, example, config.rationalization.template)
     if hint and row.prompt == training_prompt(config, prompt_set, example, hinted=True):
@@ -255,12 +256,10 @@ def _audit_prompt(
         raise HintLeak(f"{where} carries the hint mark {HINT_MARK} in its prompt.")
 
 
-def _with_other_answer(kind: Kind, example: Example) -> Example:
+def _with_other_gold(config: StarConfig, example: Example) -> Example:
     if example.solution is not None:
         example = replace(example, solution=f"other than {example.solution}")
-    if kind is not Kind.CHOICE:
-        return replace(example, answer=f"other than {example.answer}")
-    return replace(example, answer=choice_letter(1 if example.answer == choice_letter(0) else 0))
+    return task_of(config.kind).other_gold(example)
 
 
 def training_fields(row: TrainingExample) -> dict[str, str | int | bool]:

@@ -10,9 +10,10 @@ from star_engine.config.presets import (
     star_released_code,
     star_without_rationalization,
 )
-from star_engine.config.star import HintForm, StarConfig
+from star_engine.config.star import StarConfig
 from star_engine.data.selection import steps_in
 from star_engine.loop import IterationHistory, Phase, PhaseName, Stop, StopReason, next_phase
+from star_engine.tasks.hints import HintForm
 from star_engine.tasks.kind import Kind
 
 

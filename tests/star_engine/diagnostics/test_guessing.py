@@ -7,6 +7,7 @@ import pytest
 from star_engine.diagnostics.guessing import guess_rates, luck, solved_again
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.tasks.examples import Example
+from star_engine.tasks.kind import Kind
 
 
 def asked(name: str, answer: str = "a", choices: tuple[str, ...] | None = None) -> Example:
@@ -19,9 +20,9 @@ def tried(name: str, verdict: str, route: Route = Route.GENERATED, sample: int =
 
 def test_a_guess_is_one_of_the_texts_that_differ_or_the_most_common_answer() -> None:
     choices = [asked("x", "a", ("yes", "no")), asked("y", "b", ("den", "Den ", "city", "desk"))]
-    assert guess_rates(choices) == {"x": 1 / 2, "y": 1 / 3}
+    assert guess_rates(Kind.CHOICE, choices) == {"x": 1 / 2, "y": 1 / 3}
     answers = [asked(name, answer) for name, answer in zip("pqrs", ["7", "8", "7 ", "9"], strict=True)]
-    assert set(guess_rates(answers).values()) == {1 / 2}
+    assert set(guess_rates(Kind.NUMERIC, answers).values()) == {1 / 2}
 
 
 def test_a_model_that_only_guesses_is_expected_to_keep_nothing_but_luck() -> None:
@@ -29,7 +30,7 @@ def test_a_model_that_only_guesses_is_expected_to_keep_nothing_but_luck() -> Non
     drawn = random.Random(3)
     examples = [asked(str(n), "a", ("yes", "no")) for n in range(2000)]
     tries = [tried(e.id, "correct" if drawn.random() < 0.5 else "wrong") for e in examples]
-    found = luck(examples, tries, {one.key for one in tries if one.verdict == "correct"})
+    found = luck(Kind.CHOICE, examples, tries, {one.key for one in tries if one.verdict == "correct"})
     assert found.chance == 0.5
     assert found.precision is not None
     assert found.precision < 0.08
@@ -40,9 +41,11 @@ def test_a_model_that_knows_half_and_guesses_the_rest_among_five_is_seen_through
     examples = [asked(str(n), "a", ("p", "q", "r", "s", "t")) for n in range(1000)]
     tries = [tried(str(n), "correct" if n < 600 else "wrong") for n in range(1000)]
     half = {one.key for one in tries[:600:2]}
-    assert luck(examples, tries, {one.key for one in tries[:600]}).expected_lucky == pytest.approx(100)
-    assert luck(examples, tries, half).expected_lucky == pytest.approx(50)
-    assert luck(examples, tries, half).precision == pytest.approx(5 / 6, abs=1e-6)
+    assert luck(
+        Kind.CHOICE, examples, tries, {one.key for one in tries[:600]}
+    ).expected_lucky == pytest.approx(100)
+    assert luck(Kind.CHOICE, examples, tries, half).expected_lucky == pytest.approx(50)
+    assert luck(Kind.CHOICE, examples, tries, half).precision == pytest.approx(5 / 6, abs=1e-6)
 
 
 def test_unparsed_answers_and_the_rationalized_say_nothing_about_luck() -> None:
@@ -53,9 +56,9 @@ def test_unparsed_answers_and_the_rationalized_say_nothing_about_luck() -> None:
         tried("z", "ambiguous"),
         tried("y", "wrong", Route.RATIONALIZED),
     ]
-    found = luck(examples, tries, {tries[0].key})
+    found = luck(Kind.CHOICE, examples, tries, {tries[0].key})
     assert (found.kept, found.expected_lucky, found.precision) == (1, 0.0, 1.0)
-    assert luck(examples, tries, set()).precision is None
+    assert luck(Kind.CHOICE, examples, tries, set()).precision is None
 
 
 def test_the_yield_of_rationalization_counts_examples_asked_again_without_the_hint() -> None:

@@ -2,19 +2,27 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from star_engine.config.star import Audits, StarConfig
-from star_engine.diagnostics.second_opinion import SHOWN, audit_verdicts, second_opinion
+from star_engine.diagnostics.second_opinion import SHOWN, audit_verdicts
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.tasks.examples import Example
 from star_engine.tasks.kind import Kind
+from star_engine.tasks.registry import task_of
 from star_engine.tasks.verify import verify
 
 OPTIONS = ("inkwell", "blotter", "pocket")
+
 LABELLED = Path(__file__).parent.parent / "filters" / "labelled.jsonl"
+
+
+def second_opinion(kind: str, text: str, answer: str, choices: Sequence[str] | None) -> bool | None:
+    example = Example("", "", answer, None if choices is None else tuple(choices))
+    return task_of(kind).second_opinion(example, text)
 
 
 @pytest.mark.parametrize(

@@ -13,23 +13,24 @@ from star_engine.diagnostics.spark import (
     upload_warnings,
 )
 from star_engine.tasks.examples import Example
+from star_engine.tasks.kind import Kind
 
 
 def counted(*rows: tuple[str, tuple[str, ...] | None]) -> Guesses:
-    guesses = Guesses()
+    guesses = Guesses(Kind.CHOICE if rows[0][1] else Kind.EXACT)
     for answer, choices in rows:
-        guesses.add(answer, choices)
+        guesses.add(Example("", "", answer, choices))
     return guesses
 
 
 def test_a_guess_is_one_of_the_texts_that_differ_or_the_most_common_answer() -> None:
     yes_no, den = ("yes", "no"), ("den", "Den ", "city", "desk")
     examples = [Example("x", "?", "a", yes_no), Example("y", "?", "b", den)]
-    assert chance_level(examples) == pytest.approx(5 / 12)
-    assert chance_level([]) == 0.0
+    assert chance_level(Kind.CHOICE, examples) == pytest.approx(5 / 12)
+    assert chance_level(Kind.CHOICE, []) == 0.0
     assert counted(("7", None), ("8", None), (" 7 ", None), ("9", None)).chance == 0.5
-    common = Guesses()
-    common.add("yes", None, 3)
+    common = Guesses(Kind.EXACT)
+    common.add(Example("", "", "yes"), 3)
     common.add_rarer(7)
     assert common.chance == 0.3
 
@@ -73,4 +74,4 @@ def test_binary_questions_are_warned_of_with_the_share_of_luck_and_open_ones_are
     assert lopsided.startswith("Saying 'yes' every time is right on 67 %")
     assert upload_warnings(counted(("a", ("p", "q", "r", "s", "t")))) == []
     assert upload_warnings(counted(*((str(n), None) for n in range(10)))) == []
-    assert upload_warnings(Guesses()) == []
+    assert upload_warnings(Guesses(Kind.EXACT)) == []

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_engine.tasks.verify import KINDS, canonical_answer, check_gold, verify, verify_direct
+from star_engine.tasks.registry import TASKS
+from star_engine.tasks.verify import canonical_answer, check_gold, verify, verify_direct
 
 CHOICES = ("shirt pocket", "inkwell", "blotter")
 GOLDS: dict[str, tuple[str, Any, dict[str, Any]]] = {
@@ -92,7 +93,7 @@ def test_a_bad_gold_answer_is_an_error_and_never_a_wrong_completion(
 def test_every_kind_has_a_gold_answer_that_verifies_against_itself() -> None:
     for kind, (answer, choices, options) in {**GOLDS, "math": ("x^2", None, {})}.items():
         check_gold(kind, answer, choices, **options)
-    assert set(KINDS) == {*GOLDS, "math"}
+    assert set(TASKS) == {*GOLDS, "math"}
 
 
 def test_an_answer_that_reads_as_something_else_in_a_completion_is_refused_at_upload() -> None:

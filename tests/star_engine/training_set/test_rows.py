@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from star_engine.config.star import Rationalization, StarConfig
 from star_engine.config.training_set import TrainingSetOptions
-from star_engine.data.prompts import HINT_MARK, render_prompt
+from star_engine.data.prompts import render_prompt
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.tasks.examples import Example, FewShotExample, PromptSet
+from star_engine.tasks.hints import HINT_MARK
 from star_engine.tasks.kind import Kind
 from star_engine.training_set.diagnosis import diagnose
 from star_engine.training_set.rows import (
