@@ -22,6 +22,7 @@ from app.ledger.platform.keys import Caller
 from app.routes import adapters, iterations, jobs, trials
 from app.routes.adapters import AdapterChanges
 from app.routes.trials import TrialOut
+from star_engine.tasks.registry import task_of
 
 router = page_router("/adapters")
 ROWS = 25
@@ -134,6 +135,7 @@ def _card(request: Request, caller: Caller, db: Engine, adapter_id: str) -> dict
     return {
         "adapter": adapter,
         "job": job,
+        "takes_choices": task_of(job.config["kind"]).takes_choices,
         "iteration": iterations.get(caller, db, adapter.job, adapter.iteration),
         "base": first[0] if first and first[0].number == 0 else None,
         "names": [*aliases(job, adapter, last), str(adapter.iteration)],

@@ -17,6 +17,7 @@ from app.http.router import page_router
 from app.http.schemas import After
 from app.routes import jobs, rationales
 from app.routes.rationales import RationaleOut
+from star_engine.tasks.registry import task_of
 
 router = page_router("/jobs/{job_id}/examples")
 TRIES = 200
@@ -41,8 +42,10 @@ def compare(
     request: Request, caller: Viewer, db: Db, job_id: str, example_id: str, after: After = None
 ) -> Response:
     found = rationales.history(caller, db, job_id, example_id, TRIES, after)
+    job = jobs.shown(caller, db, job_id)
     shown: dict[str, Any] = {
-        "job": jobs.shown(caller, db, job_id),
+        "job": job,
+        "formal": task_of(job.config["kind"]).layout.working is not None,
         "name": example_id,
         "found": found,
         "columns": columns_of(found.data),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from app.dashboard.segments import Segment, changes, marked
 from app.routes.rationales import RationaleDetailOut
+from star_engine.tasks.layout import Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +30,13 @@ class Prompts:
     hint_kept: bool  # on purpose: rationalization.p_keep_hint
 
 
-def prompts_of(found: RationaleDetailOut) -> Prompts:
-    few_shot, asked = own_block(found.prompt)
+def prompts_of(found: RationaleDetailOut, layout: Layout) -> Prompts:
+    few_shot, asked = own_block(found.prompt, layout)
     if found.training_row is None:
         return Prompts(Shown(few_shot, _hinted(asked, found.hint)), None, hint_kept=False)
-    trained_few_shot, trained = own_block(found.training_row.prompt)
+    trained_few_shot, trained = own_block(found.training_row.prompt, layout)
     kept = found.hint is not None and asked == trained
-    completion = found.training_row.completion.removeprefix("\n").removeprefix(
-        " "
-    )  # it has a place of its own
+    completion = found.training_row.completion.removeprefix(layout.separator)  # it has a place of its own
     span = found.span if completion == found.text else None
     if kept:
         block: list[Segment] | None = _hinted(trained, found.hint)
@@ -52,11 +51,10 @@ def prompts_of(found: RationaleDetailOut) -> Prompts:
     )
 
 
-def own_block(prompt: str) -> tuple[str, str]:
+def own_block(prompt: str, layout: Layout) -> tuple[str, str]:
     """The few-shot examples ("" where there are none), and the block that asks the example itself."""
-    head = "Input:\n" if prompt.startswith("Input:\n") else "Q: "
-    before, blank, block = prompt.rpartition(f"\n\n{head}")
-    return (before, head + block) if blank else ("", prompt)
+    before, blank, block = prompt.rpartition(f"\n\n{layout.head}")
+    return (before, layout.head + block) if blank else ("", prompt)
 
 
 def _hinted(block: str, hint: str | None) -> list[Segment]:

@@ -14,12 +14,15 @@ from app.dashboard.rendering import page, url, with_query
 from app.dashboard.segments import marked
 from app.dashboard.session import Submitter, Viewer
 from app.dashboard.verdict_words import DECISIONS, FINISHES, ROUTES, VERDICTS, decision_words
+from app.database import reading
 from app.http.dependencies import Db
 from app.http.router import page_router
 from app.http.schemas import After, Page
+from app.ledger.jobs.jobs import get_job
 from app.ledger.platform.keys import Caller
 from app.routes import jobs, overrides, rationales
 from app.routes.rationales import RationaleOut, Wanted, row_id_of, wanted_of
+from star_engine.tasks.registry import task_of
 
 router = page_router("/jobs/{job_id}/rationales")
 ROWS = 50
@@ -105,6 +108,8 @@ def _shown(
     if chosen is None:
         return {**place, "one": None}
     one = rationales.get(caller, db, job_id, chosen)
+    with reading(db) as session:
+        layout = task_of(get_job(session, caller.project_id, job_id).config["kind"]).layout
     rows, number = [row_id_of(row.id) for row in listed.found.data], row_id_of(chosen)
     before, behind = [row for row in rows if row < number], [row for row in rows if row > number]
     query = {"after": listed.after}
@@ -112,7 +117,8 @@ def _shown(
         **place,
         "one": one,
         "text": marked(one.text, one.span, "answer"),
-        "prompts": prompts_of(one),
+        "prompts": prompts_of(one, layout),
+        "formal": layout.working is not None,
         "why": decision_words(one),
         "verdict_words": VERDICTS,
         "route_words": ROUTES,

@@ -23,8 +23,9 @@ from star_engine.data.readers import BadRows, read_example
 from star_engine.data.validation import field_needing_solutions
 from star_engine.sampling.rationales import Route, rationale_prompt
 from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.grading import grade
 from star_engine.tasks.kind import Kind
-from star_engine.tasks.verify import verify
+from star_engine.tasks.registry import task_of
 from star_engine.training_set.rows import training_prompt
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _training_row(
     prompt = training_prompt(config, prompt_set, example)
     completion = render_completion(config.kind, text)
     parts = [(0, len(prompt), config.training.loss == "all"), (len(prompt), len(prompt + completion), True)]
-    found = verify(config.kind, text, example.answer, example.choices, **config.verifier.options)
+    found = grade(task_of(config.kind), example, text, config.verifier.options)
     return PreviewRowOut(
         prompt=prompt,
         completion=completion,

@@ -23,6 +23,7 @@ from star_engine.config.star import StarConfig
 from star_engine.data.prompt_sets import groups_without_examples
 from star_engine.tasks.examples import Example
 from star_engine.tasks.kind import Kind
+from star_engine.tasks.registry import task_of
 
 MOST_QUESTIONS = 32  # "a few": a dataset is what more of them are
 PRIORITY = 100  # somebody waits for it
@@ -114,7 +115,7 @@ def _config(job: Job, section: str, changes: Mapping[str, object]) -> StarConfig
 
 
 def _example(kind: Kind, number: int, sent: QuestionIn) -> Example:
-    if kind is Kind.CHOICE and not sent.choices:
+    if task_of(kind).takes_choices and not sent.choices:
         reason = "The adapter picks one of several choices, and this question has none."
         raise Invalid.for_field(f"questions.{number}.choices", reason, "Give the choices as a list of texts.")
     return Example(

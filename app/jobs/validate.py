@@ -32,6 +32,7 @@ from star_engine.data.selection import check_curriculum
 from star_engine.data.validation import Unfit, check_answers, check_solutions, field_needing_solutions
 from star_engine.tasks.examples import Example, PromptSet
 from star_engine.tasks.kind import Kind
+from star_engine.tasks.registry import task_of
 
 if TYPE_CHECKING:
     pass
@@ -191,10 +192,10 @@ def resolve_config(kind: Kind, preset: str, overrides: Mapping[str, Any]) -> Sta
 
 
 def _check_answers(session: Session, dataset: Dataset, prompt_set: PromptSet, config: StarConfig) -> None:
-    """Golds of the other kinds were verified at upload: a job's options do not change them."""
-    pattern = config.kind is Kind.PATTERN
+    """Golds are verified at upload, but for kinds that read none without an option of the job."""
+    by_options = task_of(config.kind).required_option is not None
     train = [] if config.labels is Labels.MAJORITY_VOTE else ["train"]
-    golds = each_example(session, dataset.id, [*train, config.evaluation.split]) if pattern else ()
+    golds = each_example(session, dataset.id, [*train, config.evaluation.split]) if by_options else ()
     try:
         check_answers(config, prompt_set, golds)
         if field_needing_solutions(config):

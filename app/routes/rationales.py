@@ -183,7 +183,7 @@ def _detail(session: Session, job: Job, rationale: Rationale, row: Example) -> R
         **dict(_out(rationale, row)),
         prompt=rationale_prompt(config, prompt_set, example, route, rationale.iteration_number),
         hint=hint if route is Route.RATIONALIZED else None,
-        span=answer_span(config.kind, example, rationale.text, rationale.extracted),
+        span=answer_span(config, example, rationale.text, rationale.extracted),
         trained_in=[] if trained is None else trained_in(session, job.id, rationale.iteration_number, config),
         training_row=None
         if trained is None

@@ -18,6 +18,7 @@ from star_engine.diagnostics.spark import Guesses
 from star_engine.sampling.labels import guesses_held_out
 from star_engine.tasks.examples import Example, Split
 from star_engine.tasks.kind import Kind
+from star_engine.tasks.registry import task_of
 
 MOST_IN = 10_000  # values in one IN (...): SQLite takes 32,766 parameters
 
@@ -75,17 +76,17 @@ def guessing_chance(session: Session, dataset_id: str, config: StarConfig) -> fl
 
 def guesses_of(session: Session, dataset_id: str, kind: Kind, split: str) -> Guesses:
     """How often a guess is right on a split; a million different answers are not read for it."""
-    guesses = Guesses()
+    guesses = Guesses(kind)
     here = (ExampleRow.dataset_id == dataset_id, ExampleRow.split == split)
-    if kind is Kind.CHOICE:
+    if task_of(kind).takes_choices:
         query = select(ExampleRow.answer, ExampleRow.choices).where(*here)
         for answer, choices in session.execute(query.execution_options(yield_per=1000)):
-            guesses.add(answer, choices)
+            guesses.add(Example("", "", answer, tuple(choices)))
         return guesses
     answer, count = func.lower(ExampleRow.answer), func.count()
     query_common = select(answer, count).where(*here).group_by(answer).order_by(count.desc(), answer).limit(1)
     for common, times in session.execute(query_common):
-        guesses.add(common, None, times)
+        guesses.add(Example("", "", common), times)
         others = session.scalar(select(func.count()).where(*here, answer != common)) or 0
         guesses.add_rarer(others)
     return guesses

@@ -14,6 +14,7 @@ from star_engine.data.prompts import hint_text, render_completion, render_prompt
 from star_engine.sampling.rationales import Route
 from star_engine.tasks.examples import Example, FewShotExample, PromptSet
 from star_engine.tasks.kind import Kind
+from star_engine.tasks.registry import task_of
 
 SHOWN = {
     Kind.NUMERIC: FewShotExample(question="How many are 1 and 1?", rationale="It is 2. #### 2", answer="2"),
@@ -72,7 +73,7 @@ def shown(kind: Kind, *, trained: bool = True, hint_kept: bool = False) -> tuple
         else None,
         trained_in=[1] if trained else [],
     )
-    return detail, prompts_of(detail)
+    return detail, prompts_of(detail, task_of(kind).layout)
 
 
 def of(segments: object, mark: str) -> str:

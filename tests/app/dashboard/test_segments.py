@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.dashboard.prompts_shown import own_block
 from app.dashboard.segments import Segment, changes, marked
+from star_engine.tasks.registry import task_of
 
 
 def test_a_span_is_marked_where_it_stands() -> None:
@@ -36,5 +37,8 @@ def test_long_texts_are_compared_by_lines() -> None:
 
 
 def test_the_few_shot_examples_are_told_from_the_own_block() -> None:
-    assert own_block("Q: a\nA: b\n\nQ: c\n\nd\nA:") == ("Q: a\nA: b", "Q: c\n\nd\nA:")
-    assert own_block("Input:\n1 + 1\nTarget:") == ("", "Input:\n1 + 1\nTarget:")
+    assert own_block("Q: a\nA: b\n\nQ: c\n\nd\nA:", task_of("numeric").layout) == (
+        "Q: a\nA: b",
+        "Q: c\n\nd\nA:",
+    )
+    assert own_block("Input:\n1 + 1\nTarget:", task_of("scratchpad").layout) == ("", "Input:\n1 + 1\nTarget:")
