@@ -7,6 +7,10 @@ import re
 from html import unescape
 from typing import Any
 
+from app.database import transaction
+from app.ledger.transitions import move_job
+from app.tables.jobs import Job
+from app.tables.statuses import JobStatus
 from tests.app.api_harness import Api
 from tests.app.dashboard.conftest import Finished, Visitor, sign_in
 
@@ -120,6 +124,18 @@ def test_a_queued_job_is_followed_live_paused_resumed_and_cancelled(visitor: Vis
     assert "Somebody cancelled it." in page
     assert f'action="/dashboard/jobs/{job}/cancel"' not in page
     assert "cannot be paused" in visitor.post(f"/jobs/{job}/pause").text
+
+
+def test_a_job_that_paused_itself_between_two_phases_is_listed(visitor: Visitor) -> None:
+    job = visitor.api.job()
+    with transaction(visitor.api.engine) as session:
+        row = session.get_one(Job, job["id"])
+        row.phase, row.status_reason = None, {"code": "no_spark", "message": "Not above chance."}
+        move_job(session, row, JobStatus.PAUSED)
+    for path in ("/jobs", f"/jobs/{job['id']}"):
+        page = visitor.get(path)
+        assert page.status_code == 200
+        assert "It paused itself" in page.text
 
 
 def test_who_may_only_read_sees_no_verbs_and_may_use_none(visitor: Visitor) -> None:
