@@ -133,7 +133,7 @@ def _seconds(phase: str) -> Callable[[Mapping[str, Any]], float | None]:
 
 
 LOSS = {"First step": _training("loss_first"), "Last step": _training("loss_last")}
-PHASE_SECONDS = {_label(phase.value): _seconds(phase.value) for phase in ITERATION_PHASES}
+PHASE_SECONDS = {_label(phase): _seconds(phase) for phase in ITERATION_PHASES}
 
 
 def _over(

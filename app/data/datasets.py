@@ -149,7 +149,7 @@ def dataset_out(dataset: Dataset) -> DatasetOut:
         created_at=dataset.created_at,
         name=dataset.name,
         version=dataset.version,
-        kind=Kind(dataset.kind),
+        kind=dataset.kind,
         sha256=dataset.sha256,
         size_bytes=dataset.size_bytes,
         splits=dataset.splits,

@@ -74,7 +74,7 @@ def prompt_set_out(row: PromptSet) -> PromptSetOut:
         created_at=row.created_at,
         name=row.name,
         version=row.version,
-        kind=Kind(row.kind),
+        kind=row.kind,
         sha256=row.sha256,
         examples=row.examples,
     )

@@ -24,7 +24,6 @@ from app.settings import Settings
 from app.storage import Storage
 from app.tables.data import Dataset
 from app.tables.files import File
-from star_engine.tasks.kind import Kind
 
 MOST_LINE_BYTES = 1 << 20  # a longer line is no JSON once it is cut
 Auto = Literal["auto"]
@@ -101,7 +100,7 @@ def dataset_of(
     with reading(engine) as session:
         try:
             field = "prompt_set"
-            kind = Kind(get_prompt_set(session, project_id, sent.prompt_set).kind)
+            kind = get_prompt_set(session, project_id, sent.prompt_set).kind
             field = "training_file"
             training = get_file(session, project_id, sent.training_file)
             field = "validation_file"

@@ -96,7 +96,7 @@ def preview_prompts(
     """The prompts of iteration 1 and the training row. Raises Invalid where the example cannot be asked."""
     with reading(db) as session:
         row = get_prompt_set(session, project_id, prompt_set_id)
-        config = resolve_config(Kind(row.kind), sent.preset, sent.config)
+        config = resolve_config(row.kind, sent.preset, sent.config)
         example = _example(session, project_id, config.kind, sent)
         model = get_model(session, sent.model, offered) if sent.model is not None else None
     if field_needing_solutions(config) and example.solution is None:

@@ -124,7 +124,7 @@ def _iteration(item: Regraded) -> RegradedOut:
 
 
 def _by_route(kept: Any) -> dict[str, int]:
-    return {route.value: kept.get(route.value, 0) for route in Route}
+    return {route: kept.get(route, 0) for route in Route}
 
 
 def _flips(counts: Counter[tuple[str, str]]) -> list[FlipOut]:

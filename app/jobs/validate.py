@@ -91,7 +91,7 @@ def check_job(
         raise Invalid.for_field(
             "prompt_set", reason, "Use a dataset and a prompt set of one kind.", code="kinds_differ"
         )
-    config = resolve_config(Kind(dataset.kind), sent.preset, sent.config)
+    config = resolve_config(dataset.kind, sent.preset, sent.config)
     _check_answers(session, dataset, prompt_set, config)
     _check_splits(dataset, config)
     _check_groups(session, dataset, prompt_set)

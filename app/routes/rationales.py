@@ -98,7 +98,7 @@ def wanted_of(
 ) -> Wanted:
     filters = RationaleFilter(
         iteration=iteration,
-        route=None if route is None else route.value,
+        route=route,
         verdict=verdict,
         decision=decision,
         reason=reason,
@@ -175,7 +175,7 @@ def row_id_of(rationale_id: str) -> int:
 def _detail(session: Session, job: Job, rationale: Rationale, row: Example) -> RationaleDetailOut:
     """Prompt and hint are rendered again from what they were made of: nothing they depend on ever changes."""
     config = config_of(job, session.get_one(Iteration, rationale.iteration_id))
-    example, route = as_example(row), Route(rationale.route)
+    example, route = as_example(row), rationale.route
     prompt_set = load_prompt_set(session, job.prompt_set_id)
     trained = training_row_of(session, rationale.id)
     hint = hint_text(config.kind, example, config.rationalization.template)
@@ -198,7 +198,7 @@ def _out(rationale: Rationale, example: Example) -> RationaleOut:
         job=rationale.job_id,
         iteration=rationale.iteration_number,
         example=example_out(example),
-        route=Route(rationale.route),
+        route=rationale.route,
         sample=rationale.sample,
         text=rationale.text,
         extracted=rationale.extracted,

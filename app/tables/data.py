@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.tables.base import Base, Json, JsonObject, Serial, created
 from app.tables.platform import Project
+from star_engine.tasks.kind import Kind
 
 
 class Dataset(Base):
@@ -20,7 +21,7 @@ class Dataset(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey(Project.id))
     name: Mapped[str]
-    kind: Mapped[str]
+    kind: Mapped[Kind]
     sha256: Mapped[str]  # of the bytes and of how they were read (kind, split rule, seed)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     splits: Mapped[JsonObject]  # {"train": 600, "validation": 200}
@@ -61,7 +62,7 @@ class PromptSet(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey(Project.id))
     name: Mapped[str]
-    kind: Mapped[str]
+    kind: Mapped[Kind]
     examples: Mapped[list[Any]]
     sha256: Mapped[str]
     version: Mapped[int] = mapped_column(server_default="1")  # as of datasets

@@ -12,6 +12,7 @@ from app.tables.base import Base, JsonObject, Serial, created
 from app.tables.data import Dataset, Model, PromptSet
 from app.tables.platform import ApiKey, Project
 from app.tables.statuses import JobStatus, Purpose, StepStatus
+from star_engine.loop import PhaseName, StopReason
 
 
 class Job(Base):
@@ -28,9 +29,9 @@ class Job(Base):
     project_id: Mapped[str] = mapped_column(ForeignKey(Project.id))
     name: Mapped[str]
     status: Mapped[JobStatus]
-    phase: Mapped[str | None]
+    phase: Mapped[PhaseName | None]
     iteration: Mapped[int] = mapped_column(default=0)
-    stop_reason: Mapped[str | None]
+    stop_reason: Mapped[StopReason | None]
     status_reason: Mapped[JsonObject | None]  # {code, message, hint}: why it is paused or has failed
     config: Mapped[JsonObject]  # a StarConfig
     dataset_id: Mapped[str] = mapped_column(ForeignKey(Dataset.id))
@@ -82,7 +83,7 @@ class Step(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"))
     iteration_number: Mapped[int]
-    phase: Mapped[str]
+    phase: Mapped[PhaseName]
     shard: Mapped[int]
     work: Mapped[JsonObject]  # what to do: {"start": 0, "stop": 128} positions of the iteration's selection
     model_id: Mapped[str]

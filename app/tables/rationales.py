@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.tables.base import Base, JsonObject, Serial, created
 from app.tables.data import Example
 from app.tables.jobs import Iteration, Job
+from star_engine.sampling.rationales import Route
 
 # What became of a rationale, as one text: an index over it serves filters by any of the four. With the
 # parentheses that PostgreSQL gives back, or the comparison with the migrations takes it for another.
@@ -39,11 +40,12 @@ class Rationale(Base):
     iteration_id: Mapped[int] = mapped_column(ForeignKey(Iteration.id, ondelete="CASCADE"))
     iteration_number: Mapped[int]
     example_id: Mapped[int] = mapped_column(ForeignKey(Example.id))
-    route: Mapped[str]  # generated | rationalized | given | mixed
+    route: Mapped[Route]
     sample: Mapped[int]
     text: Mapped[str]
     extracted: Mapped[str | None]
-    verdict: Mapped[str]  # correct | wrong | unparsed | ambiguous | error
+    # A VerdictCode or, after a vote, outvoted | no_majority: as open as the verifiers and labels are.
+    verdict: Mapped[str]
     rule: Mapped[str]
     checks: Mapped[JsonObject | None]  # {"hint_free": true}: passed or not; None: not checked
     decision: Mapped[str | None]  # kept | dropped; None until the training set is built
@@ -96,7 +98,7 @@ class Evaluation(Base):
     __table_args__ = (UniqueConstraint("iteration_id", "mode", "example_id"),)
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
     iteration_id: Mapped[int] = mapped_column(ForeignKey(Iteration.id, ondelete="CASCADE"))
-    mode: Mapped[str]  # few_shot_direct | few_shot_cot | adapter
+    mode: Mapped[str]  # an EvaluationMode; of another dataset with "/" and its id behind it
     example_id: Mapped[int] = mapped_column(ForeignKey(Example.id))
     text: Mapped[str]
     extracted: Mapped[str | None]

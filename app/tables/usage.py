@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.tables.base import Base, Serial, created
 from app.tables.platform import Project
+from star_engine.loop import PhaseName
 
 
 class Usage(Base):
@@ -30,7 +31,7 @@ class Usage(Base):
     fence: Mapped[int] = mapped_column(BigInteger)  # tells the claims of one step apart
     attempt: Mapped[int]
     iteration_number: Mapped[int]
-    phase: Mapped[str]
+    phase: Mapped[PhaseName]
     worker_id: Mapped[str]
     gpu_seconds: Mapped[float] = mapped_column(Double)  # 0 for a phase that needs no GPU
     outcome: Mapped[str]  # succeeded | failed | handed_back | lost

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from app.database import reading, transaction
+from app.ledger.queue.steps import claim_step
 from app.ledger.transitions import IllegalTransition, lock_job, move_job
 from app.tables.base import CODES, Base, EnumText
 from app.tables.jobs import Job
@@ -38,7 +39,7 @@ def test_code_that_this_version_does_not_know_is_read_as_it_was_written(codes: t
         codes("of_next_year")
 
 
-@pytest.mark.parametrize("column", ["status", "purpose"])
+@pytest.mark.parametrize("column", ["status", "purpose", "phase", "stop_reason"])
 def test_job_with_a_code_of_a_newer_version_is_listed(column: str, api: Api) -> None:
     job = api.job()
     write(api, "jobs", column, "of_next_year")
@@ -49,6 +50,22 @@ def test_job_with_a_code_of_a_newer_version_is_listed(column: str, api: Api) -> 
     page = sign_in(api, api.admin).get("/jobs")
     assert page.status_code == 200
     assert job["id"] in page.text
+
+
+@pytest.mark.parametrize("table", ["datasets", "prompt_sets"])
+def test_data_of_a_kind_of_a_newer_version_is_listed(table: str, api: Api) -> None:
+    api.job()
+    write(api, table, "kind", "of_next_year")
+    (listed,) = api.client.get(f"/v1/{table.replace('_', '-')}").json()["data"]
+    assert listed["kind"] == "of_next_year"
+
+
+def test_step_of_a_phase_that_this_version_does_not_know_is_left_to_newer_workers(api: Api) -> None:
+    api.job()
+    write(api, "steps", "phase", "of_next_year")
+    assert claim_step(api.engine, "worker:1", 60) is None
+    write(api, "steps", "phase", "baselines")
+    assert claim_step(api.engine, "worker:1", 60) is not None
 
 
 def test_filter_by_a_status_that_this_version_does_not_know_is_refused(api: Api) -> None:

@@ -34,7 +34,7 @@ def record_prompt_set(
         id=new_id("ps"),
         project_id=project_id,
         name=name,
-        kind=prompt_set.kind.value,
+        kind=prompt_set.kind,
         examples=examples,
         sha256=sha,
         version=next_version(session, PromptSetRow, project_id, name),
@@ -54,7 +54,7 @@ def as_prompt_set(row: PromptSetRow) -> PromptSet:
     examples = tuple(
         FewShotExample(**{**example, "choices": _tuple(example["choices"])}) for example in row.examples
     )
-    return PromptSet(Kind(row.kind), examples)
+    return PromptSet(row.kind, examples)
 
 
 def get_prompt_set(session: Session, project_id: str, prompt_set_id: str) -> PromptSetRow:
@@ -78,7 +78,7 @@ def list_prompt_sets(
 
 
 def _sha256(kind: Kind, examples: list[dict[str, object]]) -> str:
-    text = json.dumps([kind.value, examples], sort_keys=True, ensure_ascii=False)
+    text = json.dumps([kind, examples], sort_keys=True, ensure_ascii=False)
     return sha256(text.encode()).hexdigest()
 
 

@@ -24,7 +24,6 @@ from app.tables.base import JsonObject
 from app.tables.data import Dataset, Example, PromptSet
 from app.tables.platform import Project
 from star_engine.diagnostics.spark import upload_warnings
-from star_engine.tasks.kind import Kind
 
 CHUNK = 5000  # rows per transaction
 CHUNK_BYTES = 8 << 20  # of them; the API holds so much of an upload, three times over
@@ -115,7 +114,7 @@ def _begin(
             id=dataset_id,
             project_id=project_id,
             name=name,
-            kind=checked.how.kind.value,
+            kind=checked.how.kind,
             sha256=f"staged:{dataset_id}",  # two uploads of the same bytes may be under way
             size_bytes=checked.size_bytes,
             splits=checked.splits,
@@ -171,7 +170,7 @@ def _renew(session: Session, dataset_id: str) -> None:
 def _publish(engine: Engine, dataset_id: str, project_id: str, checked: CheckedFile) -> Dataset:
     """IntegrityError if the project holds a dataset with this sha256 by now."""
     with reading(engine) as session:  # a second's work for a million rows: not under the project's lock
-        kind = Kind(session.get_one(Dataset, dataset_id).kind)
+        kind = session.get_one(Dataset, dataset_id).kind
         warnings = upload_warnings(guesses_of(session, dataset_id, kind, "train"))
     statistics = None if checked.statistics is None else checked.statistics()
     with transaction(engine) as session:

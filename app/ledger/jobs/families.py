@@ -35,7 +35,7 @@ def not_waiting() -> ColumnElement[bool]:
         and_(
             Iteration.job_id == beside.id,
             Iteration.number == 1,
-            cast(Iteration.phases_done, Text).contains(f'"{PhaseName.SAMPLE.value}"'),
+            cast(Iteration.phases_done, Text).contains(f'"{PhaseName.SAMPLE}"'),
         )
     )
     asking = exists().where(beside.id == Job.baseline_of, beside.status.in_(GOING_ON), not_(sampled))

@@ -139,7 +139,7 @@ def cancel_job(session: Session, job: Job) -> Job:
     if status in (JobStatus.CANCELLING, JobStatus.CANCELLED):
         return job
     _refuse_terminal(job, "cancelled")
-    job.stop_reason = StopReason.USER_CANCELLED.value
+    job.stop_reason = StopReason.USER_CANCELLED
     drop_waiting_steps(session, job)
     if status in (JobStatus.RUNNING, JobStatus.PAUSING):
         move_job(session, job, JobStatus.CANCELLING)

@@ -32,7 +32,7 @@ def read_outcomes(session: Session, iterations: Sequence[Iteration]) -> list[Out
         Evaluation.iteration_id, Evaluation.mode, Evaluation.example_id, Evaluation.verdict == "correct"
     ).where(
         Evaluation.iteration_id.in_(list(done)),
-        Evaluation.mode.in_([mode.value for mode in EvaluationMode]),  # not what was measured along
+        Evaluation.mode.in_([*EvaluationMode]),  # not what was measured along
     )
     found: dict[tuple[int, str], dict[int, bool]] = defaultdict(dict)
     for iteration_id, mode, example_id, correct in session.execute(query):

@@ -110,7 +110,7 @@ def _churns(session: Session, sampled: list[int]) -> dict[int, Churn]:
             Rationale.example_id,
             func.max(case((Rationale.verdict == "correct", 1), else_=0)),
         )
-        .where(Rationale.iteration_id.in_(sampled), Rationale.route == Route.GENERATED.value)
+        .where(Rationale.iteration_id.in_(sampled), Rationale.route == Route.GENERATED)
         .group_by(Rationale.iteration_number, Rationale.example_id)
     )
     tries = ((number, example, bool(solved)) for number, example, solved in session.execute(query))
@@ -140,4 +140,4 @@ def _cost(session: Session, job: Job) -> tuple[PhaseCost, ...]:
         .group_by(Step.phase)
     )
     spent = {phase: (steps, float(total or 0)) for phase, steps, total in session.execute(query)}
-    return tuple(PhaseCost(phase.value, *spent[phase.value]) for phase in PhaseName if phase.value in spent)
+    return tuple(PhaseCost(phase, *spent[phase]) for phase in PhaseName if phase in spent)

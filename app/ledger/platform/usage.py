@@ -24,7 +24,7 @@ from star_engine.loop import PhaseName
 
 Outcome = Literal["succeeded", "failed", "handed_back", "lost"]
 
-GPU_PHASES = tuple(phase.value for phase in PhaseName if phase is not PhaseName.BUILD)
+GPU_PHASES = tuple(phase for phase in PhaseName if phase is not PhaseName.BUILD)
 
 
 def record_usage(session: Session, job: Job, step: Step, outcome: Outcome) -> None:

@@ -38,14 +38,14 @@ def end_exhausted(session: Session, job: Job) -> bool:
     """
     if job.status not in ENFORCED or (reason := exhausted(session, job)) is None:
         return False
-    job.stop_reason = reason.value
+    job.stop_reason = reason
     drop_waiting_steps(session, job)
     verified = exists().where(Adapter.job_id == job.id, Adapter.verification.is_not(None))
     if job.status != JobStatus.QUEUED and session.scalar(select(verified)):
-        move_job(session, job, JobStatus.SUCCEEDED, stop_reason=reason.value)
+        move_job(session, job, JobStatus.SUCCEEDED, stop_reason=reason)
         return True
     job.status_reason = {
-        "code": "deadline_exceeded" if reason is StopReason.DEADLINE else reason.value,
+        "code": "deadline_exceeded" if reason is StopReason.DEADLINE else reason,
         "category": "user",
         "message": "The job's budget was used up before it had an adapter that is proven to load.",
         "hint": "Create it again with a larger budget, or with fewer examples or iterations.",

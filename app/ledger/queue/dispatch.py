@@ -14,7 +14,7 @@ from app.tables.data import Model
 from app.tables.jobs import Job, Step
 from app.tables.platform import Project, Worker
 from app.tables.statuses import JobStatus, StepStatus
-from star_engine.loop import MEASURING
+from star_engine.loop import MEASURING, PhaseName
 
 PATIENCE_SECONDS = (
     60.0  # a project waits no longer than this for a worker that would rather keep its warm model
@@ -47,7 +47,7 @@ def next_step(
         case((starved, 0), else_=1),
         Step.priority.desc(),
         Project.served_at.asc().nulls_first(),
-        case((Step.phase.in_([phase.value for phase in MEASURING]), 0), else_=1),
+        case((Step.phase.in_(MEASURING), 0), else_=1),
         Step.id,
     ]
     if warm_model is not None:
@@ -60,6 +60,7 @@ def next_step(
         .join(Worker, fits())
         .outerjoin(running, running.c.project_id == Job.project_id)
         .where(Step.status == StepStatus.QUEUED, Worker.id == worker_id, not_waiting())
+        .where(Step.phase.in_(list(PhaseName)))  # a newer version's other ones are for its own workers
         .where(Project.id.not_in(held.projects))
         .where(or_(Job.status != JobStatus.QUEUED, Project.id.not_in(held.starting)))
         .order_by(*order)

@@ -76,7 +76,7 @@ class History:
     steps: list[float]
 
     def rate(self, model_id: str, phase: PhaseName) -> Span | None:
-        return _span(self.rates.get((model_id, phase.value), []))
+        return _span(self.rates.get((model_id, phase), []))
 
 
 def read_history(session: Session, model_ids: Collection[str]) -> History:
@@ -97,7 +97,7 @@ def read_history(session: Session, model_ids: Collection[str]) -> History:
         seconds = (ended - began).total_seconds()
         if job_id not in configs:
             configs[job_id] = StarConfig.model_validate(config)
-        units = _units_done(PhaseName(phase), configs[job_id], number, work, progress)
+        units = _units_done(phase, configs[job_id], number, work, progress)
         known = rates[model_id, phase]
         if units and len(known) < LATEST:
             known.append(seconds / units)
@@ -110,7 +110,7 @@ def what_is_left(history: History, job: Job, splits: JsonObject, progress: JsonO
     config = StarConfig.model_validate(job.config)
     plan = list(_plan(config)) if job.purpose == "star" else []
     if job.phase is not None:
-        here = (job.iteration, PhaseName(job.phase))
+        here = (job.iteration, job.phase)
         plan = plan[plan.index(here) :] if here in plan else [here]
     done = progress["done"] / progress["total"] if progress.get("total") else 0.0
     return _estimate(history, job.model_id, config, splits, plan, done)
@@ -148,11 +148,11 @@ def _estimate(
     for place, (number, phase) in enumerate(plan):
         rate = history.rate(model_id, phase)
         if rate is None:
-            return _no_history(model_id, phase.value)
+            return _no_history(model_id, phase)
         share = 1.0 - done if place == 0 else 1.0
         span = rate.times(_units(phase, config, number, splits) * share)
         work.append((phase, span))
-        gpu += span if phase.value in GPU_PHASES else NOTHING
+        gpu += span if phase in GPU_PHASES else NOTHING
     return Left(gpu, tuple(work))
 
 

@@ -50,9 +50,9 @@ def advance(session: Session, job: Job, settings: Settings) -> None:
     The caller holds the job's row lock.
     """
     if job.phase is not None:
-        if _has_open_steps(session, job):
+        if _has_open_steps(session, job, job.phase):
             return
-        _close_phase(session, job)
+        _close_phase(session, job, job.phase)
     config = StarConfig.model_validate(job.config)
     decision = _decide(session, job, config)
     if isinstance(decision, Phase) and end_exhausted(session, job):
@@ -60,8 +60,8 @@ def advance(session: Session, job: Job, settings: Settings) -> None:
     if isinstance(decision, Phase):
         _enter_phase(session, job, config, decision, settings)
     elif isinstance(decision, Stop):
-        job.stop_reason = decision.reason.value
-        move_job(session, job, JobStatus.SUCCEEDED, stop_reason=decision.reason.value)
+        job.stop_reason = decision.reason
+        move_job(session, job, JobStatus.SUCCEEDED, stop_reason=decision.reason)
     else:
         _pause_with_diagnosis(session, job, decision)
 
@@ -98,8 +98,8 @@ def read_history(session: Session, job: Job) -> Sequence[IterationHistory]:
     ]
 
 
-def _has_open_steps(session: Session, job: Job) -> bool:
-    here = _steps_of(job, Phase(job.iteration, PhaseName(job.phase or "")))
+def _has_open_steps(session: Session, job: Job, phase: PhaseName) -> bool:
+    here = _steps_of(job, Phase(job.iteration, phase))
     session.flush()
     return bool(session.scalar(select(exists().where(*here, Step.status.in_(OPEN)))))
 
@@ -108,21 +108,20 @@ def _steps_of(job: Job, phase: Phase) -> tuple[ColumnElement[bool], ...]:
     return (
         Step.job_id == job.id,
         Step.iteration_number == phase.iteration,
-        Step.phase == phase.name.value,
+        Step.phase == phase.name,
     )
 
 
-def _close_phase(session: Session, job: Job) -> None:
-    phase = PhaseName(job.phase or "")
+def _close_phase(session: Session, job: Job, phase: PhaseName) -> None:
     iteration = session.scalars(
         select(Iteration).where(Iteration.job_id == job.id, Iteration.number == job.iteration)
     ).one()
     found = phase_metrics(session, job, iteration, phase)
-    seconds = {**iteration.metrics.get("seconds", {}), phase.value: _phase_seconds(session, job, phase)}
+    seconds = {**iteration.metrics.get("seconds", {}), phase: _phase_seconds(session, job, phase)}
     found |= reused_in(session, iteration, phase)
     iteration.metrics = {**iteration.metrics, **found, "seconds": seconds}
-    iteration.phases_done = [*iteration.phases_done, phase.value]
-    append_event(session, job, "phase.finished", {"phase": phase.value, "iteration": job.iteration, **found})
+    iteration.phases_done = [*iteration.phases_done, phase]
+    append_event(session, job, "phase.finished", {"phase": phase, "iteration": job.iteration, **found})
     if phase in (PhaseName.BASELINES, PhaseName.TRIAL, ITERATION_PHASES[-1]):
         iteration.finished_at = clock()
         append_event(session, job, "iteration.finished", {"iteration": job.iteration, **iteration.metrics})
@@ -133,7 +132,7 @@ def _phase_seconds(session: Session, job: Job, phase: PhaseName) -> float:
     """Worker seconds of a phase: the sum over its steps' last attempts."""
     spans = session.execute(
         select(Step.started_at, Step.finished_at).where(
-            Step.job_id == job.id, Step.iteration_number == job.iteration, Step.phase == phase.value
+            Step.job_id == job.id, Step.iteration_number == job.iteration, Step.phase == phase
         )
     )
     return round(sum((ended - began).total_seconds() for began, ended in spans if began and ended), 3)
@@ -145,8 +144,8 @@ def _enter_phase(session: Session, job: Job, config: StarConfig, phase: Phase, s
     planned = count > 0
     if not planned:
         count = _plan_steps(session, job, config, phase, settings)
-    job.phase, job.iteration = phase.name.value, phase.iteration
-    facts = {"phase": phase.name.value, "iteration": phase.iteration, "steps": count}
+    job.phase, job.iteration = phase.name, phase.iteration
+    facts = {"phase": phase.name, "iteration": phase.iteration, "steps": count}
     append_event(session, job, "phase.started", facts)
     following = _next_beside(session, job, config, phase) if settings.pipeline else None
     if following is not None:
@@ -176,7 +175,7 @@ def _plan_steps(session: Session, job: Job, config: StarConfig, phase: Phase, se
             id=new_id("step"),
             job_id=job.id,
             iteration_number=phase.iteration,
-            phase=phase.name.value,
+            phase=phase.name,
             shard=shard,
             work=work,
             model_id=job.model_id,
@@ -202,12 +201,12 @@ def _work(
     elif phase.name in MEASURING:
         held_out = len(select_held_out(config, split_size(session, job.dataset_id, config.evaluation.split)))
         baselines = phase.name is PhaseName.BASELINES
-        for mode in config.evaluation.baselines if baselines else (EvaluationMode.ADAPTER.value,):
+        for mode in config.evaluation.baselines if baselines else (EvaluationMode.ADAPTER,):
             yield from _slices(held_out, settings, mode=mode)
         along = EvaluationMode.FEW_SHOT_COT if baselines else EvaluationMode.ADAPTER
         for other in config.evaluation.also:
             count = len(select_held_out(config, split_size(session, other, config.evaluation.split)))
-            yield from _slices(count, settings, mode=along.value, dataset=other)
+            yield from _slices(count, settings, mode=along, dataset=other)
     else:
         yield {}
 
@@ -218,5 +217,5 @@ def _slices(count: int, settings: Settings, **more: Any) -> Iterator[JsonObject]
 
 
 def _pause_with_diagnosis(session: Session, job: Job, pause: Pause) -> None:
-    job.status_reason = {"code": pause.reason.value, "message": pause.diagnosis, "iteration": job.iteration}
+    job.status_reason = {"code": pause.reason, "message": pause.diagnosis, "iteration": job.iteration}
     move_job(session, job, JobStatus.PAUSED, **job.status_reason)

@@ -37,6 +37,7 @@ from app.tables.jobs import Job, Step
 from app.tables.platform import Project
 from app.tables.statuses import JobStatus, StepStatus
 from star_engine.config.star import StarConfig
+from star_engine.loop import PhaseName
 
 Order = Literal["continue", "cancel", "pause"]
 
@@ -55,7 +56,7 @@ class Claim:
     job_id: str
     project_id: str
     iteration: int
-    phase: str
+    phase: PhaseName
     shard: int
     work: JsonObject
     config: StarConfig

@@ -60,7 +60,7 @@ def reused_in(session: Session, iteration: Iteration, phase: PhaseName) -> JsonO
     else:
         return {}
     before = iteration.metrics.get("reused", {})
-    return {"reused": {**before, phase.value: session.scalar(query) or 0}}
+    return {"reused": {**before, phase: session.scalar(query) or 0}}
 
 
 def _parts(keys: Sequence[str]) -> Iterator[Sequence[str]]:

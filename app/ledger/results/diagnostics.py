@@ -29,7 +29,7 @@ def audited_before(session: Session, claim: Claim) -> Before:
         .join(Rationale, Rationale.example_id == Example.id)
         .where(
             Rationale.iteration_id == iteration.id,
-            Rationale.route == Route.RATIONALIZED.value,
+            Rationale.route == Route.RATIONALIZED,
             Rationale.decision == "kept",
         )
     )

@@ -7,4 +7,4 @@ from star_engine.evaluation.accuracy import EvaluationMode
 
 def recorded_mode(mode: EvaluationMode, dataset_id: str | None) -> str:
     """How answers are recorded: by mode, and for a dataset that is measured along by its id behind it."""
-    return mode.value if dataset_id is None else f"{mode.value}/{dataset_id}"
+    return mode if dataset_id is None else f"{mode}/{dataset_id}"

@@ -44,7 +44,7 @@ def adapter_tally(session: Session, claim: Claim) -> tuple[int, int]:
     iteration = claimed_iteration(session, claim)
     right = func.sum(case((Evaluation.verdict == "correct", 1), else_=0))
     query = select(right, func.count()).where(
-        Evaluation.iteration_id == iteration.id, Evaluation.mode == EvaluationMode.ADAPTER.value
+        Evaluation.iteration_id == iteration.id, Evaluation.mode == EvaluationMode.ADAPTER
     )
     correct, asked = session.execute(query).one()
     return int(correct or 0), int(asked)

@@ -55,7 +55,7 @@ def each_training_example(engine: Engine, iteration_id: int, config: StarConfig)
         with reading(engine) as session:
             rows = session.execute(_training_page(iteration_id, after)).all()
         for row, route, sample, example_id in rows:
-            key = RationaleKey(example_id, Route(route), sample)
+            key = RationaleKey(example_id, route, sample)
             yield TrainingExample(key, row.prompt, row.completion, keeps_hint(config, key))
         if len(rows) < PAGE:
             return
@@ -75,7 +75,7 @@ def _with_adapter(job_id: str) -> Select[Iteration, str | None]:
     )
 
 
-def _training_page(iteration_id: int, after: int) -> Select[TrainingRow, str, int, str]:
+def _training_page(iteration_id: int, after: int) -> Select[TrainingRow, Route, int, str]:
     return (
         select(TrainingRow, Rationale.route, Rationale.sample, Example.external_id)
         .join(Rationale, Rationale.id == TrainingRow.rationale_id)

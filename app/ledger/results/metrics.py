@@ -88,7 +88,7 @@ def _sampled(session: Session, job: Job, iteration: Iteration) -> JsonObject:
     solved = session.scalar(
         select(func.count(Rationale.example_id.distinct())).where(
             Rationale.iteration_id == iteration.id,
-            Rationale.route == Route.GENERATED.value,
+            Rationale.route == Route.GENERATED,
             Rationale.verdict == "correct",
         )
     )
@@ -107,8 +107,8 @@ def _kept(session: Session, job: Job, iteration: Iteration) -> JsonObject:
         .group_by(Rationale.route, Rationale.reason)
     )
     counts = [(route, reason or "", count) for route, reason, count in found]
-    kept = dict.fromkeys((route.value for route in _routes(job)), 0)
-    dropped: dict[str, dict[str, int]] = {route.value: {} for route in _routes(job)}
+    kept = dict.fromkeys(_routes(job), 0)
+    dropped: dict[Route, dict[str, int]] = {route: {} for route in _routes(job)}
     for route, reason, count in counts:
         if reason == KEPT:
             kept[route] = count
@@ -132,7 +132,7 @@ def _routes(job: Job) -> tuple[Route, ...]:
 
 def own_rows(kept: Mapping[str, int]) -> int:
     """Rows of the job's own dataset: too few of them pause a job, however many are mixed in."""
-    return sum(count for route, count in kept.items() if route != Route.MIXED.value)
+    return sum(count for route, count in kept.items() if route != Route.MIXED)
 
 
 def _coverage(session: Session, job: Job, iteration: Iteration) -> dict[str, float]:
@@ -141,15 +141,15 @@ def _coverage(session: Session, job: Job, iteration: Iteration) -> dict[str, flo
     per_example = (
         select(best_route.label("route"))
         .where(Rationale.iteration_id == iteration.id, Rationale.decision == "kept")
-        .where(Rationale.route != Route.MIXED.value)
+        .where(Rationale.route != Route.MIXED)
         .group_by(Rationale.example_id)
         .subquery()
     )
     found = session.execute(select(per_example.c.route, func.count()).group_by(per_example.c.route))
     counts = {route: count for route, count in found}  # noqa: C416 - dict(result) takes it for a mapping
     asked = selected_count(session, job, iteration.number)
-    routes = [route.value for route in _routes(job) if route is not Route.MIXED]
-    shares = {route: _share(counts.get(route, 0), asked) for route in routes}
+    routes = [route for route in _routes(job) if route is not Route.MIXED]
+    shares: dict[str, float] = {route: _share(counts.get(route, 0), asked) for route in routes}
     return {**shares, "total": _share(sum(counts.values()), asked)}
 
 

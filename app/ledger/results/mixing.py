@@ -40,6 +40,6 @@ def record_mixed(session: Session, claim: Claim, added: Sequence[MixedRows]) -> 
     query = (
         select(Rationale.id, Rationale.sample, ExampleRow.external_id)
         .join(ExampleRow, ExampleRow.id == Rationale.example_id)
-        .where(Rationale.iteration_id == iteration.id, Rationale.route == Route.MIXED.value)
+        .where(Rationale.iteration_id == iteration.id, Rationale.route == Route.MIXED)
     )
     return {RationaleKey(name, Route.MIXED, place): row for row, place, name in session.execute(query)}

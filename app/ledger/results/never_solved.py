@@ -19,7 +19,6 @@ from app.tables.data import Dataset, Example
 from app.tables.jobs import Job
 from app.tables.rationales import Rationale
 from star_engine.sampling.rationales import Route
-from star_engine.tasks.kind import Kind
 
 PAGE = 500  # examples per transaction: a slow reader must not hold one open
 
@@ -48,7 +47,7 @@ def derive_dataset(engine: Engine, job: Job, name: str, *, held_out: bool) -> tu
             raise Conflict("The job has solved every example that it has tried.", code="nothing_unsolved")
         accepted.seek(0)
         checked = CheckedFile(
-            how=HowToRead(Kind(source.kind), 0, 0),
+            how=HowToRead(source.kind, 0, 0),
             sha256=hashlib.sha256(f"derived:{source.sha256}:{digest.hexdigest()}".encode()).hexdigest(),
             size_bytes=sizes,
             splits=dict(splits),
@@ -71,7 +70,7 @@ def _never_solved(job: Job) -> Select[Example]:
     tried = exists().where(
         Rationale.example_id == Example.id,
         Rationale.job_id == job.id,
-        Rationale.route == Route.GENERATED.value,
+        Rationale.route == Route.GENERATED,
     )
     solved = tried.where(Rationale.verdict == "correct")
     of_dataset = (Example.dataset_id == job.dataset_id, Example.split == "train")

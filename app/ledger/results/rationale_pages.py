@@ -20,6 +20,7 @@ from app.ledger.keyset import LAST, walk, walk_back
 from app.ledger.results.rationale_outcomes import outcome_walk, outcomes_of
 from app.tables.data import Example
 from app.tables.rationales import Rationale
+from star_engine.sampling.rationales import Route
 
 SCANNED = 2500  # rows of 1 kB that a page looks for a text in
 Walks = Callable[[int], Sequence[Select[Any]]]  # of the ids after this one, ascending
@@ -30,7 +31,7 @@ class RationaleFilter:
     """What a page of rationales is narrowed to; None means any."""
 
     iteration: int | None = None
-    route: str | None = None
+    route: Route | None = None
     verdict: str | None = None
     decision: str | None = None
     reason: str | None = None

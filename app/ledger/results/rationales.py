@@ -18,7 +18,7 @@ from app.tables.jobs import Iteration
 from app.tables.rationales import Rationale, TrainingExample
 from star_engine.config.star import StarConfig
 from star_engine.sampling import rationales as engine
-from star_engine.sampling.rationales import RationaleKey, Route
+from star_engine.sampling.rationales import RationaleKey
 from star_engine.training_set.rows import Decision
 from star_engine.training_set.rows import TrainingExample as EngineTrainingExample
 from star_engine.training_set.window import window
@@ -53,7 +53,7 @@ def recorded_verdicts(session: Session, claim: Claim, ids: Mapping[int, str]) ->
         Rationale.iteration_id == iteration.id
     )
     return {
-        RationaleKey(ids[example_id], Route(route), sample): verdict
+        RationaleKey(ids[example_id], route, sample): verdict
         for example_id, route, sample, verdict in session.execute(query)
         if example_id in ids
     }
@@ -78,7 +78,7 @@ def record_rationales(
             "iteration_id": iteration.id,
             "iteration_number": claim.iteration,
             "example_id": row_ids[item.key.example_id],
-            "route": item.key.route.value,
+            "route": item.key.route,
             "sample": item.key.sample,
             "text": storable(item.text),
             "extracted": storable(item.extracted),
@@ -128,7 +128,7 @@ def iteration_tries(
 def as_rationale(row: Rationale, external_id: str) -> engine.Rationale:
     """A row as the engine reads it; `external_id`: its example's own id."""
     return engine.Rationale(
-        key=RationaleKey(external_id, Route(row.route), row.sample),
+        key=RationaleKey(external_id, row.route, row.sample),
         text=row.text,
         verdict=row.verdict,
         extracted=row.extracted,

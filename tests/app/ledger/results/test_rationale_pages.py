@@ -16,19 +16,20 @@ from app.ledger.results.rationale_pages import RationaleFilter, bounds_of, ratio
 from app.tables.data import Example
 from app.tables.jobs import Iteration
 from app.tables.rationales import Rationale
+from star_engine.sampling.rationales import Route
 from tests.factories import World, make_world
 
 REASONS = ("kept", "wrong", "unparsed")
 FILTERS = [
     RationaleFilter(),
-    RationaleFilter(route="rationalized"),
+    RationaleFilter(route=Route.RATIONALIZED),
     RationaleFilter(verdict="correct"),
     RationaleFilter(decision="kept"),
     RationaleFilter(reason="wrong"),
     RationaleFilter(example=1),
-    RationaleFilter(route="generated", verdict="unparsed", decision="dropped", reason="unparsed"),
-    RationaleFilter(route="rationalized", decision="dropped"),
-    RationaleFilter(verdict="correct", route="generated"),
+    RationaleFilter(route=Route.GENERATED, verdict="unparsed", decision="dropped", reason="unparsed"),
+    RationaleFilter(route=Route.RATIONALIZED, decision="dropped"),
+    RationaleFilter(verdict="correct", route=Route.GENERATED),
 ]
 
 
@@ -231,7 +232,7 @@ def test_undecided_rationales_are_found_by_several_filters(world: World, job_id:
         session.execute(
             update(Rationale).where(Rationale.iteration_number == 3).values(decision=None, reason=None)
         )
-    wanted = RationaleFilter(route="generated", verdict="wrong", iteration=3)
+    wanted = RationaleFilter(route=Route.GENERATED, verdict="wrong", iteration=3)
     rows = everything(world)
     expected = [
         row.id for row in rows if (row.route, row.verdict, row.iteration_number) == ("generated", "wrong", 3)
@@ -244,7 +245,7 @@ def test_text_and_several_filters_find_every_row_once(
     world: World, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rationale_pages, "SCANNED", 100)
-    wanted = RationaleFilter(route="rationalized", decision="dropped", text="0 of 100% of ")
+    wanted = RationaleFilter(route=Route.RATIONALIZED, decision="dropped", text="0 of 100% of ")
     expected = [
         row.id
         for row in everything(world)
