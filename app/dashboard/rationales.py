@@ -109,7 +109,7 @@ def _shown(
         return {**place, "one": None}
     one = rationales.get(caller, db, job_id, chosen)
     with reading(db) as session:
-        layout = task_of(get_job(session, caller.project_id, job_id).config["kind"]).layout
+        layout = task_of(get_job(session, caller.project_id, job_id).config.kind).layout
     rows, number = [row_id_of(row.id) for row in listed.found.data], row_id_of(chosen)
     before, behind = [row for row in rows if row < number], [row for row in rows if row > number]
     query = {"after": listed.after}

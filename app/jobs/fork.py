@@ -47,7 +47,7 @@ def check_fork(
     if source.purpose != Purpose.STAR:
         raise Conflict("The job only asks an adapter: there is no loop to go on with.", code="not_a_star_job")
     number = sent.from_iteration
-    before = StarConfig.model_validate(source.config)
+    before = source.config
     _check_done(session, source, before, number)
     settings = before.model_dump(mode="json")
     whole = JobIn(

@@ -111,7 +111,9 @@ def _new_job(
 
 def _config(job: Job, section: str, changes: Mapping[str, object]) -> StarConfig:
     """The settings that the adapter was measured with, some of one section changed."""
-    return StarConfig.model_validate({**job.config, section: {**job.config[section], **changes}})
+    return StarConfig.model_validate(
+        {**job.stored_config, section: {**job.stored_config[section], **changes}}
+    )
 
 
 def _example(kind: Kind, number: int, sent: QuestionIn) -> Example:

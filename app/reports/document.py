@@ -83,7 +83,7 @@ def _facts(job: Job) -> Table:
     facts = {
         "job": job.id,
         "status": f"{job.status}{f' ({job.stop_reason})' if job.stop_reason else ''}",
-        "iteration": f"{job.iteration} of {job.config['iterations']}",
+        "iteration": f"{job.iteration} of {job.config.iterations}",
         "model": job.model_id,
         "dataset": job.dataset_id,
         "prompt set": job.prompt_set_id,

@@ -32,7 +32,6 @@ from app.ledger.results.iterations import list_iterations
 from app.tables.files import FineTuningJob
 from app.tables.jobs import Event, Iteration, Job
 from app.tables.statuses import JobStatus
-from star_engine.config.star import StarConfig
 
 router = api_router("openai", "/v1/fine_tuning/jobs")
 
@@ -167,7 +166,7 @@ def _change(db: Engine, caller: Caller, job_id: str, verb: Callable[[Session, Jo
 def _out(session: Session, job: Job) -> FineTuningJobOut:
     asked = session.get(FineTuningJob, job.id)
     best = best_iteration(session, job) if job.status is JobStatus.SUCCEEDED else None
-    config = StarConfig.model_validate(job.config)
+    config = job.config
     hyperparameters = {
         "n_epochs": getattr(config.training.schedule, "epochs", "auto"),
         "batch_size": config.training.batch_size,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import BigInteger, Double, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -12,6 +14,7 @@ from app.tables.base import Base, JsonObject, Serial, created
 from app.tables.data import Dataset, Model, PromptSet
 from app.tables.platform import ApiKey, Project
 from app.tables.statuses import JobStatus, Purpose, StepStatus
+from star_engine.config.star import StarConfig
 from star_engine.loop import PhaseName, StopReason
 
 
@@ -33,7 +36,7 @@ class Job(Base):
     iteration: Mapped[int] = mapped_column(default=0)
     stop_reason: Mapped[StopReason | None]
     status_reason: Mapped[JsonObject | None]  # {code, message, hint}: why it is paused or has failed
-    config: Mapped[JsonObject]  # a StarConfig
+    stored_config: Mapped[JsonObject] = mapped_column("config")  # a StarConfig, as JSON; never changed
     dataset_id: Mapped[str] = mapped_column(ForeignKey(Dataset.id))
     prompt_set_id: Mapped[str] = mapped_column(ForeignKey(PromptSet.id))
     model_id: Mapped[str] = mapped_column(ForeignKey(Model.id))
@@ -55,6 +58,24 @@ class Job(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
+    @cached_property
+    def config(self) -> StarConfig:
+        """The settings, validated when they are first asked for and once per row object.
+
+        A column type would validate them with every row that is read, which takes 0.13 ms and fails for a job
+        of a newer version with settings that this one does not know: one such job, and nothing would be
+        listed, swept or cancelled any more. Raises pydantic.ValidationError for that job alone.
+        """
+        return StarConfig.model_validate(self.stored_config)
+
+
+def known_settings(stored: JsonObject) -> StarConfig | None:
+    """The same; None where only a newer version can read them."""
+    try:
+        return StarConfig.model_validate(stored)
+    except ValidationError:
+        return None
+
 
 class Iteration(Base):
     """One turn of the outer loop; number 0 holds the baselines."""
@@ -67,9 +88,15 @@ class Iteration(Base):
     phases_done: Mapped[list[Any]]
     metrics: Mapped[JsonObject]  # solve_rate, coverage, accuracy, ... as the phases close
     training_set_sha256: Mapped[str | None]
-    config: Mapped[JsonObject | None]  # of a taken over iteration: what it was made with; None: the job's
+    # Of an iteration that was taken over: what it was made with. None: the job's.
+    stored_config: Mapped[JsonObject | None] = mapped_column("config")
     created_at: Mapped[datetime] = created()
     finished_at: Mapped[datetime | None]
+
+    @cached_property
+    def config(self) -> StarConfig | None:
+        """As of a job."""
+        return None if self.stored_config is None else StarConfig.model_validate(self.stored_config)
 
 
 class Step(Base):

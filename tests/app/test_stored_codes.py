@@ -68,6 +68,19 @@ def test_step_of_a_phase_that_this_version_does_not_know_is_left_to_newer_worker
     assert claim_step(api.engine, "worker:1", 60) is not None
 
 
+def test_job_with_settings_of_a_newer_version_is_listed_and_left_to_newer_workers(api: Api) -> None:
+    newer, older = api.job(priority=9), api.job(metadata={"a": "b"})
+    stored = {**newer["config"], "of_next_year": True}
+    with transaction(api.engine) as session:
+        session.get_one(Job, newer["id"]).stored_config = stored
+    claims = [claim_step(api.engine, f"worker:{number}", 60) for number in range(9)]
+    assert {claim.job_id for claim in claims if claim is not None} == {older["id"]}
+    shown = {job["id"]: job for job in api.client.get("/v1/jobs").json()["data"]}
+    assert shown[newer["id"]]["config"] == stored
+    assert shown[newer["id"]]["estimate_unavailable"] is not None
+    assert api.client.post(f"/v1/jobs/{newer['id']}/cancel").status_code == 202
+
+
 def test_filter_by_a_status_that_this_version_does_not_know_is_refused(api: Api) -> None:
     assert api.client.get("/v1/jobs", params={"status": "of_next_year"}).status_code == 422
 

@@ -196,7 +196,7 @@ def _check_evaluations(session: Session, iteration: Iteration, modes: Iterable[s
 
 
 def _check_success(session: Session, job: Job) -> None:
-    config = StarConfig.model_validate(job.config)
+    config = job.config
     numbers = session.scalars(
         select(Iteration.number).where(Iteration.job_id == job.id).order_by(Iteration.number)
     ).all()

@@ -23,7 +23,6 @@ from app.reports.markdown import markdown
 from app.tables.data import Dataset, Example
 from app.tables.jobs import Iteration, Job, Step
 from app.tables.rationales import Evaluation, Rationale, TrainingExample
-from star_engine.config.star import StarConfig
 from star_engine.sampling.rationales import Route
 from star_engine.training_set.rows import training_set_sha256
 from tests.factories import CONFIG, TRAIN, World, make_world
@@ -155,7 +154,7 @@ def test_another_dataset_is_measured_along_and_mixed_in_and_counts_in_nothing_of
     job_id = world.submit(iterations=1, evaluation={"also": ["ds_other"]}, training_set=mix)
     work_until_idle(bench)
     job = world.job(job_id)
-    config = StarConfig.model_validate(job.config)
+    config = job.config
     with reading(world.engine) as session:
         base, first = session.scalars(select(Iteration).order_by(Iteration.number))
         page = markdown(make_document(job, read_report(session, job)))

@@ -72,7 +72,7 @@ def _create_one(
         created_by=key_id,
         name=new.name,
         status=JobStatus.VALIDATING,
-        config=new.config.model_dump(mode="json"),
+        stored_config=new.config.model_dump(mode="json"),
         dataset_id=new.dataset.id,
         prompt_set_id=new.prompt_set.id,
         model_id=new.model.id,

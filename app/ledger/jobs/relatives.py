@@ -52,7 +52,7 @@ def direct_outcome(session: Session, job: Job, compared: Sequence[Job] = ()) -> 
     None where it was not run; of several runs the one that was asked for beside the job counts.
     """
     for other in (*baselines_of(session, job.id), *compared):
-        config = StarConfig.model_validate(other.config)
+        config = other.config
         alike = (other.dataset_id, other.model_id) == (job.dataset_id, job.model_id)
         if alike and config.training_set.source is Source.ANSWERS:
             found = best_iteration(read_outcomes(session, read_iterations(session, other)))

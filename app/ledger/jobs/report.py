@@ -14,7 +14,6 @@ from app.ledger.jobs.relatives import Relative, direct_outcome, read_relatives
 from app.tables.data import Example
 from app.tables.jobs import Iteration, Job, Step
 from app.tables.rationales import Rationale
-from star_engine.config.star import StarConfig
 from star_engine.evaluation.answer import Answer, answer
 from star_engine.evaluation.comparison import choices
 from star_engine.evaluation.report import (
@@ -68,7 +67,7 @@ class JobReport:
 def read_report(session: Session, job: Job, compared: Sequence[Job] = ()) -> JobReport:
     """Everything that is known of the job now, beside its baselines, its forks and the jobs named."""
     iterations = read_iterations(session, job)
-    config = StarConfig.model_validate(job.config)
+    config = job.config
     outcomes = read_outcomes(session, iterations)
     method = METHODS[config.training_set.source]
     direct = direct_outcome(session, job, compared)
@@ -89,7 +88,7 @@ def read_coverage(session: Session, job: Job) -> tuple[Coverage, ...]:
 
 
 def _groups(session: Session, job: Job) -> dict[int, str]:
-    split = StarConfig.model_validate(job.config).evaluation.split
+    split = job.config.evaluation.split
     query = select(Example.id, Example.group).where(
         Example.dataset_id == job.dataset_id, Example.split == split, Example.group.is_not(None)
     )

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app.ledger.platform.usage import GPU_PHASES
 from app.ledger.queue.position import Queue
 from app.tables.base import JsonObject
-from app.tables.jobs import Job, Step
+from app.tables.jobs import Job, Step, known_settings
 from app.tables.usage import Usage
 from star_engine.config.schedules import EpochsSchedule
 from star_engine.config.star import StarConfig
@@ -82,7 +82,7 @@ class History:
 def read_history(session: Session, model_ids: Collection[str]) -> History:
     """From the latest steps that were done in one go, of any project: one query."""
     query = (
-        select(Usage.phase, Step.model_id, Step.work, Step.started_at, Step.finished_at, Job.config)
+        select(Usage.phase, Step.model_id, Step.work, Step.started_at, Step.finished_at, Job.stored_config)
         .add_columns(Usage.iteration_number, Step.progress, Usage.job_id)
         .join(Step, Step.id == Usage.step_id)
         .join(Job, Job.id == Usage.job_id)
@@ -92,12 +92,13 @@ def read_history(session: Session, model_ids: Collection[str]) -> History:
     )
     rates: dict[tuple[str, str], list[float]] = defaultdict(list)
     steps = []
-    configs: dict[str, StarConfig] = {}  # by job: most records are of a few
-    for phase, model_id, work, began, ended, config, number, progress, job_id in session.execute(query):
+    configs: dict[str, StarConfig | None] = {}  # by job: most records are of a few
+    for phase, model_id, work, began, ended, stored, number, progress, job_id in session.execute(query):
         seconds = (ended - began).total_seconds()
         if job_id not in configs:
-            configs[job_id] = StarConfig.model_validate(config)
-        units = _units_done(phase, configs[job_id], number, work, progress)
+            configs[job_id] = known_settings(stored)
+        config = configs[job_id]
+        units = _units_done(phase, config, number, work, progress) if config is not None else 0.0
         known = rates[model_id, phase]
         if units and len(known) < LATEST:
             known.append(seconds / units)
@@ -107,7 +108,9 @@ def read_history(session: Session, model_ids: Collection[str]) -> History:
 
 def what_is_left(history: History, job: Job, splits: JsonObject, progress: JsonObject) -> Left | Unknown:
     """What a job that was made still needs. `splits`: its dataset's; `progress`: of its current phase."""
-    config = StarConfig.model_validate(job.config)
+    config = known_settings(job.stored_config)
+    if config is None:
+        return Unknown("no_history", "Its settings are of a newer version than this server's.")
     plan = list(_plan(config)) if job.purpose == "star" else []
     if job.phase is not None:
         here = (job.iteration, job.phase)

@@ -53,7 +53,7 @@ def advance(session: Session, job: Job, settings: Settings) -> None:
         if _has_open_steps(session, job, job.phase):
             return
         _close_phase(session, job, job.phase)
-    config = StarConfig.model_validate(job.config)
+    config = job.config
     decision = _decide(session, job, config)
     if isinstance(decision, Phase) and end_exhausted(session, job):
         return

@@ -33,7 +33,7 @@ from app.ledger.transitions import (
 )
 from app.settings import Settings
 from app.tables.base import JsonObject
-from app.tables.jobs import Job, Step
+from app.tables.jobs import Job, Step, known_settings
 from app.tables.platform import Project
 from app.tables.statuses import JobStatus, StepStatus
 from star_engine.config.star import StarConfig
@@ -78,29 +78,35 @@ def claim_step(
 
     `fits`: whether the caller wants it; None is returned where it does not, and the step's turn stays.
     A candidate that another worker snatched means that work goes on there, so looking again always ends.
+    A job whose settings are of a newer version is left to the workers of that version.
     """
+    newer: list[str] = []
     while True:
         with transaction(engine) as session:
             saw_worker(session, worker_id, capacity)
             wanted = next_step(worker_id, warm_model, patience_seconds, held_back(session))
-            candidate = session.execute(wanted).one_or_none()
+            candidate = session.execute(wanted.where(Job.id.not_in(newer))).one_or_none()
             if candidate is None or not fits(session.get_one(Step, candidate.id)):
                 return None
-            claim = _try_claim(session, candidate.id, candidate.job_id, worker_id, lease_seconds)
+            job = lock_job(session, candidate.job_id)
+            if known_settings(job.stored_config) is None:
+                newer.append(job.id)
+                continue
+            claim = _try_claim(session, job, candidate.id, worker_id, lease_seconds)
             if claim is not None:
                 failpoint("claim.before_commit")
                 return claim
 
 
 def _try_claim(
-    session: Session, step_id: str, job_id: str, worker_id: str, lease_seconds: float
+    session: Session, job: Job, step_id: str, worker_id: str, lease_seconds: float
 ) -> Claim | None:
-    job = lock_job(session, job_id)
+    """The caller holds the job's lock."""
     if end_exhausted(session, job):
         return None
     if job.status == JobStatus.QUEUED and not may_start(session, job.project_id):
         return None
-    share_out(session, job_id, worker_id)
+    share_out(session, job.id, worker_id)
     step = session.scalars(
         update(Step)
         .where(Step.id == step_id, Step.status == StepStatus.QUEUED)
@@ -131,7 +137,7 @@ def _try_claim(
         phase=step.phase,
         shard=step.shard,
         work=step.work,
-        config=StarConfig.model_validate(job.config),
+        config=job.config,
         model_id=job.model_id,
         dataset_id=job.dataset_id,
         prompt_set_id=job.prompt_set_id,

@@ -45,7 +45,7 @@ def iterations_among(session: Session, job_id: str, numbers: range) -> Sequence[
 
 def config_of(job: Job, iteration: Iteration) -> StarConfig:
     """What an iteration was made with: the job's settings, or those of the job it was taken over from."""
-    return StarConfig.model_validate(iteration.config or job.config)
+    return iteration.config or job.config
 
 
 def each_training_example(engine: Engine, iteration_id: int, config: StarConfig) -> Iterator[TrainingExample]:

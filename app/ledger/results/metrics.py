@@ -46,19 +46,19 @@ def phase_metrics(session: Session, job: Job, iteration: Iteration, phase: Phase
             "accuracy_by_group": found["by_group"],
             "groups": found["groups"],
             "evaluated": {key: found[key] for key in ("n", "unparsed", "truncated")},
-            **_also(session, iteration, StarConfig.model_validate(job.config), EvaluationMode.ADAPTER),
+            **_also(session, iteration, job.config, EvaluationMode.ADAPTER),
         }
     return {}
 
 
 def selected_count(session: Session, job: Job, number: int) -> int:
     """How many train examples iteration `number` asks."""
-    config = StarConfig.model_validate(job.config)
+    config = job.config
     return len(selected_positions(session, job.dataset_id, config, number))
 
 
 def _baselines(session: Session, job: Job, iteration: Iteration) -> JsonObject:
-    config = StarConfig.model_validate(job.config)
+    config = job.config
     found = {mode: _accuracy(session, iteration, mode) for mode in config.evaluation.baselines}
     best = max(found.values(), key=lambda one: float(one["accuracy"]))
     chance = guessing_chance(session, job.dataset_id, config)
@@ -124,7 +124,7 @@ def _kept(session: Session, job: Job, iteration: Iteration) -> JsonObject:
 
 def _routes(job: Job) -> tuple[Route, ...]:
     """The routes by which this job's rationales come."""
-    options = StarConfig.model_validate(job.config).training_set
+    options = job.config.training_set
     given = options.source is not Source.RATIONALES
     own = (Route.GIVEN,) if given else (Route.GENERATED, Route.RATIONALIZED)
     return (*own, Route.MIXED) if options.mix else own

@@ -118,7 +118,7 @@ def honoured_from(session: Session, job: Job) -> int | None:
         Iteration.job_id == job.id, Iteration.training_set_sha256.is_not(None)
     )
     following = (session.scalar(query) or 0) + 1
-    return following if following <= int(job.config["iterations"]) else None
+    return following if following <= job.config.iterations else None
 
 
 def lineage(session: Session, job_id: str) -> list[str]:
