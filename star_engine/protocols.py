@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -17,13 +17,29 @@ from star_engine.config.star import Training
 class SampleRequest:
     """One prompt. `key` comes back with the completion; `seed` matters only when temperature > 0.
 
-    anew: it must be generated, even where the same request has been answered before.
+    anew: it must be generated, even where the same request has been answered before. max_tokens, stop: of
+    this request alone; None: as the call's SamplingParams say.
     """
 
     key: str
     prompt: str
     seed: int | None = None
     anew: bool = False
+    max_tokens: int | None = None
+    stop: tuple[str, ...] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` makes the same request of, in another process."""
+        request: dict[str, Any] = _REQUEST.dump_python(self, mode="json", exclude_defaults=True)
+        return request
+
+    @staticmethod
+    def from_json(request: Mapping[str, Any]) -> SampleRequest:
+        """Raises pydantic's ValidationError, a ValueError, for what `to_json` cannot have written."""
+        return _REQUEST.validate_python(request)
+
+
+_REQUEST = TypeAdapter(SampleRequest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +50,35 @@ class SamplingParams:
     max_tokens: int = 256
     stop: tuple[str, ...] = ()  # a sampler may end at the first of these; the caller cuts all the same
 
+    def of(self, request: SampleRequest) -> SamplingParams:
+        """Return what holds for one request of the call. Raises ValueError for a limit below 1."""
+        if request.max_tokens is None and request.stop is None:
+            return self
+        if request.max_tokens is not None and request.max_tokens < 1:
+            raise ValueError(
+                f"Request {request.key} asks for at most {request.max_tokens} tokens: ask for 1 or more."
+            )
+        return replace(
+            self,
+            max_tokens=self.max_tokens if request.max_tokens is None else request.max_tokens,
+            stop=self.stop if request.stop is None else request.stop,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What was generated after the prompt, without EOS and without a stop string that ended it."""
+    """What was generated after the prompt, without EOS and without a stop string that ended it.
+
+    What ended it: "length": its token limit or the model's; "stop": the stop string `stopped_by`, or, where
+    that is None, the end-of-sequence token. Of a `reused` one the record does not say which of these two.
+    """
 
     key: str
     text: str
     prompt_tokens: int
     tokens: int  # generated tokens
     finish_reason: Literal["stop", "length"]
+    stopped_by: str | None = None
     request_sha256: str | None = (
         None  # set where answers are looked up: star_engine/sampling/completion_cache.py
     )

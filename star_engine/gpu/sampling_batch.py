@@ -18,6 +18,8 @@ class Row:
     request: SampleRequest
     ids: NDArray[np.int64]
     limit: int  # tokens it may generate
+    stop: tuple[str, ...]
+    enders: frozenset[int]  # tokens that can complete one of its stop strings
     draws: list[float] | None  # uniform numbers, one for each token to come; None: greedy
     generated: list[int] = field(default_factory=list)
 

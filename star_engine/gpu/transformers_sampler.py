@@ -27,6 +27,7 @@ from star_engine.gpu.lora_merge import read_adapter
 from star_engine.gpu.sampling_batch import Batch, Row, common_prefix, make_draws
 from star_engine.gpu.token_choice import choose
 from star_engine.protocols import Completion, SampleRequest, SamplingParams
+from star_engine.sampling.stops import first_stop
 
 # Below as many parameters a second thread spends more at barriers than it computes: at 0.9 M, beside a busy
 # process, 256 prompts took 9.4 s on one thread and 48 to 92 s on two.
@@ -70,6 +71,7 @@ class TransformersSampler:
         self._pristine: dict[str, torch.Tensor] = {}  # the base model's weights where an adapter is merged
         self._prefixes: deque[Prefix] = deque(maxlen=PREFIXES_KEPT)
         self._pieces: list[str] | None = None
+        self._enders_of: dict[tuple[str, ...], frozenset[int]] = {}
 
     def use(self, adapter: Path | None) -> None:
         """Merge in float32 from the untouched base weights: there and back is exact. Raises BadAdapter."""
@@ -85,18 +87,17 @@ class TransformersSampler:
 
     def stream(self, queue: deque[SampleRequest], params: SamplingParams) -> Iterator[Completion]:
         """See Sampler. ValueError, naming the key, for a prompt that leaves no room for a completion."""
-        enders = self._enders(params.stop)
         torch.set_num_threads(self._threads)
         while waiting := self._take(queue, params):
             while waiting:
                 running = Batch(self._shared_prefix(waiting))
                 while (rows := self._joining(waiting, running)) or running.alive:
                     for fresh in self._prefill(running.prefix, rows):
-                        yield from self._advance(fresh, params, enders)
+                        yield from self._advance(fresh, params)
                         running.merge(fresh)
                     if running.alive:
                         self._decode(running)
-                        yield from self._advance(running, params, enders)
+                        yield from self._advance(running, params)
                     waiting += self._take(queue, params)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -117,14 +118,14 @@ class TransformersSampler:
         return [self._row(request, ids, params) for request, ids in zip(requests, encoded, strict=True)]
 
     def _row(self, request: SampleRequest, ids: list[int], params: SamplingParams) -> Row:
-        limit = min(params.max_tokens, self._max_length - len(ids))
+        own = params.of(request)
+        limit = min(own.max_tokens, self._max_length - len(ids))
         if not ids or limit < 1:
             raise ValueError(
                 f"Prompt {request.key} has {len(ids)} tokens; 1 to {self._max_length - 1} fit the model."
             )
-        return Row(
-            request, np.array(ids), limit, make_draws(request, limit) if params.temperature > 0 else None
-        )
+        draws = make_draws(request, limit) if params.temperature > 0 else None
+        return Row(request, np.array(ids), limit, own.stop, self._enders(own.stop), draws)
 
     def _shared_prefix(self, waiting: Sequence[Row]) -> Prefix:
         """The prefix that saves most for a batch with the oldest waiting row in it."""
@@ -205,7 +206,7 @@ class TransformersSampler:
         return logits
 
     @torch.inference_mode()
-    def _advance(self, batch: Batch, params: SamplingParams, enders: frozenset[int]) -> list[Completion]:
+    def _advance(self, batch: Batch, params: SamplingParams) -> list[Completion]:
         """Choose the next token of every row; finished rows leave their slots empty."""
         done: list[Completion] = []
         tokens = choose(batch.logits, params, batch.draws()).tolist()
@@ -213,22 +214,21 @@ class TransformersSampler:
             if row is None:
                 continue
             row.generated.append(tokens[index])
-            if completion := self._finished(row, params.stop, enders):
+            if completion := self._finished(row):
                 done.append(completion)
                 batch.rows[index] = None
         if done:
             batch.close_gaps()
         return done
 
-    def _finished(self, row: Row, stop: tuple[str, ...], enders: frozenset[int]) -> Completion | None:
+    def _finished(self, row: Row) -> Completion | None:
         last = row.generated[-1]
         if last in self._eos:
             return self._completion(row, self._text(row, row.generated[:-1]), "stop")
-        if last in enders:
+        if last in row.enders:
             text = self._text(row, row.generated)
-            cuts = [at for at in map(text.find, stop) if at >= 0]
-            if cuts:
-                return self._completion(row, text[: min(cuts)], "stop")
+            if (found := first_stop(text, row.stop)) is not None:
+                return self._completion(row, text[: found[0]], "stop", found[1])
         if len(row.generated) == row.limit:
             return self._completion(row, self._text(row, row.generated), "length")
         return None
@@ -236,11 +236,18 @@ class TransformersSampler:
     def _text(self, row: Row, generated: Sequence[int]) -> str:
         return text_after(self._tokenizer, row.ids.tolist(), generated)
 
-    def _completion(self, row: Row, text: str, reason: Literal["stop", "length"]) -> Completion:
-        return Completion(row.request.key, text, len(row.ids), len(row.generated), reason)
+    def _completion(
+        self, row: Row, text: str, reason: Literal["stop", "length"], stopped_by: str | None = None
+    ) -> Completion:
+        return Completion(row.request.key, text, len(row.ids), len(row.generated), reason, stopped_by)
 
     def _enders(self, stop: tuple[str, ...]) -> frozenset[int]:
         """Tokens that can complete a stop string: only after these is the text decoded and searched."""
+        if stop not in self._enders_of:
+            self._enders_of[stop] = self._find_enders(stop)
+        return self._enders_of[stop]
+
+    def _find_enders(self, stop: tuple[str, ...]) -> frozenset[int]:
         if not stop:
             return frozenset()
         if self._pieces is None:

@@ -169,14 +169,15 @@ class VllmSampler:
         from vllm import SamplingParams as VllmParams
         from vllm.sampling_params import RequestOutputKind
 
+        own = params.of(request)
         return VllmParams(
-            temperature=params.temperature,
-            top_p=params.top_p,
-            top_k=params.top_k,
-            max_tokens=params.max_tokens,
-            stop=list(params.stop),
+            temperature=own.temperature,
+            top_p=own.top_p,
+            top_k=own.top_k,
+            max_tokens=own.max_tokens,
+            stop=list(own.stop),
             stop_token_ids=self._eos,
-            seed=_seed(request) if params.temperature > 0 else None,  # a seed costs time on every step
+            seed=_seed(request) if own.temperature > 0 else None,  # a seed costs time on every step
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
@@ -231,9 +232,16 @@ def _seed(request: SampleRequest) -> int:
 
 
 def _completion(key: str, output: Any) -> Completion:
+    """Raises RuntimeError where vLLM did not end it as it was asked to: what it wrote is not to be judged."""
     best = output.outputs[0]
-    reason: Literal["stop", "length"] = "length" if best.finish_reason == "length" else "stop"
-    return Completion(key, best.text, len(output.prompt_token_ids), len(best.token_ids), reason)
+    reason: Literal["stop", "length"] = best.finish_reason
+    if reason not in ("stop", "length"):
+        raise RuntimeError(
+            f"vLLM ended request {key} after {len(best.token_ids)} tokens with {reason!r}, which is neither "
+            "the end of its text nor its token limit. The log of the GPU process says why; ask again."
+        )
+    stopped_by = best.stop_reason if isinstance(best.stop_reason, str) else None  # an int: an EOS token
+    return Completion(key, best.text, len(output.prompt_token_ids), len(best.token_ids), reason, stopped_by)
 
 
 def _refuse_other_tokenizer(ours: Any, theirs: Any, name: str) -> None:

@@ -46,7 +46,8 @@ def request_sha256(model: str | None, request: SampleRequest, params: SamplingPa
     """The key of a request to a model (see model_sha256); None where it is to be answered anew each time."""
     if model is None or request.anew or (params.temperature > 0 and request.seed is None):
         return None
-    decoding: list[object] = [params.max_tokens, params.stop]
+    own = params.of(request)
+    decoding: list[object] = [own.max_tokens, own.stop]
     if params.temperature > 0:
         decoding += [params.temperature, params.top_p, params.top_k, request.seed]
     return _sha256([model, request.prompt, decoding])

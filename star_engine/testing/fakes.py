@@ -28,6 +28,7 @@ from star_engine.protocols import (
     TrainingProgress,
     TrainingText,
 )
+from star_engine.sampling.stops import first_stop
 from star_engine.testing.adapters import make_adapter_bytes, read_weights, write_adapter
 from star_engine.testing.addition import Script, addition_pupil, addition_scratchpad, lessons_in
 
@@ -121,15 +122,18 @@ class ScriptedSampler:
         return 0 if self._order == "first" else len(running) - 1
 
     def _complete(self, request: SampleRequest, params: SamplingParams) -> Completion:
+        own = params.of(request)
         text = self._script(request, self.adapter)
-        ends = [at for stop in params.stop if (at := text.find(stop)) >= 0]
-        words = _WORD.findall(text[: min(ends, default=len(text))])
+        end, stop = first_stop(text, own.stop) or (len(text), None)
+        words = _WORD.findall(text[:end])
+        cut = len(words) > own.max_tokens
         return Completion(
             key=request.key,
-            text="".join(words[: params.max_tokens]),
+            text="".join(words[: own.max_tokens]),
             prompt_tokens=count_words(request.prompt),
-            tokens=min(len(words), params.max_tokens),
-            finish_reason="length" if len(words) > params.max_tokens else "stop",
+            tokens=min(len(words), own.max_tokens),
+            finish_reason="length" if cut else "stop",
+            stopped_by=None if cut else stop,
         )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from star_engine.config.schedules import FixedSchedule
 from star_engine.config.star import Lora, Training
-from star_engine.protocols import Segment, TrainingJob, TrainingText
+from star_engine.protocols import SampleRequest, SamplingParams, Segment, TrainingJob, TrainingText
 
 JOB = TrainingJob(
     data=(TrainingText("Q: 1 + 1\nA:", " 2 – “two”\n"), TrainingText("Q: 2 + 2\nA:", " 4", ((0, 1),))),
@@ -26,6 +26,28 @@ FRESH = TrainingJob((), Training(), 1, 0, Path("adapter"), Path("checkpoints"))
 @pytest.mark.parametrize("job", [JOB, FRESH])
 def test_a_training_job_is_the_same_after_json(job: TrainingJob) -> None:
     assert TrainingJob.from_json(json.loads(json.dumps(job.to_json()))) == job
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        SampleRequest("a", "1 + 1"),
+        SampleRequest("b", "naïve 東京", seed=0, anew=True),
+        SampleRequest("c", "1 + 1", max_tokens=7, stop=("\n", "```")),
+        SampleRequest("d", "1 + 1", stop=()),
+    ],
+)
+def test_a_request_is_the_same_after_json(request_: SampleRequest) -> None:
+    assert SampleRequest.from_json(json.loads(json.dumps(request_.to_json()))) == request_
+
+
+def test_a_request_is_decoded_as_the_call_says_but_for_what_it_says_itself() -> None:
+    params = SamplingParams(temperature=0.5, max_tokens=10, stop=("a",))
+    assert params.of(SampleRequest("k", "p")) == params
+    changed = params.of(SampleRequest("k", "p", max_tokens=3, stop=()))
+    assert changed == SamplingParams(temperature=0.5, max_tokens=3, stop=())
+    with pytest.raises(ValueError, match="Request k asks for at most 0 tokens"):
+        params.of(SampleRequest("k", "p", max_tokens=0))
 
 
 @pytest.mark.parametrize(

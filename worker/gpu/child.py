@@ -73,7 +73,7 @@ class Inbox(deque[SampleRequest]):
     def _take(self) -> None:
         message = self._arrivals.get()
         self.ended |= "end" in message or "cancel" in message
-        self.extend(SampleRequest(*request) for request in message.get("requests", ()))
+        self.extend(map(SampleRequest.from_json, message.get("requests", ())))
 
 
 def run(models: Models, call: Call, emit: Emit) -> Any:

@@ -190,7 +190,7 @@ class GpuProcess:
         count = len(queue)
         for start in range(0, count, REQUESTS_PER_LINE):
             taken = [queue.popleft() for _ in range(min(REQUESTS_PER_LINE, count - start))]
-            self._pipe.send({"requests": [(one.key, one.prompt, one.seed) for one in taken]})
+            self._pipe.send({"requests": [request.to_json() for request in taken]})
         return count
 
     def _next(self, call: int) -> dict[str, Any]:

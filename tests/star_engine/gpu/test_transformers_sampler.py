@@ -107,7 +107,7 @@ def test_a_stop_string_ends_the_row_and_stays_out_of_the_text(sampler: Transform
         expected = completion.text if at < 0 else completion.text[:at]
         assert cut[key].text == expected
         if at >= 0:
-            assert cut[key].finish_reason == "stop"
+            assert (cut[key].finish_reason, cut[key].stopped_by) == ("stop", stop[0])
             assert cut[key].tokens == at + len(stop[0])
     assert cut["0"].text == text[: text.find(stop[0])]
 
@@ -119,6 +119,23 @@ def test_generation_ends_at_max_tokens_and_at_the_models_length(tiny_model: Path
     )
     assert (got["a"].tokens, got["a"].finish_reason) == (10, "length")
     assert (got["b"].tokens, got["b"].finish_reason) == (20, "length")
+    assert {one.stopped_by for one in got.values()} == {None}
+
+
+def test_limits_and_stops_may_be_those_of_a_request(sampler: TransformersSampler) -> None:
+    sampler.use(None)
+    prompts = [request.prompt for request in few_shot_requests(3)]
+    whole = run(sampler, few_shot_requests(3), SamplingParams(max_tokens=30))
+    stop = whole["1"].text[6:8]
+    requests = [
+        SampleRequest("0", prompts[0], max_tokens=7),
+        SampleRequest("1", prompts[1], stop=(stop,)),
+        SampleRequest("2", prompts[2], max_tokens=30, stop=()),
+    ]
+    got = run(sampler, requests, SamplingParams(max_tokens=12, stop=(whole["2"].text[3:5],)))
+    assert (got["0"].text, got["0"].finish_reason) == (whole["0"].text[:7], "length")
+    assert (got["1"].text, got["1"].stopped_by) == (whole["1"].text.split(stop)[0], stop)
+    assert got["2"] == whole["2"]
 
 
 def test_a_prompt_that_fills_the_context_is_refused_by_its_key(tiny_model: Path) -> None:
@@ -150,6 +167,7 @@ def test_the_end_token_ends_a_row_and_is_not_text(tiny_model: Path) -> None:
     sampler._eos = frozenset(tokenizer(first[1]).input_ids)
     ended = run(sampler, [SampleRequest("0", "abc")], SamplingParams(max_tokens=3))["0"]
     assert (ended.text, ended.tokens, ended.finish_reason) == (first[: first.find(first[1])], 2, "stop")
+    assert ended.stopped_by is None
 
 
 def test_tokens_are_counted_with_the_models_tokenizer(sampler: TransformersSampler) -> None:

@@ -7,11 +7,14 @@ import shutil
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from star_engine.gpu.transformers_sampler import TransformersSampler
+from star_engine.gpu.vllm_sampler import _completion
 from star_engine.protocols import BadAdapter, Completion, SampleRequest, SamplingParams
 from tests.star_engine.gpu import vllm_process
 from tests.star_engine.gpu.conftest import make_adapter
@@ -83,8 +86,33 @@ def test_rows_end_at_stop_strings_which_stay_out_of_the_text(vllm: ProcessPoolEx
     params = SamplingParams(max_tokens=20, stop=(stop,))
     cut = by_key(vllm.submit(vllm_process.sample, None, requests, params).result())
     assert cut["0"].text == whole["0"].text.split(stop)[0]
-    assert cut["0"].finish_reason == "stop"
+    assert (cut["0"].finish_reason, cut["0"].stopped_by) == ("stop", stop)
     assert all(stop not in completion.text for completion in cut.values())
+
+
+def test_limits_and_stops_of_single_requests_act_as_in_transformers(
+    vllm: ProcessPoolExecutor, oracle: TransformersSampler
+) -> None:
+    plain = few_shot_requests(6)
+    requests = [
+        *(replace(request, max_tokens=3 + n) for n, request in enumerate(plain[:2])),
+        *(replace(request, stop=("1", "2", "+")) for request in plain[2:4]),
+        *(replace(request, max_tokens=25, stop=()) for request in plain[4:]),
+    ]
+    params = SamplingParams(max_tokens=12, stop=("a",))
+    oracle.use(None)
+    expected = by_key(list(oracle.stream(deque(requests), params)))
+    assert by_key(vllm.submit(vllm_process.sample, None, requests, params).result()) == expected
+    assert [expected[str(n)].tokens for n in (0, 1, 4, 5)] == [3, 4, 25, 25]
+    assert {one.stopped_by for one in expected.values()} & {"1", "2", "+"}
+
+
+@pytest.mark.parametrize("reason", ["abort", "error", "repetition", None])
+def test_a_completion_that_vllm_gave_up_is_an_error_naming_the_request(reason: str | None) -> None:
+    ended = SimpleNamespace(text="1 + ", token_ids=[4, 5, 6], finish_reason=reason, stop_reason=None)
+    output = SimpleNamespace(outputs=[ended], prompt_token_ids=[1, 2])
+    with pytest.raises(RuntimeError, match=f"request try/7 after 3 tokens with {reason!r}"):
+        _completion("try/7", output)
 
 
 def test_requests_appended_while_it_runs_are_completed(vllm: ProcessPoolExecutor) -> None:

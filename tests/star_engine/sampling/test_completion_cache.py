@@ -38,6 +38,8 @@ def test_key_is_the_same_for_what_answers_the_same() -> None:
         (REQUEST, replace(WARM, top_k=0)),
         (REQUEST, replace(WARM, max_tokens=65)),
         (REQUEST, replace(WARM, stop=())),
+        (replace(REQUEST, max_tokens=65), WARM),
+        (replace(REQUEST, stop=()), WARM),
         (REQUEST, GREEDY),
     ],
 )
@@ -45,6 +47,24 @@ def test_key_differs_with_whatever_the_answer_depends_on(
     request_: SampleRequest, params: SamplingParams
 ) -> None:
     assert request_sha256(MODEL, request_, params) != request_sha256(MODEL, REQUEST, WARM)
+
+
+def test_key_of_a_request_without_limits_of_its_own_is_what_it_always_was() -> None:
+    """Answers on record are found by these keys: a change of one would ask the model all of it again."""
+    assert request_sha256(MODEL, REQUEST, GREEDY) == (
+        "7afcc9f76d26f0f2336046433ff7573f762902d79d2b23d11ff25a1b1ce83ae3"
+    )
+    assert request_sha256(MODEL, REQUEST, WARM) == (
+        "d254fdac10aebbbc87281ba9f025792c6ebc74e6c01f6e417040f720a9ec05d1"
+    )
+
+
+@pytest.mark.parametrize("params", [GREEDY, WARM])
+def test_key_is_that_of_what_is_decoded_wherever_it_is_said(params: SamplingParams) -> None:
+    own = replace(REQUEST, max_tokens=12, stop=("\n",))
+    assert request_sha256(MODEL, own, params) != request_sha256(MODEL, REQUEST, params)
+    said_by_the_call = replace(params, max_tokens=12, stop=("\n",))
+    assert request_sha256(MODEL, own, params) == request_sha256(MODEL, REQUEST, said_by_the_call)
 
 
 def test_key_differs_between_models_and_adapters() -> None:

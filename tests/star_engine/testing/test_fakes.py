@@ -68,12 +68,32 @@ def test_stops_and_token_limits_are_kept() -> None:
     sampler = ScriptedSampler({"p": "one two three\nQ: four"})
     (whole,) = sampler.stream(deque([SampleRequest("0", "p")]), SamplingParams(stop=("\nQ:",)))
     assert (whole.text, whole.finish_reason, whole.tokens) == ("one two three", "stop", 3)
+    assert whole.stopped_by == "\nQ:"
     (short,) = sampler.stream(deque([SampleRequest("0", "p")]), SamplingParams(max_tokens=2))
     assert (short.text, short.finish_reason, short.tokens) == ("one two", "length", 2)
+    assert short.stopped_by is None
     assert sampler.count_tokens(["one two", ""]) == [2, 0]
     assert [len(ids) for ids in sampler.token_ids(["one two", ""])] == [2, 0]
     texts = ["one two", "two one"]
     assert sampler.token_ids(texts) == RecordingTrainer().training_token_ids(texts)
+
+
+def test_limits_and_stops_may_be_those_of_a_request() -> None:
+    sampler = ScriptedSampler({"p": "one two three four"})
+    asked = [
+        SampleRequest("plain", "p"),
+        SampleRequest("short", "p", max_tokens=1),
+        SampleRequest("stopped", "p", stop=(" three",)),
+        SampleRequest("unstopped", "p", max_tokens=9, stop=()),
+    ]
+    done = sampler.stream(deque(asked), SamplingParams(max_tokens=3, stop=(" four",)))
+    found = {one.key: (one.text, one.finish_reason, one.stopped_by) for one in done}
+    assert found == {
+        "plain": ("one two three", "stop", " four"),
+        "short": ("one", "length", None),
+        "stopped": ("one two", "stop", " three"),
+        "unstopped": ("one two three four", "stop", None),
+    }
 
 
 def test_the_pupil_learns_from_an_adapter_what_its_rows_teach(tmp_path: Path) -> None:

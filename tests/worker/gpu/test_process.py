@@ -57,13 +57,14 @@ def test_requests_added_while_iterating_are_sampled_in_the_same_call(gpu: GpuPro
 def test_requests_that_arrive_join_the_running_batch() -> None:
     """In the child, without the pipe: what arrives with the first completion is sampled before the last."""
     call = Call({"params": {"max_tokens": 10, "stop": []}}, SimpleQueue())
-    call.arrivals.put({"requests": [["first", "echo 1", None], ["last", "echo 2", None]]})
+    first, last = SampleRequest("first", "echo 1"), SampleRequest("last", "echo 2")
+    call.arrivals.put({"requests": [first.to_json(), last.to_json()]})
     order: list[str] = []
 
     def emit(event: dict[str, Any]) -> None:
         order.append(event["key"])
         if event["key"] == "first":
-            call.arrivals.put({"requests": [["joins", "echo 3", None]]})
+            call.arrivals.put({"requests": [SampleRequest("joins", "echo 3").to_json()]})
         if event["key"] == "last":
             call.arrivals.put({"end": True})
 
@@ -72,6 +73,20 @@ def test_requests_that_arrive_join_the_running_batch() -> None:
     assert [one.key for one in sampler.requests] == ["first", "last", "joins"]
     assert sampler.largest_batch == 2
     assert order[:2] == ["first", "last"]
+
+
+def test_what_a_request_says_of_its_own_limit_and_stop_reaches_the_child(gpu: GpuProcess) -> None:
+    asked = deque(
+        [
+            SampleRequest("short", "echo one two three", max_tokens=2, stop=()),
+            SampleRequest("stopped", "echo one two three", stop=(" three",)),
+            SampleRequest("plain", "echo one two three"),
+        ]
+    )
+    done = {one.key: one for one in gpu.stream(asked, SamplingParams(max_tokens=9, stop=(" two",)))}
+    assert (done["short"].text, done["short"].finish_reason) == ("one two", "length")
+    assert (done["stopped"].text, done["stopped"].stopped_by) == ("one two", " three")
+    assert (done["plain"].text, done["plain"].stopped_by) == ("one", " two")
 
 
 def test_ten_megabytes_of_prompts_and_of_completions_do_not_deadlock(gpu: GpuProcess) -> None:
