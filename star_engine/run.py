@@ -25,11 +25,12 @@ from star_engine.config.training_set import Source
 from star_engine.data.selection import check_curriculum, select_train, steps_in, training_seed
 from star_engine.data.validation import check_data
 from star_engine.diagnostics.sampler import audit_sampler
-from star_engine.diagnostics.spark import chance_level, spark_facts
+from star_engine.diagnostics.spark import MOST_SHOWN, Answered, chance_level, spark_facts, spark_mode
 from star_engine.diagnostics.token_parity import check_parity, parity_texts, token_digests
 from star_engine.evaluation.accuracy import (
     EvaluationMode,
     evaluate,
+    outcome,
     select_held_out,
     summarise,
 )
@@ -42,6 +43,7 @@ from star_engine.run_directory import JsonLines, RunDirectory, check_line, ratio
 from star_engine.sampling.labels import guesses_held_out
 from star_engine.sampling.rationales import sample_rationales, solve_rate
 from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.verdict import VerdictCode
 from star_engine.training_set.mixing import check_mix
 from star_engine.training_set.resample_filters import check_rationales, to_check
 from star_engine.training_set.rows import TrainingExample, coverage, training_set_sha256
@@ -136,13 +138,22 @@ class _Run:
         found = {}
         for mode in modes:
             found[str(mode)] = yield from self._ask(PhaseName.BASELINES, iteration, mode)
-        best = max(found.values(), key=lambda facts: facts["accuracy"])
+        best = max(facts["accuracy"] for facts in found.values())
         guessed = self.held_out if guesses_held_out(self.config) else self.train
         chance = chance_level(self.config.kind, guessed)
-        count = best["overall"]
-        spark = spark_facts(count["correct"], count["n"], chance, self.config.audits.spark_level)
+        asked = spark_mode(list(found))
+        failed = self._failed(iteration, EvaluationMode(asked))
+        spark = spark_facts(asked, found[asked]["overall"], chance, self.config, failed)
         along = self._along(EvaluationMode.FEW_SHOT_COT, iteration)
-        return {"accuracy": best["accuracy"], "baselines": found, **spark, **along}
+        return {"accuracy": best, "baselines": found, **spark, **along}
+
+    def _failed(self, iteration: int, mode: EvaluationMode) -> list[Answered]:
+        answers = {one.example_id: one for one in self.record.answers(iteration, mode)}
+        return [
+            Answered(example.question, example.answer, said.text, outcome(said.verdict, said.finish_reason))
+            for example in self.held_out
+            if (said := answers.get(example.id)) is not None and said.verdict != VerdictCode.CORRECT
+        ][:MOST_SHOWN]
 
     def _sample(self, iteration: int) -> _Work:
         self.sampler.use(self._adapter_before(iteration))

@@ -133,8 +133,8 @@ class Evaluation(Section):
 class Audits(Section):
     """What is looked into beside the training; it decides nothing that is trained on."""
 
-    # The best few-shot baseline must beat guessing at this level (exact binomial test), else the job pauses
-    # before iteration 1; None: it never does. Lenient: 20 held-out examples must be able to show a spark.
+    # Few-shot prompting with rationales must beat guessing at this level (exact binomial test), else the job
+    # pauses before iteration 1; None: it never does. Lenient: 20 held-out examples must do to show it.
     spark_level: Annotated[float, Field(gt=0, lt=1)] | None = 0.2
     verdicts: Annotated[int, Field(ge=0)] = 200  # per iteration, judged again by a second method
     determinism: Annotated[int, Field(ge=0, le=1000)] = 4  # per iteration, tries that are generated twice

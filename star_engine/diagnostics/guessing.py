@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from star_engine.diagnostics.spark import chance_level
+from star_engine.diagnostics.spark import chance_level, without_the_first
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.tasks.examples import Example, folded
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.registry import task_of
 from star_engine.tasks.verdict import VerdictCode
+
+FAILED = frozenset({VerdictCode.WRONG, VerdictCode.UNPARSED, VerdictCode.AMBIGUOUS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +30,20 @@ def guess_rates(kind: Kind, examples: Sequence[Example]) -> dict[str, float]:
     """Example id to the chance that a guess is right: see `star_engine.diagnostics.spark.Guesses`."""
     known = {example.id: task_of(kind).guess_chance(example) for example in examples}
     answers = Counter(folded(example.answer) for example in examples if known[example.id] is None)
-    common = max(answers.values(), default=0) / max(answers.total(), 1)
+    common = without_the_first(max(answers.values(), default=0)) / max(answers.total(), 1)
     return {name: common if chance is None else chance for name, chance in known.items()}
 
 
 def luck(
     kind: Kind, examples: Sequence[Example], tries: Iterable[Rationale], kept: set[RationaleKey]
 ) -> Luck:
-    """The correction for guessing: each wrong answer is a guess that failed.
+    """The correction for guessing: each try that is not right is a guess that failed.
 
-    A guess that is right with chance g fails with 1 - g, so every wrong answer stands for g / (1 - g) lucky
-    ones among the correct; what of them is kept is taken to be their even share. The rationalized are left
-    out: they had the answer before them, and whether it is right says nothing.
+    A guess that is right with chance g fails with 1 - g, so every one that failed stands for g / (1 - g)
+    lucky ones among the correct. The unparsed and ambiguous have failed as well: a model that guesses writes
+    those, too, and without them a run below chance looks half understood. What of the lucky is kept is taken
+    to be their even share. The rationalized are left out: they had the answer before them, and whether it is
+    right says nothing.
     """
     rates = guess_rates(kind, examples)
     correct = lucky = 0.0
@@ -51,7 +55,7 @@ def luck(
         rate = rates[one.key.example_id]
         if one.verdict == VerdictCode.CORRECT:
             correct += 1
-        elif one.verdict == VerdictCode.WRONG and rate < 1:
+        elif one.verdict in FAILED and rate < 1:
             lucky += rate / (1 - rate)
     share = min(1.0, lucky / correct) if correct else 0.0
     return Luck(

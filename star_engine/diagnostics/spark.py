@@ -1,27 +1,33 @@
-"""Whether there is anything to start from: the few-shot baseline against guessing (section 5 of the paper).
+"""Whether there is anything to start from: few-shot prompting against guessing (section 5 of the paper).
 
 STaR bootstraps from what the model already gets right for a reason. A model that only guesses keeps guesses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import exp, lgamma, log, log1p
 from typing import Any
 
+from star_engine.config.star import StarConfig
+from star_engine.evaluation.accuracy import EvaluationMode
 from star_engine.tasks.examples import Example, folded
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.registry import task_of
 
+MOST_SHOWN = 3  # answers in a diagnosis
+SHOWN = 120  # characters of each
 WORTH_A_WARNING = 1 / 3  # of the answers: two or three choices, or an answer that every third row has
 
 
 class Guesses:
     """How often a guess is right, from as many examples as come, one at a time.
 
-    Some kinds know it of each example: with choices, one of as many texts as differ. For the others it is the
-    share of the most common answer, which is what a model gets right that always says the same.
+    Some kinds know it of each example: with choices, one of as many texts as differ. For the others it is what
+    a model gets right that always says the most common answer, counted on the rows beside the one that made it
+    the most common. Else two equal answers among twenty would make 10 % of chance, and hide a model that
+    solves three.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -52,10 +58,22 @@ class Guesses:
 
     @property
     def chance(self) -> float:
-        """The accuracy of guessing; 0 before any example has come."""
+        """The accuracy of guessing on other examples of the kind; 0 before any example has come."""
+        return self._share_of(without_the_first(self.most_common[1]))
+
+    @property
+    def share(self) -> float:
+        """The accuracy of guessing on these very examples."""
+        return self._share_of(self.most_common[1])
+
+    def _share_of(self, common: int) -> float:
         count = self._known + self._rarer + sum(self._answers.values())
-        without = self.most_common[1]
-        return (self._shares + without) / count if count else 0.0
+        return (self._shares + common) / count if count else 0.0
+
+
+def without_the_first(common: int) -> int:
+    """Of the rows with the most common answer, those that tell how common it is elsewhere; one at least."""
+    return max(common - 1, min(common, 1))
 
 
 def chance_level(kind: Kind, examples: Iterable[Example]) -> float:
@@ -68,23 +86,56 @@ def chance_level(kind: Kind, examples: Iterable[Example]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Spark:
-    """The best few-shot baseline against chance. p_value: of a guesser being as good, one-sided, exact."""
+    """A few-shot baseline against chance. p_value: of a guesser being as good, one-sided, exact.
 
+    judged: of the n examples asked, those that the test is over. Among choices these are the answers that
+    could be read (right or wrong): the verifier takes no others, so they are not right by chance either. For
+    open answers they are all examples.
+    """
+
+    mode: str  # the baseline that was looked at: the one that reasons, as STaR's own sampling does
     correct: int
     n: int
+    judged: int
     chance: float
     p_value: float
 
 
-def spark(correct: int, n: int, chance: float) -> Spark:
-    return Spark(correct, n, round(chance, 6), round(binomial_tail(correct, n, chance), 6))
+def spark_mode(baselines: Sequence[str]) -> str:
+    """The baseline that asks as STaR samples, with rationales, where it is measured; else the one that is."""
+    reasoning = EvaluationMode.FEW_SHOT_COT.value
+    return reasoning if reasoning in baselines else baselines[0]
 
 
-def spark_facts(correct: int, n: int, chance: float, level: float | None) -> dict[str, Any]:
-    """What the baselines phase records: the test, and a diagnosis where it finds no spark at this level."""
-    found = spark(correct, n, chance)
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A held-out example that a baseline did not get right."""
+
+    question: str
+    right: str
+    said: str
+    verdict: str
+
+
+def spark_facts(
+    mode: str,
+    tally: Mapping[str, int],
+    chance: float,
+    config: StarConfig,
+    failed: Sequence[Answered] = (),
+) -> dict[str, Any]:
+    """What the baselines phase records: the test, and a diagnosis where it finds no spark at the job's level.
+
+    tally: correct, wrong and n of that baseline's answers. failed: some of those that are not right, to be
+    shown with the diagnosis.
+    """
+    right, asked = tally["correct"], tally["n"]
+    judged = right + tally["wrong"] if config.kind is Kind.CHOICE else asked
+    p_value = round(binomial_tail(right, judged, chance), 6)
+    found = Spark(mode, right, asked, judged, round(chance, 6), p_value)
+    level = config.audits.spark_level
     missing = level is not None and found.p_value > level
-    return {"spark": asdict(found)} | ({"diagnosis": advice(found)} if missing else {})
+    return {"spark": asdict(found)} | ({"diagnosis": advice(found, failed)} if missing else {})
 
 
 def binomial_tail(correct: int, n: int, p: float) -> float:
@@ -101,14 +152,33 @@ def binomial_tail(correct: int, n: int, p: float) -> float:
     return min(1.0, sum(terms))
 
 
-def advice(found: Spark) -> str:
-    """Why the job pauses, and what to do."""
+def advice(found: Spark, failed: Sequence[Answered] = ()) -> str:
+    """Why the job pauses, what to do, and what the model said."""
+    how = "with" if found.mode == EvaluationMode.FEW_SHOT_COT else "without"
+    read = "" if found.judged == found.n else f" ({found.judged} of its answers could be read)"
     return (
-        f"The best few-shot baseline answers {found.correct} of {found.n} held-out examples right, and "
-        f"guessing is right on {100 * found.chance:.1f} % (p = {found.p_value:.2f}): there is no spark "
-        "to start from, and what would be kept is mostly luck. Give more or better few-shot examples, easier "
-        "questions to begin with, or a stronger base model; or more held-out examples, where they are few."
+        f"Few-shot prompting {how} rationales answers {found.correct} of {found.n} held-out examples "
+        f"right{read}, and guessing is right on {100 * found.chance:.1f} % (p = {found.p_value:.2f}): there "
+        "is no spark to start from, and what would be kept is mostly luck. Give more or better few-shot "
+        "examples, easier questions to begin with, or a stronger base model; or more held-out examples, where they are "
+        f"few.{_shown(failed[:MOST_SHOWN])}"
     )
+
+
+def _shown(failed: Sequence[Answered]) -> str:
+    if not failed:
+        return ""
+    said = "; ".join(
+        f"to {_short(one.question)} it said {_short(one.said)} ({one.verdict}; right: {_short(one.right)})"
+        for one in failed
+    )
+    return f" Some of its answers: {said}."
+
+
+def _short(text: str) -> str:
+    """On one line, its end where it is long: that is where an answer stands."""
+    line = " ".join(text.split())
+    return repr(line if len(line) <= SHOWN else f"... {line[-SHOWN:]}")
 
 
 def lucky_share(rate: float) -> float:
@@ -119,7 +189,7 @@ def lucky_share(rate: float) -> float:
 
 def upload_warnings(guesses: Guesses) -> list[str]:
     """What the owner of a dataset should know before using it: that many a right answer will be a guess."""
-    chance = guesses.chance
+    chance = guesses.share
     if chance < WORTH_A_WARNING:
         return []
     answer, _ = guesses.most_common

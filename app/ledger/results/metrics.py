@@ -18,12 +18,13 @@ from app.tables.jobs import Iteration, Job
 from app.tables.rationales import Adapter, Evaluation, Rationale
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
-from star_engine.diagnostics.spark import spark_facts
-from star_engine.evaluation.accuracy import Accuracy, EvaluatedAnswer, EvaluationMode, summarise
+from star_engine.diagnostics.spark import MOST_SHOWN, Answered, spark_facts, spark_mode
+from star_engine.evaluation.accuracy import Accuracy, EvaluatedAnswer, EvaluationMode, outcome, summarise
 from star_engine.evaluation.report import group_accuracy
 from star_engine.filters.funnel import KEPT, funnel
 from star_engine.loop import PhaseName
 from star_engine.sampling.rationales import Route
+from star_engine.tasks.verdict import VerdictCode
 
 
 def phase_metrics(session: Session, job: Job, iteration: Iteration, phase: PhaseName) -> JsonObject:
@@ -59,12 +60,29 @@ def selected_count(session: Session, job: Job, number: int) -> int:
 
 def _baselines(session: Session, job: Job, iteration: Iteration) -> JsonObject:
     config = job.config
-    found = {mode: _accuracy(session, iteration, mode) for mode in config.evaluation.baselines}
-    best = max(found.values(), key=lambda one: float(one["accuracy"]))
+    found = {str(mode): _accuracy(session, iteration, mode) for mode in config.evaluation.baselines}
+    best = max(float(one["accuracy"]) for one in found.values())
+    asked = spark_mode(list(found))
     chance = guessing_chance(session, job.dataset_id, config)
-    spark = spark_facts(best["correct"], best["n"], chance, config.audits.spark_level)
+    spark = spark_facts(asked, found[asked], chance, config, _failed(session, iteration, asked))
     also = _also(session, iteration, config, EvaluationMode.FEW_SHOT_COT)
-    return {"baselines": found, "accuracy": best["accuracy"], **spark, **also}
+    return {"baselines": found, "accuracy": best, **spark, **also}
+
+
+def _failed(session: Session, iteration: Iteration, mode: str) -> list[Answered]:
+    """The first held-out examples that a baseline did not get right."""
+    rows = session.execute(
+        select(Evaluation, Example.question, Example.answer)
+        .join(Example, Example.id == Evaluation.example_id)
+        .where(Evaluation.iteration_id == iteration.id, Evaluation.mode == mode)
+        .where(Evaluation.verdict != VerdictCode.CORRECT.value)
+        .order_by(Evaluation.example_id)
+        .limit(MOST_SHOWN)
+    )
+    return [
+        Answered(question, right, row.text, outcome(row.verdict, row.finish_reason))
+        for row, question, right in rows
+    ]
 
 
 def _also(session: Session, iteration: Iteration, config: StarConfig, mode: EvaluationMode) -> JsonObject:
@@ -182,6 +200,8 @@ def _accuracy(session: Session, iteration: Iteration, mode: str) -> dict[str, An
         },
         "n": summary.overall.n,
         "correct": summary.overall.correct,
+        "wrong": summary.overall.wrong,
+        "ambiguous": summary.overall.ambiguous,
         "unparsed": summary.overall.unparsed,
         "truncated": summary.overall.truncated,
     }

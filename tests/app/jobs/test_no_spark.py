@@ -44,7 +44,14 @@ def test_a_baseline_that_does_not_beat_guessing_pauses_the_job_with_advice(
     assert paused["status_reason"]["code"] == "no_spark"
     assert "0 of 4 held-out examples" in paused["status_reason"]["message"]
     metrics = api.client.get(f"/v1/jobs/{paused['id']}/iterations/0").json()["metrics"]
-    assert metrics["spark"] == {"correct": 0, "n": 4, "chance": 0.125, "p_value": 1.0}
+    assert metrics["spark"] == {
+        "mode": "few_shot_cot", "correct": 0, "n": 4, "judged": 4, "chance": 0.125, "p_value": 1.0
+    }  # fmt: skip
+
+
+def test_the_pause_shows_three_answers_of_the_base_model(paused: dict[str, Any]) -> None:
+    said = paused["status_reason"]["message"]
+    assert said.count("it said 'because' (wrong; right: ") == 3
 
 
 def test_resuming_needs_the_reason_to_be_accepted_and_then_goes_on(api: Api, paused: dict[str, Any]) -> None:
