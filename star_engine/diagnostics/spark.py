@@ -160,8 +160,8 @@ def advice(found: Spark, failed: Sequence[Answered] = ()) -> str:
         f"Few-shot prompting {how} rationales answers {found.correct} of {found.n} held-out examples "
         f"right{read}, and guessing is right on {100 * found.chance:.1f} % (p = {found.p_value:.2f}): there "
         "is no spark to start from, and what would be kept is mostly luck. Give more or better few-shot "
-        "examples, easier questions to begin with, or a stronger base model; or more held-out examples, where they are "
-        f"few.{_shown(failed[:MOST_SHOWN])}"
+        "examples, easier questions to begin with, or a stronger base model; or more held-out "
+        f"examples, where they are few.{_shown(failed[:MOST_SHOWN])}"
     )
 
 
