@@ -30,6 +30,7 @@ from app.log import configure_logging
 from app.openapi.document import document
 from app.routes import (
     adapters,
+    answers,
     api_keys,
     audit,
     events,
@@ -75,6 +76,7 @@ ROUTES = (
     iterations,
     rationales,
     overrides,
+    answers,
     exports,
     report,
     adapters,

@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from star_client import cli_adapters, cli_create, cli_data, cli_job_verbs, cli_jobs, cli_rationales, cli_team
+from star_client import (
+    cli_adapters,
+    cli_answers,
+    cli_create,
+    cli_data,
+    cli_job_verbs,
+    cli_jobs,
+    cli_rationales,
+    cli_team,
+)
 from star_client.errors import StarError
 from star_client.invocation import exit_status
 from star_client.printing import print_error
@@ -38,6 +47,7 @@ cli_jobs.jobs.command("never-solved")(cli_job_verbs.never_solved)
 app.add_typer(cli_jobs.jobs, name="jobs")
 app.command("iterations")(cli_jobs.list_iterations)
 app.add_typer(cli_rationales.rationales, name="rationales")
+app.command("answers")(cli_answers.list_answers)
 app.add_typer(cli_adapters.adapters, name="adapters")
 app.add_typer(cli_team.webhooks, name="webhooks")
 app.add_typer(cli_team.keys, name="keys")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from star_client.objects import Fields, Json, Page, Resource, Timestamp
+from star_client.objects import Example, Fields, Json, Page, Resource, Timestamp
 
 
 class DatasetStatistics(Fields):
@@ -74,6 +74,33 @@ class Coverage(Resource):
     churn: Mapping[str, int] | None = None
     audits: Json | None = None
     steps: int | None = None
+
+
+class OtherAnswer(Fields):
+    id: str
+    text: str
+    extracted: str | None = None
+    verdict: str
+
+
+class HeldOutAnswer(Resource):
+    """A held-out example answered once, by a baseline (iteration 0) or an iteration's adapter.
+
+    `changed`: gained or lost, against the answer in `against`.
+    """
+
+    job: str
+    iteration: int
+    mode: str
+    dataset: str | None = None
+    example: Example
+    text: str
+    extracted: str | None = None
+    verdict: str
+    tokens: int
+    finish_reason: str
+    changed: str | None = None
+    against: OtherAnswer | None = None
 
 
 class Limits(Fields):

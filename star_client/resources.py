@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from star_client.objects import BaseModelInfo, Dataset, Example, Fields, Page, PromptSet, Rationale
-from star_client.objects_results import DatasetStatistics, Override, PromptPreview
+from star_client.objects_results import DatasetStatistics, HeldOutAnswer, Override, PromptPreview
 from star_client.transport import Request, Transport
 
 LARGEST_PAGE = 1000
@@ -213,6 +213,27 @@ class Rationales:
         """What reviewers have said of this text."""
         path = f"/v1/jobs/{job_id}/rationales/{rationale_id}/override"
         return tuple(every(self._transport, path, Override))
+
+
+class Answers:
+    """What a job's models answered to held-out examples."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(
+        self, job_id: str, *, limit: int = 20, after: str | None = None, **filters: str | int | None
+    ) -> Page[HeldOutAnswer]:
+        """By iteration, mode and example. Filters: iteration, mode, verdict, example, dataset, changed
+        (gained or lost), against (few_shot_cot, few_shot_direct or the number of an iteration)."""
+        params = {"limit": limit, "after": after, **filters}
+        request = Request("GET", f"/v1/jobs/{job_id}/answers", params)
+        return Page[HeldOutAnswer].model_validate_json(self._transport.send(request).content)
+
+    def every(self, job_id: str, **filters: str | int | None) -> Iterator[HeldOutAnswer]:
+        """As `list`, over all pages."""
+        path = f"/v1/jobs/{job_id}/answers"
+        return every(self._transport, path, HeldOutAnswer, {"limit": LARGEST_PAGE, **filters})
 
 
 def _plain(file: Path) -> Path:

@@ -14,6 +14,7 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 
 from app.dashboard import (
     adapters,
+    answers,
     compare,
     example_history,
     front,
@@ -45,6 +46,7 @@ PAGES = (
     new_job,
     job,
     rationales,
+    answers,
     example_history,
     job_adapters,
     adapters,

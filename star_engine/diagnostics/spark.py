@@ -24,10 +24,10 @@ WORTH_A_WARNING = 1 / 3  # of the answers: two or three choices, or an answer th
 class Guesses:
     """How often a guess is right, from as many examples as come, one at a time.
 
-    Some kinds know it of each example: with choices, one of as many texts as differ. For the others it is what
-    a model gets right that always says the most common answer, counted on the rows beside the one that made it
-    the most common. Else two equal answers among twenty would make 10 % of chance, and hide a model that
-    solves three.
+    Some kinds know it of each example: with choices, one of as many texts as differ. For the others it is
+    what a model gets right that always says the most common answer, counted on the rows beside the one that
+    made it the most common. Else two equal answers among twenty would make 10 % of chance, and hide a model
+    that solves three.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -130,7 +130,7 @@ def spark_facts(
     shown with the diagnosis.
     """
     right, asked = tally["correct"], tally["n"]
-    judged = right + tally["wrong"] if config.kind is Kind.CHOICE else asked
+    judged = right + tally["wrong"] if task_of(config.kind).takes_choices else asked
     p_value = round(binomial_tail(right, judged, chance), 6)
     found = Spark(mode, right, asked, judged, round(chance, 6), p_value)
     level = config.audits.spark_level

@@ -22,6 +22,8 @@ PAGES = (
     "jobs/{job}",
     "jobs/{job}/fork",
     "jobs/{job}/rationales",
+    "jobs/{job}/answers",
+    "jobs/{job}/answers?iteration=1&changed=gained",
     "jobs/{job}/rationales?rationale={rationale}",
     "jobs/{job}/examples/{example}",
     "jobs/{job}/adapters",

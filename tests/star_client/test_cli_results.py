@@ -149,3 +149,12 @@ def test_a_webhook_shows_its_secret_once(run: Run, server: Platform) -> None:
     assert run(server, "webhooks", "deliveries", made["id"], "--json").objects == []
     assert run(server, "webhooks", "delete", made["id"]).status == 0
     assert run(server, "webhooks", "delete", made["id"]).status == 3
+
+
+def test_held_out_answers_are_listed_and_read_in_full(run: Run, finished: Finished) -> None:
+    server, job_id = finished.server, finished.job_id
+    found = run(server, "answers", job_id, "--iteration", 1, "--json").objects
+    assert {one["mode"] for one in found} == {"adapter"}
+    full = run(server, "answers", job_id, "--iteration", 1, "--against", "few_shot_cot", "--full").out
+    assert found[0]["text"].strip().splitlines()[-1] in full
+    assert "held against, " in full

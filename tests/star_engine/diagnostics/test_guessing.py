@@ -22,7 +22,9 @@ def test_a_guess_is_one_of_the_texts_that_differ_or_the_most_common_answer() -> 
     choices = [asked("x", "a", ("yes", "no")), asked("y", "b", ("den", "Den ", "city", "desk"))]
     assert guess_rates(Kind.CHOICE, choices) == {"x": 1 / 2, "y": 1 / 3}
     answers = [asked(name, answer) for name, answer in zip("pqrs", ["7", "8", "7 ", "9"], strict=True)]
-    assert set(guess_rates(Kind.NUMERIC, answers).values()) == {1 / 4}  # two of four, less the row that makes it two
+    assert set(guess_rates(Kind.NUMERIC, answers).values()) == {
+        1 / 4
+    }  # two of four, less the row that makes it two
 
 
 def test_a_model_that_only_guesses_is_expected_to_keep_nothing_but_luck() -> None:
