@@ -6,14 +6,18 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
+from collections.abc import Sequence
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
+from star_engine.tasks.kind import Kind
 from tests.databases import PROJECT
 
 MAX_MODULES = 18  # of its own in one folder; more want folders of their own
+KINDS_TOLD_APART = {PROJECT / "star_engine" / "tasks", PROJECT / "star_engine" / "config"}
+KIND_IN_A_PAGE = re.compile(rf"kind\s*[!=]=\s*['\"](?:{'|'.join(Kind)})['\"]|startswith\(['\"](?:Input|Q):")
 HEAVY = ("torch", "vllm", "transformers", "peft")
 PART_OF = {  # parts of another package's own interface, and pinned by it
     "anyio": "fastapi",
@@ -47,6 +51,66 @@ def test_import_contracts_of_pyproject_are_kept() -> None:
 def test_package_init_files_stay_empty(package: str) -> None:
     """An import there would run before that of any module of the package."""
     assert [path for path in (PROJECT / package).rglob("__init__.py") if path.read_text().strip()] == []
+
+
+@pytest.mark.parametrize("package", ["app", "worker", "star_engine"])
+def test_only_tasks_and_config_tell_kinds_of_question_apart(package: str) -> None:
+    """Elsewhere a module asks `task_of(kind)`: see star_engine/tasks/task.py."""
+    found = []
+    for path in (PROJECT / package).rglob("*"):
+        if KINDS_TOLD_APART.isdisjoint(path.parents) and path.suffix in TELLS:
+            found += [f"{path.relative_to(PROJECT)}: {told}" for told in TELLS[path.suffix](path)]
+    assert found == []
+
+
+def kinds_told_apart(path: Path) -> list[str]:
+    """Members of Kind, comparisons with the name of a kind, and tables that have two of them as keys."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Attribute(value=ast.Name(id="Kind")):
+                named = 2
+            case ast.Compare(left=left, comparators=others):
+                named = 2 * kinds_named([left, *others])
+            case ast.Dict(keys=keys):
+                named = kinds_named(keys)
+            case ast.MatchValue(value=value):
+                named = 2 * kinds_named([value])
+            case _:
+                named = 0
+        if named > 1:
+            found.append(ast.unparse(node))
+    return found
+
+
+def kinds_named(nodes: Sequence[ast.expr | None]) -> int:
+    """How many of these are the name of a kind, or hold one."""
+    constants = [one for node in nodes if node for one in ast.walk(node) if isinstance(one, ast.Constant)]
+    return sum(one.value in set(Kind) for one in constants if isinstance(one.value, str))
+
+
+def kinds_told_apart_in_a_page(path: Path) -> list[str]:
+    return KIND_IN_A_PAGE.findall(path.read_text())
+
+
+TELLS = {".py": kinds_told_apart, ".html": kinds_told_apart_in_a_page}
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("x = 1 if kind is Kind.CHOICE else 2", True),
+        ("x = kind == 'scratchpad'", True),
+        ("x = kind in ('exact', 'math')", True),
+        ("x = {'numeric': 1, 'choice': 2}", True),
+        ("x = {'kind': 'numeric', 'exact': 2}", False),
+        ("x = task_of(kind).takes_choices", False),
+    ],
+)
+def test_a_ladder_on_kinds_is_found(tmp_path: Path, line: str, told: bool) -> None:
+    path = tmp_path / "ladder.py"
+    path.write_text(f"{line}\n")
+    assert bool(kinds_told_apart(path)) is told
 
 
 @pytest.mark.parametrize("package", ["star_engine"])

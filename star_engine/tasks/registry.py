@@ -22,7 +22,7 @@ def task_of(kind: str) -> Task:
     try:
         return TASKS[kind]
     except KeyError:
-        raise ValueError(f"there is no kind {kind!r}; use one of {', '.join(TASKS)}") from None
+        raise ValueError(f"there is no kind {str(kind)!r}; use one of {', '.join(TASKS)}") from None
 
 
 def check_options(kind: str, options: TaskOptions) -> None:
