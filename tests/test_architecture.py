@@ -84,9 +84,10 @@ def kinds_told_apart(path: Path) -> list[str]:
 
 
 def kinds_named(nodes: Sequence[ast.expr | None]) -> int:
-    """How many of these are the name of a kind, or hold one."""
+    """How many names of kinds these hold; 0 where other texts stand among them: then they are words."""
     constants = [one for node in nodes if node for one in ast.walk(node) if isinstance(one, ast.Constant)]
-    return sum(one.value in set(Kind) for one in constants if isinstance(one.value, str))
+    texts = [one.value for one in constants if isinstance(one.value, str)]
+    return len(texts) if set(texts) <= set(Kind) else 0
 
 
 def kinds_told_apart_in_a_page(path: Path) -> list[str]:
@@ -104,6 +105,7 @@ TELLS = {".py": kinds_told_apart, ".html": kinds_told_apart_in_a_page}
         ("x = kind in ('exact', 'math')", True),
         ("x = {'numeric': 1, 'choice': 2}", True),
         ("x = {'kind': 'numeric', 'exact': 2}", False),
+        ("x = word in ('choice', 'option')", False),
         ("x = task_of(kind).takes_choices", False),
     ],
 )
