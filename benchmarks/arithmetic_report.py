@@ -6,14 +6,16 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 
 from star_engine.adapters.probe import installed_versions
+from star_engine.evaluation.accuracy import EvaluatedAnswer, summarise
 from star_engine.evaluation.intervals import accuracy_interval, difference_interval, sign_test
+from star_engine.phases.build import own_rows
 
 TITLES = {
     "star": "STaR",
@@ -95,44 +97,33 @@ def draw(start: Point, direct: Sequence[Point], curves: Mapping[str, Sequence[Po
 
 
 def _few_shot(home: Path) -> list[Point]:
-    [facts] = [line for line in _lines(home / "few-shot" / "history.jsonl") if line["phase"] == "baselines"]
-    return [
-        Point(
-            f"base model, {mode.replace('_', ' ')}",
-            _right(home / "few-shot" / "baselines" / f"{mode}.jsonl"),
-            found,
-        )
-        for mode, found in facts["baselines"].items()
-    ]
+    paths = sorted((home / "few-shot" / "baselines").glob("*.jsonl"), reverse=True)  # direct before CoT
+    return [_point(f"base model, {path.stem.replace('_', ' ')}", path) for path in paths]
 
 
 def _direct(home: Path) -> list[Point]:
+    path = home / DIRECT / "iteration-1" / "evaluation.jsonl"
     found = [line for line in _lines(home / DIRECT / "history.jsonl") if line["phase"] == "evaluate"]
-    return [
-        Point(
-            TITLES[DIRECT],
-            _right(home / DIRECT / "iteration-1" / "evaluation.jsonl"),
-            line,
-            line["rows"],
-            line["steps"],
-        )
-        for line in found
-    ]
+    return [_point(TITLES[DIRECT], path, line["rows"], line["steps"]) for line in found]
 
 
 def _iterations(home: Path, arm: str) -> list[Point]:
-    facts = _phases(home, arm)
     return [
-        Point(
+        _point(
             f"{TITLES[arm]}, iteration {number}",
-            _right(home / arm / f"iteration-{number}" / "evaluation.jsonl"),
-            phases["evaluate"],
-            phases["build"]["kept"],
-            phases["train"]["steps"],
+            home / arm / f"iteration-{number}" / "evaluation.jsonl",
+            own_rows(phases["build"]["kept"]),
+            phases["train"]["training"]["steps"],
         )
-        for number, phases in facts.items()
+        for number, phases in _phases(home, arm).items()
         if "evaluate" in phases
     ]
+
+
+def _point(name: str, path: Path, rows: int | None = None, steps: int | None = None) -> Point:
+    """The accuracy of the answers in a file."""
+    found = summarise(EvaluatedAnswer(**line) for line in _lines(path))
+    return Point(name, _right(path), asdict(found), rows, steps)
 
 
 def _phases(home: Path, arm: str) -> dict[int, dict[str, Facts]]:
@@ -184,7 +175,6 @@ def _training_sets(home: Path) -> Iterator[Facts]:
         for number, phases in _phases(home, arm).items():
             if "train" not in phases:
                 continue
-            covered = phases["build"]["coverage"]
             kept = [row["route"] for row in _lines(home / arm / f"iteration-{number}" / "training_set.jsonl")]
             yield {
                 "arm": TITLES[arm],
@@ -192,8 +182,8 @@ def _training_sets(home: Path) -> Iterator[Facts]:
                 "solve rate": f"{phases['sample']['solve_rate']:.1%}",
                 "generated kept": kept.count("generated"),
                 "rationalized kept": kept.count("rationalized"),
-                "of all train questions": f"{len(kept) / covered['examples']:.1%}",
-                "last loss": f"{phases['train']['last_loss']:.3f}",
+                "of all train questions": f"{phases['build']['coverage']['total']:.1%}",
+                "last loss": f"{phases['train']['training']['loss_last']:.3f}",
                 "sha256": f"`{phases['build']['training_set_sha256'][:16]}`",
             }
 
@@ -219,7 +209,7 @@ def _machine(home: Path) -> str:
 
 
 def _share(point: Point) -> float:
-    return float(point.accuracy["accuracy"])
+    return float(point.overall["correct"] / point.overall["n"])
 
 
 def _right(path: Path) -> dict[str, bool]:

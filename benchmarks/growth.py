@@ -34,8 +34,8 @@ from benchmarks.ledger_world import LEASE_SECONDS, cpu_seconds, new_world
 from benchmarks.measuring import machine, median_and_range, notes_beside, significant, table
 from tests.databases import PROJECT
 from tests.factories import World, problem, spaced, total
-from worker.context import Workbench
-from worker.steps import work_on
+from worker.context import WorkerContext
+from worker.shared_calls import work_on
 
 PAGES = PROJECT / "docs" / "benchmarks"
 HELD_OUT = 100
@@ -150,7 +150,7 @@ def iterations(world: World, config: dict[str, Any], questions: int, count: int)
     assert large.job(job_id).status == "succeeded", large.job(job_id).status_reason
 
 
-def work_off(world: World, bench: Workbench) -> Iterator[Costs]:
+def work_off(world: World, bench: WorkerContext) -> Iterator[Costs]:
     """Every step that is queued; stops before each iteration but the first."""
     costs: Costs = defaultdict(float)
     began, number = spent(world), 1

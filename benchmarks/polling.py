@@ -35,8 +35,8 @@ from benchmarks.ledger_world import new_world, with_examples
 from benchmarks.measuring import interleaved, machine, median_and_range, table
 from tests.databases import PROJECT
 from tests.factories import MODEL, World
-from worker.context import Workbench
-from worker.steps import work_on
+from worker.context import WorkerContext
+from worker.shared_calls import work_on
 
 PAGE = PROJECT / "docs" / "benchmarks" / "polling.md"
 GOAL_MS, GOAL_LOSS = 100.0, 0.03
@@ -77,7 +77,7 @@ def work(database_url: str, home: Path, device: Literal["cpu", "cuda"]) -> None:
     settings = Settings(
         home=home, database_url=database_url, sampler="transformers", device=device, record_batch=RECORDED
     )
-    bench = Workbench(
+    bench = WorkerContext(
         engine=make_engine(database_url),
         storage=Storage(settings.resolved_storage_url()),
         settings=settings,

@@ -28,6 +28,18 @@ ITERATION_PHASES = (
 )
 
 
+def phases_of(config: StarConfig, iteration: int) -> tuple[PhaseName, ...]:
+    """The phases of an iteration in their order; 0: what comes before the first one. Pure."""
+    if iteration == 0:
+        return (PhaseName.BASELINES,) if config.evaluation.baselines else ()
+    return ITERATION_PHASES
+
+
+def closing_phases(config: StarConfig) -> tuple[PhaseName, ...]:
+    """The phases that follow the last iteration, recorded with it. Pure."""
+    return ()
+
+
 # They change nothing: their accuracy is all that the rest of the run may read.
 MEASURING = (PhaseName.BASELINES, PhaseName.EVALUATE)
 
@@ -87,8 +99,9 @@ def next_phase(config: StarConfig, history: Sequence[IterationHistory]) -> Phase
     """
     by_number = {record.number: record for record in history}
     baselines = by_number.get(0, IterationHistory(0))
-    if config.evaluation.baselines and PhaseName.BASELINES not in baselines.done:
-        return Phase(0, PhaseName.BASELINES)
+    for name in phases_of(config, 0):
+        if name not in baselines.done:
+            return Phase(0, name)
     iterations = 0 if config.baselines_only else config.iterations
     if iterations and _no_spark(config, baselines) and not by_number.get(1, IterationHistory(1)).done:
         return Pause(StopReason.NO_SPARK, baselines.diagnosis or "The few-shot baseline is not above chance.")
@@ -99,8 +112,16 @@ def next_phase(config: StarConfig, history: Sequence[IterationHistory]) -> Phase
             return step
         reason = _stop_after(config, number, by_number)
         if reason is not None:
-            return Stop(reason)
-    return Stop(StopReason.COMPLETED_ITERATIONS)
+            return _close(config, record, reason)
+    last = by_number.get(iterations, IterationHistory(iterations))
+    return _close(config, last, StopReason.COMPLETED_ITERATIONS)
+
+
+def _close(config: StarConfig, last: IterationHistory, reason: StopReason) -> Phase | Stop:
+    """The closing phase to do next, recorded with the last iteration; else the end."""
+    open_ = (name for name in closing_phases(config) if name not in last.done)
+    name = next(open_, None)
+    return Stop(reason) if name is None else Phase(last.number, name)
 
 
 def next_in_any_case(config: StarConfig, history: Sequence[IterationHistory], phase: Phase) -> Phase | None:
@@ -131,7 +152,7 @@ def _no_spark(config: StarConfig, baselines: IterationHistory) -> bool:
 
 
 def _next_in(config: StarConfig, record: IterationHistory) -> Phase | Pause | None:
-    for name in ITERATION_PHASES:
+    for name in phases_of(config, record.number):
         kept = record.kept or 0
         if name is PhaseName.TRAIN and name not in record.done and kept < config.training_set.min_kept:
             return Pause(StopReason.INSUFFICIENT_KEPT, record.diagnosis or f"{kept} rationales were kept.")

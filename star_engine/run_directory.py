@@ -1,10 +1,12 @@
 """What `run_star` records, as files that a person can read: JSONL, one line per fact, never rewritten.
 
 run.json                          config and a hash of the data
-history.jsonl                     one line per finished phase
+history.jsonl                     one line per finished phase, with its metrics
 baselines/few_shot_cot.jsonl      answers of the base model
+also/                             answers on other datasets that are measured as well
 iteration-3/rationales.jsonl      every try, with verdict
            /checks.jsonl          what the checks that cost samples found, where asked for
+           /mixed.jsonl           texts of other datasets, where some are mixed in
            /decisions.jsonl       kept or dropped, with the reason
            /training_set.jsonl    what was trained on
            /evaluation.jsonl      held-out answers of this iteration's model
@@ -24,9 +26,9 @@ from typing import Any
 
 from star_engine.adapters.layout import write_durably
 from star_engine.config.star import StarConfig
-from star_engine.diagnostics.iteration import Before
 from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode
 from star_engine.loop import IterationHistory, Phase, PhaseName
+from star_engine.phases.build import own_rows
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.tasks.examples import Example, PromptSet
 from star_engine.training_set.rows import Decision, TrainingExample, training_line
@@ -68,16 +70,31 @@ class RunDirectory:
 
     def history(self) -> list[IterationHistory]:
         """What is done, as `next_phase` wants it."""
-        records: dict[int, IterationHistory] = {}
+        return [
+            IterationHistory(
+                number=number,
+                done=frozenset(map(PhaseName, metrics["phases_done"])),
+                kept=own_rows(metrics["kept"]) if "kept" in metrics else None,
+                diagnosis=metrics.get("diagnosis"),
+                accuracy=metrics.get("accuracy"),
+                solve_rate=metrics.get("solve_rate"),
+                chance_p=metrics.get("spark", {}).get("p_value"),
+            )
+            for number, metrics in self.metrics().items()
+        ]
+
+    def metrics(self) -> dict[int, dict[str, Any]]:
+        """What is known of each iteration, by number: the metrics of its phases and `phases_done`.
+
+        The keys are those that a service shows of an iteration.
+        """
+        found: dict[int, dict[str, Any]] = {}
         for line in _read(self.root / "history.jsonl"):
-            number = line["iteration"]
-            record = records.get(number, IterationHistory(number))
-            facts = {key: line[key] for key in _HISTORY_FACTS if line.get(key) is not None}
-            if "spark" in line:
-                facts["chance_p"] = line["spark"]["p_value"]
-            done = record.done | {PhaseName(line["phase"])}
-            records[number] = replace(record, done=done, **facts)
-        return list(records.values())
+            known = found.setdefault(line.pop("iteration"), {"phases_done": [], "audits": {}})
+            known["phases_done"].append(line.pop("phase"))
+            audits = {**known["audits"], **line.pop("audits", {})}
+            known.update(line, audits=audits)
+        return found
 
     def finish(self, phase: Phase, facts: Mapping[str, Any]) -> None:
         """Record a finished phase. Only now it counts as done."""
@@ -94,6 +111,10 @@ class RunDirectory:
     def checkpoints(self, number: int) -> Path:
         """The trainer's resume points; removed once the adapter is verified."""
         return self.iteration(number) / "checkpoints"
+
+    def training_report(self, number: int) -> dict[str, Any]:
+        """What is recorded of the iteration's training; empty before its end."""
+        return dict(self.metrics().get(number, {}).get("training", {}))
 
     def rationales_path(self, number: int) -> Path:
         return self.iteration(number) / "rationales.jsonl"
@@ -115,29 +136,32 @@ class RunDirectory:
         return self.root / "baselines" / f"{mode}.jsonl"
 
     def answers(self, number: int, mode: EvaluationMode, other: str | None = None) -> list[EvaluatedAnswer]:
-        """`other`: the dataset, where it is one that is measured along."""
+        """`other`: the name of another dataset that is measured as well."""
         return [EvaluatedAnswer(**line) for line in _read(self.answers_path(number, mode, other))]
 
     def write_training_set(
-        self, number: int, decisions: Iterable[Decision], rows: Iterable[TrainingExample]
+        self,
+        number: int,
+        decisions: Iterable[Decision],
+        rows: Iterable[TrainingExample],
+        mixed: Iterable[Rationale] = (),
     ) -> None:
         folder = self.iteration(number)
-        decided = [{**_flat(d.key), "kept": d.kept, "reason": d.reason} for d in decisions]
-        write_durably(folder / "decisions.jsonl", "".join(json.dumps(line) + "\n" for line in decided))
-        write_durably(folder / "training_set.jsonl", "".join(training_line(row) + "\n" for row in rows))
+        lines = {
+            "mixed.jsonl": [json.dumps(rationale_line(one), ensure_ascii=False) for one in mixed],
+            "decisions.jsonl": [
+                json.dumps({**_flat(one.key), "kept": one.kept, "reason": one.reason}) for one in decisions
+            ],
+            "training_set.jsonl": [training_line(row) for row in rows],
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, written in lines.items():
+            if written or name != "mixed.jsonl":
+                write_durably(folder / name, "".join(f"{line}\n" for line in written))
 
-    def sampler_tokens(self, number: int) -> list[str]:
-        """Digests that the sample phase left for the trainer."""
-        lines = [line for line in _read(self.root / "history.jsonl") if line["iteration"] == number]
-        return next((line["sampler_tokens"] for line in lines[::-1] if "sampler_tokens" in line), [])
-
-    def audited(self, number: int) -> Before:
-        """What the audit of the next iteration needs of this one; nothing for number 0."""
-        keys = [row.key for row in self.training_set(number) if row.key.route is Route.RATIONALIZED]
-        lines = _read(self.root / "history.jsonl")
-        found = [line["audits"] for line in lines if line["iteration"] == number and "audits" in line]
-        mean = found[-1]["length"]["mean"] if found else None
-        return Before(frozenset(key.example_id for key in keys), mean)
+    def decisions(self, number: int) -> list[Decision]:
+        lines = _read(self.iteration(number) / "decisions.jsonl")
+        return [Decision(_key(line), line["kept"], line["reason"]) for line in lines]
 
     def training_set(self, number: int) -> list[TrainingExample]:
         lines = _read(self.iteration(number) / "training_set.jsonl")
@@ -145,9 +169,6 @@ class RunDirectory:
             TrainingExample(_key(line), line["prompt"], line["completion"], line.get("hinted", False))
             for line in lines
         ]
-
-
-_HISTORY_FACTS = ("kept", "diagnosis", "accuracy", "solve_rate")
 
 
 class JsonLines:
@@ -162,13 +183,17 @@ class JsonLines:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        self.close()
 
     def append(self, line: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._file.flush()
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
 
 
 def rationale_line(rationale: Rationale) -> dict[str, Any]:

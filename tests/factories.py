@@ -23,7 +23,7 @@ from star_engine.config.star import StarConfig
 from star_engine.data.selection import chance
 from star_engine.tasks.kind import Kind
 from star_engine.testing.fakes import addition_scratchpad
-from worker.context import Workbench
+from worker.context import WorkerContext
 
 SCRIPT = "tests.factories:pupil"
 TRAIN, VALIDATION = 16, 8  # examples
@@ -112,8 +112,8 @@ class World:
         with reading(self.engine) as session:
             return session.scalar(select(func.count()).select_from(Rationale)) or 0
 
-    def workbench(self, name: str = "worker:1") -> Workbench:
-        return Workbench(
+    def workbench(self, name: str = "worker:1") -> WorkerContext:
+        return WorkerContext(
             engine=self.engine,
             storage=Storage(self.settings.resolved_storage_url()),
             settings=self.settings,

@@ -16,13 +16,13 @@ from app.ledger.queue.steps import Claim, check_fence
 from app.storage import CorruptArtifact, MissingArtifact
 from app.tables.base import JsonObject
 from app.tables.jobs import Step
-from worker.context import Workbench
+from worker.context import WorkerContext
 
 
 class Checkpoints:
     """The trainer's folder of resume points, each a `step-*` file or folder in it, and their copy."""
 
-    def __init__(self, bench: Workbench, claim: Claim, folder: Path) -> None:
+    def __init__(self, bench: WorkerContext, claim: Claim, folder: Path) -> None:
         self._bench = bench
         self._claim = claim
         self._folder = folder

@@ -27,7 +27,7 @@ CUDA_ROOM = 512  # vLLM runs 256 to 1024 sequences at once there
 
 
 @dataclass(slots=True)
-class Workbench:
+class WorkerContext:
     engine: Engine
     storage: Storage
     settings: Settings
@@ -124,10 +124,20 @@ class Workbench:
         )
 
 
-def load_adapter(bench: Workbench, claim: Claim, lease: Lease, iteration: int) -> str | None:
-    """Let the GPU process sample with this iteration's adapter (0: the base model); returns its id."""
-    gpu = bench.gpu(claim.model_id)
-    gpu.check, lease.gpu = lease.check, gpu
-    folder = bench.fetch_adapter(claim.job_id, iteration) if iteration > 0 else None
-    gpu.use(folder)
-    return folder.name if folder is not None else None
+@dataclass(frozen=True, slots=True)
+class ClaimedGpu:
+    """The warm GPU process as a claimed step's phase sees it: whatever it does stops with the lease."""
+
+    worker: WorkerContext
+    claim: Claim
+    lease: Lease
+
+    def sampler(self, iteration: int) -> GpuProcess:
+        gpu = self.trainer()
+        gpu.use(self.worker.fetch_adapter(self.claim.job_id, iteration) if iteration > 0 else None)
+        return gpu
+
+    def trainer(self) -> GpuProcess:
+        gpu = self.worker.gpu(self.claim.model_id)
+        gpu.check, self.lease.gpu = self.lease.check, gpu
+        return gpu

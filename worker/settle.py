@@ -16,7 +16,7 @@ from app.failpoints import failpoint
 from app.ledger.platform.counters import count
 from app.ledger.queue.steps import Claim, Fenced, fail_step, hand_back
 from star_engine.protocols import OutOfMemory
-from worker.context import Workbench
+from worker.context import WorkerContext
 from worker.failures import describe, is_outage
 from worker.lease import HandBack, Lease
 
@@ -26,7 +26,7 @@ MOST_HALVINGS = 2  # of the sampler's batch; where a quarter does not fit, advic
 OUTAGE_PAUSE_SECONDS = 1.0  # between two tries at a database that does not answer
 
 
-def stop(bench: Workbench, claim: Claim, lease: Lease, problem: Exception) -> str:
+def stop(bench: WorkerContext, claim: Claim, lease: Lease, problem: Exception) -> str:
     """Hand the step back where nobody has failed, else record the failure."""
     if isinstance(problem, Fenced | HandBack) or lease.lost or is_outage(problem):
         bench.drop_gpu()  # a lost lease has killed it already, and the working thread sees only that
@@ -50,7 +50,7 @@ def stop(bench: Workbench, claim: Claim, lease: Lease, problem: Exception) -> st
 
 
 def _record(
-    bench: Workbench, claim: Claim, lease: Lease, outcome: str, change: Callable[[Session], None]
+    bench: WorkerContext, claim: Claim, lease: Lease, outcome: str, change: Callable[[Session], None]
 ) -> str:
     """Apply a change of the step, through an outage if need be, for as long as the lease lasts.
 
@@ -73,6 +73,6 @@ def _record(
             return outcome
 
 
-def _count_refusal(bench: Workbench) -> None:
+def _count_refusal(bench: WorkerContext) -> None:
     with suppress(SQLAlchemyError), transaction(bench.engine) as session:
         count(session, "fence_rejections")

@@ -20,16 +20,20 @@ import structlog
 from app.failpoints import failpoint
 from app.ledger.queue.capacity import capacity_of
 from app.ledger.queue.steps import Claim, claim_step
+from app.tables.base import JsonObject
 from app.tables.jobs import Step
+from star_engine.config.star import StarConfig
 from star_engine.loop import PhaseName
+from star_engine.phases.phase import Alone, Ask, Asked, Progress, Work, slice_from
+from star_engine.phases.table import PHASES
 from star_engine.protocols import Completion, SampleRequest
 from star_engine.sampling.completion_cache import ReusingPlan
 from star_engine.sampling.shared_calls import sent_by, sent_from
-from worker.asking import ALONE, ASKING, Asking, asked_by
-from worker.context import Workbench, load_adapter
+from worker.context import ClaimedGpu, WorkerContext
 from worker.gpu.process import GpuProcess
 from worker.lease import HandBack, Lease
 from worker.settle import stop
+from worker.steps import begin, drive, report, reusing, work_alone
 
 log = structlog.get_logger()
 
@@ -43,19 +47,28 @@ class Track:
 
     claim: Claim
     lease: Lease
-    step: Asking
-    plan: ReusingPlan[Any] = field(init=False)  # what the step yields first
+    work: Work = field(default_factory=lambda: iter(()))
+    ask: Ask[Any] | None = None  # what it asks now
+    plan: ReusingPlan[Any] | None = None  # the same, with what is on record looked up first
     waiting: int = 0  # requests that were sent and are not answered
     items: list[Any] = field(default_factory=list)  # not recorded yet
     began: float = field(default_factory=time.monotonic)
     flushed: float = field(default_factory=time.monotonic)
-    parked: bool = False  # all is recorded; it wants the GPU for itself
+    parked: bool = False  # it has recorded what it asked, and needs the GPU for itself
     ended: bool = False
 
 
-def work_together(bench: Workbench, claim: Claim) -> None:
-    """Do one claimed step that asks the sampler, and those that join it, each to its end, whatever it is."""
-    together = _Together(bench, claim)
+def work_on(bench: WorkerContext, claim: Claim) -> None:
+    """Do one claimed step to its end, whatever that is, and those that share a call of the sampler with it.
+
+    This and `work_alone` are the only places that catch everything.
+    """
+    bench.halvings = claim.work.get("halvings", 0)
+    asked = _asked_by(claim.config, claim.phase, claim.iteration, claim.work)
+    if asked is None:
+        work_alone(bench, claim)
+        return
+    together = _Together(bench, claim, asked)
     try:
         together.work()
     except Exception as problem:
@@ -65,11 +78,17 @@ def work_together(bench: Workbench, claim: Claim) -> None:
         together.leave()
 
 
+def _asked_by(config: StarConfig, phase: PhaseName, iteration: int, work: JsonObject) -> Asked | None:
+    """What a step asks first; None where its phase shares no call."""
+    asks = PHASES[phase].asks
+    return None if asks is None else asks(config, iteration, slice_from(work))
+
+
 class _Together:
-    def __init__(self, bench: Workbench, first: Claim) -> None:
+    def __init__(self, bench: WorkerContext, first: Claim, asked: Asked) -> None:
         self._bench = bench
         self._first = first
-        self._asked = asked_by(first.config, first.phase, first.iteration, first.work)
+        self._asked = asked
         self._tracks: list[Track] = []
         self._at: Track | None = None  # whose work is being done: what is raised is its problem
         self._gpu: GpuProcess | None = None
@@ -111,19 +130,35 @@ class _Together:
         log.info("step_started", **place, phase=claim.phase, attempt=claim.attempt, fence=claim.fence)
         failpoint("claim.after_commit")
         lease = Lease(bench.engine, bench.settings, claim, bench.draining, bench.abandon).__enter__()
-        track = Track(claim, lease, ASKING[PhaseName(claim.phase)](bench, claim, lease))
+        track = Track(claim, lease)
         self._tracks.append(track)
         self._at = track
         lease.gpu = self._gpu
-        track.plan = next(track.step)
+        track.work = begin(bench, claim, lease)
+        self._proceed(track)
         self._send(track, queue)
+
+    def _proceed(self, track: Track) -> None:
+        """Let the step run until it asks, needs the GPU for itself, or ends."""
+        track.ask = track.plan = None
+        for item in track.work:
+            if isinstance(item, Progress):
+                report(track.lease, item)
+            elif isinstance(item, Alone):
+                track.parked = True
+                return
+            else:
+                track.ask = item
+                track.plan = reusing(self._bench, track.claim, track.lease, item)
+                return
+        self._end(track, "finished")
 
     def _open(self) -> GpuProcess:
         """The GPU process with the adapter that all ask. It is opened by the first request."""
         if self._gpu is None:
             track = self._tracks[0]
-            load_adapter(self._bench, track.claim, track.lease, self._asked.iteration)
-            self._gpu = self._bench.gpu(track.claim.model_id)
+            gpu = ClaimedGpu(self._bench, track.claim, track.lease)
+            self._gpu = gpu.sampler(self._asked.iteration)
             self._gpu.check = self._check
             for other in self._open_tracks():
                 other.lease.gpu = self._gpu
@@ -140,12 +175,14 @@ class _Together:
         number, own = sent_by(completion)
         track = self._at = self._tracks[number]
         track.waiting -= 1
-        if (item := track.plan.finish(own)) is not None:
+        if track.plan is not None and (item := track.plan.finish(own)) is not None:
             track.items.append(item)
         self._send(track, queue)
 
     def _send(self, track: Track, queue: deque[SampleRequest]) -> None:
-        """Send what the step asks next, record what is due, end the step where that was all."""
+        """Send what the step asks next, record what is due, proceed where that was all."""
+        if track.plan is None:
+            return
         number = self._tracks.index(track)
         size = self._bench.settings.record_batch
         for item in track.plan.look_up():
@@ -159,24 +196,20 @@ class _Together:
         if track.items and (len(track.items) >= size or late or not track.waiting):
             self._record(track)
         if not track.waiting:
-            self._close(track)
+            self._proceed(track)
+            self._send(track, queue)
 
     def _record(self, track: Track) -> None:
-        track.step.send(track.items)
+        if track.ask is not None:
+            report(track.lease, track.ask.record(track.items))
         track.items, track.flushed = [], time.monotonic()
-
-    def _close(self, track: Track) -> None:
-        try:
-            track.parked = track.step.send([]) is ALONE
-        except StopIteration:
-            self._end(track, "finished")
 
     def _finish_alone(self, track: Track) -> None:
         self._at = track
         self._open()
         track.parked = False
-        for _ in track.step:
-            raise RuntimeError("a step that was given the GPU asks again")
+        for progress in drive(self._bench, track.claim, track.lease, track.work):
+            report(track.lease, progress)
         self._end(track, "finished")
 
     def _end(self, track: Track, outcome: str) -> None:
@@ -205,9 +238,10 @@ class _Together:
             self._begin(claim, queue)
 
     def _fits(self, step: Step) -> bool:
-        if step.job_id != self._first.job_id or step.attempt > 0 or PhaseName(step.phase) not in ASKING:
+        if step.job_id != self._first.job_id or step.attempt > 0:
             return False
-        return asked_by(self._first.config, step.phase, step.iteration_number, step.work) == self._asked
+        phase, work = step.phase, step.work
+        return _asked_by(self._first.config, phase, step.iteration_number, work) == self._asked
 
     def _open_tracks(self) -> Iterator[Track]:
         return (track for track in self._tracks if not track.ended)

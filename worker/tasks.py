@@ -21,8 +21,8 @@ from app.ledger.queue.steps import claim_step
 from app.log import configure_logging
 from app.storage import Storage
 from worker.celery import celery_app, is_draining, settings
-from worker.context import Workbench
-from worker.steps import work_on
+from worker.context import WorkerContext
+from worker.shared_calls import work_on
 
 log = structlog.get_logger()
 
@@ -31,10 +31,10 @@ LOOK_SECONDS = 1.0
 
 
 @cache
-def workbench() -> Workbench:
+def workbench() -> WorkerContext:
     """Made once in the pool's child, after the fork: connections never cross one."""
     configure_logging()
-    return Workbench(
+    return WorkerContext(
         engine=make_engine(settings.resolved_database_url(), pool_size=2),
         storage=Storage(settings.resolved_storage_url()),
         settings=settings,
@@ -51,7 +51,7 @@ def _say_hello(**_: Any) -> None:
     bench.prepare_gpu()
 
 
-def _be_present(bench: Workbench) -> None:
+def _be_present(bench: WorkerContext) -> None:
     """Let the ledger know that this worker is there and what it has, until it drains."""
     noted = float("-inf")
     while not is_draining():
@@ -63,7 +63,7 @@ def _be_present(bench: Workbench) -> None:
         forget_worker(session, bench.worker_id)
 
 
-def _note(bench: Workbench) -> None:
+def _note(bench: WorkerContext) -> None:
     try:
         with transaction(bench.engine) as session:
             saw_worker(session, bench.worker_id, capacity_of(settings))

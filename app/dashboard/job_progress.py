@@ -10,7 +10,8 @@ from app.jobs.views import JobOut
 from app.routes.events import EventOut
 from app.routes.iterations import IterationOut
 from app.tables.statuses import JobStatus
-from star_engine.loop import ITERATION_PHASES, PhaseName
+from star_engine.config.star import StarConfig
+from star_engine.loop import phases_of
 
 MOST_STEPS = 60  # of the stepper: beyond, those that have not begun are left out
 
@@ -49,7 +50,7 @@ def _stepper_step(job: JobOut, number: int, one: IterationOut | None) -> Stepper
 
 def phases(job: JobOut, one: IterationOut) -> list[PhaseStep]:
     """Those of one iteration in their order."""
-    names = [PhaseName.BASELINES] if one.number == 0 else list(ITERATION_PHASES)
+    names = phases_of(StarConfig.model_validate(job.config), one.number)
     seconds = one.metrics.get("seconds", {})
     found = []
     for name in names:

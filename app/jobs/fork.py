@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated
 
@@ -22,7 +22,7 @@ from app.tables.statuses import Purpose
 from star_engine.config.presets import laid_over
 from star_engine.config.star import StarConfig
 from star_engine.evaluation.accuracy import select_held_out
-from star_engine.loop import ITERATION_PHASES, Phase, PhaseName, next_phase
+from star_engine.loop import Phase, PhaseName, next_phase, phases_of
 
 
 class ForkIn(In):
@@ -70,11 +70,9 @@ def _check_done(session: Session, source: Job, config: StarConfig, number: int) 
     done: Mapping[int, frozenset[PhaseName]] = {
         record.number: record.done for record in read_history(session, source)
     }
-    wanted: Sequence[PhaseName] = ITERATION_PHASES
-    if number == 0:
-        wanted = [PhaseName.BASELINES] if config.evaluation.baselines else []
-    if not set(wanted) <= done.get(number, frozenset()):
-        last = max((n for n, phases in done.items() if set(ITERATION_PHASES) <= phases), default=0)
+    if not set(phases_of(config, number)) <= done.get(number, frozenset()):
+        whole = (n for n, phases in done.items() if n and set(phases_of(config, n)) <= phases)
+        last = max(whole, default=0)
         detail = f"Nothing can go on from iteration {number}: it is not done. The last one that is: {last}."
         raise Conflict(detail, code="iteration_not_done")
 

@@ -182,22 +182,29 @@ def outcome(verdict: str, finish_reason: str) -> str:
 
 def summarise(answers: Iterable[EvaluatedAnswer]) -> Accuracy:
     """Accuracy overall and per group."""
-    answered = list(answers)
-    names = sorted({answer.group for answer in answered if answer.group is not None})
-    return Accuracy(
-        overall=_tally(answered),
-        groups={name: _tally([a for a in answered if a.group == name]) for name in names},
-    )
+    groups: dict[str | None, Counter[str]] = {}
+    for answer in answers:
+        groups.setdefault(answer.group, Counter())[outcome(answer.verdict, answer.finish_reason)] += 1
+    return accuracy_of(groups)
 
 
-def _tally(answers: Sequence[EvaluatedAnswer]) -> Tally:
-    counts = Counter(outcome(answer.verdict, answer.finish_reason) for answer in answers)
+def accuracy_of(groups: Mapping[str | None, Mapping[str, int]]) -> Accuracy:
+    """Accuracy of answers counted by group and `outcome`; None: those of no group."""
+    overall: Counter[str] = Counter()
+    for counts in groups.values():
+        overall.update(counts)
+    named = sorted(name for name in groups if name is not None)
+    return Accuracy(tally(overall), {name: tally(groups[name]) for name in named})
+
+
+def tally(counts: Mapping[str, int]) -> Tally:
+    """The tally of answers counted by `outcome`."""
     return Tally(
-        n=len(answers),
-        correct=counts["correct"],
-        wrong=counts["wrong"],
-        unparsed=counts["unparsed"],
-        truncated=counts["truncated"],
-        ambiguous=counts["ambiguous"],
-        error=counts["error"],
+        n=sum(counts.values()),
+        correct=counts.get("correct", 0),
+        wrong=counts.get("wrong", 0),
+        unparsed=counts.get("unparsed", 0),
+        truncated=counts.get("truncated", 0),
+        ambiguous=counts.get("ambiguous", 0),
+        error=counts.get("error", 0),
     )

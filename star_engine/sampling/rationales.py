@@ -149,14 +149,13 @@ def given_rationale(config: StarConfig, example: Example, key: RationaleKey, *, 
     return Rationale(key, answer.text, answer.verdict, answer.extracted, answer.rule, 0, 0, "stop")
 
 
-def solve_rate(examples: Sequence[Example], rationales: Iterable[Rationale]) -> float:
-    """Share of these examples with a correct generated rationale: solved without the hint."""
-    solved = {
-        rationale.key.example_id
-        for rationale in rationales
-        if rationale.key.route is Route.GENERATED and rationale.verdict == VerdictCode.CORRECT
+def solved_examples(rationales: Iterable[Rationale]) -> set[str]:
+    """Ids of the examples with a correct generated rationale: solved without the hint."""
+    return {
+        one.key.example_id
+        for one in rationales
+        if one.key.route is Route.GENERATED and one.verdict == VerdictCode.CORRECT
     }
-    return sum(example.id in solved for example in examples) / len(examples) if examples else 0.0
 
 
 @dataclass(slots=True)

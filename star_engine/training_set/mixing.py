@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from star_engine.config.star import StarConfig
 from star_engine.data.prompt_sets import groups_without_examples
@@ -14,6 +15,16 @@ from star_engine.sampling.rationales import Rationale, RationaleKey, Route, give
 from star_engine.tasks.examples import Example, PromptSet
 from star_engine.tasks.verdict import VerdictCode
 from star_engine.training_set.rows import Decision, TrainingExample, audit_hints, build
+
+
+class MixSource(Protocol):
+    """The train examples of the datasets that `training_set.mix` names."""
+
+    def mix_size(self, dataset: str) -> int:
+        """How many there are."""
+
+    def mix_examples(self, dataset: str, positions: Sequence[int]) -> Sequence[Example]:
+        """Those at these positions, ascending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +86,12 @@ def mix_in(config: StarConfig, prompt_set: PromptSet, place: int, examples: Sequ
 
 
 def mix_all(
-    config: StarConfig,
-    prompt_set: PromptSet,
-    iteration: int,
-    kept: int,
-    mixed: Mapping[str, Sequence[Example]],
+    config: StarConfig, prompt_set: PromptSet, iteration: int, kept: int, source: MixSource
 ) -> list[Mixed]:
-    """One for each dataset of `training_set.mix`; `mixed` holds their train examples by name."""
+    """What each dataset of `training_set.mix` adds to `kept` own rows: the same whenever it is asked."""
     made = []
     for place, mix in enumerate(config.training_set.mix):
-        examples = mixed[mix.dataset]
-        positions = mixed_positions(config, iteration, place, kept, len(examples))
-        made.append(mix_in(config, prompt_set, place, [examples[position] for position in positions]))
+        count = source.mix_size(mix.dataset)
+        positions = mixed_positions(config, iteration, place, kept, count)
+        made.append(mix_in(config, prompt_set, place, source.mix_examples(mix.dataset, positions)))
     return made

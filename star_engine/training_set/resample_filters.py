@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from star_engine.config.star import StarConfig
 from star_engine.data.prompts import render_completion
 from star_engine.data.selection import chance
 from star_engine.evaluation.accuracy import EvaluationMode, evaluation_params
 from star_engine.filters.funnel import needed
-from star_engine.protocols import Sampler, SampleRequest
+from star_engine.protocols import Completion, SampleRequest, SamplingParams
 from star_engine.sampling.answers import judge
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route, rationale_prompt
 from star_engine.tasks.choice import turned
@@ -56,18 +56,45 @@ def to_check(
     ]
 
 
-def check_rationales(
-    sampler: Sampler,
+Checked = tuple[RationaleKey, dict[str, bool]]  # which checks a rationale has passed
+
+
+@dataclass(slots=True)
+class CheckPlan:
+    """The requests that check some rationales, and what becomes of each completion.
+
+    Greedy, whatever the job samples with. A rationale comes once, when all of its checks are in; those with
+    nothing to check are left out.
+    """
+
+    config: StarConfig
+    asked: dict[str, _Asked]
+    missing: dict[RationaleKey, int]
+    queue: deque[SampleRequest]
+    found: dict[RationaleKey, dict[str, bool]] = field(default_factory=dict)
+
+    @property
+    def params(self) -> SamplingParams:
+        return evaluation_params(self.config, EvaluationMode.ADAPTER)
+
+    def finish(self, completion: Completion) -> Checked | None:
+        item = self.asked[completion.key]
+        whole = replace(completion, text=item.said + completion.text)
+        right = judge(self.config, item.example, whole).verdict == "correct"
+        self.found.setdefault(item.key, {})[item.check] = right
+        if len(self.found[item.key]) < self.missing[item.key]:
+            return None
+        return item.key, self.found.pop(item.key)
+
+
+def plan_checks(
     config: StarConfig,
     prompt_set: PromptSet,
     iteration: int,
     examples: Mapping[str, Example],
     tries: Iterable[Rationale],
-) -> Iterator[tuple[RationaleKey, dict[str, bool]]]:
-    """Check these rationales, greedily, whatever the job samples with. Each comes once, when all is in.
-
-    Those with nothing to check are left out.
-    """
+) -> CheckPlan:
+    """The plan of checking these rationales."""
     asked: dict[str, _Asked] = {}
     missing: dict[RationaleKey, int] = {}
     for one in tries:
@@ -78,14 +105,7 @@ def check_rationales(
     queue = deque(
         SampleRequest(name, _prompt(config, prompt_set, iteration, item)) for name, item in asked.items()
     )
-    found: dict[RationaleKey, dict[str, bool]] = {}
-    for completion in sampler.stream(queue, evaluation_params(config, EvaluationMode.ADAPTER)):
-        item = asked[completion.key]
-        whole = replace(completion, text=item.said + completion.text)
-        right = judge(config, item.example, whole).verdict == "correct"
-        found.setdefault(item.key, {})[item.check] = right
-        if len(found[item.key]) == missing[item.key]:
-            yield item.key, found.pop(item.key)
+    return CheckPlan(config, asked, missing, queue)
 
 
 def before_the_answer(config: StarConfig, example: Example, text: str) -> str:

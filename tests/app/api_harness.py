@@ -21,8 +21,8 @@ from app.main import create_app
 from app.settings import Settings
 from app.storage import Storage
 from tests.factories import problem, spaced, total
-from worker.context import Workbench
-from worker.steps import work_on
+from worker.context import WorkerContext
+from worker.shared_calls import work_on
 
 MODEL = "tiny"
 CONTEXT = 1000  # tokens of the small model; its tokens are characters
@@ -86,7 +86,7 @@ def serve(database_url: str, home: Path, **changes: Any) -> Iterator[Api]:
 @contextmanager
 def worker(api: Api) -> Iterator[Callable[[], None]]:
     """A worker that keeps its GPU process warm; what it yields does every step that is queued."""
-    bench = Workbench(
+    bench = WorkerContext(
         engine=api.engine,
         storage=Storage(api.settings.resolved_storage_url()),
         settings=api.settings,

@@ -20,7 +20,7 @@ IN_PHASE = {
     "sample": ("before_record", "after_record@2", "before_finish", "after_finish"),
     "build": ("before_finish", "after_finish"),
     "train": ("before_training", "step@2", "before_record", "before_finish"),
-    "verify_adapter": ("after_probe", "before_record", "before_finish", "after_finish"),
+    "verify_adapter": ("progress", "before_record", "before_finish", "after_finish"),
     "evaluate": ("before_record", "after_record@2", "before_finish", "after_finish"),
 }
 ELSEWHERE = (

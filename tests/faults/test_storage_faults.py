@@ -12,7 +12,7 @@ from app.ledger.results.adapters import find_adapter
 from tests.faults.checker import check
 from tests.faults.conftest import quick_world
 from tests.platforms import platform
-from worker.steps import work_on
+from worker.shared_calls import work_on
 
 WRITES = (
     "storage.before_fsync=enospc",

@@ -25,8 +25,8 @@ from app.storage import Storage
 from star_client.client import StarClient
 from tests.app.api_harness import MODEL, addition_rows, few_shot, make_model
 from tests.factories import SCRIPT
-from worker.context import Workbench
-from worker.steps import work_on
+from worker.context import WorkerContext
+from worker.shared_calls import work_on
 
 
 @dataclass
@@ -126,7 +126,7 @@ class Platform:
 
     def work(self) -> None:
         """Do all steps that there are, as a worker does."""
-        bench = Workbench(
+        bench = WorkerContext(
             engine=self.engine,
             storage=Storage(self.settings.resolved_storage_url()),
             settings=self.settings,

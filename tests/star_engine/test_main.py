@@ -8,6 +8,7 @@ import yaml
 from star_engine import __main__ as command
 from star_engine.config.schedules import GeometricSchedule, LinearSchedule
 from star_engine.job_file import BadJob, read_job
+from star_engine.phases.build import own_rows
 from star_engine.testing.fakes import RecordingTrainer, ScriptedSampler, addition_pupil
 from tests.star_engine.addition import ADDITION, additions
 
@@ -126,8 +127,9 @@ def test_a_job_file_names_datasets_to_measure_along_and_to_mix_in(
     assert command.main(["run", str(job)]) == 0
     history = [json.loads(line) for line in (tmp_path / "out" / "history.jsonl").read_text().splitlines()]
     built = next(line for line in history if line["phase"] == "build")
-    assert built["mixed"] == round(built["kept"] / 9) > 0
-    assert len(trainer.runs[0].rows) == built["kept"] + built["mixed"]
+    kept = built["kept"]
+    assert kept["mixed"] == round(own_rows(kept) / 9) > 0
+    assert len(trainer.runs[0].rows) == sum(kept.values())
     along = [line["also"]["sums"] for line in history if "also" in line]
     assert along == [{"accuracy": 1.0, "n": 4}] * 2
 

@@ -19,7 +19,7 @@ from app.tables.platform import Project
 from app.tables.rationales import Evaluation, Rationale
 from tests.factories import MODEL, World, make_world
 from tests.faults.checker import check
-from worker.steps import work_on
+from worker.shared_calls import work_on
 
 OFF = {"enabled": False}
 

@@ -16,7 +16,7 @@ from app.tables.rationales import Rationale, TrainingExample
 from star_engine.training_set.rows import audit_hints
 from tests.app.ledger.ledger_driver import claim, do_step, finish_phase
 from tests.factories import World, make_world
-from worker.steps import work_on
+from worker.shared_calls import work_on
 
 UNFILTERED: dict[str, Any] = {"filters": [], "min_kept": 1}
 
@@ -114,6 +114,6 @@ def test_override_that_comes_while_the_set_is_built_makes_it_be_built_again(
             found.append(overrule(world, job_id, "wrong", verdict="correct"))
         audit_hints(*given)
 
-    monkeypatch.setattr("worker.steps.audit_hints", audit)
+    monkeypatch.setattr("star_engine.phases.build.audit_hints", audit)
     build(world)
     assert fate(world, found[0]) == ("dropped", "overridden", True, False)

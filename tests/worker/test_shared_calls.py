@@ -26,7 +26,7 @@ from tests.worker.test_worker_counts import (
     tries,
     work_together,
 )
-from worker.steps import work_on
+from worker.shared_calls import work_on
 
 SCRIPT = "tests.worker.test_shared_calls:signing_pupil"
 __all__ = ["signing_pupil"]  # what SCRIPT names

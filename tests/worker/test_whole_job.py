@@ -26,8 +26,8 @@ from app.tables.rationales import Evaluation, Rationale, TrainingExample
 from star_engine.sampling.rationales import Route
 from star_engine.training_set.rows import training_set_sha256
 from tests.factories import CONFIG, TRAIN, World, make_world
-from worker.context import Workbench
-from worker.steps import work_on
+from worker.context import WorkerContext
+from worker.shared_calls import work_on
 
 
 @pytest.fixture
@@ -36,18 +36,18 @@ def world(database_url: str, tmp_path: Path) -> World:
 
 
 @pytest.fixture
-def bench(world: World) -> Iterator[Workbench]:
+def bench(world: World) -> Iterator[WorkerContext]:
     bench = world.workbench()
     yield bench
     bench.drop_gpu()
 
 
-def work_until_idle(bench: Workbench) -> None:
+def work_until_idle(bench: WorkerContext) -> None:
     while (claim := claim_step(bench.engine, bench.worker_id, 60, bench.warm_model)) is not None:
         work_on(bench, claim)
 
 
-def test_a_job_runs_from_its_first_step_to_two_verified_adapters(world: World, bench: Workbench) -> None:
+def test_a_job_runs_from_its_first_step_to_two_verified_adapters(world: World, bench: WorkerContext) -> None:
     job_id = world.submit()
     work_until_idle(bench)
     job = world.job(job_id)
@@ -69,7 +69,7 @@ def test_a_job_runs_from_its_first_step_to_two_verified_adapters(world: World, b
     assert {step.attempt for step in steps} == {1}
 
 
-def test_a_job_may_train_on_the_answers_of_its_dataset_alone(world: World, bench: Workbench) -> None:
+def test_a_job_may_train_on_the_answers_of_its_dataset_alone(world: World, bench: WorkerContext) -> None:
     options = {"source": "answers", "filters": []}
     job_id = world.submit(iterations=1, rationalization={"enabled": False}, training_set=options)
     work_until_idle(bench)
@@ -93,7 +93,7 @@ def test_a_job_may_train_on_the_answers_of_its_dataset_alone(world: World, bench
     assert "kept, given" in text
 
 
-def test_a_job_follows_its_curriculum_its_window_and_its_epochs(world: World, bench: Workbench) -> None:
+def test_a_job_follows_its_curriculum_its_window_and_its_epochs(world: World, bench: WorkerContext) -> None:
     stages = [{"from_iteration": 1, "groups": ["1"]}, {"from_iteration": 2, "groups": ["1", "2"]}]
     training = CONFIG["training"] | {"schedule": {"kind": "epochs", "epochs": 1}, "batch_size": 2}
     options = {"window": "all", "dedupe": False}
@@ -115,7 +115,7 @@ def test_a_job_follows_its_curriculum_its_window_and_its_epochs(world: World, be
     assert [adapter.training["steps"] for adapter in adapters] == [-(-kept[0] // 2), -(-sum(kept) // 2)]
 
 
-def test_every_trained_row_points_back_to_one_correct_rationale(world: World, bench: Workbench) -> None:
+def test_every_trained_row_points_back_to_one_correct_rationale(world: World, bench: WorkerContext) -> None:
     job_id = world.submit(iterations=1)
     work_until_idle(bench)
     with reading(world.engine) as session:
@@ -130,7 +130,7 @@ def test_every_trained_row_points_back_to_one_correct_rationale(world: World, be
 
 
 def test_checks_that_cost_samples_are_recorded_with_the_rationale_and_decide_on_it(
-    world: World, bench: Workbench
+    world: World, bench: WorkerContext
 ) -> None:
     """The pupil cannot go on from a rationale, so that none leads to its answer without the hint."""
     world.submit(iterations=1, training_set={"checks": ["hint_free"]})
@@ -147,7 +147,7 @@ def test_checks_that_cost_samples_are_recorded_with_the_rationale_and_decide_on_
 
 
 def test_another_dataset_is_measured_along_and_mixed_in_and_counts_in_nothing_of_the_jobs_own(
-    world: World, bench: Workbench
+    world: World, bench: WorkerContext
 ) -> None:
     store_other_dataset(world)
     mix = {"mix": [{"dataset": "ds_other", "share": 0.1}]}
@@ -199,7 +199,7 @@ def store_other_dataset(world: World) -> None:
         taken.external_id = session.scalars(query).one()
 
 
-def test_a_job_in_which_nothing_is_kept_pauses_with_a_diagnosis(world: World, bench: Workbench) -> None:
+def test_a_job_in_which_nothing_is_kept_pauses_with_a_diagnosis(world: World, bench: WorkerContext) -> None:
     job_id = world.submit(generation={"max_tokens": 3}, audits={"spark_level": None})
     work_until_idle(bench)
     job = world.job(job_id)
@@ -210,7 +210,7 @@ def test_a_job_in_which_nothing_is_kept_pauses_with_a_diagnosis(world: World, be
 
 
 def test_no_evaluation_or_rationale_is_recorded_twice_when_two_workers_share_a_job(
-    world: World, bench: Workbench
+    world: World, bench: WorkerContext
 ) -> None:
     world.submit(iterations=1)
     other = world.workbench("worker:2")

@@ -18,8 +18,8 @@ from app.tables.jobs import Iteration
 from app.tables.rationales import Evaluation, Rationale, TrainingExample
 from star_engine.testing.fakes import Script
 from tests.factories import TRAIN, World, make_world, pupil
-from worker.context import Workbench
-from worker.steps import work_on
+from worker.context import WorkerContext
+from worker.shared_calls import work_on
 
 SETTINGS: dict[str, Any] = {
     "seed": 7,
@@ -57,7 +57,7 @@ def test_one_worker_and_three_record_the_same(database_url: str, tmp_path: Path)
 
 
 @contextmanager
-def benches(world: World, name: str, count: int) -> Iterator[list[Workbench]]:
+def benches(world: World, name: str, count: int) -> Iterator[list[WorkerContext]]:
     with ExitStack() as stack:
         made = [world.workbench(f"worker:{name}:{number}") for number in range(count)]
         for bench in made:
@@ -65,14 +65,14 @@ def benches(world: World, name: str, count: int) -> Iterator[list[Workbench]]:
         yield made
 
 
-def work_together(workers: list[Workbench]) -> None:
+def work_together(workers: list[WorkerContext]) -> None:
     """Everybody claims, then all work at the same time, until nothing is left."""
     with ThreadPoolExecutor(len(workers)) as pool:
         while any(claims := [claim_step(one.engine, one.worker_id, 60) for one in workers]):
             list(pool.map(_work, workers, claims))
 
 
-def _work(bench: Workbench, claim: Claim | None) -> None:
+def _work(bench: WorkerContext, claim: Claim | None) -> None:
     if claim is not None:
         work_on(bench, claim)
 

@@ -60,23 +60,22 @@ def open_questions(session: Session, claim: Claim, asked: Asked) -> dict[int, Ex
     return {position: _as_example(position, example) for position, example in rows}
 
 
-def record_trial_answer(
-    session: Session, claim: Claim, asked: Asked, position: int, answer: EvaluatedAnswer, *, judged: bool
-) -> None:
-    """Record one answer; without `judged` its verdict means nothing and is left out. Raises Fenced."""
+def record_trial_answer(session: Session, claim: Claim, asked: Asked, answer: EvaluatedAnswer) -> None:
+    """Record one answer; where the question has no gold answer it has no verdict either. Raises Fenced."""
     check_fence(session, claim)
+    here = (
+        TrialAnswer.job_id == claim.job_id,
+        TrialAnswer.asked == asked,
+        TrialAnswer.position == int(answer.example_id),
+    )
+    question = session.scalars(select(TrialAnswer.example).where(*here)).one()
     session.execute(
         update(TrialAnswer)
-        .where(
-            TrialAnswer.job_id == claim.job_id,
-            TrialAnswer.asked == asked,
-            TrialAnswer.position == position,
-            TrialAnswer.text.is_(None),
-        )
+        .where(*here, TrialAnswer.text.is_(None))
         .values(
             text=storable(answer.text),
             extracted=storable(answer.extracted),
-            verdict=answer.verdict if judged else None,
+            verdict=answer.verdict if question["answer"] else None,
             tokens=answer.tokens,
             finish_reason=answer.finish_reason,
         )

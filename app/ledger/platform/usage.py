@@ -20,11 +20,11 @@ from app.database import clock
 from app.tables.jobs import Job, Step
 from app.tables.statuses import StepStatus
 from app.tables.usage import Usage
-from star_engine.loop import PhaseName
+from star_engine.phases.table import PHASES
 
 Outcome = Literal["succeeded", "failed", "handed_back", "lost"]
 
-GPU_PHASES = tuple(phase for phase in PhaseName if phase is not PhaseName.BUILD)
+GPU_PHASES = tuple(name for name, phase in PHASES.items() if phase.uses_gpu)
 
 
 def record_usage(session: Session, job: Job, step: Step, outcome: Outcome) -> None:

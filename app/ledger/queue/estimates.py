@@ -19,12 +19,12 @@ from app.tables.usage import Usage
 from star_engine.config.schedules import EpochsSchedule
 from star_engine.config.star import StarConfig
 from star_engine.data.selection import steps_in
-from star_engine.loop import ITERATION_PHASES, PhaseName
+from star_engine.loop import PhaseName, closing_phases, phases_of
+from star_engine.phases.table import PHASES
 
 RECORDS = 300  # finished steps that are looked at, over all models asked for
 LATEST = 20  # of them per model and phase: what a change of the deployment made untrue is soon forgotten
 FEWEST = 2  # one record gives no interval
-SHARDED = (PhaseName.BASELINES, PhaseName.SAMPLE, PhaseName.EVALUATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Left:
         """By the clock, with this many workers: shards are done side by side, the rest is not."""
         total = NOTHING
         for phase, span in self.work:
-            total += span.times(1 / workers) if phase in SHARDED else span
+            total += span.times(1 / workers) if PHASES[phase].asks else span
         return total
 
 
@@ -160,10 +160,10 @@ def _estimate(
 
 
 def _plan(config: StarConfig) -> Iterator[tuple[int, PhaseName]]:
-    if config.evaluation.baselines:
-        yield 0, PhaseName.BASELINES
-    for number in range(1, 1 + (0 if config.baselines_only else config.iterations)):
-        yield from ((number, phase) for phase in ITERATION_PHASES)
+    last = 0 if config.baselines_only else config.iterations
+    for number in range(last + 1):
+        yield from ((number, phase) for phase in phases_of(config, number))
+    yield from ((last, phase) for phase in closing_phases(config))
 
 
 def _units(phase: PhaseName, config: StarConfig, number: int, splits: JsonObject) -> float:
@@ -184,7 +184,7 @@ def _units(phase: PhaseName, config: StarConfig, number: int, splits: JsonObject
 def _units_done(
     phase: PhaseName, config: StarConfig, number: int, work: JsonObject, progress: JsonObject
 ) -> float:
-    if phase in SHARDED:
+    if PHASES[phase].asks:
         tries = config.generation.samples_per_example if phase is PhaseName.SAMPLE else 1
         return float((work["stop"] - work["start"]) * tries)
     if phase is not PhaseName.TRAIN:

@@ -6,30 +6,27 @@ after an evaluation is certain, both are planned together, and no worker waits f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, exists, func, select
 from sqlalchemy.orm import Session
 
 from app.database import clock, new_id
-from app.ledger.data.examples import selected_positions, split_size
+from app.ledger.data.examples import split_size
 from app.ledger.events import append_event
 from app.ledger.queue.budgets import end_exhausted
 from app.ledger.queue.outbox import ring
 from app.ledger.results.completion_cache import reused_in
-from app.ledger.results.metrics import own_rows, phase_metrics
+from app.ledger.results.counts import IterationCounts, selected_count
 from app.ledger.transitions import move_job
 from app.settings import Settings
-from app.tables.base import JsonObject
 from app.tables.jobs import Iteration, Job, Step
 from app.tables.rationales import Adapter
 from app.tables.statuses import JobStatus, Purpose, StepStatus
 from star_engine.config.star import StarConfig
-from star_engine.data.selection import shard_bounds
-from star_engine.evaluation.accuracy import EvaluationMode, select_held_out
+from star_engine.evaluation.accuracy import select_held_out
 from star_engine.loop import (
-    ITERATION_PHASES,
     MEASURING,
     IterationHistory,
     Pause,
@@ -39,7 +36,10 @@ from star_engine.loop import (
     StopReason,
     next_in_any_case,
     next_phase,
+    phases_of,
 )
+from star_engine.phases.build import own_rows
+from star_engine.phases.table import PHASES
 
 OPEN = (StepStatus.QUEUED, StepStatus.HELD, StepStatus.RUNNING)
 
@@ -116,13 +116,13 @@ def _close_phase(session: Session, job: Job, phase: PhaseName) -> None:
     iteration = session.scalars(
         select(Iteration).where(Iteration.job_id == job.id, Iteration.number == job.iteration)
     ).one()
-    found = phase_metrics(session, job, iteration, phase)
+    found = PHASES[phase].metrics(job.config, IterationCounts(session, job, iteration))
     seconds = {**iteration.metrics.get("seconds", {}), phase: _phase_seconds(session, job, phase)}
     found |= reused_in(session, iteration, phase)
     iteration.metrics = {**iteration.metrics, **found, "seconds": seconds}
     iteration.phases_done = [*iteration.phases_done, phase]
     append_event(session, job, "phase.finished", {"phase": phase, "iteration": job.iteration, **found})
-    if phase in (PhaseName.BASELINES, PhaseName.TRIAL, ITERATION_PHASES[-1]):
+    if job.purpose != Purpose.STAR or phase is phases_of(job.config, job.iteration)[-1]:
         iteration.finished_at = clock()
         append_event(session, job, "iteration.finished", {"iteration": job.iteration, **iteration.metrics})
     job.phase = None
@@ -167,9 +167,11 @@ def _next_beside(session: Session, job: Job, config: StarConfig, phase: Phase) -
 
 def _plan_steps(session: Session, job: Job, config: StarConfig, phase: Phase, settings: Settings) -> int:
     """Insert a phase's steps and, if it is an iteration's first, the iteration; how many steps there are."""
-    if phase.name in (PhaseName.BASELINES, ITERATION_PHASES[0]) or job.purpose != Purpose.STAR:
+    if job.purpose != Purpose.STAR or phase.name is phases_of(config, phase.iteration)[0]:
         session.add(Iteration(job_id=job.id, number=phase.iteration, phases_done=[], metrics={}))
     held = job.status in (JobStatus.PAUSING, JobStatus.PAUSED)
+    sizes = _Sizes(session, job)
+    parts = PHASES[phase.name].slices(config, phase.iteration, sizes, settings.shard_examples)
     steps = [
         Step(
             id=new_id("step"),
@@ -177,13 +179,13 @@ def _plan_steps(session: Session, job: Job, config: StarConfig, phase: Phase, se
             iteration_number=phase.iteration,
             phase=phase.name,
             shard=shard,
-            work=work,
+            work=part.as_json(),
             model_id=job.model_id,
             priority=job.priority,
             status=StepStatus.HELD if held else StepStatus.QUEUED,
             progress={},
         )
-        for shard, work in enumerate(_work(session, job, config, phase, settings))
+        for shard, part in enumerate(parts)
     ]
     session.add_all(steps)
     if not held:
@@ -191,29 +193,20 @@ def _plan_steps(session: Session, job: Job, config: StarConfig, phase: Phase, se
     return len(steps)
 
 
-def _work(
-    session: Session, job: Job, config: StarConfig, phase: Phase, settings: Settings
-) -> Iterator[JsonObject]:
-    """One entry per step. Slices are of the iteration's selection, which follows from the job's seed."""
-    if phase.name is PhaseName.SAMPLE:
-        selected = len(selected_positions(session, job.dataset_id, config, phase.iteration))
-        yield from _slices(selected, settings)
-    elif phase.name in MEASURING:
-        held_out = len(select_held_out(config, split_size(session, job.dataset_id, config.evaluation.split)))
-        baselines = phase.name is PhaseName.BASELINES
-        for mode in config.evaluation.baselines if baselines else (EvaluationMode.ADAPTER,):
-            yield from _slices(held_out, settings, mode=mode)
-        along = EvaluationMode.FEW_SHOT_COT if baselines else EvaluationMode.ADAPTER
-        for other in config.evaluation.also:
-            count = len(select_held_out(config, split_size(session, other, config.evaluation.split)))
-            yield from _slices(count, settings, mode=along, dataset=other)
-    else:
-        yield {}
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """How many examples there are to divide among steps."""
 
+    session: Session
+    job: Job
 
-def _slices(count: int, settings: Settings, **more: Any) -> Iterator[JsonObject]:
-    for start, stop in shard_bounds(count, settings.shard_examples):
-        yield {"start": start, "stop": stop, **more}
+    def selected(self, iteration: int) -> int:
+        return selected_count(self.session, self.job, iteration)
+
+    def held_out(self, dataset: str | None) -> int:
+        config = self.job.config
+        size = split_size(self.session, dataset or self.job.dataset_id, config.evaluation.split)
+        return len(select_held_out(config, size))
 
 
 def _pause_with_diagnosis(session: Session, job: Job, pause: Pause) -> None:

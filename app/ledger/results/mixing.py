@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -12,30 +13,33 @@ from app.ledger.queue.steps import Claim
 from app.ledger.results.rationales import claimed_iteration, record_rationales
 from app.tables.data import Example as ExampleRow
 from app.tables.rationales import Rationale
-from star_engine.config.star import StarConfig
+from star_engine.sampling.rationales import Rationale as Try
 from star_engine.sampling.rationales import RationaleKey, Route
-from star_engine.tasks.examples import Example, PromptSet
-from star_engine.training_set.mixing import Mixed, mix_in, mixed_positions
-
-MixedRows = tuple[Mixed, Mapping[str, int]]  # with the row ids of its examples
+from star_engine.tasks.examples import Example
 
 
-def mixed_into(
-    session: Session, config: StarConfig, prompt_set: PromptSet, iteration: int, kept: int
-) -> Iterator[MixedRows]:
-    """What each dataset of `training_set.mix` adds beside `kept` own rows: the same whenever it is asked."""
-    for place, mix in enumerate(config.training_set.mix):
-        count = split_size(session, mix.dataset, "train")
-        positions = mixed_positions(config, iteration, place, kept, count)
-        loaded = load_examples(session, mix.dataset, "train", positions)
-        examples: list[Example] = [item for _, item in loaded]
-        yield mix_in(config, prompt_set, place, examples), {item.id: row_id for row_id, item in loaded}
+@dataclass(frozen=True, slots=True)
+class DatasetMix:
+    """The datasets that `training_set.mix` names, read in one transaction."""
+
+    session: Session
+
+    def mix_size(self, dataset: str) -> int:
+        return split_size(self.session, dataset, "train")
+
+    def mix_examples(self, dataset: str, positions: Sequence[int]) -> list[Example]:
+        return [example for _, example in load_examples(self.session, dataset, "train", positions)]
 
 
-def record_mixed(session: Session, claim: Claim, added: Sequence[MixedRows]) -> dict[RationaleKey, int]:
-    """Record the mixed rationales; their row ids by key. Raises Fenced."""
-    for mixed, row_ids in added:
-        record_rationales(session, claim, mixed.rationales, row_ids, None)
+def record_mixed(
+    session: Session, claim: Claim, added: Sequence[tuple[Sequence[Try], Mapping[str, int]]]
+) -> dict[RationaleKey, int]:
+    """Record the mixed rationales of each dataset, given with the row ids of its examples. Raises Fenced.
+
+    Returns the row ids of all of them by key.
+    """
+    for rationales, row_ids in added:
+        record_rationales(session, claim, rationales, row_ids, None)
     iteration = claimed_iteration(session, claim)
     query = (
         select(Rationale.id, Rationale.sample, ExampleRow.external_id)

@@ -201,6 +201,14 @@ def training_rows(session: Session, iteration_id: int) -> Iterator[tuple[Trainin
     yield from session.execute(query)
 
 
+def trained_rows(session: Session, iteration_id: int) -> list[EngineTrainingExample]:
+    """The training set of an iteration as the engine reads it."""
+    return [
+        EngineTrainingExample(RationaleKey(name, made.route, made.sample), row.prompt, row.completion)
+        for row, made, name in training_rows(session, iteration_id)
+    ]
+
+
 def find_rationale(session: Session, job_id: str, rationale_id: int) -> tuple[Rationale, Example] | None:
     query = (
         select(Rationale, Example)

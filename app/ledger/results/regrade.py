@@ -13,7 +13,7 @@ from app.errors import Conflict, Invalid, NotFound
 from app.ledger.data.examples import load_examples, selected_positions
 from app.ledger.data.prompt_sets import load_prompt_set
 from app.ledger.results.iterations import config_of
-from app.ledger.results.mixing import mixed_into
+from app.ledger.results.mixing import DatasetMix
 from app.ledger.results.rationales import as_rationale
 from app.tables.jobs import Iteration, Job
 from app.tables.rationales import Rationale
@@ -21,6 +21,7 @@ from star_engine.config.star import StarConfig
 from star_engine.loop import PhaseName
 from star_engine.sampling import rationales as engine
 from star_engine.tasks.examples import Example
+from star_engine.training_set.mixing import mix_all
 from star_engine.training_set.regrade import Change, Regrading
 
 PART = 250  # examples that are held in memory at once, with all tries at them
@@ -91,7 +92,7 @@ def regrade_iteration(
             page.offer(row_ids[change.key], iteration.number, change)
     with reading(db) as session:
         own = sum(found.kept.values())
-        for mixed, _ in list(mixed_into(session, building, prompt_set, iteration.number, own)):
+        for mixed in mix_all(building, prompt_set, iteration.number, own, DatasetMix(session)):
             found.count(mixed.rows)
     return Regraded(iteration, found)
 

@@ -16,10 +16,11 @@ from star_engine.config.training_set import TrainingSetOptions
 from star_engine.data.prompt_sets import read_prompt_set
 from star_engine.gpu.transformers_sampler import TransformersSampler
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
+from star_engine.sampling.shared_calls import share_call
 from star_engine.tasks.examples import Example
 from star_engine.tasks.kind import Kind
 from star_engine.testing.fakes import addition_scratchpad
-from star_engine.training_set.resample_filters import check_rationales
+from star_engine.training_set.resample_filters import plan_checks
 from tests.star_engine.addition import additions
 
 FOLDER = Path(__file__).parents[3] / "examples" / "addition"
@@ -50,8 +51,9 @@ def test_what_does_not_lead_to_the_answer_is_told_apart_from_what_does() -> None
     )
     sampler = TransformersSampler(FOLDER / "model")
     found = {
-        key.example_id: results["hint_free"]
-        for key, results in check_rationales(sampler, config, prompt_set, 1, examples, tries)
+        item[0].example_id: item[1]["hint_free"]
+        for _, item in share_call(sampler, [plan_checks(config, prompt_set, 1, examples, tries)])
+        if item is not None
     }
     assert len(found) == len(tries) >= 40
     rejected = [name for name, passed in found.items() if not passed]

@@ -75,7 +75,7 @@ def test_what_the_dataset_gives_is_trained_on_behind_the_bare_question(
     assert rows == [(f"Q: {example.question}\nA:", completion(example)) for example in TRAIN]
     assert not [request for request in sampler.requests if request.key.startswith(("generated", "rational"))]
     built = next(event for event in events if event.phase == "build" and event.name == "phase_finished")
-    assert built.facts["coverage"] == {"examples": 4, "generated": 0, "rationalized": 0, "given": 4}
+    assert built.facts["coverage"] == {"given": 1.0, "total": 1.0}
     assert built.facts["funnel"]["given"]["trained"] == 4
     record = RunDirectory(tmp_path)
     assert {(one.key.route, one.verdict, one.tokens) for one in record.rationales(1)} == {

@@ -44,7 +44,7 @@ def voters(kind: Kind) -> Callable[[SampleRequest, Path | None], str]:
     otherwise = pupil(kind)
 
     def answer(request: SampleRequest, adapter: Path | None) -> str:
-        route, _, rest = request.key.partition("/")
+        route, _, rest = request.key.partition(":")[2].partition("/")
         number, _, country = rest.partition("/")
         if route != "generated" or country not in VOTES:
             return otherwise(request, adapter)

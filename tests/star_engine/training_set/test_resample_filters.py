@@ -9,12 +9,19 @@ import pytest
 
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import TrainingSetOptions
-from star_engine.protocols import SampleRequest
+from star_engine.protocols import Sampler, SampleRequest
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
+from star_engine.sampling.shared_calls import share_call
 from star_engine.tasks.examples import Example, FewShotExample, PromptSet
 from star_engine.tasks.kind import Kind
 from star_engine.testing.fakes import Script, ScriptedSampler
-from star_engine.training_set.resample_filters import before_the_answer, check_rationales, permuted, to_check
+from star_engine.training_set.resample_filters import (
+    CheckPlan,
+    before_the_answer,
+    permuted,
+    plan_checks,
+    to_check,
+)
 from star_engine.training_set.rows import decide
 
 CHOICES = ("inkwell", "blotter", "pocket", "desk")
@@ -22,6 +29,10 @@ INK = Example("ink", "What absorbs ink?", "b", CHOICES)
 CLIPS = Example("clips", "She sold 48 clips in April and half as many in May. How many?", "72")
 NUMERIC = PromptSet(Kind.NUMERIC, (FewShotExample("What is 2 + 2?", "2 + 2 = 4.\n#### 4", "4"),))
 CHOICE = PromptSet(Kind.CHOICE, ())
+
+
+def answered(sampler: Sampler, plan: CheckPlan) -> dict[RationaleKey, dict[str, bool]]:
+    return dict(item for _, item in share_call(sampler, [plan]) if item is not None)
 
 
 def config(kind: Kind, *checks: str, **options: object) -> StarConfig:
@@ -43,7 +54,7 @@ def checked(
 ) -> tuple[dict[RationaleKey, dict[str, bool]], list[SampleRequest]]:
     sampler = ScriptedSampler(script, batch=3, order="shuffled")
     by_id = {example.id: example for example in examples}
-    found = dict(check_rationales(sampler, settings, prompt_set, 1, by_id, tries))
+    found = answered(sampler, plan_checks(settings, prompt_set, 1, by_id, tries))
     return found, sampler.requests
 
 

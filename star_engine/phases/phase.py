@@ -1,0 +1,152 @@
+"""What a phase is: how it is cut into slices, what it asks of the GPU, what it writes, what is counted.
+
+A phase runs as an iterator. It yields `Progress`; an `Ask`, whose plan the caller puts to the model while
+`Ask.record` takes what comes back; and `Alone` before it uses the GPU by itself:
+
+    run(context) --> Ask(plan, record) --> [requests -> sampler -> plan.finish -> record]* --> Alone? --> end
+
+Several slices that ask the same model alike may share one call of the sampler: run_star and the workers of a
+service drive the same phases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from star_engine.config.star import StarConfig
+from star_engine.data.selection import shard_bounds
+from star_engine.evaluation.accuracy import EvaluationMode
+from star_engine.loop import PhaseName
+from star_engine.protocols import Sampler, SamplingParams, Trainer
+from star_engine.record import Counts, Record
+from star_engine.sampling.shared_calls import Plan
+from star_engine.tasks.examples import PromptSet
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The share of a phase that is worked on as one step: some examples of one selection."""
+
+    start: int = 0
+    stop: int | None = None  # None: up to the selection's end
+    mode: EvaluationMode | None = None  # how held-out examples are asked; None: these are train examples
+    dataset: str | None = None  # another dataset that is measured as well; None: the run's own
+
+    def of(self, selection: Sequence[int]) -> Sequence[int]:
+        """The slice's part of a selection of positions."""
+        return selection[self.start : self.stop]
+
+    def as_json(self) -> dict[str, Any]:
+        """What a step's row holds; nothing of a phase that is not divided."""
+        if self.stop is None:
+            return {}
+        more = {"mode": self.mode and str(self.mode), "dataset": self.dataset}
+        known = {name: value for name, value in more.items() if value is not None}
+        return {"start": self.start, "stop": self.stop, **known}
+
+
+def slice_from(work: Mapping[str, Any]) -> Slice:
+    """The slice of `Slice.as_json`; what else `work` holds is left alone."""
+    mode = EvaluationMode(work["mode"]) if "mode" in work else None
+    return Slice(work.get("start", 0), work.get("stop"), mode, work.get("dataset"))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a slice is, for people."""
+
+    done: int
+    total: int
+    unit: str
+    more: Mapping[str, int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What slices must have in common to share a call: the model that they ask, and how it decodes."""
+
+    iteration: int  # whose adapter answers; 0: the base model
+    params: SamplingParams
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Generic[T]):
+    """A plan to put to the model of an iteration until nothing is left to ask.
+
+    `record` takes what the plan made of completions, in batches of any size, each to be one effect.
+    """
+
+    plan: Plan[T | None]  # what it makes None of is not recorded
+    iteration: int
+    record: Callable[[Sequence[T]], Progress]
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """From here on the phase uses the GPU by itself: no call of the sampler may be running."""
+
+
+Work = Iterator[Ask[Any] | Alone | Progress]
+
+
+class Gpu(Protocol):
+    """The model of a run, as far as a phase needs it."""
+
+    def sampler(self, iteration: int) -> Sampler:
+        """The sampler with this iteration's adapter; 0: without one."""
+
+    def trainer(self) -> Trainer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a phase works with on one slice."""
+
+    config: StarConfig
+    prompt_set: PromptSet
+    iteration: int
+    part: Slice
+    record: Record
+    gpu: Gpu
+
+
+class Sizes(Protocol):
+    """How many examples there are to divide into slices."""
+
+    def selected(self, iteration: int) -> int:
+        """Train examples that an iteration asks."""
+
+    def held_out(self, dataset: str | None) -> int:
+        """Held-out examples that are asked, of the run's own dataset or of another one."""
+
+
+def whole(config: StarConfig, iteration: int, sizes: Sizes, size: int) -> Iterator[Slice]:
+    """A phase that is not divided."""
+    yield Slice()
+
+
+def divided(count: int, size: int, mode: EvaluationMode | None, dataset: str | None) -> Iterator[Slice]:
+    """Slices of at most `size` examples each, of sizes that differ by at most one."""
+    return (Slice(start, stop, mode, dataset) for start, stop in shard_bounds(count, size))
+
+
+def uncounted(config: StarConfig, counts: Counts) -> dict[str, Any]:
+    """A phase that adds nothing to the metrics."""
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One phase of a method."""
+
+    name: PhaseName
+    run: Callable[[Context], Work]
+    slices: Callable[[StarConfig, int, Sizes, int], Iterator[Slice]] = whole
+    metrics: Callable[[StarConfig, Counts], dict[str, Any]] = uncounted
+    # What the first Ask of a slice will be, known before it runs; None: the phase shares no call.
+    asks: Callable[[StarConfig, int, Slice], Asked] | None = None
+    uses_gpu: bool = True

@@ -1,0 +1,123 @@
+"""Sample: generate a rationale and an answer for every example, rationalize those that fail (lines 3 and 4).
+
+The first slice of an iteration also finds out whether the sampler repeats itself, and leaves digests of its
+tokens for the trainer. Checks that cost samples follow when all tries of the slice are in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from star_engine.config.star import StarConfig
+from star_engine.config.training_set import Source
+from star_engine.diagnostics.determinism import TwicePlan, drawn_again, grade_determinism
+from star_engine.diagnostics.token_parity import MOST_EXAMPLES, parity_texts, token_digests
+from star_engine.loop import PhaseName
+from star_engine.phases.phase import Alone, Ask, Asked, Context, Phase, Progress, Sizes, Slice, Work, divided
+from star_engine.record import Counts
+from star_engine.sampling.rationales import (
+    Rationale,
+    RationaleKey,
+    Route,
+    given_rationales,
+    plan_tries,
+    sampling_params,
+)
+from star_engine.tasks.examples import Example
+from star_engine.training_set.resample_filters import Checked, plan_checks, to_check
+
+
+@dataclass(slots=True)
+class _Tries:
+    """Records the tries of one slice and says how far it is."""
+
+    context: Context
+    examples: int
+    tried: int = 0
+    rationalized: int = 0
+    reused: int = 0
+
+    def count(self, keys: Iterable[RationaleKey]) -> Progress:
+        for key in keys:
+            self.tried += key.route is not Route.RATIONALIZED
+            self.rationalized += key.route is Route.RATIONALIZED
+        done = self.tried // self.context.config.generation.samples_per_example
+        more = {"rationalized": self.rationalized, "reused": self.reused}
+        return Progress(done, self.examples, "examples", more)
+
+    def record(self, batch: Sequence[Rationale]) -> Progress:
+        self.context.record.add_tries(batch)
+        self.reused += sum(item.reused for item in batch)
+        return self.count(item.key for item in batch)
+
+
+def _run(context: Context) -> Work:
+    config, record = context.config, context.record
+    examples, recorded = record.examples(), record.verdicts()
+    given = config.training_set.source is not Source.RATIONALES
+    first = context.part.start == 0
+    tries = _Tries(context, len(examples))
+    yield tries.count(recorded)
+    if given and (texts := list(given_rationales(config, examples, recorded))):
+        yield tries.record(texts)
+    sampled = [] if given else examples
+    again = drawn_again(config, context.iteration, sampled) if first else []
+    plan = TwicePlan(plan_tries(config, context.prompt_set, sampled, context.iteration, recorded), again)
+    yield Ask(plan, context.iteration - 1, tries.record)
+    if config.training_set.checks or first:
+        yield Alone()
+        yield from _check(context, examples)
+    record.finish_sample(_diagnose(context, plan) if first else {})
+
+
+def _check(context: Context, examples: Sequence[Example]) -> Work:
+    """Make the checks that the slice's rationales have not been through (`training_set.checks`)."""
+    config, record = context.config, context.record
+    if not config.training_set.checks:
+        return
+    by_id = {example.id: example for example in examples}
+    open_ = to_check(config, context.prompt_set, examples, record.tries(list(by_id)))
+    done = 0
+
+    def add(batch: Sequence[Checked]) -> Progress:
+        nonlocal done
+        record.add_checks(dict(batch))
+        done += len(batch)
+        return Progress(done, len(open_), "checks")
+
+    plan = plan_checks(config, context.prompt_set, context.iteration, by_id, open_)
+    yield Ask(plan, context.iteration - 1, add)
+
+
+def _diagnose(context: Context, plan: TwicePlan) -> dict[str, Any]:
+    """What is found out about the sampler that the iteration's tries come from, while it is loaded."""
+    sampler = context.gpu.sampler(context.iteration - 1)
+    few = context.record.iteration_examples(MOST_EXAMPLES)
+    texts = parity_texts(context.config, context.prompt_set, few)
+    names = list(dict.fromkeys(key.example_id for key in plan.answers))
+    tries = {one.key: one for one in context.record.tries(names)}
+    return {
+        "sampler_tokens": token_digests(sampler.token_ids(texts)),
+        "determinism": grade_determinism(plan.answers, tries),
+    }
+
+
+def _slices(config: StarConfig, iteration: int, sizes: Sizes, size: int) -> Iterator[Slice]:
+    return divided(sizes.selected(iteration), size, None, None)
+
+
+def _asks(config: StarConfig, iteration: int, part: Slice) -> Asked:
+    return Asked(iteration - 1, sampling_params(config))
+
+
+def _metrics(config: StarConfig, counts: Counts) -> dict[str, Any]:
+    sampled = {route: dict(verdicts) for route, verdicts in counts.verdicts().items()}
+    if config.training_set.source is not Source.RATIONALES:
+        return {"sampled": sampled}  # nothing was asked, so nothing was solved
+    asked = counts.selected()
+    return {"sampled": sampled, "solve_rate": round(counts.solved() / asked, 6) if asked else 0.0}
+
+
+SAMPLE = Phase(PhaseName.SAMPLE, _run, _slices, _metrics, _asks)

@@ -1,0 +1,93 @@
+"""Train: fine-tune the original model on the training set, or the adapter before where the run says so."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from star_engine.adapters.layout import WEIGHTS, check_weights, rewrite_config
+from star_engine.config.star import StarConfig
+from star_engine.data.selection import steps_in, training_seed
+from star_engine.diagnostics.token_parity import MOST_EXAMPLES, check_parity, parity_texts, token_digests
+from star_engine.loop import PhaseName
+from star_engine.phases.phase import Context, Phase, Progress, Work
+from star_engine.protocols import TrainingJob, TrainingProgress, TrainingText
+from star_engine.record import Counts
+from star_engine.training_set.window import in_window
+
+
+@dataclass(slots=True)
+class _Report:
+    """What is recorded of a training. Losses are of the steps since it was last resumed."""
+
+    steps: int
+    seed: int
+    started_from: str
+    training_examples: int
+    examples_seen: int
+    tokens: int = 0
+    loss_first: float | None = None
+    loss_last: float | None = None
+
+    def take(self, progress: TrainingProgress) -> None:
+        self.tokens = progress.tokens
+        self.loss_last = round(progress.loss, 6)
+        self.loss_first = self.loss_last if self.loss_first is None else self.loss_first
+
+    def as_json(self, seconds: float) -> dict[str, Any]:
+        return {
+            "steps": self.steps,
+            "seed": self.seed,
+            "started_from": self.started_from,
+            "training_examples": self.training_examples,
+            "examples_seen": self.examples_seen,
+            "tokens": self.tokens,
+            "loss_first": self.loss_first,
+            "loss_last": self.loss_last,
+            "seconds": round(seconds, 3),
+        }
+
+
+def _run(context: Context) -> Work:
+    record, training = context.record, context.config.training
+    if record.has_weights():  # an earlier attempt recorded them and died before the phase's end
+        record.finish_training(None, {})
+        return
+    rows = in_window(context.config, [rows for _, rows in record.training_sets()])
+    texts = tuple(TrainingText(row.prompt, row.completion) for row in rows)
+    steps = steps_in(training.schedule, context.iteration, rows=len(rows), batch_size=training.batch_size)
+    seed = training_seed(context.config.seed, context.iteration)
+    previous = context.iteration - 1 if training.start_from == "previous" else 0
+    start = record.adapter(previous) if previous > 0 else None
+    source = "base" if start is None else f"iteration {previous}"
+    report = _Report(steps, seed, source, len(rows), steps * training.batch_size)
+    yield Progress(0, steps, "steps")
+    checkpoints, out = record.checkpoints(), record.weights_folder()
+    _check_tokens(context)
+    began = time.monotonic()
+    job = TrainingJob(texts, training, steps, seed, out, checkpoints, start)
+    for progress in context.gpu.trainer().train(job):
+        report.take(progress)
+        record.keep_checkpoint(progress.step)
+        yield Progress(progress.step, steps, "steps", {"loss": round(progress.loss, 6)})
+    rewrite_config(out, record.origin().base)
+    check_weights(out / WEIGHTS, training.lora.rank)
+    record.finish_training(out, report.as_json(time.monotonic() - began))
+
+
+def _check_tokens(context: Context) -> None:
+    """Compare the trainer's tokens with the digests that the sampler left. Raises TokenMismatch."""
+    sampled = context.record.diagnostics().get("sampler_tokens")
+    if sampled is None:  # sampled by a version that left none
+        return
+    few = context.record.iteration_examples(MOST_EXAMPLES)
+    texts = parity_texts(context.config, context.prompt_set, few)
+    check_parity(texts, sampled, token_digests(context.gpu.trainer().training_token_ids(texts)))
+
+
+def _metrics(config: StarConfig, counts: Counts) -> dict[str, Any]:
+    return {"training": dict(counts.training())}
+
+
+TRAIN = Phase(PhaseName.TRAIN, _run, metrics=_metrics)

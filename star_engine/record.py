@@ -1,0 +1,165 @@
+"""What a phase reads and writes, and what its metrics are counted from: files or the tables of a service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from star_engine.adapters.layout import AdapterVerification, BaseModel
+from star_engine.diagnostics.iteration import Before
+from star_engine.diagnostics.spark import Answered
+from star_engine.evaluation.accuracy import Accuracy, EvaluatedAnswer, EvaluationMode
+from star_engine.sampling.rationales import Rationale, RationaleKey
+from star_engine.tasks.examples import Example
+from star_engine.training_set.mixing import MixSource
+from star_engine.training_set.rows import Decision, TrainingExample
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an iteration's adapter comes from: what its card and manifest name."""
+
+    base: BaseModel
+    licence: str | None = None  # of the base model
+    base_files: Mapping[str, str] = field(default_factory=dict)  # name to sha256, where they are pinned
+    job: str | None = None
+    dataset: str | None = None
+    prompt_set: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How an iteration's adapter came about."""
+
+    asked: int  # train examples of the iteration
+    covered: Mapping[str, int]  # of these, those in its training set, by their best route
+    training: Mapping[str, Any]  # the training's report
+    training_sets: Sequence[tuple[int, str]]  # iteration and sha256 of each trained on; its own comes last
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A training set, and all that is recorded of how it came about."""
+
+    decisions: Sequence[Decision]  # on own and mixed rationales
+    rows: Sequence[TrainingExample]
+    mixed: Sequence[Sequence[Rationale]]  # the rationales that each dataset of training_set.mix gives
+    sha256: str  # of the rows
+    diagnosis: str | None  # why too little was kept; None: enough was
+    diagnostics: Mapping[str, Any]
+
+
+class Record(MixSource, Protocol):
+    """What one slice of a phase reads and writes. Every `finish_...` makes the slice's last effect.
+
+    A service writes each effect in one transaction that first checks that the slice is still this worker's,
+    and raises where it is not. Effects that are repeated are recorded once.
+    """
+
+    def examples(self) -> Sequence[Example]:
+        """The examples of the slice: of the train split, or held out where the slice has a mode."""
+
+    def iteration_examples(self, count: int | None = None) -> Sequence[Example]:
+        """The train examples that the iteration asks, in order; `count`: only so many of the first."""
+
+    def probe_examples(self, count: int) -> Sequence[Example]:
+        """Up to so many held-out examples to try an adapter on."""
+
+    def verdicts(self) -> Mapping[RationaleKey, str]:
+        """Verdicts of the tries at the slice's examples that are recorded already."""
+
+    def tries(self, examples: Sequence[str] | None = None) -> Sequence[Rationale]:
+        """The iteration's tries; `examples`: only those at these, by id."""
+
+    def overrides(self, tries: Sequence[Rationale]) -> Mapping[RationaleKey, str]:
+        """Verdicts of people that replace those of the verifier."""
+
+    def before(self) -> Before:
+        """What the diagnostics of this iteration need of the one before."""
+
+    def diagnostics(self) -> Mapping[str, Any]:
+        """What the iteration's diagnostics have found so far."""
+
+    def add_tries(self, batch: Sequence[Rationale]) -> None: ...
+
+    def add_checks(self, found: Mapping[RationaleKey, Mapping[str, bool]]) -> None: ...
+
+    def finish_sample(self, found: Mapping[str, Any]) -> None:
+        """Keep what the diagnostics found; the slice is sampled."""
+
+    def finish_build(self, built: Built) -> bool:
+        """Record the training set. False where an override came meanwhile: read and build again."""
+
+    def training_sets(self) -> Sequence[tuple[int, Sequence[TrainingExample]]]:
+        """The training sets that this iteration trains on, each with its iteration, oldest first."""
+
+    def adapter(self, iteration: int) -> Path | None:
+        """A folder with the config and the weights of an iteration's adapter; None where there is none."""
+
+    def has_weights(self) -> bool:
+        """Whether an earlier attempt has recorded this iteration's weights."""
+
+    def weights_folder(self) -> Path:
+        """Where the trainer writes this iteration's weights."""
+
+    def checkpoints(self) -> Path:
+        """The folder of the trainer's resume points, with the newest recorded one in it."""
+
+    def keep_checkpoint(self, step: int) -> None:
+        """Keep the resume point of this optimizer step, if the trainer has left one."""
+
+    def finish_training(self, folder: Path | None, report: Mapping[str, Any]) -> None:
+        """Record the weights in `folder`, with the training's report. None: they are recorded already."""
+
+    def draft(self) -> Path:
+        """A folder with the iteration's weights in which its card and manifest may be written."""
+
+    def origin(self) -> Origin: ...
+
+    def provenance(self) -> Provenance: ...
+
+    def finish_verification(self, folder: Path, verification: AdapterVerification) -> None:
+        """Publish the four files of `folder`."""
+
+    def answered(self) -> Set[str]:
+        """Ids of the slice's examples that are answered already."""
+
+    def add_answers(self, batch: Sequence[EvaluatedAnswer]) -> None: ...
+
+    def finish_evaluation(self, state: Callable[[Path, int, int], None]) -> None:
+        """The slice is answered. After an adapter's last one, `state` writes the accuracy into its files:
+        it is given their folder, how many answers are right, and how many there are.
+        """
+
+
+class Counts(Protocol):
+    """What is recorded of one iteration, counted: all that a phase's metrics may depend on."""
+
+    def selected(self) -> int:
+        """How many train examples the iteration asks."""
+
+    def verdicts(self) -> Mapping[str, Mapping[str, int]]:
+        """Tries by route and verdict."""
+
+    def solved(self) -> int:
+        """Examples with a correct generated try."""
+
+    def reasons(self) -> Sequence[tuple[str, str, int]]:
+        """Decided tries by route and reason."""
+
+    def covered(self) -> Mapping[str, int]:
+        """Examples with a kept try by their best route; mixed ones are left out."""
+
+    def accuracy(self, mode: EvaluationMode, dataset: str | None = None) -> Accuracy:
+        """Of the answers in this mode; `dataset`: of another dataset that is measured as well."""
+
+    def failed(self, mode: EvaluationMode, count: int) -> Sequence[Answered]:
+        """Up to so many held-out examples that were not answered right in this mode, the first ones."""
+
+    def chance(self) -> float:
+        """The accuracy of guessing on this data, 0 to 1."""
+
+    def training(self) -> Mapping[str, Any]:
+        """The report of the iteration's training."""

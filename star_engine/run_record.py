@@ -1,0 +1,263 @@
+"""The Record of `run_star`: what one slice reads and writes in a RunDirectory, and the counts of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from star_engine.adapters.layout import AdapterVerification
+from star_engine.adapters.model_card import is_measured
+from star_engine.config.star import StarConfig
+from star_engine.data.selection import select_train
+from star_engine.diagnostics.iteration import Before
+from star_engine.diagnostics.spark import Answered, chance_level
+from star_engine.evaluation.accuracy import (
+    Accuracy,
+    EvaluatedAnswer,
+    EvaluationMode,
+    outcome,
+    select_held_out,
+    summarise,
+)
+from star_engine.phases.phase import Slice
+from star_engine.record import Built, Origin, Provenance
+from star_engine.run_directory import JsonLines, RunDirectory, check_line, rationale_line
+from star_engine.sampling.labels import guesses_held_out
+from star_engine.sampling.rationales import Rationale, RationaleKey, Route, solved_examples
+from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.verdict import VerdictCode
+from star_engine.training_set.rows import TrainingExample, training_set_sha256
+from star_engine.training_set.window import window
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run is made of, for its whole length."""
+
+    config: StarConfig
+    train: Sequence[Example]
+    held_out: Sequence[Example]  # all of the split
+    prompt_set: PromptSet
+    directory: RunDirectory
+    origin: Origin
+    also: Mapping[str, Sequence[Example]]  # by the names of evaluation.also
+    mixed: Mapping[str, Sequence[Example]]  # by the names of training_set.mix
+
+    def train_examples(self, iteration: int) -> list[Example]:
+        """The train examples that an iteration asks."""
+        groups = [example.group for example in self.train]
+        chosen = select_train(self.config, len(self.train), iteration, groups)
+        return [self.train[position] for position in chosen]
+
+    def asked_examples(self, dataset: str | None) -> list[Example]:
+        """The held-out examples that are asked, of the run's own dataset or of another one."""
+        examples = self.held_out if dataset is None else self.also[dataset]
+        return [examples[position] for position in select_held_out(self.config, len(examples))]
+
+    def selected(self, iteration: int) -> int:
+        return len(self.train_examples(iteration))
+
+    def held_out_count(self, dataset: str | None) -> int:
+        return len(self.asked_examples(dataset))
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryCounts:
+    """The counts of one iteration, from its files."""
+
+    run: Run
+    iteration: int
+
+    def selected(self) -> int:
+        return self.run.selected(self.iteration)
+
+    def verdicts(self) -> dict[str, dict[str, int]]:
+        found: dict[str, Counter[str]] = defaultdict(Counter)
+        for one in self.run.directory.rationales(self.iteration):
+            found[one.key.route][str(one.verdict)] += 1
+        return {str(route): dict(counts) for route, counts in found.items()}
+
+    def solved(self) -> int:
+        return len(solved_examples(self.run.directory.rationales(self.iteration)))
+
+    def reasons(self) -> list[tuple[str, str, int]]:
+        decided = self.run.directory.decisions(self.iteration)
+        counts = Counter((str(one.key.route), one.reason) for one in decided)
+        return [(route, reason, count) for (route, reason), count in counts.items()]
+
+    def covered(self) -> dict[str, int]:
+        best: dict[str, str] = {}  # "generated" sorts before "rationalized"
+        for one in self.run.directory.decisions(self.iteration):
+            if one.kept and one.key.route is not Route.MIXED:
+                name = one.key.example_id
+                best[name] = min(best.get(name, str(one.key.route)), str(one.key.route))
+        return dict(Counter(best.values()))
+
+    def accuracy(self, mode: EvaluationMode, dataset: str | None = None) -> Accuracy:
+        return summarise(self.run.directory.answers(self.iteration, mode, dataset))
+
+    def failed(self, mode: EvaluationMode, count: int) -> list[Answered]:
+        answers = {one.example_id: one for one in self.run.directory.answers(self.iteration, mode)}
+        return [
+            Answered(example.question, example.answer, said.text, outcome(said.verdict, said.finish_reason))
+            for example in self.run.asked_examples(None)
+            if (said := answers.get(example.id)) is not None and said.verdict != VerdictCode.CORRECT
+        ][:count]
+
+    def chance(self) -> float:
+        held_out = guesses_held_out(self.run.config)
+        guessed = self.run.asked_examples(None) if held_out else self.run.train
+        return chance_level(self.run.config.kind, guessed)
+
+    def training(self) -> dict[str, Any]:
+        return self.run.directory.training_report(self.iteration)
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """One slice of a phase. `found` gathers what goes with the phase's line in the history."""
+
+    run: Run
+    iteration: int
+    part: Slice
+    found: dict[str, Any] = field(default_factory=dict)
+    _lines: dict[Path, JsonLines] = field(default_factory=dict)
+
+    def examples(self) -> list[Example]:
+        asked = self.run.train_examples(self.iteration)
+        if self.part.mode is not None:
+            asked = self.run.asked_examples(self.part.dataset)
+        return asked[self.part.start : self.part.stop]
+
+    def iteration_examples(self, count: int | None = None) -> list[Example]:
+        return self.run.train_examples(self.iteration)[:count]
+
+    def probe_examples(self, count: int) -> list[Example]:
+        return (self.run.asked_examples(None) or list(self.run.train))[:count]
+
+    def mix_size(self, dataset: str) -> int:
+        return len(self.run.mixed[dataset])
+
+    def mix_examples(self, dataset: str, positions: Sequence[int]) -> list[Example]:
+        return [self.run.mixed[dataset][position] for position in positions]
+
+    def verdicts(self) -> dict[RationaleKey, str]:
+        return {one.key: one.verdict for one in self._directory.rationales(self.iteration)}
+
+    def tries(self, examples: Sequence[str] | None = None) -> list[Rationale]:
+        wanted = None if examples is None else set(examples)
+        found = self._directory.rationales(self.iteration)
+        return [one for one in found if wanted is None or one.key.example_id in wanted]
+
+    def overrides(self, tries: Sequence[Rationale]) -> dict[RationaleKey, str]:
+        return {}
+
+    def before(self) -> Before:
+        number = self.iteration - 1
+        kept = [one.key for one in self._directory.decisions(number) if one.kept] if number else []
+        taught = frozenset(key.example_id for key in kept if key.route is Route.RATIONALIZED)
+        known = self._directory.metrics().get(number, {}) if number else {}
+        return Before(taught, known.get("audits", {}).get("length", {}).get("mean"))
+
+    def diagnostics(self) -> dict[str, Any]:
+        return dict(self._directory.metrics().get(self.iteration, {}).get("audits", {}))
+
+    def add_tries(self, batch: Sequence[Rationale]) -> None:
+        self._append(self._directory.rationales_path(self.iteration), map(rationale_line, batch))
+
+    def add_checks(self, found: Mapping[RationaleKey, Mapping[str, bool]]) -> None:
+        lines = (check_line(key, results) for key, results in found.items())
+        self._append(self._directory.checks_path(self.iteration), lines)
+
+    def finish_sample(self, found: Mapping[str, Any]) -> None:
+        self.close()
+        self.found["audits"] = dict(found)
+
+    def finish_build(self, built: Built) -> bool:
+        mixed = [one for texts in built.mixed for one in texts]
+        self._directory.write_training_set(self.iteration, built.decisions, built.rows, mixed)
+        self.found |= {"audits": dict(built.diagnostics), "training_set_sha256": built.sha256}
+        if built.diagnosis is not None:
+            self.found["diagnosis"] = built.diagnosis
+        return True
+
+    def training_sets(self) -> list[tuple[int, list[TrainingExample]]]:
+        numbers = window(self.run.config, self.iteration)
+        return [(number, self._directory.training_set(number)) for number in numbers]
+
+    def adapter(self, iteration: int) -> Path | None:
+        folder = self._directory.adapter(iteration)
+        return folder if iteration > 0 and folder.is_dir() else None
+
+    def has_weights(self) -> bool:
+        return False  # weights are recorded with the phase's end, and only then
+
+    def weights_folder(self) -> Path:
+        return self._directory.adapter(self.iteration)
+
+    def checkpoints(self) -> Path:
+        return self._directory.checkpoints(self.iteration)
+
+    def keep_checkpoint(self, step: int) -> None:
+        """Resume points stay where the trainer writes them."""
+
+    def finish_training(self, folder: Path | None, report: Mapping[str, Any]) -> None:
+        self.found["training"] = dict(report)
+
+    def draft(self) -> Path:
+        return self._directory.adapter(self.iteration)
+
+    def origin(self) -> Origin:
+        return self.run.origin
+
+    def provenance(self) -> Provenance:
+        counts = DirectoryCounts(self.run, self.iteration)
+        sets = [(number, training_set_sha256(rows)) for number, rows in self.training_sets()]
+        return Provenance(counts.selected(), counts.covered(), counts.training(), sets)
+
+    def finish_verification(self, folder: Path, verification: AdapterVerification) -> None:
+        self.found |= {"verification": asdict(verification)}
+        shutil.rmtree(self.checkpoints(), ignore_errors=True)
+
+    def answered(self) -> Set[str]:
+        return {answer.example_id for answer in self._answers()}
+
+    def add_answers(self, batch: Sequence[EvaluatedAnswer]) -> None:
+        self._append(self._answers_path, map(asdict, batch))
+
+    def finish_evaluation(self, state: Callable[[Path, int, int], None]) -> None:
+        self.close()
+        folder = self._directory.adapter(self.iteration)
+        own = self.part.mode is EvaluationMode.ADAPTER and self.part.dataset is None
+        if own and (answers := self._answers()) and not is_measured(folder):
+            tally = summarise(answers).overall
+            state(folder, tally.correct, tally.n)
+
+    def close(self) -> None:
+        """Write everything through to the disk."""
+        for lines in self._lines.values():
+            lines.close()
+        self._lines.clear()
+
+    @property
+    def _directory(self) -> RunDirectory:
+        return self.run.directory
+
+    @property
+    def _answers_path(self) -> Path:
+        assert self.part.mode is not None  # noqa: S101 - the phase has refused such a slice
+        return self._directory.answers_path(self.iteration, self.part.mode, self.part.dataset)
+
+    def _answers(self) -> list[EvaluatedAnswer]:
+        assert self.part.mode is not None  # noqa: S101
+        return self._directory.answers(self.iteration, self.part.mode, self.part.dataset)
+
+    def _append(self, path: Path, written: Iterable[Mapping[str, Any]]) -> None:
+        if path not in self._lines:
+            self._lines[path] = JsonLines(path)
+        for line in written:
+            self._lines[path].append(line)

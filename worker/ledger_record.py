@@ -1,0 +1,339 @@
+"""The Record of a service: what a claimed step reads and writes in the ledger.
+
+Every effect is one transaction that first checks the fence, so each of them raises Fenced where the step is
+no longer this worker's. Failpoints stand at every boundary between what is durable and what is not yet.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.database import reading, transaction
+from app.failpoints import failpoint
+from app.ledger.data.examples import load_examples, selected_positions, split_size
+from app.ledger.jobs.trials import Asked, open_questions, record_trial_answer
+from app.ledger.queue.steps import Claim, finish_step
+from app.ledger.results.adapters import (
+    answering_model,
+    find_adapter,
+    record_adapter,
+    record_measured,
+    record_verification,
+)
+from app.ledger.results.counts import IterationCounts
+from app.ledger.results.diagnostics import audited_before, record_audits, recorded_audits
+from app.ledger.results.evaluation_modes import recorded_mode
+from app.ledger.results.evaluations import adapter_tally, evaluated_ids, is_last_step, record_evaluations
+from app.ledger.results.iterations import iterations_among
+from app.ledger.results.mixing import record_mixed
+from app.ledger.results.overrides import Overrides, newest_override, read_overrides, record_overruled
+from app.ledger.results.rationales import (
+    claimed_iteration,
+    iteration_tries,
+    record_checks,
+    record_rationales,
+    record_training_set,
+    recorded_verdicts,
+    trained_rows,
+)
+from app.ledger.transitions import lock_job
+from app.tables.base import JsonObject
+from app.tables.data import Model
+from app.tables.jobs import Iteration, Job
+from app.tables.overrides import Override
+from star_engine.adapters.layout import CONFIG, LAYOUT, WEIGHTS, AdapterVerification, BaseModel
+from star_engine.diagnostics.iteration import Before
+from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode, select_held_out
+from star_engine.loop import PhaseName
+from star_engine.phases.phase import Slice
+from star_engine.record import Built, Origin, Provenance
+from star_engine.sampling.rationales import Rationale, RationaleKey
+from star_engine.tasks.examples import Example
+from star_engine.training_set.rows import TrainingExample
+from star_engine.training_set.window import window
+from worker.adapter_files import publish, rewritten
+from worker.checkpoints import Checkpoints
+from worker.context import WorkerContext
+
+ASKED: dict[EvaluationMode, Asked] = {
+    EvaluationMode.FEW_SHOT_COT: "base",
+    EvaluationMode.ADAPTER: "adapter",
+}  # whom a trial asks, in the words of its row
+
+
+@dataclass(slots=True)
+class LedgerRecord:
+    """One claimed step. It remembers the row ids by which the ledger knows the examples and tries it read."""
+
+    worker: WorkerContext
+    claim: Claim
+    part: Slice
+    _row_ids: dict[str, int] = field(default_factory=dict)  # of the slice's examples, by example id
+    _try_ids: dict[RationaleKey, int] = field(default_factory=dict)
+    _mixed_ids: dict[str, dict[str, int]] = field(default_factory=dict)  # by dataset, then example id
+    _overrides: Overrides = field(default_factory=lambda: Overrides(0, {}))
+    _overruling: dict[RationaleKey, Override] = field(default_factory=dict)
+    _checkpoints: Checkpoints | None = None
+
+    def examples(self) -> list[Example]:
+        config, dataset_id = self.claim.config, self.part.dataset or self.claim.dataset_id
+        with self._reading() as session:
+            if self.part.mode is None:
+                split, selection = "train", self._selected(session)
+            else:
+                split = config.evaluation.split
+                selection = select_held_out(config, split_size(session, dataset_id, split))
+            rows = load_examples(session, dataset_id, split, self.part.of(selection))
+        self._row_ids = {example.id: row_id for row_id, example in rows}
+        return [example for _, example in rows]
+
+    def iteration_examples(self, count: int | None = None) -> list[Example]:
+        with self._reading() as session:
+            return self._load(session, self.claim.dataset_id, "train", self._selected(session)[:count])
+
+    def probe_examples(self, count: int) -> list[Example]:
+        config, dataset_id = self.claim.config, self.claim.dataset_id
+        split = config.evaluation.split
+        with self._reading() as session:
+            positions = select_held_out(config, split_size(session, dataset_id, split))[:count]
+            if not positions:
+                return self._load(session, dataset_id, "train", self._selected(session)[:count])
+            return self._load(session, dataset_id, split, positions)
+
+    def mix_size(self, dataset: str) -> int:
+        with self._reading() as session:
+            return split_size(session, dataset, "train")
+
+    def mix_examples(self, dataset: str, positions: Sequence[int]) -> list[Example]:
+        with self._reading() as session:
+            rows = load_examples(session, dataset, "train", positions)
+        self._mixed_ids[dataset] = {example.id: row_id for row_id, example in rows}
+        return [example for _, example in rows]
+
+    def verdicts(self) -> dict[RationaleKey, str]:
+        with self._reading() as session:
+            return recorded_verdicts(session, self.claim, self._names())
+
+    def tries(self, examples: Sequence[str] | None = None) -> list[Rationale]:
+        ids = None if examples is None else [self._row_ids[name] for name in examples]
+        with self._reading() as session:
+            rows = list(iteration_tries(session, self.claim, ids))
+        self._try_ids |= {one.key: row_id for row_id, one in rows}
+        return [one for _, one in rows]
+
+    def overrides(self, tries: Sequence[Rationale]) -> dict[RationaleKey, str]:
+        with self._reading() as session:
+            self._overrides = read_overrides(session, self.claim.job_id)
+        self._overruling = self._overrides.of(tries)
+        return {key: override.verdict for key, override in self._overruling.items()}
+
+    def before(self) -> Before:
+        with self._reading() as session:
+            return audited_before(session, self.claim)
+
+    def diagnostics(self) -> dict[str, Any]:
+        with self._reading() as session:
+            return recorded_audits(session, self.claim)
+
+    def add_tries(self, batch: Sequence[Rationale]) -> None:
+        with self._recording() as session:
+            claim = self.claim
+            _, adapter_id = answering_model(session, claim.job_id, claim.model_id, claim.iteration - 1)
+            record_rationales(session, self.claim, batch, self._row_ids, adapter_id)
+
+    def add_checks(self, found: Mapping[RationaleKey, Mapping[str, bool]]) -> None:
+        with transaction(self.worker.engine) as session:
+            record_checks(session, self.claim, {self._try_ids[key]: one for key, one in found.items()})
+
+    def finish_sample(self, found: Mapping[str, Any]) -> None:
+        with self._finishing() as session:
+            if found:
+                record_audits(session, self.claim, found)
+
+    def finish_build(self, built: Built) -> bool:
+        claim, read = self.claim, self._overrides
+        with transaction(self.worker.engine) as session:
+            lock_job(session, claim.job_id)  # as an override does: it comes before this or after
+            if newest_override(session, claim.job_id) != read.newest:
+                return False
+            mixes = [self._mixed_ids.get(mix.dataset, {}) for mix in claim.config.training_set.mix]
+            mixed = list(zip(built.mixed, mixes, strict=True))
+            row_ids = self._try_ids | record_mixed(session, claim, mixed)
+            record_training_set(
+                session, claim, row_ids, built.decisions, built.rows, built.sha256, built.diagnosis
+            )
+            record_overruled(session, row_ids, self._overruling)
+            record_audits(session, claim, built.diagnostics)
+            self._finish(session)
+        failpoint("build.after_finish")
+        return True
+
+    def training_sets(self) -> list[tuple[int, list[TrainingExample]]]:
+        with self._reading() as session:
+            return [(one.number, trained_rows(session, one.id)) for one in self._window(session)]
+
+    def adapter(self, iteration: int) -> Path | None:
+        return self.worker.fetch_adapter(self.claim.job_id, iteration) if iteration > 0 else None
+
+    def has_weights(self) -> bool:
+        with self._reading() as session:
+            return find_adapter(session, self.claim.job_id, self.claim.iteration) is not None
+
+    def weights_folder(self) -> Path:
+        """Of this attempt alone: what an attempt that lost its lease still writes is never published."""
+        return self._folder("training") / f"adapter-{self.claim.fence}"
+
+    def checkpoints(self) -> Path:
+        folder = self._folder("training") / "checkpoints"
+        self._checkpoints = Checkpoints(self.worker, self.claim, folder)
+        self._checkpoints.fetch()
+        failpoint("train.before_training")
+        return folder
+
+    def keep_checkpoint(self, step: int) -> None:
+        failpoint("train.step")
+        if self._checkpoints is not None:
+            self._checkpoints.keep(step)
+
+    def finish_training(self, folder: Path | None, report: Mapping[str, Any]) -> None:
+        names = () if folder is None else (folder / CONFIG, folder / WEIGHTS)
+        files = [publish(self.worker.storage, path) for path in names]
+        failpoint("train.before_record")
+        with self._finishing() as session:
+            if files:
+                record_adapter(session, self.claim, files, dict(report))
+        shutil.rmtree(self._folder("training"), ignore_errors=True)
+
+    def draft(self) -> Path:
+        published = self.worker.fetch_adapter(self.claim.job_id, self.claim.iteration)
+        if published is None:
+            raise RuntimeError(f"iteration {self.claim.iteration} has no adapter")
+        folder = self._folder("verification")
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(published, folder)
+        return folder
+
+    def origin(self) -> Origin:
+        with self._reading() as session:
+            model = session.get_one(Model, self.claim.model_id)
+            return Origin(
+                base=BaseModel(model.id, model.revision),
+                licence=model.license,
+                base_files=model.files,
+                job=self.claim.job_id,
+                dataset=self.claim.dataset_id,
+                prompt_set=self.claim.prompt_set_id,
+            )
+
+    def provenance(self) -> Provenance:
+        with self._reading() as session:
+            job = session.get_one(Job, self.claim.job_id)
+            counts = IterationCounts(session, job, claimed_iteration(session, self.claim))
+            sets = [(one.number, one.training_set_sha256 or "") for one in self._window(session)]
+            return Provenance(counts.selected(), counts.covered(), counts.training(), sets)
+
+    def finish_verification(self, folder: Path, verification: AdapterVerification) -> None:
+        files = [publish(self.worker.storage, folder / name) for name in sorted(LAYOUT)]
+        failpoint("verify_adapter.before_record")
+        with self._finishing() as session:
+            record_verification(session, self.claim, files, asdict(verification))
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def answered(self) -> Set[str]:
+        with self._reading() as session:
+            return evaluated_ids(session, self.claim, self._mode, self._names())
+
+    def add_answers(self, batch: Sequence[EvaluatedAnswer]) -> None:
+        with self._recording() as session:
+            record_evaluations(session, self.claim, self._mode, batch, self._row_ids)
+
+    def finish_evaluation(self, state: Callable[[Path, int, int], None]) -> None:
+        """Two steps that end at once both look again under the job's lock, so one of them is the last."""
+        stated: list[JsonObject] | None = None
+        finished = False
+        while not finished:
+            with transaction(self.worker.engine) as session:
+                last = self.claim.phase == PhaseName.EVALUATE and is_last_step(session, self.claim)
+                if stated is not None or not last:
+                    if last and stated:
+                        record_measured(session, self.claim, stated)
+                    self._finish(session)
+                    finished = True
+            if not finished:
+                stated = self._state_accuracy(state)
+        failpoint(f"{self.claim.phase}.after_finish")
+
+    def questions(self, mode: EvaluationMode) -> list[Example]:
+        with self._reading() as session:
+            return list(open_questions(session, self.claim, ASKED[mode]).values())
+
+    def add_trial_answers(self, mode: EvaluationMode, batch: Sequence[EvaluatedAnswer]) -> None:
+        with transaction(self.worker.engine) as session:
+            for answer in batch:
+                record_trial_answer(session, self.claim, ASKED[mode], answer)
+
+    def finish_trial(self) -> None:
+        with self._finishing():
+            pass
+
+    def _state_accuracy(self, state: Callable[[Path, int, int], None]) -> list[JsonObject]:
+        """Card and manifest with the accuracy, stored under their sha256; none where the adapter is gone."""
+        with self._reading() as session:
+            adapter = find_adapter(session, self.claim.job_id, self.claim.iteration)
+            correct, asked = adapter_tally(session, self.claim)
+        if not asked or adapter is None:
+            return []
+        folder = self._folder("cards")
+        return rewritten(self.worker.storage, adapter.files, folder, lambda: state(folder, correct, asked))
+
+    def _reading(self) -> AbstractContextManager[Session]:
+        return reading(self.worker.engine)
+
+    @contextmanager
+    def _recording(self) -> Iterator[Session]:
+        """A transaction that records a batch."""
+        with transaction(self.worker.engine) as session:
+            yield session
+            failpoint(f"{self.claim.phase}.before_record")
+        failpoint(f"{self.claim.phase}.after_record")
+
+    @contextmanager
+    def _finishing(self) -> Iterator[Session]:
+        """The step's last transaction."""
+        with transaction(self.worker.engine) as session:
+            yield session
+            self._finish(session)
+        failpoint(f"{self.claim.phase}.after_finish")
+
+    def _finish(self, session: Session) -> None:
+        finish_step(session, self.claim, self.worker.settings)
+        failpoint(f"{self.claim.phase}.before_finish")
+
+    def _folder(self, purpose: str) -> Path:
+        return self.worker.folder / purpose / self.claim.step_id
+
+    def _selected(self, session: Session) -> list[int]:
+        claim = self.claim
+        return selected_positions(session, claim.dataset_id, claim.config, claim.iteration)
+
+    def _window(self, session: Session) -> Sequence[Iteration]:
+        return iterations_among(session, self.claim.job_id, window(self.claim.config, self.claim.iteration))
+
+    def _load(self, session: Session, dataset_id: str, split: str, positions: Sequence[int]) -> list[Example]:
+        return [example for _, example in load_examples(session, dataset_id, split, positions)]
+
+    def _names(self) -> dict[int, str]:
+        return {row_id: name for name, row_id in self._row_ids.items()}
+
+    @property
+    def _mode(self) -> str:
+        if self.part.mode is None:
+            raise ValueError(f"step {self.claim.step_id} does not say how its examples are asked")
+        return recorded_mode(self.part.mode, self.part.dataset)
