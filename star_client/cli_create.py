@@ -27,6 +27,9 @@ Baselines = Annotated[
     list[str] | None,
     typer.Option("--baseline", help="A job beside it, as in star-without-rationalization."),
 ]
+Seeds = Annotated[
+    list[int] | None, typer.Option("--seed", help="More than once: the job is repeated with each.")
+]
 GpuSeconds = Annotated[
     float | None, typer.Option("--budget-gpu-seconds", min=1, help="End it with what it has by then.")
 ]
@@ -59,6 +62,7 @@ def create(
     config: Config = None,
     setting: Setting = None,
     baseline: Baselines = None,
+    seed: Seeds = None,
     budget_gpu_seconds: GpuSeconds = None,
     deadline: Deadline = None,
     webhook: Webhook = None,
@@ -73,7 +77,7 @@ def create(
     """Submit a job."""
     wanted: JobRequest = {"model": model, "dataset": dataset, "prompt_set": prompt_set, "name": name}
     wanted |= {"preset": preset, "config": merged_config(config, setting or [])}
-    wanted |= {"baselines": baseline, "budget": budget(budget_gpu_seconds, deadline)}
+    wanted |= {"baselines": baseline, "seeds": seed, "budget": budget(budget_gpu_seconds, deadline)}
     wanted |= {"webhook": {"url": webhook} if webhook else None, "priority": priority}
     wanted |= {"metadata": pairs(metadata), "dedupe": dedupe or None}
     client = star(context)

@@ -34,6 +34,7 @@ class JobRequest(TypedDict, total=False):
     preset: str | None
     config: Mapping[str, Any] | None  # changes to the preset
     baselines: Sequence[str] | None  # jobs beside it: star-without-rationalization, direct-fine-tune, ...
+    seeds: Sequence[int] | None  # repeat it with each: the report has the spread over them
     budget: Limits | None
     webhook: Receiver | None
     dedupe: bool | None  # where an equal job is there, that one is answered; not with baselines
@@ -47,6 +48,7 @@ def body_of(wanted: JobRequest) -> dict[str, Any]:
     budget = body.get("budget")
     if budget and budget.get("deadline") is not None:
         body["budget"] = {**budget, "deadline": rfc3339(budget["deadline"])}
-    if "baselines" in body:
-        body["baselines"] = [*body["baselines"]]
+    for listed in ("baselines", "seeds"):
+        if listed in body:
+            body[listed] = [*body[listed]]
     return body

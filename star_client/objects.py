@@ -142,6 +142,8 @@ class Job(Resource):
     estimated_end_at: Timestamp | None = None
     baselines: tuple[Json, ...] = ()
     baseline_of: str | None = None
+    replicates: tuple[Json, ...] = ()  # job, seed, status of each
+    replicate_of: str | None = None
     forked_from: Json | None = None
     retention: Json | None = None
     webhook: Json | None = None  # with its secret where the job was just created, and only then

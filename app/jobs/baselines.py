@@ -1,17 +1,21 @@
-"""Baselines beside STaR in one POST: few-shot ones are a phase of the job, the others jobs of their own."""
+"""A family of jobs in one POST: baselines beside STaR, and the same job with other seeds.
+
+Few-shot baselines are a phase of the job, all others are jobs of their own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 from sqlalchemy.orm import Session
 
 from app.errors import Invalid
 from app.http.schemas import Text
 from app.jobs.validate import JobIn, check_job
+from app.ledger.jobs.families import REPLICATE
 from app.ledger.jobs.jobs import NewJob
 from app.settings import Settings
 from star_engine.config.presets import PRESETS, laid_beside
@@ -22,18 +26,25 @@ BESIDE = tuple(name for name in PRESETS if name != "star")
 
 
 class JobFamilyIn(JobIn):
-    """A job, and what it shall be compared with."""
+    """A job, what it shall be compared with, and how often it shall be repeated."""
 
     baselines: Annotated[
         list[Annotated[Text, Field(max_length=64)]],
         Field(max_length=8, description=f"Some of {', '.join(BESIDE)}."),
+    ] = Field(default=[])
+    seeds: Annotated[
+        list[Annotated[StrictInt, Field(ge=0, lt=2**31)]],
+        Field(
+            max_length=16,
+            description="The job runs with the first and is repeated, as jobs of their own, with the others.",
+        ),
     ] = Field(default=[])
 
 
 def check_family(
     session: Session, project_id: str, offered: frozenset[str], sent: JobFamilyIn, settings: Settings
 ) -> NewJob:
-    """The job with its baselines, all resolved. Raises Invalid with what to change.
+    """The job with its baselines and replicates, all resolved. Raises Invalid with what to change.
 
     A baseline runs with the job's own settings but for what its preset is about, so that nothing else
     differs between the two.
@@ -44,6 +55,7 @@ def check_family(
         raise Invalid.for_field(
             "baselines", f"There is no baseline {unknown[0]!r}.", mend, code="unknown_baseline"
         )
+    sent = _with_first_seed(sent)
     new = check_job(session, project_id, offered, sent, settings)
     new = replace(new, config=_with_few_shot(new.config, names))
     beside = tuple(
@@ -51,7 +63,29 @@ def check_family(
         for name in names
         if name not in FEW_SHOT
     )
-    return replace(new, beside=beside)
+    return replace(new, beside=(*beside, *_replicates(new, sent.seeds[1:])))
+
+
+def _with_first_seed(sent: JobFamilyIn) -> JobFamilyIn:
+    if not sent.seeds:
+        return sent
+    if len(set(sent.seeds)) < len(sent.seeds):
+        raise Invalid.for_field(
+            "seeds", "A seed stands there twice.", "Give each once.", code="seeds_repeated"
+        )
+    first = sent.seeds[0]
+    if sent.config.get("seed", first) != first:
+        reason = f"config.seed is {sent.config['seed']}, and the first of `seeds` {first}."
+        raise Invalid.for_field("seeds", reason, "Leave config.seed out.", code="seeds_differ")
+    return sent.model_copy(update={"config": {**sent.config, "seed": first}})
+
+
+def _replicates(new: NewJob, seeds: Sequence[int]) -> Iterator[NewJob]:
+    """The same job with other seeds: nothing else is to be checked."""
+    for seed in seeds:
+        config = new.config.model_copy(update={"seed": seed})
+        name = f"{new.name}: seed {seed}"[:200]
+        yield replace(new, config=config, name=name, preset=REPLICATE, webhook=None, beside=())
 
 
 def _with_few_shot(config: StarConfig, names: Sequence[str]) -> StarConfig:

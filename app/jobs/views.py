@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.http.schemas import Resource, Timestamp
 from app.ledger.jobs.facts import JobFacts, job_facts
+from app.ledger.jobs.families import REPLICATE
 from app.ledger.queue.eta import Outlook, outlooks
 from app.ledger.queue.position import Why
 from app.ledger.transitions import TERMINAL
@@ -83,6 +84,8 @@ class JobOut(Resource):
     retention: Annotated[dict[str, Any] | None, Field(description="What stays of its adapters at its end.")]
     baselines: Annotated[list[dict[str, Any]], Field(description="job, preset, status of each beside it")]
     baseline_of: Annotated[str | None, Field(description="The job that this baseline stands beside.")]
+    replicates: Annotated[list[dict[str, Any]], Field(description="job, seed, status of each: see `seeds`")]
+    replicate_of: Annotated[str | None, Field(description="The job that this is, with another seed.")]
     forked_from: Annotated[dict[str, Any] | None, Field(description="job, iteration: what it goes on from")]
     budget: BudgetOut
     webhook: Annotated[JobWebhookOut | None, Field(description="Its own; see /v1/webhooks.")]
@@ -144,8 +147,18 @@ def _shown(job: Job, facts: JobFacts, ahead: Outlook | None) -> JobOut:
         purpose=job.purpose,
         adapter=job.adapter_id,
         retention=job.retention,
-        baselines=[{"job": one.id, "preset": one.baseline, "status": one.status} for one in facts.baselines],
-        baseline_of=job.baseline_of,
+        baselines=[
+            {"job": one.id, "preset": one.baseline, "status": one.status}
+            for one in facts.beside
+            if one.baseline != REPLICATE
+        ],
+        baseline_of=None if job.baseline == REPLICATE else job.baseline_of,
+        replicates=[
+            {"job": one.id, "seed": one.stored_config["seed"], "status": one.status}
+            for one in facts.beside
+            if one.baseline == REPLICATE
+        ],
+        replicate_of=job.baseline_of if job.baseline == REPLICATE else None,
         forked_from=None
         if job.forked_from is None
         else {"job": job.forked_from, "iteration": job.forked_from_iteration},

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.http.schemas import rfc3339
 from app.ledger.jobs.report import Coverage, JobReport
-from app.reports import audits, relatives
+from app.reports import audits, claims, relatives
+from app.reports.accuracies import NONE, accuracy_row, group_cell, name_of, share_cell
 from app.tables.jobs import Job
 from star_engine.evaluation.accuracy import EvaluationMode
-from star_engine.evaluation.answer import WORDS, Verdict
-from star_engine.evaluation.intervals import Interval
-from star_engine.evaluation.report import AccuracyRow, GroupAccuracy, percent, points
+from star_engine.evaluation.answer import Verdict
+from star_engine.evaluation.report import GroupAccuracy
 from star_engine.filters.funnel import STAGES
 
-NAMES = {
-    EvaluationMode.FEW_SHOT_DIRECT: "few-shot, answer only",
-    EvaluationMode.FEW_SHOT_COT: "few-shot with rationales",
-}
-NONE = "–"
 MOST_LINES = 14  # groups that a table and a chart have room for
 
 
@@ -59,6 +54,7 @@ def make_document(job: Job, report: JobReport) -> Document:
     makers = (
         _accuracy,
         _against,
+        _over_seeds,
         _beside,
         _groups,
         _differences,
@@ -100,7 +96,7 @@ def _accuracy(report: JobReport) -> Section:
     header = (
         "what", "right", "accuracy", "95 % interval", "difference", "95 % interval", "p", "train data used"
     )  # fmt: skip
-    rows = tuple(_accuracy_row(row, used.get(row.iteration), report.method) for row in report.accuracies)
+    rows = tuple(accuracy_row(row, used.get(row.iteration), report.method) for row in report.accuracies)
     text = (
         "Greedy answers. Differences are in points, to the better few-shot baseline, paired by example. "
         "Intervals (exact for accuracies, square-and-add for differences) and p (exact sign test) are of "
@@ -111,30 +107,19 @@ def _accuracy(report: JobReport) -> Section:
 
 
 def _against(report: JobReport) -> Section | None:
-    """What the answer rests on: the chosen iteration against each rival, corrected for the choice."""
-    found = report.answer
-    if not found.comparisons:
+    if not report.answer.comparisons:
         return None
-    header = ("against", "outcome", "its accuracy", "difference", "95 % interval", "gained", "lost", "p")
-    rows = [
-        (
-            one.against,
-            WORDS[one.verdict],
-            percent(one.accuracy),
-            points(one.difference.points),
-            _interval(one.difference.interval, points),
-            str(one.difference.gained),
-            str(one.difference.lost),
-            f"{one.difference.p_value:.3f}",
-        )
-        for one in found.comparisons
-    ]
-    rows += [(name, "not run", *(NONE,) * 6) for name in found.not_run]
-    text = (
-        f"Iteration {found.iteration} against what it has to beat. Intervals and p are corrected for "
-        f"choosing one of {found.chosen_from} iterations on the same questions (Bonferroni)."
+    table = Table(claims.AGAINST_HEADER, claims.against_rows(report.answer))
+    return Section(f"{report.method} against other methods", claims.against_text(report.answer), table)
+
+
+def _over_seeds(report: JobReport) -> Section | None:
+    found = report.over_seeds
+    if found is None:
+        return None
+    return Section(
+        "Over seeds", claims.seeds_text(found), Table(claims.SEEDS_HEADER, claims.seed_rows(found))
     )
-    return Section(f"{report.method} against other methods", text, Table(header, tuple(rows)))
 
 
 def _beside(report: JobReport) -> Section | None:
@@ -161,33 +146,6 @@ def _differences(report: JobReport) -> Section | None:
     return Section("Settings that differ", text, Table(relatives.SETTINGS_HEADER, rows))
 
 
-def _accuracy_row(row: AccuracyRow, used: dict[str, float] | None, method: str) -> tuple[str, ...]:
-    found = row.difference
-    compared = (NONE,) * 3
-    if found is not None:
-        compared = (points(found.points), _interval(found.interval, points), f"{found.p_value:.3f}")
-    share = NONE
-    if used is not None:
-        share = " + ".join(percent(used[route]) for route in used if route != "total")
-    right = f"{row.correct} of {row.n}"
-    return (
-        _name(row, method),
-        right,
-        percent(row.accuracy),
-        _interval(row.interval, percent),
-        *compared,
-        share,
-    )
-
-
-def _name(row: AccuracyRow, method: str) -> str:
-    return NAMES.get(row.mode, f"{method}, iteration {row.iteration}")
-
-
-def _interval(interval: Interval, written: Callable[[float], str]) -> str:
-    return f"{written(interval.low)} to {written(interval.high)}"
-
-
 def _groups(report: JobReport) -> Section | None:
     """Figure 4: iteration 0 is the baseline that the iterations are held against."""
     shown = [row for row in report.accuracies if row.mode is EvaluationMode.ADAPTER or row.difference is None]
@@ -200,7 +158,7 @@ def _groups(report: JobReport) -> Section | None:
             lines.setdefault(group, {})[row.iteration] = found
     names = tuple(lines)[:MOST_LINES]
     rows = tuple(
-        (_name(row, report.method), *(_group(lines[name].get(row.iteration)) for name in names))
+        (name_of(row, report.method), *(group_cell(lines[name].get(row.iteration)) for name in names))
         for row in shown
     )
     text = (
@@ -211,12 +169,6 @@ def _groups(report: JobReport) -> Section | None:
     drawn = {name: tuple((n, one.accuracy) for n, one in lines[name].items()) for name in names}
     chart = Chart("Accuracy per group over iterations", drawn)
     return Section("Accuracy by group", text, Table(("what", *names), rows), chart)
-
-
-def _group(found: GroupAccuracy | None) -> str:
-    if found is None:
-        return NONE
-    return f"{percent(found.accuracy)} ({_interval(found.interval, percent)}, {found.n})"
 
 
 def _coverage(report: JobReport) -> Section | None:
@@ -253,10 +205,10 @@ def _coverage_row(row: Coverage) -> tuple[str, ...]:
     return (
         str(row.iteration),
         _count(None if churned is None else churned.asked),
-        _share(row.solve_rate),
+        share_cell(row.solve_rate),
         _count(kept.get("generated", kept.get("given"))),
         _count(kept.get("rationalized")),
-        _share(row.coverage["total"] if row.coverage else None),
+        share_cell(row.coverage["total"] if row.coverage else None),
         *map(_count, parts),
         _count(row.steps),
     )
@@ -284,7 +236,7 @@ def _audits(report: JobReport) -> Section | None:
 def _also(report: JobReport) -> Section | None:
     names = sorted({name for row in report.coverage for name in row.also or {}})
     rows = tuple(
-        (str(row.iteration), *(_share((row.also or {}).get(name, {}).get("accuracy")) for name in names))
+        (str(row.iteration), *(share_cell((row.also or {}).get(name, {}).get("accuracy")) for name in names))
         for row in report.coverage
         if row.also
     )
@@ -294,10 +246,6 @@ def _also(report: JobReport) -> Section | None:
 
 def _count(value: int | None) -> str:
     return NONE if value is None else str(value)
-
-
-def _share(value: float | None) -> str:
-    return NONE if value is None else percent(value)
 
 
 def _cost(report: JobReport) -> Section | None:

@@ -26,6 +26,7 @@ from app.reports.negotiation import ReportFormat, accepted_format
 from app.reports.page import page as html_page
 from app.tables.jobs import Job
 from star_engine.evaluation.answer import Answer
+from star_engine.evaluation.replicates import OverSeeds
 from star_engine.evaluation.report import AccuracyRow, Churn, Switch
 
 router = api_router("report", "/v1/jobs/{job_id}")
@@ -77,6 +78,7 @@ class ReportOut(Resource):
         tuple[Relative, ...],
         Field(description="Baselines beside it, forks, and jobs to compare; differences are to their best."),
     ]
+    over_seeds: Annotated[OverSeeds | None, Field(description="Of a job that was made with `seeds`.")]
 
 
 @router.get("/report", summary="Get the report of a job", responses=FORMS, response_model=ReportOut)
@@ -155,6 +157,7 @@ def _json(job: Job, found: JobReport) -> Response:
         switches=found.switches,
         cost=found.cost,
         relatives=found.relatives,
+        over_seeds=found.over_seeds,
     )
     return _response(body.model_dump_json(), "application/json")
 

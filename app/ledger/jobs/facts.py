@@ -35,7 +35,7 @@ class JobFacts:
     created_by: str  # the name of the key
     gpu_seconds: float  # of claims that have ended
     webhook: Webhook | None  # its own
-    baselines: list[Job]  # asked for beside it, in the order of the request
+    beside: list[Job]  # baselines and replicates, asked for beside it, in the order of the request
 
 
 def job_facts(session: Session, jobs: Sequence[Job]) -> dict[str, JobFacts]:
@@ -59,7 +59,7 @@ def job_facts(session: Session, jobs: Sequence[Job]) -> dict[str, JobFacts]:
             created_by=names[job.created_by],
             gpu_seconds=spent.get(job.id) or 0.0,
             webhook=hooks.get(job.id),
-            baselines=beside[job.id],
+            beside=beside[job.id],
         )
         for job in jobs
     }

@@ -14,6 +14,9 @@ from star_engine.loop import PhaseName
 GOING_ON = [JobStatus.VALIDATING, JobStatus.QUEUED, JobStatus.RUNNING]
 
 
+REPLICATE = "replicate"  # Job.baseline of the same job with another seed
+
+
 def baselines_of(session: Session, job_id: str) -> Sequence[Job]:
     """The jobs that were asked for beside this one, in the order of the request."""
     return session.scalars(select(Job).where(Job.baseline_of == job_id).order_by(Job.id)).all()

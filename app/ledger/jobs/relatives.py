@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from app.ledger.jobs.families import baselines_of, forks_of
+from app.ledger.jobs.families import REPLICATE, baselines_of, forks_of
 from app.ledger.jobs.outcomes import read_iterations, read_outcomes
 from app.tables.jobs import Iteration, Job
-from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
 from star_engine.evaluation.answer import best_iteration
 from star_engine.evaluation.comparison import (
@@ -33,7 +32,7 @@ class Relative:
 
     job: str
     name: str
-    role: str  # baseline <preset> | baseline of | fork from <n> | forked from | compared
+    role: str  # what it is to the reported one: see _related
     status: str
     iteration: int | None  # the best one; 0: its few-shot baseline
     n: int
@@ -51,10 +50,11 @@ def direct_outcome(session: Session, job: Job, compared: Sequence[Job] = ()) -> 
 
     None where it was not run; of several runs the one that was asked for beside the job counts.
     """
+    if job.config.training_set.source is Source.ANSWERS:
+        return None  # it is direct fine-tuning itself
     for other in (*baselines_of(session, job.id), *compared):
-        config = other.config
         alike = (other.dataset_id, other.model_id) == (job.dataset_id, job.model_id)
-        if alike and config.training_set.source is Source.ANSWERS:
+        if alike and other.config.training_set.source is Source.ANSWERS:
             found = best_iteration(read_outcomes(session, read_iterations(session, other)))
             if found is not None:
                 return found.correct
@@ -76,8 +76,9 @@ def _related(session: Session, job: Job, compared: Sequence[Job]) -> Iterator[tu
     for other in compared:
         yield other, "compared"
     for baseline in baselines_of(session, job.id):
-        yield baseline, f"baseline {baseline.baseline}"
-    for origin_id, role in ((job.baseline_of, "baseline of"), (job.forked_from, "forked from")):
+        yield baseline, _role_beside(baseline)
+    beside = "replicate of" if job.baseline == REPLICATE else "baseline of"
+    for origin_id, role in ((job.baseline_of, beside), (job.forked_from, "forked from")):
         origin = None if origin_id is None else session.get(Job, origin_id)
         if origin is not None:
             yield origin, role
@@ -85,11 +86,14 @@ def _related(session: Session, job: Job, compared: Sequence[Job]) -> Iterator[tu
         yield fork, f"fork from {fork.forked_from_iteration}"
 
 
+def _role_beside(job: Job) -> str:
+    return f"replicate, seed {job.config.seed}" if job.baseline == REPLICATE else f"baseline {job.baseline}"
+
+
 def _relative(session: Session, job: Job, own: Sequence[Outcomes], other: Job, role: str) -> Relative:
     iterations = read_iterations(session, other)
     outcomes = read_outcomes(session, iterations)
-    config, other_config = (StarConfig.model_validate(one.config) for one in (job, other))
-    pairs = choices(config, own) * choices(other_config, outcomes)
+    pairs = choices(job.config, own) * choices(other.config, outcomes)
     best = best_outcomes(outcomes)
     n = len(best.correct) if best else 0
     correct = sum(best.correct.values()) if best else 0
@@ -105,7 +109,7 @@ def _relative(session: Session, job: Job, own: Sequence[Outcomes], other: Job, r
         interval=accuracy_interval(correct, n) if n else None,
         train_data=_coverage(iterations, best.iteration) if best else None,
         difference=best_difference(own, outcomes, pairs),
-        settings=setting_differences(config, other_config),
+        settings=setting_differences(job.config, other.config),
         curve=curve(outcomes),
     )
 

@@ -11,11 +11,13 @@ from sqlalchemy.orm import Session
 
 from app.ledger.jobs.outcomes import read_iterations, read_outcomes
 from app.ledger.jobs.relatives import Relative, direct_outcome, read_relatives
+from app.ledger.jobs.replicates import read_over_seeds
 from app.tables.data import Example
 from app.tables.jobs import Iteration, Job, Step
 from app.tables.rationales import Rationale
 from star_engine.evaluation.answer import Answer, answer
 from star_engine.evaluation.comparison import choices
+from star_engine.evaluation.replicates import OverSeeds
 from star_engine.evaluation.report import (
     METHODS,
     AccuracyRow,
@@ -61,6 +63,7 @@ class JobReport:
     switches: tuple[Switch, ...]
     cost: tuple[PhaseCost, ...]
     relatives: tuple[Relative, ...]
+    over_seeds: OverSeeds | None = None
     method: str = "STaR"  # what made the adapters
 
 
@@ -79,6 +82,7 @@ def read_report(session: Session, job: Job, compared: Sequence[Job] = ()) -> Job
         switches=switches(config),
         cost=_cost(session, job),
         relatives=read_relatives(session, job, compared),
+        over_seeds=read_over_seeds(session, job),
     )
 
 
