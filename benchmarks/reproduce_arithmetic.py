@@ -32,7 +32,7 @@ from star_engine.config.star import StarConfig
 from star_engine.data.prompts import render_completion, render_prompt
 from star_engine.data.selection import training_seed
 from star_engine.evaluation.accuracy import EvaluationMode, evaluate, summarise
-from star_engine.loop import Phase, PhaseName
+from star_engine.loop import PhaseName, PhaseRef
 from star_engine.protocols import Sampler, Trainer, TrainingJob, TrainingText
 from star_engine.run import run_star
 from star_engine.run_directory import JsonLines, RunDirectory
@@ -174,7 +174,7 @@ class Bench:
                 lines.append(asdict(answer))
         accuracy = summarise(record.answers(1, EvaluationMode.ADAPTER))
         facts = {"accuracy": accuracy.accuracy, "steps": steps, "rows": len(rows), **asdict(accuracy)}
-        record.finish(Phase(1, PhaseName.EVALUATE), facts)
+        record.finish(PhaseRef(1, PhaseName.EVALUATE), facts)
         self._note("direct-fine-tune", 1, "train and evaluate", time.monotonic() - began, facts)
 
     def _note(self, arm: str, iteration: int, phase: str, seconds: float, facts: Mapping[str, Any]) -> None:

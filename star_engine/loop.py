@@ -57,7 +57,9 @@ class StopReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Phase:
+class PhaseRef:
+    """A phase of an iteration, by name."""
+
     iteration: int
     name: PhaseName
 
@@ -89,7 +91,7 @@ class IterationHistory:
     accepted: str | None = None  # iteration 0: the reason of a Pause that the user wants to go on from
 
 
-def next_phase(config: StarConfig, history: Sequence[IterationHistory]) -> Phase | Stop | Pause:
+def next_phase(config: StarConfig, history: Sequence[IterationHistory]) -> PhaseRef | Stop | Pause:
     """The phase to do next, or why there is none.
 
     Pure: the same record gives the same answer, so it may be asked again after every crash. `history` may
@@ -101,7 +103,7 @@ def next_phase(config: StarConfig, history: Sequence[IterationHistory]) -> Phase
     baselines = by_number.get(0, IterationHistory(0))
     for name in phases_of(config, 0):
         if name not in baselines.done:
-            return Phase(0, name)
+            return PhaseRef(0, name)
     iterations = 0 if config.baselines_only else config.iterations
     if iterations and _no_spark(config, baselines) and not by_number.get(1, IterationHistory(1)).done:
         return Pause(StopReason.NO_SPARK, baselines.diagnosis or "The few-shot baseline is not above chance.")
@@ -117,14 +119,16 @@ def next_phase(config: StarConfig, history: Sequence[IterationHistory]) -> Phase
     return _close(config, last, StopReason.COMPLETED_ITERATIONS)
 
 
-def _close(config: StarConfig, last: IterationHistory, reason: StopReason) -> Phase | Stop:
+def _close(config: StarConfig, last: IterationHistory, reason: StopReason) -> PhaseRef | Stop:
     """The closing phase to do next, recorded with the last iteration; else the end."""
     open_ = (name for name in closing_phases(config) if name not in last.done)
     name = next(open_, None)
-    return Stop(reason) if name is None else Phase(last.number, name)
+    return Stop(reason) if name is None else PhaseRef(last.number, name)
 
 
-def next_in_any_case(config: StarConfig, history: Sequence[IterationHistory], phase: Phase) -> Phase | None:
+def next_in_any_case(
+    config: StarConfig, history: Sequence[IterationHistory], phase: PhaseRef
+) -> PhaseRef | None:
     """What follows a measuring phase whatever it finds; None where a stop or a pause hangs on its outcome.
 
     Both phases ask the same model, so a conductor may work on them together, and what the later one records
@@ -141,7 +145,7 @@ def next_in_any_case(config: StarConfig, history: Sequence[IterationHistory], ph
     worst = replace(record, done=done, accuracy=0.0, chance_p=1.0)
     best = replace(record, done=done, accuracy=1.0, chance_p=0.0)
     after_worst, after_best = (next_phase(config, [*others, outcome]) for outcome in (worst, best))
-    return after_worst if isinstance(after_worst, Phase) and after_worst == after_best else None
+    return after_worst if isinstance(after_worst, PhaseRef) and after_worst == after_best else None
 
 
 def _no_spark(config: StarConfig, baselines: IterationHistory) -> bool:
@@ -151,13 +155,13 @@ def _no_spark(config: StarConfig, baselines: IterationHistory) -> bool:
     return baselines.chance_p > level
 
 
-def _next_in(config: StarConfig, record: IterationHistory) -> Phase | Pause | None:
+def _next_in(config: StarConfig, record: IterationHistory) -> PhaseRef | Pause | None:
     for name in phases_of(config, record.number):
         kept = record.kept or 0
         if name is PhaseName.TRAIN and name not in record.done and kept < config.training_set.min_kept:
             return Pause(StopReason.INSUFFICIENT_KEPT, record.diagnosis or f"{kept} rationales were kept.")
         if name not in record.done:
-            return Phase(record.number, name)
+            return PhaseRef(record.number, name)
     return None
 
 

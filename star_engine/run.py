@@ -12,7 +12,7 @@ from star_engine.adapters.layout import BaseModel
 from star_engine.config.star import StarConfig
 from star_engine.data.selection import check_curriculum
 from star_engine.data.validation import check_data
-from star_engine.loop import Pause, Phase, PhaseName, Stop, next_in_any_case, next_phase
+from star_engine.loop import Pause, PhaseName, PhaseRef, Stop, next_in_any_case, next_phase
 from star_engine.phases.phase import Ask, Context, Progress, Slice, Work
 from star_engine.phases.table import PHASES
 from star_engine.protocols import Sampler, Trainer
@@ -69,7 +69,7 @@ def run_star(
     record.begin(config, train, held_out, prompt_set, mixed)
     run = Run(config, train, held_out, prompt_set, record, Origin(base, licence), also, mixed)
     driver = _Driver(run, sampler, trainer)
-    while isinstance(step := next_phase(config, record.history()), Phase):
+    while isinstance(step := next_phase(config, record.history()), PhaseRef):
         yield Event("phase_started", step.iteration, step.name)
         facts = yield from driver.work(step)
         yield Event("phase_finished", step.iteration, step.name, facts)
@@ -93,7 +93,7 @@ def _end(step: Stop | Pause, record: RunDirectory) -> Event:
 class _Begun:
     """A slice at work."""
 
-    step: Phase
+    step: PhaseRef
     record: RunRecord
     work: Work
 
@@ -120,7 +120,7 @@ class _Driver:
     def held_out(self, dataset: str | None) -> int:
         return self.run.held_out_count(dataset)
 
-    def work(self, step: Phase) -> Generator[Event, None, dict[str, Any]]:
+    def work(self, step: PhaseRef) -> Generator[Event, None, dict[str, Any]]:
         """Do a phase, slice by slice, and record that it is done; returns what it adds to the metrics."""
         phase, config = PHASES[step.name], self.run.config
         found: dict[str, Any] = {}
@@ -137,7 +137,7 @@ class _Driver:
         self.run.directory.finish(step, facts)
         return facts
 
-    def _begin(self, step: Phase, part: Slice) -> _Begun:
+    def _begin(self, step: PhaseRef, part: Slice) -> _Begun:
         if self.ahead is not None and (self.ahead[0], self.ahead[1].step) == (part, step):
             begun, self.ahead = self.ahead[1], None
             return begun
@@ -158,7 +158,7 @@ class _Driver:
                 step, one = asks[number]
                 yield _progress(step, one.record([item]))
 
-    def _follow(self, begun: _Begun, ask: Ask[Any]) -> tuple[Phase, Ask[Any]] | None:
+    def _follow(self, begun: _Begun, ask: Ask[Any]) -> tuple[PhaseRef, Ask[Any]] | None:
         """The first request of the phase that follows in any case, if it asks the same model alike."""
         step, config = begun.step, self.run.config
         if step.name is not PhaseName.EVALUATE or begun.record.part.dataset is not None:
@@ -180,6 +180,6 @@ class _Driver:
         return None
 
 
-def _progress(step: Phase, progress: Progress) -> Event:
+def _progress(step: PhaseRef, progress: Progress) -> Event:
     facts = {"done": progress.done, "total": progress.total, "unit": progress.unit, **progress.more}
     return Event("progress", step.iteration, step.name, facts)

@@ -27,7 +27,7 @@ from typing import Any
 from star_engine.adapters.layout import write_durably
 from star_engine.config.star import StarConfig
 from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode
-from star_engine.loop import IterationHistory, Phase, PhaseName
+from star_engine.loop import IterationHistory, PhaseName, PhaseRef
 from star_engine.phases.build import own_rows
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.tasks.examples import Example, PromptSet
@@ -96,7 +96,7 @@ class RunDirectory:
             known.update(line, audits=audits)
         return found
 
-    def finish(self, phase: Phase, facts: Mapping[str, Any]) -> None:
+    def finish(self, phase: PhaseRef, facts: Mapping[str, Any]) -> None:
         """Record a finished phase. Only now it counts as done."""
         line = {"iteration": phase.iteration, "phase": phase.name, **facts}
         with JsonLines(self.root / "history.jsonl") as lines:

@@ -22,7 +22,7 @@ from app.tables.statuses import Purpose
 from star_engine.config.presets import laid_over
 from star_engine.config.star import StarConfig
 from star_engine.evaluation.accuracy import select_held_out
-from star_engine.loop import Phase, PhaseName, next_phase, phases_of
+from star_engine.loop import PhaseName, PhaseRef, next_phase, phases_of
 
 
 class ForkIn(In):
@@ -103,7 +103,7 @@ def _check_adapter(before: StarConfig, after: StarConfig, number: int) -> None:
 def _check_goes_on(session: Session, source: Job, config: StarConfig, number: int) -> None:
     taken = [record for record in read_history(session, source) if record.number <= number]
     step = next_phase(config, taken)
-    if isinstance(step, Phase):
+    if isinstance(step, PhaseRef):
         return
     reason = f"With these settings the fork would end at once ({step.reason})."
     mend = f"Raise config.iterations above {number}, or loosen config.stop."

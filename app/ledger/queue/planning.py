@@ -30,8 +30,8 @@ from star_engine.loop import (
     MEASURING,
     IterationHistory,
     Pause,
-    Phase,
     PhaseName,
+    PhaseRef,
     Stop,
     StopReason,
     next_in_any_case,
@@ -55,9 +55,9 @@ def advance(session: Session, job: Job, settings: Settings) -> None:
         _close_phase(session, job, job.phase)
     config = job.config
     decision = _decide(session, job, config)
-    if isinstance(decision, Phase) and end_exhausted(session, job):
+    if isinstance(decision, PhaseRef) and end_exhausted(session, job):
         return
-    if isinstance(decision, Phase):
+    if isinstance(decision, PhaseRef):
         _enter_phase(session, job, config, decision, settings)
     elif isinstance(decision, Stop):
         job.stop_reason = decision.reason
@@ -66,7 +66,7 @@ def advance(session: Session, job: Job, settings: Settings) -> None:
         _pause_with_diagnosis(session, job, decision)
 
 
-def _decide(session: Session, job: Job, config: StarConfig) -> Phase | Stop | Pause:
+def _decide(session: Session, job: Job, config: StarConfig) -> PhaseRef | Stop | Pause:
     """What the engine says next; a job that only asks an adapter has one phase."""
     history = read_history(session, job)
     if job.purpose == Purpose.STAR:
@@ -75,7 +75,7 @@ def _decide(session: Session, job: Job, config: StarConfig) -> Phase | Stop | Pa
         return Stop(StopReason.COMPLETED_ITERATIONS)
     adapter = session.get_one(Adapter, job.adapter_id)
     name = PhaseName.EVALUATE if job.purpose == Purpose.EVALUATION else PhaseName.TRIAL
-    return Phase(adapter.iteration_number, name)
+    return PhaseRef(adapter.iteration_number, name)
 
 
 def read_history(session: Session, job: Job) -> Sequence[IterationHistory]:
@@ -99,12 +99,12 @@ def read_history(session: Session, job: Job) -> Sequence[IterationHistory]:
 
 
 def _has_open_steps(session: Session, job: Job, phase: PhaseName) -> bool:
-    here = _steps_of(job, Phase(job.iteration, phase))
+    here = _steps_of(job, PhaseRef(job.iteration, phase))
     session.flush()
     return bool(session.scalar(select(exists().where(*here, Step.status.in_(OPEN)))))
 
 
-def _steps_of(job: Job, phase: Phase) -> tuple[ColumnElement[bool], ...]:
+def _steps_of(job: Job, phase: PhaseRef) -> tuple[ColumnElement[bool], ...]:
     return (
         Step.job_id == job.id,
         Step.iteration_number == phase.iteration,
@@ -138,7 +138,7 @@ def _phase_seconds(session: Session, job: Job, phase: PhaseName) -> float:
     return round(sum((ended - began).total_seconds() for began, ended in spans if began and ended), 3)
 
 
-def _enter_phase(session: Session, job: Job, config: StarConfig, phase: Phase, settings: Settings) -> None:
+def _enter_phase(session: Session, job: Job, config: StarConfig, phase: PhaseRef, settings: Settings) -> None:
     """Make it the job's phase. Its steps may have been planned beside the phase before, and even be done."""
     count = session.scalar(select(func.count()).where(*_steps_of(job, phase))) or 0
     planned = count > 0
@@ -154,7 +154,7 @@ def _enter_phase(session: Session, job: Job, config: StarConfig, phase: Phase, s
         advance(session, job, settings)
 
 
-def _next_beside(session: Session, job: Job, config: StarConfig, phase: Phase) -> Phase | None:
+def _next_beside(session: Session, job: Job, config: StarConfig, phase: PhaseRef) -> PhaseRef | None:
     """The phase whose steps can be worked on beside this one's, if there is one.
 
     None for a budget of GPU-seconds: it could run out in work that was begun early, and leave the newest
@@ -165,7 +165,7 @@ def _next_beside(session: Session, job: Job, config: StarConfig, phase: Phase) -
     return next_in_any_case(config, read_history(session, job), phase)
 
 
-def _plan_steps(session: Session, job: Job, config: StarConfig, phase: Phase, settings: Settings) -> int:
+def _plan_steps(session: Session, job: Job, config: StarConfig, phase: PhaseRef, settings: Settings) -> int:
     """Insert a phase's steps and, if it is an iteration's first, the iteration; how many steps there are."""
     if job.purpose != Purpose.STAR or phase.name is phases_of(config, phase.iteration)[0]:
         session.add(Iteration(job_id=job.id, number=phase.iteration, phases_done=[], metrics={}))

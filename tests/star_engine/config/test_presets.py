@@ -12,7 +12,7 @@ from star_engine.config.presets import (
 )
 from star_engine.config.star import StarConfig
 from star_engine.data.selection import steps_in
-from star_engine.loop import IterationHistory, Phase, PhaseName, Stop, StopReason, next_phase
+from star_engine.loop import IterationHistory, PhaseName, PhaseRef, Stop, StopReason, next_phase
 from star_engine.tasks.hints import HintForm
 from star_engine.tasks.kind import Kind
 
@@ -59,7 +59,7 @@ def test_the_few_shot_presets_measure_one_baseline_and_train_nothing() -> None:
     for preset, name in ((few_shot_direct, "few_shot_direct"), (few_shot_cot, "few_shot_cot")):
         config = preset(Kind.CHOICE)
         assert config.evaluation.baselines == (name,)
-        assert next_phase(config, []) == Phase(0, PhaseName.BASELINES)
+        assert next_phase(config, []) == PhaseRef(0, PhaseName.BASELINES)
         measured = IterationHistory(0, frozenset({PhaseName.BASELINES}), accuracy=0.4)
         assert next_phase(config, [measured]) == Stop(StopReason.COMPLETED_ITERATIONS)
 

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from star_engine.config.star import StarConfig
-from star_engine.loop import ITERATION_PHASES, IterationHistory, Phase, PhaseName, Stop, next_phase
+from star_engine.loop import ITERATION_PHASES, IterationHistory, PhaseName, PhaseRef, Stop, next_phase
 from star_engine.protocols import SampleRequest
 from star_engine.run import run_star
 from star_engine.run_directory import RunDirectory
@@ -211,4 +211,4 @@ def test_the_stop_rule_does_not_ask_gold_answers_whether_everything_is_solved() 
     ]
     stop = {"stop": {"patience": 3}, "iterations": 9}
     assert isinstance(next_phase(config(Kind.EXACT, **stop), solved), Stop)
-    assert next_phase(config(Kind.EXACT, **VOTE, **stop), solved) == Phase(2, PhaseName.SAMPLE)
+    assert next_phase(config(Kind.EXACT, **VOTE, **stop), solved) == PhaseRef(2, PhaseName.SAMPLE)
