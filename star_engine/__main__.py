@@ -10,13 +10,13 @@ from pathlib import Path
 from star_engine.adapters.layout import BaseModel
 from star_engine.diagnostics.token_parity import TokenMismatch
 from star_engine.job_file import BadJob, Job, JobFile, read_job
+from star_engine.load import load_model
 from star_engine.protocols import BadAdapter, Sampler, Trainer
 from star_engine.run import Event, run_star
 from star_engine.run_directory import OtherRun
 from star_engine.training_set.rows import HintLeak
 
 _OK, _FAILED, _BAD_JOB, _PAUSED = 0, 1, 2, 3
-_VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's max_lora_rank may be
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,19 +63,14 @@ def _run(job: Job) -> int:
 
 
 def load(file: JobFile, rank: int) -> tuple[Sampler, Trainer]:
-    """The sampler and the trainer of a job. Here torch and vLLM are imported, which takes seconds."""
-    from star_engine.gpu.lora_trainer import LoraTrainer
-
-    trainer = LoraTrainer(file.base_model, device=file.device)
-    if file.sampler == "vllm":
-        from star_engine.gpu.vllm_sampler import VllmSampler
-
-        most = next(known for known in _VLLM_RANKS if known >= rank)
-        share = file.gpu_memory_utilization
-        return VllmSampler(file.base_model, max_lora_rank=most, gpu_memory_utilization=share), trainer
-    from star_engine.gpu.transformers_sampler import TransformersSampler
-
-    return TransformersSampler(file.base_model, device=file.device), trainer
+    """The sampler and the trainer of a job."""
+    return load_model(
+        file.base_model,
+        sampler=file.sampler,
+        device=file.device,
+        rank=rank,
+        gpu_memory_utilization=file.gpu_memory_utilization,
+    )
 
 
 def _show(events: Iterable[Event]) -> int:

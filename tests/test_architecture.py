@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from tests.databases import PROJECT
 MAX_MODULES = 18  # of its own in one folder; more want folders of their own
 KINDS_TOLD_APART = {PROJECT / "star_engine" / "tasks", PROJECT / "star_engine" / "config"}
 KIND_IN_A_PAGE = re.compile(rf"kind\s*[!=]=\s*['\"](?:{'|'.join(Kind)})['\"]|startswith\(['\"](?:Input|Q):")
+EXPORTS = {"star_engine": "run_star", "star_client": "StarClient"}
 HEAVY = ("torch", "vllm", "transformers", "peft")
 PART_OF = {  # parts of another package's own interface, and pinned by it
     "anyio": "fastapi",
@@ -50,7 +52,19 @@ def test_import_contracts_of_pyproject_are_kept() -> None:
 @pytest.mark.parametrize("package", ["app", "worker", "star_engine", "star_client"])
 def test_package_init_files_stay_empty(package: str) -> None:
     """An import there would run before that of any module of the package."""
-    assert [path for path in (PROJECT / package).rglob("__init__.py") if path.read_text().strip()] == []
+    lazy = [PROJECT / name / "__init__.py" for name in EXPORTS]
+    found = [path for path in (PROJECT / package).rglob("__init__.py") if path.read_text().strip()]
+    assert [path for path in found if path not in lazy] == []
+
+
+@pytest.mark.parametrize(("package", "name"), EXPORTS.items())
+def test_a_package_that_exports_names_imports_none_of_its_modules(package: str, name: str) -> None:
+    show = f"import {package}, sys; print(*(m for m in sys.modules if m.startswith('{package}.')))"
+    listed = subprocess.run([sys.executable, "-c", show], cwd=PROJECT, capture_output=True, text=True)
+    assert (listed.returncode, listed.stdout.split()) == (0, [])
+    module = importlib.import_module(package)
+    assert name in module.__all__
+    assert all(getattr(module, exported) is not None for exported in module.__all__)
 
 
 @pytest.mark.parametrize("package", ["app", "worker", "star_engine"])

@@ -1,0 +1,64 @@
+"""What a run needs from disk: a base model, a dataset, a prompt set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from star_engine.data.prompt_sets import read_prompt_set
+from star_engine.data.readers import BadRows, RowError, read_examples
+from star_engine.protocols import Sampler, Trainer
+from star_engine.tasks.examples import Example, PromptSet, assign_splits
+from star_engine.tasks.kind import Kind
+
+_VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's max_lora_rank may be
+
+
+def load_model(
+    folder: Path | str,
+    *,
+    sampler: Literal["transformers", "vllm"] = "transformers",
+    device: str = "cpu",
+    rank: int = 8,
+    gpu_memory_utilization: float = 0.5,
+) -> tuple[Sampler, Trainer]:
+    """A sampler and a trainer of one base model. Here torch and vLLM are imported, which takes seconds.
+
+    device: of the trainer and of the transformers sampler, as torch names it. rank: of the LoRA adapters.
+    gpu_memory_utilization: vLLM's share of the GPU, 0 to 1; the trainer needs the rest.
+    """
+    from star_engine.gpu.lora_trainer import LoraTrainer
+
+    base = Path(folder)
+    trainer = LoraTrainer(base, device=device)
+    if sampler == "vllm":
+        from star_engine.gpu.vllm_sampler import VllmSampler
+
+        largest = next(known for known in _VLLM_RANKS if known >= rank)
+        share = gpu_memory_utilization
+        return VllmSampler(base, max_lora_rank=largest, gpu_memory_utilization=share), trainer
+    from star_engine.gpu.transformers_sampler import TransformersSampler
+
+    return TransformersSampler(base, device=device), trainer
+
+
+def load_dataset(
+    path: Path | str, kind: Kind | str, *, held_out: int = 200, seed: int = 0
+) -> tuple[list[Example], list[Example]]:
+    """The train and the held-out examples of a JSONL file.
+
+    held_out: how many examples are taken from the train split where no row is marked as validation. Raises
+    BadRows, which names every mistake.
+    """
+    with Path(path).open("rb") as lines:
+        found = list(read_examples(lines, Kind(kind)))
+    if errors := [item for item in found if isinstance(item, RowError)]:
+        raise BadRows(errors)
+    split = assign_splits([item for item in found if isinstance(item, Example)], held_out, seed)
+    train = [example for example in split if example.split == "train"]
+    return train, [example for example in split if example.split == "validation"]
+
+
+def load_prompt_set(path: Path | str, kind: Kind | str) -> PromptSet:
+    """A prompt set, as JSON or in the plain text of the paper. Raises BadRows."""
+    return read_prompt_set(Path(path).read_bytes(), Kind(kind))
