@@ -1,6 +1,9 @@
 """${message}
 
 Revises: ${down_revision | comma,n}
+
+It waits 3 s for a lock at most (env.py). An index of a table that may be large is built by
+migrations.indexes.build_index, in a revision of its own: op.create_index would block all who write to the table.
 """
 
 from __future__ import annotations
