@@ -36,12 +36,18 @@ FewShot = Literal["always", "first_iteration"] | Annotated[int, Field(ge=1, stri
 class Generation(Section):
     """The route without a hint."""
 
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0  # the paper decodes greedily
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """Sampling temperature; 0 decodes greedily, as the paper does."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    top_k: Annotated[int, Field(ge=0)] = 0  # 0: all tokens
+    """Nucleus sampling: the smallest set of tokens with this probability. Without effect at temperature 0."""
+    top_k: Annotated[int, Field(ge=0)] = 0
+    """Only this many of the likeliest tokens; 0: all of them. Without effect at temperature 0."""
     samples_per_example: Annotated[int, Field(ge=1, le=256)] = 1
+    """Tries for every train example in an iteration. More than 1 needs a temperature above 0."""
     max_tokens: Annotated[int, Field(ge=1, le=32768)] = 256
+    """Tokens of a rationale at most. What is cut off before its answer does not train."""
     few_shot: FewShot = "always"
+    """Iterations whose prompts show the few-shot examples: always, the first only, or the first so many."""
 
 
 class Verifier(MathOptions, PatternOptions, NumericOptions):
@@ -63,13 +69,17 @@ class Rationalization(Section):
     """The route with the answer as a hint, tried where generation failed (section 3.1)."""
 
     enabled: bool = True
-    probability: Annotated[float, Field(ge=0, le=1)] = 1.0  # p_rationalization of the released code
+    """Whether failed examples are tried again with the answer as a hint (section 3.1 of the paper)."""
+    probability: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of the failed examples that are rationalized: p_rationalization of the released code."""
     few_shot: FewShot = "always"
-    # p_show_hint_save of the released code: the share of the rationalized that is trained on behind its hint
+    """Iterations whose hinted prompts show the few-shot examples, as generation.few_shot."""
     p_keep_hint: Annotated[float, Field(ge=0, le=1)] = 0.0
-    hint: HintForm | None = None  # None: the paper's form for the kind
-    # The own form: what stands in place of the question, such as "{question} [It is {answer}.]".
+    """Share of the rationalized rows that keep the hint in their prompt: p_show_hint_save of the code."""
+    hint: HintForm | None = None
+    """Where the answer stands in a hinted prompt; null: the paper's form for the kind."""
     hint_template: Annotated[str, Field(max_length=2000)] | None = None
+    """What replaces the question in a hinted prompt, such as "{question} [It is {answer}.]"."""
 
     @field_validator("hint_template")
     @classmethod
@@ -100,81 +110,119 @@ class Rationalization(Section):
 
 class Lora(Section):
     rank: Annotated[int, Field(ge=1, le=512)] = 16
+    """Rank of the LoRA matrices."""
     alpha: Annotated[int, Field(ge=1)] = 32
+    """Scale of the LoRA update: it is multiplied by alpha / rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Dropout on the input of the LoRA matrices while training."""
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    """Which linear layers get LoRA matrices: all of them, or those with these names."""
 
 
 class Training(Section):
     """Fine-tuning of one iteration."""
 
-    start_from: Literal["base", "previous"] = "base"  # the paper retrains M each time (Algorithm 1, line 7)
+    start_from: Literal["base", "previous"] = "base"
+    """Weights that an iteration starts from: base, as Algorithm 1 says, or the adapter before."""
     schedule: Schedule = GeometricSchedule()
-    # completion: prompt tokens are read and not learned, as the released code means to; all: as it does
+    """How many optimizer steps an iteration takes."""
     loss: Literal["completion", "all"] = "completion"
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = 8  # sequences per optimizer step
+    """Tokens that are learned: those of the completion, or all of them, as the released code in fact does."""
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 8
+    """Sequences per optimizer step."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-4
-    warmup_steps: Annotated[int, Field(ge=0)] = 0  # linear, then constant
+    """Peak learning rate of AdamW."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps over which the learning rate rises linearly; it is constant afterwards."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Weight decay of AdamW."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    max_length: Annotated[int, Field(ge=16)] = 1024  # tokens of prompt and completion
-    checkpoint_every: Annotated[int, Field(ge=1)] = 50  # steps; what a crash can cost
+    """Gradients are scaled down to this norm."""
+    max_length: Annotated[int, Field(ge=16)] = 1024
+    """Tokens of prompt and completion together at most."""
+    checkpoint_every: Annotated[int, Field(ge=1)] = 50
+    """Optimizer steps between two checkpoints: what a crash can cost."""
     lora: Lora = Lora()
+    """Shape of the adapter."""
 
 
 class Evaluation(Section):
     split: Literal["validation", "test"] = "validation"
+    """Held-out split on which accuracy is measured."""
     max_examples: Annotated[int, Field(ge=1)] | None = None
+    """Held-out examples that are asked at most; null: all of the split."""
     baselines: tuple[Literal["few_shot_direct", "few_shot_cot"], ...] = ("few_shot_direct", "few_shot_cot")
-    # Datasets that every iteration is measured on as well, by id: forgetting, out of distribution.
+    """How the base model is asked before the first iteration."""
     also: Annotated[tuple[str, ...], Field(max_length=8)] = ()
+    """Other datasets, by id, on which every iteration is measured: forgetting, out of distribution."""
 
 
 class Audits(Section):
     """What is looked into beside the training; it decides nothing that is trained on."""
 
-    # Few-shot prompting with rationales must beat guessing at this level (exact binomial test), else the job
-    # pauses before iteration 1; None: it never does. Lenient: 20 held-out examples must do to show it.
     spark_level: Annotated[float, Field(gt=0, lt=1)] | None = 0.2
-    verdicts: Annotated[int, Field(ge=0)] = 200  # per iteration, judged again by a second method
-    determinism: Annotated[int, Field(ge=0, le=1000)] = 4  # per iteration, tries that are generated twice
+    """The few-shot baseline must beat guessing at this level, or the job pauses; null: never (exact test)."""
+    verdicts: Annotated[int, Field(ge=0)] = 200
+    """Verdicts per iteration that a second method judges again."""
+    determinism: Annotated[int, Field(ge=0, le=1000)] = 4
+    """Tries per iteration that are generated twice and compared."""
 
 
 class StopRule(Section):
     """Ends a job before its last iteration. Reads the validation split, never the test split."""
 
-    patience: Annotated[int, Field(ge=1)] | None = None  # iterations without a better accuracy; None: off
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Iterations without a better accuracy after which the job stops; null: never."""
     min_gain: Annotated[float, Field(ge=0, lt=1)] = 0.005
+    """Gain in accuracy, 0 to 1, that counts as better."""
     target_accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Held-out accuracy, 0 to 1, at which the job stops; null: never."""
 
 
 class CurriculumStage(Section):
     """From this iteration on, train examples of these groups only: more digits, in the paper's Figure 5."""
 
     from_iteration: Annotated[int, Field(ge=1)]
+    """First iteration of the stage."""
     groups: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Groups whose train examples are asked from then on."""
 
 
 class StarConfig(Section):
     """One STaR run."""
 
     kind: Kind
+    """Kind of question: how it is laid out and how its answer is verified."""
     iterations: Annotated[int, Field(ge=1, le=200)] = 5
-    baselines_only: bool = False  # measure evaluation.baselines, then stop: no iteration is run
+    """Iterations of the outer loop."""
+    baselines_only: bool = False
+    """Measure evaluation.baselines and stop, without any iteration."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    examples_per_iteration: Annotated[int, Field(ge=1)] | None = None  # None: the whole train split
-    curriculum: tuple[CurriculumStage, ...] = ()  # empty: examples of every group in every iteration
+    """Seed of everything that is drawn: examples, samples, batches, fresh weights."""
+    examples_per_iteration: Annotated[int, Field(ge=1)] | None = None
+    """Train examples drawn for an iteration; null: the whole train split."""
+    curriculum: tuple[CurriculumStage, ...] = ()
+    """Stages that restrict the train examples to groups; empty: every group in every iteration."""
     verifier: Verifier = Verifier()
+    """How an answer is read from a completion; the options of the job's kind."""
     labels: Labels = Labels.GOLD
-    # More than this share of an example's tries must agree; 0: the most frequent answer wins
+    """Whose word decides what is trained on: gold answers, or a majority of the model's own tries."""
     min_agreement: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """For majority votes: more than this share of an example's tries must agree."""
     generation: Generation = Generation()
+    """The route without a hint."""
     rationalization: Rationalization = Rationalization()
+    """The route with the answer as a hint."""
     training_set: TrainingSetOptions = TrainingSetOptions()
+    """What of the correct rationales is trained on."""
     training: Training = Training()
+    """Fine-tuning of one iteration."""
     evaluation: Evaluation = Evaluation()
+    """What accuracy is measured on."""
     audits: Audits = Audits()
+    """Diagnostics that decide nothing that is trained on."""
     stop: StopRule = StopRule()
+    """When the job ends before its last iteration."""
 
     @field_validator("curriculum")
     @classmethod

@@ -29,25 +29,35 @@ REASONING_FILTERS = frozenset({"answer_only", "answer_first", "too_short"})
 class Mix(Section):
     """Another dataset's train split, mixed into every training set."""
 
-    dataset: Annotated[str, Field(min_length=1, max_length=200)]  # id, or name in a job file
-    share: Annotated[float, Field(gt=0, le=0.9)]  # of the rows that are trained on
+    dataset: Annotated[str, Field(min_length=1, max_length=200)]
+    """Id of the dataset, or its name in a job file."""
+    share: Annotated[float, Field(gt=0, le=0.9)]
+    """Its share of the rows that are trained on."""
 
 
 class TrainingSetOptions(Section):
     """What of the correct rationales is trained on."""
 
     source: Source = Source.RATIONALES
+    """Where the texts come from: rationales (STaR), or the dataset's answers or worked solutions."""
     filters: tuple[str, ...] = ("hint_markers", "answer_only")
-    checks: tuple[Check, ...] = ()  # one greedy completion each per rationale that the filters let pass
-    min_words: Annotated[int, Field(ge=1)] = 4  # of reasoning, where `filters` names too_short
+    """Filters that a correct rationale must pass, by name."""
+    checks: tuple[Check, ...] = ()
+    """Filters that cost a completion per rationale: hint_free, permuted_choices."""
+    min_words: Annotated[int, Field(ge=1)] = 4
+    """Words of reasoning at least, where `filters` names too_short."""
     dedupe: bool = True
+    """Train on equal rationales of one example once."""
     max_per_example: Annotated[int, Field(ge=1)] | None = None
-    min_kept: Annotated[int, Field(ge=1)] = 1  # fewer kept than this: the job pauses with a diagnosis
-    # few_shot_train of the released code: in no prompt, in every one, or in this share of them
+    """Rows of one example at most; null: no limit."""
+    min_kept: Annotated[int, Field(ge=1)] = 1
+    """Fewer kept rows than this pause the job with a diagnosis."""
     few_shot_in_prompt: bool | Annotated[float, Field(ge=0, le=1)] = False
-    # Iterations whose training sets are trained on, the own one included: copy_n + 1 of the released code
+    """Few-shot examples in training prompts: in none, in all, or in this share of them."""
     window: Annotated[int, Field(ge=1, strict=True)] | Literal["all"] = 1
+    """Iterations whose training sets are trained on, the newest included; all: every one so far."""
     mix: Annotated[tuple[Mix, ...], Field(max_length=8)] = ()
+    """Other datasets whose solutions are mixed in, against forgetting."""
 
     @field_validator("filters")
     @classmethod
