@@ -58,6 +58,21 @@ def _similarity(found: float) -> str:
     return f"{100 * found:.1f} % like the few-shot examples."
 
 
+def _answer_end(found: Found) -> str:
+    if not found["cut"]:
+        return ""
+    return f"{found['cut']:,} of {found['kept']:,} kept texts went on after their answer and were cut there."
+
+
+def _hint_talk(found: Found) -> str:
+    if not found["speaking"]:
+        return ""
+    return (
+        f"{found['speaking']:,} of {found['generated']:,} kept texts speak of a hint that they were not "
+        "shown: rationalized rows have taught them to. The check hint_free keeps such rows out."
+    )
+
+
 AUDITS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "luck": ("Luck", _luck),
     "rationalization_yield": ("Rationalization", _yield),
@@ -66,4 +81,6 @@ AUDITS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "length": ("Length", _length),
     "diversity": ("Diversity", _diversity),
     "few_shot_similarity": ("Similarity", _similarity),
+    "answer_end": ("Answer's end", _answer_end),
+    "hint_talk": ("Speaks of hints", _hint_talk),
 }

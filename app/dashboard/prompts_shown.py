@@ -36,8 +36,8 @@ def prompts_of(found: RationaleDetailOut, layout: Layout) -> Prompts:
         return Prompts(Shown(few_shot, _hinted(asked, found.hint)), None, hint_kept=False)
     trained_few_shot, trained = own_block(found.training_row.prompt, layout)
     kept = found.hint is not None and asked == trained
-    completion = found.training_row.completion.removeprefix(layout.separator)  # it has a place of its own
-    span = found.span if completion == found.text else None
+    completion = completion_of(found, layout) or ""
+    span = found.span if found.text.startswith(completion) else None
     if kept:
         block: list[Segment] | None = _hinted(trained, found.hint)
         hinted = block
@@ -49,6 +49,12 @@ def prompts_of(found: RationaleDetailOut, layout: Layout) -> Prompts:
         trained=Shown(trained_few_shot, block or [Segment(trained)], marked(completion, span, "answer")),
         hint_kept=kept,
     )
+
+
+def completion_of(found: RationaleDetailOut, layout: Layout) -> str | None:
+    """What of the text is trained on, without the separator in front of it; None where nothing is."""
+    row = found.training_row
+    return None if row is None else row.completion.removeprefix(layout.separator)
 
 
 def own_block(prompt: str, layout: Layout) -> tuple[str, str]:

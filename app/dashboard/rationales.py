@@ -9,9 +9,9 @@ from fastapi import Depends, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy import Engine
 
-from app.dashboard.prompts_shown import prompts_of
+from app.dashboard.prompts_shown import completion_of, prompts_of
 from app.dashboard.rendering import page, url, with_query
-from app.dashboard.segments import marked
+from app.dashboard.segments import answered
 from app.dashboard.session import Submitter, Viewer
 from app.dashboard.verdict_words import DECISIONS, FINISHES, ROUTES, VERDICTS, decision_words
 from app.database import reading
@@ -116,7 +116,7 @@ def _shown(
     return {
         **place,
         "one": one,
-        "text": marked(one.text, one.span, "answer"),
+        "text": answered(one.text, one.span, completion_of(one, layout)),
         "prompts": prompts_of(one, layout),
         "formal": layout.working is not None,
         "why": decision_words(one),

@@ -31,6 +31,14 @@ def marked(text: str, span: tuple[int, int] | None, mark: Mark) -> list[Segment]
     return [segment for segment in cut if segment.text]
 
 
+def answered(text: str, span: tuple[int, int] | None, trained: str | None) -> list[Segment]:
+    """A rationale's text with its answer marked and what is not trained on struck through: see answer_end."""
+    if trained is None or not text.startswith(trained):
+        return marked(text, span, "answer")
+    behind = text[len(trained) :]
+    return marked(trained, span, "answer") + ([Segment(behind, "removed")] if behind else [])
+
+
 def changes(
     before: str, after: str, *, removed: Mark = "removed", added: Mark = "added"
 ) -> list[Segment] | None:

@@ -10,7 +10,9 @@ from star_engine.config.star import StarConfig
 from star_engine.diagnostics.guessing import luck, solved_again
 from star_engine.diagnostics.second_opinion import audit_verdicts
 from star_engine.diagnostics.texts import diversity, few_shot_similarity, length
-from star_engine.sampling.rationales import Rationale
+from star_engine.filters.filter_input import FilterInput
+from star_engine.filters.hint_talk import hint_talk
+from star_engine.sampling.rationales import Rationale, Route
 from star_engine.tasks.examples import Example, PromptSet
 from star_engine.tasks.verdict import VerdictCode
 from star_engine.training_set.rows import Decision
@@ -37,7 +39,8 @@ def audit_iteration(
 
     JSON, the same for the same arguments. Rationales in the order of `decide`.
     """
-    kept_keys = {decision.key for decision in decisions if decision.kept}
+    kept_by = {decision.key: decision for decision in decisions if decision.kept}
+    kept_keys = set(kept_by)
     by_id = {example.id: example for example in examples}
     kept = [one for one in tries if one.key in kept_keys]
     correct = [one for one in tries if one.verdict == VerdictCode.CORRECT]
@@ -49,4 +52,13 @@ def audit_iteration(
         "diversity": diversity(kept, correct),
         "length": length(kept, before.mean_length),
         "few_shot_similarity": few_shot_similarity(prompt_set, by_id, kept),
+        "answer_end": {"kept": len(kept), "cut": sum(one.end is not None for one in kept_by.values())},
+        "hint_talk": _hint_talk(config, by_id, kept) if before.taught else None,
     }
+
+
+def _hint_talk(config: StarConfig, by_id: Mapping[str, Example], kept: Iterable[Rationale]) -> dict[str, int]:
+    """How many kept texts speak of a hint that they were not shown: a habit of rationalized rows."""
+    generated = [one for one in kept if one.key.route is Route.GENERATED]
+    items = (FilterInput.of(config.kind, by_id[one.key.example_id], one.text) for one in generated)
+    return {"generated": len(generated), "speaking": sum(hint_talk(item) is not None for item in items)}

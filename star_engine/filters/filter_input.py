@@ -24,6 +24,11 @@ class FilterInput:
     fewshot_rationales: Sequence[str] = ()
     least_words: int = 4  # training_set.min_words: "96 / 12 = 8 days" is a rationale
 
+    @classmethod
+    def of(cls, kind: str, example: Example, text: str) -> FilterInput:
+        """A text that was shown no hint."""
+        return cls(example.question, example.answer, example.choices, kind, "generated", text)
+
     @property
     def task(self) -> Task:
         return task_of(self.kind)

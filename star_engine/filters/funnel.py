@@ -17,6 +17,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "parsed": ("error", "truncated", "unparsed"),
     "answered": ("ambiguous",),
     "correct": ("wrong", "outvoted", "no_majority", "overridden"),
+    "ended": ("run_on",),
     "deduplicated": ("duplicate",),
     "leak_free": (*(name for name in FILTERS if name not in _SHORT), *CHECKS.values()),
     "long_enough": _SHORT,

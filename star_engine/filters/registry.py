@@ -50,6 +50,7 @@ REASONS: Mapping[str, str] = {
     "outvoted": "another answer than most tries at the example",
     "no_majority": "too few tries at the example agree on an answer",
     "overridden": "a reviewer said that it is wrong",
+    "run_on": "goes on after its answer, and cut there it is not correct",
     "duplicate": "the same text came for this example before",
     "hint_markers": "speaks of the hint, or repeats it",
     "answer_only": "nothing but the answer",

@@ -13,7 +13,7 @@ from star_engine.tasks.grading import grade
 from star_engine.tasks.reading.cut import cut_at_first_stop
 from star_engine.tasks.registry import task_of
 from star_engine.tasks.task import Task
-from star_engine.tasks.verdict import Verdict, VerdictCode
+from star_engine.tasks.verdict import Verdict, VerdictCode, no_answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,18 @@ def judge_text(
     direct: bool = False,
 ) -> Answer:
     """Verify a text that is cut already, such as a recorded rationale's."""
-    task = task_of(config.kind)
-    try:
-        found = grade(task, example, text, config.verifier.options, direct=direct)
-    except Exception as problem:  # noqa: BLE001 - one odd completion must not end a shard of thousands
-        return Answer(text, VerdictCode.ERROR, None, None, f"raised_{type(problem).__name__}", finish_reason)
-    if finish_reason == "length" and _cut_inside_answer(task, text, found):
+    found = read_answer(config, example, text, direct=direct)
+    if finish_reason == "length" and _cut_inside_answer(task_of(config.kind), text, found):
         return Answer(text, VerdictCode.UNPARSED, found.extracted, None, "answer_cut_off", finish_reason)
     return Answer(text, found.verdict, found.extracted, found.canonical, found.rule, finish_reason)
+
+
+def read_answer(config: StarConfig, example: Example, text: str, *, direct: bool = False) -> Verdict:
+    """What the job's verifier says of a text; "error" where it raises."""
+    try:
+        return grade(task_of(config.kind), example, text, config.verifier.options, direct=direct)
+    except Exception as problem:  # noqa: BLE001 - one odd completion must not end a shard of thousands
+        return no_answer(VerdictCode.ERROR, f"raised_{type(problem).__name__}")
 
 
 def answer_span(

@@ -24,6 +24,7 @@ from star_engine.tasks.examples import Example, PromptSet
 from star_engine.tasks.hints import HINT_MARK
 from star_engine.tasks.registry import task_of
 from star_engine.tasks.verdict import VerdictCode
+from star_engine.training_set.answer_end import ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Decision:
     key: RationaleKey
     kept: bool
     reason: str  # "kept" or one of star_engine.filters.registry.REASONS
+    end: int | None = None  # the text is trained on up to here: see answer_end; None: whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +70,29 @@ def decide(
     """One decision per rationale, in the order of examples, route and sample, whatever order they came in.
 
     What is not correct is dropped for its verdict ("truncated" where an unparsed text ran into the token
-    limit). What is correct goes through deduplication, then the filters, then the cap: the order of
-    star_engine.filters.funnel.STAGES.
+    limit). What is correct is cut where its answer ends, and goes through deduplication, then the filters,
+    then the cap: the order of star_engine.filters.funnel.STAGES.
     """
     options = config.training_set
     ordered = in_order(examples, rationales)
     dropped = {
         r.key: outcome(r.verdict, r.finish_reason) for r in ordered if r.verdict != VerdictCode.CORRECT
     }
+    by_id = {example.id: example for example in examples}
+    correct = [r for r in ordered if r.key not in dropped]
+    endings = {r.key: ending(config, by_id[r.key.example_id], r) for r in correct}
+    dropped |= {key: found.dropped for key, found in endings.items() if found.dropped}
+    ends = {key: found.end for key, found in endings.items()}
+    ended = [replace(r, text=r.text[: ends[r.key]]) for r in correct if r.key not in dropped]
     if options.dedupe:
-        correct = ((r.key, r.key.example_id, r.text) for r in ordered if r.key not in dropped)
-        dropped |= dict.fromkeys(dedupe(correct), "duplicate")
-    unique = [r for r in ordered if r.key not in dropped]
+        dropped |= dict.fromkeys(dedupe((r.key, r.key.example_id, r.text) for r in ended), "duplicate")
+    unique = [r for r in ended if r.key not in dropped]
     dropped |= _rejected(config, prompt_set, examples, unique)
     dropped |= _failed(config, [r for r in unique if r.key not in dropped])
     if options.max_per_example is not None:
         passed = ((r.key, r.key.example_id) for r in unique if r.key not in dropped)
         dropped |= dict.fromkeys(cap_per_example(passed, options.max_per_example), "cap")
-    return [Decision(r.key, r.key not in dropped, dropped.get(r.key, KEPT)) for r in ordered]
+    return [Decision(r.key, r.key not in dropped, dropped.get(r.key, KEPT), ends.get(r.key)) for r in ordered]
 
 
 def _rejected(
@@ -159,7 +166,7 @@ def build(
     (x, r, y)), never by editing the prompt that the rationale was sampled from. It stays where
     `rationalization.p_keep_hint` says so, and the row says that it did.
     """
-    kept = {decision.key for decision in decisions if decision.kept}
+    ends = {decision.key: decision.end for decision in decisions if decision.kept}
     by_id = {example.id: example for example in examples}
     return tuple(
         TrainingExample(
@@ -170,11 +177,11 @@ def build(
                 by_id[rationale.key.example_id],
                 hinted=keeps_hint(config, rationale.key),
             ),
-            completion=render_completion(config.kind, rationale.text),
+            completion=render_completion(config.kind, rationale.text[: ends[rationale.key]]),
             hinted=keeps_hint(config, rationale.key),
         )
         for rationale in in_order(examples, rationales)
-        if rationale.key in kept
+        if rationale.key in ends
     )
 
 
@@ -218,10 +225,10 @@ def audit_hints(
     """Prove that no row shows its answer before the completion. HintLeak at the first that cannot be proven.
 
     Every row must come from exactly one correct rationale and equal, byte for byte, what is rendered from
-    it. Its prompt must not depend on the gold answer (rendered for another answer it stays the same), must
-    differ from the hinted prompt, and must not carry the hint mark. Rows of `keeps_hint`, and no others, must
-    say that they are hinted, and must have the hinted prompt. Fails closed: a row that fits nothing is a
-    leak.
+    it up to where its answer ends. Its prompt must not depend on the gold answer (rendered for another
+    answer it stays the same), must differ from the hinted prompt, and must not carry the hint mark. Rows of
+    `keeps_hint`, and no others, must say that they are hinted, and must have the hinted prompt. Fails closed:
+    a row that fits nothing is a leak.
     """
     by_id = {example.id: example for example in examples}
     by_key = {rationale.key: rationale for rationale in rationales}
@@ -236,8 +243,9 @@ def audit_hints(
         if row.hinted is not keeps_hint(config, row.key):
             raise HintLeak(f"{where} says {row.hinted} to its hint being kept, against p_keep_hint.")
         _audit_prompt(config, prompt_set, example, row, where)
-        if row.completion != render_completion(config.kind, rationale.text):
-            raise HintLeak(f"{where} has a completion that is not its rationale.")
+        answered = rationale.text[: ending(config, example, rationale).end]
+        if row.completion != render_completion(config.kind, answered):
+            raise HintLeak(f"{where} has a completion that is not its rationale up to its answer's end.")
 
 
 def _audit_prompt(

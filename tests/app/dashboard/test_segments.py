@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.dashboard.prompts_shown import own_block
-from app.dashboard.segments import Segment, changes, marked
+from app.dashboard.segments import Segment, answered, changes, marked
 from star_engine.tasks.registry import task_of
 
 
@@ -42,3 +42,14 @@ def test_the_few_shot_examples_are_told_from_the_own_block() -> None:
         "Q: c\n\nd\nA:",
     )
     assert own_block("Input:\n1 + 1\nTarget:", task_of("scratchpad").layout) == ("", "Input:\n1 + 1\nTarget:")
+
+
+def test_what_is_not_trained_on_of_a_rationale_is_struck_through() -> None:
+    text = "It is 72. And so on."
+    assert answered(text, (6, 8), "It is 72.") == [
+        Segment("It is "),
+        Segment("72", "answer"),
+        Segment("."),
+        Segment(" And so on.", "removed"),
+    ]
+    assert answered(text, (6, 8), None) == marked(text, (6, 8), "answer")
