@@ -40,6 +40,7 @@ def star(kind: Kind) -> StarConfig:
             iterations=16,
             examples_per_iteration=10_000,
             training=Training(schedule=LinearSchedule(start=300, add=20)),
+            training_set=TrainingSetOptions(filters=("hint_markers", "answer_only", "step_arithmetic")),
         )
     if kind is Kind.CHOICE:
         return StarConfig(

@@ -6,7 +6,9 @@ import ast
 import re
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import pairwise
+from itertools import chain, pairwise
+
+from star_engine.filters.prose_arithmetic import worded_equations
 
 LONGEST = 120  # characters of one side: a longer one is no step that a person writes
 _MAX_POWER = 20
@@ -34,7 +36,7 @@ _PART_BEHIND = re.compile(
 
 def false_equation(text: str) -> str | None:
     """The first equation in the text that does not hold, as written; None where all that can be read hold."""
-    for left, right, written in _equations(text):
+    for left, right, written in chain(_equations(text), worded_equations(_ANNOTATION.sub("", text))):
         values = _values(left), _values(right)
         if values[0] and values[1] and not _holds(values[0], values[1], right):
             return written

@@ -1,7 +1,7 @@
 """Precision and recall of every filter on rationales that were labelled by hand.
 
 `reject_by` in labelled.jsonl names the filters that should reject the rationale: what a careful reader would
-say, not what the filters do. Three rows are known to be judged wrongly and say so in `note`.
+say, not what the filters do. Two rows are known to be judged wrongly and say so in `note`.
 """
 
 import json
