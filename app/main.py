@@ -28,29 +28,6 @@ from app.http.uploads import BodyLimit
 from app.ledger.data.base_models import register_models
 from app.log import configure_logging
 from app.openapi.document import document
-from app.routes import (
-    adapters,
-    answers,
-    api_keys,
-    audit,
-    events,
-    exports,
-    health,
-    iterations,
-    job_verbs,
-    jobs,
-    metrics,
-    openai_fine_tuning,
-    overrides,
-    projects,
-    quotas,
-    rationales,
-    report,
-    retention,
-    trials,
-    webhooks,
-    workers,
-)
 from app.routes.data import (
     dataset_statistics,
     datasets,
@@ -58,6 +35,19 @@ from app.routes.data import (
     openai_files,
     prompt_preview,
     prompt_sets,
+)
+from app.routes.jobs import events, job_verbs, jobs, openai_fine_tuning
+from app.routes.platform import api_keys, audit, health, metrics, projects, quotas, webhooks, workers
+from app.routes.results import (
+    adapters,
+    answers,
+    exports,
+    iterations,
+    overrides,
+    rationales,
+    report,
+    retention,
+    trials,
 )
 from app.settings import Settings
 from app.storage import Storage

@@ -1,7 +1,7 @@
 """The dashboard as an application of its own under /dashboard: its errors are pages, not JSON.
 
-Every page asks the functions behind /v1 (app/routes/) and shows what they answer, so it can show nothing
-that the API cannot.
+Every page calls the use cases that the routes of /v1 call and shows what they answer, so it can show
+nothing that the API cannot.
 """
 
 from __future__ import annotations
@@ -12,23 +12,12 @@ from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
-from app.dashboard import (
-    adapters,
-    answers,
-    compare,
-    example_history,
-    front,
-    job,
-    job_adapters,
-    jobs,
-    new_job,
-    platform,
-    rationales,
-    sign_in,
-)
+from app.dashboard import front, platform, sign_in
 from app.dashboard.blank_fields import BlankFields
 from app.dashboard.data import datasets, prompt_sets
+from app.dashboard.jobs import compare, job, job_list, new_job
 from app.dashboard.rendering import page, sign_in_url
+from app.dashboard.results import adapters, answers, example_history, job_adapters, rationales
 from app.dashboard.security_headers import SecurityHeaders
 from app.dashboard.static_files import StaticFiles
 from app.errors import Problem, Unauthorized
@@ -42,7 +31,7 @@ PAGES = (
     platform,
     front,
     sign_in,
-    jobs,
+    job_list,
     new_job,
     job,
     rationales,

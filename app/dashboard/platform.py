@@ -14,11 +14,14 @@ from app.data.base_models import read_models
 from app.http.dependencies import Db, OfferedModels
 from app.http.router import page_router
 from app.http.schemas import After
+from app.jobs.read import read_jobs
 from app.ledger.jobs.lists import JobFilter
 from app.ledger.platform.audit_log import AuditFilter
 from app.ledger.platform.keys import Caller, Scope
-from app.routes import api_keys, audit, jobs, quotas, workers
-from app.routes.api_keys import ApiKeyIn
+from app.platform.api_keys import DAY, ApiKeyIn, create_key, read_keys, revoke_key
+from app.platform.audit import read_audit
+from app.platform.quotas import read_own_quota, read_usage
+from app.platform.workers import read_workers
 from app.tables.statuses import JobStatus
 
 router = page_router("/platform")
@@ -33,9 +36,9 @@ def overview(request: Request, caller: Viewer, db: Db, offered: OfferedModels) -
         request,
         "platform.html",
         caller,
-        workers=workers.list_(caller, db, 1000, None).data,
-        waiting=jobs.list_(caller, db, JobFilter(statuses=WAITING), 100, None),
-        quota=quotas.get(caller, db),
+        workers=read_workers(db, limit=1000).data,
+        waiting=read_jobs(db, caller.project_id, JobFilter(statuses=WAITING), limit=100),
+        quota=read_own_quota(db, caller),
         models=read_models(db, offered, limit=100).data,
     )
 
@@ -43,7 +46,7 @@ def overview(request: Request, caller: Viewer, db: Db, offered: OfferedModels) -
 @router.get("/usage")
 def usage(request: Request, caller: Viewer, db: Db, after: After = None) -> Response:
     since = (datetime.now(UTC) - timedelta(days=DAYS)).date()
-    found = quotas.usage(caller, db, None, None, None, since, None, 1000, after)
+    found = read_usage(db, caller, since=since, limit=1000, after=after)
     phases = sorted({row.phase for row in found.data})
     days: dict[str, dict[str, float]] = {}
     for row in found.data:
@@ -57,7 +60,7 @@ def usage(request: Request, caller: Viewer, db: Db, after: After = None) -> Resp
 
 @router.get("/keys")
 def keys(request: Request, caller: Admin, db: Db, after: After = None) -> Response:
-    found = api_keys.list_(caller, db, None, ROWS, after)
+    found = read_keys(db, caller, limit=ROWS, after=after)
     return page(request, "keys.html", caller, found=found, made=None, scopes=_givable(caller))
 
 
@@ -71,15 +74,15 @@ def make_key(
     days: Annotated[int, Form(ge=0, le=3650)] = 0,
 ) -> Response:
     """The key is in the answer to this form and nowhere else; `days` 0: it never expires."""
-    wanted = ApiKeyIn(name=name, scopes=[scope], expires_in_seconds=days * api_keys.DAY or None)
-    made = api_keys.create(caller, db, wanted, Response())
-    found = api_keys.list_(caller, db, None, ROWS, None)
+    wanted = ApiKeyIn(name=name, scopes=[scope], expires_in_seconds=days * DAY or None)
+    made = create_key(db, caller, wanted)
+    found = read_keys(db, caller, limit=ROWS)
     return page(request, "keys.html", caller, found=found, made=made, scopes=_givable(caller), status=201)
 
 
 @router.post("/keys/{api_key_id}/revoke")
-def revoke_key(caller: Admin, db: Db, api_key_id: str) -> Response:
-    api_keys.revoke_(caller, db, api_key_id)
+def revoke(caller: Admin, db: Db, api_key_id: str) -> Response:
+    revoke_key(db, caller, api_key_id)
     return RedirectResponse(url("platform", "keys"), status_code=303)
 
 
@@ -93,7 +96,7 @@ def changes(
     after: After = None,
 ) -> Response:
     wanted = AuditFilter(None, None, target or None, None, key or None, None, None)
-    found = audit.list_(caller, db, wanted, None, ROWS, after)
+    found = read_audit(db, caller, wanted, limit=ROWS, after=after)
     return page(request, "audit.html", caller, found=found, target=target, key=key)
 
 

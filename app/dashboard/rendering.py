@@ -11,7 +11,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from app.dashboard.job_states import explain, verbs
+from app.dashboard.jobs.states import explain, verbs
 from app.dashboard.session import PATH, csrf_token
 from app.dashboard.static_files import static_url
 from app.http.schemas import rfc3339

@@ -6,9 +6,10 @@ from collections.abc import MutableMapping
 from typing import Annotated, Any
 
 from anyio import CapacityLimiter
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Query, Request
 from sqlalchemy import Engine
 
+from app.errors import BadRequest
 from app.http.event_feed import EventFeed
 from app.http.polled_jobs import PolledJobs
 from app.settings import Settings
@@ -60,6 +61,21 @@ OfferedModels = Annotated[frozenset[str], Depends(_offered_models)]  # ids on th
 UploadSlots = Annotated[CapacityLimiter, Depends(_upload_slots)]
 Feed = Annotated[EventFeed, Depends(_event_feed)]
 Polled = Annotated[PolledJobs, Depends(_polled_jobs)]
+
+
+Seq = Annotated[int, Query(ge=0, lt=2**31, description="The seq of the last event seen.")]
+
+
+async def last_event_id(last_event_id: Annotated[str | None, Header()] = None, after: Seq = 0) -> int:
+    """Where to go on: a browser that reconnects sends the header by itself."""
+    if last_event_id is None:
+        return after
+    if not (last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 10):
+        raise BadRequest("Last-Event-ID must be the id of an event of this stream: a number.")
+    return int(last_event_id)
+
+
+LastEventId = Annotated[int, Depends(last_event_id)]
 
 
 def route_path(scope: MutableMapping[str, Any]) -> str | None:

@@ -61,6 +61,7 @@ Name = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
 Limit = Annotated[int, Query(ge=1, le=100, description="Objects per page.")]
 LongLimit = Annotated[int, Query(ge=1, le=1000, description="Objects per page.")]
 After = Annotated[str | None, Query(max_length=250, description="The id of the last object seen.")]
+OfProject = Annotated[str | None, Query(max_length=200, description="Another project; operators only.")]
 NameFilter = Annotated[str | None, Query(max_length=200, description="Only the versions of this name.")]
 
 

@@ -1,54 +1,135 @@
-"""Making a job once: under one Idempotency-Key, and, where that is asked for, of one content."""
+"""Makes a job once: under one Idempotency-Key, and, where that is asked for, of one content."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from app.database import reading, transaction
 from app.failpoints import failpoint
+from app.http.idempotency import only_one
+from app.jobs.baselines import JobFamilyIn, check_family
+from app.jobs.dry_run import DryRunOut, dry_run
+from app.jobs.fork import ForkIn, check_fork
 from app.jobs.views import JobOut, show_new_job
 from app.ledger.jobs.equal import same_job, spec_sha256
-from app.ledger.jobs.jobs import NewJob, create_job, remember_key, replayed_job
+from app.ledger.jobs.jobs import NewJob, create_job, get_job, remember_key, replayed_job
 from app.ledger.platform.keys import Caller
 from app.settings import Settings
 
 
-def made_before(
+@dataclass(frozen=True, slots=True)
+class Made:
+    job: JobOut
+    replayed: bool = False  # an earlier request with the same Idempotency-Key had made it
+    deduplicated: bool = False  # an equal job was there
+
+
+def try_family(
+    db: Engine, project_id: str, offered: frozenset[str], sent: JobFamilyIn, settings: Settings
+) -> DryRunOut:
+    """What the job would be and take. Makes nothing; raises Invalid as making it would."""
+    with reading(db) as session:
+        return dry_run(session, check_family(session, project_id, offered, sent, settings))
+
+
+def create_family(
+    db: Engine,
+    caller: Caller,
+    offered: frozenset[str],
+    sent: JobFamilyIn,
+    settings: Settings,
+    key: str | None = None,
+) -> Made:
+    """The job with its baselines. `key` is the Idempotency-Key."""
+    return _make_once(
+        db,
+        caller,
+        settings,
+        key,
+        fingerprint=sha256(sent.model_dump_json().encode()).hexdigest(),
+        check=lambda session: check_family(session, caller.project_id, offered, sent, settings),
+        dedupe=sent.dedupe,
+    )
+
+
+def create_fork(
+    db: Engine,
+    caller: Caller,
+    offered: frozenset[str],
+    job_id: str,
+    sent: ForkIn,
+    settings: Settings,
+    key: str | None = None,
+) -> Made:
+    """A job that continues from an iteration of this one. `key` is the Idempotency-Key."""
+
+    def check(session: Session) -> NewJob:
+        return check_fork(session, offered, get_job(session, caller.project_id, job_id), sent, settings)
+
+    fingerprint = sha256(f"fork {job_id} {sent.model_dump_json()}".encode()).hexdigest()
+    return _make_once(db, caller, settings, key, fingerprint=fingerprint, check=check)
+
+
+def _make_once(
+    db: Engine,
+    caller: Caller,
+    settings: Settings,
+    key: str | None,
+    *,
+    fingerprint: str,
+    check: Callable[[Session], NewJob],
+    dedupe: bool = False,
+) -> Made:
+    """Checks the job outside of the transaction that makes it: checks can take a minute."""
+    with only_one(db, caller.project_id, key):
+        before = _made_before(db, caller, settings, key, fingerprint)
+        if before is not None:
+            return before
+        with reading(db) as session:
+            new = check(session)
+        try:
+            return _make(db, caller, settings, key, fingerprint, new, dedupe=dedupe)
+        except IntegrityError:  # a request with the same key was handled at the same time and was first
+            before = _made_before(db, caller, settings, key, fingerprint)
+            if before is None:
+                raise
+            return before
+
+
+def _made_before(
     db: Engine, caller: Caller, settings: Settings, key: str | None, fingerprint: str
-) -> JobOut | None:
-    """What this key made before, if anything. Raises Invalid if it stood for another request."""
+) -> Made | None:
+    """What this key made before, if anything. Raises Invalid if it was sent with another request."""
     if key is None:
         return None
     with reading(db) as session:
         job = replayed_job(session, caller.project_id, key, fingerprint)
-        return None if job is None else show_new_job(session, job, settings)
+        return None if job is None else Made(show_new_job(session, job, settings), replayed=True)
 
 
-def create_once(
+def _make(
     db: Engine,
     caller: Caller,
-    new: NewJob,
     settings: Settings,
     key: str | None,
     fingerprint: str,
+    new: NewJob,
     *,
-    dedupe: bool = False,
-) -> tuple[JobOut, bool]:
-    """The job and whether it was there before: made by this key, or (`dedupe`) an equal one."""
-    try:
-        with transaction(db) as session:
-            sha = spec_sha256(new.config, new.model, new.dataset, new.prompt_set)
-            same = same_job(session, caller.project_id, sha) if dedupe and not new.beside else None
-            job = same or create_job(session, caller.project_id, caller.key_id, new, settings)
-            if key is not None:
-                remember_key(session, job, key, fingerprint)
-            made = show_new_job(session, job, settings)
-            failpoint("job.before_commit")
-        failpoint("job.after_commit")
-        return made, same is not None
-    except IntegrityError:  # the same key came in beside this one and was first
-        replayed = made_before(db, caller, settings, key, fingerprint)
-        if replayed is None:
-            raise
-        return replayed, True
+    dedupe: bool,
+) -> Made:
+    with transaction(db) as session:
+        sha = spec_sha256(new.config, new.model, new.dataset, new.prompt_set)
+        same = same_job(session, caller.project_id, sha) if dedupe and not new.beside else None
+        job = same or create_job(session, caller.project_id, caller.key_id, new, settings)
+        if key is not None:
+            remember_key(session, job, key, fingerprint)
+        made = show_new_job(session, job, settings)
+        failpoint("job.before_commit")
+    failpoint("job.after_commit")
+    return Made(made, deduplicated=same is not None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
-from app.dashboard.example_history import columns_of
-from app.routes.rationales import RationaleOut
+from app.dashboard.results.example_history import columns_of
+from app.results.rationales import RationaleOut
 from tests.app.dashboard.conftest import Finished
 
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.dashboard.prompts_shown import Prompts, prompts_of
-from app.dashboard.segments import Segment
+from app.dashboard.results.prompts_shown import Prompts, prompts_of
+from app.dashboard.results.segments import Segment
 from app.data.datasets import ExampleOut
-from app.routes.rationales import RationaleDetailOut, TrainingRowOut
+from app.results.rationales import RationaleDetailOut, TrainingRowOut
 from star_engine.data.prompts import hint_text, render_completion, render_prompt
 from star_engine.sampling.rationales import Route
 from star_engine.tasks.examples import Example, FewShotExample, PromptSet

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.dashboard.prompts_shown import own_block
-from app.dashboard.segments import Segment, answered, changes, marked
+from app.dashboard.results.prompts_shown import own_block
+from app.dashboard.results.segments import Segment, answered, changes, marked
 from star_engine.tasks.registry import task_of
 
 

@@ -1,0 +1,169 @@
+"""What a job's charts show: a specification each, as macro `chart` of templates/_parts.html takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from app.ledger.jobs.relatives import Relative
+from app.ledger.jobs.report import Coverage, JobReport
+from app.results.iterations import IterationOut
+from star_engine.config.presets import PRESETS
+from star_engine.evaluation.accuracy import EvaluationMode
+from star_engine.evaluation.report import AccuracyRow, GroupAccuracy
+from star_engine.filters.funnel import STAGES
+from star_engine.loop import ITERATION_PHASES
+
+Spec = dict[str, Any]
+Values = Sequence[float | None]
+MOST_GROUPS = 12  # curves that one chart still shows apart
+NAMES = {
+    EvaluationMode.FEW_SHOT_DIRECT: "Few-shot, answer only",
+    EvaluationMode.FEW_SHOT_COT: "Few-shot with rationales",
+}
+
+
+def charts(iterations: Sequence[IterationOut], report: JobReport) -> list[tuple[str, Spec]]:
+    """Title and specification of each chart that has something to show."""
+    turns = [one for one in iterations if one.number > 0]
+    made = [
+        ("Held-out accuracy", accuracy(report.accuracies, report.relatives)),
+        ("Held-out accuracy by group", groups(report.accuracies)),
+        ("Solve rate: train examples right without a hint", solve_rate(report.coverage)),
+        ("Coverage: train examples in the training set", coverage(report.coverage)),
+        ("Churn: what became of the train examples", churn(report.coverage)),
+        ("Filter funnel: rationales that reached each stage", funnel(report.coverage)),
+        ("Training loss", _of_metrics(turns, "number", LOSS)),
+        ("Worker time by phase", _of_metrics(turns, "seconds", PHASE_SECONDS)),
+        ("Tokens trained on", _of_metrics(turns, "number", {"Tokens": _training("tokens")})),
+    ]
+    return [(title, spec) for title, spec in made if spec is not None]
+
+
+def accuracy(rows: Sequence[AccuracyRow], relatives: Sequence[Relative] = ()) -> Spec | None:
+    """M_n with its 95 % interval, and each baseline as a line: few-shot ones, and jobs beside this one."""
+    x = list(range(max((row.iteration for row in rows), default=0) + 1))
+    own = {row.iteration: row for row in rows if row.mode is EvaluationMode.ADAPTER}
+    series = []
+    if own:
+        values = [own[n].accuracy if n in own else None for n in x]
+        low = [own[n].interval.low if n in own else None for n in x]
+        high = [own[n].interval.high if n in own else None for n in x]
+        series.append(_series("Adapter of the iteration", values, low=low, high=high))
+    baselines = [row for row in rows if row.mode is not EvaluationMode.ADAPTER]
+    series += [_series(NAMES[row.mode], [row.accuracy for _ in x], dashed=True) for row in baselines]
+    beside = {one.role: one.accuracy for one in relatives if one.accuracy is not None}
+    for preset in PRESETS:
+        if (share := beside.get(f"baseline {preset}")) is not None:
+            series.append(_series(preset, [share for _ in x], dashed=True))
+    return _spec(x, "share", series)
+
+
+def groups(rows: Sequence[AccuracyRow]) -> Spec | None:
+    """As Figure 4 of the paper: a curve per group, from the better few-shot baseline on."""
+    base = [row for row in rows if row.mode is not EvaluationMode.ADAPTER and row.difference is None]
+    by_number = {row.iteration: row.by_group for row in rows if row.mode is EvaluationMode.ADAPTER}
+    if base:
+        by_number[0] = base[0].by_group
+    x = sorted(by_number)
+    names = sorted({name for found in by_number.values() for name in found}, key=_natural)
+    if len(names) < 2 or not any(x):
+        return None
+    return _spec(
+        x, "share", [_group(name, [by_number[n].get(name) for n in x]) for name in names[:MOST_GROUPS]]
+    )
+
+
+def _group(name: str, found: Sequence[GroupAccuracy | None]) -> dict[str, Any]:
+    return _series(
+        name,
+        [one.accuracy if one else None for one in found],
+        low=[one.interval.low if one else None for one in found],
+        high=[one.interval.high if one else None for one in found],
+    )
+
+
+def solve_rate(rows: Sequence[Coverage]) -> Spec | None:
+    return _over(rows, "share", {"Solve rate": lambda row: row.solve_rate})
+
+
+def coverage(rows: Sequence[Coverage]) -> Spec | None:
+    """Of the examples that were asked: by the route that their rationale came by."""
+    routes = list(dict.fromkeys(name for row in rows for name in row.coverage or {}))
+    return _over(rows, "share", {_label(name): _part("coverage", name) for name in routes})
+
+
+def churn(rows: Sequence[Coverage]) -> Spec | None:
+    names = ("newly_solved", "retained", "forgotten", "never")
+    return _over(rows, "number", {_label(name): _part("churn", name) for name in names})
+
+
+def funnel(rows: Sequence[Coverage]) -> Spec | None:
+    """Both routes together; the page of an iteration has them apart."""
+
+    def reached(stage: str) -> Callable[[Coverage], float | None]:
+        return lambda row: sum(counts[stage] for counts in row.funnel.values()) if row.funnel else None
+
+    return _over(rows, "number", {_label(stage): reached(stage) for stage in STAGES})
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _natural(name: str) -> tuple[int, str]:
+    """Groups of 2 digits before those of 10."""
+    return (int(name), "") if name.isdecimal() else (10**9, name)
+
+
+def _part(fact: str, name: str) -> Callable[[Coverage], float | None]:
+    def read(row: Coverage) -> float | None:
+        found = getattr(row, fact)
+        return found.get(name) if isinstance(found, Mapping) else getattr(found, name, None)
+
+    return read
+
+
+def _training(name: str) -> Callable[[Mapping[str, Any]], float | None]:
+    return lambda metrics: metrics.get("training", {}).get(name)
+
+
+def _seconds(phase: str) -> Callable[[Mapping[str, Any]], float | None]:
+    return lambda metrics: metrics.get("seconds", {}).get(phase)
+
+
+LOSS = {"First step": _training("loss_first"), "Last step": _training("loss_last")}
+PHASE_SECONDS = {_label(phase): _seconds(phase) for phase in ITERATION_PHASES}
+
+
+def _over(
+    rows: Sequence[Coverage], unit: str, read: Mapping[str, Callable[[Coverage], float | None]]
+) -> Spec | None:
+    series = [_series(label, [value(row) for row in rows]) for label, value in read.items()]
+    return _spec([row.iteration for row in rows], unit, series)
+
+
+def _of_metrics(
+    turns: Sequence[IterationOut],
+    unit: str,
+    read: Mapping[str, Callable[[Mapping[str, Any]], float | None]],
+) -> Spec | None:
+    series = [_series(label, [value(turn.metrics) for turn in turns]) for label, value in read.items()]
+    return _spec([turn.number for turn in turns], unit, series)
+
+
+def _series(
+    label: str,
+    values: Values,
+    *,
+    low: Values | None = None,
+    high: Values | None = None,
+    dashed: bool = False,
+) -> dict[str, Any]:
+    return {"label": label, "values": list(values), "low": low, "high": high, "dashed": dashed}
+
+
+def _spec(x: Sequence[int], unit: str, series: Sequence[dict[str, Any]]) -> Spec | None:
+    """None where nothing is known yet, so that no empty chart is shown."""
+    known = [one for one in series if any(value is not None for value in one["values"])]
+    return {"x": list(x), "x_label": "Iteration", "unit": unit, "series": known} if known else None

@@ -1,0 +1,142 @@
+"""One job: how far it is, what it has found out, and what can be done with it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import RedirectResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from app.dashboard.jobs.audits import audit_lines
+from app.dashboard.jobs.charts import charts
+from app.dashboard.jobs.progress import funnel_rows, phases, stepper, told
+from app.dashboard.rendering import page, url
+from app.dashboard.session import Submitter, Viewer
+from app.http.dependencies import Config, Db, Feed, LastEventId
+from app.http.event_feed import BATCH
+from app.http.router import page_router
+from app.jobs.change import ResumeIn, cancel_job, pause_job, resume_job
+from app.jobs.events import EventOut, read_newest_events, wait_for_events
+from app.jobs.read import check_job_exists, read_job
+from app.ledger.platform.keys import Caller
+from app.results.iterations import IterationOut, read_iterations
+from app.results.report import read_job_report
+from star_engine.loop import StopReason
+
+router = page_router("/jobs/{job_id}")
+
+SHOWN_EVENTS = 40
+PROGRESS_SECONDS = 2.0  # how late a page may learn of progress, which is no event
+Chosen = Annotated[int | None, Query(ge=0, le=10_000, description="The iteration to show.")]
+
+
+def _own_job(caller: Viewer, db: Db, job_id: str) -> str:
+    """A dependency, so that a stream of no job is answered with 404."""
+    check_job_exists(db, caller.project_id, job_id)
+    return job_id
+
+
+@router.get("")
+def overview(request: Request, caller: Viewer, db: Db, job_id: str, iteration: Chosen = None) -> Response:
+    shown = _now(caller, db, job_id, iteration)
+    recent, seq = _events(caller, db, job_id)
+    return page(request, "job.html", caller, **shown, events=recent, seq=seq)
+
+
+@router.get("/now")
+def now(request: Request, caller: Viewer, db: Db, job_id: str, iteration: Chosen = None) -> Response:
+    """What of the page changes while the job runs."""
+    return page(request, "_job_now.html", caller, **_now(caller, db, job_id, iteration))
+
+
+@router.get("/events")
+def newest_events(request: Request, caller: Viewer, db: Db, job_id: str) -> Response:
+    return page(request, "_events.html", caller, events=_events(caller, db, job_id)[0])
+
+
+@router.get("/results")
+def results(request: Request, caller: Viewer, db: Db, job_id: str) -> Response:
+    """The answer and the charts; apart, since they count recorded rationales and answers."""
+    _, found = read_job_report(db, caller.project_id, job_id)
+    drawn = charts(read_iterations(db, caller.project_id, job_id).data, found)
+    return page(request, "_job_results.html", caller, answer=found.answer, charts=drawn)
+
+
+@router.get("/stream", response_class=EventSourceResponse)
+async def stream(
+    caller: Viewer,
+    db: Db,
+    feed: Feed,
+    job: Annotated[str, Depends(_own_job)],
+    after: LastEventId,
+) -> AsyncIterator[ServerSentEvent]:
+    """`changed` after events and progress, `results` after a phase, `done` once the job has ended."""
+    seen = None
+    while not feed.closing:
+        found = await wait_for_events(db, feed, job, limit=BATCH, after=after, wait=PROGRESS_SECONDS)
+        after = found.data[-1].seq if found.data else after
+        shown = await run_in_threadpool(read_job, db, caller.project_id, job)
+        state = shown.model_dump_json()
+        if any(event.type == "phase.finished" for event in found.data):
+            yield ServerSentEvent(id=str(after), event="results", data={"job": job})
+        if found.data or state != seen:
+            yield ServerSentEvent(id=str(after), event="changed", data={"job": job})
+        if shown.is_terminal and not found.data:
+            yield ServerSentEvent(event="done", data={"job": job})
+            return
+        seen = state
+
+
+@router.post("/cancel")
+def cancel(caller: Submitter, db: Db, job_id: str, baselines: bool = False) -> Response:
+    cancel_job(db, caller.project_id, job_id, baselines=baselines)
+    return _back(job_id)
+
+
+@router.post("/pause")
+def pause(caller: Submitter, db: Db, job_id: str) -> Response:
+    pause_job(db, caller.project_id, job_id)
+    return _back(job_id)
+
+
+@router.post("/resume")
+def resume(caller: Submitter, db: Db, settings: Config, job_id: str, accept: str | None = None) -> Response:
+    """`accept=no_spark`: all the same."""
+    sent = ResumeIn(accept="no_spark") if accept == StopReason.NO_SPARK else None
+    resume_job(db, caller.project_id, job_id, settings, sent)
+    return _back(job_id)
+
+
+def _back(job_id: str) -> Response:
+    return RedirectResponse(url("jobs", job_id), status_code=303)
+
+
+def _now(caller: Caller, db: Db, job_id: str, iteration: int | None) -> dict[str, Any]:
+    job = read_job(db, caller.project_id, job_id)
+    found = read_iterations(db, caller.project_id, job_id).data
+    one = next((turn for turn in found if turn.number == iteration), found[-1] if found else None)
+    first = next((turn for turn in found if turn.number == 0), None)
+
+    def newest(metric: str) -> IterationOut | None:
+        return next((turn for turn in reversed(found) if metric in turn.metrics), None)
+
+    return {
+        "job": job,
+        "newest": newest,
+        "chosen": iteration,
+        "one": one,
+        "first": first,
+        "steps": stepper(job, found),
+        "phases": phases(job, one) if one else [],
+        "audits": audit_lines(one.metrics.get("audits", {})) if one else [],
+        "funnel": funnel_rows(one.metrics) if one else [],
+    }
+
+
+def _events(caller: Caller, db: Db, job_id: str) -> tuple[list[tuple[EventOut, str]], int]:
+    """The newest ones first, and the seq of the very newest."""
+    found = read_newest_events(db, caller.project_id, job_id, SHOWN_EVENTS)
+    return [(event, told(event)) for event in found], found[0].seq if found else 0

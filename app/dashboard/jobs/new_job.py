@@ -1,0 +1,173 @@
+"""Starting a job from a form, which shows first what the job would be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic, sleep
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import RedirectResponse
+
+from app.dashboard.jobs.form import FORKED, GROUPS, Filled, Sent, body, checked, filled
+from app.dashboard.rendering import page, url
+from app.dashboard.session import Submitter
+from app.data.base_models import read_models
+from app.data.datasets import DatasetOut, read_datasets
+from app.data.prompt_sets import PromptSetOut, read_prompt_sets
+from app.errors import Conflict, Problem
+from app.http.dependencies import Config, Db, OfferedModels
+from app.http.router import page_router
+from app.jobs.baselines import BESIDE, JobFamilyIn
+from app.jobs.create import Made, create_family, create_fork, try_family
+from app.jobs.dry_run import DryRunOut
+from app.jobs.fork import ForkIn
+from app.jobs.read import read_job
+from app.jobs.views import JobOut
+from app.ledger.platform.keys import Caller
+from app.results.iterations import read_iterations
+from star_engine.config.presets import PRESETS
+
+router = page_router("/jobs")
+
+CHOICES = 100  # newest datasets and prompt sets to choose from
+SAME_SECONDS = 5.0  # for which the second press of a button waits for the first
+FIELDS = ("name", "model", "dataset", "prompt_set", "preset", "priority", "budget.gpu_seconds")
+FORK_FIELDS = ("name", "from_iteration", "priority")
+
+
+@router.get("/new")
+def form(request: Request, caller: Submitter, db: Db, offered: OfferedModels) -> Response:
+    """`?model=`, `?dataset=` and `?prompt_set=` are filled in."""
+    return _form(request, caller, db, offered, Filled(dict(request.query_params)))
+
+
+@router.post("/new/try")
+def try_out(
+    request: Request, caller: Submitter, db: Db, settings: Config, offered: OfferedModels, sent: Sent
+) -> Response:
+    """The form again, with the dry run below; what is wrong is an answer too, so its status is 200."""
+    try:
+        tried = try_family(db, caller.project_id, offered, _wanted(sent), settings)
+    except Problem as refused:
+        return _form(request, caller, db, offered, filled(sent, refused))
+    return _form(request, caller, db, offered, filled(sent), tried=tried)
+
+
+@router.post("/new")
+def create(
+    request: Request, caller: Submitter, db: Db, settings: Config, offered: OfferedModels, sent: Sent
+) -> Response:
+    key = str(sent.get("key", "")) or None
+    try:
+        wanted = _wanted(sent)
+        made = _once(lambda: create_family(db, caller, offered, wanted, settings, key))
+    except Problem as refused:
+        return _form(request, caller, db, offered, filled(sent, refused), refused=refused)
+    return RedirectResponse(url("jobs", made.id), status_code=303)
+
+
+@router.get("/{job_id}/fork")
+def fork_form(request: Request, caller: Submitter, db: Db, job_id: str) -> Response:
+    return _fork_form(request, caller, db, job_id, Filled(dict(request.query_params)))
+
+
+@router.post("/{job_id}/fork")
+def fork(
+    request: Request,
+    caller: Submitter,
+    db: Db,
+    settings: Config,
+    offered: OfferedModels,
+    job_id: str,
+    sent: Sent,
+) -> Response:
+    key = str(sent.get("key", "")) or None
+    try:
+        wanted: ForkIn = checked(ForkIn, body(sent, FORK_FIELDS))
+        made = _once(lambda: create_fork(db, caller, offered, job_id, wanted, settings, key))
+    except Problem as refused:
+        return _fork_form(request, caller, db, job_id, filled(sent, refused), refused=refused)
+    return RedirectResponse(url("jobs", made.id), status_code=303)
+
+
+def _wanted(sent: Sent) -> JobFamilyIn:
+    given = body(sent, FIELDS) | {"baselines": [str(one) for one in sent.getlist("baselines")]}
+    wanted: JobFamilyIn = checked(JobFamilyIn, given)
+    return wanted
+
+
+def _once(make: Callable[[], Made]) -> JobOut:
+    """The second press of a button is answered with what the first one makes."""
+    until = monotonic() + SAME_SECONDS
+    while True:
+        try:
+            return make().job
+        except Conflict as busy:
+            if busy.code != "idempotency_in_flight" or monotonic() > until:
+                raise
+            sleep(0.1)
+
+
+def _form(
+    request: Request,
+    caller: Caller,
+    db: Db,
+    offered: OfferedModels,
+    shown: Filled,
+    tried: DryRunOut | None = None,
+    refused: Problem | None = None,
+) -> Response:
+    partial = request.headers.get("hx-request") is not None
+    datasets = read_datasets(db, caller.project_id, limit=CHOICES).data
+    prompt_sets = read_prompt_sets(db, caller.project_id, limit=CHOICES).data
+    return page(
+        request,
+        "_job_form.html" if partial else "job_new.html",
+        caller,
+        status=refused.status if refused else 200,
+        form=shown,
+        tried=tried,
+        groups=GROUPS,
+        usual=lambda name: "as the preset",
+        models=[(one.id, one.id) for one in read_models(db, offered, limit=CHOICES).data],
+        datasets=[(one.id, _dataset(one)) for one in datasets],
+        prompt_sets=[(one.id, _prompts(one)) for one in prompt_sets],
+        presets=[(name, name) for name in PRESETS],
+        beside=BESIDE,
+    )
+
+
+def _fork_form(
+    request: Request, caller: Caller, db: Db, job_id: str, shown: Filled, refused: Problem | None = None
+) -> Response:
+    job = read_job(db, caller.project_id, job_id)
+    turns = read_iterations(db, caller.project_id, job_id).data
+    done = [turn.number for turn in reversed(turns) if turn.finished_at is not None]
+    return page(
+        request,
+        "job_fork.html",
+        caller,
+        status=refused.status if refused else 200,
+        form=shown,
+        job=job,
+        done=[(str(n), f"iteration {n}" if n else "the baselines alone") for n in done],
+        groups=FORKED,
+        usual=lambda name: _now(job, name),
+    )
+
+
+def _now(job: JobOut, name: str) -> str:
+    """What a setting of the job is, such as config.training.lora.rank."""
+    found: Any = job.config
+    for part in name.split(".")[1:]:
+        found = found.get(part) if isinstance(found, dict) else None
+    return "none" if found is None else str(found).lower()
+
+
+def _dataset(one: DatasetOut) -> str:
+    return f"{one.name} v{one.version}: {one.kind}, {sum(one.splits.values()):,} examples"
+
+
+def _prompts(one: PromptSetOut) -> str:
+    return f"{one.name} v{one.version}: {one.kind}, {len(one.examples)} examples"

@@ -1,0 +1,169 @@
+"""Adapters of all jobs; one of them with its files, how to serve it, and a box to ask it a question."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Form, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import RedirectResponse
+from sqlalchemy import Engine
+
+from app.dashboard.rendering import page, url
+from app.dashboard.results.job_adapters import aliases
+from app.dashboard.session import PATH, Submitter, Viewer
+from app.data.base_models import read_models
+from app.data.prompt_sets import read_prompt_set
+from app.http.dependencies import Artifacts, Config, Db, OfferedModels
+from app.http.downloads import send_archive, send_file
+from app.http.router import page_router
+from app.http.schemas import After
+from app.jobs.read import read_job
+from app.ledger.platform.keys import Caller
+from app.results.adapters import (
+    AdapterChanges,
+    change_adapter,
+    find_adapter_file,
+    find_adapter_files,
+    read_adapter,
+    read_adapters,
+    read_job_adapters,
+)
+from app.results.iterations import read_iteration, read_iterations
+from app.results.trial_checks import QuestionIn, TrialIn
+from app.results.trials import TrialOut, create_trial, wait_for_trial
+from star_engine.tasks.registry import task_of
+
+router = page_router("/adapters")
+ROWS = 25
+MOST_MODELS = 100  # to choose from
+WAIT = 25.0  # seconds that a page waits for an answer before it asks again: proxies cut at 30 or 60
+LINE = 2000  # characters
+VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what its --max-lora-rank may be
+
+Question = Annotated[str, Form(max_length=20_000)]
+Line = Annotated[str, Form(max_length=LINE)]
+
+
+@router.get("")
+def list_(
+    request: Request,
+    caller: Viewer,
+    db: Db,
+    offered: OfferedModels,
+    model: str | None = None,
+    after: After = None,
+) -> Response:
+    """Filters are those of GET /v1/adapters, in the URL."""
+    found = read_adapters(db, caller.project_id, model=model, after=after, limit=ROWS)
+    jobs = {one.job for one in found.data}
+    names = {job_id: read_job(db, caller.project_id, job_id).name for job_id in jobs}
+    known = [one.id for one in read_models(db, offered, limit=MOST_MODELS).data]
+    return page(request, "adapters.html", caller, found=found, names=names, model=model, models=known)
+
+
+@router.get("/{adapter_id}")
+async def card(
+    request: Request,
+    caller: Viewer,
+    db: Db,
+    adapter_id: str,
+    trial: Annotated[str | None, Query(max_length=250)] = None,
+) -> Response:
+    """`adapter_id` may be an alias: job_...:best, job_...:last, job_...:3."""
+    shown = await run_in_threadpool(_card, request, caller, db, adapter_id)
+    found = None if trial is None else await wait_for_trial(db, caller.project_id, trial, wait=0)
+    return page(request, "adapter.html", caller, **shown, trial=found, pairs=_pairs(found))
+
+
+@router.post("/{adapter_id}/ask")
+def ask(
+    request: Request,
+    caller: Submitter,
+    db: Db,
+    settings: Config,
+    adapter_id: str,
+    question: Question = "",
+    answer: Line = "",
+    choices: Question = "",
+    group: Line = "",
+    *,
+    beside_base: Annotated[bool, Form()] = False,
+) -> Response:
+    listed = tuple(line.strip() for line in choices.splitlines() if line.strip())
+    one = QuestionIn(question=question, answer=answer or None, choices=listed or None, group=group or None)
+    sent = TrialIn(questions=(one,), beside_base=beside_base)
+    made = create_trial(db, caller, adapter_id, sent, settings)
+    if request.headers.get("hx-request") is None:
+        return RedirectResponse(url("adapters", adapter_id, trial=made.id), status_code=303)
+    return _trial(request, caller, made)
+
+
+@router.get("/{adapter_id}/trials/{trial_id}")
+async def answers(request: Request, caller: Viewer, db: Db, adapter_id: str, trial_id: str) -> Response:
+    """Waits for the last answer: htmx asks for this part again when it comes without."""
+    return _trial(request, caller, await wait_for_trial(db, caller.project_id, trial_id, WAIT))
+
+
+@router.post("/{adapter_id}/pin")
+def pin(
+    caller: Submitter,
+    db: Db,
+    adapter_id: str,
+    *,
+    pinned: Annotated[bool, Query()],
+    beside: Annotated[bool, Query(description="Back to the job's adapters.")] = False,
+) -> Response:
+    changed = change_adapter(db, caller.project_id, adapter_id, AdapterChanges(pinned=pinned))
+    place = url("jobs", changed.job, "adapters") if beside else url("adapters", changed.id)
+    return RedirectResponse(place, status_code=303)
+
+
+@router.get("/{adapter_id}/files/{path:path}")
+def file(
+    request: Request, caller: Viewer, db: Db, storage: Artifacts, adapter_id: str, path: str
+) -> Response:
+    """The API's download, to save and not to show: a card may hold whatever a job's name held."""
+    answer = send_file(request, storage, find_adapter_file(db, caller.project_id, adapter_id, path))
+    if answer.status_code in (200, 206):
+        answer.headers["Content-Type"] = "application/octet-stream"
+        answer.headers["Content-Disposition"] = f'attachment; filename="{path}"'
+    return answer
+
+
+@router.get("/{adapter_id}/archive")
+def archive(caller: Viewer, db: Db, storage: Artifacts, adapter_id: str) -> Response:
+    return send_archive(storage, f"{adapter_id}.tar", find_adapter_files(db, caller.project_id, adapter_id))
+
+
+def _card(request: Request, caller: Caller, db: Engine, adapter_id: str) -> dict[str, Any]:
+    adapter = read_adapter(db, caller.project_id, adapter_id)
+    job = read_job(db, caller.project_id, adapter.job)
+    last = read_job_adapters(db, caller.project_id, adapter.job).data[-1].id
+    shown_examples = read_prompt_set(db, caller.project_id, job.prompt_set).examples
+    first = read_iterations(db, caller.project_id, adapter.job, limit=1).data
+    rank = int(job.config["training"]["lora"]["rank"])
+    return {
+        "adapter": adapter,
+        "job": job,
+        "takes_choices": task_of(job.config["kind"]).takes_choices,
+        "iteration": read_iteration(db, caller.project_id, adapter.job, adapter.iteration),
+        "base": first[0] if first and first[0].number == 0 else None,
+        "names": [*aliases(job, adapter, last), str(adapter.iteration)],
+        "example": shown_examples[0] if shown_examples else None,
+        "server": str(request.base_url).removesuffix(f"{PATH}/").rstrip("/"),
+        "vllm_rank": min(number for number in VLLM_RANKS if number >= rank),
+        "groups": sorted({str(one["group"]) for one in shown_examples if one.get("group") is not None}),
+    }
+
+
+def _trial(request: Request, caller: Caller, found: TrialOut) -> Response:
+    return page(request, "_trial.html", caller, trial=found, pairs=_pairs(found))
+
+
+def _pairs(found: TrialOut | None) -> list[tuple[str, list[Any]]]:
+    """By question: the base model's answer, where it was asked, and then the adapter's."""
+    by_place: dict[int, tuple[str, list[Any]]] = {}
+    for one in sorted(found.answers if found else [], key=lambda one: one.asked, reverse=True):
+        by_place.setdefault(one.position, (one.question, []))[1].append(one)
+    return [by_place[place] for place in sorted(by_place)]

@@ -1,0 +1,31 @@
+"""Jobs of a project as they are shown."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from app.database import reading
+from app.http.schemas import Page, page
+from app.jobs.views import JobOut, show_job, show_jobs
+from app.ledger.jobs.jobs import get_job
+from app.ledger.jobs.lists import JobFilter, list_jobs
+
+
+def read_job(db: Engine, project_id: str, job_id: str) -> JobOut:
+    with reading(db) as session:
+        return show_job(session, get_job(session, project_id, job_id))
+
+
+def read_jobs(
+    db: Engine, project_id: str, where: JobFilter, *, limit: int, after: str | None = None
+) -> Page[JobOut]:
+    """A page of the project's jobs, in the order that `where` names."""
+    with reading(db) as session:
+        found = list_jobs(session, project_id, where=where, after=after, limit=limit + 1)
+        return page(show_jobs(session, found), limit)
+
+
+def check_job_exists(db: Engine, project_id: str, job_id: str) -> None:
+    """Raises NotFound. For streams, which can no longer answer 404 once they have begun."""
+    with reading(db) as session:
+        get_job(session, project_id, job_id)

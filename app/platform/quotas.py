@@ -1,0 +1,124 @@
+"""Quotas and usage as they are sent and shown."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, StrictFloat, StrictInt
+from sqlalchemy import Engine
+
+from app.database import reading, transaction
+from app.errors import BadRequest
+from app.http.schemas import In, Item, Page, partial_page
+from app.ledger.platform.keys import Caller
+from app.ledger.platform.projects import get_project, meant_project
+from app.ledger.platform.quotas import Standing, set_quota, standings
+from app.ledger.platform.spending import SpentFilter, spent
+
+Count = Annotated[StrictInt, Field(ge=0, le=10**6)]
+Bytes = Annotated[StrictInt, Field(ge=0, le=2**62)]
+
+
+class QuotaIn(In):
+    """The whole quota: what is left out is without a limit."""
+
+    running_jobs: Count | None = None
+    queued_jobs: Count | None = None
+    gpu_hours: Annotated[StrictFloat, Field(ge=0, le=10**9)] | None = None  # per calendar month, UTC
+    dataset_bytes: Bytes | None = None
+    adapter_bytes: Bytes | None = None
+
+
+class StandingOut(BaseModel):
+    """`held` is what running steps have used so far; the limit holds for both together."""
+
+    limit: float | None
+    used: float
+    held: float
+
+
+class QuotaOut(Item):
+    object: Literal["quota"] = "quota"
+    project: str
+    running_jobs: StandingOut
+    queued_jobs: StandingOut
+    gpu_hours: StandingOut
+    dataset_bytes: StandingOut
+    adapter_bytes: StandingOut
+
+
+class UsageOut(Item):
+    """What one phase of one job used on one day (UTC): of its claims that ended then."""
+
+    object: Literal["usage"] = "usage"
+    day: date
+    project: str
+    job: str
+    phase: str
+    gpu_seconds: float
+    claims: int
+
+
+def read_own_quota(db: Engine, caller: Caller) -> QuotaOut:
+    with reading(db) as session:
+        return _out(caller.project_id, standings(session, caller.project_id))
+
+
+def read_quota(db: Engine, project_id: str) -> QuotaOut:
+    """Any project's quota, for operators."""
+    with reading(db) as session:
+        return _out(project_id, standings(session, get_project(session, project_id).id))
+
+
+def change_quota(db: Engine, project_id: str, sent: QuotaIn) -> QuotaOut:
+    """Replaces the whole quota. What is used beyond it stays; nothing new begins."""
+    with transaction(db) as session:
+        set_quota(session, get_project(session, project_id).id, sent.model_dump())
+        return _out(project_id, standings(session, project_id))
+
+
+def read_usage(
+    db: Engine,
+    caller: Caller,
+    *,
+    limit: int,
+    project: str | None = None,
+    job: str | None = None,
+    phase: str | None = None,
+    since: date | None = None,
+    until: date | None = None,
+    after: str | None = None,
+) -> Page[UsageOut]:
+    """A page of GPU-seconds by day, job and phase, oldest first, of claims that have ended."""
+    last = None if after is None else _place(after)
+    with reading(db) as session:
+        project_id = meant_project(session, caller, project)
+        wanted = SpentFilter(project_id, job, phase, since, until)
+        found = spent(session, wanted, after=last, limit=limit + 1)
+    rows = [
+        UsageOut(
+            id=f"usage_{row.day}_{row.job_id}_{row.phase}",
+            day=date.fromisoformat(row.day),
+            project=project_id,
+            job=row.job_id,
+            phase=row.phase,
+            gpu_seconds=row.gpu_seconds,
+            claims=row.claims,
+        )
+        for row in found
+    ]
+    return partial_page(rows[:limit], len(rows) > limit, rows[:limit][-1].id if rows else None)
+
+
+def _place(usage_id: str) -> tuple[str, str, str]:
+    """The day, the job and the phase in an id."""
+    parts = usage_id.split("_", 4)  # usage, day, "job", its own id, phase
+    if len(parts) != 5 or parts[0] != "usage":
+        raise BadRequest(f"{usage_id!r} is no id of usage: they look like usage_2026-01-31_job_..._sample.")
+    return parts[1], f"{parts[2]}_{parts[3]}", parts[4]
+
+
+def _out(project_id: str, found: list[Standing]) -> QuotaOut:
+    by_name = {row.name: StandingOut(limit=row.limit, used=row.used, held=row.held) for row in found}
+    return QuotaOut(id=f"quota_{project_id}", project=project_id, **by_name)

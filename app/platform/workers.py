@@ -1,0 +1,41 @@
+"""Workers as they are shown."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from sqlalchemy import Engine
+
+from app.database import reading
+from app.http.schemas import Item, Page, Timestamp, page
+from app.ledger.queue.capacity import list_workers
+
+
+class WorkerOut(Item):
+    """Whose step a worker does is not said: it may be another project's."""
+
+    object: Literal["worker"] = "worker"
+    seen_at: Timestamp
+    gpus: int
+    gpu_memory_gib: Annotated[float | None, Field(description="Of each GPU; null: not stated.")]
+    gpu_class: str | None
+    busy: Annotated[bool, Field(description="It holds a step.")]
+
+
+def read_workers(db: Engine, *, limit: int, after: str | None = None) -> Page[WorkerOut]:
+    """A page of the workers that are there, by id."""
+    with reading(db) as session:
+        found = list_workers(session, after=after, limit=limit + 1)
+    shown = [
+        WorkerOut(
+            id=worker.id,
+            seen_at=worker.seen_at,
+            gpus=worker.gpus,
+            gpu_memory_gib=worker.gpu_memory_gib,
+            gpu_class=worker.gpu_class,
+            busy=busy,
+        )
+        for worker, busy in found
+    ]
+    return page(shown, limit)

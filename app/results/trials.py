@@ -1,0 +1,108 @@
+"""Asks a trained adapter: a few questions (a trial), or a whole dataset (an evaluation)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any, Literal
+
+import anyio
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel
+from sqlalchemy import Engine
+
+from app.database import reading, transaction
+from app.http.schemas import Resource
+from app.jobs.views import JobOut, show_job
+from app.ledger.jobs import trials as ledger
+from app.ledger.jobs.jobs import create_job
+from app.ledger.jobs.trials import Asked
+from app.ledger.platform.keys import Caller
+from app.ledger.results.adapters import get_adapter
+from app.ledger.transitions import TERMINAL
+from app.results.trial_checks import EvaluationIn, TrialIn, check_evaluation, check_trial
+from app.settings import Settings
+from app.tables.jobs import Job
+from app.tables.rationales import TrialAnswer
+from app.tables.statuses import JobStatus
+
+POLL_SECONDS = 0.25
+
+
+class TrialAnswerOut(BaseModel):
+    asked: Asked
+    position: int
+    question: str
+    text: str | None
+    extracted: str | None
+    verdict: str | None
+    tokens: int | None
+    finish_reason: str | None
+
+
+class TrialOut(Resource):
+    object: Literal["trial"] = "trial"
+    adapter: str
+    status: JobStatus
+    is_terminal: bool
+    status_reason: dict[str, Any] | None
+    answers: list[TrialAnswerOut]
+
+
+def create_trial(db: Engine, caller: Caller, adapter_id: str, sent: TrialIn, settings: Settings) -> TrialOut:
+    asked: list[Asked] = ["base", "adapter"] if sent.beside_base else ["adapter"]
+    with transaction(db) as session:
+        adapter, job = get_adapter(session, caller.project_id, adapter_id)
+        new, examples = check_trial(session, adapter, job, sent)
+        trial = ledger.create_trial(session, caller.project_id, caller.key_id, new, examples, asked, settings)
+        return _out(*ledger.get_trial(session, caller.project_id, trial.id))
+
+
+async def wait_for_trial(db: Engine, project_id: str, trial_id: str, wait: float) -> TrialOut:
+    """The trial once its last answer has come, or as it is after so many seconds."""
+    deadline = monotonic() + wait
+    while True:
+        found = await run_in_threadpool(_read, db, project_id, trial_id)
+        left = deadline - monotonic()
+        if found.is_terminal or left <= 0:
+            return found
+        await anyio.sleep(min(POLL_SECONDS, left))
+
+
+def create_evaluation(
+    db: Engine, caller: Caller, adapter_id: str, sent: EvaluationIn, settings: Settings
+) -> JobOut:
+    """A job of its own: its one iteration carries the accuracy, as the adapter's own job's does."""
+    with transaction(db) as session:
+        adapter, job = get_adapter(session, caller.project_id, adapter_id)
+        new = check_evaluation(session, caller.project_id, adapter, job, sent)
+        return show_job(session, create_job(session, caller.project_id, caller.key_id, new, settings))
+
+
+def _read(db: Engine, project_id: str, trial_id: str) -> TrialOut:
+    with reading(db) as session:
+        return _out(*ledger.get_trial(session, project_id, trial_id))
+
+
+def _out(job: Job, answers: Sequence[TrialAnswer]) -> TrialOut:
+    return TrialOut(
+        id=job.id,
+        created_at=job.created_at,
+        adapter=job.adapter_id or "",
+        status=job.status,
+        is_terminal=job.status in TERMINAL,
+        status_reason=job.status_reason,
+        answers=[
+            TrialAnswerOut(
+                asked="base" if row.asked == "base" else "adapter",
+                position=row.position,
+                question=row.example["question"],
+                text=row.text,
+                extracted=row.extracted,
+                verdict=row.verdict,
+                tokens=row.tokens,
+                finish_reason=row.finish_reason,
+            )
+            for row in answers
+        ],
+    )

@@ -1,0 +1,45 @@
+"""What can be made of a job that is there: forks, and a second look at what was kept."""
+
+from __future__ import annotations
+
+from fastapi import Response
+
+from app.http.auth import Reader, Submitter
+from app.http.dependencies import Config, Db, OfferedModels
+from app.http.router import api_router
+from app.http.schemas import After, LongLimit
+from app.jobs.create import create_fork
+from app.jobs.fork import ForkIn
+from app.jobs.views import JobOut
+from app.results.regrade import RegradeIn, RegradeOut, regrade_job
+from app.routes.jobs.jobs import IdempotencyKey, made_answer
+
+router = api_router("jobs", "/v1/jobs/{job_id}")
+
+
+@router.post("/fork", status_code=201, summary="Go on from an iteration with other settings, as a new job")
+def fork(
+    caller: Submitter,
+    db: Db,
+    settings: Config,
+    offered: OfferedModels,
+    job_id: str,
+    sent: ForkIn,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> JobOut:
+    """The new job takes over iterations 0 to n with all that was recorded of them, and runs from n + 1 on.
+
+    What the settings leave as it was is not sampled again (see `reused` in the metrics of an iteration).
+    """
+    made = create_fork(db, caller, offered, job_id, sent, settings, idempotency_key)
+    return made_answer(made, response)
+
+
+@router.post("/regrade", summary="Ask what another verifier or other filters would have kept")
+def regrade(
+    caller: Reader, db: Db, job_id: str, sent: RegradeIn, limit: LongLimit = 100, after: After = None
+) -> RegradeOut:
+    """Judges recorded rationales anew, without a GPU, and changes nothing: which verdicts flip, which
+    decisions change, and what the training set would be."""
+    return regrade_job(db, caller.project_id, job_id, sent, limit=limit, after=after)

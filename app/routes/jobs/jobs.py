@@ -1,0 +1,132 @@
+"""Jobs: create, look up, cancel, pause, resume."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Query, Response
+
+from app.database import reading
+from app.http.auth import Reader, Submitter
+from app.http.dependencies import Config, Db, OfferedModels, Polled
+from app.http.polled_jobs import poll_answer
+from app.http.router import api_router
+from app.http.schemas import After, Limit, Page, ProblemOut, already
+from app.jobs.baselines import JobFamilyIn
+from app.jobs.change import ResumeIn, cancel_job, pause_job, resume_job
+from app.jobs.create import Made, create_family, try_family
+from app.jobs.dry_run import DryRunOut
+from app.jobs.filters import job_filter
+from app.jobs.read import read_jobs
+from app.jobs.views import JobOut
+from app.ledger.jobs.jobs import get_job
+from app.ledger.jobs.lists import JobFilter
+
+router = api_router("jobs", "/v1/jobs")
+
+NOT_MADE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "A dry run, or an equal job that was there before.", "model": JobOut | DryRunOut},
+    409: {"description": "A request with this Idempotency-Key is being answered.", "model": ProblemOut},
+}
+IdempotencyKey = Annotated[
+    str | None, Header(max_length=255, description="The same key and body again make no second job.")
+]
+
+
+@router.post("", status_code=201, summary="Create a job, or try it out", responses=NOT_MADE)
+def create(
+    caller: Submitter,
+    db: Db,
+    settings: Config,
+    offered: OfferedModels,
+    sent: JobFamilyIn,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> JobOut | DryRunOut:
+    """Everything that can be checked is checked before any GPU time is spent.
+
+    With `dry_run` nothing is made: the answer (200) holds the resolved configuration, warnings, the first
+    prompts with their tokens, and an estimate. With `dedupe` an equal job that has neither failed nor been
+    cancelled is returned (200, header `Deduplicated`).
+    """
+    if sent.dry_run:
+        response.status_code = 200
+        return try_family(db, caller.project_id, offered, sent, settings)
+    return made_answer(create_family(db, caller, offered, sent, settings, idempotency_key), response)
+
+
+def made_answer(made: Made, response: Response) -> JobOut:
+    """The job, with headers that say where it is and whether it was there before."""
+    response.headers["Location"] = f"/v1/jobs/{made.job.id}"
+    if made.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    if made.deduplicated:
+        response.status_code = 200
+        response.headers["Deduplicated"] = "true"
+    return made.job
+
+
+@router.get("", summary="List jobs")
+def list_(
+    caller: Reader,
+    db: Db,
+    where: Annotated[JobFilter, Depends(job_filter)],
+    limit: Limit = 20,
+    after: After = None,
+) -> Page[JobOut]:
+    return read_jobs(db, caller.project_id, where, limit=limit, after=after)
+
+
+@router.get("/{job_id}", summary="Get a job", response_model=JobOut)
+def get(
+    caller: Reader,
+    db: Db,
+    polled: Polled,
+    job_id: str,
+    if_none_match: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> Response:
+    """Carries an ETag: polling with If-None-Match is answered with 304 while nothing has changed.
+
+    Such a poll may learn of progress, queue and estimates a second late; of the status at once.
+    """
+    with reading(db) as session:
+        job = get_job(session, caller.project_id, job_id)
+    view = polled.view(db, job, polled=if_none_match is not None)
+    return poll_answer(view, if_none_match)
+
+
+@router.post("/{job_id}/cancel", status_code=202, responses=already(JobOut), summary="Cancel a job for good")
+def cancel(
+    caller: Submitter,
+    db: Db,
+    response: Response,
+    job_id: str,
+    baselines: Annotated[bool, Query(description="Also those beside it.")] = False,
+) -> JobOut:
+    """Asked twice it is answered with 200; a job that has ended otherwise with 409."""
+    return _changed(response, cancel_job(db, caller.project_id, job_id, baselines=baselines))
+
+
+@router.post("/{job_id}/pause", status_code=202, responses=already(JobOut), summary="Pause a job")
+def pause(caller: Submitter, db: Db, response: Response, job_id: str) -> JobOut:
+    """Nothing is lost: steps hand back what they have done."""
+    return _changed(response, pause_job(db, caller.project_id, job_id))
+
+
+@router.post("/{job_id}/resume", status_code=202, responses=already(JobOut), summary="Resume a paused job")
+def resume(
+    caller: Submitter,
+    db: Db,
+    settings: Config,
+    response: Response,
+    job_id: str,
+    sent: ResumeIn | None = None,
+) -> JobOut:
+    """A job that paused itself answers 409 with the reason. Only `no_spark` can be accepted."""
+    return _changed(response, resume_job(db, caller.project_id, job_id, settings, sent))
+
+
+def _changed(response: Response, answer: tuple[JobOut, bool]) -> JobOut:
+    job, changed = answer
+    response.status_code = 202 if changed else 200
+    return job

@@ -1,0 +1,59 @@
+"""API keys: a project's own for its admins, every project's for operators."""
+
+from __future__ import annotations
+
+from fastapi import Response
+
+from app.http.auth import Admin
+from app.http.dependencies import Db
+from app.http.router import api_router
+from app.http.schemas import After, Limit, OfProject, Page
+from app.platform.api_keys import (
+    ApiKeyIn,
+    ApiKeyOut,
+    NewApiKeyOut,
+    RotationIn,
+    create_key,
+    read_key,
+    read_keys,
+    revoke_key,
+    rotate_key,
+)
+
+router = api_router("api keys", "/v1/api-keys")
+
+
+@router.post("", status_code=201, summary="Create an API key")
+def create(caller: Admin, db: Db, sent: ApiKeyIn, response: Response) -> NewApiKeyOut:
+    """No key makes one that may do more than itself."""
+    return _new(create_key(db, caller, sent), response)
+
+
+@router.get("", summary="List API keys, newest first")
+def list_(
+    caller: Admin, db: Db, project: OfProject = None, limit: Limit = 20, after: After = None
+) -> Page[ApiKeyOut]:
+    return read_keys(db, caller, project=project, limit=limit, after=after)
+
+
+@router.get("/{api_key_id}", summary="Get an API key, without its secret")
+def get(caller: Admin, db: Db, api_key_id: str) -> ApiKeyOut:
+    return read_key(db, caller, api_key_id)
+
+
+@router.post("/{api_key_id}/revoke", summary="Revoke an API key")
+def revoke_(caller: Admin, db: Db, api_key_id: str) -> ApiKeyOut:
+    """It is refused from the next request on, for good. Asked twice, nothing changes."""
+    return revoke_key(db, caller, api_key_id)
+
+
+@router.post("/{api_key_id}/rotate", status_code=201, summary="Replace an API key")
+def rotate_(caller: Admin, db: Db, api_key_id: str, sent: RotationIn, response: Response) -> NewApiKeyOut:
+    """Both keys work until the grace period of the old one is over."""
+    return _new(rotate_key(db, caller, api_key_id, sent), response)
+
+
+def _new(made: NewApiKeyOut, response: Response) -> NewApiKeyOut:
+    response.headers["Location"] = f"/v1/api-keys/{made.id}"
+    response.headers["Cache-Control"] = "no-store"
+    return made

@@ -1,0 +1,65 @@
+"""What a project may use, and what it has used."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query
+
+from app.http.auth import Operator, Reader
+from app.http.dependencies import Db
+from app.http.router import api_router
+from app.http.schemas import After, Day, LongLimit, OfProject, Page
+from app.platform.quotas import (
+    QuotaIn,
+    QuotaOut,
+    UsageOut,
+    change_quota,
+    read_own_quota,
+    read_quota,
+    read_usage,
+)
+
+router = api_router("usage", "/v1")
+
+
+@router.get("/quota", summary="Get the project's quota and what is used of it")
+def get(caller: Reader, db: Db) -> QuotaOut:
+    return read_own_quota(db, caller)
+
+
+@router.get("/projects/{project_id}/quota", summary="Get a project's quota")
+def get_of(caller: Operator, db: Db, project_id: str) -> QuotaOut:
+    return read_quota(db, project_id)
+
+
+@router.put("/projects/{project_id}/quota", summary="Set a project's quota")
+def put(caller: Operator, db: Db, project_id: str, sent: QuotaIn) -> QuotaOut:
+    """What is used beyond it already stays; nothing new begins."""
+    return change_quota(db, project_id, sent)
+
+
+@router.get("/usage", summary="List GPU-seconds by day, job and phase, oldest first")
+def usage(
+    caller: Reader,
+    db: Db,
+    project: OfProject = None,
+    job: Annotated[str | None, Query(max_length=250)] = None,
+    phase: Annotated[str | None, Query(max_length=50)] = None,
+    since: Annotated[Day | None, Query(description="First day, UTC.")] = None,
+    until: Annotated[Day | None, Query(description="Last day, UTC.")] = None,
+    limit: LongLimit = 100,
+    after: After = None,
+) -> Page[UsageOut]:
+    """Their sum is what the workers have held GPUs for, in claims that have ended."""
+    return read_usage(
+        db,
+        caller,
+        project=project,
+        job=job,
+        phase=phase,
+        since=since,
+        until=until,
+        limit=limit,
+        after=after,
+    )

@@ -1,0 +1,17 @@
+"""The workers that are there, and what they have."""
+
+from __future__ import annotations
+
+from app.http.auth import Reader
+from app.http.dependencies import Db
+from app.http.router import api_router
+from app.http.schemas import After, LongLimit, Page
+from app.platform.workers import WorkerOut, read_workers
+
+router = api_router("workers", "/v1/workers")
+
+
+@router.get("", summary="List the workers that are there")
+def list_(caller: Reader, db: Db, limit: LongLimit = 100, after: After = None) -> Page[WorkerOut]:
+    """Of all projects, by id. A worker that has been silent for three minutes is not listed."""
+    return read_workers(db, limit=limit, after=after)

@@ -1,0 +1,76 @@
+"""Adapters: the LoRA weights of an iteration, to look at and to download."""
+
+from __future__ import annotations
+
+from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
+
+from app.http.auth import Reader, Submitter
+from app.http.dependencies import Artifacts, Db
+from app.http.downloads import send_archive, send_file
+from app.http.router import api_router
+from app.http.schemas import After, Limit, Page
+from app.results.adapters import (
+    AdapterChanges,
+    AdapterOut,
+    change_adapter,
+    delete_adapter,
+    find_adapter_file,
+    find_adapter_files,
+    read_adapter,
+    read_adapters,
+    read_job_adapters,
+)
+
+router = api_router("adapters", "/v1")
+
+
+@router.get("/jobs/{job_id}/adapters", summary="List the verified adapters of a job, oldest first")
+def list_(caller: Reader, db: Db, job_id: str) -> Page[AdapterOut]:
+    return read_job_adapters(db, caller.project_id, job_id)
+
+
+@router.get("/adapters", summary="List the verified adapters of all jobs, newest first")
+def list_all(
+    caller: Reader, db: Db, model: str | None = None, limit: Limit = 20, after: After = None
+) -> Page[AdapterOut]:
+    return read_adapters(db, caller.project_id, model=model, after=after, limit=limit)
+
+
+@router.get("/adapters/{adapter_id}", summary="Get an adapter")
+def get(caller: Reader, db: Db, adapter_id: str) -> AdapterOut:
+    """`job_...:best`, `job_...:last` and `job_...:3` (its iteration) stand for an adapter's id everywhere."""
+    return read_adapter(db, caller.project_id, adapter_id)
+
+
+@router.patch("/adapters/{adapter_id}", summary="Pin or unpin an adapter")
+def change(caller: Submitter, db: Db, adapter_id: str, sent: AdapterChanges) -> AdapterOut:
+    return change_adapter(db, caller.project_id, adapter_id, sent)
+
+
+@router.delete("/adapters/{adapter_id}", summary="Delete the weights of an adapter")
+def delete(caller: Submitter, db: Db, adapter_id: str) -> AdapterOut:
+    """Its weights can be downloaded and asked no longer; their bytes go an hour later."""
+    return delete_adapter(db, caller.project_id, adapter_id)
+
+
+@router.get(
+    "/adapters/{adapter_id}/files/{path:path}",
+    summary="Download a file of an adapter",
+    response_class=StreamingResponse,
+)
+def file(
+    caller: Reader, db: Db, storage: Artifacts, request: Request, adapter_id: str, path: str
+) -> Response:
+    """Resumable: takes one Range, with If-Range. The ETag is the file's SHA-256."""
+    return send_file(request, storage, find_adapter_file(db, caller.project_id, adapter_id, path))
+
+
+@router.get(
+    "/adapters/{adapter_id}/archive",
+    summary="Download an adapter as one .tar",
+    response_class=StreamingResponse,
+)
+def archive(caller: Reader, db: Db, storage: Artifacts, adapter_id: str) -> StreamingResponse:
+    """Holds exactly the adapter's files, at its top; the same bytes every time."""
+    return send_archive(storage, f"{adapter_id}.tar", find_adapter_files(db, caller.project_id, adapter_id))

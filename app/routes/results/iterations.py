@@ -1,0 +1,75 @@
+"""Iterations of a job: metrics, and the training set that each was trained on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Path, Query
+from fastapi.responses import StreamingResponse
+
+from app.database import reading
+from app.errors import Conflict
+from app.http.auth import Reader
+from app.http.dependencies import Db
+from app.http.downloads import ExportFormat, send_export
+from app.http.parquet import MEDIA_TYPE, chunks_of, parquet_file
+from app.http.router import api_router
+from app.http.schemas import Limit, Page
+from app.ledger.jobs.jobs import get_job
+from app.ledger.results.iterations import config_of, each_training_example, get_iteration
+from app.results.iterations import IterationOut, read_iteration, read_iterations
+from star_engine.training_set.rows import training_fields, training_line
+
+router = api_router("iterations", "/v1/jobs/{job_id}/iterations")
+
+COLUMNS = {
+    "example_id": "string",
+    "route": "string",
+    "sample": "int64",
+    "prompt": "string",
+    "completion": "string",
+    "hinted": "bool",
+}
+Number = Annotated[int, Path(ge=0, le=10_000, description="0 holds the baselines.")]
+
+
+@router.get("", summary="List the iterations of a job, oldest first")
+def list_(
+    caller: Reader,
+    db: Db,
+    job_id: str,
+    limit: Limit = 100,
+    after: Annotated[int, Query(ge=-1, le=10_000, description="The number of the last one seen.")] = -1,
+) -> Page[IterationOut]:
+    return read_iterations(db, caller.project_id, job_id, limit=limit, after=after)
+
+
+@router.get("/{number}", summary="Get an iteration")
+def get(caller: Reader, db: Db, job_id: str, number: Number) -> IterationOut:
+    return read_iteration(db, caller.project_id, job_id, number)
+
+
+@router.get("/{number}/training-set", summary="Download a training set", response_class=StreamingResponse)
+def training_set(
+    caller: Reader,
+    db: Db,
+    job_id: str,
+    number: Number,
+    format_: Annotated[ExportFormat, Query(alias="format")] = ExportFormat.JSONL,
+) -> StreamingResponse:
+    """As JSONL, exactly the bytes whose SHA-256 is in the header X-Training-Set-SHA256; or as Parquet."""
+    with reading(db) as session:
+        job = get_job(session, caller.project_id, job_id)
+        iteration, _ = get_iteration(session, job.id, number)
+    if iteration.training_set_sha256 is None:
+        raise Conflict(f"Iteration {number} has no training set yet.", code="training_set_not_built")
+    rows = each_training_example(db, iteration.id, config_of(job, iteration))
+    name = f"{job_id}-iteration-{number}"
+    if format_ is ExportFormat.PARQUET:
+        content = chunks_of(parquet_file((training_fields(row) for row in rows), COLUMNS))
+        answer = send_export(content, MEDIA_TYPE, f"{name}.parquet")
+    else:
+        lines = (f"{training_line(row)}\n".encode() for row in rows)
+        answer = send_export(lines, "application/x-ndjson", f"{name}.jsonl")
+    answer.headers["X-Training-Set-SHA256"] = iteration.training_set_sha256
+    return answer

@@ -1,0 +1,47 @@
+"""Asking a trained adapter: a few questions, or a whole dataset."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query, Response
+
+from app.http.auth import Reader, Submitter
+from app.http.dependencies import Config, Db
+from app.http.router import api_router
+from app.jobs.views import JobOut
+from app.results.trial_checks import EvaluationIn, TrialIn
+from app.results.trials import TrialOut, create_evaluation, create_trial, wait_for_trial
+
+router = api_router("adapters", "/v1")
+
+
+@router.post("/adapters/{adapter_id}/generate", status_code=202, summary="Ask an adapter a few questions")
+def generate(
+    caller: Submitter, db: Db, settings: Config, response: Response, adapter_id: str, sent: TrialIn
+) -> TrialOut:
+    """A worker that holds the base model warm answers first. Follow it with GET /v1/trials/{id}?wait=30."""
+    made = create_trial(db, caller, adapter_id, sent, settings)
+    response.headers["Location"] = f"/v1/trials/{made.id}"
+    return made
+
+
+@router.get("/trials/{trial_id}", summary="Get the answers to a few questions")
+async def trial(
+    caller: Reader,
+    db: Db,
+    trial_id: str,
+    wait: Annotated[float, Query(ge=0, le=30, description="Seconds to wait for the last answer.")] = 0,
+) -> TrialOut:
+    """Async, so that clients who wait do not occupy the threads that serve the others."""
+    return await wait_for_trial(db, caller.project_id, trial_id, wait)
+
+
+@router.post("/adapters/{adapter_id}/evaluate", status_code=202, summary="Measure an adapter on a dataset")
+def evaluate(
+    caller: Submitter, db: Db, settings: Config, response: Response, adapter_id: str, sent: EvaluationIn
+) -> JobOut:
+    """A job of its own: its one iteration carries the accuracy, as the adapter's own job's does."""
+    made = create_evaluation(db, caller, adapter_id, sent, settings)
+    response.headers["Location"] = f"/v1/jobs/{made.id}"
+    return made
