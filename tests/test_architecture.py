@@ -129,7 +129,7 @@ def test_a_ladder_on_kinds_is_found(tmp_path: Path, line: str, told: bool) -> No
     assert bool(kinds_told_apart(path)) is told
 
 
-@pytest.mark.parametrize("package", ["star_engine", "worker"])
+@pytest.mark.parametrize("package", ["app", "star_engine", "worker"])
 def test_folders_hold_at_most_eighteen_modules(package: str) -> None:
     folders = Counter(path.parent for path in (PROJECT / package).rglob("*.py") if path.stem != "__init__")
     assert {str(folder): count for folder, count in folders.items() if count > MAX_MODULES} == {}

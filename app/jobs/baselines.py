@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 from app.errors import Invalid
 from app.http.schemas import Text
 from app.jobs.validate import JobIn, check_job
-from app.ledger.jobs.families import REPLICATE
 from app.ledger.jobs.jobs import NewJob
+from app.ledger.jobs.relations import REPLICATE
 from app.settings import Settings
 from star_engine.config.presets import PRESETS, laid_beside
 from star_engine.config.star import StarConfig

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.http.schemas import Resource, Timestamp
 from app.ledger.jobs.facts import JobFacts, job_facts
-from app.ledger.jobs.families import REPLICATE
+from app.ledger.jobs.relations import REPLICATE
 from app.ledger.queue.eta import Outlook, outlooks
 from app.ledger.queue.position import Why
 from app.ledger.transitions import TERMINAL

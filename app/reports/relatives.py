@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from app.ledger.jobs.relatives import Relative
+from app.ledger.jobs.relations import Relative
 from star_engine.evaluation.intervals import Interval
 from star_engine.evaluation.report import percent, points
 

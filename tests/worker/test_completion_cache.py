@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import select, update
 
 from app.database import new_id, reading, transaction
-from app.ledger.jobs.families import baselines_of
 from app.ledger.jobs.forks import ForkPoint
+from app.ledger.jobs.relations import baselines_of
 from app.ledger.queue.steps import claim_step
 from app.tables.data import Model
 from app.tables.jobs import Iteration, Job

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from app.ledger.jobs.relatives import Relative
+from app.ledger.jobs.relations import Relative
 from app.ledger.jobs.report import Coverage, JobReport
 from app.results.iterations import IterationOut
 from star_engine.config.presets import PRESETS

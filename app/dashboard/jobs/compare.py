@@ -14,7 +14,7 @@ from app.http.router import page_router
 from app.jobs.read import read_job, read_jobs
 from app.jobs.views import JobOut
 from app.ledger.jobs.lists import JobFilter
-from app.ledger.jobs.relatives import Relative
+from app.ledger.jobs.relations import Relative
 from app.results.iterations import IterationOut, read_iterations
 from app.results.report import read_job_report
 

@@ -13,8 +13,8 @@ from app.errors import Conflict, Invalid, NotFound
 from app.failpoints import failpoint
 from app.ledger.events import append_event
 from app.ledger.jobs.equal import spec_sha256
-from app.ledger.jobs.families import baselines_of
 from app.ledger.jobs.forks import ForkPoint, take_over
+from app.ledger.jobs.relations import baselines_of
 from app.ledger.platform.quotas import check_new_job, check_resume
 from app.ledger.platform.webhooks import create_webhook
 from app.ledger.queue.outbox import ring

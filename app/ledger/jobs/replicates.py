@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from app.ledger.jobs.families import REPLICATE, baselines_of
 from app.ledger.jobs.outcomes import read_iterations, read_outcomes
+from app.ledger.jobs.relations import REPLICATE, baselines_of
 from app.tables.jobs import Job
 from star_engine.evaluation.replicates import OverSeeds, over_seeds, replicate
 

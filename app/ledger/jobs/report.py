@@ -10,7 +10,7 @@ from sqlalchemy import case, extract, func, select
 from sqlalchemy.orm import Session
 
 from app.ledger.jobs.outcomes import read_iterations, read_outcomes
-from app.ledger.jobs.relatives import Relative, direct_outcome, read_relatives
+from app.ledger.jobs.relations import Relative, direct_outcome, read_relatives
 from app.ledger.jobs.replicates import read_over_seeds
 from app.tables.data import Example
 from app.tables.jobs import Iteration, Job, Step

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, case, func, or_, select
+from sqlalchemy import ColumnElement, Select, Text, and_, case, cast, exists, func, not_, or_, select
+from sqlalchemy.orm import aliased
 
 from app.database import clock
-from app.ledger.jobs.families import not_waiting
 from app.ledger.platform.quotas import HeldBack
 from app.ledger.queue.capacity import fits
 from app.tables.data import Model
-from app.tables.jobs import Job, Step
+from app.tables.jobs import Iteration, Job, Step
 from app.tables.platform import Project, Worker
 from app.tables.statuses import JobStatus, StepStatus
 from star_engine.loop import MEASURING, PhaseName
@@ -19,6 +19,7 @@ from star_engine.loop import MEASURING, PhaseName
 PATIENCE_SECONDS = (
     60.0  # a project waits no longer than this for a worker that would rather keep its warm model
 )
+GOING_ON = [JobStatus.VALIDATING, JobStatus.QUEUED, JobStatus.RUNNING]
 NONE_HELD = HeldBack([], [])
 
 
@@ -29,7 +30,7 @@ def next_step(
 
     None of a project that its quota holds back (app/ledger/platform/quotas.py).
     Only steps whose model needs no more than the worker has (app/ledger/queue/capacity.py), and whose job
-    does not wait for another one's answers (app/ledger/jobs/families.py).
+    does not wait for another one's answers.
     Projects that fewer workers work for come first. Where that is a tie: projects that nobody has served for
     `patience_seconds`, then the higher priority, then the warm model (loading another takes minutes), then
     the project served longest ago, then what measures (sampling may be queued beside it), then age.
@@ -59,10 +60,28 @@ def next_step(
         .join(Model, Model.id == Step.model_id)
         .join(Worker, fits())
         .outerjoin(running, running.c.project_id == Job.project_id)
-        .where(Step.status == StepStatus.QUEUED, Worker.id == worker_id, not_waiting())
+        .where(Step.status == StepStatus.QUEUED, Worker.id == worker_id, _not_waiting())
         .where(Step.phase.in_(list(PhaseName)))  # a newer version's other ones are for its own workers
         .where(Project.id.not_in(held.projects))
         .where(or_(Job.status != JobStatus.QUEUED, Project.id.not_in(held.starting)))
         .order_by(*order)
         .limit(1)
     )
+
+
+def _not_waiting() -> ColumnElement[bool]:
+    """Whether a job's steps may be claimed: a baseline waits until its job has sampled iteration 1.
+
+    Until then both would ask the base model the same, and with several workers at the same moment. A job that
+    is paused or has ended delays no other.
+    """
+    first = aliased(Job)
+    sampled = exists().where(
+        and_(
+            Iteration.job_id == first.id,
+            Iteration.number == 1,
+            cast(Iteration.phases_done, Text).contains(f'"{PhaseName.SAMPLE}"'),
+        )
+    )
+    asking = exists().where(first.id == Job.baseline_of, first.status.in_(GOING_ON), not_(sampled))
+    return or_(Job.baseline_of.is_(None), not_(asking))

@@ -16,7 +16,7 @@ from app.http.dependencies import Db
 from app.http.router import api_router
 from app.http.schemas import Limit, Page, Resource, page
 from app.ledger.jobs.jobs import get_job
-from app.ledger.jobs.relatives import Relative
+from app.ledger.jobs.relations import Relative
 from app.ledger.jobs.report import Coverage, JobReport, PhaseCost, read_coverage
 from app.reports.document import make_document
 from app.reports.markdown import markdown

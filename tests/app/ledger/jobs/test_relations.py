@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import select
 
 from app.database import reading, transaction
-from app.ledger.jobs.families import baselines_of
 from app.ledger.jobs.jobs import cancel_family, cancel_job, pause_job
+from app.ledger.jobs.relations import baselines_of
 from app.ledger.queue.steps import Claim, claim_step
 from app.tables.jobs import Job
 from tests.app.ledger.ledger_driver import claim, do_step, finish_job

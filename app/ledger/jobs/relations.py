@@ -1,13 +1,13 @@
-"""Reading what a job is compared with: baselines beside it, forks, its origin, jobs that are named."""
+"""How jobs are related, and how a job compares with its baselines, forks, origin and jobs that are named."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.ledger.jobs.families import REPLICATE, baselines_of, forks_of
 from app.ledger.jobs.outcomes import read_iterations, read_outcomes
 from app.tables.jobs import Iteration, Job
 from star_engine.config.training_set import Source
@@ -23,7 +23,8 @@ from star_engine.evaluation.comparison import (
 from star_engine.evaluation.intervals import Interval, accuracy_interval
 from star_engine.evaluation.report import Difference, Outcomes
 
-MOST_RELATIVES = 20  # a job can be forked any number of times
+REPLICATE = "replicate"  # Job.baseline of the same job with another seed
+MAX_RELATIVES = 20  # a job can be forked any number of times
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,16 @@ class Relative:
     curve: tuple[tuple[int, float], ...]
 
 
+def baselines_of(session: Session, job_id: str) -> Sequence[Job]:
+    """The jobs that were created alongside this one to compare it with, in the order of the request."""
+    return session.scalars(select(Job).where(Job.baseline_of == job_id).order_by(Job.id)).all()
+
+
+def forks_of(session: Session, job_id: str) -> Sequence[Job]:
+    """The jobs that were forked from this one, oldest first."""
+    return session.scalars(select(Job).where(Job.forked_from == job_id).order_by(Job.id)).all()
+
+
 def direct_outcome(session: Session, job: Job, compared: Sequence[Job] = ()) -> Mapping[int, bool] | None:
     """What direct fine-tuning got right on the job's held-out examples: run beside it, or named.
 
@@ -62,13 +73,13 @@ def direct_outcome(session: Session, job: Job, compared: Sequence[Job] = ()) -> 
 
 
 def read_relatives(session: Session, job: Job, compared: Sequence[Job] = ()) -> tuple[Relative, ...]:
-    """Each job once, baselines first; at most MOST_RELATIVES."""
+    """Each job once, baselines first; at most MAX_RELATIVES."""
     own = read_outcomes(session, read_iterations(session, job))
     seen: dict[str, tuple[Job, str]] = {}
     for other, role in _related(session, job, compared):
         if other.id != job.id:
             seen.setdefault(other.id, (other, role))
-    chosen = list(seen.values())[:MOST_RELATIVES]
+    chosen = list(seen.values())[:MAX_RELATIVES]
     return tuple(_relative(session, job, own, other, role) for other, role in chosen)
 
 
