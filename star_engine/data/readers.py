@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from math import isfinite
@@ -270,17 +270,21 @@ def _with_gold(example: Example, task: Task, line: int, errors: list[RowError]) 
 
 
 def _gold_problem(task: Task, example: Example) -> str | None:
+    """As far as it can be told without the options of a job."""
     # What another process said is not remembered: it may have failed for a reason that passes.
-    repeats = not task.slow_gold and example.choices is None and len(example.answer) <= MOST_CACHED
-    gold = replace(example, id="", question="", group=None, split=None, solution=None)
-    return (_checked if repeats else _checked.__wrapped__)(task.kind, gold)
+    if task.slow_gold or example.choices is not None or len(example.answer) > MOST_CACHED:
+        return _checked(task, example)
+    return _checked_answer(task.kind, example.answer)
 
 
 @lru_cache(maxsize=1 << 14)  # the answers of a million rows repeat, and to verify one takes 0.2 ms
-def _checked(kind: str, gold: Example) -> str | None:
-    """As far as it can be checked without the options of a job."""
+def _checked_answer(kind: str, answer: str) -> str | None:
+    return _checked(task_of(kind), Example("", "", answer))
+
+
+def _checked(task: Task, example: Example) -> str | None:
     try:
-        task_of(kind).check_gold(gold, NO_OPTIONS)
+        task.check_gold(example, NO_OPTIONS)
     except ValueError as problem:
         return str(problem)
     return None

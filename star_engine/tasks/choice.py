@@ -144,7 +144,7 @@ class Choice:
         gold = folded(example.answer)
         same = [letters[n] for n, choice in enumerate(choices) if folded(choice) == gold]
         if letter in letters and not [other for other in same if other != letter]:
-            return replace(example, answer=letter)
+            return example if letter == example.answer else replace(example, answer=letter)
         if letter not in letters and len(same) == 1:
             return replace(example, answer=same[0])
         several = "fits more than one choice" if same else "is no choice"

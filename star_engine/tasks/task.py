@@ -31,7 +31,9 @@ class Task(Protocol):
     hint_forms: tuple[HintForm, ...]  # that a job may choose
     takes_choices: bool  # whether a question comes with texts to choose among
     solution_mark: str | None  # parts a worked solution from its answer where published rows give both
-    slow_gold: bool  # a gold is checked in another process: 10 ms, and it may fail for reasons that pass
+    # Whether a gold is checked in another process: 10 ms, and it may fail for reasons that pass. Where it is
+    # not, the check of an answer without choices is remembered by the answer.
+    slow_gold: bool
     closed_answers: bool  # where a token limit cut a text behind an answer, the answer is whole all the same
     how_to_write: str  # a few-shot block, in words
     how_to_end: str  # a rationale, in words
