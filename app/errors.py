@@ -6,8 +6,8 @@ Problem
 ├── Forbidden       403  the key lacks the scope
 ├── NotFound        404  it does not exist, or belongs to another project (never 403)
 ├── Conflict        409  the object is not in a state that allows this
-├── Invalid         422  the request is understood and refused; `errors` name row, field, reason and mend
-├── QuotaExceeded   403  the project's quota is used up; `errors` names it, its usage and the mend
+├── Invalid         422  the request is understood and refused; `errors` name row, field, reason and fix
+├── QuotaExceeded   403  the project's quota is used up; `errors` names it, its usage and the fix
 ├── RateLimited     429  the key asks too often; Retry-After says when it may again
 └── Unavailable     503  something that this server needs does not answer
 """
@@ -22,11 +22,13 @@ from typing import Any, Self
 class FieldError:
     field: str
     reason: str
-    mend: str
+    fix: str
     line: int | None = None
 
     def as_json(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        """`mend` is what `fix` was called before; it goes with the next version of the API."""
+        named = {**asdict(self), "mend": self.fix}
+        return {name: value for name, value in named.items() if value is not None}
 
 
 class Problem(Exception):

@@ -34,16 +34,21 @@ class Damaged(StarError):
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One thing to mend, in a request or in an uploaded file."""
+    """One thing to fix, in a request or in an uploaded file."""
 
     reason: str
     field: str = ""
-    mend: str = ""
+    fix: str = ""
     line: int | None = None
+
+    @property
+    def mend(self) -> str:
+        """What `fix` was called before."""
+        return self.fix
 
     def __str__(self) -> str:
         place = ", ".join([f"line {self.line}"] * (self.line is not None) + [self.field] * bool(self.field))
-        return " ".join(part for part in (f"{place}:" if place else "", self.reason, self.mend) if part)
+        return " ".join(part for part in (f"{place}:" if place else "", self.reason, self.fix) if part)
 
 
 @dataclass(eq=False)
@@ -78,12 +83,7 @@ class ServerFailed(ProblemError):
 def problem_from(response: httpx2.Response) -> ProblemError:
     """The error that a response of 400 or above, read to its end, stands for."""
     body = _json_object(response)
-    fields = ("reason", "field", "mend", "line")
-    errors = tuple(
-        FieldError(**{name: entry[name] for name in fields if entry.get(name) is not None})
-        for entry in body.get("errors") or ()
-        if entry.get("reason")
-    )
+    errors = tuple(_field_error(entry) for entry in body.get("errors") or () if entry.get("reason"))
     return _kind(response.status_code)(
         status=response.status_code,
         code=str(body.get("code") or f"http_{response.status_code}"),
@@ -101,6 +101,13 @@ def _json_object(response: httpx2.Response) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError):
         return {}
     return body if isinstance(body, dict) else {}
+
+
+def _field_error(entry: Mapping[str, Any]) -> FieldError:
+    """One of a problem's errors. A server of before `fix` says `mend`."""
+    named = {"fix": entry.get("mend"), **entry}
+    fields = ("reason", "field", "fix", "line")
+    return FieldError(**{name: named[name] for name in fields if named.get(name) is not None})
 
 
 def _kind(status: int) -> type[ProblemError]:

@@ -47,7 +47,7 @@ def create_prompt_set(db: Engine, project_id: str, sent: PromptSetIn) -> tuple[P
         examples = {"kind": sent.kind, "examples": sent.examples}
         prompt_set = parse_prompt_set(examples if sent.text is None else sent.text, sent.kind)
     except BadRows as bad:
-        errors = tuple(FieldError(e.field, e.reason, e.mend, e.line or None) for e in bad.errors)
+        errors = tuple(FieldError(e.field, e.reason, e.fix, e.line or None) for e in bad.errors)
         raise Invalid("The prompt set cannot be used.", code="invalid_prompt_set", errors=errors) from bad
     with transaction(db) as session:
         row, new = record_prompt_set(session, project_id, sent.name, prompt_set)

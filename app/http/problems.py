@@ -16,7 +16,7 @@ from app.errors import BadRequest, FieldError, Invalid, Problem, Unauthorized
 
 MEDIA_TYPE = "application/problem+json"
 _REASONS = {"model_type": "Input should be an object", "dict_type": "Input should be an object"}
-_MENDS = {
+_FIXES = {
     "missing": "Add it.",
     "extra_forbidden": "Remove it, or correct its spelling: there is no such field.",
     "json_invalid": "Send valid JSON.",
@@ -62,7 +62,7 @@ def field_errors(found: Sequence[Mapping[str, Any]], prefix: str = "") -> tuple[
         FieldError(
             field=(prefix + _path(error["loc"])).rstrip(".") or "body",
             reason=f"{_REASONS.get(error['type'], error['msg'])}.",
-            mend=_MENDS.get(error["type"], "Send a value that fits."),
+            fix=_FIXES.get(error["type"], "Send a value that fits."),
         )
         for error in found
     )

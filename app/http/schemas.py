@@ -14,6 +14,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
     StringConstraints,
 )
@@ -115,7 +116,8 @@ def partial_page(found: Sequence[SomeItem], has_more: bool, last_id: str | None)
 class FieldErrorOut(BaseModel):
     field: str
     reason: str
-    mend: str
+    fix: Annotated[str, Field(description="What to change, in one or two sentences.")]
+    mend: Annotated[str, Field(deprecated=True, description="The same as `fix`, which replaces it.")]
     line: int | None = None
 
 
@@ -129,7 +131,7 @@ class ErrorOut(BaseModel):
 
 
 class ProblemOut(BaseModel):
-    """RFC 9457 problem details. `errors` names each row or field at fault and how to mend it.
+    """RFC 9457 problem details. `errors` names each row or field at fault and how to fix it.
 
     `bad_rows`, of a refused upload, counts all of them, those beyond the limit of `errors` too.
     """

@@ -64,7 +64,7 @@ class Batch:
     def refuse(self, errors: Iterable[RowError], most: int) -> None:
         self.bad_rows += 1
         if len(self.errors) < most:
-            self.errors += [(e.line, _cut(e.field), _cut(e.reason), _cut(e.mend)) for e in errors]
+            self.errors += [(e.line, _cut(e.field), _cut(e.reason), _cut(e.fix)) for e in errors]
 
 
 def batches_of(
@@ -100,8 +100,8 @@ def _take(batch: Batch, line: int, row: Any, rules: Rules) -> None:
 
 
 def _too_many(line: int, most: int) -> BadRows:
-    mend = "Split the file into several datasets."
-    return BadRows([RowError(line, "row", f"The file holds more than {most} rows.", mend)])
+    fix = "Split the file into several datasets."
+    return BadRows([RowError(line, "row", f"The file holds more than {most} rows.", fix)])
 
 
 def _cut(text: str) -> str:

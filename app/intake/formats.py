@@ -179,8 +179,8 @@ def _from_cells(
     except BadRows as bad:
         return bad
     except (ValueError, RecursionError):
-        mend = 'Write ["first", "second"], or map several columns: map=choices:A,choices:B.'
-        return BadRows([RowError(line, "choices", "The cell is no JSON list.", mend)])
+        fix = 'Write ["first", "second"], or map several columns: map=choices:A,choices:B.'
+        return BadRows([RowError(line, "choices", "The cell is no JSON list.", fix)])
 
 
 def _parquet(file: BinaryIO, mapping: Columns, most_bytes: int) -> Iterator[Row]:
@@ -222,5 +222,5 @@ def _too_long(line: int, most_bytes: int) -> BadRows:
     return _bad(line, f"Longer than {most_bytes} bytes.", "Shorten it; a row holds one question.")
 
 
-def _bad(line: int, reason: str, mend: str) -> BadRows:
-    return BadRows([RowError(line, "row", reason, mend)])
+def _bad(line: int, reason: str, fix: str) -> BadRows:
+    return BadRows([RowError(line, "row", reason, fix)])

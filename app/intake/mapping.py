@@ -71,8 +71,8 @@ def check_columns(names: Collection[str], mapping: Columns) -> None:
     needed = {"question"} if "answerKey" in fields else {"question", "answer"}
     for field in sorted(needed - fields):
         near = get_close_matches(field, sorted(names), n=1, cutoff=0.6)
-        mend = f"Name a column so, or map one: map={field}:{near[0] if near else 'COLUMN'}."
-        errors.append(RowError(1, field, f"No column is called so; there are {_listed(names)}.", mend))
+        fix = f"Name a column so, or map one: map={field}:{near[0] if near else 'COLUMN'}."
+        errors.append(RowError(1, field, f"No column is called so; there are {_listed(names)}.", fix))
     if errors:
         raise BadRows(errors)
 

@@ -117,4 +117,4 @@ class _Mistakes:
 
     def listed(self) -> tuple[FieldError, ...]:
         first = sorted(self.errors, key=lambda error: error.line)[: self.most]
-        return tuple(FieldError(e.field, e.reason, e.mend, e.line) for e in first)
+        return tuple(FieldError(e.field, e.reason, e.fix, e.line) for e in first)

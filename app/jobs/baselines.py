@@ -51,9 +51,9 @@ def check_family(
     """
     names = list(dict.fromkeys(sent.baselines))
     if unknown := [name for name in names if name not in BESIDE]:
-        mend = f"Use some of {', '.join(BESIDE)}."
+        fix = f"Use some of {', '.join(BESIDE)}."
         raise Invalid.for_field(
-            "baselines", f"There is no baseline {unknown[0]!r}.", mend, code="unknown_baseline"
+            "baselines", f"There is no baseline {unknown[0]!r}.", fix, code="unknown_baseline"
         )
     sent = _with_first_seed(sent)
     new = check_job(session, project_id, offered, sent, settings)

@@ -88,16 +88,16 @@ def _check_held_out(session: Session, source: Job, before: StarConfig, after: St
     reason = (
         "A fork is measured on the held-out examples and against the baselines of the job it goes on from."
     )
-    mend = "Leave evaluation.split, evaluation.max_examples and evaluation.baselines as they are, "
-    mend += "and with max_examples the seed too; or create a new job."
-    raise Invalid.for_field("config.evaluation", reason, mend, code="held_out_differs")
+    fix = "Leave evaluation.split, evaluation.max_examples and evaluation.baselines as they are, "
+    fix += "and with max_examples the seed too; or create a new job."
+    raise Invalid.for_field("config.evaluation", reason, fix, code="held_out_differs")
 
 
 def _check_adapter(before: StarConfig, after: StarConfig, number: int) -> None:
     if number > 0 and after.training.start_from == "previous" and before.training.lora != after.training.lora:
         reason = f"Training goes on from the adapter of iteration {number}, which has another shape."
-        mend = 'Leave training.lora as it is, or set training.start_from to "base".'
-        raise Invalid.for_field("config.training.lora", reason, mend, code="adapter_differs")
+        fix = 'Leave training.lora as it is, or set training.start_from to "base".'
+        raise Invalid.for_field("config.training.lora", reason, fix, code="adapter_differs")
 
 
 def _check_goes_on(session: Session, source: Job, config: StarConfig, number: int) -> None:
@@ -106,5 +106,5 @@ def _check_goes_on(session: Session, source: Job, config: StarConfig, number: in
     if isinstance(step, PhaseRef):
         return
     reason = f"With these settings the fork would end at once ({step.reason})."
-    mend = f"Raise config.iterations above {number}, or loosen config.stop."
-    raise Invalid.for_field("config", reason, mend, code="nothing_to_do")
+    fix = f"Raise config.iterations above {number}, or loosen config.stop."
+    raise Invalid.for_field("config", reason, fix, code="nothing_to_do")

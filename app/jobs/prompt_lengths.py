@@ -56,7 +56,7 @@ def _too_long(lengths: _Lengths, room: int, examples: Iterable[Example]) -> Iter
                 field="dataset",
                 reason=f"The prompt of example {example.id!r} ({example.split}) has {longest} tokens; "
                 f"the model's context leaves {room} beside max_tokens {config.generation.max_tokens}.",
-                mend="Shorten it, show fewer few-shot examples, lower config.generation.max_tokens, or use a "
+                fix="Shorten it, show fewer few-shot examples, lower config.generation.max_tokens, or use a "
                 "model with a longer context.",
             )
 

@@ -136,7 +136,7 @@ def _example(session: Session, project_id: str, kind: Kind, sent: PreviewIn) -> 
     try:
         return read_example(sent.example or {}, kind)
     except BadRows as bad:
-        errors = tuple(FieldError(f"example.{e.field}", e.reason, e.mend) for e in bad.errors)
+        errors = tuple(FieldError(f"example.{e.field}", e.reason, e.fix) for e in bad.errors)
         raise Invalid("The example cannot be used.", code="invalid_rows", errors=errors) from bad
 
 

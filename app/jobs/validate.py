@@ -123,8 +123,8 @@ def _deadline(session: Session, budget: BudgetIn) -> datetime | None:
     if budget.deadline_seconds is not None:
         return now + timedelta(seconds=budget.deadline_seconds)
     if budget.deadline is not None and budget.deadline <= now:
-        mend = "Give a time to come."
-        raise Invalid.for_field("budget.deadline", "The deadline has passed.", mend, code="deadline_passed")
+        fix = "Give a time to come."
+        raise Invalid.for_field("budget.deadline", "The deadline has passed.", fix, code="deadline_passed")
     return budget.deadline
 
 
@@ -135,8 +135,8 @@ def _other_dataset(
     try:
         found = get_dataset(session, project_id, other)
     except NotFound as missing:
-        mend = "Use the ids of datasets that GET lists."
-        raise Invalid.for_field(field, missing.detail, mend, code="unknown_dataset") from missing
+        fix = "Use the ids of datasets that GET lists."
+        raise Invalid.for_field(field, missing.detail, fix, code="unknown_dataset") from missing
     if found.id == dataset.id or found.kind != dataset.kind:
         reason = (
             f"{other} is the job's own dataset."
@@ -165,8 +165,8 @@ def _check_mixed(
     without = groups_without_examples(prompt_set, groups_of(session, found.id, "train"))
     if without and config.training_set.few_shot_in_prompt:
         reason = f"{other} has groups that the prompt set shows nothing to: {_listed(without)}."
-        mend = "Add few-shot examples of these groups, or set training_set.few_shot_in_prompt to false."
-        raise Invalid.for_field(field, reason, mend, code="groups_without_examples")
+        fix = "Add few-shot examples of these groups, or set training_set.few_shot_in_prompt to false."
+        raise Invalid.for_field(field, reason, fix, code="groups_without_examples")
 
 
 def resolve_config(kind: Kind, preset: str, overrides: Mapping[str, Any]) -> StarConfig:
@@ -206,7 +206,7 @@ def _check_answers(session: Session, dataset: Dataset, prompt_set: PromptSet, co
 
 def refused_unfit(unfit: Unfit) -> Invalid:
     """As the submitter reads it: each few-shot example or row at fault, and what to change."""
-    errors = tuple(FieldError(unfit.field, e.reason, e.mend, e.line or None) for e in unfit.errors)
+    errors = tuple(FieldError(unfit.field, e.reason, e.fix, e.line or None) for e in unfit.errors)
     return Invalid("The settings do not fit the data.", code="settings_unfit", errors=errors)
 
 
@@ -214,19 +214,19 @@ def _check_splits(dataset: Dataset, config: StarConfig) -> None:
     split = config.evaluation.split
     if dataset.splits.get(split, 0) > 0:
         return
-    mend = 'Upload it again with rows marked "split": "test", or evaluate on the split validation.'
+    fix = 'Upload it again with rows marked "split": "test", or evaluate on the split validation.'
     if split == "validation":
-        mend = 'Upload it again with ?validation=N to carve out N rows, or mark rows "split": "validation".'
+        fix = 'Upload it again with ?validation=N to carve out N rows, or mark rows "split": "validation".'
     reason = f"The dataset {dataset.id} has no examples in the split {split}, which accuracy is measured on."
-    raise Invalid.for_field("dataset", reason, mend, code="no_held_out_split")
+    raise Invalid.for_field("dataset", reason, fix, code="no_held_out_split")
 
 
 def _check_groups(session: Session, dataset: Dataset, prompt_set: PromptSet) -> None:
     without = groups_without_examples(prompt_set, groups_of(session, dataset.id, "train"))
     if without:
         reason = f"It shows nothing to the examples of these groups: {_listed(without)}."
-        mend = "Add few-shot examples of these groups, or some without a group."
-        raise Invalid.for_field("prompt_set", reason, mend, code="groups_without_examples")
+        fix = "Add few-shot examples of these groups, or some without a group."
+        raise Invalid.for_field("prompt_set", reason, fix, code="groups_without_examples")
 
 
 def _check_curriculum(session: Session, dataset: Dataset, config: StarConfig) -> None:
@@ -235,8 +235,8 @@ def _check_curriculum(session: Session, dataset: Dataset, config: StarConfig) ->
     try:
         check_curriculum(config, groups_of(session, dataset.id, "train"))
     except ValueError as problem:
-        mend = "Name only these groups, or mark the rows of the dataset with their group."
-        raise Invalid.for_field("config.curriculum", str(problem), mend, code="unknown_group") from problem
+        fix = "Name only these groups, or mark the rows of the dataset with their group."
+        raise Invalid.for_field("config.curriculum", str(problem), fix, code="unknown_group") from problem
 
 
 def check_lengths(
@@ -252,8 +252,8 @@ def _named(field: str, find: Callable[[], T], known: list[str] | None = None) ->
     try:
         return find()
     except NotFound as missing:
-        mend = f"Use one of {_listed(known)}." if known else "Use the id of one that GET lists."
-        raise Invalid.for_field(field, missing.detail, mend, code=f"unknown_{field}") from missing
+        fix = f"Use one of {_listed(known)}." if known else "Use the id of one that GET lists."
+        raise Invalid.for_field(field, missing.detail, fix, code=f"unknown_{field}") from missing
 
 
 def _listed(names: Mapping[str, Any] | list[str]) -> str:

@@ -18,7 +18,7 @@ JsonObject = dict[str, Any]
 WITH_BODY = frozenset({"post", "put", "patch"})
 DESCRIPTION = (
     "A language model teaches itself to reason, as a managed job. Errors are problem details (RFC 9457) that "
-    "name the field, the reason and the mend. Lists are pages: ask for the next with `after` = `last_id`."
+    "name the field, the reason and the fix. Lists are pages: ask for the next with `after` = `last_id`."
 )
 
 

@@ -81,6 +81,7 @@ PROBLEM: dict[str, Any] = {
         {
             "field": "config.iterations",
             "reason": "Input should be greater than or equal to 1.",
+            "fix": "Send a value that fits.",
             "mend": "Send a value that fits.",
         }
     ],

@@ -260,7 +260,7 @@ class StarConfig(Section):
             return self
         given = self.training_set
         unreasoned = REASONING_FILTERS.intersection(given.filters) if given.source is Source.ANSWERS else ()
-        for unfit, mend in (
+        for unfit, fix in (
             (self.iterations != 1, "iterations must be 1: another one would train on the same texts"),
             (self.rationalization.enabled, "rationalization.enabled must be false"),
             (self.generation.samples_per_example != 1, "generation.samples_per_example must be 1"),
@@ -268,7 +268,7 @@ class StarConfig(Section):
             (unreasoned, "training_set.filters must not name answer_only, answer_first or too_short"),
         ):
             if unfit:
-                raise ValueError(f"training_set.source {given.source} samples nothing; {mend}")
+                raise ValueError(f"training_set.source {given.source} samples nothing; {fix}")
         return self
 
     @model_validator(mode="after")

@@ -41,7 +41,7 @@ def read_prompt_set(data: Mapping[str, Any] | str | bytes, kind: Kind | None = N
 
 
 def check_prompt_set(prompt_set: PromptSet, **options: Any) -> list[RowError]:
-    """Every few-shot example that does not lead to its own answer, and how to mend it. Empty: all is well.
+    """Every few-shot example that does not lead to its own answer, and how to fix it. Empty: all is well.
 
     `options` are the verifier's. Without its expression, a rationale of kind pattern cannot be verified.
     """
@@ -63,17 +63,17 @@ def _check(kind: Kind, number: int, example: FewShotExample, options: Mapping[st
     text = example.rationale
     errors = []
     if text != text.strip():
-        mend = "Remove it: the prompt adds its own separator."
-        errors.append(RowError(number, "rationale", "Begins or ends with white space.", mend))
+        fix = "Remove it: the prompt adds its own separator."
+        errors.append(RowError(number, "rationale", "Begins or ends with white space.", fix))
     if HINT_MARK.casefold() in text.casefold():
-        mend = "Remove the mark: the model would learn to write it."
-        errors.append(RowError(number, "rationale", f'Contains the hint mark "{HINT_MARK}".', mend))
+        fix = "Remove the mark: the model would learn to write it."
+        errors.append(RowError(number, "rationale", f'Contains the hint mark "{HINT_MARK}".', fix))
     elif _speaks_of_the_hint(kind, example):
-        mend = "Argue from the question alone: what the model learns here the filter hint_markers drops."
-        errors.append(RowError(number, "rationale", "Speaks of an answer that was given to it.", mend))
+        fix = "Argue from the question alone: what the model learns here the filter hint_markers drops."
+        errors.append(RowError(number, "rationale", "Speaks of an answer that was given to it.", fix))
     if len(cut_at_first_stop(text, stops(kind))) < len(text):
-        mend = "Remove what starts a new question; one few-shot example holds one question."
-        errors.append(RowError(number, "rationale", "Is cut off at the start of a new question.", mend))
+        fix = "Remove what starts a new question; one few-shot example holds one question."
+        errors.append(RowError(number, "rationale", "Is cut off at the start of a new question.", fix))
     task = task_of(kind)
     if task.required_option is not None and task.required_option not in options:
         return errors
@@ -118,8 +118,8 @@ def _parsed(data: str) -> Mapping[str, Any]:
     return parsed
 
 
-def _refused(field: str, reason: str, mend: str) -> BadRows:
-    return BadRows([RowError(0, field, reason, mend)])
+def _refused(field: str, reason: str, fix: str) -> BadRows:
+    return BadRows([RowError(0, field, reason, fix)])
 
 
 def _from_json(data: Mapping[str, Any], kind: Kind | None) -> PromptSet:
@@ -151,8 +151,8 @@ def _one_from_json(row: Any, kind: Kind, number: int) -> FewShotExample:
     rationale = row.get("rationale")
     errors = []
     if not isinstance(rationale, str) or not rationale.strip():
-        mend = "Write the reasoning with the answer at its end."
-        errors.append(RowError(number, "rationale", "Missing, empty or not a text.", mend))
+        fix = "Write the reasoning with the answer at its end."
+        errors.append(RowError(number, "rationale", "Missing, empty or not a text.", fix))
     rest = {field: value for field, value in row.items() if field not in ("rationale", "id", "split")}
     try:
         example = read_example(rest, kind, line=number)
@@ -170,12 +170,12 @@ def _with_rationale(example: Example, rationale: str) -> FewShotExample:
 def _from_text(data: str, kind: Kind | None) -> PromptSet:
     text = data.replace("\r\n", "\n").strip()
     if kind is not None and task_of(kind).required_option is not None:
-        mend = 'Give {"question", "rationale", "answer"} objects.'
-        raise _refused("text", f"Which part of a text is the answer only the job's {kind} can tell.", mend)
+        fix = 'Give {"question", "rationale", "answer"} objects.'
+        raise _refused("text", f"Which part of a text is the answer only the job's {kind} can tell.", fix)
     seen = _task_of_text(text, kind)
     if kind is not None and seen.kind != kind:
-        mend = f"Write {task_of(kind).how_to_write}."
-        raise _refused("kind", f"The text is laid out as {seen.kind}, not {kind}.", mend)
+        fix = f"Write {task_of(kind).how_to_write}."
+        raise _refused("kind", f"The text is laid out as {seen.kind}, not {kind}.", fix)
     examples: list[FewShotExample] = []
     errors: list[RowError] = []
     for number, block in enumerate(re.split(_block_start(), text), start=1):
@@ -205,12 +205,12 @@ def _task_of_text(text: str, said: Kind | None) -> Task:
 def _one_from_text(block: str, task: Task, number: int) -> FewShotExample:
     match = task.layout.block.fullmatch(block)
     if match is None:
-        mend = f"Write {task.how_to_write}."
-        raise BadRows([RowError(number, "example", "Not laid out as expected.", mend)])
+        fix = f"Write {task.how_to_write}."
+        raise BadRows([RowError(number, "example", "Not laid out as expected.", fix)])
     parts = {name: part or "" for name, part in match.groupdict().items()}
     if parts.get("hint", "").strip() or HINT_MARK in parts.get("choices", ""):
-        mend = "Give the examples without hints; the service adds them where they belong."
-        raise BadRows([RowError(number, "example", "Shows the hint.", mend)])
+        fix = "Give the examples without hints; the service adds them where they belong."
+        raise BadRows([RowError(number, "example", "Shows the hint.", fix)])
     rationale = parts["rationale"].strip()
     row: dict[str, Any] = {"question": parts["question"]}
     if task.takes_choices:
@@ -228,6 +228,6 @@ def _labelled(block: str, number: int) -> list[str]:
     lines = block.rstrip("\n").split("\n")
     expected = [f"({choice_letter(position)}) " for position in range(len(lines))]
     if [line[:4] for line in lines] != expected:
-        mend = "Label them (a), (b), (c)... without gaps."
-        raise BadRows([RowError(number, "choices", "Labels out of order.", mend)])
+        fix = "Label them (a), (b), (c)... without gaps."
+        raise BadRows([RowError(number, "choices", "Labels out of order.", fix)])
     return [line[4:] for line in lines]

@@ -1,4 +1,4 @@
-"""Rows as people have them, read strictly: every mistake is named, with its row, field and mend.
+"""Rows as people have them, read strictly: every mistake is named, with its row, field and fix.
 
 Native rows are {"id"?, "question", "answer", "choices"?, "solution"?, "group"?, "split"?}. The published
 formats of GSM8K and CommonsenseQA are recognised as they are.
@@ -40,10 +40,10 @@ class RowError:
     line: int
     field: str
     reason: str
-    mend: str
+    fix: str
 
     def __str__(self) -> str:
-        return f"row {self.line}, {self.field}: {self.reason} {self.mend}"
+        return f"row {self.line}, {self.field}: {self.reason} {self.fix}"
 
 
 class BadRows(ValueError):
@@ -111,11 +111,11 @@ def parse_row(text: str | bytes, line: int) -> Mapping[str, Any]:
             [RowError(line, "row", f"Not UTF-8: {problem}.", "Save the file as UTF-8.")]
         ) from problem
     except (ValueError, RecursionError) as problem:  # ValueError also for an integer of over 4300 digits
-        mend = "Write one JSON object per line (JSONL)."
-        raise BadRows([RowError(line, "row", f"Not JSON: {problem}.", mend)]) from problem
+        fix = "Write one JSON object per line (JSONL)."
+        raise BadRows([RowError(line, "row", f"Not JSON: {problem}.", fix)]) from problem
     if not isinstance(row, dict):
-        mend = 'Write {"question": ..., "answer": ...}.'
-        raise BadRows([RowError(line, "row", f"A {type(row).__name__}, not an object.", mend)])
+        fix = 'Write {"question": ..., "answer": ...}.'
+        raise BadRows([RowError(line, "row", f"A {type(row).__name__}, not an object.", fix)])
     return row
 
 
@@ -156,13 +156,13 @@ class _Fields:
     line: int
     errors: list[RowError]
 
-    def refuse(self, field: str, reason: str, mend: str) -> None:
-        self.errors.append(RowError(self.line, field, reason, mend))
+    def refuse(self, field: str, reason: str, fix: str) -> None:
+        self.errors.append(RowError(self.line, field, reason, fix))
 
-    def text(self, field: str, mend: str) -> str:
+    def text(self, field: str, fix: str) -> str:
         value = self.row.get(field)
         if not isinstance(value, str) or not value.strip():
-            self.refuse(field, "Missing." if value is None else "Not a text, or empty.", mend)
+            self.refuse(field, "Missing." if value is None else "Not a text, or empty.", fix)
             return ""
         return self._storable(field, value.strip())
 
@@ -263,9 +263,9 @@ def _with_gold(example: Example, task: Task, line: int, errors: list[RowError]) 
     except BadGold as bad:
         problem = str(bad)
     if problem is not None:
-        reason, _, mend = problem.partition("; ")  # how the kinds word it
-        mend = (mend or "give an answer that this kind can verify") + "."
-        errors.append(RowError(line, "answer", f"{example.answer!r} {reason}.", mend[0].upper() + mend[1:]))
+        reason, _, fix = problem.partition("; ")  # how the kinds word it
+        fix = (fix or "give an answer that this kind can verify") + "."
+        errors.append(RowError(line, "answer", f"{example.answer!r} {reason}.", fix[0].upper() + fix[1:]))
     return example
 
 

@@ -22,7 +22,7 @@ class Unfit(ValueError):
     def __init__(self, field: str, errors: Iterable[RowError]) -> None:
         self.field = field
         self.errors = tuple(errors)
-        super().__init__("\n".join(f"{field}: {error.reason} {error.mend}" for error in self.errors))
+        super().__init__("\n".join(f"{field}: {error.reason} {error.fix}" for error in self.errors))
 
 
 def check_data(
@@ -58,10 +58,10 @@ def check_solutions(config: StarConfig, examples: Iterable[Example]) -> None:
     field = field_needing_solutions(config)
     if field is None:
         return
-    mend = "Upload the dataset with a solution in every train row, or choose another value."
+    fix = "Upload the dataset with a solution in every train row, or choose another value."
     without = (example.id for example in examples if example.solution is None)
     errors = [
-        RowError(0, field, f"Example {name!r} has no solution.", mend) for name in islice(without, MOST_SHOWN)
+        RowError(0, field, f"Example {name!r} has no solution.", fix) for name in islice(without, MOST_SHOWN)
     ]
     if errors:
         raise Unfit(field, errors)
@@ -86,7 +86,7 @@ def _misread_golds(config: StarConfig, examples: Iterable[Example]) -> Iterator[
 
 
 def _as_error(message: str, number: int = 0) -> RowError:
-    """ValueErrors of the verifiers word the mend behind a semicolon."""
-    reason, _, mend = message.partition("; ")
-    mend = mend or "change it"
-    return RowError(number, "answer", f"{reason[0].upper()}{reason[1:]}.", f"{mend[0].upper()}{mend[1:]}.")
+    """ValueErrors of the verifiers word the fix behind a semicolon."""
+    reason, _, fix = message.partition("; ")
+    fix = fix or "change it"
+    return RowError(number, "answer", f"{reason[0].upper()}{reason[1:]}.", f"{fix[0].upper()}{fix[1:]}.")

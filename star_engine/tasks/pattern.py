@@ -24,7 +24,7 @@ _EXAMPLE = r"'Final answer: (\w+)'"
 
 
 def compile_pattern(pattern: str | None) -> Any:
-    """The compiled pattern. Raises ValueError, with the mend, for one that cannot be used."""
+    """The compiled pattern. Raises ValueError, with the fix, for one that cannot be used."""
     if not pattern:
         raise ValueError(f"the kind pattern needs the option pattern, a regular expression like {_EXAMPLE}")
     if len(pattern) > MOST_PATTERN_CHARACTERS:

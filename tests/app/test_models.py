@@ -159,4 +159,4 @@ def test_model_taken_off_the_list_is_gone_for_new_jobs(sqlite_database_url: str,
         assert client.get(f"/v1/models/{MODEL}").status_code == 404
         answer = client.post("/v1/jobs", json=body)
         assert (answer.status_code, answer.json()["code"]) == (422, "unknown_model")
-        assert "new" in answer.json()["errors"][0]["mend"]
+        assert "new" in answer.json()["errors"][0]["fix"]

@@ -51,7 +51,7 @@ def test_job_beyond_the_quota_is_refused_with_its_name_its_usage_and_the_mend(
     [error] = answer.json()["errors"]
     assert error["field"] == "quota.queued_jobs"
     assert "1 of 1 are used" in error["reason"]
-    assert "cancel one" in error["mend"]
+    assert "cancel one" in error["fix"]
     [job] = api.client.get("/v1/jobs").json()["data"]
     api.client.post(f"/v1/jobs/{job['id']}/cancel")
     assert api.client.post("/v1/jobs", json=body).status_code == 201

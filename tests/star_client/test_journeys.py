@@ -49,7 +49,7 @@ def test_own_data(star: StarClient, tmp_path: Path) -> None:
     assert star.datasets.statistics(made.id).statistics
     with pytest.raises(Refused) as refusal:
         star.datasets.upload(table, kind="choice")
-    assert all(error.line and error.mend for error in refusal.value.errors)
+    assert all(error.line and error.fix for error in refusal.value.errors)
 
 
 def test_reading_rationales(finished: Finished, tmp_path: Path) -> None:

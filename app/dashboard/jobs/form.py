@@ -99,7 +99,7 @@ def filled(sent: FormData, refused: Problem | None = None) -> Filled:
     rest: list[str] = []
     for error in refused.errors:
         place = _place(error.field, values)
-        text = f"{error.reason} {error.mend}"
+        text = f"{error.reason} {error.fix}"
         text = text if place == error.field else f"{error.field}: {text}"
         (beside[place] if place else rest).append(text)
     return Filled(values, chosen, dict(beside), refused if rest or not refused.errors else None)

@@ -34,7 +34,7 @@ def explain(job: JobOut) -> str:
         text = f"{where}{PHASES.get(job.phase or '', 'between two phases')}."
         return text[0].upper() + text[1:]
     if job.status is JobStatus.PAUSED and job.status_reason is not None:
-        return "It paused itself, for a reason that you can mend."
+        return "It paused itself, for a reason that you can fix."
     if job.status is JobStatus.PAUSING:
         return "Its running steps hand back what they have done."
     if job.status is JobStatus.VALIDATING:

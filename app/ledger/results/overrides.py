@@ -55,8 +55,8 @@ def override_verdict(
     Raises Conflict for a text of another dataset: the next iteration draws others, whatever is said of it.
     """
     if rationale.route == Route.MIXED:
-        mend = "Upload that dataset again with the row mended, or without it."
-        raise Conflict(f"The text was mixed in from another dataset. {mend}", code="mixed_rationale")
+        fix = "Upload that dataset again with the row corrected, or without it."
+        raise Conflict(f"The text was mixed in from another dataset. {fix}", code="mixed_rationale")
     lock_job(session, job.id)
     override = Override(
         job_id=job.id,

@@ -70,9 +70,9 @@ def iterations_to_regrade(session: Session, job: Job, number: int | None) -> Seq
     ids = [item.id for item in built]
     tries = session.scalar(select(func.count()).where(Rationale.iteration_id.in_(ids))) or 0
     if tries > MOST_TRIES:
-        mend = "Name one iteration." if len(built) > 1 else "Fork from the iteration before instead."
+        fix = "Name one iteration." if len(built) > 1 else "Fork from the iteration before instead."
         reason = f"There are {tries:,} tries; at most {MOST_TRIES:,} are judged anew in one request."
-        raise Invalid(f"{reason} {mend}", code="too_many_tries")
+        raise Invalid(f"{reason} {fix}", code="too_many_tries")
     return built
 
 

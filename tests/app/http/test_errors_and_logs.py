@@ -44,6 +44,11 @@ def test_every_error_is_problem_json_with_the_id_of_its_request(api: Api) -> Non
         assert problem["detail"]
 
 
+def test_a_fix_is_told_under_its_former_name_too(api: Api) -> None:
+    [error] = api.client.get("/v1/jobs?limit=0").json()["errors"]
+    assert error["fix"] == error["mend"] == "Send a value that fits."
+
+
 def test_json_body_longer_than_any_that_makes_sense_is_413(api: Api) -> None:
     body = b'{"kind": "numeric", "text": "' + b"x" * (9 << 20) + b'"}'
     answer = api.client.post("/v1/prompt-sets", content=body, headers={"Content-Type": "application/json"})

@@ -59,7 +59,7 @@ def examples(api: Api, answer: Any) -> list[dict[str, Any]]:
 def refused(answer: Any) -> dict[str, Any]:
     assert answer.status_code == 422, answer.text
     problem: dict[str, Any] = answer.json()
-    assert all(error["mend"] for error in problem["errors"])
+    assert all(error["fix"] for error in problem["errors"])
     return problem
 
 
@@ -151,7 +151,7 @@ def test_table_without_the_columns_is_one_mistake_with_the_mapping_that_mends_it
     problem = refused(send(one, b"quest,answer\n1,1\n2,2\n", format="csv"))
     assert problem["bad_rows"] == 1
     assert problem["errors"][0]["field"] == "question"
-    assert "map=question:quest" in problem["errors"][0]["mend"]
+    assert "map=question:quest" in problem["errors"][0]["fix"]
     error = refused(send(one, as_parquet(ROWS), map="answer:gold"))["errors"][0]
     assert (error["field"], error["reason"]) == ("gold", "There is no such column.")
 
@@ -175,7 +175,7 @@ def test_bad_csv_is_refused_with_line_field_reason_and_mend(
 ) -> None:
     error = refused(send(one, content, format="csv"))["errors"][0]
     assert (error.get("line"), error["field"]) == (line, field)
-    assert words in f"{error['reason']} {error['mend']}"
+    assert words in f"{error['reason']} {error['fix']}"
 
 
 def test_row_nested_too_deep_is_refused_even_in_a_column_that_is_not_read(one: Api) -> None:

@@ -170,7 +170,7 @@ def test_datasets_are_listed_newest_first(api: Api) -> None:
 
 
 BAD_ROWS: list[tuple[str, str, bytes, int | None, str, str]] = [
-    # what, kind, body, line, field, part of the reason or mend
+    # what, kind, body, line, field, part of the reason or fix
     ("empty file", "scratchpad", b"", None, "row", "no rows"),
     ("blank lines only", "scratchpad", b"\n\n  \n", None, "row", "no rows"),
     ("no answer", "scratchpad", b'{"question": "1 + 1"}', 1, "answer", "Missing"),
@@ -237,8 +237,8 @@ def test_bad_file_is_refused_with_line_field_reason_and_mend(
         problem = answer.json()
         error = next(error for error in problem["errors"] if error["field"] == field)
         assert error.get("line") == line
-        assert words in f"{error['reason']} {error['mend']}"
-        assert error["mend"]
+        assert words in f"{error['reason']} {error['fix']}"
+        assert error["fix"]
         assert problem["error"]["message"] == problem["detail"]
         assert stored(api) == (0, 0)
 

@@ -78,7 +78,7 @@ def test_bad_preview_names_the_field_and_the_mend(api: Api, body: dict[str, Any]
     assert answer.status_code == 422, answer.text
     error = answer.json()["errors"][0]
     assert error["field"] == field
-    assert error["mend"]
+    assert error["fix"]
 
 
 def test_few_shot_example_that_speaks_of_a_given_answer_is_refused(api: Api) -> None:
@@ -91,7 +91,7 @@ def test_few_shot_example_that_speaks_of_a_given_answer_is_refused(api: Api) -> 
     assert answer.status_code == 422
     [error] = answer.json()["errors"]
     assert (error["line"], error["field"]) == (1, "rationale")
-    assert "hint_markers" in error["mend"]
+    assert "hint_markers" in error["fix"]
 
 
 def test_preview_of_another_projects_prompt_set_is_404(api: Api) -> None:

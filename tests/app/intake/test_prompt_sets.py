@@ -83,7 +83,7 @@ def test_bad_prompt_set_is_refused_with_the_example_and_the_mend(
     assert answer.status_code == 422, answer.text
     error = next(error for error in answer.json()["errors"] if error["field"] == field)
     assert error.get("line") == line
-    assert words in f"{error['reason']} {error['mend']}"
+    assert words in f"{error['reason']} {error['fix']}"
     assert api.client.get("/v1/prompt-sets").json()["data"] == []
 
 

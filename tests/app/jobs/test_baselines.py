@@ -39,7 +39,7 @@ def test_fine_tuning_on_the_answers_stands_beside_a_job_that_samples_often(api: 
 def test_an_unknown_baseline_is_refused_and_nothing_is_made(api: Api, name: str) -> None:
     answer = api.client.post("/v1/jobs", json=api.job_body(baselines=[name]))
     assert (answer.status_code, answer.json()["code"]) == (422, "unknown_baseline")
-    assert "star-without-rationalization" in answer.json()["errors"][0]["mend"]
+    assert "star-without-rationalization" in answer.json()["errors"][0]["fix"]
     assert api.client.get("/v1/jobs").json()["data"] == []
 
 

@@ -1,4 +1,4 @@
-"""Jobs over HTTP: made once, refused with a mend, followed, cancelled, paused and resumed."""
+"""Jobs over HTTP: made once, refused with a fix, followed, cancelled, paused and resumed."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_configuration_is_the_preset_with_the_overrides_laid_over_it(api: Api) -
 
 
 BAD_JOBS: list[tuple[str, dict[str, Any], str, str, str]] = [
-    # what, change to a good body, code, field, part of the reason or mend
+    # what, change to a good body, code, field, part of the reason or fix
     ("unknown model", {"model": "gpt-j"}, "unknown_model", "model", f"Use one of {MODEL}"),
     ("unknown dataset", {"dataset": "ds_0"}, "unknown_dataset", "dataset", "no dataset ds_0"),
     ("unknown prompt set", {"prompt_set": "ps_0"}, "unknown_prompt_set", "prompt_set", "no prompt set ps_0"),
@@ -117,7 +117,7 @@ def test_bad_job_is_refused_with_the_field_and_the_mend(api: Api) -> None:
         assert problem["code"] == code, (what, problem)
         error = problem["errors"][0]
         assert error["field"] == field, (what, problem)
-        assert words in f"{error['reason']} {error['mend']}", (what, problem)
+        assert words in f"{error['reason']} {error['fix']}", (what, problem)
         assert problem["error"]["param"] == field
     assert jobs(api) == 0
 
@@ -126,7 +126,7 @@ def test_dataset_without_a_held_out_split_is_refused_with_how_to_carve_one(api: 
     dataset = api.dataset(validation=0)
     answer = api.client.post("/v1/jobs", json=api.job_body(dataset=dataset["id"]))
     assert (answer.status_code, answer.json()["code"]) == (422, "no_held_out_split")
-    assert "?validation=N" in answer.json()["errors"][0]["mend"]
+    assert "?validation=N" in answer.json()["errors"][0]["fix"]
 
 
 def test_kinds_that_differ_are_refused(api: Api) -> None:
@@ -218,7 +218,7 @@ def test_prompt_longer_than_the_context_is_refused_naming_its_row(api: Api) -> N
     [error] = answer.json()["errors"]
     assert "'row-4'" in error["reason"]
     assert f"leaves {CONTEXT - 100}" in error["reason"]
-    assert "few-shot" in error["mend"]
+    assert "few-shot" in error["fix"]
 
 
 def test_hint_counts_for_the_length_of_a_prompt(sqlite_database_url: str, tmp_path: Path) -> None:

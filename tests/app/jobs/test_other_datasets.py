@@ -1,4 +1,4 @@
-"""Jobs that name other datasets, to be measured along or mixed in: refused with a mend."""
+"""Jobs that name other datasets, to be measured along or mixed in: refused with a fix."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def refusal(api: Api, body: dict[str, Any]) -> tuple[str, str, str]:
     answer = api.client.post("/v1/jobs", json=body)
     assert answer.status_code == 422, answer.text
     [error] = answer.json()["errors"]
-    return answer.json()["code"], error["field"], error["mend"]
+    return answer.json()["code"], error["field"], error["fix"]
 
 
 FIELDS = pytest.mark.parametrize("field", ["evaluation.also", "training_set.mix"])
@@ -41,9 +41,9 @@ def test_the_jobs_own_dataset_and_one_of_another_kind_are_refused(api: Api, fiel
     body = api.job_body()
     other = api.dataset(NUMERIC + NUMERIC.replace("?", " more?"), kind="numeric", validation=1)
     for dataset in (body["dataset"], other["id"]):
-        code, where, mend = refusal(api, {**body, "config": naming(field, dataset)})
+        code, where, fix = refusal(api, {**body, "config": naming(field, dataset)})
         assert (code, where) == ("kinds_differ", f"config.{field}")
-        assert mend == "Name other datasets of the same kind."
+        assert fix == "Name other datasets of the same kind."
 
 
 @FIELDS
@@ -67,6 +67,6 @@ def test_groups_without_few_shot_examples_are_refused_where_training_prompts_sho
     config = naming("training_set.mix", api.dataset(rows)["id"])
     api.job(config=config)
     config["training_set"]["few_shot_in_prompt"] = True
-    code, where, mend = refusal(api, api.job_body(config=config))
+    code, where, fix = refusal(api, api.job_body(config=config))
     assert (code, where) == ("groups_without_examples", "config.training_set.mix")
-    assert "few_shot_in_prompt to false" in mend
+    assert "few_shot_in_prompt to false" in fix

@@ -32,7 +32,7 @@ A: Televisions do. Therefore, the answer is television (a)."""
 def reasons(data: dict[str, Any] | str | bytes, kind: Kind | None = None) -> list[str]:
     with pytest.raises(BadRows) as caught:
         read_prompt_set(data, kind)
-    assert all(error.mend for error in caught.value.errors)
+    assert all(error.fix for error in caught.value.errors)
     return [f"{error.line} {error.field}: {error.reason}" for error in caught.value.errors]
 
 

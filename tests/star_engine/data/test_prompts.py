@@ -168,7 +168,7 @@ def test_an_own_hint_template_is_filled_in_where_the_question_stands() -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "mend"),
+    ("template", "fix"),
     [
         ("It is {answer}.", "lacks {question}; write it once, where what is asked belongs"),
         ("{question}", "lacks {answer}; write it once, where the hint belongs"),
@@ -178,8 +178,8 @@ def test_an_own_hint_template_is_filled_in_where_the_question_stands() -> None:
         ("{question} {answer} ", "outer white space"),
     ],
 )
-def test_a_hint_template_that_cannot_work_is_refused_with_the_mend(template: str, mend: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(mend)):
+def test_a_hint_template_that_cannot_work_is_refused_with_the_mend(template: str, fix: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(fix)):
         Rationalization(hint_template=template)
 
 

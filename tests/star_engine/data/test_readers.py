@@ -26,7 +26,7 @@ CQA = {
 def errors_of(row: dict[str, Any], kind: Kind) -> list[RowError]:
     with pytest.raises(BadRows) as caught:
         read_example(row, kind, line=7)
-    assert all(error.line == 7 and error.mend for error in caught.value.errors)
+    assert all(error.line == 7 and error.fix for error in caught.value.errors)
     return list(caught.value.errors)
 
 

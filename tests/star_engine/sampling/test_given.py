@@ -138,7 +138,7 @@ def test_solutions_that_are_missing_are_named_before_anything_runs(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("change", "mend"),
+    ("change", "fix"),
     [
         ({"iterations": 2}, "iterations must be 1"),
         ({"rationalization": {}}, "rationalization.enabled must be false"),
@@ -146,8 +146,8 @@ def test_solutions_that_are_missing_are_named_before_anything_runs(tmp_path: Pat
         ({"training_set": {"source": "answers"}}, "must not name answer_only, answer_first or too_short"),
     ],
 )
-def test_settings_that_sample_are_refused_where_nothing_is_sampled(change: dict[str, Any], mend: str) -> None:
-    with pytest.raises(ValidationError, match=mend):
+def test_settings_that_sample_are_refused_where_nothing_is_sampled(change: dict[str, Any], fix: str) -> None:
+    with pytest.raises(ValidationError, match=fix):
         given("answers", **change)
 
 

@@ -188,7 +188,7 @@ def test_an_example_without_its_gold_keeps_neither_answer_nor_solution() -> None
 
 
 @pytest.mark.parametrize(
-    ("change", "mend"),
+    ("change", "fix"),
     [
         ({"generation": {"temperature": 0.7}}, "set generation.samples_per_example to 2 or more"),
         ({"generation": {"samples_per_example": 4}}, "set generation.temperature to 0.7"),
@@ -197,9 +197,9 @@ def test_an_example_without_its_gold_keeps_neither_answer_nor_solution() -> None
     ],
 )
 def test_settings_under_which_no_vote_is_possible_are_refused_with_the_mend(
-    change: dict[str, Any], mend: str
+    change: dict[str, Any], fix: str
 ) -> None:
-    with pytest.raises(ValidationError, match=mend):
+    with pytest.raises(ValidationError, match=fix):
         config(Kind.PATTERN, **{**VOTE, **change}, verifier={"pattern": PATTERN})
 
 

@@ -151,7 +151,7 @@ def test_a_bare_letter_that_is_also_the_text_of_another_choice_is_ambiguous() ->
 
 
 @pytest.mark.parametrize(
-    ("answer", "choices", "mend"),
+    ("answer", "choices", "fix"),
     [
         ("f", INK, "a to e"),
         ("blotter", INK, "the text is that of choice e"),
@@ -162,9 +162,9 @@ def test_a_bare_letter_that_is_also_the_text_of_another_choice_is_ambiguous() ->
     ],
 )
 def test_a_gold_answer_that_is_no_choice_is_refused_with_the_mend(
-    answer: str, choices: tuple[str, ...] | None, mend: str
+    answer: str, choices: tuple[str, ...] | None, fix: str
 ) -> None:
-    with pytest.raises(ValueError, match=mend):
+    with pytest.raises(ValueError, match=fix):
         check_gold("choice", answer, choices)
 
 

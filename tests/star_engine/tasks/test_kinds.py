@@ -100,7 +100,7 @@ def test_the_kind_pattern_needs_a_pattern() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "verifier", "mend"),
+    ("kind", "verifier", "fix"),
     [
         ("pattern", {"pattern": "(a+)+\\1"}, "no look-ahead, look-behind or back-references; put the answer"),
         ("pattern", {"pattern": "("}, "is refused by RE2"),
@@ -113,9 +113,9 @@ def test_the_kind_pattern_needs_a_pattern() -> None:
     ],
 )
 def test_a_verifier_option_that_cannot_work_is_refused_with_the_mend(
-    kind: str, verifier: dict[str, Any], mend: str
+    kind: str, verifier: dict[str, Any], fix: str
 ) -> None:
-    with pytest.raises(ValidationError, match=mend):
+    with pytest.raises(ValidationError, match=fix):
         StarConfig.model_validate({"kind": kind, "verifier": verifier})
 
 

@@ -114,15 +114,15 @@ def test_a_run_whose_other_dataset_has_changed_is_another_run(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("mix", "mend"),
+    ("mix", "fix"),
     [
         ([("a", 0.1), ("a", 0.1)], "give it one share"),
         ([("a", 0.5), ("b", 0.5)], "leave room for the job's own rows"),
     ],
 )
-def test_shares_that_cannot_be_are_refused(mix: list[tuple[str, float]], mend: str) -> None:
+def test_shares_that_cannot_be_are_refused(mix: list[tuple[str, float]], fix: str) -> None:
     entries = [{"dataset": name, "share": share} for name, share in mix]
-    with pytest.raises(ValidationError, match=mend):
+    with pytest.raises(ValidationError, match=fix):
         config(Kind.EXACT, training_set={"mix": entries})
 
 
