@@ -41,6 +41,7 @@ from app.routes.platform import api_keys, audit, health, metrics, projects, quot
 from app.routes.results import (
     adapters,
     answers,
+    curves,
     exports,
     iterations,
     overrides,
@@ -64,6 +65,7 @@ ROUTES = (
     job_verbs,
     events,
     iterations,
+    curves,
     rationales,
     overrides,
     answers,

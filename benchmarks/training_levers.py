@@ -84,7 +84,7 @@ class Bench:
                 learner.plan = plan or learner.plan
                 self._wait()
                 began = time.perf_counter()
-                self.losses[name] = learner.learn(rows, most_tokens)
+                self.losses[name] = learner.learn(rows, most_tokens).loss
                 self._wait()
                 return time.perf_counter() - began
             finally:

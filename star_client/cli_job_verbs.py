@@ -1,7 +1,8 @@
-"""star jobs fork, regrade, coverage, retention, never-solved, training-set."""
+"""star jobs fork, regrade, coverage, curve, retention, never-solved, training-set."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from star_client.cli_data import DATASET
 from star_client.cli_jobs import JOB
 from star_client.invocation import AsJson, JobId, star
 from star_client.jobs import ExportFormat
-from star_client.objects_results import Coverage, Flip, RegradedIteration
+from star_client.objects_results import Coverage, CurveStep, Flip, RegradedIteration
 from star_client.printing import Columns, console, print_all, print_json, print_one
 
 COVERAGE: Columns[Coverage] = {
@@ -22,6 +23,13 @@ COVERAGE: Columns[Coverage] = {
     "newly solved": lambda one: one.churn and one.churn.get("newly_solved"),
     "forgotten": lambda one: one.churn and one.churn.get("forgotten"),
     "never solved": lambda one: one.churn and one.churn.get("never"),
+}
+CURVE: Columns[CurveStep] = {
+    "step": lambda one: one.step,
+    "loss": lambda one: f"{one.loss:.4f}",
+    "gradient norm": lambda one: f"{one.grad_norm:.4f}",
+    "learning rate": lambda one: f"{one.learning_rate:.3g}",
+    "tokens": lambda one: one.step_tokens,
 }
 REGRADED: Columns[RegradedIteration] = {
     "iteration": lambda one: one.iteration,
@@ -87,6 +95,21 @@ def regrade(
 def coverage(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
     """What each iteration solved, covered, forgot and never solved."""
     print_all(star(context).jobs.coverage(job_id), COVERAGE, as_json)
+
+
+def curve(
+    context: typer.Context,
+    job_id: JobId,
+    iteration: Annotated[int, typer.Argument(min=1)],
+    csv: Annotated[bool, typer.Option("--csv", help="All steps as CSV.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Loss, gradient norm, learning rate and tokens of each optimizer step of a training."""
+    client = star(context)
+    if csv:
+        sys.stdout.write(client.jobs.curve_csv(job_id, iteration))
+        return
+    print_all(client.jobs.curve(job_id, iteration).steps, CURVE, as_json)
 
 
 def retention(

@@ -16,7 +16,7 @@ from star_client.downloads import save
 from star_client.errors import ServerFailed
 from star_client.job_request import JobRequest, body_of
 from star_client.objects import Event, Iteration, Job, Page, Rationale, TrainingRow, rfc3339
-from star_client.objects_results import Answer, Coverage, DryRun, Regrade
+from star_client.objects_results import Answer, Coverage, DryRun, Regrade, TrainingCurve
 from star_client.resources import LARGEST_PAGE, every
 from star_client.transport import Request, Transport
 
@@ -166,6 +166,17 @@ class Jobs:
     def iteration(self, job_id: str, number: int) -> Iteration:
         request = Request("GET", f"/v1/jobs/{job_id}/iterations/{number}")
         return Iteration.model_validate_json(self._transport.send(request).content)
+
+    def curve(self, job_id: str, number: int) -> TrainingCurve:
+        """Loss, gradient norm, learning rate and tokens of every optimizer step of an iteration."""
+        request = Request("GET", f"/v1/jobs/{job_id}/iterations/{number}/curve")
+        return TrainingCurve.model_validate_json(self._transport.send(request).content)
+
+    def curve_csv(self, job_id: str, number: int) -> str:
+        """The same as the text of a CSV file."""
+        params = {"format": "csv"}
+        path = f"/v1/jobs/{job_id}/iterations/{number}/curve"
+        return self._transport.send(Request("GET", path, params)).text
 
     def coverage(self, job_id: str) -> tuple[Coverage, ...]:
         """Of each iteration: what was solved, kept and covered, and how that moved (churn)."""

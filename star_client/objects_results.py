@@ -76,6 +76,23 @@ class Coverage(Resource):
     steps: int | None = None
 
 
+class CurveStep(Fields):
+    """One optimizer step. `grad_norm` is that before clipping, `tokens` counts since step 0."""
+
+    step: int
+    loss: float
+    grad_norm: float
+    learning_rate: float
+    tokens: int
+    step_tokens: int
+
+
+class TrainingCurve(Resource):
+    job: str
+    iteration: int
+    steps: tuple[CurveStep, ...]
+
+
 class OtherAnswer(Fields):
     id: str
     text: str

@@ -185,6 +185,8 @@ class TrainingProgress:
     steps: int
     loss: float  # mean over the tokens of this step's batch that loss falls on
     tokens: int  # tokens seen since step 0, padding not counted
+    grad_norm: float  # of all trained weights together, before it is clipped
+    learning_rate: float  # of this step
 
 
 @dataclass(frozen=True, slots=True)

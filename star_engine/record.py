@@ -11,6 +11,7 @@ from star_engine.adapters.layout import AdapterVerification, BaseModel
 from star_engine.diagnostics.iteration import Before
 from star_engine.diagnostics.spark import Answered
 from star_engine.evaluation.accuracy import Accuracy, EvaluatedAnswer, EvaluationMode
+from star_engine.protocols import TrainingProgress
 from star_engine.sampling.rationales import Rationale, RationaleKey
 from star_engine.tasks.examples import Example
 from star_engine.training_set.mixing import MixSource
@@ -109,6 +110,11 @@ class Record(MixSource, Protocol):
 
     def keep_checkpoint(self, step: int) -> None:
         """Keep the resume point of this optimizer step, if the trainer has left one."""
+
+    def keep_curve(self, steps: Sequence[TrainingProgress]) -> None:
+        """Keep these optimizer steps of the training curve, in place of what an attempt before kept from the
+        first of them on. Called at resume points and at the end, not with every step.
+        """
 
     def finish_training(self, folder: Path | None, report: Mapping[str, Any]) -> None:
         """Record the weights in `folder`, with the training's report. None: they are recorded already."""

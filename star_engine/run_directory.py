@@ -9,6 +9,7 @@ iteration-3/rationales.jsonl      every try, with verdict
            /mixed.jsonl           texts of other datasets, where some are mixed in
            /decisions.jsonl       kept or dropped, with the reason
            /training_set.jsonl    what was trained on
+           /curve.jsonl           loss, gradient norm, rate and tokens of each optimizer step
            /evaluation.jsonl      held-out answers of this iteration's model
            /adapter/              adapter_config.json, adapter_model.safetensors, README.md, manifest.json
 """
@@ -29,6 +30,7 @@ from star_engine.config.star import StarConfig
 from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode
 from star_engine.loop import IterationHistory, PhaseName, PhaseRef
 from star_engine.phases.build import own_rows
+from star_engine.protocols import TrainingProgress
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.tasks.examples import Example, PromptSet
 from star_engine.training_set.rows import Decision, TrainingExample, training_line
@@ -111,6 +113,14 @@ class RunDirectory:
     def checkpoints(self, number: int) -> Path:
         """The trainer's resume points; removed once the adapter is verified."""
         return self.iteration(number) / "checkpoints"
+
+    def curve_path(self, number: int) -> Path:
+        return self.iteration(number) / "curve.jsonl"
+
+    def curve(self, number: int) -> list[TrainingProgress]:
+        """Every optimizer step of the iteration's training. Steps that were done again count once."""
+        newest = {line["step"]: TrainingProgress(**line) for line in _read(self.curve_path(number))}
+        return [newest[step] for step in sorted(newest)]
 
     def training_report(self, number: int) -> dict[str, Any]:
         """What is recorded of the iteration's training; empty before its end."""

@@ -24,6 +24,7 @@ from star_engine.evaluation.accuracy import (
     summarise,
 )
 from star_engine.phases.phase import Slice
+from star_engine.protocols import TrainingProgress
 from star_engine.record import Built, Origin, Provenance
 from star_engine.run_directory import JsonLines, RunDirectory, check_line, rationale_line
 from star_engine.sampling.labels import guesses_held_out
@@ -204,6 +205,11 @@ class RunRecord:
 
     def keep_checkpoint(self, step: int) -> None:
         """Resume points stay where the trainer writes them."""
+
+    def keep_curve(self, steps: Sequence[TrainingProgress]) -> None:
+        with JsonLines(self._directory.curve_path(self.iteration)) as lines:
+            for step in steps:
+                lines.append(asdict(step))
 
     def finish_training(self, folder: Path | None, report: Mapping[str, Any]) -> None:
         self.found["training"] = dict(report)

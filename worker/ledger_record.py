@@ -28,6 +28,7 @@ from app.ledger.results.adapters import (
     record_verification,
 )
 from app.ledger.results.counts import IterationCounts
+from app.ledger.results.curves import record_curve
 from app.ledger.results.diagnostics import audited_before, record_audits, recorded_audits
 from app.ledger.results.evaluation_modes import recorded_mode
 from app.ledger.results.evaluations import adapter_tally, evaluated_ids, is_last_step, record_evaluations
@@ -53,6 +54,7 @@ from star_engine.diagnostics.iteration import Before
 from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode, select_held_out
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Slice
+from star_engine.protocols import TrainingProgress
 from star_engine.record import Built, Origin, Provenance
 from star_engine.sampling.rationales import Rationale, RationaleKey
 from star_engine.tasks.examples import Example
@@ -201,6 +203,10 @@ class LedgerRecord:
         failpoint("train.step")
         if self._checkpoints is not None:
             self._checkpoints.keep(step)
+
+    def keep_curve(self, steps: Sequence[TrainingProgress]) -> None:
+        with transaction(self.worker.engine) as session:
+            record_curve(session, self.claim, steps)
 
     def finish_training(self, folder: Path | None, report: Mapping[str, Any]) -> None:
         names = () if folder is None else (folder / CONFIG, folder / WEIGHTS)

@@ -17,7 +17,7 @@ from app.dashboard.blank_fields import BlankFields
 from app.dashboard.data import datasets, prompt_sets
 from app.dashboard.jobs import compare, job, job_list, new_job
 from app.dashboard.rendering import page, sign_in_url
-from app.dashboard.results import adapters, answers, example_history, job_adapters, rationales
+from app.dashboard.results import adapters, answers, curve, example_history, job_adapters, rationales
 from app.dashboard.security_headers import SecurityHeaders
 from app.dashboard.static_files import StaticFiles
 from app.errors import Problem, Unauthorized
@@ -34,6 +34,7 @@ PAGES = (
     job_list,
     new_job,
     job,
+    curve,
     rationales,
     answers,
     example_history,

@@ -27,9 +27,11 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 
 def number(value: float | None) -> str:
-    """12345.6 is 12,346; below ten with two digits."""
+    """12345.6 is 12,346; below ten with two digits, below 0.01 with two that count."""
     if value is None:
         return NOTHING
+    if 0 < abs(value) < 0.01:
+        return f"{value:.2g}"
     return f"{value:,.0f}" if value == int(value) or abs(value) >= 10 else f"{value:.2f}"
 
 

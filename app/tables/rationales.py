@@ -91,6 +91,15 @@ class Adapter(Base):
     created_at: Mapped[datetime] = created()
 
 
+class TrainingCurve(Base):
+    """Every optimizer step of an iteration's training: written at resume points and at the end."""
+
+    __tablename__ = "training_curves"
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    iteration_id: Mapped[int] = mapped_column(ForeignKey(Iteration.id, ondelete="CASCADE"), unique=True)
+    steps: Mapped[list[Any]]  # [step, loss, gradient norm, learning rate, tokens since step 0]
+
+
 class Evaluation(Base):
     """One held-out example answered once, with an adapter or by a few-shot baseline."""
 

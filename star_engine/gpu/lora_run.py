@@ -40,6 +40,15 @@ class Ranks:
         return sorted(rows, key=lambda row: len(row.ids), reverse=True)[self.rank :: self.count]
 
 
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """One optimizer step."""
+
+    loss: float  # mean of a token that counts
+    grad_norm: float  # before it was clipped
+    learning_rate: float
+
+
 class LoraRun:
     """AdamW on the adapter's weights; linear warm-up, then a constant rate."""
 
@@ -58,8 +67,8 @@ class LoraRun:
             self._weights.values(), lr=training.learning_rate, weight_decay=training.weight_decay
         )
 
-    def learn(self, rows: Sequence[TokenizedRow], most_tokens: int) -> float:
-        """One optimizer step on these rows, `most_tokens` at a time; the mean loss of a token that counts.
+    def learn(self, rows: Sequence[TokenizedRow], most_tokens: int) -> Learned:
+        """One optimizer step on these rows, `most_tokens` at a time.
 
         Raises FloatingPointError before anything is updated where the loss or a gradient is not finite, and
         torch.OutOfMemoryError, on all ranks alike, where one of them has run out of memory.
@@ -67,10 +76,11 @@ class LoraRun:
         self._optimizer.zero_grad(set_to_none=True)
         count = sum(row.loss_tokens for row in rows)
         total = self._add_up(self._accumulate(self._ranks.part(rows), count, most_tokens))
-        norm = torch.nn.utils.clip_grad_norm_(self._weights.values(), self._training.max_grad_norm)
-        if not (math.isfinite(total) and bool(norm.isfinite())):
+        clipped = torch.nn.utils.clip_grad_norm_(self._weights.values(), self._training.max_grad_norm)
+        norm = clipped.item()
+        if not (math.isfinite(total) and math.isfinite(norm)):
             raise FloatingPointError(
-                f"The loss of optimizer step {self.step + 1} is {total}, its gradient norm {norm.item()}: "
+                f"The loss of optimizer step {self.step + 1} is {total}, its gradient norm {norm}: "
                 "the training diverged. Lower training.learning_rate or add training.warmup_steps."
             )
         warmup = self._training.warmup_steps
@@ -79,7 +89,7 @@ class LoraRun:
             group["lr"] = rate
         self._optimizer.step()
         self.step += 1
-        return total
+        return Learned(total, norm, rate)
 
     def _accumulate(self, rows: Sequence[TokenizedRow], count: int, most_tokens: int) -> float | None:
         """Gradients of this rank's rows; its share of the loss, None where its memory did not suffice."""

@@ -27,7 +27,7 @@ from star_engine.gpu.causal_lm import (
 )
 from star_engine.gpu.lean_lora import use_lean_forward
 from star_engine.gpu.lora_merge import PREFIX, LoraUpdate, read_adapter
-from star_engine.gpu.lora_run import LoraRun, Ranks
+from star_engine.gpu.lora_run import Learned, LoraRun, Ranks
 from star_engine.gpu.tokenized_rows import TokenizedRow, batch_of_step, tokenize_rows
 from star_engine.gpu.train_checkpoint import Checkpoints, ResumePoint, fsync
 from star_engine.protocols import AdapterProbe, BadAdapter, OutOfMemory, TrainingJob, TrainingProgress
@@ -82,12 +82,14 @@ class LoraTrainer:
             while run.step < job.steps:
                 batch = batch_of_step(len(rows), training.batch_size, job.seed, run.step)
                 chosen = [rows[n] for n in batch]
-                loss = self._fitting_step(run, chosen)
+                learned = self._fitting_step(run, chosen)
                 tokens += sum(len(row.ids) for row in chosen)
                 due = run.step % training.checkpoint_every == 0 and run.step < job.steps
                 if due and self._ranks.first:
                     saved.save(ResumePoint(run.step, tokens, run.state()))
-                yield TrainingProgress(run.step, job.steps, loss, tokens)
+                yield TrainingProgress(
+                    run.step, job.steps, learned.loss, tokens, learned.grad_norm, learned.learning_rate
+                )
             if self._ranks.first:
                 self._write(model, job.out)
 
@@ -152,7 +154,7 @@ class LoraTrainer:
         ended = takewhile(lambda token: token not in self._eos, generated)
         return text_after(self._tokenizer, prompt, list(ended))
 
-    def _fitting_step(self, run: LoraRun, chosen: Sequence[TokenizedRow]) -> float:
+    def _fitting_step(self, run: LoraRun, chosen: Sequence[TokenizedRow]) -> Learned:
         """One optimizer step; in smaller parts, from now on, where the device's memory asks for it."""
         while True:
             try:

@@ -124,7 +124,7 @@ def _progress(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[Training
                     if "error" in message:
                         raise _error(**message["error"])
                     if "progress" in message:
-                        yield TrainingProgress(*message["progress"])
+                        yield TrainingProgress(**message["progress"])
                     else:
                         done += 1
                         selector.unregister(key.fileobj)

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -59,7 +60,7 @@ def main() -> None:
     try:
         for progress in progress_of(json.loads(Path(sys.argv[1]).read_text()), rank):
             if rank == 0:
-                reply({"progress": [progress.step, progress.steps, progress.loss, progress.tokens]})
+                reply({"progress": asdict(progress)})
         reply({"done": True})
     except Exception as error:  # noqa: BLE001 - the boundary: the starter is told, whatever it was
         traceback.print_exc()

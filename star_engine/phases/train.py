@@ -67,8 +67,13 @@ def _run(context: Context) -> Work:
     _check_tokens(context)
     began = time.monotonic()
     job = TrainingJob(texts, training, steps, seed, out, checkpoints, start)
+    curve: list[TrainingProgress] = []
     for progress in context.gpu.trainer().train(job):
         report.take(progress)
+        curve.append(progress)
+        if progress.step % training.checkpoint_every == 0 or progress.step == steps:
+            record.keep_curve(curve)  # before the resume point, behind which no attempt does them again
+            curve = []
         record.keep_checkpoint(progress.step)
         yield Progress(progress.step, steps, "steps", {"loss": round(progress.loss, 6)})
     rewrite_config(out, record.origin().base)

@@ -175,7 +175,14 @@ class RecordingTrainer:
             if step % training.checkpoint_every == 0:
                 state = json.dumps({"step": step, "input": digest})
                 write_durably(checkpoints / f"step-{step}.json", state)
-            yield TrainingProgress(step, job.steps, loss=1 / step, tokens=step * per_step)
+            yield TrainingProgress(
+                step,
+                job.steps,
+                loss=1 / step,
+                tokens=step * per_step,
+                grad_norm=2 / step,
+                learning_rate=training.learning_rate,
+            )
         job.out.mkdir(parents=True, exist_ok=True)
         lora = training.lora
         write_adapter(job.out, rank=lora.rank, alpha=lora.alpha, lessons=lessons_in(rows, job.start))

@@ -158,3 +158,11 @@ def test_held_out_answers_are_listed_and_read_in_full(run: Run, finished: Finish
     full = run(server, "answers", job_id, "--iteration", 1, "--against", "few_shot_cot", "--full").out
     assert found[0]["text"].strip().splitlines()[-1] in full
     assert "held against, " in full
+
+
+def test_the_curve_of_a_training_is_printed_and_exported(run: Run, finished: Finished) -> None:
+    server, job_id = finished.server, finished.job_id
+    steps = run(server, "jobs", "curve", job_id, 1, "--json").objects
+    exported = run(server, "jobs", "curve", job_id, 1, "--csv").out.splitlines()
+    assert len(exported) == len(steps) + 1
+    assert "gradient norm" in run(server, "jobs", "curve", job_id, 1).out

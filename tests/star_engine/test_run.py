@@ -240,6 +240,9 @@ def test_a_killed_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     bench.restart()
     list(bench.run(config()))
     assert bench.trainer.runs[0].resumed_from == 4
+    curve = RunDirectory(tmp_path).curve(1)
+    assert [one.step for one in curve] == list(range(1, curve[-1].steps + 1))
+    assert [one.loss for one in curve] == [1 / one.step for one in curve]
 
 
 def test_a_torn_last_line_is_written_again(tmp_path: Path) -> None:

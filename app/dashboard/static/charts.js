@@ -5,7 +5,7 @@ const HEIGHT = 220;
 const HUES = ["--series-1", "--series-2", "--series-3", "--series-4", "--series-5", "--series-6"];
 const WRITTEN = {
   share: (value) => `${Math.round(100 * value)} %`,
-  number: (value) => value.toLocaleString(),
+  number: (value) => value !== 0 && Math.abs(value) < 0.01 ? value.toExponential(1) : value.toLocaleString(),
   seconds: (value) => `${value.toLocaleString()} s`,
 };
 

@@ -13,7 +13,7 @@ from app.database import new_id
 from app.errors import Conflict
 from app.tables.base import Base
 from app.tables.jobs import Iteration, Job
-from app.tables.rationales import Adapter, Evaluation, Rationale, TrainingExample
+from app.tables.rationales import Adapter, Evaluation, Rationale, TrainingCurve, TrainingExample
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ def take_over(session: Session, job: Job, point: ForkPoint) -> None:
         _copy_rationales(session, old, new, adapters.get(old.number - 1))
         _copy(session, Evaluation, Evaluation.iteration_id == old.id, {"iteration_id": new.id})
         _copy_training_set(session, old, new)
+        _copy(session, TrainingCurve, TrainingCurve.iteration_id == old.id, {"iteration_id": new.id})
 
 
 def _iterations(session: Session, source: Job, last: int) -> Sequence[Iteration]:

@@ -244,3 +244,14 @@ def visitor_cancels(visitor: Visitor, job: str) -> str:
 def test_comparing_less_than_two_jobs_asks_which(finished: Finished) -> None:
     page = finished.visitor.get("/compare", job=finished.job).text
     assert f'value="{finished.job}" checked' in page
+
+
+def test_the_curves_of_a_training_are_a_page_that_its_iteration_leads_to(finished: Finished) -> None:
+    steps = finished.api("/iterations/1/curve")["steps"]
+    drawn = specifications(finished.get("/iterations/1/curve").text)
+    assert list(drawn) == [
+        "Training loss", "Gradient norm, before clipping", "Learning rate", "Tokens per step"
+    ]  # fmt: skip
+    assert drawn["Training loss"]["x"] == [one["step"] for one in steps]
+    assert values(drawn["Learning rate"], "Learning rate") == [one["learning_rate"] for one in steps]
+    assert "/iterations/1/curve" in finished.get("", iteration="1").text

@@ -468,3 +468,19 @@ def test_job_that_solved_everything_leaves_no_dataset_to_make(finished: Finished
         assert answer.json()["derived_from"]["job"] == finished.job["id"]
     else:
         assert (answer.status_code, answer.json()["code"]) == (409, "nothing_unsolved")
+
+
+def test_the_curve_has_every_optimizer_step_as_json_and_csv(finished: Finished) -> None:
+    training = finished.get("/iterations/1")["metrics"]["training"]
+    curve = finished.get("/iterations/1/curve")
+    assert [one["step"] for one in curve["steps"]] == list(range(1, training["steps"] + 1))
+    last = curve["steps"][-1]
+    assert (last["loss"], last["tokens"]) == (training["loss_last"], training["tokens"])
+    assert sum(one["step_tokens"] for one in curve["steps"]) == training["tokens"]
+    assert (last["grad_norm"], last["learning_rate"]) == (pytest.approx(2 * last["loss"], abs=1e-5), 1e-4)
+    answer = finished.client.get(finished.url + "/iterations/1/curve", params={"format": "csv"})
+    assert answer.headers["content-type"].startswith("text/csv")
+    header, *rows = answer.text.splitlines()
+    assert header == "step,loss,grad_norm,learning_rate,tokens,step_tokens"
+    assert len(rows) == training["steps"]
+    assert finished.get("/iterations/0/curve")["steps"] == []

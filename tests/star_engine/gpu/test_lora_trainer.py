@@ -293,6 +293,20 @@ def test_the_rate_warms_up_linearly_and_then_stays(trainer: LoraTrainer, tmp_pat
     assert moved == pytest.approx([1e-3, 0.25e-3], rel=1e-3)
 
 
+def test_progress_tells_the_rate_of_each_step_and_the_gradient_norm_before_clipping(
+    trainer: LoraTrainer, tmp_path: Path
+) -> None:
+    norms = []
+    for limit in (1.0, 1e-6):
+        training = Training(warmup_steps=4, learning_rate=1e-3, max_grad_norm=limit, lora=Lora(rank=2))
+        folder = tmp_path / str(limit)
+        job = TrainingJob(tuple(sums(20)), training, 5, 1, folder / "adapter", folder / "checkpoints")
+        seen = list(trainer.train(job))
+        assert [one.learning_rate for one in seen] == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3])
+        norms.append(seen[0].grad_norm)
+    assert norms[0] == norms[1] > 1e-3
+
+
 def test_a_loss_that_is_not_finite_stops_the_training(
     trainer: LoraTrainer, tiny_adapter: Path, tmp_path: Path
 ) -> None:

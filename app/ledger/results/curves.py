@@ -1,0 +1,57 @@
+"""The curve of a training: loss, gradient norm, learning rate and tokens of every optimizer step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from app.ledger.queue.steps import Claim, check_fence
+from app.ledger.results.rationales import claimed_iteration
+from app.tables.rationales import TrainingCurve
+from star_engine.protocols import TrainingProgress
+
+
+@dataclass(frozen=True, slots=True)
+class CurveStep:
+    """One optimizer step."""
+
+    step: int
+    loss: float
+    grad_norm: float  # before it is clipped
+    learning_rate: float
+    tokens: int  # since step 0
+    step_tokens: int  # of this step's batch
+
+
+def record_curve(session: Session, claim: Claim, steps: Sequence[TrainingProgress]) -> None:
+    """Add these steps; later ones, of an attempt before, make way. Raises Fenced."""
+    if not steps:
+        return
+    check_fence(session, claim)
+    iteration = claimed_iteration(session, claim)
+    added = [
+        [one.step, round(one.loss, 6), round(one.grad_norm, 6), one.learning_rate, one.tokens]
+        for one in steps
+    ]
+    known = session.scalars(_of(iteration.id)).one_or_none()
+    if known is None:
+        session.add(TrainingCurve(iteration_id=iteration.id, steps=added))
+    else:
+        known.steps = [row for row in known.steps if row[0] < steps[0].step] + added
+
+
+def read_curve(session: Session, iteration_id: int) -> list[CurveStep]:
+    """In order; empty before the first resume point, and of a training before curves were kept."""
+    found = session.scalars(_of(iteration_id)).one_or_none()
+    steps: list[CurveStep] = []
+    for step, loss, norm, rate, tokens in found.steps if found is not None else ():
+        before = steps[-1].tokens if steps else 0
+        steps.append(CurveStep(step, loss, norm, rate, tokens, tokens - before))
+    return steps
+
+
+def _of(iteration_id: int) -> Select[TrainingCurve]:
+    return select(TrainingCurve).where(TrainingCurve.iteration_id == iteration_id)
