@@ -86,6 +86,10 @@ test: .venv/.complete .venv/.chromium  ## Run the tests (PYTEST_ARGS='...' to pa
 test-long: .venv/.complete  ## Run the tests that take minutes each
 	.venv/bin/pytest -m long --timeout 3600 $(PYTEST_ARGS)
 
+.PHONY: settings
+settings: .venv/.complete  ## Write docs/settings.md
+	.venv/bin/python -m star_engine.config.reference > docs/settings.md
+
 .PHONY: openapi
 openapi: .venv/.complete  ## Write openapi.json; refuses what breaks clients (BREAKING=--breaking: all the same)
 	.venv/bin/python -m app.openapi openapi.json $(BREAKING)

@@ -33,6 +33,7 @@ from app.routes.data import (
     datasets,
     models,
     openai_files,
+    presets,
     prompt_preview,
     prompt_sets,
 )
@@ -61,6 +62,7 @@ ROUTES = (
     dataset_statistics,
     prompt_sets,
     prompt_preview,
+    presets,
     jobs,
     job_verbs,
     events,

@@ -37,6 +37,7 @@ app = typer.Typer(no_args_is_help=True, help=HELP, pretty_exceptions_enable=Fals
 app.add_typer(cli_data.datasets, name="datasets")
 app.add_typer(cli_data.prompt_sets, name="prompt-sets")
 app.add_typer(cli_data.models, name="models")
+app.add_typer(cli_data.presets, name="presets")
 cli_jobs.jobs.command("create")(cli_create.create)
 cli_jobs.jobs.command("fork")(cli_job_verbs.fork)
 cli_jobs.jobs.command("regrade")(cli_job_verbs.regrade)

@@ -38,8 +38,11 @@ Deadline = Annotated[
 ]
 Webhook = Annotated[str | None, typer.Option(help="Where to report its end to: https://...")]
 DryRunOnly = Annotated[bool, typer.Option("--dry-run", help="Show what it would be. Makes no job.")]
-Dedupe = Annotated[
-    bool, typer.Option("--dedupe", help="Where an equal job (without baselines) is there, show that one.")
+ReturnEqual = Annotated[
+    bool,
+    typer.Option(
+        "--return-equal", "--dedupe", help="Where an equal job (without baselines) is there, show that one."
+    ),
 ]
 
 DRY_RUN: Columns[DryRun] = {
@@ -69,7 +72,7 @@ def create(
     priority: Annotated[int | None, typer.Option()] = None,
     metadata: Metadata = None,
     idempotency_key: OneKey = None,
-    dedupe: Dedupe = False,
+    return_equal: ReturnEqual = False,
     dry_run: DryRunOnly = False,
     watch: Annotated[bool, typer.Option("--watch", help="Go on with star jobs watch.")] = False,
     as_json: AsJson = False,
@@ -79,7 +82,7 @@ def create(
     wanted |= {"preset": preset, "config": merged_config(config, setting or [])}
     wanted |= {"baselines": baseline, "seeds": seed, "budget": budget(budget_gpu_seconds, deadline)}
     wanted |= {"webhook": {"url": webhook} if webhook else None, "priority": priority}
-    wanted |= {"metadata": pairs(metadata), "dedupe": dedupe or None}
+    wanted |= {"metadata": pairs(metadata), "return_equal": return_equal or None}
     client = star(context)
     if dry_run:
         return print_one(client.jobs.dry_run(**wanted), DRY_RUN, as_json)

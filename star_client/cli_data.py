@@ -8,11 +8,12 @@ import typer
 import yaml
 
 from star_client.invocation import AsJson, File, Limit, read_yaml, star
-from star_client.objects import BaseModelInfo, Dataset, PromptSet
+from star_client.objects import BaseModelInfo, Dataset, Preset, PromptSet
 from star_client.printing import Columns, console, moment, print_all, print_json, print_one, print_text
 
 datasets = typer.Typer(no_args_is_help=True, help="Questions with answers.")
 prompt_sets = typer.Typer(no_args_is_help=True, help="Few-shot examples with hand-written rationales.")
+presets = typer.Typer(no_args_is_help=True, help="Named settings that jobs start from.")
 models = typer.Typer(no_args_is_help=True, help="Base models that jobs may use.")
 
 Kind = Annotated[
@@ -34,6 +35,10 @@ PROMPT_SET: Columns[PromptSet] = {
     "kind": lambda one: one.kind,
     "examples": lambda one: len(one.examples),
     "created": lambda one: moment(one.created_at),
+}
+PRESET: Columns[Preset] = {
+    "id": lambda one: one.id,
+    "what": lambda one: one.description.partition("\n")[0],
 }
 MODEL: Columns[BaseModelInfo] = {
     "id": lambda one: one.id,
@@ -156,6 +161,12 @@ def preview(
     if found.tokens:
         print_text("tokens", ", ".join(f"{value} {name}" for name, value in found.tokens.items()))
     return None
+
+
+@presets.command("list")
+def list_presets(context: typer.Context, kind: Kind, as_json: AsJson = False) -> None:
+    """Named settings to start from."""
+    print_all(star(context).presets.list(kind).data, PRESET, as_json)
 
 
 @models.command("list")

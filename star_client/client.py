@@ -11,7 +11,7 @@ from star_client.adapters import Adapters
 from star_client.connection import find_connection
 from star_client.jobs import Jobs
 from star_client.never_solved import NeverSolved
-from star_client.resources import Answers, Datasets, Models, PromptSets, Rationales
+from star_client.resources import Answers, Datasets, Models, Presets, PromptSets, Rationales
 from star_client.transport import Transport
 from star_client.webhooks import Webhooks
 
@@ -35,6 +35,7 @@ class StarClient:
         self.datasets = Datasets(self._transport)
         self.prompt_sets = PromptSets(self._transport)
         self.models = Models(self._transport)
+        self.presets = Presets(self._transport)
         self.jobs = Jobs(self._transport)
         self.rationales = Rationales(self._transport)
         self.answers = Answers(self._transport)

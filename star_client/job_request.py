@@ -37,7 +37,7 @@ class JobRequest(TypedDict, total=False):
     seeds: Sequence[int] | None  # repeat it with each: the report has the spread over them
     budget: Limits | None
     webhook: Receiver | None
-    dedupe: bool | None  # where an equal job is there, that one is answered; not with baselines
+    return_equal: bool | None  # where an equal job is there, that one is answered; not with baselines
     priority: int | None
     metadata: Mapping[str, str] | None
 

@@ -38,6 +38,14 @@ class Page(Fields, Generic[T]):
     last_id: str | None = None
 
 
+class Preset(Resource):
+    """Named settings, and what they are for one kind of question."""
+
+    description: str
+    kind: str
+    config: dict[str, Any]
+
+
 class BaseModelInfo(Resource):
     """A base model of the platform's allow-list."""
 

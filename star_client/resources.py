@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from star_client.objects import BaseModelInfo, Dataset, Example, Fields, Page, PromptSet, Rationale
+from star_client.objects import BaseModelInfo, Dataset, Example, Fields, Page, Preset, PromptSet, Rationale
 from star_client.objects_results import DatasetStatistics, HeldOutAnswer, Override, PromptPreview
 from star_client.transport import Request, Transport
 
@@ -174,6 +174,18 @@ class Models:
         return BaseModelInfo.model_validate_json(
             self._transport.send(Request("GET", f"/v1/models/{model_id}")).content
         )
+
+
+class Presets:
+    """Named settings to start from."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, kind: str) -> Page[Preset]:
+        """All presets, with their settings for this kind of question."""
+        request = Request("GET", "/v1/presets", {"kind": kind})
+        return Page[Preset].model_validate_json(self._transport.send(request).content)
 
 
 class Rationales:

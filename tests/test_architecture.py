@@ -23,7 +23,9 @@ EXPORTS = {"star_engine": "run_star", "star_client": "StarClient"}
 HEAVY = ("torch", "vllm", "transformers", "peft")
 PART_OF = {  # parts of another package's own interface, and pinned by it
     "anyio": "fastapi",
+    "annotated_types": "pydantic",
     "huggingface_hub": "transformers",
+    "pydantic_core": "pydantic",
     "starlette": "fastapi",
     "sympy": "math-verify",
 }

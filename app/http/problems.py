@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -56,16 +56,31 @@ def problem_response(
     return JSONResponse(body, problem.status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def field_errors(found: Sequence[Mapping[str, Any]], prefix: str = "") -> tuple[FieldError, ...]:
-    """Pydantic's errors in our words. `prefix` goes before each field's path."""
+def field_errors(
+    found: Sequence[Mapping[str, Any]],
+    prefix: str = "",
+    nearest: Callable[[str], str | None] = lambda _: None,
+) -> tuple[FieldError, ...]:
+    """Pydantic's errors in our words.
+
+    prefix: goes before each field's path. nearest: the field that a path without the prefix was probably
+    meant to be.
+    """
     return tuple(
         FieldError(
             field=(prefix + _path(error["loc"])).rstrip(".") or "body",
             reason=f"{_REASONS.get(error['type'], error['msg'])}.",
-            fix=_FIXES.get(error["type"], "Send a value that fits."),
+            fix=_fix(error, prefix, nearest),
         )
         for error in found
     )
+
+
+def _fix(error: Mapping[str, Any], prefix: str, nearest: Callable[[str], str | None]) -> str:
+    meant = nearest(_path(error["loc"])) if error["type"] == "extra_forbidden" else None
+    if meant is not None:
+        return f"Did you mean {prefix}{meant}? There is no such field."
+    return _FIXES.get(error["type"], "Send a value that fits.")
 
 
 def _path(loc: Sequence[str | int]) -> str:

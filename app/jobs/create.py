@@ -54,7 +54,7 @@ def create_family(
         key,
         fingerprint=sha256(sent.model_dump_json().encode()).hexdigest(),
         check=lambda session: check_family(session, caller.project_id, offered, sent, settings),
-        dedupe=sent.dedupe,
+        return_equal=sent.wants_equal,
     )
 
 
@@ -84,7 +84,7 @@ def _make_once(
     *,
     fingerprint: str,
     check: Callable[[Session], NewJob],
-    dedupe: bool = False,
+    return_equal: bool = False,
 ) -> Made:
     """Checks the job outside of the transaction that makes it: checks can take a minute."""
     with only_one(db, caller.project_id, key):
@@ -94,7 +94,7 @@ def _make_once(
         with reading(db) as session:
             new = check(session)
         try:
-            return _make(db, caller, settings, key, fingerprint, new, dedupe=dedupe)
+            return _make(db, caller, settings, key, fingerprint, new, return_equal=return_equal)
         except IntegrityError:  # a request with the same key was handled at the same time and was first
             before = _made_before(db, caller, settings, key, fingerprint)
             if before is None:
@@ -121,11 +121,11 @@ def _make(
     fingerprint: str,
     new: NewJob,
     *,
-    dedupe: bool,
+    return_equal: bool,
 ) -> Made:
     with transaction(db) as session:
         sha = spec_sha256(new.config, new.model, new.dataset, new.prompt_set)
-        same = same_job(session, caller.project_id, sha) if dedupe and not new.beside else None
+        same = same_job(session, caller.project_id, sha) if return_equal and not new.beside else None
         job = same or create_job(session, caller.project_id, caller.key_id, new, settings)
         if key is not None:
             remember_key(session, job, key, fingerprint)

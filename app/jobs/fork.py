@@ -10,7 +10,8 @@ from pydantic import Field, StrictInt
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid
-from app.http.schemas import In, JsonObject, Name, Text
+from app.http.schemas import In, Name, Text
+from app.jobs.settings import ConfigOverrides
 from app.jobs.validate import JobIn, check_job
 from app.ledger.data.examples import split_size
 from app.ledger.jobs.forks import ForkPoint
@@ -31,7 +32,7 @@ class ForkIn(In):
     from_iteration: Annotated[
         StrictInt, Field(ge=0, le=10_000, description="The last one taken over; 0: the baselines alone.")
     ]
-    config: JsonObject = Field(default={}, description="Settings laid over those of this job.")
+    config: ConfigOverrides = Field(default={}, description="Settings laid over those of this job.")
     name: Name | None = None  # None: this job's
     priority: Annotated[StrictInt, Field(ge=-100, le=100)] | None = None  # None: this job's
     metadata: Annotated[

@@ -12,6 +12,7 @@ from app.data.tokenizers import needed_tokenizer
 from app.database import reading
 from app.errors import FieldError, Invalid
 from app.http.schemas import In, Item, JsonObject, Text
+from app.jobs.settings import ConfigOverrides
 from app.jobs.validate import resolve_config
 from app.ledger.data.base_models import get_model
 from app.ledger.data.datasets import get_dataset
@@ -43,7 +44,7 @@ class PreviewIn(In):
     rationale: Annotated[Text, Field(max_length=100_000)] | None = None  # None: a few-shot one stands in
     model: Id | None = None  # counts tokens
     preset: str = "star"
-    config: JsonObject = Field(default={})
+    config: ConfigOverrides = Field(default={})
 
     @model_validator(mode="after")
     def _one_example(self) -> PreviewIn:

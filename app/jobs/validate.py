@@ -14,8 +14,9 @@ from app.data.tokenizers import tokenizer_of
 from app.database import clock
 from app.errors import FieldError, Invalid, NotFound
 from app.http.problems import field_errors
-from app.http.schemas import In, JsonObject, Moment, Name, Text
+from app.http.schemas import In, Moment, Name, Text
 from app.jobs.prompt_lengths import check_prompt_lengths
+from app.jobs.settings import ConfigOverrides
 from app.ledger.data.base_models import get_model
 from app.ledger.data.datasets import get_dataset
 from app.ledger.data.examples import each_example, groups_of
@@ -26,6 +27,7 @@ from app.tables.data import Dataset, Model
 from app.webhooks.secrets import server_secret
 from app.webhooks.validate import JobWebhookIn, check_url
 from star_engine.config.presets import PRESETS, laid_over
+from star_engine.config.reference import nearest
 from star_engine.config.star import Labels, StarConfig
 from star_engine.data.prompt_sets import groups_without_examples
 from star_engine.data.selection import check_curriculum
@@ -62,7 +64,7 @@ class JobIn(In):
     dataset: Annotated[Text, Field(max_length=200)]
     prompt_set: Annotated[Text, Field(max_length=200)]
     preset: str = "star"
-    config: JsonObject = Field(default={})  # part of a StarConfig
+    config: ConfigOverrides = Field(default={}, description="Settings that differ from the preset's.")
     priority: Annotated[StrictInt, Field(ge=-100, le=100)] = 0  # higher goes first
     metadata: Annotated[
         dict[Annotated[Text, Field(max_length=64)], Annotated[Text, Field(max_length=512)]],
@@ -71,7 +73,14 @@ class JobIn(In):
     budget: BudgetIn = Field(default=BudgetIn())
     webhook: JobWebhookIn | None = None  # of this job alone
     dry_run: StrictBool = False  # check it, show what it would be and take, and make nothing
-    dedupe: StrictBool = False  # an equal job that has not failed is returned instead of making a second
+    return_equal: StrictBool = Field(
+        default=False, description="Return an equal job that has not failed instead of making a second one."
+    )
+    dedupe: StrictBool = Field(default=False, deprecated="Called return_equal now.")
+
+    @property
+    def wants_equal(self) -> bool:
+        return self.return_equal or bool(self.__dict__["dedupe"])  # without the warning of a deprecated field
 
 
 def check_job(
@@ -184,7 +193,7 @@ def resolve_config(kind: Kind, preset: str, overrides: Mapping[str, Any]) -> Sta
     try:
         return StarConfig.model_validate(settings)
     except ValidationError as failure:
-        errors = field_errors(failure.errors(), "config.")
+        errors = field_errors(failure.errors(), "config.", nearest)
         named = ", ".join(dict.fromkeys(error.field for error in errors))
         raise Invalid(
             f"The configuration is not valid: {named}.", code="invalid_config", errors=errors

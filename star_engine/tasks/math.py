@@ -126,7 +126,8 @@ def _bare(text: str) -> str:
 
 
 class MathOptions(Section):
-    timeout_s: Annotated[float, Field(gt=0, le=60)] | None = None  # seconds a completion; None: 5
+    timeout_s: Annotated[float, Field(gt=0, le=60)] | None = None
+    """Seconds that comparing one completion may take; null: 5."""
 
 
 class Math:

@@ -104,7 +104,8 @@ def _compared(text: str, found: Number, gold: Number, rule: str) -> Verdict:
 
 
 class NumericOptions(Section):
-    fallback: Fallback | None = None  # where no answer is marked as one
+    fallback: Fallback | None = None
+    """Where no answer is marked as one: null leaves it unparsed, last_number takes the last number."""
 
     @field_validator("fallback", mode="before")
     @classmethod

@@ -61,6 +61,13 @@ def test_prompt_sets_are_made_from_examples(star: StarClient) -> None:
     assert [one.id for one in star.prompt_sets.list().data] == [prompt_set.id]
 
 
+def test_presets_are_listed_with_their_settings_for_a_kind(star: StarClient) -> None:
+    found = {one.id: one for one in star.presets.list("choice").data}
+    assert found["star"].config["iterations"] == 30
+    assert "arXiv 2203.14465" in found["star"].description
+    assert found["few-shot-cot"].config["baselines_only"] is True
+
+
 def test_models_of_the_allow_list_are_shown(star: StarClient) -> None:
     assert [one.id for one in star.models.list().data] == [MODEL]
     assert star.models.get(MODEL).license == "apache-2.0"

@@ -57,6 +57,7 @@ DATA: dict[str, Call] = {
     "prompt_preview_preview": lambda star, _: star.prompt_sets.preview("ps_x", example={"question": "?"}),
     "models_list": lambda star, _: star.models.list(),
     "models_get": lambda star, _: star.models.get("m"),
+    "presets_list": lambda star, _: star.presets.list("numeric"),
 }
 JOBS: dict[str, Call] = {
     "jobs_list": lambda star, _: star.jobs.list(

@@ -39,7 +39,7 @@ def test_an_equal_job_is_answered_where_that_is_asked_for(finished: Finished) ->
         "training": {"schedule": {"kind": "linear", "start": 3, "add": 1}, "batch_size": 4},
     }
     again = finished.star.jobs.create(
-        model=job.model, dataset=job.dataset, prompt_set=job.prompt_set, config=config, dedupe=True
+        model=job.model, dataset=job.dataset, prompt_set=job.prompt_set, config=config, return_equal=True
     )
     assert again.id == finished.job_id
 

@@ -46,8 +46,8 @@ def create(
     """Everything that can be checked is checked before any GPU time is spent.
 
     With `dry_run` nothing is made: the answer (200) holds the resolved configuration, warnings, the first
-    prompts with their tokens, and an estimate. With `dedupe` an equal job that has neither failed nor been
-    cancelled is returned (200, header `Deduplicated`).
+    prompts with their tokens, and an estimate. With `return_equal` an equal job that has neither failed nor
+    been cancelled is returned (200, header `Deduplicated`).
     """
     if sent.dry_run:
         response.status_code = 200

@@ -1,4 +1,4 @@
-"""dedupe, and the Idempotency-Key of a request that is still being answered."""
+"""return_equal, and the Idempotency-Key of a request that is still being answered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.app.api_harness import Api
 
 
 def test_equal_job_is_returned_instead_of_made_where_that_is_asked_for(api: Api) -> None:
-    body = api.job_body(dedupe=True)
+    body = api.job_body(return_equal=True)
     first = api.client.post("/v1/jobs", json=body)
     assert (first.status_code, "deduplicated" in first.headers) == (201, False)
     renamed = {**body, "name": "another", "priority": 3, "metadata": {"a": "b"}}
@@ -27,7 +27,7 @@ def test_equal_job_is_returned_instead_of_made_where_that_is_asked_for(api: Api)
 
 
 def test_other_settings_make_another_job(api: Api) -> None:
-    body = api.job_body(dedupe=True)
+    body = api.job_body(return_equal=True)
     first = api.client.post("/v1/jobs", json=body).json()
     for change in ({"config": {**body["config"], "seed": 7}}, {"preset": "star-without-rationalization"}):
         answer = api.client.post("/v1/jobs", json={**body, **change})
@@ -35,7 +35,7 @@ def test_other_settings_make_another_job(api: Api) -> None:
 
 
 def test_cancelled_job_is_not_found_again_nor_is_another_projects(api: Api) -> None:
-    body = api.job_body(dedupe=True)
+    body = api.job_body(return_equal=True)
     first = api.client.post("/v1/jobs", json=body).json()
     api.client.post(f"/v1/jobs/{first['id']}/cancel")
     assert api.client.post("/v1/jobs", json=body).status_code == 201

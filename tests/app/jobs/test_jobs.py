@@ -75,7 +75,8 @@ BAD_JOBS: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("unknown dataset", {"dataset": "ds_0"}, "unknown_dataset", "dataset", "no dataset ds_0"),
     ("unknown prompt set", {"prompt_set": "ps_0"}, "unknown_prompt_set", "prompt_set", "no prompt set ps_0"),
     ("unknown preset", {"preset": "magic"}, "unknown_preset", "preset", "rest-em"),
-    ("unknown setting", {"config": {"iteratons": 3}}, "invalid_config", "config.iteratons", "no such field"),
+    ("misspelt", {"config": {"iteratons": 3}}, "invalid_config", "config.iteratons", "config.iterations?"),
+    ("unknown setting", {"config": {"colour": 3}}, "invalid_config", "config.colour", "no such field"),
     (
         "deep mistake",
         {"config": {"generation": {"temperature": -1}}},
