@@ -22,8 +22,8 @@ from worker.context import WorkerContext
 class Checkpoints:
     """The trainer's folder of resume points, each a `step-*` file or folder in it, and their copy."""
 
-    def __init__(self, bench: WorkerContext, claim: Claim, folder: Path) -> None:
-        self._bench = bench
+    def __init__(self, worker: WorkerContext, claim: Claim, folder: Path) -> None:
+        self._worker = worker
         self._claim = claim
         self._folder = folder
         self._kept: str | None = None
@@ -31,7 +31,7 @@ class Checkpoints:
     def fetch(self) -> None:
         """Bring the recorded resume point here, unless this machine has it. A damaged one is left out: the
         training then starts from what is here, or from its beginning."""
-        with reading(self._bench.engine) as session:
+        with reading(self._worker.engine) as session:
             recorded = session.get_one(Step, self._claim.step_id).checkpoint
         if recorded is None or (self._folder / recorded["name"]).exists():
             return
@@ -40,7 +40,7 @@ class Checkpoints:
             for entry in recorded["files"]:
                 path = self._folder / entry["path"]
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._bench.storage.fetch(entry["sha256"], path)
+                self._worker.storage.fetch(entry["sha256"], path)
         except (CorruptArtifact, MissingArtifact):
             return
         self._kept = recorded["name"]
@@ -54,7 +54,7 @@ class Checkpoints:
             return
         files = self._store(newest)
         failpoint("checkpoint.before_record")
-        with transaction(self._bench.engine) as session:
+        with transaction(self._worker.engine) as session:
             check_fence(session, self._claim)
             found = {"name": newest.name, "files": files}
             session.execute(update(Step).where(Step.id == self._claim.step_id).values(checkpoint=found))
@@ -64,7 +64,7 @@ class Checkpoints:
     def _store(self, newest: Path) -> list[JsonObject]:
         paths = sorted(path for path in newest.rglob("*") if path.is_file()) if newest.is_dir() else [newest]
         return [
-            {"path": str(path.relative_to(self._folder)), "sha256": self._bench.storage.put_file(path)}
+            {"path": str(path.relative_to(self._folder)), "sha256": self._worker.storage.put_file(path)}
             for path in paths
         ]
 

@@ -28,7 +28,7 @@ WATCH_SECONDS = 0.25
 STUCK_LEASES = 2.0  # after a lease was lost: a database call that hangs on is given up with its process
 
 
-class HandBack(Exception):
+class Released(Exception):
     """Stop without having failed: the job is paused or cancelled, or the worker drains."""
 
 
@@ -87,11 +87,11 @@ class Lease:
         self._progress = {"done": done, "total": total, "unit": unit, **more}
 
     def check(self) -> None:
-        """Raises Fenced, HandBack or Stalled where the work must stop."""
+        """Raises Fenced, Released or Stalled where the work must stop."""
         if self.lost:
             raise Fenced(self._claim.step_id)
         if self._order != "continue" or self._draining():
-            raise HandBack(self._order)
+            raise Released(self._order)
         if self.gpu is not None and time.monotonic() - self.gpu.last_progress > self._settings.stall_seconds:
             raise Stalled(f"no sign of life for {self._settings.stall_seconds:.0f} s")
 

@@ -1,4 +1,4 @@
-"""How a claim ends where its step does not: handed back, failed, or refused by the fence."""
+"""How a claim ends where its step does not: released, failed, or refused by the fence."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sqlalchemy.orm import Session
 from app.database import transaction
 from app.failpoints import failpoint
 from app.ledger.platform.counters import count
-from app.ledger.queue.steps import Claim, Fenced, fail_step, hand_back
+from app.ledger.queue.steps import Claim, Fenced, fail_step, release_step
 from star_engine.protocols import OutOfMemory
 from worker.context import WorkerContext
 from worker.failures import describe, is_outage
-from worker.lease import HandBack, Lease
+from worker.lease import Lease, Released
 
 log = structlog.get_logger()
 
@@ -26,31 +26,31 @@ MOST_HALVINGS = 2  # of the sampler's batch; where a quarter does not fit, advic
 OUTAGE_PAUSE_SECONDS = 1.0  # between two tries at a database that does not answer
 
 
-def stop(bench: WorkerContext, claim: Claim, lease: Lease, problem: Exception) -> str:
-    """Hand the step back where nobody has failed, else record the failure."""
-    if isinstance(problem, Fenced | HandBack) or lease.lost or is_outage(problem):
-        bench.drop_gpu()  # a lost lease has killed it already, and the working thread sees only that
-        return _record(bench, claim, lease, "handed_back", lambda session: hand_back(session, claim))
+def stop(worker: WorkerContext, claim: Claim, lease: Lease, problem: Exception) -> str:
+    """Release the step where nothing has failed, else record the failure."""
+    if isinstance(problem, Fenced | Released) or lease.lost or is_outage(problem):
+        worker.drop_gpu()  # a lost lease has killed it already, and the working thread sees only that
+        return _record(worker, claim, lease, "handed_back", lambda session: release_step(session, claim))
     failure = describe(problem)
-    halved = {"halvings": bench.halvings + 1} if isinstance(problem, OutOfMemory) else None
-    retryable = failure.retryable and (halved is None or bench.halvings < MOST_HALVINGS)
+    halved = {"halvings": worker.halvings + 1} if isinstance(problem, OutOfMemory) else None
+    retryable = failure.retryable and (halved is None or worker.halvings < MOST_HALVINGS)
     trace = traceback.format_exc(limit=-8)
     log.error("step_failed", step=claim.step_id, code=failure.error["code"], trace=trace)
     if failure.gpu_is_lost:
-        bench.drop_gpu()
+        worker.drop_gpu()
     return _record(
-        bench,
+        worker,
         claim,
         lease,
         "failed",
         lambda session: fail_step(
-            session, claim, failure.error, retryable=retryable, settings=bench.settings, work=halved
+            session, claim, failure.error, retryable=retryable, settings=worker.settings, work=halved
         ),
     )
 
 
 def _record(
-    bench: WorkerContext, claim: Claim, lease: Lease, outcome: str, change: Callable[[Session], None]
+    worker: WorkerContext, claim: Claim, lease: Lease, outcome: str, change: Callable[[Session], None]
 ) -> str:
     """Apply a change of the step, through an outage if need be, for as long as the lease lasts.
 
@@ -58,11 +58,11 @@ def _record(
     """
     while True:
         try:
-            with transaction(bench.engine) as session:
+            with transaction(worker.engine) as session:
                 change(session)
                 failpoint("stop.before_commit")
         except Fenced:
-            _count_refusal(bench)
+            _count_refusal(worker)
             return "fenced"
         except SQLAlchemyError as error:
             log.warning("step_not_recorded", step=claim.step_id, error=type(error).__name__)
@@ -73,6 +73,6 @@ def _record(
             return outcome
 
 
-def _count_refusal(bench: WorkerContext) -> None:
-    with suppress(SQLAlchemyError), transaction(bench.engine) as session:
+def _count_refusal(worker: WorkerContext) -> None:
+    with suppress(SQLAlchemyError), transaction(worker.engine) as session:
         count(session, "fence_rejections")

@@ -3,7 +3,7 @@ free. Each keeps a claim, a lease, a fence and records of its own.
 
 Another step joins once the running ones leave rows free, and only if it is the next in turn for this worker
 (app/ledger/queue/dispatch.py): sharing a call changes nobody's share of the workers. What stops one step ends
-the call: the others are handed back, with what they have recorded. A step that has failed before works alone,
+the call: the others are released, with what they have recorded. A step that has failed before works alone,
 so that a failure is laid at the right door.
 """
 
@@ -31,7 +31,7 @@ from star_engine.sampling.completion_cache import ReusingPlan
 from star_engine.sampling.shared_calls import sent_by, sent_from
 from worker.context import ClaimedGpu, WorkerContext
 from worker.gpu.process import GpuProcess
-from worker.lease import HandBack, Lease
+from worker.lease import Lease, Released
 from worker.settle import stop
 from worker.steps import begin, drive, report, reusing, work_alone
 
@@ -58,17 +58,17 @@ class Track:
     ended: bool = False
 
 
-def work_on(bench: WorkerContext, claim: Claim) -> None:
+def work_on(worker: WorkerContext, claim: Claim) -> None:
     """Do one claimed step to its end, whatever that is, and those that share a call of the sampler with it.
 
     This and `work_alone` are the only places that catch everything.
     """
-    bench.halvings = claim.work.get("halvings", 0)
+    worker.halvings = claim.work.get("halvings", 0)
     asked = _asked_by(claim.config, claim.phase, claim.iteration, claim.work)
     if asked is None:
-        work_alone(bench, claim)
+        work_alone(worker, claim)
         return
-    together = _Together(bench, claim, asked)
+    together = _Together(worker, claim, asked)
     try:
         together.work()
     except Exception as problem:
@@ -85,14 +85,14 @@ def _asked_by(config: StarConfig, phase: PhaseName, iteration: int, work: JsonOb
 
 
 class _Together:
-    def __init__(self, bench: WorkerContext, first: Claim, asked: Asked) -> None:
-        self._bench = bench
+    def __init__(self, worker: WorkerContext, first: Claim, asked: Asked) -> None:
+        self._worker = worker
         self._first = first
         self._asked = asked
         self._tracks: list[Track] = []
         self._at: Track | None = None  # whose work is being done: what is raised is its problem
         self._gpu: GpuProcess | None = None
-        self._closed = first.attempt > 1 or not bench.settings.pipeline  # to others
+        self._closed = first.attempt > 1 or not worker.settings.pipeline  # to others
 
     def work(self) -> None:
         queue: deque[SampleRequest] = deque()
@@ -108,7 +108,7 @@ class _Together:
                 self._finish_alone(track)
 
     def stop(self, problem: Exception) -> bool:
-        """End every step that is still open: the one at fault with its problem, the others handed back.
+        """End every step that is still open: the one at fault with its problem, the others released.
 
         Returns whether there was one.
         """
@@ -116,7 +116,9 @@ class _Together:
         lost = any(track.lease.lost for track in open_tracks)
         for track in open_tracks:
             at_fault = track is self._at and not (lost and not track.lease.lost)
-            self._end(track, stop(self._bench, track.claim, track.lease, problem if at_fault else HandBack()))
+            self._end(
+                track, stop(self._worker, track.claim, track.lease, problem if at_fault else Released())
+            )
         return bool(open_tracks)
 
     def leave(self) -> None:
@@ -125,16 +127,16 @@ class _Together:
             track.lease.__exit__(None, None, None)
 
     def _begin(self, claim: Claim, queue: deque[SampleRequest]) -> None:
-        bench = self._bench
+        worker = self._worker
         place = {"job": claim.job_id, "step": claim.step_id}
         log.info("step_started", **place, phase=claim.phase, attempt=claim.attempt, fence=claim.fence)
         failpoint("claim.after_commit")
-        lease = Lease(bench.engine, bench.settings, claim, bench.draining, bench.abandon).__enter__()
+        lease = Lease(worker.engine, worker.settings, claim, worker.draining, worker.abandon).__enter__()
         track = Track(claim, lease)
         self._tracks.append(track)
         self._at = track
         lease.gpu = self._gpu
-        track.work = begin(bench, claim, lease)
+        track.work = begin(worker, claim, lease)
         self._proceed(track)
         self._send(track, queue)
 
@@ -149,7 +151,7 @@ class _Together:
                 return
             else:
                 track.ask = item
-                track.plan = reusing(self._bench, track.claim, track.lease, item)
+                track.plan = reusing(self._worker, track.claim, track.lease, item)
                 return
         self._end(track, "finished")
 
@@ -157,7 +159,7 @@ class _Together:
         """The GPU process with the adapter that all ask. It is opened by the first request."""
         if self._gpu is None:
             track = self._tracks[0]
-            gpu = ClaimedGpu(self._bench, track.claim, track.lease)
+            gpu = ClaimedGpu(self._worker, track.claim, track.lease)
             self._gpu = gpu.sampler(self._asked.iteration)
             self._gpu.check = self._check
             for other in self._open_tracks():
@@ -184,7 +186,7 @@ class _Together:
         if track.plan is None:
             return
         number = self._tracks.index(track)
-        size = self._bench.settings.record_batch
+        size = self._worker.settings.record_batch
         for item in track.plan.look_up():
             track.items.append(item)
             if len(track.items) >= size:
@@ -208,7 +210,7 @@ class _Together:
         self._at = track
         self._open()
         track.parked = False
-        for progress in drive(self._bench, track.claim, track.lease, track.work):
+        for progress in drive(self._worker, track.claim, track.lease, track.work):
             report(track.lease, progress)
         self._end(track, "finished")
 
@@ -222,15 +224,15 @@ class _Together:
 
     def _let_join(self, queue: deque[SampleRequest]) -> None:
         """Claim the next step in turn if it asks the same and there is room for its requests."""
-        bench = self._bench
+        worker = self._worker
         open_tracks = list(self._open_tracks())
         waiting = sum(track.waiting for track in open_tracks)
-        full = len(open_tracks) >= MOST_TOGETHER or waiting > bench.room
-        if self._closed or full or bench.draining():
+        full = len(open_tracks) >= MOST_TOGETHER or waiting > worker.room
+        if self._closed or full or worker.draining():
             return
-        lease, capacity = bench.settings.lease_seconds, capacity_of(bench.settings)
+        lease, capacity = worker.settings.lease_seconds, capacity_of(worker.settings)
         claim = claim_step(
-            bench.engine, bench.worker_id, lease, bench.warm_model, capacity=capacity, fits=self._fits
+            worker.engine, worker.worker_id, lease, worker.warm_model, capacity=capacity, fits=self._fits
         )
         if claim is None:
             self._closed = True

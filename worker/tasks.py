@@ -46,27 +46,27 @@ def workbench() -> WorkerContext:
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def _say_hello(**_: Any) -> None:
-    bench = workbench()
-    Thread(target=_be_present, args=[bench], name="presence", daemon=True).start()
-    bench.prepare_gpu()
+    worker = workbench()
+    Thread(target=_be_present, args=[worker], name="presence", daemon=True).start()
+    worker.prepare_gpu()
 
 
-def _be_present(bench: WorkerContext) -> None:
+def _be_present(worker: WorkerContext) -> None:
     """Let the ledger know that this worker is there and what it has, until it drains."""
     noted = float("-inf")
     while not is_draining():
         if time.monotonic() - noted > PRESENCE_SECONDS:
-            _note(bench)
+            _note(worker)
             noted = time.monotonic()
         time.sleep(LOOK_SECONDS)
-    with suppress(SQLAlchemyError), transaction(bench.engine) as session:
-        forget_worker(session, bench.worker_id)
+    with suppress(SQLAlchemyError), transaction(worker.engine) as session:
+        forget_worker(session, worker.worker_id)
 
 
-def _note(bench: WorkerContext) -> None:
+def _note(worker: WorkerContext) -> None:
     try:
-        with transaction(bench.engine) as session:
-            saw_worker(session, bench.worker_id, capacity_of(settings))
+        with transaction(worker.engine) as session:
+            saw_worker(session, worker.worker_id, capacity_of(settings))
     except SQLAlchemyError as error:
         log.warning("presence_not_noted", error=type(error).__name__)
 
@@ -74,15 +74,15 @@ def _note(bench: WorkerContext) -> None:
 @celery_app.task(name="run_step")  # type: ignore[untyped-decorator]
 def run_step(step_id: str) -> None:
     """Claim and do steps until there is none left: the GPU process stays warm between them."""
-    bench = workbench()
+    worker = workbench()
     while not is_draining():
         claim = claim_step(
-            bench.engine,
-            bench.worker_id,
+            worker.engine,
+            worker.worker_id,
             settings.lease_seconds,
-            bench.warm_model,
+            worker.warm_model,
             capacity=capacity_of(settings),
         )
         if claim is None:
             return
-        work_on(bench, claim)
+        work_on(worker, claim)

@@ -180,7 +180,7 @@ def finish_step(session: Session, claim: Claim, settings: Settings) -> None:
     settle(session, job)
 
 
-def hand_back(session: Session, claim: Claim) -> None:
+def release_step(session: Session, claim: Claim) -> None:
     """Stop working on a step that has not failed (drain, pause, cancel). The attempt does not count."""
     job = lock_job(session, claim.job_id)
     check_fence(session, claim)

@@ -17,7 +17,7 @@ from app.database import clock, reading, transaction
 from app.errors import Conflict
 from app.ledger.jobs.jobs import cancel_job, get_job, pause_job, resume_job
 from app.ledger.queue.reaper import reap, ring_again
-from app.ledger.queue.steps import Claim, Fenced, claim_step, fail_step, finish_step, hand_back, heartbeat
+from app.ledger.queue.steps import Claim, Fenced, claim_step, fail_step, finish_step, heartbeat, release_step
 from app.tables.jobs import Job, Step
 from tests.app.ledger.ledger_driver import EFFECTS
 from tests.databases import migrate
@@ -88,7 +88,7 @@ class JobMachine(RuleBasedStateMachine):
             if how == "beat":
                 heartbeat(session, held, {"done": 1}, 60)
             elif how == "back":
-                hand_back(session, held)
+                release_step(session, held)
             else:
                 retryable = how == "fail"
                 fail_step(session, held, ERROR, retryable=retryable, settings=self.world.settings)

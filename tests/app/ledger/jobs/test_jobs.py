@@ -21,7 +21,7 @@ from app.ledger.jobs.jobs import (
 from app.ledger.queue.capacity import DOORBELL
 from app.ledger.queue.outbox import relay
 from app.ledger.queue.reaper import ring_again
-from app.ledger.queue.steps import claim_step, fail_step, hand_back, heartbeat
+from app.ledger.queue.steps import claim_step, fail_step, heartbeat, release_step
 from app.ledger.transitions import JOB_TRANSITIONS, TERMINAL, IllegalTransition, lock_job, move_job
 from app.tables.jobs import IdempotencyKey, Iteration, Job, Outbox, Step
 from app.tables.statuses import JobStatus
@@ -78,7 +78,7 @@ def test_a_job_is_paused_and_resumed_in_each_phase_and_repeats_nothing(world: Wo
     assert world.job(job_id).status == "pausing"
     with transaction(world.engine) as session:
         assert heartbeat(session, held, {}, 60) == "pause"
-        hand_back(session, held)
+        release_step(session, held)
     assert world.job(job_id).status == "paused"
     assert claim_step(world.engine, "worker:1", 60) is None
     ask(world, job_id, "pause")  # asking twice is asking once
@@ -98,7 +98,7 @@ def test_a_job_is_cancelled_in_each_phase(world: World, phase: str) -> None:
     assert world.job(job_id).status == "cancelling"
     ask(world, job_id, "cancel")
     with transaction(world.engine) as session:
-        hand_back(session, held)
+        release_step(session, held)
     job = world.job(job_id)
     assert (job.status, job.stop_reason) == ("cancelled", "user_cancelled")
     for verb in ("pause", "resume"):

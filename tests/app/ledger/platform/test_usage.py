@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from app.database import clock, reading, transaction
 from app.ledger.platform.usage import gpu_seconds_spent
 from app.ledger.queue.reaper import reap
-from app.ledger.queue.steps import Claim, Fenced, fail_step, finish_step, hand_back
+from app.ledger.queue.steps import Claim, Fenced, fail_step, finish_step, release_step
 from app.tables.jobs import Step
 from app.tables.usage import Usage
 from tests.app.ledger.ledger_driver import claim, finish_job
@@ -40,7 +40,7 @@ def test_every_way_to_end_a_claim_leaves_one_row_with_its_seconds(world: World) 
         began(world, held, seconds_ago=100)
         with transaction(world.engine) as session:
             if outcome == "handed_back":
-                hand_back(session, held)
+                release_step(session, held)
             elif outcome == "failed":
                 fail_step(session, held, ERROR, retryable=True, settings=world.settings)
             else:

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from app.database import clock, reading, transaction
 from app.ledger.jobs.jobs import pause_job, resume_job
 from app.ledger.queue.budgets import end_all_exhausted
-from app.ledger.queue.steps import claim_step, finish_step, hand_back, heartbeat
+from app.ledger.queue.steps import claim_step, finish_step, heartbeat, release_step
 from app.tables.jobs import Job, Step
 from app.tables.usage import Usage
 from tests.app.ledger.ledger_driver import EFFECTS, claim, do_step, finish_job, finish_phase
@@ -94,7 +94,7 @@ def test_running_steps_are_told_to_stop_and_what_they_recorded_stays(world: Worl
     with transaction(world.engine) as session:
         assert heartbeat(session, held, {}, 60) == "cancel"
     with transaction(world.engine) as session:
-        hand_back(session, held)
+        release_step(session, held)
     assert steps(world, job_id) == {"cancelled"}
     check(world)
 

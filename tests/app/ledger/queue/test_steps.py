@@ -18,8 +18,8 @@ from app.ledger.queue.steps import (
     claim_step,
     fail_step,
     finish_step,
-    hand_back,
     heartbeat,
+    release_step,
 )
 from app.ledger.results.rationales import record_rationales
 from app.ledger.transitions import STEP_TRANSITIONS, lock_job
@@ -100,7 +100,7 @@ def test_a_lost_claim_can_change_nothing(world: World) -> None:
         sample(world, lost)
     for change in (
         lambda session: finish_step(session, lost, world.settings),
-        lambda session: hand_back(session, lost),
+        lambda session: release_step(session, lost),
         lambda session: fail_step(session, lost, ERROR, retryable=True, settings=world.settings),
         lambda session: heartbeat(session, lost, {}, 60),
     ):
@@ -163,7 +163,7 @@ def test_handing_back_does_not_count_as_an_attempt_and_rings(world: World) -> No
     with transaction(world.engine) as session:
         session.execute(delete(Outbox))
     with transaction(world.engine) as session:
-        hand_back(session, held)
+        release_step(session, held)
     step = step_of(world, held)
     assert (step.status, step.attempt, step.fence, step.lease_until) == ("queued", 0, 1, None)
     with reading(world.engine) as session:
@@ -204,7 +204,7 @@ def test_a_failed_job_tells_its_other_workers_to_stop(world: World) -> None:
     with transaction(world.engine) as session:
         assert heartbeat(session, other, {}, 60) == "cancel"
     with transaction(world.engine) as session:
-        hand_back(session, other)
+        release_step(session, other)
     assert step_of(world, other).status == "cancelled"
     check(world)
 
