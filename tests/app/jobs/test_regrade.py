@@ -14,13 +14,14 @@ from app.tables.rationales import Rationale
 from tests.app.api_harness import Api
 from tests.app.jobs.test_report import PHASES, Written
 
-RIGHT = "<scratch>\n1 + 1 = 3\n</scratch>\n{answer}"
+RIGHT = "<scratch>\n1 + 1 = 3\n</scratch>\n{answer}"  # but for a step, which no filter of the job looks at
+CONFIG = {"iterations": 2, "generation": {"max_tokens": 100}, "training_set": {"filters": []}}
 
 
 @pytest.fixture
 def job(api: Api) -> dict[str, Any]:
     """Eight right answers; what is recorded of the first two is that they were wrong and dropped."""
-    job = api.job()
+    job = api.job(config=CONFIG)
     with transaction(api.engine) as session:
         rows = Written(session, session.get_one(Job, job["id"]))
         first = rows.iteration(1, PHASES, {"kept": {"generated": 6, "rationalized": 0}})
