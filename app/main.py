@@ -22,7 +22,7 @@ from app.http.poll_lane import Looks, PollLane, route_of
 from app.http.polled_jobs import PolledJobs
 from app.http.rate_limits import RateLimitHeaders, RateLimits
 from app.http.request_log import RequestLog
-from app.http.router import take_in
+from app.http.router import add_routes
 from app.http.shutdown import when_told_to_stop
 from app.http.uploads import BodyLimit
 from app.ledger.data.base_models import register_models
@@ -102,7 +102,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.polled_jobs = PolledJobs()
     problems.install(app)
     for module in ROUTES:
-        take_in(app, module.router)
+        add_routes(app, module.router)
     check_scopes(app)
     app.mount(PATH, create_dashboard(app))
     app.openapi = lambda: document(app, PUBLIC)  # type: ignore[method-assign]  # how FastAPI means it

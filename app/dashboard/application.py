@@ -13,17 +13,16 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from app.dashboard import front, platform, sign_in
-from app.dashboard.blank_fields import BlankFields
 from app.dashboard.data import datasets, prompt_sets
 from app.dashboard.jobs import compare, job, job_list, new_job
+from app.dashboard.middleware import BlankFields, SecurityHeaders
 from app.dashboard.rendering import page, sign_in_url
 from app.dashboard.results import adapters, answers, curve, example_history, job_adapters, rationales
-from app.dashboard.security_headers import SecurityHeaders
 from app.dashboard.static_files import StaticFiles
 from app.errors import Problem, Unauthorized
 from app.http.auth import check_scopes
 from app.http.problems import as_problem
-from app.http.router import take_in
+from app.http.router import add_routes
 
 PAGES = (
     datasets,
@@ -53,7 +52,7 @@ def create_dashboard(api: FastAPI) -> FastAPI:
     for kind in (Problem, RequestValidationError, HTTPException, Exception):
         dashboard.add_exception_handler(kind, _refused)
     for module in PAGES:
-        take_in(dashboard, module.router)
+        add_routes(dashboard, module.router)
     dashboard.mount("/static", StaticFiles())
     check_scopes(dashboard, PUBLIC)
     dashboard.add_middleware(BlankFields)

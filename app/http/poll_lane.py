@@ -31,7 +31,7 @@ from app.ledger.platform.keys import Scope as KeyScope
 from app.tables.jobs import Job
 
 LOOK_SECONDS = 0.03  # from one look to the next; the first poll after a pause does not wait
-MOST_MADE = 3  # views that a look makes anew, a dozen queries each; those who poll other jobs wait for them
+MAX_MADE = 3  # views that a look makes anew, a dozen queries each; those who poll other jobs wait for them
 
 _PATH = re.compile(r"/v1/jobs/(job_[0-9a-z]{26})")
 
@@ -103,7 +103,7 @@ class Looks:
             ]
         since = {poll: began if poll.if_none_match is None else None for poll in polls}
         stale = {job.id: job for poll, _, job in rightful if self._polled.fresh(job, since[poll]) is None}
-        for job in islice(stale.values(), MOST_MADE):
+        for job in islice(stale.values(), MAX_MADE):
             self._polled.view(self._engine, job, polled=False)
         for poll, caller, job in rightful:
             view = self._polled.fresh(job, since[poll])

@@ -1,6 +1,6 @@
-"""Routers whose routes are whole as they are made, so that an application takes them as they are.
+"""Builds routers whose routes are added to an application as they are.
 
-FastAPI's `include_router` makes every route a second time, which took a start of the API half a second.
+FastAPI's `include_router` makes every route a second time, which cost half a second at each start of the API.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from app.openapi.document import operation_id
 
 
 async def _refuse_nul(request: Request) -> None:
-    """PostgreSQL takes no NUL in a text, so a name or an id that holds one names nothing."""
+    """Raises BadRequest for a NUL in the URL: PostgreSQL takes none in a text, so it names nothing."""
     if "\x00" in request.scope["path"] or b"%00" in request.scope["query_string"]:
         raise BadRequest("The URL holds a NUL character.")
 
 
 def api_router(tag: str, prefix: str = "") -> APIRouter:
-    """Of routes that belong to the OpenAPI document, under `tag`."""
+    """Builds a router of /v1: its routes stand in the OpenAPI document, under `tag`."""
     return APIRouter(
         prefix=prefix,
         tags=[tag],
@@ -30,10 +30,10 @@ def api_router(tag: str, prefix: str = "") -> APIRouter:
 
 
 def page_router(prefix: str = "") -> APIRouter:
-    """Of the dashboard's pages."""
+    """Builds a router of the dashboard's pages."""
     return APIRouter(prefix=prefix, dependencies=[Depends(_refuse_nul)])
 
 
-def take_in(app: FastAPI, router: APIRouter) -> None:
-    """Let `app` answer the router's routes."""
+def add_routes(app: FastAPI, router: APIRouter) -> None:
+    """Adds the router's routes to the application."""
     app.router.routes.extend(router.routes)

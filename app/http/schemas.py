@@ -19,7 +19,7 @@ from pydantic import (
     StringConstraints,
 )
 
-MOST_NESTING = 32
+MAX_NESTING = 32
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 T = TypeVar("T")
 
@@ -31,8 +31,8 @@ def rfc3339(moment: datetime) -> str:
 
 def storable(value: T, depth: int = 0) -> T:
     """The value itself. ValueError for JSON that a database cannot keep."""
-    if depth > MOST_NESTING:
-        raise ValueError(f"JSON must not be nested deeper than {MOST_NESTING}")
+    if depth > MAX_NESTING:
+        raise ValueError(f"JSON must not be nested deeper than {MAX_NESTING}")
     if isinstance(value, str) and _UNSTORABLE.search(value):
         raise ValueError("Text must not hold a NUL or half a character (a lone surrogate)")
     if isinstance(value, dict):

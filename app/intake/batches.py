@@ -18,7 +18,7 @@ from star_engine.tasks.examples import Example, folded
 from star_engine.tasks.kind import Kind
 
 BATCH = 1000  # rows of a file that one process reads
-MOST_TEXT = 500  # characters of a reason: it may quote what the row holds
+MAX_TEXT = 500  # characters of a reason: it may quote what the row holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def _too_many(line: int, most: int) -> BadRows:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= MOST_TEXT else text[:MOST_TEXT] + "..."
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "..."
 
 
 def question_key(seed: int, question: str) -> bytes:

@@ -25,7 +25,7 @@ from app.intake.reading import Reading, read_upload
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LESS_URGENT = 5  # a third of a core's time where the API wants the core too
-MOST_WORKERS = 4  # what they find is stored by one, which takes a quarter of the time that it took to find
+MAX_WORKERS = 4  # what they find is stored by one, which takes a quarter of the time that it took to find
 FAILED, BEYOND_LIMITS = 1, 3  # exit statuses; 1 is Python's own after an exception
 # An arena for each of pyarrow's threads would reserve 64 MiB of the address space that is limited.
 _FRUGAL = {"OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
@@ -131,7 +131,7 @@ def main(parent: str, how: str, memory: str, file_bytes: str, seconds: str, writ
     # Reopened: the offset of descriptor 0 is the parent's too, whose own reading ahead counts on it.
     with Path("/proc/self/fd/0").open("rb") as file, os.fdopen(1, "wb", closefd=False) as out:
         try:
-            workers = min(MOST_WORKERS, len(os.sched_getaffinity(0)))
+            workers = min(MAX_WORKERS, len(os.sched_getaffinity(0)))
             read_upload(file, Reading.from_json(how), out, lambda: _say_written(int(writing)), workers)
         except (MemoryError, OSError, sqlite3.Error):  # OSError: the disk is full, or its limit reached
             os._exit(BEYOND_LIMITS)  # at once: what unwinds may need memory too

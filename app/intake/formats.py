@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from app.intake.mapping import FIELDS, Columns, check_columns, mapped
 from star_engine.data.readers import BadRows, RowError, parse_row
 
-MOST_DEPTH = 32
+MAX_DEPTH = 32
 PARQUET_MAGIC = b"PAR1"
 BATCH = 1000  # rows of a Parquet file at once
 _KNOWN_COLUMNS = frozenset({*FIELDS, "answerKey"})
@@ -77,8 +77,8 @@ def _jsonl(file: BinaryIO, mapping: Columns, most_bytes: int, first: int) -> Ite
 def _parsed(text: bytes, mapping: Columns, line: int) -> Mapping[str, Any] | BadRows:
     try:
         row = parse_row(text, line)
-        if text.count(b"[") + text.count(b"{") > MOST_DEPTH and _deeper(row, MOST_DEPTH):
-            return _bad(line, f"Nested deeper than {MOST_DEPTH}.", "A row is an object of texts and numbers.")
+        if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _deeper(row, MAX_DEPTH):
+            return _bad(line, f"Nested deeper than {MAX_DEPTH}.", "A row is an object of texts and numbers.")
         return mapped(row, mapping, line)
     except BadRows as bad:
         return bad

@@ -11,7 +11,7 @@ from app.errors import Invalid
 from star_engine.data.readers import BadRows, RowError
 
 FIELDS = ("question", "answer", "choices", "solution", "group", "id", "split")
-MOST_COLUMNS = 64
+MAX_COLUMNS = 64
 Columns = tuple[tuple[str, tuple[str, ...]], ...]  # field -> columns; several make the list of choices
 _HOW = 'Write map=question:prompt,answer:label, or JSON: {"question": "prompt", "choices": ["A", "B"]}.'
 
@@ -28,8 +28,8 @@ def parse_mapping(text: str | None) -> Columns:
             raise _bad_mapping(
                 f"{field!r} is mapped {len(columns)} times.", "Only choices take several columns."
             )
-    if sum(map(len, pairs.values())) > MOST_COLUMNS:
-        raise _bad_mapping("It names too many columns.", f"Name at most {MOST_COLUMNS}.")
+    if sum(map(len, pairs.values())) > MAX_COLUMNS:
+        raise _bad_mapping("It names too many columns.", f"Name at most {MAX_COLUMNS}.")
     return tuple(sorted((field, tuple(columns)) for field, columns in pairs.items()))
 
 

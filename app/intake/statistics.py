@@ -9,8 +9,8 @@ from app.intake.lines import question_of
 from app.intake.tally import Tally, summary
 from star_engine.data.overlap import NGRAM, SHARE, ngram_hashes, seen_hashes, share_seen
 
-MOST_NAMED = 20  # examples, answers or groups that are named; all are counted
-MOST_HELD_OUT = 10_000  # held-out questions whose n-grams are looked for: they take 25 MB
+MAX_NAMED = 20  # examples, answers or groups that are named; all are counted
+MAX_HELD_OUT = 10_000  # held-out questions whose n-grams are looked for: they take 25 MB
 
 
 def statistics(rows: Connection, tally: Tally) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def _most_common(rows: Connection, column: str) -> list[tuple[str, int]]:
     return rows.execute(
         f"SELECT {column}, count(*) AS times FROM rows WHERE {column} IS NOT NULL"  # noqa: S608 - our own name
         f" GROUP BY {column} ORDER BY times DESC, {column} LIMIT ?",
-        (MOST_NAMED,),
+        (MAX_NAMED,),
     ).fetchall()
 
 
@@ -67,7 +67,7 @@ def _duplicates(rows: Connection) -> dict[str, Any]:
     rows.execute(_REPEATED)
     query = "SELECT count(*), coalesce(sum(times), 0), coalesce(sum(answers > 1), 0) FROM repeated"
     questions, examples, differ = rows.execute(query).fetchone()
-    named = rows.execute(_REPEATED_IDS, (MOST_NAMED,))
+    named = rows.execute(_REPEATED_IDS, (MAX_NAMED,))
     found = [{"id": one, "same_as": other, "answers_differ": bool(d)} for one, other, d in named]
     return {"questions": questions, "examples": examples, "answers_differ": differ, "named": found}
 
@@ -76,7 +76,7 @@ def _exact_overlap(rows: Connection) -> dict[str, Any]:
     """Held-out examples whose question is trained on."""
     rows.execute(_TRAINED)
     count = rows.execute("SELECT count(*) FROM trained").fetchone()[0]
-    named = rows.execute(_TRAINED_IDS, (MOST_NAMED,))
+    named = rows.execute(_TRAINED_IDS, (MAX_NAMED,))
     return {"examples": count, "named": [{"id": a, "split": b, "same_as": c} for a, b, c in named]}
 
 
@@ -84,14 +84,14 @@ def _ngram_overlap(rows: Connection) -> dict[str, Any]:
     """Held-out examples at least half of whose n-grams stand in questions that are trained on."""
     query = "SELECT id, split, tail FROM rows WHERE split <> 'train' ORDER BY line LIMIT ?"
     asked: set[int] = set()
-    for _, _, tail in rows.execute(query, (MOST_HELD_OUT,)):
+    for _, _, tail in rows.execute(query, (MAX_HELD_OUT,)):
         asked |= ngram_hashes(question_of(tail))
     trained = rows.execute("SELECT tail FROM rows WHERE split = 'train'") if asked else []
     seen = seen_hashes(asked, (question_of(tail) for (tail,) in trained))
     checked, found = 0, []
-    for name, split, tail in rows.execute(query, (MOST_HELD_OUT,)):
+    for name, split, tail in rows.execute(query, (MAX_HELD_OUT,)):
         share = share_seen(question_of(tail), seen)
         checked += share is not None
         if share is not None and share >= SHARE:
             found.append({"id": name, "split": split, "share": round(share, 3)})
-    return {"n": NGRAM, "checked": checked, "examples": len(found), "named": found[:MOST_NAMED]}
+    return {"n": NGRAM, "checked": checked, "examples": len(found), "named": found[:MAX_NAMED]}

@@ -10,7 +10,7 @@ from typing import Any
 
 from star_engine.tasks.examples import Example
 
-MOST_CACHED = 64  # characters of an answer whose kind is remembered
+MAX_CACHED = 64  # characters of an answer whose kind is remembered
 _KINDS = (
     ("integer", re.compile(r"[-+]?\$?[\d,]+\.?")),
     ("decimal", re.compile(r"[-+]?\$?[\d,]*\.\d+")),
@@ -55,7 +55,7 @@ class Tally:
             self.choices[len(example.choices)] += 1
             self.kinds["choice"] += 1
         else:
-            short = len(example.answer) <= MOST_CACHED
+            short = len(example.answer) <= MAX_CACHED
             self.kinds[(_kind_of if short else _kind_of.__wrapped__)(example.answer)] += 1
 
     def counters(self) -> tuple[Counter[Any], ...]:

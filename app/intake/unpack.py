@@ -15,7 +15,7 @@ import zstandard
 from app.errors import Invalid
 
 MAGIC = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
-MOST_RATIO = 100  # text shrinks 3 to 30 times; a bomb of gzip 1,000 times, one of zstd 30,000 times
+MAX_RATIO = 100  # text shrinks 3 to 30 times; a bomb of gzip 1,000 times, one of zstd 30,000 times
 FREE_BYTES = 16 << 20  # unpacked before the ratio counts: a small file of one line repeated is no bomb
 GZIP_INPUT = 16 << 10  # bytes at a time: at 1,032 times they are 16 MiB
 ZSTD_INPUT = 1 << 10  # at 4 bytes for a block of 128 KiB they are 32 MiB
@@ -94,8 +94,8 @@ def _check_size(size: int, read: int, most_bytes: int) -> None:
     if size > most_bytes:
         reason = f"Unpacked it is longer than {most_bytes} bytes."
         raise _cannot_unpack("unpacks_too_large", reason, "Send it in parts, as several datasets.")
-    if size > FREE_BYTES + MOST_RATIO * read:
-        reason = f"It unpacks to more than {MOST_RATIO} times its size."
+    if size > FREE_BYTES + MAX_RATIO * read:
+        reason = f"It unpacks to more than {MAX_RATIO} times its size."
         raise _cannot_unpack(
             "unpacks_too_large", reason, "Send it as it is, or remove what is repeated in it."
         )

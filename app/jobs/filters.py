@@ -11,7 +11,7 @@ from app.http.schemas import Moment
 from app.ledger.jobs.lists import JobFilter, Order
 from app.tables.statuses import JobStatus
 
-MOST_METADATA = 16  # keys of a job, so more can match nothing
+MAX_METADATA = 16  # keys of a job, so more can match nothing
 Named = Annotated[str | None, Query(max_length=200)]
 
 
@@ -45,7 +45,7 @@ def _metadata(request: Request) -> dict[str, str]:
         if name.startswith("metadata[") and name.endswith("]")
     }
     for key in found:
-        if not key or '"' in key or "\\" in key or len(found) > MOST_METADATA:
-            fix = f"Use at most {MOST_METADATA} keys, without quotation marks and backslashes."
+        if not key or '"' in key or "\\" in key or len(found) > MAX_METADATA:
+            fix = f"Use at most {MAX_METADATA} keys, without quotation marks and backslashes."
             raise Invalid.for_field("metadata", "Such keys cannot be searched for.", fix)
     return found

@@ -25,7 +25,7 @@ from app.storage import Storage
 from app.tables.data import Dataset
 from app.tables.files import File
 
-MOST_LINE_BYTES = 1 << 20  # a longer line is no JSON once it is cut
+MAX_LINE_BYTES = 1 << 20  # a longer line is no JSON once it is cut
 Auto = Literal["auto"]
 
 
@@ -132,7 +132,7 @@ def _append(whole: BinaryIO, part: Path, file: File, split: str | None, *, marke
 
 
 def _rows(source: BinaryIO, file: File) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(iter(lambda: source.readline(MOST_LINE_BYTES), b""), start=1):
+    for number, line in enumerate(iter(lambda: source.readline(MAX_LINE_BYTES), b""), start=1):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):

@@ -16,7 +16,7 @@ from star_engine.tasks.examples import Example, PromptSet
 if TYPE_CHECKING:  # importing it takes 70 ms of every start, and is left to the first who counts tokens
     from tokenizers import Tokenizer
 
-MOST_REPORTED = 20
+MAX_REPORTED = 20
 SLACK = 16  # tokens by which a whole may exceed its parts: BOS, and white space that splits another way
 
 
@@ -39,7 +39,7 @@ def check_prompt_lengths(
             detail="max_tokens leaves no room for a prompt.",
         )
     lengths = _Lengths(tokenizer, config, prompt_set)
-    errors = tuple(islice(_too_long(lengths, room, examples), MOST_REPORTED))
+    errors = tuple(islice(_too_long(lengths, room, examples), MAX_REPORTED))
     if errors:
         raise Invalid("Prompts are too long for the model's context.", code="prompt_too_long", errors=errors)
 

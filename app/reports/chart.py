@@ -8,7 +8,7 @@ from html import escape
 from app.reports.document import Chart
 
 WIDTH, HEIGHT, LEFT, TOP, PLOT_WIDTH, PLOT_HEIGHT = 760, 340, 52, 20, 520, 270
-MOST_TICKS = 16
+MAX_TICKS = 16
 # Okabe and Ito's colours, told apart by the colour-blind as well; the dash changes when they are used up.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 DASHES = ("", "6 3", "2 3", "8 3 2 3")
@@ -35,7 +35,7 @@ def _axes(first: int, last: int) -> Iterator[str]:
         y = _y(hundredths / 100)
         yield f'<line x1="{LEFT}" y1="{y}" x2="{right}" y2="{y}" stroke="#ddd"/>'
         yield f'<text x="{LEFT - 6}" y="{y + 4}" text-anchor="end">{hundredths} %</text>\n'
-    for number in range(first, last + 1, 1 + (last - first) // MOST_TICKS):
+    for number in range(first, last + 1, 1 + (last - first) // MAX_TICKS):
         x = _x(number, first, last)
         yield f'<text x="{x}" y="{bottom + 18}" text-anchor="middle">{number}</text>\n'
     middle = LEFT + PLOT_WIDTH / 2

@@ -16,7 +16,7 @@ from star_engine.evaluation.answer import Verdict
 from star_engine.evaluation.report import GroupAccuracy
 from star_engine.filters.funnel import STAGES
 
-MOST_LINES = 14  # groups that a table and a chart have room for
+MAX_LINES = 14  # groups that a table and a chart have room for
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def _beside(report: JobReport) -> Section | None:
     if not report.relatives:
         return None
     table = Table(relatives.HEADER, relatives.relative_rows(report.relatives))
-    lines = relatives.curves(_curve(report), report.relatives, MOST_LINES)
+    lines = relatives.curves(_curve(report), report.relatives, MAX_LINES)
     chart = Chart("Accuracy over iterations, beside other jobs", lines) if lines else None
     return Section("Beside other methods", relatives.TEXT, table, chart)
 
@@ -156,7 +156,7 @@ def _groups(report: JobReport) -> Section | None:
         whole = GroupAccuracy(row.n, row.correct, row.accuracy, row.interval)
         for group, found in (row.by_group or {"all": whole}).items():
             lines.setdefault(group, {})[row.iteration] = found
-    names = tuple(lines)[:MOST_LINES]
+    names = tuple(lines)[:MAX_LINES]
     rows = tuple(
         (name_of(row, report.method), *(group_cell(lines[name].get(row.iteration)) for name in names))
         for row in shown
@@ -164,8 +164,8 @@ def _groups(report: JobReport) -> Section | None:
     text = (
         "Iteration 0 is the better few-shot baseline. In brackets the 95 % interval and the examples asked."
     )
-    if len(lines) > MOST_LINES:
-        text += f" These are {MOST_LINES} of {len(lines)} groups; the report in JSON has all."
+    if len(lines) > MAX_LINES:
+        text += f" These are {MAX_LINES} of {len(lines)} groups; the report in JSON has all."
     drawn = {name: tuple((n, one.accuracy) for n, one in lines[name].items()) for name in names}
     chart = Chart("Accuracy per group over iterations", drawn)
     return Section("Accuracy by group", text, Table(("what", *names), rows), chart)

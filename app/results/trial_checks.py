@@ -25,7 +25,7 @@ from star_engine.tasks.examples import Example
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.registry import task_of
 
-MOST_QUESTIONS = 32  # "a few": a dataset is what more of them are
+MAX_QUESTIONS = 32  # "a few": a dataset is what more of them are
 PRIORITY = 100  # somebody waits for it
 
 
@@ -39,7 +39,7 @@ class QuestionIn(In):
 class TrialIn(In):
     """Questions for an adapter. It is asked the way its accuracy was measured: greedily."""
 
-    questions: Annotated[tuple[QuestionIn, ...], Field(min_length=1, max_length=MOST_QUESTIONS)]
+    questions: Annotated[tuple[QuestionIn, ...], Field(min_length=1, max_length=MAX_QUESTIONS)]
     beside_base: Annotated[StrictBool, Field(description="Ask the base model, few-shot, too.")] = False
     max_tokens: Annotated[StrictInt | None, Field(ge=1, le=32768, description="None: as the job.")] = None
 

@@ -16,7 +16,7 @@ from star_engine.loop import ITERATION_PHASES
 
 Spec = dict[str, Any]
 Values = Sequence[float | None]
-MOST_GROUPS = 12  # curves that one chart still shows apart
+MAX_GROUPS = 12  # curves that one chart still shows apart
 NAMES = {
     EvaluationMode.FEW_SHOT_DIRECT: "Few-shot, answer only",
     EvaluationMode.FEW_SHOT_COT: "Few-shot with rationales",
@@ -70,7 +70,7 @@ def groups(rows: Sequence[AccuracyRow]) -> Spec | None:
     if len(names) < 2 or not any(x):
         return None
     return _spec(
-        x, "share", [_group(name, [by_number[n].get(name) for n in x]) for name in names[:MOST_GROUPS]]
+        x, "share", [_group(name, [by_number[n].get(name) for n in x]) for name in names[:MAX_GROUPS]]
     )
 
 

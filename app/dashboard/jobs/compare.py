@@ -20,7 +20,7 @@ from app.results.report import read_job_report
 
 router = page_router("/compare")
 
-MOST = 6  # jobs: as many as a chart has colours for
+MAX_JOBS = 6  # jobs: as many as a chart has colours for
 CHOICES = 50  # newest jobs to choose from
 Chosen = Annotated[list[str] | None, Query(max_length=20, description="Ids; the first is the measure.")]
 
@@ -28,9 +28,9 @@ Chosen = Annotated[list[str] | None, Query(max_length=20, description="Ids; the 
 @router.get("")
 def compare(request: Request, caller: Viewer, db: Db, job: Chosen = None) -> Response:
     names = list(dict.fromkeys(job or ()))
-    if not 2 <= len(names) <= MOST:
+    if not 2 <= len(names) <= MAX_JOBS:
         found = read_jobs(db, caller.project_id, JobFilter(), limit=CHOICES).data
-        return page(request, "compare_choice.html", caller, found=found, chosen=names, most=MOST)
+        return page(request, "compare_choice.html", caller, found=found, chosen=names, most=MAX_JOBS)
     shown = [read_job(db, caller.project_id, name) for name in names]
     _, own = read_job_report(db, caller.project_id, names[0], names[1:])
     beside = {one.job: one for one in own.relatives}

@@ -13,7 +13,7 @@ from app.tables.statuses import JobStatus
 from star_engine.config.star import StarConfig
 from star_engine.loop import phases_of
 
-MOST_STEPS = 60  # of the stepper: beyond, those that have not begun are left out
+MAX_STEPS = 60  # of the stepper: beyond, those that have not begun are left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class PhaseStep:
 def stepper(job: JobOut, iterations: Sequence[IterationOut]) -> list[StepperStep]:
     """Iteration 0 (the baselines) to the last one that is planned, or was begun where the job has ended."""
     begun = {one.number: one for one in iterations}
-    planned = [] if job.is_terminal else range(1, min(job.iterations, MOST_STEPS) + 1)
+    planned = [] if job.is_terminal else range(1, min(job.iterations, MAX_STEPS) + 1)
     return [_stepper_step(job, n, begun.get(n)) for n in sorted({*begun, *planned})]
 
 

@@ -36,7 +36,7 @@ from star_engine.tasks.registry import task_of
 
 router = page_router("/adapters")
 ROWS = 25
-MOST_MODELS = 100  # to choose from
+MAX_MODELS = 100  # to choose from
 WAIT = 25.0  # seconds that a page waits for an answer before it asks again: proxies cut at 30 or 60
 LINE = 2000  # characters
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what its --max-lora-rank may be
@@ -58,7 +58,7 @@ def list_(
     found = read_adapters(db, caller.project_id, model=model, after=after, limit=ROWS)
     jobs = {one.job for one in found.data}
     names = {job_id: read_job(db, caller.project_id, job_id).name for job_id in jobs}
-    known = [one.id for one in read_models(db, offered, limit=MOST_MODELS).data]
+    known = [one.id for one in read_models(db, offered, limit=MAX_MODELS).data]
     return page(request, "adapters.html", caller, found=found, names=names, model=model, models=known)
 
 

@@ -16,7 +16,7 @@ from app.ledger.results.curves import CurveStep
 from app.results.curves import read_training_curve
 
 router = page_router("/jobs/{job_id}/iterations/{number}/curve")
-MOST_POINTS = 300  # of a chart; CSV has all
+MAX_POINTS = 300  # of a chart; CSV has all
 CHARTS: dict[str, Callable[[CurveStep], float]] = {
     "Training loss": lambda one: one.loss,
     "Gradient norm, before clipping": lambda one: one.grad_norm,
@@ -34,8 +34,8 @@ def curve(request: Request, caller: Viewer, db: Db, job_id: str, number: int) ->
 
 
 def _spec(steps: Sequence[CurveStep], title: str, read: Callable[[CurveStep], float]) -> dict[str, Any]:
-    """At most MOST_POINTS steps, evenly spread, the last one among them."""
-    every = -(-len(steps) // MOST_POINTS)
+    """At most MAX_POINTS steps, evenly spread, the last one among them."""
+    every = -(-len(steps) // MAX_POINTS)
     shown = [*steps[:-1:every], steps[-1]]
     series = {
         "label": title, "values": [read(one) for one in shown], "low": None, "high": None, "dashed": False

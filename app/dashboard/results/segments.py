@@ -12,7 +12,7 @@ from typing import Literal
 Mark = Literal["", "answer", "hint", "removed", "added"]
 
 _TOKEN = re.compile(r"\s+|\w+|[^\w\s]")
-MOST_COMPARED = 250_000  # tokens of one text times tokens of the other: 0.1 s; beyond it whole lines
+MAX_COMPARED = 250_000  # tokens of one text times tokens of the other: 0.1 s; beyond it whole lines
 ALIKE = 0.3  # texts that share less are other texts: marks would strike through and underline everything
 
 
@@ -44,9 +44,9 @@ def changes(
 ) -> list[Segment] | None:
     """`after` by words, with what is new in it and what stood there before. None: another text."""
     old, new = _TOKEN.findall(before), _TOKEN.findall(after)
-    if len(old) * len(new) > MOST_COMPARED:
+    if len(old) * len(new) > MAX_COMPARED:
         old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-    compared = SequenceMatcher(None, old, new, autojunk=len(old) * len(new) > MOST_COMPARED)
+    compared = SequenceMatcher(None, old, new, autojunk=len(old) * len(new) > MAX_COMPARED)
     if old and _alike(compared, old, new) < ALIKE:
         return None
     found: list[Segment] = []

@@ -20,7 +20,7 @@ from star_engine.tasks.examples import Example, Split
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.registry import task_of
 
-MOST_IN = 10_000  # values in one IN (...): SQLite takes 32,766 parameters
+MAX_IN = 10_000  # values in one IN (...): SQLite takes 32,766 parameters
 
 
 def load_examples(
@@ -28,8 +28,8 @@ def load_examples(
 ) -> list[tuple[int, Example]]:
     """The examples at these positions of a split, ascending, each with its row id."""
     loaded: list[tuple[int, Example]] = []
-    for first in range(0, len(positions), MOST_IN):
-        some = sorted(positions[first : first + MOST_IN])
+    for first in range(0, len(positions), MAX_IN):
+        some = sorted(positions[first : first + MAX_IN])
         query = (
             select(ExampleRow)
             .where(ExampleRow.dataset_id == dataset_id, ExampleRow.split == split, _among(some))

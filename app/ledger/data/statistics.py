@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.intake.statistics import MOST_NAMED
+from app.intake.statistics import MAX_NAMED
 from app.intake.tally import summary
 from app.tables.data import Dataset, Example
 from star_engine.data.overlap import NGRAM, SHARE, ngram_hashes
@@ -19,7 +19,7 @@ from star_engine.tasks.examples import PromptSet, folded
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-MOST_COUNTED = 10_000  # examples whose tokens are counted, evenly spread: a second's work
+MAX_COUNTED = 10_000  # examples whose tokens are counted, evenly spread: a second's work
 BATCH = 500  # texts that the tokenizer takes at once
 _TEXTS = ("question", "answer", "solution")
 
@@ -27,7 +27,7 @@ _TEXTS = ("question", "answer", "solution")
 def token_lengths(session: Session, dataset: Dataset, tokenizer: Tokenizer) -> dict[str, Any]:
     """Lengths in tokens of each text, without a prompt around it; see summary()."""
     total = sum(dataset.splits.values())
-    step = -(-total // MOST_COUNTED)
+    step = -(-total // MAX_COUNTED)
     query = select(Example.question, Example.answer, Example.solution).where(
         Example.dataset_id == dataset.id, Example.position % step == 0
     )
@@ -60,7 +60,7 @@ def few_shot_overlap(session: Session, dataset: Dataset, prompt_set: PromptSet) 
             if found is None:
                 continue
             counts["exact" if found is exact else "alike"] += 1
-            if len(found) < MOST_NAMED:
+            if len(found) < MAX_NAMED:
                 row = {"id": example_id, "split": split, "few_shot_example": number, "share": round(share, 3)}
                 found.append(row)
     return {

@@ -14,7 +14,7 @@ from app.errors import Conflict, NotFound
 from app.ledger.platform.deliveries import enqueue_test
 from app.tables.webhooks import Webhook, WebhookDelivery
 
-MOST_PER_PROJECT = 100  # of those for every job: each is looked at with every event
+MAX_PER_PROJECT = 100  # of those for every job: each is looked at with every event
 
 
 def create_webhook(
@@ -28,9 +28,9 @@ def create_webhook(
 ) -> Webhook:
     """Record a webhook. Raises Conflict where the project has as many as it may."""
     mine = select(func.count()).where(Webhook.project_id == project_id, Webhook.job_id.is_(None))
-    if job_id is None and (session.scalar(mine) or 0) >= MOST_PER_PROJECT:
+    if job_id is None and (session.scalar(mine) or 0) >= MAX_PER_PROJECT:
         raise Conflict(
-            f"A project has at most {MOST_PER_PROJECT} webhooks. Delete one first.", code="too_many_webhooks"
+            f"A project has at most {MAX_PER_PROJECT} webhooks. Delete one first.", code="too_many_webhooks"
         )
     webhook = Webhook(
         id=new_id("whk"),

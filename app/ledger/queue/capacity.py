@@ -61,7 +61,7 @@ def saw_worker(session: Session, worker_id: str, capacity: Capacity | None = Non
 
 
 def forget_worker(session: Session, worker_id: str) -> None:
-    """It ends in good order: nobody counts on it from now on."""
+    """Removes the presence row of a worker that ends by itself, so that nobody counts on it."""
     session.execute(delete(Worker).where(Worker.id == worker_id))
 
 

@@ -1,4 +1,4 @@
-"""What nobody else will do: end leases whose worker is silent, ring again for steps that nobody took."""
+"""Ends leases whose worker is silent, and notifies the workers again of steps that nobody took."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from app.tables.rationales import Evaluation, Rationale
 from star_engine.loop import PhaseName
 from star_engine.sampling.completion_cache import Recorded
 
-MOST_IN = 10_000  # values in one IN (...): SQLite takes 32,766 parameters
+MAX_IN = 10_000  # values in one IN (...): SQLite takes 32,766 parameters
 
 
 def recorded_tries(session: Session, project_id: str, keys: Sequence[str]) -> dict[str, Recorded]:
@@ -64,4 +64,4 @@ def reused_in(session: Session, iteration: Iteration, phase: PhaseName) -> JsonO
 
 
 def _parts(keys: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (keys[first : first + MOST_IN] for first in range(0, len(keys), MOST_IN))
+    return (keys[first : first + MAX_IN] for first in range(0, len(keys), MAX_IN))

@@ -9,7 +9,7 @@ from sqlalchemy import Insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from app.ledger.data.examples import MOST_IN
+from app.ledger.data.examples import MAX_IN
 from app.ledger.queue.steps import Claim, check_fence
 from app.ledger.transitions import lock_job
 from app.tables.base import Base
@@ -177,14 +177,14 @@ def record_training_set(
 
 
 def _decide(session: Session, row_ids: Mapping[RationaleKey, int], decisions: Sequence[Decision]) -> None:
-    """A statement per reason and MOST_IN rows, not one per row."""
+    """A statement per reason and MAX_IN rows, not one per row."""
     alike: dict[tuple[bool, str], list[int]] = {}
     for item in decisions:
         alike.setdefault((item.kept, item.reason), []).append(row_ids[item.key])
     for (kept, reason), ids in alike.items():
         decided = update(Rationale).values(decision="kept" if kept else "dropped", reason=reason)
-        for first in range(0, len(ids), MOST_IN):
-            some = Rationale.id.in_(ids[first : first + MOST_IN])
+        for first in range(0, len(ids), MAX_IN):
+            some = Rationale.id.in_(ids[first : first + MAX_IN])
             session.execute(decided.where(some), execution_options={"synchronize_session": False})
 
 

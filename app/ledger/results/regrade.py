@@ -25,7 +25,7 @@ from star_engine.training_set.mixing import mix_all
 from star_engine.training_set.regrade import Change, Regrading
 
 PART = 250  # examples that are held in memory at once, with all tries at them
-MOST_TRIES = 100_000  # that one request judges anew: 11 s of CPU for scratchpads of 3 digits
+MAX_TRIES = 100_000  # that one request judges anew: 11 s of CPU for scratchpads of 3 digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,9 @@ def iterations_to_regrade(session: Session, job: Job, number: int | None) -> Seq
         raise Conflict("No training set has been built yet, so there is nothing to hold another against.")
     ids = [item.id for item in built]
     tries = session.scalar(select(func.count()).where(Rationale.iteration_id.in_(ids))) or 0
-    if tries > MOST_TRIES:
+    if tries > MAX_TRIES:
         fix = "Name one iteration." if len(built) > 1 else "Fork from the iteration before instead."
-        reason = f"There are {tries:,} tries; at most {MOST_TRIES:,} are judged anew in one request."
+        reason = f"There are {tries:,} tries; at most {MAX_TRIES:,} are judged anew in one request."
         raise Invalid(f"{reason} {fix}", code="too_many_tries")
     return built
 

@@ -35,7 +35,7 @@ from app.tables.statuses import JobStatus
 
 router = api_router("openai", "/v1/fine_tuning/jobs")
 
-MOST_ITERATIONS = 200  # of a job
+MAX_ITERATIONS = 200  # of a job
 STATUS = {  # what its words lack is said in the nearest of them
     JobStatus.VALIDATING: "validating_files",
     JobStatus.PAUSING: "running",
@@ -150,7 +150,7 @@ def checkpoints(
 ) -> Page[CheckpointOut]:
     with reading(db) as session:
         job = get_job(session, caller.project_id, job_id)
-        rows = list_iterations(session, job.id, after=-1, limit=MOST_ITERATIONS + 1)
+        rows = list_iterations(session, job.id, after=-1, limit=MAX_ITERATIONS + 1)
         made = [_checkpoint(job, iteration, adapter) for iteration, adapter in reversed(rows) if adapter]
     seen = next((at for at, one in enumerate(made, start=1) if one.id == after), 0)
     return page(made[seen : seen + limit + 1], limit)
@@ -198,7 +198,7 @@ def _error(job: Job) -> dict[str, Any]:
 
 def _trained_tokens(session: Session, job: Job) -> int | None:
     """Tokens that its training has seen so far; None before any."""
-    rows = list_iterations(session, job.id, after=-1, limit=MOST_ITERATIONS + 1)
+    rows = list_iterations(session, job.id, after=-1, limit=MAX_ITERATIONS + 1)
     tokens = [row.metrics["training"].get("tokens", 0) for row, _ in rows if "training" in row.metrics]
     return sum(tokens) if tokens else None
 

@@ -19,7 +19,7 @@ from app.webhooks.validate import Description, Events, JobWebhookIn, Url, check_
 
 router = api_router("webhooks", "/v1/webhooks")
 
-MOST_GRACE_SECONDS = 7 * 86_400
+MAX_GRACE_SECONDS = 7 * 86_400
 
 
 class WebhookIn(JobWebhookIn):
@@ -36,7 +36,7 @@ class WebhookChanges(In):
 
 
 class SecretRotationIn(In):
-    grace_seconds: Annotated[StrictInt, Field(ge=0, le=MOST_GRACE_SECONDS)] = 86_400
+    grace_seconds: Annotated[StrictInt, Field(ge=0, le=MAX_GRACE_SECONDS)] = 86_400
 
 
 class WebhookOut(Resource):

@@ -84,7 +84,7 @@ def test_tokens_are_counted_by_the_named_model_on_evenly_spread_examples(api: Ap
     tokens = api.client.get(url, params={"model": MODEL}).json()["tokens"]
     assert (tokens["model"], tokens["examples"]) == (MODEL, 10)
     assert tokens["question"] == dataset["statistics"]["characters"]["question"]  # its tokens are characters
-    monkeypatch.setattr(statistics, "MOST_COUNTED", 5)
+    monkeypatch.setattr(statistics, "MAX_COUNTED", 5)
     some = api.client.get(url, params={"model": MODEL}).json()["tokens"]
     assert (some["examples"], some["question"]["min"], some["question"]["max"]) == (5, 1, 9)
     assert api.client.get(url, params={"model": "other"}).status_code == 404

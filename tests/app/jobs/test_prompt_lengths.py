@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from app.errors import Invalid
-from app.jobs.prompt_lengths import MOST_REPORTED, check_prompt_lengths
+from app.jobs.prompt_lengths import MAX_REPORTED, check_prompt_lengths
 from star_engine.config.star import Generation, Rationalization, StarConfig
 from star_engine.sampling.rationales import Route, rationale_prompt
 from star_engine.tasks.examples import Example, FewShotExample, PromptSet
@@ -105,4 +105,4 @@ def test_held_out_example_is_never_asked_with_a_hint(tokenizer: Tokenizer) -> No
 
 def test_no_more_than_a_handful_of_examples_is_reported(tokenizer: Tokenizer) -> None:
     asked = (example(f"e{number}", 60) for number in range(10**9))  # endless, as far as a test is concerned
-    assert len(refused(tokenizer, config(CONTEXT - 10), asked)) == MOST_REPORTED
+    assert len(refused(tokenizer, config(CONTEXT - 10), asked)) == MAX_REPORTED

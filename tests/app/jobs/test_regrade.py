@@ -115,7 +115,7 @@ def test_parts_add_up_to_the_training_set_of_the_whole(
 def test_too_much_at_once_is_refused_with_the_mend(
     api: Api, job: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.ledger.results.regrade.MOST_TRIES", 7)
+    monkeypatch.setattr("app.ledger.results.regrade.MAX_TRIES", 7)
     answer = regrade(api, job)
     assert (answer.status_code, answer.json()["code"]) == (422, "too_many_tries")
 

@@ -1,6 +1,8 @@
-"""ASGI middleware: what a browser may do with the dashboard's pages. Nothing from outside, nothing inline."""
+"""ASGI middleware of the dashboard: what browsers may do with its pages, and empty fields of its forms."""
 
 from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,6 +29,8 @@ HEADERS = {
 
 
 class SecurityHeaders:
+    """Tells the browser to load and run nothing from outside and nothing inline."""
+
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
@@ -39,3 +43,16 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, sent)
+
+
+class BlankFields:
+    """Takes empty fields out of the query (`?verdict=&route=`): a form sends what was left out too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        query = scope.get("query_string", b"")
+        if b"=&" in query or query.endswith(b"="):
+            scope["query_string"] = urlencode(parse_qsl(query.decode("latin-1"))).encode()
+        await self.app(scope, receive, send)
