@@ -1,10 +1,14 @@
-"""python -m star_engine run job.yaml: a whole STaR run in one process, without the service."""
+"""python -m star_engine run job.yaml: a whole STaR run in one process, without the service.
+
+python -m star_engine judge rows.jsonl: what a job would make of texts, row by row.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from star_engine.adapters.layout import BaseModel
@@ -14,29 +18,66 @@ from star_engine.load import load_model
 from star_engine.protocols import BadAdapter, Sampler, Trainer
 from star_engine.run import Event, run_star
 from star_engine.run_directory import OtherRun
+from star_engine.training_set.judgement import Judgement, judge_lines
 from star_engine.training_set.rows import HintLeak
 
-_OK, _FAILED, _BAD_JOB, _PAUSED = 0, 1, 2, 3
+_OK, _FAILED, _BAD_INPUT, _PAUSED = 0, 1, 2, 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: ran to its end. 1: failed. 2: the job file or what it names cannot be used. 3: paused."""
+    """0: ran to its end. 1: failed. 2: the job file, what it names or a row cannot be used. 3: paused."""
     parser = argparse.ArgumentParser(prog="python -m star_engine", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, does in (("run", "run a job, or go on with it"), ("check", "read and check a job's files")):
         command = commands.add_parser(name, help=does)
         command.add_argument("job", type=Path, help="YAML file; see star_engine/job_file.py")
+    command = commands.add_parser("judge", help="say what a job would make of texts, as JSON lines")
+    command.add_argument(
+        "rows", help="JSONL (kind, completion, answer ...) or a JSON array; -: standard input"
+    )
     chosen = parser.parse_args(arguments)
+    if chosen.command == "judge":
+        return _judge(chosen.rows)
     try:
         job = read_job(chosen.job)
         print(f"{len(job.train)} examples to train on, {len(job.held_out)} held out.")
         return _OK if chosen.command == "check" else _run(job)
     except (BadJob, OtherRun) as problem:
         print(problem, file=sys.stderr)
-        return _BAD_JOB
+        return _BAD_INPUT
     except (BadAdapter, HintLeak, TokenMismatch) as problem:
         print(problem, file=sys.stderr)
         return _FAILED
+
+
+def _judge(name: str) -> int:
+    """A line of JSON for each row; one that cannot be judged is also told on stderr."""
+    try:
+        judgements = judge_lines(_lines(name))
+        told = [_tell(judgement) for judgement in judgements]
+    except (OSError, ValueError) as problem:
+        print(f"{name}: {problem}", file=sys.stderr)
+        return _BAD_INPUT
+    return _OK if all(told) else _BAD_INPUT
+
+
+def _lines(name: str) -> Iterator[str | bytes]:
+    """The lines of a file, or the elements of its JSON array. ValueError for an array that is no JSON."""
+    with sys.stdin.buffer if name == "-" else Path(name).open("rb") as file:
+        first = file.readline()
+        if first.lstrip().startswith(b"["):
+            yield from map(json.dumps, json.loads(first + file.read()))
+        else:
+            yield first
+            yield from file
+
+
+def _tell(judgement: Judgement) -> bool:
+    """Print one judgement. Returns whether the row could be judged."""
+    print(json.dumps(judgement.to_json(), ensure_ascii=False), flush=True)
+    for error in judgement.errors:
+        print(error, file=sys.stderr)
+    return not judgement.errors
 
 
 def _run(job: Job) -> int:

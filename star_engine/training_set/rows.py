@@ -103,7 +103,7 @@ def _rejected(
     by_id = {example.id: example for example in examples}
     found = {}
     for rationale in correct:
-        seen = _filter_input(config, prompt_set, by_id[rationale.key.example_id], rationale)
+        seen = filter_input(config, prompt_set, by_id[rationale.key.example_id], rationale)
         if reason := first_rejection(filters, seen):
             found[rationale.key] = reason
     return found
@@ -121,9 +121,10 @@ def _failed(config: StarConfig, passed: Iterable[Rationale]) -> dict[RationaleKe
     return found
 
 
-def _filter_input(
+def filter_input(
     config: StarConfig, prompt_set: PromptSet, example: Example, rationale: Rationale
 ) -> FilterInput:
+    """What the filters look at of a rationale, whose text is cut where its answer ends."""
     hinted = rationale.key.route is Route.RATIONALIZED
     return FilterInput(
         question=example.question,

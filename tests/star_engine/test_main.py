@@ -174,3 +174,47 @@ def test_the_command_checks_a_job_without_loading_a_model(
     assert command.main(["check", str(write_job(tmp_path, preset="x"))]) == 2
     assert "no preset" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def judged(folder: Path, capsys: pytest.CaptureFixture[str], written: str) -> tuple[int, list[Any], str]:
+    """Exit status of `judge`, the lines that it prints, and what it says of errors."""
+    path = folder / "rows.jsonl"
+    path.write_text(written)
+    status = command.main(["judge", str(path)])
+    said = capsys.readouterr()
+    return status, [json.loads(line) for line in said.out.splitlines()], said.err
+
+
+RIGHT: dict[str, Any] = {"kind": "numeric", "completion": "6 bags with 7 rolls are 6 * 7 = 42.\n#### 42", "answer": 42}
+
+
+def test_judge_prints_a_line_of_json_for_each_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for written in (f"{json.dumps(RIGHT)}\n{json.dumps(RIGHT)}\n", json.dumps([RIGHT, RIGHT], indent=1)):
+        status, rows, errors = judged(tmp_path, capsys, written)
+        assert (status, errors, [row["row"] for row in rows]) == (0, "", [1, 2])
+        assert rows[0]["verdict"] == "correct"
+        start, end = rows[0]["span"]
+        assert RIGHT["completion"][start:end] == "42"
+        assert rows[0]["trained_on"] == f" {RIGHT['completion']}"
+
+
+def test_judge_ends_with_2_where_a_row_cannot_be_judged_and_judges_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = {**RIGHT, "kind": "numbers"}
+    status, rows, errors = judged(tmp_path, capsys, f"{json.dumps(bad)}\n{json.dumps(RIGHT)}\n")
+    assert status == 2
+    assert rows[0]["errors"][0]["field"] == "kind"
+    assert rows[1]["verdict"] == "correct"
+    assert errors.startswith("row 1, kind: There is no kind 'numbers'.")
+
+
+@pytest.mark.parametrize("written", ["[1, 2", None])
+def test_judge_ends_with_2_and_a_sentence_where_the_file_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], written: str | None
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    if written is not None:
+        path.write_text(written)
+    assert command.main(["judge", str(path)]) == 2
+    assert capsys.readouterr().err.startswith(f"{path}: ")
