@@ -36,6 +36,7 @@ from app.routes.data import (
     presets,
     prompt_preview,
     prompt_sets,
+    verifiers,
 )
 from app.routes.jobs import events, job_verbs, jobs, openai_fine_tuning
 from app.routes.platform import api_keys, audit, health, metrics, projects, quotas, webhooks, workers
@@ -63,6 +64,7 @@ ROUTES = (
     prompt_sets,
     prompt_preview,
     presets,
+    verifiers,
     jobs,
     job_verbs,
     events,

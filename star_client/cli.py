@@ -17,6 +17,7 @@ from star_client import (
     cli_jobs,
     cli_rationales,
     cli_team,
+    cli_verifiers,
 )
 from star_client.errors import StarError
 from star_client.invocation import exit_status
@@ -36,6 +37,7 @@ cancelled; 9 a download arrived damaged; 130 interrupted (the job goes on).
 app = typer.Typer(no_args_is_help=True, help=HELP, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.add_typer(cli_data.datasets, name="datasets")
 app.add_typer(cli_data.prompt_sets, name="prompt-sets")
+app.add_typer(cli_verifiers.verifiers, name="verifiers")
 app.add_typer(cli_data.models, name="models")
 app.add_typer(cli_data.presets, name="presets")
 cli_jobs.jobs.command("create")(cli_create.create)

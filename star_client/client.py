@@ -13,6 +13,7 @@ from star_client.jobs import Jobs
 from star_client.never_solved import NeverSolved
 from star_client.resources import Answers, Datasets, Models, Presets, PromptSets, Rationales
 from star_client.transport import Transport
+from star_client.verifiers import Verifiers
 from star_client.webhooks import Webhooks
 
 
@@ -34,6 +35,7 @@ class StarClient:
         self.base_url = self._transport.base_url
         self.datasets = Datasets(self._transport)
         self.prompt_sets = PromptSets(self._transport)
+        self.verifiers = Verifiers(self._transport)
         self.models = Models(self._transport)
         self.presets = Presets(self._transport)
         self.jobs = Jobs(self._transport)

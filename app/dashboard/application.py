@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from app.dashboard import front, platform, sign_in
-from app.dashboard.data import datasets, prompt_sets
+from app.dashboard.data import datasets, prompt_sets, verifiers
 from app.dashboard.jobs import compare, job, job_list, new_job
 from app.dashboard.middleware import BlankFields, SecurityHeaders
 from app.dashboard.rendering import page, sign_in_url
@@ -27,6 +27,7 @@ from app.http.router import add_routes
 PAGES = (
     datasets,
     prompt_sets,
+    verifiers,
     platform,
     front,
     sign_in,

@@ -27,6 +27,7 @@ _FEW_SHOT = {
     "rationale": "He had 2 and bought 3: 2 + 3 = 5.\n#### 5",
     "answer": "5",
 }
+_TEXT = {"kind": "numeric", "completion": "14 pens at 3 dollars are 14 * 3 = 42.\n#### 42", "answer": "42"}
 _JOB: dict[str, Any] = {
     "name": "pens",
     "model": PARAMETERS["model_id"],
@@ -42,6 +43,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "text/csv": "question,answer\nWhat do 14 pens at 3 dollars cost?,42\n",
     },
     "prompt_sets_create": {JSON: {"name": "pens", "kind": "numeric", "examples": [_FEW_SHOT]}},
+    "verifiers_run": {JSON: {"rows": [_TEXT]}},
     "jobs_create": {JSON: _JOB},
     "job_verbs_fork": {JSON: {"from_iteration": 2, "config": {"generation": {"temperature": 0.7}}}},
     "job_verbs_regrade": {JSON: {"iteration": "all", "verifier": {"fallback": "last_number"}}},

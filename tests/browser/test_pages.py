@@ -36,6 +36,7 @@ PAGES = (
     "datasets/{dataset}",
     "prompt-sets",
     "prompt-sets/{prompt_set}",
+    "verifiers",
     "platform",
     "platform/usage",
     "platform/keys",

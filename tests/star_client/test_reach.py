@@ -55,6 +55,9 @@ DATA: dict[str, Call] = {
     ),
     "prompt_sets_get": lambda star, _: star.prompt_sets.get("ps_x"),
     "prompt_preview_preview": lambda star, _: star.prompt_sets.preview("ps_x", example={"question": "?"}),
+    "verifiers_run": lambda star, _: star.verifiers.run(
+        [{"kind": "exact", "completion": "x", "answer": "x"}]
+    ),
     "models_list": lambda star, _: star.models.list(),
     "models_get": lambda star, _: star.models.get("m"),
     "presets_list": lambda star, _: star.presets.list("numeric"),

@@ -185,7 +185,11 @@ def judged(folder: Path, capsys: pytest.CaptureFixture[str], written: str) -> tu
     return status, [json.loads(line) for line in said.out.splitlines()], said.err
 
 
-RIGHT: dict[str, Any] = {"kind": "numeric", "completion": "6 bags with 7 rolls are 6 * 7 = 42.\n#### 42", "answer": 42}
+RIGHT: dict[str, Any] = {
+    "kind": "numeric",
+    "completion": "6 bags with 7 rolls are 6 * 7 = 42.\n#### 42",
+    "answer": 42,
+}
 
 
 def test_judge_prints_a_line_of_json_for_each_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

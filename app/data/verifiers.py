@@ -1,0 +1,124 @@
+"""Trying judgements out: what a job would make of texts, by the engine's own command, stored nowhere.
+
+The command runs as a child with a time limit: a text or a gold answer that a verifier takes long over must
+hold nobody else up, and a regular expression that runs in this process would hold up every thread of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from threading import BoundedSemaphore
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, TypeAdapter
+
+from app.errors import Invalid, Unavailable
+from app.http.schemas import In, JsonObject
+
+MOST_ROWS = 100
+MOST_CHARACTERS = 1_000_000  # of all rows of a request, as JSON
+SECONDS = 20  # for all rows of a request; a row takes some milliseconds, one of kind math 0.01 s
+AT_ONCE = 2  # children; each may take a core
+SECONDS_TO_WAIT = 5  # for one of these places
+_JUDGED = (0, 2)  # exit statuses; 2: some row could not be judged, which its line says
+_INHERITED = ("PATH", "PYTHONPATH", "TMPDIR", "LANG")
+_places = BoundedSemaphore(AT_ONCE)
+
+
+class VerifierRunIn(In):
+    rows: Annotated[list[JsonObject], Field(min_length=1, max_length=MOST_ROWS)] = Field(
+        description=(
+            "Each: kind, completion, answer; where wanted choices, question, route (generated, rationalized "
+            "or given), finish_reason (stop or length), options as config.verifier of a job. Other fields "
+            f"are left alone. {MOST_CHARACTERS} characters of JSON in all."
+        )
+    )
+
+
+class RowErrorOut(BaseModel):
+    field: str
+    reason: str
+    fix: str
+
+
+class JudgementOut(BaseModel):
+    """What a job would make of a row with its default settings. `errors`: why it could not be judged."""
+
+    row: int = Field(description="Counts from 1.")
+    verdict: str | None
+    extracted: str | None
+    span: tuple[int, int] | None = Field(
+        description="Where `extracted` stands in the completion as it was sent: start and end, in characters."
+    )
+    canonical: str | None = Field(description="The extracted answer normalised: the same for equal answers.")
+    rule: str | None = Field(description="What decided the verdict.")
+    decision: str | None = Field(description="`kept`, or the reason why the text would not be trained on.")
+    why: str | None = Field(description="The reason in words.")
+    filters: dict[str, str | None] = Field(
+        description="By name, why each filter there is would drop the text; null: it would not."
+    )
+    trained_on: str | None = Field(
+        description="The completion of the training row, up to where the answer ends; null: there is none."
+    )
+    errors: list[RowErrorOut]
+
+
+class VerifierRunOut(BaseModel):
+    object: Literal["verifiers.run"] = "verifiers.run"
+    data: list[JudgementOut]
+
+
+_JUDGEMENT = TypeAdapter(JudgementOut)
+
+
+def run_verifiers(sent: VerifierRunIn) -> VerifierRunOut:
+    """Judge the rows. Raises Invalid for too much text, Unavailable where others are being judged."""
+    lines = [json.dumps(row) for row in sent.rows]
+    characters = sum(map(len, lines))
+    if characters > MOST_CHARACTERS:
+        raise Invalid.for_field(
+            "rows",
+            f"The rows are {characters} characters of JSON, more than {MOST_CHARACTERS}.",
+            "Send them in several requests, or run `python -m star_engine judge` on your own machine.",
+            code="too_long",
+        )
+    if not _places.acquire(timeout=SECONDS_TO_WAIT):
+        raise Unavailable("Other texts are being judged. Try again in some seconds.")
+    try:
+        said = _judge("\n".join(lines).encode())
+    finally:
+        _places.release()
+    found = [_JUDGEMENT.validate_json(line) for line in said]
+    return VerifierRunOut(data=[*found, *map(_not_judged, range(len(found) + 1, len(lines) + 1))])
+
+
+def _judge(rows: bytes) -> Sequence[bytes]:
+    """The lines that the engine's command prints within the time that there is."""
+    command = [sys.executable, "-m", "star_engine", "judge", "-"]
+    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    try:
+        ended = subprocess.run(
+            command, input=rows, capture_output=True, timeout=SECONDS, env=environment, check=False
+        )
+    except subprocess.TimeoutExpired as late:
+        whole, _, _ = (late.stdout or b"").rpartition(b"\n")
+        return whole.splitlines()
+    if ended.returncode not in _JUDGED:
+        # Its last line may quote what a row holds, which no log may: only the exception's name.
+        last = ended.stderr.rstrip().rpartition(b"\n")[2].partition(b":")[0]
+        raise RuntimeError(f"judging failed: {last[:100].decode(errors='replace')}")
+    return ended.stdout.splitlines()
+
+
+def _not_judged(row: int) -> JudgementOut:
+    nothing: Mapping[str, Any] = dict.fromkeys(JudgementOut.model_fields)
+    late = RowErrorOut(
+        field="row",
+        reason=f"Not judged: the {SECONDS} s of a request were over.",
+        fix="Send it alone, or shorten its completion or its answer.",
+    )
+    return JudgementOut.model_validate({**nothing, "row": row, "filters": {}, "errors": [late]})
