@@ -17,7 +17,8 @@ presets = typer.Typer(no_args_is_help=True, help="Named settings that jobs start
 models = typer.Typer(no_args_is_help=True, help="Base models that jobs may use.")
 
 Kind = Annotated[
-    str, typer.Option(help="scratchpad, numeric, choice, exact, math or pattern: how answers are verified.")
+    str,
+    typer.Option(help="scratchpad, numeric, choice, exact, math, pattern or date: how answers are verified."),
 ]
 
 DATASET: Columns[Dataset] = {

@@ -54,7 +54,7 @@ class Datasets:
     ) -> Dataset:
         """Upload JSONL, CSV or Parquet, plain or compressed with gzip or zstd, as the file is.
 
-        kind: scratchpad, numeric, choice, exact, math or pattern. A row has question, answer and, where
+        kind: scratchpad, numeric, choice, exact, math, pattern or date. A row has question, answer and, where
         wanted, choices, solution, id, group and split; `map` names columns that are called otherwise, as in
         `{"question": "prompt", "choices": ["A", "B"]}`. format: jsonl, csv or parquet; left out, the server
         looks. validation: how many rows to hold out, where no row has a split. The same file read in the

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from star_engine.config.schedules import GeometricSchedule, Schedule
 from star_engine.config.training_set import REASONING_FILTERS, Source, TrainingSetOptions
 from star_engine.section import Section
+from star_engine.tasks.date import DateOptions
 from star_engine.tasks.hints import HintForm
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.math import MathOptions
@@ -46,11 +47,15 @@ class Generation(Section):
     """Tries for every train example in an iteration. More than 1 needs a temperature above 0."""
     max_tokens: Annotated[int, Field(ge=1, le=32768)] = 256
     """Tokens of a rationale at most. What is cut off before its answer does not train."""
+    stop: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=100)], ...], Field(max_length=16)
+    ] = ()
+    """Where texts end besides the stops of their kind, such as "\\n\\nTask:"; held-out answers, too."""
     few_shot: FewShot = "always"
     """Iterations whose prompts show the few-shot examples: always, the first only, or the first so many."""
 
 
-class Verifier(MathOptions, PatternOptions, NumericOptions):
+class Verifier(DateOptions, MathOptions, PatternOptions, NumericOptions):
     """How an answer is read from a completion: the options of every kind, of which a job sets its own kind's.
 
     The kind checks them. Names that none of these classes has are its to refuse, or those of a kind that was
@@ -223,6 +228,11 @@ class StarConfig(Section):
     """Diagnostics that decide nothing that is trained on."""
     stop: StopRule = StopRule()
     """When the job ends before its last iteration."""
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Where a completion ends even without EOS: the stops of the kind and the job's own."""
+        return tuple(dict.fromkeys((*task_of(self.kind).layout.stops, *self.generation.stop)))
 
     @field_validator("curriculum")
     @classmethod

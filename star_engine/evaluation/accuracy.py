@@ -10,7 +10,7 @@ from typing import Literal
 
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
-from star_engine.data.prompts import render_prompt, stops
+from star_engine.data.prompts import render_prompt
 from star_engine.data.selection import select_examples
 from star_engine.protocols import Completion, Sampler, SampleRequest, SamplingParams
 from star_engine.sampling.answers import judge
@@ -104,7 +104,7 @@ def evaluation_params(config: StarConfig, mode: EvaluationMode) -> SamplingParam
     limit = config.generation.max_tokens
     if _directly(config, mode):
         limit = min(limit, DIRECT_MAX_TOKENS)
-    return SamplingParams(temperature=0.0, max_tokens=limit, stop=stops(config.kind))
+    return SamplingParams(temperature=0.0, max_tokens=limit, stop=config.stops)
 
 
 def evaluate(

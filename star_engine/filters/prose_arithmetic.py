@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from star_engine.tasks.reading.number_words import NUMBER_WORDS, read_number_words
+from star_engine.tasks.reading.numbers.number_words import NUMBER_WORDS, read_number_words
 
 _DIGITS = r"[$€£]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?![0-9,]*[0-9]|%|/[0-9])"
 _WORD = "|".join(sorted(NUMBER_WORDS - {"hundred", "thousand", "million"}, key=len, reverse=True))

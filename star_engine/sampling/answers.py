@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from star_engine.config.star import StarConfig
-from star_engine.data.prompts import stops
 from star_engine.protocols import Completion
 from star_engine.tasks.examples import Example
 from star_engine.tasks.grading import grade
-from star_engine.tasks.reading.cut import cut_at_first_stop
+from star_engine.tasks.reading.cut import answer_has_ended, cut_at_first_stop
 from star_engine.tasks.registry import task_of
 from star_engine.tasks.task import Task
 from star_engine.tasks.verdict import Verdict, VerdictCode, no_answer
@@ -31,7 +30,7 @@ class Answer:
 def judge(config: StarConfig, example: Example, completion: Completion, *, direct: bool = False) -> Answer:
     """Verify one completion. What goes wrong inside a verifier is the verdict "error", never an exception."""
     raw = completion.text.replace("\x00", "\ufffd")  # PostgreSQL stores no NUL
-    cut = cut_at_first_stop(raw, stops(config.kind))
+    cut = cut_at_first_stop(raw, config.stops)
     text = cut.strip()
     stopped = bool(raw[len(cut) :].strip())
     return judge_text(config, example, text, "stop" if stopped else completion.finish_reason, direct=direct)
@@ -55,7 +54,9 @@ def judge_text(
 def read_answer(config: StarConfig, example: Example, text: str, *, direct: bool = False) -> Verdict:
     """What the job's verifier says of a text; "error" where it raises."""
     try:
-        return grade(task_of(config.kind), example, text, config.verifier.options, direct=direct)
+        return grade(
+            task_of(config.kind), example, text, config.verifier.options, direct=direct, stops=config.stops
+        )
     except Exception as problem:  # noqa: BLE001 - one odd completion must not end a shard of thousands
         return no_answer(VerdictCode.ERROR, f"raised_{type(problem).__name__}")
 
@@ -70,12 +71,10 @@ def answer_span(
     """
     if extracted is None:
         return None
-    found = grade(task_of(config.kind), example, text, config.verifier.options)
+    found = grade(task_of(config.kind), example, text, config.verifier.options, stops=config.stops)
     return found.span if found.extracted == extracted else None
 
 
 def _cut_inside_answer(task: Task, text: str, found: Verdict) -> bool:
     """Whether more of the answer may have followed: "#### 7" at the token limit can be the start of 72."""
-    if task.closed_answers or found.span is None:
-        return False
-    return found.span[1] >= len(text)
+    return found.span is not None and not answer_has_ended(text, found.span, closed=task.closed_answers)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from star_engine.config.star import FewShot, Labels, StarConfig
 from star_engine.config.training_set import Source
-from star_engine.data.prompts import direct_answer, render_prompt, stops
+from star_engine.data.prompts import direct_answer, render_prompt
 from star_engine.data.selection import chance, sample_seed
 from star_engine.protocols import Completion, Sampler, SampleRequest, SamplingParams
 from star_engine.sampling.answers import judge
@@ -58,7 +58,7 @@ def sampling_params(config: StarConfig) -> SamplingParams:
         top_p=1.0 if greedy else generation.top_p,
         top_k=0 if greedy else generation.top_k,
         max_tokens=generation.max_tokens,
-        stop=stops(config.kind),
+        stop=config.stops,
     )
 
 

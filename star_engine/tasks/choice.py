@@ -1,4 +1,4 @@
-"""Multiple choice: the letter in parentheses of CommonsenseQA (section 4.4 of the paper)."""
+"""Multiple choice: the letter in parentheses of CommonsenseQA (section 4.4 of the paper) and its like."""
 
 from __future__ import annotations
 
@@ -11,14 +11,24 @@ from star_engine.tasks.examples import Asked, Example, choice_letter, folded
 from star_engine.tasks.grading import check_against_itself, grade, stated_in_first_sentence
 from star_engine.tasks.hints import ANY_KIND, HINT_MARK, HintForm
 from star_engine.tasks.layout import Layout
-from star_engine.tasks.reading.anchors import retracted_after
-from star_engine.tasks.reading.choice_marks import Mark, Options, mark_choices, read_options
+from star_engine.tasks.reading.choice_marks import (
+    LettersDisagree,
+    Mark,
+    Options,
+    mark_choices,
+    read_options,
+)
+from star_engine.tasks.reading.choice_reading import (
+    choice_without_statement,
+    is_choice_corrected,
+    read_choice,
+    whole_line,
+)
+from star_engine.tasks.reading.final_text import FinalText, Stated, read_final_text, values_that_stand
+from star_engine.tasks.reading.statements import Form
 from star_engine.tasks.second_opinion import last_choice
 from star_engine.tasks.task import TaskOptions
 from star_engine.tasks.verdict import BadGold, Verdict, VerdictCode, no_answer
-
-_BARE_LETTER = re.compile(r"[\s*_(]*([A-Za-z])[\s*_).:,]*")
-_LETTER_FIRST = re.compile(r"[\s*_]*\(?([A-Za-z])[).:][\s*_]+(?=\S)")
 
 
 def gold_label(answer: str, options: Options) -> str:
@@ -34,58 +44,54 @@ def gold_label(answer: str, options: Options) -> str:
 
 
 def verify_choice(text: str, answer: str, choices: Sequence[str] | None) -> Verdict:
-    """A letter in parentheses behind "answer is" or at the end, or one choice's text behind "answer is"."""
+    """The last statement that stands names a choice by its letter, its text, or both in agreement."""
     options = read_options(choices)
     gold = gold_label(answer, options)
-    marked = mark_choices(text, options)
-    sentences = marked.answer_sentences()
-    final = marked.final_sentence()
-    for span in [*(sentence for _, sentence in sentences), final]:
-        if len({mark.label for mark in marked.letters_in(span)}) > 1:
-            return no_answer(VerdictCode.AMBIGUOUS, "several_letters")
-    values = [value for begin, (_, end) in sentences if (value := marked.value_behind(begin, end))]
-    if not values and (at_end := marked.letter_at_end(final)):
-        values = [(at_end, "letter_at_end")]
-    if not values:
+    final = read_final_text(text)
+    if final is None:
+        return no_answer(VerdictCode.UNPARSED, "thinking_not_closed")
+    marked = mark_choices(final.text, options)
+    try:
+        standing = values_that_stand(final, lambda one: read_choice(final, marked, one))
+        stated = standing[-1] if standing else choice_without_statement(final, marked)
+    except LettersDisagree as problem:
+        return no_answer(VerdictCode.AMBIGUOUS, str(problem))
+    if stated is None:
         return no_answer(VerdictCode.UNPARSED, "no_choice_stated")
-    stated = {value.label for value, _ in values} | {mark.label for mark in marked.letters_in(final)}
-    if len(stated) > 1 or any(marked.contradicts(value) for value, _ in values):
+    if len({one.value.label for one in standing}) > 1:
         return no_answer(VerdictCode.AMBIGUOUS, "answers_disagree")
-    if retracted_after(text, values[-1][0].end):
+    if is_choice_corrected(final, marked, stated.value, stated.end):
         return no_answer(VerdictCode.AMBIGUOUS, "retracted")
-    return _judged(text, values[-1][0], gold, values[-1][1])
+    return _judged(text, final, stated.value, gold, _rule(final, stated))
 
 
 def verify_direct_choice(text: str, answer: str, choices: Sequence[str] | None) -> Verdict:
     """For a completion that is only the answer: "b", "(b).", "b) blotter", "blotter (b)", "blotter"."""
     options = read_options(choices)
     gold = gold_label(answer, options)
-    begin = len(text) - len(text.lstrip())
-    found = _whole_line(text[begin:].split("\n", 1)[0], begin, options)
+    final = read_final_text(text)
+    if final is None:
+        return no_answer(VerdictCode.UNPARSED, "thinking_not_closed")
+    begin = len(final.text) - len(final.text.lstrip())
+    found = whole_line(final.text[begin:].split("\n", 1)[0], begin, options)
     if len({mark.label for mark in found}) > 1:
-        return no_answer(VerdictCode.AMBIGUOUS, "answers_disagree")
-    if found and not retracted_after(text, found[0].end):
-        return _judged(text, found[0], gold, "direct")
+        return no_answer(VerdictCode.AMBIGUOUS, "letter_and_text_disagree")
+    if found and not is_choice_corrected(final, mark_choices(final.text, options), found[0], found[0].end):
+        return _judged(text, final, found[0], gold, "direct")
     return verify_choice(text, answer, choices)
 
 
-def _whole_line(line: str, begin: int, options: Options) -> list[Mark]:
-    """Every reading of a line that is nothing but a choice: its letter, its letter and text, its text."""
-    marks = []
-    if (bare := _BARE_LETTER.fullmatch(line)) and (label := options.label(bare[1])):
-        marks.append(Mark(label, begin + bare.start(1), begin + bare.end(1)))
-    if (first := _LETTER_FIRST.match(line)) and (label := options.label(first[1])):
-        of_text = options.label_of_text(line[first.end() :])
-        both = (label, of_text) if of_text else ()
-        marks += [Mark(one, begin + first.start(1), begin + first.end(1)) for one in both]
-    if of_text := options.label_of_text(line):
-        marks.append(Mark(of_text, begin, begin + len(line.rstrip(" \t.,;:!"))))
-    return marks
+def _rule(final: FinalText, stated: Stated[Mark]) -> str:
+    written = final.text[stated.start : stated.end].strip("() ")
+    if stated.statement.form is Form.ANSWER_IS:
+        return "letter" if len(written) == 1 else "option_text"
+    return str(stated.statement.form)
 
 
-def _judged(text: str, mark: Mark, gold: str, rule: str) -> Verdict:
+def _judged(text: str, final: FinalText, mark: Mark, gold: str, rule: str) -> Verdict:
     code = VerdictCode.CORRECT if mark.label == gold else VerdictCode.WRONG
-    return Verdict(code, text[mark.start : mark.end], mark.label, rule, (mark.start, mark.end))
+    start, end = final.plain.original(mark.start, mark.end)
+    return Verdict(code, text[start:end], mark.label, rule, (start, end))
 
 
 class ChoiceOptions(Section):

@@ -1,40 +1,46 @@
-"""Short texts that must be the same, Unicode form, case and white space aside."""
+"""Short texts that must be the same; Unicode form, case, white space and a leading article aside."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
 
 from star_engine.section import Section
 from star_engine.tasks.examples import Asked, Example
 from star_engine.tasks.grading import behind_hashes, check_against_itself, grade, stated_in_first_sentence
 from star_engine.tasks.hints import ANY_KIND, HintForm
 from star_engine.tasks.layout import QUESTION_AND_ANSWER, answer_in_parentheses, ask_question
-from star_engine.tasks.reading.anchors import Anchor, Rule, find_anchors, retracted_after
+from star_engine.tasks.reading.correction import Says, is_corrected
+from star_engine.tasks.reading.final_text import FinalText, Stated, read_final_text, values_that_stand, within
+from star_engine.tasks.reading.standing import is_taken_back
+from star_engine.tasks.reading.statements import Form, Statement
 from star_engine.tasks.second_opinion import ends_with
 from star_engine.tasks.task import TaskOptions
 from star_engine.tasks.verdict import BadGold, Verdict, VerdictCode, no_answer
 
+Span = tuple[int, int]
 
-@dataclass(frozen=True, slots=True)
-class Stated:
-    """A stated answer without its decoration, and where it stands."""
-
-    text: str
-    start: int
-    rule: str
-
-    @property
-    def span(self) -> tuple[int, int]:
-        return self.start, self.start + len(self.text)
-
-
-_OPENING = re.compile(r"""(?:[\s*_`"'“:]|\\boxed\s*\{|\\(?:text|textbf|mathrm|mathbf)\s*\{|\\[(\[])*""")
-_CLOSING = "*_`\"'”’.,;:! \t\r\n"
-# A period is no end of a sentence behind these or behind a single letter: "Dr. Who", "U.S. Army".
-_ABBREVIATIONS = frozenset({"mr", "mrs", "ms", "dr", "st", "jr", "sr", "prof", "mt", "ft", "no", "vs", "etc"})
-_SENTENCE_END = re.compile(r"[.!?;](?=\s)")
+MOST_CHARACTERS = 500  # of a statement that is read in more than one way; no short text is longer
+MOST_READINGS = 8
+_ARTICLE = re.compile(r"(?:the|an?)\s+(?=\S)")
+_RAISED = {character: f"^{digit}" for digit, character in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
+_LOWERED = {character: f"_{digit}" for digit, character in enumerate("₀₁₂₃₄₅₆₇₈₉")}
+_SCRIPTS = str.maketrans(_RAISED | _LOWERED)
+_QUOTES = (('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"), ("«", "»"), ("„", "“"))
+# Where an answer may end before its sentence does: "Paris, the capital", "Yes - it floats", "Paris (France)".
+_EARLIER_END = re.compile(
+    r",?\s(?:because|since|as\s+(?:it|the|they|he|she)|due\s+to|based\s+on|given\s+that)\b|,\s(?=(?:the|an?|which|who|where|not|so|as|because|since|and\s+(?:not|it|so)|it|this|with|rather|according)\b)"
+    r"|\s\(|\s[-–—]+\s|;\s|:\s|[.!](?=\s)|\s[\u2600-\u27bf\U0001f300-\U0001faff]|\s\|",
+    re.IGNORECASE,
+)
+_ASSENT = frozenset({"yes", "no", "true", "false", "correct", "incorrect"})
+_CALLED = re.compile(
+    r"\b(?:it|that|this|answer|one)(?:['’]s|\s+is|\s+was|\s+should\s+be|\s+must\s+be|\s+would\s+be)\s+\S",
+    re.IGNORECASE,
+)
 
 
 def fold(text: str) -> str:
@@ -45,75 +51,122 @@ def fold(text: str) -> str:
 
 
 def gold_text(answer: str) -> str:
-    """A gold answer folded. Raises BadGold where nothing is left."""
+    """A gold answer in the form that is compared. Raises BadGold where nothing is left."""
     if not fold(answer):
         raise BadGold("is empty")
-    return fold(answer)
+    return exact_form(answer)
 
 
-def stated_texts(text: str) -> list[Stated]:
-    """What every anchor states: a box its content, `####` its line, "answer is" the rest of its sentence."""
-    found = [_stated(text, anchor) for anchor in find_anchors(text)]
-    # "The answer is \\boxed{x}" and "Answer: #### x" are one statement, which the second anchor reads.
-    return [s for s in found if not (s.rule == Rule.ANSWER_IS and s.text.startswith(("####", "$\\boxed")))]
+def exact_form(text: str) -> str:
+    """Folded, without a leading article; raised digits stay apart (10² is not 102), and so does 5!."""
+    folded = fold(text.translate(_SCRIPTS))
+    if re.search(r"(?:\d|\b[a-z])!$", text.strip().rstrip(".,;: ").casefold()):
+        folded += "!"
+    return _ARTICLE.sub("", folded, count=1) if _ARTICLE.match(folded) else folded
 
 
 def verify_exact(text: str, answer: str) -> Verdict:
-    """Every anchor must state the same text."""
+    """The last statement that stands must be the gold text."""
     gold = gold_text(answer)
-    stated = stated_texts(text)
-    if not stated:
+    final = read_final_text(text)
+    if final is None:
+        return no_answer(VerdictCode.UNPARSED, "thinking_not_closed")
+    standing = values_that_stand(final, lambda one: _read(final, one, gold))
+    if not standing:
         return no_answer(VerdictCode.UNPARSED, "no_anchor")
-    if not all(one.text for one in stated):
-        return no_answer(VerdictCode.UNPARSED, "nothing_stated")
-    if len({fold(one.text) for one in stated}) > 1:
+    stated = standing[-1]
+    if len({exact_form(one.value) for one in standing}) > 1:
         return no_answer(VerdictCode.AMBIGUOUS, "anchors_disagree")
-    if retracted_after(text, max(one.span[1] for one in stated)):
+    if is_text_corrected(final, stated.value, stated.end):
         return no_answer(VerdictCode.AMBIGUOUS, "retracted")
-    return _compared(stated[0], gold)
+    return _compared(text, final, (stated.start, stated.end), gold, str(stated.statement.form))
 
 
 def verify_direct_exact(text: str, answer: str) -> Verdict:
     """For a completion that is only the answer: all of it, unless an anchor says where to look."""
-    whole = undecorated(text, 0, len(text), "direct")
-    if whole.text and fold(whole.text) == gold_text(answer):
-        return _compared(whole, gold_text(answer))
-    if find_anchors(text):
+    gold = gold_text(answer)
+    final = read_final_text(text)
+    if final is None:
+        return no_answer(VerdictCode.UNPARSED, "thinking_not_closed")
+    whole = bare(final.text, 0, final.end)
+    if final.statements and exact_form(final.text[slice(*whole)] or " ") != gold:
         return verify_exact(text, answer)
-    if not whole.text:
+    if whole[0] == whole[1]:
         return no_answer(VerdictCode.UNPARSED, "nothing_stated")
-    return _compared(whole, gold_text(answer))
+    return _compared(text, final, whole, gold, "direct")
 
 
-def _compared(stated: Stated, gold: str) -> Verdict:
-    code = VerdictCode.CORRECT if fold(stated.text) == gold else VerdictCode.WRONG
-    return Verdict(code, stated.text, fold(stated.text), str(stated.rule), stated.span)
+def bare(text: str, begin: int, end: int) -> Span:
+    """Without white space, closing punctuation and a pair of quotes around it."""
+    while begin < end and text[begin] in " \t\r\n:,*_":
+        begin += 1
+    changed = True
+    while changed and begin < end:
+        changed = False
+        while end > begin and text[end - 1] in " \t\r\n.,;:":
+            end, changed = end - 1, True
+        for opening, closing in _QUOTES:
+            if end - begin > 1 and text[begin] == opening and text[end - 1] == closing:
+                begin, end, changed = begin + 1, end - 1, True
+    if end - begin > 2 and text[end - 1] == "!" and text[end - 3 : end - 1].isalpha():
+        end -= 1
+    return begin, end
 
 
-def _stated(text: str, anchor: Anchor) -> Stated:
-    end = anchor.end
-    if anchor.rule is Rule.ANSWER_IS:
-        end = _sentence_end(text, anchor.begin, anchor.end)
-    return undecorated(text, anchor.begin, end, anchor.rule)
+def _read(final: FinalText, one: Statement, gold: str) -> Stated[str] | None:
+    """The stated text: the gold answer where the statement can be read so, else all that is stated."""
+    if one.form in (Form.VALUE_FIRST, Form.CHOSEN):
+        return None
+    one = within(one, final.end)
+    spans = list(_readings(final, one))
+    for begin, end in spans:
+        if begin < end and exact_form(final.text[begin:end]) == gold:
+            spans = [(begin, end)]
+            break
+    begin, end = spans[0]
+    if begin >= end:
+        return None
+    checked = one.form not in (Form.HASHES, Form.TAG)
+    if checked and is_taken_back(
+        final.text, final.sentences, max(end, one.end if one.form is Form.BOXED else 0)
+    ):
+        return None
+    return Stated(one, final.text[begin:end], begin, end)
 
 
-def undecorated(text: str, begin: int, end: int, rule: str) -> Stated:
-    """Without quotes, emphasis, boxes and the final full stop around it."""
-    opening = _OPENING.match(text, begin, end)
-    start = opening.end() if opening else begin
-    inner = text[start:end].rstrip(_CLOSING)
-    while inner.endswith("}") and inner.count("}") > inner.count("{"):
-        inner = inner[:-1].rstrip(_CLOSING)
-    return Stated(inner, start, rule)
+def _readings(final: FinalText, one: Statement) -> Iterator[Span]:
+    """All of a box, a tag or a `####` line; of a sentence all, or what stands before a remark."""
+    if one.form is not Form.ANSWER_IS:
+        yield bare(final.text, one.begin, one.end)
+        return
+    end = min(one.end, final.sentences.around(one.begin, one.begin)[1])
+    yield bare(final.text, one.begin, end)
+    reach = min(one.end, one.begin + MOST_CHARACTERS)
+    for mark in islice(_EARLIER_END.finditer(final.text, one.begin, reach), MOST_READINGS):
+        yield bare(final.text, one.begin, mark.start())
+    comma = final.text.find(",", one.begin, end)
+    if comma > 0 and fold(final.text[one.begin : comma] or "x") in _ASSENT:
+        yield bare(final.text, one.begin, comma)
 
 
-def _sentence_end(text: str, begin: int, end: int) -> int:
-    for mark in _SENTENCE_END.finditer(text, begin, end):
-        word = re.search(r"\w*$", text[max(begin, mark.start() - 8) : mark.start()])
-        last = word[0] if word else ""
-        if mark[0] != "." or not ((len(last) == 1 and last.isalpha()) or last.lower() in _ABBREVIATIONS):
-            return mark.start()
-    return end
+def is_text_corrected(final: FinalText, stated: str, position: int) -> bool:
+    """Whether the text behind a stated answer takes it back. Any other text may be another answer."""
+    same = re.compile(rf"(?<!\w){re.escape(stated.strip())}(?!\w)", re.IGNORECASE)
+
+    def judge(begin: int, end: int) -> Says:
+        if same.search(final.text, begin, end):
+            return Says.SAME
+        return Says.OTHER if _CALLED.search(final.text, begin, end) else Says.NOTHING
+
+    return is_corrected(final.text, final.sentences, position, final.end, judge)
+
+
+def _compared(text: str, final: FinalText, span: Span, gold: str, rule: str) -> Verdict:
+    stated = final.text[slice(*span)]
+    start, end = final.plain.original(*span)
+    canonical = exact_form(stated)
+    code = VerdictCode.CORRECT if canonical == gold else VerdictCode.WRONG
+    return Verdict(code, text[start:end], canonical, rule, (start, end))
 
 
 class ExactOptions(Section):

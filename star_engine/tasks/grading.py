@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from types import MappingProxyType
 
 from star_engine.tasks.examples import Asked
-from star_engine.tasks.reading.anchors import find_anchors
 from star_engine.tasks.reading.cut import cut_at_first_stop
+from star_engine.tasks.reading.final_text import MOST_STATEMENTS, read_final_text
 from star_engine.tasks.task import Task, TaskOptions
 from star_engine.tasks.verdict import BadGold, Verdict, VerdictCode, no_answer
 
-# A text that states its answer more often is stuck in a loop; reading them all would cost the square of it.
-MOST_ANCHORS = 32
 NO_OPTIONS: TaskOptions = MappingProxyType({})
 _FIRST_SENTENCE = re.compile(r".+?(?:[.!?](?=\s)|\n|$)", re.DOTALL)
 
@@ -36,7 +34,8 @@ def grade(
     A gold answer that its kind cannot read gives the verdict `error`; ValueError means unfit options.
     """
     text = cut_at_first_stop(completion, task.layout.stops if stops is None else stops)
-    if len(find_anchors(text)) > MOST_ANCHORS:
+    final = read_final_text(text)
+    if final is not None and final.stated > MOST_STATEMENTS:
         return no_answer(VerdictCode.AMBIGUOUS, "too_many_anchors")
     try:
         return (task.grade_direct if direct else task.grade)(example, text, options)

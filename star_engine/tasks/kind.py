@@ -15,6 +15,7 @@ class Kind(StrEnum):
     EXACT = "exact"  # a short text after #### or "the answer is", white space and case folded
     MATH = "math"  # an expression in \\boxed{} or after ####, compared by math-verify
     PATTERN = "pattern"  # what the job's own regular expression finds: verifier.pattern
+    DATE = "date"  # a calendar date, compared as ISO 8601
 
     @classmethod
     def _missing_(cls, value: object) -> Kind | None:

@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from pydantic import Field
 
 from star_engine.section import Section
-from star_engine.tasks.exact import Exact, Stated, stated_texts, undecorated
+from star_engine.tasks.exact import Exact, is_text_corrected
 from star_engine.tasks.examples import Asked, Example
 from star_engine.tasks.grading import behind_hashes, check_against_itself
 from star_engine.tasks.hints import ANY_KIND, HintForm
 from star_engine.tasks.layout import QUESTION_AND_ANSWER, answer_in_parentheses, ask_question
-from star_engine.tasks.reading.anchors import retracted_after
+from star_engine.tasks.reading.correction import Says, is_corrected
+from star_engine.tasks.reading.final_text import FinalText, Stated, read_final_text, values_that_stand, within
+from star_engine.tasks.reading.math_form import bare_expression, equal_without_library, whole_number
 from star_engine.tasks.reading.math_process import PROCESS, MathCrash, MathTimeout
-from star_engine.tasks.reading.number import Number, read_number
+from star_engine.tasks.reading.numbers.number_conclusion import numeral_value, numerals
+from star_engine.tasks.reading.standing import is_taken_back
+from star_engine.tasks.reading.statements import Form, Statement
 from star_engine.tasks.second_opinion import last_box
 from star_engine.tasks.task import TaskOptions
 from star_engine.tasks.verdict import BadGold, Verdict, VerdictCode, no_answer
 
 DEFAULT_TIMEOUT = 5.0  # seconds per completion; a plain comparison takes 0.01
 MOST_CHARACTERS = 1000  # a longer answer is run-on text, and parsing time grows faster than length
-_COMMAND = re.compile(r"\\(?:text|mathrm|mathbf|operatorname)\s*\{[^{}]*\}|\\[A-Za-z]+")
-_WRAPPED = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
-_WORD = re.compile(r"[A-Za-z]{3,}")
 
 
 def gold_expression(answer: str, timeout_s: float = DEFAULT_TIMEOUT) -> str:
     """A gold answer without dollar signs. Raises BadGold where math-verify cannot read it."""
-    gold = _bare(answer)
+    gold = bare_expression(answer)
     if not gold:
         raise BadGold("is empty")
-    if _reads_without_library(gold):
+    if whole_number(gold) is not None:
         return gold
     try:
         reply = PROCESS.ask(gold, [gold], timeout_s)
@@ -44,31 +45,110 @@ def gold_expression(answer: str, timeout_s: float = DEFAULT_TIMEOUT) -> str:
     return gold
 
 
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A stated expression as it stands in the completion, LaTeX and all, and where."""
+
+    text: str
+    start: int
+    end: int
+
+
 def verify_math(text: str, answer: str, timeout_s: float = DEFAULT_TIMEOUT) -> Verdict:
-    """Every anchor must state an expression equal to the gold answer."""
-    stated = stated_texts(text)
-    if not stated:
+    """The last statement that stands must be an expression equal to the gold answer."""
+    final = read_final_text(text)
+    if final is None:
+        return no_answer(VerdictCode.UNPARSED, "thinking_not_closed")
+    standing = values_that_stand(final, lambda one: _read(text, final, one))
+    if not standing:
         return no_answer(VerdictCode.UNPARSED, "no_anchor")
-    if retracted_after(text, max(one.span[1] for one in stated)):
+    last = standing[-1]
+    if _is_corrected(final, last.value.text, last.end):
         return no_answer(VerdictCode.AMBIGUOUS, "retracted")
-    return _compared(stated, answer, timeout_s)
+    return _compared([one.value for one in standing], answer, timeout_s, str(last.statement.form))
 
 
 def verify_direct_math(text: str, answer: str, timeout_s: float = DEFAULT_TIMEOUT) -> Verdict:
     """For a completion that is only the answer: its first line, unless an anchor says where to look."""
-    if stated_texts(text):
+    final = read_final_text(text)
+    if final is None or any(_read(text, final, one) for one in final.statements):
         return verify_math(text, answer, timeout_s)
     begin = len(text) - len(text.lstrip())
     line = text[begin:].split("\n", 1)[0]
-    return _compared([undecorated(text, begin, begin + len(line), "direct")], answer, timeout_s)
+    return _compared([_trimmed(text, begin, begin + len(line))], answer, timeout_s, "direct")
 
 
-def _compared(stated: list[Stated], answer: str, timeout_s: float) -> Verdict:
-    if not all(_bare(one.text) and len(one.text) <= MOST_CHARACTERS for one in stated):
+def _read(text: str, final: FinalText, one: Statement) -> Stated[Expression] | None:
+    """The expression of a box, of the math behind a phrase, or else of its sentence."""
+    if one.form in (Form.VALUE_FIRST, Form.CHOSEN):
+        return None
+    one = within(one, final.end)
+    begin, end = _extent(final, one)
+    if begin >= end:
+        return None
+    checked = one.form not in (Form.HASHES, Form.TAG)
+    if checked and is_taken_back(final.text, final.sentences, end):
+        return None
+    stated = _raw(text, final, begin, end)
+    return Stated(one, stated, begin, end) if stated.text else None
+
+
+def _extent(final: FinalText, one: Statement) -> tuple[int, int]:
+    """Where the expression stands in the plain text."""
+    if one.form is not Form.ANSWER_IS:
+        return one.begin, one.end
+    stop = min(one.end, final.sentences.around(one.begin, one.begin)[1])
+    maths = [math for math in final.plain.maths if one.begin <= math[0] and math[1] <= stop]
+    if maths and not re.search(r"\w", final.text[one.begin : maths[0][0]]):
+        end = maths[0][1]
+        for following in maths[1:]:
+            if re.fullmatch(r"\s*(?:,|,?\s*(?:and|or)\b)\s*", final.text[end : following[0]]):
+                end = following[1]
+        return maths[0][0], end
+    return one.begin, stop
+
+
+def _raw(text: str, final: FinalText, begin: int, end: int) -> Expression:
+    """The expression as written, with the braces and delimiters that undressing took off."""
+    for spans, originals in (
+        (final.plain.boxes, final.plain.raw_boxes),
+        (final.plain.maths, final.plain.raw_maths),
+    ):
+        if (begin, end) in spans:
+            return _trimmed(text, *originals[spans.index((begin, end))])
+    start, stop = final.plain.original(begin, end)
+    while text[start:stop].count("{") > text[start:stop].count("}") and text[stop : stop + 1] == "}":
+        stop += 1
+    return _trimmed(text, start, stop)
+
+
+def _trimmed(text: str, begin: int, end: int) -> Expression:
+    """Without white space, emphasis, quotes and a stop around it; `!` and `'` belong to an expression."""
+    while begin < end and text[begin] in ' \t\r\n*_`"“:':
+        begin += 1
+    while end > begin and text[end - 1] in ' \t\r\n*_`"”.,;:':
+        end -= 1
+    return Expression(text[begin:end], begin, end)
+
+
+def _is_corrected(final: FinalText, stated: str, position: int) -> bool:
+    number = numeral_value(bare_expression(stated))
+    if number is None:
+        return is_text_corrected(final, stated, position)
+
+    def judge(begin: int, end: int) -> Says:
+        found = [numeral_value(one[0]) for one in numerals(final.text, begin, end)]
+        return Says.NOTHING if not found else Says.SAME if found[-1] == number else Says.OTHER
+
+    return is_corrected(final.text, final.sentences, position, final.end, judge)
+
+
+def _compared(stated: list[Expression], answer: str, timeout_s: float, rule: str) -> Verdict:
+    if not all(bare_expression(one.text) and len(one.text) <= MOST_CHARACTERS for one in stated):
         return no_answer(VerdictCode.UNPARSED, "nothing_stated")
-    gold = _bare(answer)
-    equal = [_equal_without_library(gold, _bare(one.text)) for one in stated]
-    asked = [_bare(one.text) for one, known in zip(stated, equal, strict=True) if known is None]
+    gold = bare_expression(answer)
+    equal = [equal_without_library(gold, bare_expression(one.text)) for one in stated]
+    asked = [bare_expression(one.text) for one, known in zip(stated, equal, strict=True) if known is None]
     if asked:
         try:
             reply = PROCESS.ask(gold, asked, timeout_s)
@@ -85,44 +165,8 @@ def _compared(stated: list[Stated], answer: str, timeout_s: float) -> Verdict:
     if len(set(equal)) > 1:
         return no_answer(VerdictCode.AMBIGUOUS, "anchors_disagree")
     code = VerdictCode.CORRECT if equal[0] else VerdictCode.WRONG
-    return Verdict(code, stated[0].text, _bare(stated[0].text), str(stated[0].rule), stated[0].span)
-
-
-def _equal_without_library(gold: str, answer: str) -> bool | None:
-    """Decides what math-verify gets wrong: 1e3, 1 1/2, 10 % and 10, words as products of letters."""
-    if "".join(gold.split()) == "".join(answer.split()):
-        return True
-    numbers = _whole_number(gold), _whole_number(answer)
-    if numbers[0] and numbers[1]:
-        return numbers[0].equals(numbers[1])
-    if _has_percent(gold) != _has_percent(answer) or _words(gold) != _words(answer):
-        return False
-    return None
-
-
-def _reads_without_library(gold: str) -> bool:
-    return _whole_number(gold) is not None
-
-
-def _whole_number(text: str) -> Number | None:
-    found = read_number(text, 0, len(text))
-    return found if isinstance(found, Number) and "=" not in text else None
-
-
-def _has_percent(text: str) -> bool:
-    return "%" in text or re.search(r"\bpercent\b", text) is not None
-
-
-def _words(text: str) -> list[str]:
-    """Words outside LaTeX commands: to the library "pairs" is p*a*i*r*s, and so equal to "Paris"."""
-    return sorted(_WORD.findall(_COMMAND.sub(" ", text).lower()))
-
-
-def _bare(text: str) -> str:
-    """Without math delimiters and a \\text{} around all of it."""
-    bare = text.strip().strip("$").strip().removeprefix("\\(").removesuffix("\\)").strip()
-    wrapped = _WRAPPED.fullmatch(bare)
-    return wrapped[1].strip() if wrapped else bare
+    last = stated[-1]
+    return Verdict(code, last.text, bare_expression(last.text), rule, (last.start, last.end))
 
 
 class MathOptions(Section):

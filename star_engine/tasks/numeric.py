@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any, Literal
+from fractions import Fraction
+from typing import Annotated, Any, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from star_engine.section import Section
 from star_engine.tasks.examples import Asked, Example
 from star_engine.tasks.grading import behind_hashes, check_against_itself, grade, stated_in_first_sentence
 from star_engine.tasks.hints import ANY_KIND, HintForm
 from star_engine.tasks.layout import QUESTION_AND_ANSWER, answer_in_parentheses, ask_question
-from star_engine.tasks.reading.anchors import Anchor, Rule, find_anchors, retracted_after
-from star_engine.tasks.reading.number import Flaw, Number, read_number
-from star_engine.tasks.reading.number_words import read_number_words
+from star_engine.tasks.reading.correction import Says, is_corrected
+from star_engine.tasks.reading.final_text import FinalText, Stated, read_final_text, values_that_stand, within
+from star_engine.tasks.reading.numbers.number import read_number
+from star_engine.tasks.reading.numbers.number_conclusion import (
+    concluded_number,
+    numeral_value,
+    numerals,
+    only_number,
+)
+from star_engine.tasks.reading.numbers.number_value import Flaw, Number
+from star_engine.tasks.reading.numbers.number_words import read_number_words
+from star_engine.tasks.reading.numbers.tolerance import Gold, Tolerance, read_tolerance
+from star_engine.tasks.reading.standing import is_taken_back
+from star_engine.tasks.reading.statements import Form, Statement
 from star_engine.tasks.reading.words import tokens
 from star_engine.tasks.second_opinion import last_number
 from star_engine.tasks.task import TaskOptions
@@ -39,7 +51,7 @@ def gold_number(answer: str) -> Number:
             "looks like a whole solution; give only the number, which in GSM8K is what follows '####'"
         )
     found = read_number(answer, 0, len(answer))
-    if isinstance(found, Flaw) or re.search(r"=|[.;]\s+\S", answer):
+    if isinstance(found, Flaw) or re.search(r"=|[.;:]\s+\S|,\s+\S|\S\s*\(", answer):
         raise BadGold(
             "is not one number; write it like 72, 1,080, -0.5, 3/4, 1 1/2 or 10%, or choose the kind "
             "exact, math or pattern"
@@ -47,65 +59,133 @@ def gold_number(answer: str) -> Number:
     return found
 
 
-def verify_numeric(text: str, answer: str, fallback: Fallback | None = None) -> Verdict:
-    """Every anchor must state the same number; without any, `fallback` may read the last number there is."""
-    gold = gold_number(answer)
-    stated = _stated(text)
-    if not stated:
-        return _last_number(text, gold) if fallback else no_answer(VerdictCode.UNPARSED, "no_anchor")
-    flaws = [found for _, found in stated if isinstance(found, Flaw)]
-    if Flaw.SEVERAL_VALUES in flaws:
-        return no_answer(VerdictCode.AMBIGUOUS, Flaw.SEVERAL_VALUES)
-    if flaws:
-        return no_answer(VerdictCode.UNPARSED, flaws[0])
-    numbers = [(anchor, found) for anchor, found in stated if isinstance(found, Number)]
-    if not all(number.equals(numbers[0][1]) for _, number in numbers):
+def verify_numeric(
+    text: str, answer: str, fallback: Fallback | None = None, tolerance: Tolerance | None = None
+) -> Verdict:
+    """The last statement that stands decides; without any, the conclusion of the last sentence.
+
+    `fallback` may read the last number there is where neither is found; `tolerance`: how near is right.
+    """
+    gold = Gold(gold_number(answer), answer, tolerance)
+    final = read_final_text(text)
+    if final is None:
+        return no_answer(VerdictCode.UNPARSED, "thinking_not_closed")
+    standing = values_that_stand(final, lambda one: _read(final, one))
+    if not standing:
+        return _without_statement(text, final, gold, fallback)
+    stated = standing[-1]
+    if not all(_agree(one.value, stated.value) for one in standing):
         return no_answer(VerdictCode.AMBIGUOUS, "anchors_disagree")
-    if retracted_after(text, max(number.end for _, number in numbers)):
+    if isinstance(stated.value, Flaw):
+        several = stated.value is Flaw.SEVERAL_VALUES
+        return no_answer(VerdictCode.AMBIGUOUS if several else VerdictCode.UNPARSED, stated.value)
+    if _is_corrected(final, stated.value, stated.end):
         return no_answer(VerdictCode.AMBIGUOUS, "retracted")
-    decisive = next((pair for pair in numbers if pair[0].rule is Rule.HASHES), numbers[0])
-    return _compared(text, decisive[1], gold, decisive[0].rule)
+    return _compared(text, final, stated.value, gold, stated.statement.form)
 
 
-def verify_direct_numeric(text: str, answer: str, fallback: Fallback | None = None) -> Verdict:
+def verify_direct_numeric(
+    text: str, answer: str, fallback: Fallback | None = None, tolerance: Tolerance | None = None
+) -> Verdict:
     """For a completion that is only the answer: its first line, unless an anchor says where to look."""
-    gold = gold_number(answer)
-    begin = len(text) - len(text.lstrip())
-    line = text[begin:].split("\n", 1)[0]
-    found = read_number(text, begin, begin + len(line))
+    gold = Gold(gold_number(answer), answer, tolerance)
+    final = read_final_text(text)
+    if final is None:
+        return no_answer(VerdictCode.UNPARSED, "thinking_not_closed")
+    begin = len(final.text) - len(final.text.lstrip())
+    line = final.text[begin:].split("\n", 1)[0]
+    found = read_number(final.text, begin, begin + len(line))
     if isinstance(found, Flaw):
-        return verify_numeric(text, answer, fallback)
-    if retracted_after(text, found.end):
+        return verify_numeric(text, answer, fallback, tolerance)
+    if _is_corrected(final, found, found.end):
         return no_answer(VerdictCode.AMBIGUOUS, "retracted")
-    return _compared(text, found, gold, "direct")
+    return _compared(text, final, found, gold, "direct")
 
 
-def _stated(text: str) -> list[tuple[Anchor, Number | Flaw]]:
-    """What each anchor says. "The answer is a sum" is prose; behind `####` it would be a flaw."""
-    read = [(anchor, read_number(text, anchor.begin, anchor.end)) for anchor in find_anchors(text)]
-    return [(a, found) for a, found in read if a.rule is not Rule.ANSWER_IS or found is not Flaw.NO_NUMBER]
+def _read(final: FinalText, one: Statement) -> Stated[Number | Flaw] | None:
+    """What one statement says; None where it is prose ("the answer is a sum") or taken back at once."""
+    one = within(one, final.end)
+    found = read_number(final.text, one.begin, one.end)
+    if isinstance(found, Flaw):
+        if one.form in (Form.VALUE_FIRST, Form.CHOSEN):
+            only = only_number(final.text, one.begin, one.end) if one.form is Form.VALUE_FIRST else None
+            return Stated(one, only, only.start, only.end) if only else None
+        is_prose = found is Flaw.NO_NUMBER and one.form is Form.ANSWER_IS
+        return None if is_prose else Stated(one, found, one.begin, one.end)
+    if one.form not in (Form.HASHES, Form.TAG) and is_taken_back(
+        final.text, final.sentences, max(found.end, one.end if one.form is Form.BOXED else 0)
+    ):
+        return None
+    return Stated(one, found, found.start, found.end)
 
 
-def _last_number(text: str, gold: Number) -> Verdict:
-    every = list(_LONE_NUMBER.finditer(text))
+def _agree(one: Number | Flaw, other: Number | Flaw) -> bool:
+    if isinstance(one, Flaw) or isinstance(other, Flaw):
+        return True  # what could not be read contradicts nothing
+    return one.value == other.value
+
+
+def _is_corrected(final: FinalText, number: Number, position: int) -> bool:
+    def judge(begin: int, end: int) -> Says:
+        result = _result(final.text, begin, end)
+        return Says.NOTHING if result is None else Says.SAME if result == number.value else Says.OTHER
+
+    return is_corrected(final.text, final.sentences, position, final.end, judge)
+
+
+def _result(text: str, begin: int, end: int) -> Fraction | None:
+    """What a sentence comes to: the number behind its last equals sign, else its last number."""
+    equals = text.rfind("=", begin, end)
+    found = [
+        value
+        for one in numerals(text, max(begin, equals), end)
+        if (value := numeral_value(one[0])) is not None
+    ]
+    if not found and equals >= 0:
+        return _result(text, begin, equals)
+    return found[0 if equals >= 0 else -1] if found else None
+
+
+def _without_statement(text: str, final: FinalText, gold: Gold, fallback: Fallback | None) -> Verdict:
+    concluded = concluded_number(final)
+    if concluded:
+        return _compared(text, final, concluded, gold, "conclusion")
+    if not fallback:
+        return no_answer(VerdictCode.UNPARSED, "no_anchor")
+    every = list(_LONE_NUMBER.finditer(final.text, 0, final.end))
     if not every:
         return no_answer(VerdictCode.UNPARSED, "no_number")
     last = every[-1]
-    end = last.end() + len(text[last.end() :]) - len(text[last.end() :].lstrip(" %"))
-    found = read_number(text, last.start(), end)
+    stop = final.sentences.around(last.start(), last.end())[1]
+    found = read_number(final.text, last.start(), stop)
     if isinstance(found, Flaw):
         return no_answer(VerdictCode.UNPARSED, found)
-    return _compared(text, found, gold, "last_number")
+    return _compared(text, final, found, gold, "last_number")
 
 
-def _compared(text: str, found: Number, gold: Number, rule: str) -> Verdict:
-    code = VerdictCode.CORRECT if found.equals(gold) else VerdictCode.WRONG
-    return Verdict(code, text[found.start : found.end], found.canonical, str(rule), (found.start, found.end))
+def _compared(text: str, final: FinalText, found: Number, gold: Gold, rule: str) -> Verdict:
+    start, end = final.plain.original(found.start, found.end)
+    is_right = gold.accepts(found)
+    canonical = gold.number.canonical if is_right else found.canonical
+    code = VerdictCode.CORRECT if is_right else VerdictCode.WRONG
+    return Verdict(code, text[start:end], canonical, str(rule), (start, end))
 
 
 class NumericOptions(Section):
     fallback: Fallback | None = None
     """Where no answer is marked as one: null leaves it unparsed, last_number takes the last number."""
+    tolerance: Annotated[str, Field(max_length=20)] | None = None
+    """How near a right answer must be: an absolute difference (0.01), one relative to the gold answer (1%),
+    or digits: right is what rounds to the gold answer at its decimals. Unset: exact."""
+
+    @field_validator("tolerance", mode="before")
+    @classmethod
+    def _readable(cls, tolerance: Any) -> Any:
+        if isinstance(tolerance, int | float) and not isinstance(tolerance, bool):
+            tolerance = f"{tolerance:.12g}"
+        if isinstance(tolerance, str):
+            read_tolerance(tolerance)  # ValueError with the fix
+        return tolerance
 
     @field_validator("fallback", mode="before")
     @classmethod

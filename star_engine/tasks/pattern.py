@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -10,11 +12,15 @@ import re2  # type: ignore[import-untyped]
 from pydantic import Field, field_validator
 
 from star_engine.section import Section
-from star_engine.tasks.exact import Exact, Stated, fold, gold_text
+from star_engine.tasks.exact import Exact, exact_form, gold_text
 from star_engine.tasks.examples import Asked, Example
 from star_engine.tasks.grading import check_against_itself
 from star_engine.tasks.hints import ANY_KIND, HintForm
 from star_engine.tasks.layout import QUESTION_AND_ANSWER, answer_in_parentheses, ask_question
+from star_engine.tasks.reading.correction import is_superseded
+from star_engine.tasks.reading.final_text import FinalText, read_final_text
+from star_engine.tasks.reading.numbers.number import read_number
+from star_engine.tasks.reading.numbers.number_value import Number
 from star_engine.tasks.task import TaskOptions
 from star_engine.tasks.verdict import Verdict, VerdictCode, no_answer
 
@@ -57,39 +63,107 @@ def _compile(pattern: str) -> Any:
     return compiled
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the pattern found. Offsets are those of the text as given."""
+
+    text: str
+    start: int
+    end: int
+    is_whole: bool  # False where it is only a part of what stands there: the 42 of 42.5
+
+
 def verify_pattern(text: str, answer: str, pattern: str | None = None) -> Verdict:
-    """Every match must hold the same answer: group `answer`, else the only group, else the whole match."""
+    """The last match decides: group `answer`, else the only group, else the whole match.
+
+    Earlier matches must agree with it, unless the text between takes them back. A match that ends inside a
+    word or a number is no answer: `(\\w+)` finds the 42 of 42.5, and nobody answered 42.
+    """
     gold = gold_text(answer)
-    found = _matches(text, pattern)
+    compile_pattern(pattern)
+    final = read_final_text(text)
+    if final is None:
+        return no_answer(VerdictCode.UNPARSED, "thinking_not_closed")
+    found = _matches(text, final, pattern)
     if not found:
         return no_answer(VerdictCode.UNPARSED, "no_match")
-    if len({fold(one.text) for one in found}) > 1:
+    last = found[-1]
+    others = [one for one in found[:-1] if not is_superseded(text, one.end, last.start)]
+    if any(exact_form(one.text) != exact_form(last.text) for one in others):
         return no_answer(VerdictCode.AMBIGUOUS, "matches_disagree")
-    return _compared(found[0], gold)
+    if not last.is_whole:
+        return no_answer(VerdictCode.UNPARSED, "part_of_a_longer_answer")
+    return _compared(last, gold, "pattern")
 
 
 def verify_direct_pattern(text: str, answer: str, pattern: str | None = None) -> Verdict:
     """For a completion that is only the answer: all of it, unless the pattern finds an answer in it."""
-    if _matches(text, pattern):
+    compile_pattern(pattern)
+    final = read_final_text(text)
+    if final is None or _matches(text, final, pattern):
         return verify_pattern(text, answer, pattern)
     gold = gold_text(answer)
-    if not text.strip():
+    start = len(text) - len(text.lstrip())
+    stop = len(text.rstrip())
+    if start >= stop:
         return no_answer(VerdictCode.UNPARSED, "nothing_stated")
-    return _compared(Stated(text.strip(), len(text) - len(text.lstrip()), "direct"), gold)
+    return _compared(_Found(text[start:stop], start, stop, True), gold, "direct")
 
 
-def _matches(text: str, pattern: str | None) -> list[Stated]:
+def _matches(text: str, final: FinalText, pattern: str | None) -> list[_Found]:
+    """In the text as written; where it holds none, in the text without Markdown: "**Final answer:** 42"."""
+    begin, end = final.part
+    found = list(_found_in(text[begin:end], pattern))
+    if found:
+        return [_Found(one.text, one.start + begin, one.end + begin, one.is_whole) for one in found]
+    undressed = []
+    for one in _found_in(final.text, pattern):
+        start, stop = final.plain.original(one.start, one.end)
+        undressed.append(_Found(text[start:stop], start, stop, one.is_whole))
+    return undressed
+
+
+def _found_in(text: str, pattern: str | None) -> Iterator[_Found]:
     compiled = compile_pattern(pattern)
     group = compiled.groupindex.get("answer", compiled.groups)
     # RE2 reads UTF-8, which has no half characters; the replacement keeps every offset.
     whole = "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
-    found = [match for match in compiled.finditer(whole) if match.group(group)]
-    return [Stated(text[slice(*match.span(group))], match.start(group), "pattern") for match in found]
+    for match in compiled.finditer(whole):
+        start, end = match.span(group)
+        if start < end:
+            # Where the pattern says what stands behind the answer, the answer ends where it says.
+            is_whole = match.end() > end or _ends_there(text, start, end)
+            yield _Found(text[start:end], start, end, is_whole and not _begins_earlier(text, start))
 
 
-def _compared(stated: Stated, gold: str) -> Verdict:
-    code = VerdictCode.CORRECT if fold(stated.text) == gold else VerdictCode.WRONG
-    return Verdict(code, stated.text, fold(stated.text), stated.rule, stated.span)
+def _ends_there(text: str, start: int, end: int) -> bool:
+    """Whether an answer that stops at `end` has not merely been cut there."""
+    if re.match(r"\w|[-.,:/'’^*+][^\W_]|[%°²³]|\.?\d", text[end : end + 2]) and re.match(
+        r"\w", text[end - 1]
+    ):
+        return False
+    if text[end - 1].isdigit() and text[end : end + 1] == "!":
+        return False
+    behind = text[end : end + 40].split("\n", 1)[0].replace("**", "")
+    number = read_number(text, start, end)
+    if isinstance(number, Number):
+        longer = read_number(text, start, end + len(behind))
+        return isinstance(longer, Number) and longer.equals(number)
+    return not (text[start].isupper() and re.match(r"[ \t]+[A-Z][a-z]", behind))  # "New York"
+
+
+def _begins_earlier(text: str, start: int) -> bool:
+    """Whether a sign or digits stand right before a number: the 42 of -42."""
+    return (
+        text[start].isdigit()
+        and re.search(r"(?:^|[^\w)])[-−]$|\d[.,]?$", text[max(0, start - 2) : start]) is not None
+    )
+
+
+def _compared(found: _Found, gold: str, rule: str) -> Verdict:
+    canonical = exact_form(found.text)
+    code = VerdictCode.CORRECT if canonical == gold else VerdictCode.WRONG
+    return Verdict(code, found.text, canonical, rule, (found.start, found.end))
 
 
 class PatternOptions(Section):

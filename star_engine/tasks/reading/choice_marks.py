@@ -1,4 +1,4 @@
-"""Finds where a text names a choice: by its letter in parentheses, or by the choice's own text."""
+"""Finds where a text names a choice, by its letter or by the choice's own text, and reads a stated choice."""
 
 from __future__ import annotations
 
@@ -8,26 +8,67 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from star_engine.tasks.exact import fold
-from star_engine.tasks.reading.anchors import Rule, find_anchors
+from star_engine.tasks.reading.phrases import any_of, words
 from star_engine.tasks.verdict import BadGold
 
 MOST_CHOICES = 26
-_LETTER = re.compile(r"\(\s*([A-Za-z])\s*\)")
-_SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)|\n")
-_END_OF_TEXT = re.compile(r"""[\s.!,;*_`"'”’)\]]*$""")
-_NEGATION = re.compile(
-    r"\b(?:not|cannot|never|neither|nor|except|unlike|incorrect|wrong|(?:rather|other) than"
-    r"|instead of)\b|n['’]t\b",
+_PARENTHESISED = re.compile(r"\(\s*([A-Za-z])\s*\)")
+_NAMED = r"(?:(?:answer\s+)?(?:option|choice|letter|answer|statement)\s+)"
+# "B", "B.", "B)", "B:" behind a phrase; a small letter only where nothing but punctuation follows.
+_LETTER = re.compile(
+    rf"{_NAMED}?(?:\(\s*(?P<round>[A-Za-z])\s*\)|\[(?P<square>[A-Za-z])\]"
+    r"|(?P<bare>[A-Za-z])(?P<mark>[).:\]]*)(?![\w'’+#*/&-]))",
     re.IGNORECASE,
 )
-_BEFORE_OPTION = re.compile(
-    r"""[\s*_`"'“:]*(?:\b(?:therefore|thus|an?|the|to|in|at|on|of)\b[\s*_`"'“]*)*""", re.IGNORECASE
+_LEAD = re.compile(
+    r"""(?:[\s*_`"'“‘:>\-–—,]|[\u2713-\u27bf\U0001f300-\U0001faff→⇒]\ufe0f?|\b"""
+    + any_of(
+        """therefore, thus, clearly, definitely, obviously, indeed, hence, then, simply, most likely, likely
+        most probably, option, choice, answer, letter, number, that, is, the (option|choice|letter|answer)
+        called, known as"""
+    )
+    + r"\b[\s:,]*)*",
+    re.IGNORECASE,
 )
-_BEHIND_OPTION = re.compile(r"""[\s*_`"'”’]*(?:$|[.,;:!)\n]|\b(?:because|since|as|which)\b)""")
-
+_ARTICLE = re.compile(
+    rf"(?:{words('an?, the, to, in, at, on, of, that, your, his, her, their, its, my, our')}[\s*_`\"'“]*)*",
+    re.IGNORECASE,
+)
+_GAP = re.compile(r"[\s*_`\"'“‘:,.)\]–—-]*")
+_GOES_ON = words(
+    "because, since, as, which, for, is (correct|right|the), so, due, given, where, not, rather, instead"
+)
+_BEHIND_LETTER = re.compile(
+    rf"""[\s*_`"'”’)\]]*(?:$|[.,;:!\n。，—–\-(|=]|{_GOES_ON}|\b(?:while|in\s+this)\b)""", re.IGNORECASE
+)
+_BEHIND_OPTION = re.compile(
+    rf"""[\s*_`"'”’]*(?:$|[.;:!,)\n。—–]|\s-\s|\(|{_GOES_ON}|\b(?:option|choice)\b)""", re.IGNORECASE
+)
+# The letter of a text just named: "blotter (e)", "Mars, which is option D", "Mars (option D)".
+_LETTER_OF_TEXT = re.compile(
+    rf"[\s*_`\"'”’:,.(-]*(?:(?:which|that)\s+is\s+|is\s+)?(?:the\s+)?(?:correct\s+)?"
+    rf"(?:{_NAMED}\(?(?P<named>[A-Za-z])\b|(?<=\()(?P<round>[A-Za-z])(?=\)))\)?",
+    re.IGNORECASE,
+)
+_ANOTHER = re.compile(
+    r"""[\s*_`"'”’)\].:]*(?:,?\s*\b(?:and/or|or|and)\b|[,/&+])\s*"""
+    rf"""(?:(?:also|maybe|perhaps|possibly|either)\s+|{_NAMED})?[\s*_`"'“]*""",
+    re.IGNORECASE,
+)
+_ANY_LETTER = re.compile(r"\(\s*([A-Za-z])\s*\)|\b([A-Z])\b(?![\w'’+#*&-])(?=[).:,;\s*]|$)")
+# Less strictly, for what follows an answer: "it's C", "option c", "C fits better".
+_NAMED_LETTER = re.compile(
+    r"\(\s*([A-Za-z])\s*\)|\b(?i:option|choice|answer|letter)\s+\(?([A-Za-z])\b\)?"
+    r"|\b(?:is|it['’]s|be|to|was|with|than|not|or)\s+([B-Z])\b(?!['’\w+#-])"
+    r"|(?:^|[,;:.]\s+)([A-Z])\b(?=\s*(?:[.,;:!)]|$|fits|is\b|would|makes))"
+)
 _WORD_CHARACTER = re.compile(r"\w")
 
 Span = tuple[int, int]
+
+
+class LettersDisagree(Exception):
+    """A letter stands beside the text of another choice, or several are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,69 +110,127 @@ def read_options(choices: Sequence[str] | None) -> Options:
 
 @dataclass(frozen=True, slots=True)
 class MarkedText:
-    """A text with every mention of a choice in it, and the ends of its sentences."""
+    """A text with every mention of a choice in it."""
 
     text: str
+    options: Options
+    mentions: tuple[Mark, ...]  # by text, the longest choice first; whole words only
     letters: tuple[Mark, ...]  # in parentheses; not one inside a choice's own text, as in "vitamin (c)"
-    mentions: tuple[Mark, ...]  # by text, the longest choice first; not one inside a letter's parentheses
-    sentence_ends: tuple[int, ...]  # a full stop inside a choice's text ("St. Louis") ends none
 
-    def letters_in(self, span: Span) -> list[Mark]:
-        return [mark for mark in self.letters if span[0] <= mark.start < span[1]]
+    def stated(self, begin: int, end: int) -> Mark | None:
+        """The choice that text[begin:end] begins with, by letter or text. Raises LettersDisagree."""
+        lead = _LEAD.match(self.text, begin, end)
+        start = lead.end() if lead else begin
+        mark = self._by_text(start, end) or self._by_letter(start, end)
+        # "the answer" is lead, but an option may itself begin with "that": then it counts from there.
+        return mark or self._by_text(begin, end)
 
-    def answer_sentences(self) -> list[tuple[int, Span]]:
-        """Per "answer is": where what it states begins, and the sentence around it."""
-        anchors = [anchor for anchor in find_anchors(self.text) if anchor.rule is Rule.ANSWER_IS]
-        return [(anchor.begin, self._sentence(anchor.start, anchor.begin)) for anchor in anchors]
+    def anywhere(self, begin: int, end: int) -> list[Mark]:
+        """Letters in parentheses between two positions."""
+        return [mark for mark in self.letters if begin <= mark.start < end]
 
-    def final_sentence(self) -> Span:
-        last = max(0, len(self.text.rstrip()) - 1)
-        return self._sentence(last, last)
-
-    def value_behind(self, begin: int, end: int) -> tuple[Mark, str] | None:
-        """What one "answer is" states, and by which rule; None where it names no choice, or denies one."""
-        letters = self.letters_in((begin, end))
-        if letters:
-            return None if self._denied(begin, letters[0].start) else (letters[0], "letter")
-        before = _BEFORE_OPTION.match(self.text, begin, end)
-        start = before.end() if before else begin
-        behind = [mention for mention in self.mentions if begin <= mention.start < end]
-        stated = next((mention for mention in behind if mention.start <= start < mention.end), None)
-        if stated is None or not _BEHIND_OPTION.match(self.text, stated.end):
-            return None
-        only = all(mention.label == stated.label for mention in behind)
-        return (stated, "option_text") if only and not self._denied(stated.end, end) else None
-
-    def letter_at_end(self, sentence: Span) -> Mark | None:
-        """The label that ends the text: "Blotters absorb ink (e)."."""
-        letters = self.letters_in(sentence)
-        if not letters or not _END_OF_TEXT.match(self.text, letters[-1].end):
-            return None
-        return None if self._denied(sentence[0], letters[-1].start) else letters[-1]
-
-    def contradicts(self, letter: Mark) -> bool:
-        """Whether the text right beside a letter is another choice's: "blotter (b)" where blotter is (e)."""
-        beside = [
-            mention
+    def only_letter(self, letters: Sequence[Mark]) -> Mark:
+        """The last of these letters. Raises LettersDisagree where they differ, or the text beside it does."""
+        last = letters[-1]
+        if len({letter.label for letter in letters}) > 1:
+            raise LettersDisagree("several_letters")
+        touching = {
+            mention.label
             for mention in self.mentions
-            if self._touch(mention.end, letter.start) or self._touch(letter.end, mention.start)
-        ]
-        return bool(beside) and letter.label not in {mention.label for mention in beside}
+            if mention.end <= last.start and not self.text[mention.end : last.start].strip(" *_`\"'”,:-")
+        }
+        if touching and last.label not in touching:
+            raise LettersDisagree("letter_and_text_disagree")
+        return last
 
-    def _touch(self, begin: int, end: int) -> bool:
-        return begin <= end and not self.text[begin:end].strip(" \t*_`\"'“”’:,-")
+    def mentioned(self, begin: int, end: int) -> list[Mark]:
+        """Everything that names a choice between two positions, less strictly: in the plural, too."""
+        found = [mention for mention in self.mentions if begin <= mention.start < end]
+        for named in _NAMED_LETTER.finditer(self.text, begin, end):
+            letter = named[1] or named[2] or named[3] or named[4]
+            inside = any(mention.start <= named.start() < mention.end for mention in self.mentions)
+            if not inside and (label := self.options.label(letter)):
+                found.append(Mark(label, named.start(), named.end()))
+        lower = self.text[begin:end].lower()
+        for text, label in zip(self.options.plain, self.options.labels, strict=True):
+            at = lower.find(text + "s")
+            if at >= 0 and len(text) > 3:
+                found.append(Mark(label, begin + at, begin + at + len(text)))
+        return found
 
-    def _denied(self, begin: int, end: int) -> bool:
-        """Whether text[begin:end] says no; a choice's own words ("do not know") aside."""
-        return any(
-            not any(mention.start <= no.start() < mention.end for mention in self.mentions)
-            for no in _NEGATION.finditer(self.text, begin, end)
-        )
+    def _by_letter(self, start: int, end: int) -> Mark | None:
+        found = _LETTER.match(self.text, start, end)
+        name = found.lastgroup if found and found.lastgroup in ("round", "square") else "bare"
+        label = self.options.label(found[name]) if found else None
+        if found is None or label is None:
+            return None
+        at, stop = found.span(name)
+        if name == "round":
+            at, stop = self.text.rindex("(", start, at), self.text.index(")", stop) + 1
+        beside = self._beside(found.end(), end)
+        if name == "bare" and beside is None and not self._is_bare_letter(found, end):
+            return None
+        mark = Mark(label, at, stop)
+        self._check(mark, beside, beside.end if beside else found.end(), end)
+        return mark
 
-    def _sentence(self, start: int, end: int) -> Span:
-        """The sentence or sentences around text[start:end]."""
-        begin = max((stop for stop in self.sentence_ends if stop <= start), default=0)
-        return begin, min((stop for stop in self.sentence_ends if stop > end), default=len(self.text))
+    def _is_bare_letter(self, found: re.Match[str], end: int) -> bool:
+        """Whether a letter without parentheses is a label, and no article, pronoun or initial."""
+        letter, behind = found["bare"], found.end()
+        rest = self.text[behind:end].strip(" *_`\"'”’.!)]\t\r")
+        if not rest:
+            return True
+        if letter.islower():
+            return found["mark"][:1] in (")", ":")
+        if found["mark"]:
+            return True
+        return any(pattern.match(self.text, behind, end) for pattern in (_BEHIND_LETTER, _ANOTHER))
+
+    def _beside(self, position: int, end: int) -> Mark | None:
+        """The option text right behind a letter, dressing and articles between them aside."""
+        gap = _GAP.match(self.text, position, end)
+        start = gap.end() if gap else position
+        return self._mention_at(start, end) or self._mention_at(self._article_end(start, end), end)
+
+    def _mention_at(self, start: int, end: int) -> Mark | None:
+        return next((one for one in self.mentions if one.start == start and one.end <= end), None)
+
+    def _article_end(self, start: int, end: int) -> int:
+        article = _ARTICLE.match(self.text, start, end)
+        return article.end() if article else start
+
+    def _by_text(self, start: int, end: int) -> Mark | None:
+        for at in dict.fromkeys((start, self._article_end(start, end))):
+            mention = self._mention_at(at, end)
+            if mention is None or not _BEHIND_OPTION.match(self.text, mention.end, end):
+                continue
+            letter = _LETTER_OF_TEXT.match(self.text, mention.end, end)
+            label = self.options.label(letter["named"] or letter["round"]) if letter else None
+            if letter is None or label is None:
+                self._check(mention, None, mention.end, end)
+                return mention
+            group = "named" if letter["named"] else "round"
+            beside = Mark(label, *letter.span(group))
+            self._check(mention, beside, letter.end(), end)
+            return Mark(label, beside.start - 1, beside.end + 1) if group == "round" else mention
+        return None
+
+    def _check(self, mark: Mark, beside: Mark | None, behind: int, end: int) -> None:
+        """Raise LettersDisagree where text and letter are of two choices, or another choice is added."""
+        if beside is not None and beside.label != mark.label:
+            raise LettersDisagree("letter_and_text_disagree")
+        more = _ANOTHER.match(self.text, behind, end)
+        if not more:
+            return
+        added = _ANY_LETTER.match(self.text, more.end(), end)
+        label = self.options.label(added[1] or added[2]) if added else None
+        is_comma = more[0].strip(" *_`\"'”’).]:") == ","
+        if label is None and not is_comma:  # "Mars, Earth's neighbour" adds no choice
+            article_end = self._article_end(more.end(), end)
+            mention = self._mention_at(more.end(), end) or self._mention_at(article_end, end)
+            label = mention.label if mention else None
+        if label and label != mark.label:
+            raise LettersDisagree("several_letters")
 
 
 def mark_choices(text: str, options: Options) -> MarkedText:
@@ -140,14 +239,13 @@ def mark_choices(text: str, options: Options) -> MarkedText:
     named = {position for mention in mentions for position in range(mention.start, mention.end)}
     letters = [
         Mark(label, found.start(), found.end())
-        for found in _LETTER.finditer(text)
+        for found in _PARENTHESISED.finditer(text)
         if (label := options.label(found[1]))
     ]
     letters = [letter for letter in letters if not {letter.start, letter.end - 1} <= named]
     lettered = {position for letter in letters for position in range(letter.start, letter.end)}
-    ends = [stop.end() for stop in _SENTENCE_END.finditer(text) if not {stop.start(), stop.end()} <= named]
     outside = [mention for mention in mentions if mention.start not in lettered]
-    return MarkedText(text, tuple(letters), tuple(outside), tuple(ends))
+    return MarkedText(text, options, tuple(outside), tuple(letters))
 
 
 def _mentions(text: str, options: Options) -> list[Mark]:
@@ -170,7 +268,15 @@ def _mentions(text: str, options: Options) -> list[Mark]:
 
 
 def _is_whole(plain: str, start: int, end: int) -> bool:
-    return not _WORD_CHARACTER.match(plain, end) and not (start and _WORD_CHARACTER.match(plain, start - 1))
+    """Not a part of a word, of a number ("16" in "16.5") or of a possessive ("Earth" in "Earth's moon")."""
+    if _WORD_CHARACTER.match(plain, end) or (start and _WORD_CHARACTER.match(plain, start - 1)):
+        return False
+    behind = plain[end : end + 12]
+    if plain[end - 1].isdigit() and re.match(r"[.,:/%]\d|%|\s*(?:million|billion|thousand|dozen)", behind):
+        return False
+    if plain[start].isdigit() and re.search(r"\d[.,:/]$|[-−]$", plain[max(0, start - 2) : start]):
+        return False
+    return not re.match(r"'s\b|-\w", behind)
 
 
 def _plain(text: str) -> tuple[str, list[int]]:
@@ -192,4 +298,6 @@ def _straight(character: str) -> str:
 def _options(choices: tuple[str, ...]) -> Options:
     folded = tuple(fold(text.replace("’", "'")) for text in choices)
     labels = tuple(chr(ord("a") + folded.index(text)) for text in folded)
-    return Options(choices, labels, folded, tuple(_plain(text.strip())[0] for text in choices))
+    return Options(
+        choices, labels, folded, tuple(_plain(text.strip().rstrip(".") or text)[0] for text in choices)
+    )

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-# A base model that has answered goes on with a next question, in the layout of its prompt. Some samplers
-# also leave the end-of-sequence token in the text; these are the markers of the Llama, GPT, Qwen, Gemma
-# and Mistral families.
+# A base model that has answered goes on with a next question, in the layout of its prompt or of what it was
+# trained on. Some samplers also leave an end token, or the next speaker's, in the text; these are the markers
+# of the Llama, GPT, Qwen, Gemma, Mistral and DeepSeek families. "<|end|>" is none of them: in gpt-oss it ends
+# the thinking, and the answer follows.
 DEFAULT_STOPS: tuple[str, ...] = (
     "\nQ:",
     "\nInput:",
+    "\nQuestion:",
+    "\nProblem:",
+    "\nExercise:",
+    "\nHuman:",
+    "\nUser:",
+    "\nInstruction:",
+    "\n### Instruction",
+    "\n### Question",
     "<|endoftext|>",
     "<|end_of_text|>",
     "<|im_end|>",
+    "<|im_start|>",
     "<|eot_id|>",
+    "<|start_header_id|>",
+    "<|user|>",
     "<end_of_turn>",
+    "<start_of_turn>",
     "<eos>",
     "</s>",
+    "[INST]",
+    "[/INST]",
+    "<｜end▁of▁sentence｜>",
+    "<｜User｜>",
 )
+_SENTENCE_ENDED = r"[.!?。][\s*_)\"'”’]*\s\S"
+_ENDED = re.compile(
+    rf"[\s*_)\]\"'”’$]*(?:\}}|</|\n|{_SENTENCE_ENDED})|[^\n]*?(?:\n|{_SENTENCE_ENDED})",
+)
+_IN_BRACKETS = re.compile(r"\(\s*\w\s*\)")
 
 
 def cut_at_first_stop(text: str, stops: Sequence[str] = DEFAULT_STOPS) -> str:
@@ -30,3 +53,14 @@ def cut_at_first_stop(text: str, stops: Sequence[str] = DEFAULT_STOPS) -> str:
         raise ValueError("a stop must not be empty: it would cut every completion to nothing")
     found = [position for stop in stops if (position := text.find(stop)) >= 0]
     return text[: min(found, default=len(text))].rstrip()
+
+
+def answer_has_ended(text: str, span: tuple[int, int], *, closed: bool = False) -> bool:
+    """Whether a text that the token limit cut goes on behind the sentence or line of its answer.
+
+    "#### 7" at the limit may be the start of 72, and "The answer is 42 mi" of 42 million. `closed`: a kind
+    whose answers are whole where a bracket closes them: "(b)".
+    """
+    if closed and _IN_BRACKETS.fullmatch(text, *span):
+        return True
+    return _ENDED.match(text, span[1]) is not None

@@ -75,15 +75,18 @@ def _equal(library: Any, gold: list[Any], answer: list[Any]) -> bool:
 
 
 def _exactly_equal(gold: Any, answer: Any) -> bool | None:
-    """For two constants without decimals: whether their difference is 0. The library rounds to 6 places."""
+    """For two constants: whether their difference is 0, decimals read as the fractions they are.
+
+    The library rounds to 6 places, and takes 3.14159265 for pi.
+    """
     import sympy  # type: ignore[import-untyped]
 
-    constants = (
-        isinstance(one, sympy.Expr) and not one.free_symbols and not one.has(sympy.Float)
+    if not all(isinstance(one, sympy.Expr) and not one.free_symbols for one in (gold, answer)):
+        return None
+    gold, answer = (
+        one.xreplace({decimal: sympy.Rational(str(decimal)) for decimal in one.atoms(sympy.Float)})
         for one in (gold, answer)
     )
-    if not all(constants):
-        return None
     difference = (gold.doit() - answer.doit()).equals(0)
     return None if difference is None else bool(difference)
 

@@ -53,6 +53,11 @@ CASES: dict[str, Case] = {
         FewShotExample("Capital of Chile?", "Final answer: Santiago", "Santiago"),
         Example("p", "Capital of Peru?", "Lima", solution="Final answer: Lima"),
     ),
+    "date": _case(
+        Kind.DATE,
+        FewShotExample("The day after 1 May 2024?", "It is the 2nd. #### 2024-05-02", "2024-05-02"),
+        Example("d", "The day before 1 March 2024?", "2024-02-29", solution="A leap year. #### 2024-02-29"),
+    ),
 }
 # The paper's form of each kind, the two forms that every kind has, and one of a job's own.
 TEMPLATES: dict[str, str | None] = {

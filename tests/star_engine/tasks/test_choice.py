@@ -31,6 +31,9 @@ RIGHT = [
     ("The answer is the Blotter", "e", INK),
     ("The answer is calligrapher’s hand.", "b", INK),
     ("The answer is the natural  habitat.", "c", FOX),
+    ("The answer is blotter (e), not inkwell (c).", "e", INK),
+    ("Of (a) and (e), the answer is (e).", "e", INK),
+    ("The answer is e.", "e", INK),
     ("Blotters absorb ink (e).", "e", INK),
     ("Blotters absorb ink.\n(e)", "e", INK),
     ("(a) is for pens. (b) holds a pen. Therefore, the answer is blotter (e).", "e", INK),
@@ -60,9 +63,7 @@ WRONG = [
 ]
 
 AMBIGUOUS = [
-    ("The answer is blotter (e), not inkwell (c).", "e", INK),
     ("The answer is (a) or (e).", "e", INK),
-    ("Of (a) and (e), the answer is (e).", "e", INK),
     ("The answer is (a). The answer is (e).", "e", INK),
     ("The answer is blotter (e). But (c) holds ink.", "e", INK),
     ("The answer is blotter (b).", "b", INK),  # (b) is another choice than the one named
@@ -74,7 +75,6 @@ AMBIGUOUS = [
 
 UNPARSED = [
     ("the answer is (e) not.", "a", ("x", "y")),  # no such letter
-    ("The answer is e.", "e", INK),
     ("The answer is something that absorbs ink, unlike an inkwell.", "c", INK),
     ("The answer is where an inkwell goes.", "c", INK),
     ("The answer is not (e).", "e", INK),

@@ -30,7 +30,7 @@ from star_engine.tasks.verify import check_gold, verify, verify_direct
         ("The answer is Paris.\nQ: And Italy?\nA: The answer is Rome.", "Paris", "correct"),
         ("The answer is Rome.", "Paris", "wrong"),
         ("The answer is not Paris.", "Paris", "wrong"),
-        ("The answer is Paris, not Rome.", "Paris", "wrong"),
+        ("The answer is Paris, not Rome.", "Paris", "correct"),
         ("The answer is Rome. #### Paris", "Paris", "ambiguous"),
         ("The answer is Paris. Wait, it is Rome.", "Paris", "ambiguous"),
         ("Paris", "Paris", "unparsed"),

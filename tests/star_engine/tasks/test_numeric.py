@@ -75,6 +75,19 @@ RIGHT = [
     ("Thus $\\boxed{72 \\text{ clips}}$.", "72"),
     ("Thus \\boxed{-\\frac{1}{2}}.", "-0.5"),
     ("The answer is \\boxed{72}.\n#### 72.0", "72"),
+    ("#### 10%", "10"),  # GSM8K leaves the sign out of its gold answers
+    ("#### 72 (not 73)", "72"),
+    ("The answer is 72 on day 5.", "72"),
+    ("It comes to this.\n\n##### 72", "72"),
+    ("#### 1.080,50", "1080.50"),
+    ("#### 1,00,000", "100000"),
+    ("#### 5 million", "5000000"),
+    ("#### 5 dozen", "60"),
+    ("#### 3/5", "3 fifths"),
+    ("#### 2 and a half", "2.5"),
+    ("#### 1½", "1.5"),
+    ("#### ٧٢", "72"),
+    ("#### 1\u2009080", "1080"),
     ("#### 72\n#### 73", "72"),  # run-on text: the first counts
     ("#### 72\n\nQ: Weng earns $12 an hour.\nA: #### 10", "72"),
     ("#### 72<|endoftext|>#### 73", "72"),
@@ -82,12 +95,15 @@ RIGHT = [
 
 WRONG = [
     ("#### 73", "72"),
-    ("#### 10%", "10"),
     ("#### 10", "10%"),
     ("#### 50%", "0.5"),
     ("#### 0.33", "1/3"),
     ("#### 101", "100"),  # the 1 % tolerance of some libraries
     ("#### 1.2", "12"),
+    ("#### 5 million", "5"),
+    ("#### 5 dozen", "5"),
+    ("#### 8", "8 billion"),
+    ("#### 2 and a half", "2"),
     ("#### 5", "-5"),
     ("#### 1", "1.5"),
     ("#### 100000000000000000000000001", "100000000000000000000000000"),  # the same as floats
@@ -99,7 +115,6 @@ AMBIGUOUS = [
     ("#### 72 or 73", "72"),
     ("The answer is 72 or seventy-three.", "72"),
     ("#### 72, 73", "72"),
-    ("#### 72 (not 73)", "72"),
     ("#### 5 to 6", "5"),
     ("The answer is 70. Let me see.\n#### 72", "72"),
     ("The answer is 72. The answer is 73.", "73"),
@@ -107,7 +122,6 @@ AMBIGUOUS = [
     ("The answer is 73. Wait no, 72", "73"),
     ("The answer is 73. Wait no, 72", "72"),
     ("#### 73\nActually, that is wrong.", "73"),
-    ("The answer is 72 on day 5.", "72"),
     ("The answer is 72, x = 3", "3"),
 ]
 
@@ -117,16 +131,10 @@ UNPARSED = [
     ("####", "72"),
     ("#### unknown", "72"),
     ("#### Step 1: add", "1"),
-    ("##### 72", "72"),  # a Markdown heading
     ("#### 5:30", "5"),
     ("#### 1,2", "1"),
-    ("#### 1.080,50", "1080.50"),
-    ("#### 1,00,000", "100000"),
     ("#### 72x", "72"),
     ("#### 5k", "5"),
-    ("#### 5 million", "5"),
-    ("#### 5 dozen", "5"),
-    ("#### 2 and a half", "2"),
     ("#### 5!", "5"),
     ("#### 72?", "72"),
     ("#### about 72", "72"),
@@ -134,8 +142,6 @@ UNPARSED = [
     ("#### > 72", "72"),
     ("#### x >= 72", "72"),
     ("#### 2π", "2"),
-    ("#### 1½", "1"),
-    ("#### ٧٢", "72"),
     ("#### 1/0", "0"),
     ("#### 1 5/2", "3.5"),
     ("#### 1e999", "1"),
@@ -176,7 +182,7 @@ def test_a_number_is_read_as_a_careful_person_would(completion: str, answer: str
         ("So 48-2 is what is left", "-2", "wrong", "2"),
         ("So x is -2.", "-2", "correct", "-2"),
         ("What is left is 48 -2", "-2", "wrong", "2"),
-        ("It is 10%.", "10", "wrong", "10%"),
+        ("It is 10%.", "10", "correct", "10%"),
         ("It is $1,080.50.", "1080.5", "correct", "$1,080.50"),
         ("At 5:45", "45", "unparsed", None),
         ("no number at all", "1", "unparsed", None),
@@ -204,7 +210,7 @@ def test_the_last_number_counts_only_where_the_job_asks_for_it(
         ("She sold 72", "72", "unparsed"),
         ("", "72", "unparsed"),
         ("73", "72", "wrong"),
-        ("10%", "10", "wrong"),
+        ("10%", "10", "correct"),
     ],
 )
 def test_a_direct_answer_needs_no_anchor(completion: str, answer: str, verdict: str) -> None:

@@ -14,7 +14,7 @@ FINAL = r"Final answer: (\w+)"
         ("So. Final answer: PARIS.", FINAL, "correct", "PARIS"),
         ("é𝄞 Final answer: Paris", FINAL, "correct", "Paris"),  # offsets are characters, not bytes
         ("\ud800 Final answer: Paris", FINAL, "correct", "Paris"),
-        ("Final answer: Paris. Final answer: paris.", FINAL, "correct", "Paris"),
+        ("Final answer: Paris. Final answer: paris.", FINAL, "correct", "paris"),
         ("<a>Paris</a>", r"<(?P<tag>\w+)>(?P<answer>\w+)", "correct", "Paris"),
         ("It is Paris!", r"Paris|Rome", "correct", "Paris"),
         ("Final answer: Rome", FINAL, "wrong", "Rome"),

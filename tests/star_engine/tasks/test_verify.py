@@ -18,6 +18,7 @@ GOLDS: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "scratchpad": ("8 8 3", None, {}),
     "exact": ("Paris", None, {}),
     "pattern": ("Paris", None, {"pattern": r"Final: (\w+)"}),
+    "date": ("2024-03-05", None, {}),
 }
 PIECES = [
     *("#### ", "\\boxed{", "}", "the answer is ", "Answer: ", "72", "73", "(c)", "(a)", "blotter", "inkwell"),

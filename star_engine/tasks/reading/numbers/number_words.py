@@ -11,13 +11,14 @@ _BELOW_20 = (
 _TENS_FROM_20 = "twenty thirty forty fifty sixty seventy eighty ninety"
 _SMALL = {word: value for value, word in enumerate(_BELOW_20.split())}
 _TENS = {word: 10 * tens for tens, word in enumerate(_TENS_FROM_20.split(), start=2)}
-_SCALES = {"thousand": 1_000, "million": 1_000_000}
+_SCALES = {"thousand": 1_000, "million": 1_000_000, "billion": 1_000_000_000}
 
 NUMBER_WORDS = frozenset(_SMALL) | frozenset(_TENS) | frozenset(_SCALES) | {"hundred"}
 
 _UNDER_100 = rf"(?:(?:{'|'.join(_TENS)})(?:[ -](?:{'|'.join(list(_SMALL)[1:10])}))?|{'|'.join(_SMALL)})"
 _UNDER_1000 = rf"(?:(?:{'|'.join(list(_SMALL)[1:10])})[ ]hundred(?:(?:[ ]and)?[ ]{_UNDER_100})?|{_UNDER_100})"
 _WORDS = re.compile(
+    rf"(?:(?P<billion>{_UNDER_1000})[ ]billion(?:[ ,]+(?:and[ ])?)?)?"
     rf"(?:(?P<million>{_UNDER_1000})[ ]million(?:[ ,]+(?:and[ ])?)?)?"
     rf"(?:(?P<thousand>{_UNDER_1000})[ ]thousand(?:[ ,]+(?:and[ ])?)?)?(?P<rest>{_UNDER_1000})?"
 )

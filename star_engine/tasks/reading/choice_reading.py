@@ -1,0 +1,180 @@
+"""Reads which choice a statement names, and which one a text ends with where no phrase says "the answer"."""
+
+from __future__ import annotations
+
+import re
+
+from star_engine.tasks.reading.choice_marks import LettersDisagree, Mark, MarkedText, Options
+from star_engine.tasks.reading.correction import Says, is_corrected, is_polite
+from star_engine.tasks.reading.final_text import FinalText, Stated, within
+from star_engine.tasks.reading.phrases import words
+from star_engine.tasks.reading.standing import is_taken_back
+from star_engine.tasks.reading.statements import Form, Statement
+
+Span = tuple[int, int]
+
+_LINE = re.compile(r"\S[^\n]*")
+_NAMED = r"(?:(?:answer\s+)?(?:option|choice)\s+)?"
+_BARE_LETTER = re.compile(rf"[\s*_(\[]*{_NAMED}[(\[]*([A-Za-z])[\s*_).:,\]]*", re.IGNORECASE)
+_LETTER_FIRST = re.compile(rf"[\s*_]*{_NAMED}[(\[]?([A-Za-z])[).:\]]+[\s*_:–-]*(?=\S)", re.IGNORECASE)
+_LETTER_LAST = re.compile(r"(.+?)[\s*_]*\(([A-Za-z])\)[\s.]*")
+_OPTION = re.compile(r"\b(?:option|choice)\s+([A-Za-z])\b", re.IGNORECASE)
+# A sentence that names a choice to exclude it, to compare it, or to leave it open.
+_EXCLUDES = re.compile(
+    words(
+        r"""not, cannot, never, neither, nor, except, unlike, incorrect, wrong, (rather|other) than, instead
+        false, untrue, least, worst, opposite, contrary, rul(e|es|ed|ing) out, exclud\w*, eliminat\w*
+        discard\w*, reject\w*, dismiss\w*, unlikely, hardly, barely, tempting, trap, distractor
+        mistake\w*, could, might
+        may, if, unless, whether, maybe, perhaps, possibly, or, either, both, between, compare\w*
+        anything but, far from, second, some would, others?, like, similar, than, without
+        avoid\w*, peril, seems?, appears?, looks?, too, fails?, lacks?, all but, out of, so far, thought
+        guess\w*, first, initially, weak\w*
+        poor\w*, bad"""
+    )
+    + r"|n['’]t\b|\?",
+    re.IGNORECASE,
+)
+_PREFERS = re.compile(
+    words(
+        """fits?, works?, remains?, makes? (the most |more |most )?sense, matches, correct, right
+        is (the )?(correct|right|best|most|only|answer)"""
+    ),
+    re.IGNORECASE,
+)
+_REASON = re.compile(words("because, since, as, for, so that") + r"|[;:]", re.IGNORECASE)
+_LINKS = re.compile(r"\b(?:and|a\s+kind)\b", re.IGNORECASE)
+_DENIES = re.compile(
+    words(
+        """not, no, never, wrong, incorrect, cannot, unlikely, too, isn, doesn, fails?, less, least, false
+        rather, lacks?, only, neither"""
+    )
+    + r"|n['’]t\b",
+    re.IGNORECASE,
+)
+
+
+def read_choice(final: FinalText, marked: MarkedText, one: Statement) -> Stated[Mark] | None:
+    """Which choice one statement names; None where it names none, or takes it back at once."""
+    one = within(one, final.end)
+    if one.form is Form.VALUE_FIRST:
+        mark = _named_before(final, marked, one)
+    else:
+        mark = marked.stated(one.begin, one.end) or _lettered(final, marked, one)
+    if mark is None:
+        return None
+    end = {Form.VALUE_FIRST: one.start, Form.BOXED: one.end}.get(one.form, 0)
+    if is_taken_back(final.text, final.sentences, max(mark.end, end)):
+        return None
+    return Stated(one, mark, mark.start, mark.end)
+
+
+def _lettered(final: FinalText, marked: MarkedText, one: Statement) -> Mark | None:
+    """A letter in parentheses further on in the sentence: "The answer is ink blotter (e)."."""
+    stop = min(final.sentences.around(one.begin, one.begin)[1], one.end)
+    letters = marked.anywhere(one.begin, stop)
+    if not letters:
+        return None
+    before = final.text[one.begin : letters[0].start]
+    if any(pattern.search(before) for pattern in (_EXCLUDES, _LINKS, _REASON)):
+        return None
+    return marked.only_letter(letters)
+
+
+def _named_before(final: FinalText, marked: MarkedText, one: Statement) -> Mark | None:
+    """The one choice named in front of "is the correct answer"."""
+    mark = marked.stated(one.begin, one.end)
+    named = {mention.label for mention in marked.mentioned(one.begin, one.end)}
+    if mark is None and len(named) == 1 and not _EXCLUDES.search(final.text, one.begin, one.end):
+        letters = marked.anywhere(one.begin, one.end)
+        return letters[0] if letters else None
+    return mark if mark and named <= {mark.label} else None
+
+
+def choice_without_statement(final: FinalText, marked: MarkedText) -> Stated[Mark] | None:
+    """The first or last line where it is a choice and nothing else, else the letter that ends the text."""
+    lines = [line.span() for line in _LINE.finditer(final.text, 0, final.end) if not is_polite(line[0])]
+    if not lines:
+        return None
+    whole = [_line_mark(final, marked, line) for line in lines]
+    named = {mark.label for mark in whole if mark}
+    for mark, (begin, end) in reversed(list(zip(whole, lines, strict=True))):
+        if mark and len(named) == 1 and (mark.end - mark.start == 1 or begin in (lines[0][0], lines[-1][0])):
+            return Stated(Statement(Form.ANSWER_IS, begin, begin, end), mark, mark.start, mark.end)
+    return _in_last_sentence(final, marked, lines[-1])
+
+
+def _line_mark(final: FinalText, marked: MarkedText, line: Span) -> Mark | None:
+    begin, end = line
+    found = whole_line(final.text[begin:end], begin, marked.options)
+    if len({mark.label for mark in found}) > 1:
+        raise LettersDisagree("letter_and_text_disagree")
+    if not found or final.text[begin:end].rstrip().endswith("?"):
+        return None
+    only_text = found[0].end - found[0].start > 1
+    is_bold = any(first <= begin + 2 and end - 2 <= last for first, last in final.plain.bold)
+    # A choice's text alone is no statement: "The blotter." may be the subject of what comes next.
+    return None if only_text and not is_bold and not final.text[:begin].strip() else found[0]
+
+
+def _in_last_sentence(final: FinalText, marked: MarkedText, line: Span) -> Stated[Mark] | None:
+    """ "Blotters absorb ink (e)." and "Only (b) fits." """
+    begin, end = _last_sentence(final, marked, line)
+    letters = marked.anywhere(begin, end) or _named_options(final.text, marked, begin, end)
+    if not letters:
+        return None
+    mark = marked.only_letter(letters)
+    own_words = {position for m in marked.mentions for position in range(m.start, m.end)}
+    if any(found.start() not in own_words for found in _EXCLUDES.finditer(final.text, begin, end)):
+        return None
+    at_end = not re.search(r"\w", final.text[mark.end : end])
+    if not at_end and not _PREFERS.search(final.text, mark.end, end):
+        return None
+    return Stated(Statement(Form.VALUE_FIRST, mark.start, begin, end), mark, mark.start, mark.end)
+
+
+def _last_sentence(final: FinalText, marked: MarkedText, line: Span) -> Span:
+    """Of the last line; the period of a choice's own text ("St. Louis") ends none."""
+    spans = [
+        (begin, end) for begin, end in final.sentences.behind(line[0]) if begin < min(line[1], final.end)
+    ]
+    spans = [span for span in spans if not is_polite(final.text[slice(*span)])] or [line]
+    begin, end = spans[-1]
+    if any(mention.start < begin < mention.end for mention in marked.mentions):
+        begin = line[0]
+    return begin, min(end, final.end)
+
+
+def _named_options(text: str, marked: MarkedText, begin: int, end: int) -> list[Mark]:
+    found = [(marked.options.label(one[1]), one.span(1)) for one in _OPTION.finditer(text, begin, end)]
+    return [Mark(label, *span) for label, span in found if label]
+
+
+def is_choice_corrected(final: FinalText, marked: MarkedText, mark: Mark, position: int) -> bool:
+    def judge(begin: int, end: int) -> Says:
+        named = {mention.label for mention in marked.mentioned(begin, end)}
+        others = named - {mark.label}
+        if others:
+            denied = _DENIES.search(final.text, begin, end) is not None
+            return Says.NOTHING if denied and mark.label not in named else Says.OTHER
+        return Says.SAME if named else Says.NOTHING
+
+    return is_corrected(final.text, final.sentences, position, final.end, judge)
+
+
+def whole_line(line: str, begin: int, options: Options) -> list[Mark]:
+    """Every reading of a line that is nothing but a choice: its letter, its letter and text, its text."""
+    marks = []
+    if (bare := _BARE_LETTER.fullmatch(line)) and (label := options.label(bare[1])):
+        marks.append(Mark(label, begin + bare.start(1), begin + bare.end(1)))
+    if (first := _LETTER_FIRST.match(line)) and (label := options.label(first[1])):
+        of_text = options.label_of_text(line[first.end() :].strip(" *_\"'"))
+        both = (label, of_text) if of_text else ()
+        marks += [Mark(one, begin + first.start(1), begin + first.end(1)) for one in both]
+    if of_text := options.label_of_text(line):
+        marks.append(Mark(of_text, begin, begin + len(line.rstrip(" \t.,;:!"))))
+    last = _LETTER_LAST.fullmatch(line)
+    if last and (of_text := options.label_of_text(last[1])):
+        label = options.label(last[2])
+        marks += [Mark(one, begin + last.start(2), begin + last.end(2)) for one in (label, of_text) if one]
+    return marks

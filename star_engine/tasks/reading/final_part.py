@@ -1,0 +1,52 @@
+"""The part of a completion that is meant for the reader: behind the thinking, before a next speaker's turn.
+
+Thinking models write a draft first. What they consider there is no answer, however it is worded.
+"""
+
+from __future__ import annotations
+
+import re
+
+Span = tuple[int, int]
+
+_NAMES = r"(?:think|thinking|thought|thoughts|reasoning|reflection|seed:think)"
+# Qwen and DeepSeek, GPT-style prompts, Magistral, Kimi, OpenThinker.
+_OPENING = re.compile(rf"<{_NAMES}>|\[THINK\]|◁think▷|<\|begin_of_thought\|>", re.IGNORECASE)
+_CLOSING = re.compile(rf"</{_NAMES}>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>", re.IGNORECASE)
+_HARMONY_FINAL = re.compile(r"<\|channel\|>\s*final\b[^<]*<\|message\|>")
+_HARMONY_END = re.compile(r"<\|(?:end|return|start|call|channel)\|>")
+# gpt-oss where the tokenizer dropped the special tokens: "analysisWe need ...assistantfinalThe answer is 42."
+_BARE_HARMONY = re.compile(r"\s*analysis(?=[A-Z\"'(\d])")
+_BARE_HARMONY_FINAL = "assistantfinal"
+# A chat token ends the turn; what follows it is another speaker, or the model playing one.
+_TURN_END = re.compile(
+    r"<\|(?:end|user|assistant|system|im_start|im_end|eot_id|eom_id|return|endoftext|end_of_text"
+    r"|start_header_id)\|>|<(?:start|end)_of_turn>|\[/?INST\]|</s>|<eos>|<｜(?:User|Assistant|end▁of▁sentence)｜>"
+)
+
+
+def final_part(text: str) -> Span | None:
+    """The offsets of the final part; None where none began, as the thinking was never closed."""
+    if "<|channel|>" in text:
+        return _of_harmony(text)
+    begin = 0
+    if _BARE_HARMONY.match(text):
+        found = text.rfind(_BARE_HARMONY_FINAL)
+        if found < 0:
+            return None
+        begin = found + len(_BARE_HARMONY_FINAL)
+    for closing in _CLOSING.finditer(text, begin):
+        begin = closing.end()
+    if _OPENING.search(text, begin):
+        return None
+    end = _TURN_END.search(text, begin)
+    return begin, end.start() if end else len(text)
+
+
+def _of_harmony(text: str) -> Span | None:
+    finals = list(_HARMONY_FINAL.finditer(text))
+    if not finals:
+        return None
+    begin = finals[-1].end()
+    end = _HARMONY_END.search(text, begin)
+    return begin, end.start() if end else len(text)

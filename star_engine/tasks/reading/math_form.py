@@ -1,0 +1,89 @@
+"""The form of a mathematical expression, and what math-verify decides wrongly about two of them."""
+
+from __future__ import annotations
+
+import re
+
+from star_engine.tasks.reading.numbers.number import read_number
+from star_engine.tasks.reading.numbers.number_value import Number
+from star_engine.tasks.reading.numbers.unit_words import changes_the_value
+
+_COMMAND = re.compile(r"\\(?:text|mathrm|mathbf|operatorname)\s*\{[^{}]*\}|\\[A-Za-z]+")
+_WRAPPED = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
+_WORD = re.compile(r"[A-Za-z]{3,}")
+_PROSE = re.compile(r"[A-Za-z]{3,}(?: [A-Za-z]+)*")
+_REPEATING = re.compile(r"(?<![\d.])(\d*)\.(\d*)\\overline\s*\{?(\d+)\}?")
+_SIZES = re.compile(r"\\(?:left|right|displaystyle)(?![a-zA-Z])\s*|\\[!,](?=\d{3})")
+_PERCENT_WORD = re.compile(r"\s*\\(?:text|mathrm)\s*\{\s*per\s?cent\s*\}")
+
+
+def equal_without_library(gold: str, answer: str) -> bool | None:
+    """Decides what math-verify gets wrong: 1e3, 1 1/2, 10 % and 10, 5 million, words as products."""
+    compact = "".join(gold.split()), "".join(answer.split())
+    if compact[0] == compact[1] or (_PROSE.fullmatch(gold) and gold.casefold() == answer.casefold()):
+        return True
+    numbers = whole_number(gold), whole_number(answer)
+    if numbers[0] and numbers[1]:
+        return numbers[0].equals(numbers[1])
+    if _has_percent(gold) != _has_percent(answer) or _words(gold) != _words(answer):
+        return False
+    if _scales(gold) != _scales(answer) or _marks(compact[0]) != _marks(compact[1]):
+        return False
+    if {_opening(compact[0]), _opening(compact[1])} == {"{", "("}:
+        return False  # a set and a tuple
+    return None
+
+
+def whole_number(text: str) -> Number | None:
+    unwrapped = _WRAPPED.sub(lambda wrapped: wrapped[1], text)
+    found = read_number(unwrapped, 0, len(unwrapped))
+    return found if isinstance(found, Number) and not re.search(r"[=,;]\s|=|\b(?:or|and)\b", text) else None
+
+
+def _has_percent(text: str) -> bool:
+    return "%" in text or re.search(r"\bpercent\b", text) is not None
+
+
+def _words(text: str) -> list[str]:
+    """Words outside LaTeX commands: to the library "pairs" is p*a*i*r*s, and so equal to "Paris"."""
+    return sorted(_WORD.findall(_COMMAND.sub(" ", text).lower()))
+
+
+def _scales(text: str) -> list[str]:
+    """Words in \\text{} that change a value; the library drops all of them as units."""
+    words = [word for wrapped in _WRAPPED.findall(text) for word in _WORD.findall(wrapped.lower())]
+    return sorted(word.rstrip("s") for word in words if changes_the_value(word))
+
+
+def _opening(compact: str) -> str:
+    return compact.lstrip("\\")[:1].replace("[", "(")
+
+
+def _marks(compact: str) -> tuple[object, ...]:
+    """What the library reads too widely: a digit's base, a prime, A and a."""
+    letters = sorted(
+        letter for letter in _COMMAND.sub(" ", compact) if letter.isalpha() and letter not in "eidx"
+    )
+    return (
+        re.findall(r"\d_\{?\d+", compact),
+        compact.count("'") + compact.count("\\prime"),
+        sorted(letter for letter in letters if letter.isupper()),
+    )
+
+
+def bare_expression(text: str) -> str:
+    """Without math delimiters, sizes of brackets and a \\text{} around all of it; per cent as a sign."""
+    bare = text.strip().strip("$").strip().removeprefix("\\(").removesuffix("\\)").strip()
+    bare = bare.removeprefix("\\[").removesuffix("\\]").strip()
+    bare = _SIZES.sub("", bare)
+    bare = _PERCENT_WORD.sub("\\\\%", bare)
+    bare = _REPEATING.sub(_as_fraction, bare)
+    wrapped = _WRAPPED.fullmatch(bare)
+    return wrapped[1].strip() if wrapped else bare
+
+
+def _as_fraction(repeating: re.Match[str]) -> str:
+    """0.1\\overline{6} is 15/90; the library reads the line as a product."""
+    whole, fixed, period = repeating[1] or "0", repeating[2], repeating[3]
+    below = int("9" * len(period) + "0" * len(fixed))
+    return f"\\frac{{{int(whole + fixed + period) - int(whole + fixed)}}}{{{below}}}"

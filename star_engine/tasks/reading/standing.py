@@ -1,0 +1,106 @@
+"""Which statements stand: not one that is denied, supposed, quoted, asked, hedged or ascribed to others."""
+
+from __future__ import annotations
+
+import re
+
+from star_engine.tasks.reading.phrases import any_of, words
+from star_engine.tasks.reading.sentences import Sentences
+from star_engine.tasks.reading.statements import Form, Statement
+
+_OPENERS = r"(?:\b(?:but|so|and|now|then|however|alternatively|first)\b[,\s]*)*"
+# At the head of the sentence these reach over its commas: "If we ignore the tip, the answer is 42."
+_SUPPOSED = re.compile(
+    rf"[\W_]*{_OPENERS}"
+    + any_of(
+        """if, unless, suppose, supposing, assume, assuming, imagine, let'?s (say|suppose|assume|pretend)
+        let us (say|suppose|assume), had, were, without, ignoring, excluding, before (the|any), is, are, does
+        could, would, might, at first, initially, originally, so far, for now, until now, depending
+        wenn, falls"""
+    )
+    + r"\b",
+    re.IGNORECASE,
+)
+# Right before the phrase, in its own clause.
+_DOUBTED = re.compile(
+    words(
+        r"""not, cannot, never, no, neither, nor, hardly, unless, if, whether, doubt\w*, false, untrue, wrong
+        incorrect\w*, mistaken\w*, so far, at first, initially, seems?, seemed, appears?, appeared
+        looks? (like|as), might, may, could, perhaps, maybe, possibly, conceivabl[ey], thought
+        guess\w*, wrote
+        suppose\w*, assum\w+, pretend\w*, imagine, claim\w*, argu\w+, tempt\w*, wonder\w*, ignoring, without
+        until, before, nicht, pas, kein\w*"""
+    )
+    + r"|n['’]t\b",
+    re.IGNORECASE,
+)
+_OTHERS_SAY = re.compile(
+    r"\b(?!(?:I|we|can|to|and|so|also|would|will|thus|therefore)\b)[\w'’]+\s+"
+    r"(?:(?:might|may|would|could|will|often|first|just|simply)\s+)*"
+    + any_of(
+        """says?, said, thinks?, believes?, answers?, answered, expects?, reports?, assumes?, insists?
+        concludes?, concluded, responds?, told"""
+    )
+    + r"\b",
+    re.IGNORECASE,
+)
+_CLAUSE_START = re.compile(
+    r"[,;:]\s|" + words("so, therefore, thus, hence, consequently, but, and so, meaning, means( that)?"),
+    re.IGNORECASE,
+)
+_CONCLUDED = re.compile(
+    words("so, therefore, thus, hence, and so, consequently") + r"[,\s]*(?:that\s+)?$", re.IGNORECASE
+)
+_TAKEN_BACK = re.compile(
+    r"\b(?:is|are|was|were|would\s+be)\s+(?:(?:clearly|also|simply|definitely)\s+)?"
+    + any_of(
+        """not, wrong, incorrect, false, mistaken, impossible, my first, just, only (for|if|when|the|a)
+        what\\b
+        too\\b, a (common|typical|tempting|wrong|trap|mistake|distract)"""
+    )
+    + r"|n['’]t\b|"
+    + words(
+        """cannot, can not, unless, if, would, maybe, perhaps, possibly, not sure, guess(ing)?, unsure
+        uncertain
+        uncertainty, provided that, assuming, depending, so far, seems?, might, unlikely, doubtful"""
+    ),
+    re.IGNORECASE,
+)
+_REASON = re.compile(
+    words("because, since, as, although, though, even though, while, whereas, given that, due to") + r"|\n",
+    re.IGNORECASE,
+)
+_QUOTES = re.compile(r"[\"“”]")
+_REACH = 400  # characters of a sentence that are looked at, so that one endless sentence costs no square
+
+
+def stands(text: str, sentences: Sentences, one: Statement) -> bool:
+    """Whether the sentence around a statement lets it stand."""
+    if one.form in (Form.HASHES, Form.TAG):
+        return True
+    phrase = min(one.start, one.begin)
+    begin, _ = sentences.around(phrase, phrase)
+    before = text[max(begin, phrase - _REACH) : phrase]
+    if one.form is Form.VALUE_FIRST:
+        before = text[max(begin, one.start - _REACH) : one.start]
+    return not (_is_doubted(before) or len(_QUOTES.findall(before)) % 2)
+
+
+def is_taken_back(text: str, sentences: Sentences, end: int) -> bool:
+    """Whether the rest of the sentence behind a stated value denies it or asks: "42 is not the answer"."""
+    _, stop = sentences.around(max(0, end - 1), end)
+    rest = text[end : min(stop, end + _REACH)]
+    if rest.rstrip().endswith("?"):
+        return True
+    reason = _REASON.search(rest)
+    rest = rest[: reason.start()] if reason else rest
+    return _TAKEN_BACK.search(rest) is not None
+
+
+def _is_doubted(before: str) -> bool:
+    if _SUPPOSED.match(before) and not _CONCLUDED.search(before):
+        return True
+    clause = before
+    for start in _CLAUSE_START.finditer(before):
+        clause = before[start.end() :]
+    return _DOUBTED.search(clause) is not None or _OTHERS_SAY.search(clause) is not None
