@@ -1,4 +1,4 @@
-"""The HTTP application: `uvicorn --factory app.main:create_app`."""
+"""The HTTP application; `python -m app.server` serves it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from app.dashboard.application import create_dashboard
 from app.dashboard.session import PATH
 from app.database import make_engine
 from app.http import problems
+from app.http.admission import Admission, Keys
 from app.http.auth import PUBLIC, check_scopes
+from app.http.bodies import BodyLimit
 from app.http.event_feed import EventFeed
 from app.http.poll_lane import Looks, PollLane, route_of
 from app.http.polled_jobs import PolledJobs
-from app.http.rate_limits import RateLimitHeaders, RateLimits
+from app.http.rate_limits import RateLimitHeaders, RateLimits, Strangers
 from app.http.request_log import RequestLog
 from app.http.router import add_routes
 from app.http.shutdown import when_told_to_stop
-from app.http.uploads import BodyLimit
 from app.ledger.data.base_models import register_models
 from app.log import configure_logging
 from app.openapi.document import document
@@ -100,7 +101,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     chosen = settings or Settings()
     app = FastAPI(title="STaR as a service", version="1", lifespan=_lifespan, redoc_url=None)
     app.state.settings = chosen
-    app.state.rate_limits = RateLimits(chosen)
     app.state.polled_jobs = PolledJobs()
     problems.install(app)
     for module in ROUTES:
@@ -109,7 +109,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.mount(PATH, create_dashboard(app))
     app.openapi = lambda: document(app, PUBLIC)  # type: ignore[method-assign]  # how FastAPI means it
     app.add_middleware(PollLane, route=route_of(app, "/v1/jobs/{job_id}", "GET"))
-    app.add_middleware(BodyLimit, upload_paths=UPLOADS, upload_bytes=chosen.max_upload_bytes)
+    app.add_middleware(BodyLimit, upload_paths=UPLOADS, settings=chosen)
+    app.add_middleware(Admission)
     app.add_middleware(RateLimitHeaders)
     app.add_middleware(RequestLog)  # added last: outermost
     return app
@@ -125,7 +126,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.storage = Storage(settings.resolved_storage_url())
         app.state.offered_models = _offer_models(engine, settings)
         app.state.event_feed = feed = EventFeed(engine)
-        app.state.looks = looks = Looks(engine, app.state.polled_jobs, app.state.rate_limits)
+        app.state.keys = Keys(engine, RateLimits(settings), Strangers(settings))
+        app.state.looks = looks = Looks(engine, app.state.polled_jobs)
         async with create_task_group() as tasks:
             tasks.start_soon(feed.run)
             tasks.start_soon(looks.run)

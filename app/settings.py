@@ -35,6 +35,14 @@ class Settings(BaseSettings):
     record_batch: int = Field(default=64, ge=1)  # rationales per transaction; what a crash can cost
 
     rate_limit: str = "1200/minute"  # requests per key; shared by all API processes where a broker is named
+    project_rate_limit: str = "6000/minute"  # of all keys of a project together
+    wrong_key_limit: str = (
+        "60/minute"  # per address; after these only keys that were valid before are looked at
+    )
+    connections: int = Field(default=4096, ge=1)  # open ones of one API process; more are answered 503
+    body_idle_seconds: float = Field(default=30, gt=0)  # without a byte of a body that is awaited
+    body_seconds: float = Field(default=60, gt=0)  # for a whole body that is no upload
+    upload_body_seconds: float = Field(default=3600, gt=0)  # for an upload's
     max_upload_bytes: int = Field(default=1 << 30, ge=1)
     max_unpacked_bytes: int = Field(default=4 << 30, ge=1)  # of an upload that was sent compressed
     max_line_bytes: int = Field(default=1 << 20, ge=1)

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from app.dashboard.session import COOKIE, PATH
+from app.dashboard.session import PATH
 from app.database import reading
+from app.http.admission import COOKIE
 from app.tables.data import Example
 from app.tables.rationales import Rationale
 from benchmarks.http_api import ServedApi, database_version, percentile, served

@@ -44,7 +44,7 @@ def served(world: World) -> Iterator[ServedApi]:
         project = session.get_one(Project, world.project_id)
         key = create_key(session, project, "benchmark", Scope)
     port, home = free_port(), world.settings.home
-    command = [sys.executable, "-m", "uvicorn", "--factory", "app.main:create_app", "--port", str(port)]
+    command = [sys.executable, "-m", "app.server", "--port", str(port)]
     environment = {
         **os.environ,
         "STAR_DATABASE_URL": world.settings.resolved_database_url(),

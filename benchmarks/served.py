@@ -58,7 +58,7 @@ def served(url: str, home: Path, **settings: str) -> Iterator[tuple[httpx2.Clien
 def started(url: str, home: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """The API's process, which may not answer yet, and where it will."""
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "--factory", "app.main:create_app", "--port", str(port)]
+    command = [sys.executable, "-m", "app.server", "--port", str(port)]
     environment = {**os.environ, "STAR_DATABASE_URL": url, "STAR_HOME": str(home), **settings}
     with (home / "api.log").open("wb") as log:
         server = subprocess.Popen(command, cwd=PROJECT, env=environment, stderr=log, stdout=log)

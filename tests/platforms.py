@@ -52,7 +52,7 @@ class Platform:
         return self._start(name, ("-m", "worker.scheduler"), 10, **variables)
 
     def api(self, name: str, port: int, **variables: str) -> str:
-        command = ("-m", "uvicorn", "app.main:create_app", "--factory", "--port", str(port))
+        command = ("-m", "app.server", "--port", str(port))
         return self._start(name, command, 10, **variables)
 
     def _start(self, name: str, command: tuple[str, ...], grace_s: float, **variables: str) -> str:

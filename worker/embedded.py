@@ -76,17 +76,7 @@ def _start_parts(
     logs = home / "logs"
     logs.mkdir(exist_ok=True)
     commands = {
-        "api": (
-            "-m",
-            "uvicorn",
-            "app.main:create_app",
-            "--factory",
-            "--port",
-            str(port),
-            "--no-access-log",
-            "--timeout-graceful-shutdown",
-            "3",
-        ),
+        "api": ("-m", "app.server", "--port", str(port)),
         "scheduler": ("-m", "worker.scheduler"),
         "worker": CELERY,
     }

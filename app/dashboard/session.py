@@ -9,21 +9,17 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Response
 
-from app.errors import Forbidden, Unauthorized
+from app.errors import Forbidden
+from app.http.admission import COOKIE, PAGES
 from app.http.auth import SAFE, Requires, admitted
-from app.http.dependencies import Db
 from app.ledger.platform.keys import Caller, Scope
 
-COOKIE = "star_key"
-PATH = "/dashboard"
+PATH = PAGES
 
 
-def signed_in(request: Request, db: Db) -> Caller:
+async def signed_in(request: Request) -> Caller:
     """The caller of the cookie's key. Raises Unauthorized, which the pages turn into the sign-in form."""
-    key = request.cookies.get(COOKIE)
-    if key is None:
-        raise Unauthorized("Sign in with your API key.", code="no_api_key")
-    return admitted(request, db, key)
+    return admitted(request)
 
 
 class Signed(Requires):

@@ -9,9 +9,7 @@ from fastapi.responses import RedirectResponse
 
 from app.dashboard.rendering import page, url
 from app.dashboard.session import PATH, Viewer, forget, keep, refuse_other_sites
-from app.errors import Unauthorized
-from app.http.auth import admitted
-from app.http.dependencies import Db
+from app.http.admission import Keys, client_address
 from app.http.router import page_router
 
 router = page_router()
@@ -24,17 +22,17 @@ def form(request: Request, next: str = "") -> Response:  # noqa: A002 - the usua
 
 
 @router.post("/sign-in")
-def sign_in(
+async def sign_in(
     request: Request,
-    db: Db,
     key: Annotated[str, Form(max_length=200)] = "",
     next: Next = "",  # noqa: A002
 ) -> Response:
     refuse_other_sites(request)
-    try:
-        admitted(request, db, key.strip())
-    except Unauthorized as refused:
-        return page(request, "sign_in.html", None, status=401, next=_own(next), refused=refused.detail)
+    keys: Keys = request.app.state.keys
+    refusal = (await keys.admit(key.strip(), client_address(request.scope))).refusal
+    if refusal is not None:
+        said, status = refusal.detail, refusal.status
+        return page(request, "sign_in.html", None, status=status, next=_own(next), refused=said)
     response = RedirectResponse(_own(next), status_code=303)
     keep(request, response, key.strip())
     return response

@@ -8,40 +8,27 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy import Engine
 
-from app.database import reading
-from app.errors import Forbidden, RateLimited, Unauthorized
-from app.http.dependencies import Db, route_path
+from app.errors import Forbidden, Problem, Unauthorized
+from app.http.dependencies import route_path
 from app.ledger.platform.audit_log import Acting, acting
-from app.ledger.platform.keys import Caller, Scope, authenticate
+from app.ledger.platform.keys import Caller, Scope
 
 _bearer = HTTPBearer(auto_error=False, description="An API key: star_…")
 
 
-def current_caller(
-    request: Request, db: Db, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+async def current_caller(
+    request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Caller:
-    if sent is None:
-        raise Unauthorized(
-            "Send your API key in the header `Authorization: Bearer star_...`.", code="no_api_key"
-        )
-    return admitted(request, db, sent.credentials)
+    return admitted(request)
 
 
-def admitted(request: Request, db: Engine, key: str) -> Caller:
-    """Whose key this is, counted against its rate. Raises Unauthorized and RateLimited."""
-    with reading(db) as session:
-        caller = authenticate(session, key)
-    if caller is None:
-        raise Unauthorized("This API key is not valid: mistyped, revoked or expired.", code="invalid_api_key")
-    request.state.caller = caller  # for the access log
-    request.state.allowance = allowance = request.app.state.rate_limits.hit(caller.key_id)
-    if not allowance.allowed:
-        raise RateLimited(
-            f"This key has asked {allowance.limit} times in {allowance.window_seconds} s. "
-            f"Wait {allowance.reset_seconds} s, and poll less often: events can be streamed or waited for."
-        )
+def admitted(request: Request) -> Caller:
+    """Who asks, as app.http.admission has found. Raises its refusal: Unauthorized or RateLimited, mostly."""
+    refusal: Problem | None = request.state.refusal
+    caller: Caller | None = request.state.caller
+    if refusal is not None or caller is None:
+        raise refusal or Unauthorized("This path is open to everybody and has no caller.")
     return caller
 
 

@@ -1,8 +1,9 @@
 """A short way for polls of jobs: most requests that this API gets.
 
-Key and job are looked up for all polls at once that came within LOOK_SECONDS: two queries, however many they
-are, made after the last of them came, so a revoked key is refused and a new status is told as ever. What
-cannot be told from a view of the job goes the long way, through the route: every error, for one.
+Jobs are looked up for all polls at once that came within LOOK_SECONDS: one query, however many they are,
+made after the last of them came, so a new status is told as ever. Who polls has been decided before, as for
+every request. What cannot be told from a view of the job goes the long way, through the route: every error,
+for one.
 """
 
 from __future__ import annotations
@@ -24,9 +25,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.database import reading
 from app.http.polled_jobs import PolledJobs, View, poll_answer
-from app.http.rate_limits import Allowance, RateLimits
 from app.ledger.jobs.lists import find_jobs
-from app.ledger.platform.keys import Caller, authenticate_all
+from app.ledger.platform.keys import Caller
 from app.ledger.platform.keys import Scope as KeyScope
 from app.tables.jobs import Job
 
@@ -41,15 +41,8 @@ log = structlog.get_logger()
 @dataclass(frozen=True, slots=True)
 class Poll:
     job_id: str
-    key: str
-    if_none_match: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
     caller: Caller
-    allowance: Allowance
-    view: View
+    if_none_match: str | None
 
 
 @dataclass
@@ -57,19 +50,19 @@ class Look:
     """Polls that are looked up together."""
 
     polls: list[Poll] = field(default_factory=list)
-    found: dict[Poll, Told] = field(default_factory=dict)
+    found: dict[Poll, View] = field(default_factory=dict)
     done: anyio.Event = field(default_factory=anyio.Event)
 
 
 class Looks:
     """Made once per process; `run` makes one look after the other while there are polls."""
 
-    def __init__(self, engine: Engine, polled: PolledJobs, limits: RateLimits) -> None:
-        self._engine, self._polled, self._limits = engine, polled, limits
+    def __init__(self, engine: Engine, polled: PolledJobs) -> None:
+        self._engine, self._polled = engine, polled
         self._next = Look()
         self._wanted = anyio.Event()
 
-    async def tell(self, poll: Poll) -> Told | None:
+    async def tell(self, poll: Poll) -> View | None:
         """None: it must go the long way."""
         look = self._next
         look.polls.append(poll)
@@ -92,34 +85,25 @@ class Looks:
                 look.done.set()
             await anyio.sleep(LOOK_SECONDS)
 
-    def _look(self, polls: Sequence[Poll]) -> dict[Poll, Told]:
-        found: dict[Poll, Told] = {}
+    def _look(self, polls: Sequence[Poll]) -> dict[Poll, View]:
         began = monotonic()  # all of them came before
         with reading(self._engine) as session:
-            callers = authenticate_all(session, {poll.key for poll in polls})
-            jobs = find_jobs(session, {poll.job_id for poll in polls}) if callers else {}
-            rightful = [
-                (poll, *pair) for poll in polls if (pair := _rightful(poll, callers, jobs)) is not None
-            ]
+            jobs = find_jobs(session, {poll.job_id for poll in polls})
+            rightful = [(poll, job) for poll in polls if (job := _rightful(poll, jobs)) is not None]
         since = {poll: began if poll.if_none_match is None else None for poll in polls}
-        stale = {job.id: job for poll, _, job in rightful if self._polled.fresh(job, since[poll]) is None}
+        stale = {job.id: job for poll, job in rightful if self._polled.fresh(job, since[poll]) is None}
         for job in islice(stale.values(), MAX_MADE):
             self._polled.view(self._engine, job, polled=False)
-        for poll, caller, job in rightful:
-            view = self._polled.fresh(job, since[poll])
-            if view is not None and (allowance := self._limits.hit(caller.key_id)).allowed:
-                found[poll] = Told(caller, allowance, view)
-        return found
+        views = {poll: self._polled.fresh(job, since[poll]) for poll, job in rightful}
+        return {poll: view for poll, view in views.items() if view is not None}
 
 
-def _rightful(
-    poll: Poll, callers: Mapping[str, Caller], jobs: Mapping[str, Job]
-) -> tuple[Caller, Job] | None:
-    """Who polls and what, if they may."""
-    caller, job = callers.get(poll.key), jobs.get(poll.job_id)
-    if caller is None or job is None or job.project_id != caller.project_id:
+def _rightful(poll: Poll, jobs: Mapping[str, Job]) -> Job | None:
+    """What is polled, if the caller may see it."""
+    job = jobs.get(poll.job_id)
+    if job is None or job.project_id != poll.caller.project_id or not poll.caller.may(KeyScope.READ):
         return None
-    return (caller, job) if caller.may(KeyScope.READ) else None
+    return job
 
 
 class PollLane:
@@ -135,8 +119,7 @@ class PollLane:
             await self.app(scope, receive, send)
             return
         scope["route"], scope["path_params"] = self._route, {"job_id": poll.job_id}
-        scope["state"] |= {"caller": found.caller, "allowance": found.allowance}
-        await poll_answer(found.view, poll.if_none_match)(scope, receive, send)
+        await poll_answer(found, poll.if_none_match)(scope, receive, send)
 
 
 def route_of(app: FastAPI, path: str, method: str) -> APIRoute:
@@ -146,15 +129,13 @@ def route_of(app: FastAPI, path: str, method: str) -> APIRoute:
 
 
 def _poll(scope: Scope) -> Poll | None:
-    """What the request asks, if it is a plain poll with a key."""
+    """What the request asks, if it is a plain poll of somebody who is admitted."""
     if scope["type"] != "http" or scope["method"] != "GET" or scope["query_string"]:
         return None
     match = _PATH.fullmatch(scope["path"])
     if match is None:
         return None
-    headers = Headers(scope=scope)
-    if_none_match, sent = headers.get("if-none-match"), headers.getlist("authorization")
-    if len(sent) != 1:
+    caller, refusal = scope["state"].get("caller"), scope["state"].get("refusal")
+    if caller is None or refusal is not None:
         return None
-    scheme, _, key = sent[0].partition(" ")
-    return Poll(match[1], key, if_none_match) if scheme.lower() == "bearer" else None
+    return Poll(match[1], caller, Headers(scope=scope).get("if-none-match"))

@@ -14,6 +14,7 @@ from starlette.routing import Match
 
 from app.errors import BadRequest, FieldError, Invalid, Problem, Unauthorized
 
+MAX_ERRORS = 100  # named in one answer: a caller fixes those, and is told of the next
 MEDIA_TYPE = "application/problem+json"
 _REASONS = {"model_type": "Input should be an object", "dict_type": "Input should be an object"}
 _FIXES = {
@@ -114,8 +115,9 @@ def as_problem(failure: Exception) -> Problem:
 
 
 def _not_valid(failure: RequestValidationError) -> Problem:
-    errors = field_errors(failure.errors())
-    if any(error["type"] == "json_invalid" for error in failure.errors()):
+    found = failure.errors()
+    errors = field_errors(found[:MAX_ERRORS])
+    if any(error["type"] == "json_invalid" for error in found[:MAX_ERRORS]):
         return BadRequest("The body is not valid JSON.", errors=errors)
     named = ", ".join(dict.fromkeys(error.field for error in errors))
     return Invalid(f"The request is not valid: {named}.", errors=errors)

@@ -1,13 +1,20 @@
-"""How often a key may ask: a moving window per key, counted in Redis so that all API processes share it."""
+"""How often a key and a project may ask: moving windows, in Redis so that all API processes share them.
+
+Wrong keys are counted by the address that they come from, by each process for itself.
+"""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
+from hashlib import sha256
 from math import ceil
 from time import monotonic, time
+from typing import Literal
 from urllib.parse import urlsplit
 
 import structlog
+from anyio import CapacityLimiter, to_thread
 from limits import RateLimitItem, parse
 from limits.errors import StorageError
 from limits.storage import MemoryStorage, storage_from_string
@@ -16,27 +23,32 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.settings import Settings
 
+Of = Literal["key", "project", "address"]
+
 log = structlog.get_logger()
 
 REDIS_SECONDS = 0.5  # what counting may cost a request; more, and it is counted here instead
+REDIS_THREADS = 8
+KNOWN_KEYS = 10_000
 REDIS_PAUSE_SECONDS = 10.0  # without Redis after it failed, so that not every request waits for it
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a key may still ask in the current window."""
+    """What a key, a project or an address may still ask in the current window."""
 
     allowed: bool
     limit: int
     window_seconds: int
     remaining: int
     reset_seconds: int  # until the oldest counted request is forgotten
+    of: Of
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The fields of draft-ietf-httpapi-ratelimit-headers-10."""
         named = [
-            ("ratelimit-policy", f'"key";q={self.limit};w={self.window_seconds}'),
-            ("ratelimit", f'"key";r={self.remaining};t={self.reset_seconds}'),
+            ("ratelimit-policy", f'"{self.of}";q={self.limit};w={self.window_seconds}'),
+            ("ratelimit", f'"{self.of}";r={self.remaining};t={self.reset_seconds}'),
         ]
         if not self.allowed:
             named.append(("retry-after", str(self.reset_seconds)))
@@ -47,31 +59,75 @@ class RateLimits:
     """Counts requests. A Redis that does not answer refuses nobody: this process then counts on its own."""
 
     def __init__(self, settings: Settings) -> None:
-        self._item: RateLimitItem = parse(settings.rate_limit)
+        self._per_key: RateLimitItem = parse(settings.rate_limit)
+        self._per_project: RateLimitItem = parse(settings.project_rate_limit)
         self._here = MovingWindowRateLimiter(MemoryStorage())
         self._shared = _shared(settings)
         self._shared_again_at = 0.0
+        self._threads: CapacityLimiter | None = None  # that wait for Redis
 
-    def hit(self, key_id: str) -> Allowance:
-        """Count one request of this key."""
+    async def count(self, key_id: str, project_id: str) -> Allowance:
+        """Count one request; in a thread of its own where Redis is asked."""
+        if self._shared is None or monotonic() < self._shared_again_at:
+            return self.hit(key_id, project_id)
+        self._threads = self._threads or CapacityLimiter(REDIS_THREADS)
+        return await to_thread.run_sync(self.hit, key_id, project_id, limiter=self._threads)
+
+    def hit(self, key_id: str, project_id: str) -> Allowance:
+        """Count one request of this key; of its project too, where the key may ask."""
         if self._shared is not None and monotonic() >= self._shared_again_at:
             try:
-                return self._count(self._shared, key_id)
+                return self._count(self._shared, key_id, project_id)
             except StorageError as failure:
                 self._shared_again_at = monotonic() + REDIS_PAUSE_SECONDS
                 log.warning("rate_limits_not_shared", error=type(failure.storage_error).__name__)
-        return self._count(self._here, key_id)
+        return self._count(self._here, key_id, project_id)
 
-    def _count(self, window: MovingWindowRateLimiter, key_id: str) -> Allowance:
-        allowed = window.hit(self._item, key_id)
-        stats = window.get_window_stats(self._item, key_id)
-        return Allowance(
-            allowed=allowed,
-            limit=self._item.amount,
-            window_seconds=self._item.get_expiry(),
-            remaining=max(0, stats.remaining),
-            reset_seconds=max(1, ceil(stats.reset_time - time())),
-        )
+    def _count(self, window: MovingWindowRateLimiter, key_id: str, project_id: str) -> Allowance:
+        allowed = window.hit(self._per_key, key_id)
+        if allowed and not window.hit(self._per_project, project_id):
+            return _standing(window, self._per_project, project_id, "project", allowed=False)
+        return _standing(window, self._per_key, key_id, "key", allowed=allowed)
+
+
+class Strangers:
+    """Counts wrong keys by address. Where too many came from one, only keys that are known here still count
+    as keys: the others of that address wait, and cost no query."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._limit: RateLimitItem = parse(settings.wrong_key_limit)
+        self._window = MovingWindowRateLimiter(MemoryStorage())
+        self._known: OrderedDict[bytes, None] = OrderedDict()  # SHA-256 of keys that were valid here
+
+    def wrong_key(self, address: str) -> None:
+        self._window.hit(self._limit, address)
+
+    def remember(self, key: str) -> None:
+        name = sha256(key.encode()).digest()
+        self._known[name] = None
+        self._known.move_to_end(name)
+        if len(self._known) > KNOWN_KEYS:
+            self._known.popitem(last=False)
+
+    def shut_out(self, address: str, key: str) -> Allowance | None:
+        """Until when this key of this address is not looked at; None: it is."""
+        if self._window.test(self._limit, address) or sha256(key.encode()).digest() in self._known:
+            return None
+        return _standing(self._window, self._limit, address, "address", allowed=False)
+
+
+def _standing(
+    window: MovingWindowRateLimiter, item: RateLimitItem, name: str, of: Of, *, allowed: bool
+) -> Allowance:
+    stats = window.get_window_stats(item, name)
+    return Allowance(
+        allowed=allowed,
+        limit=item.amount,
+        window_seconds=item.get_expiry(),
+        remaining=max(0, stats.remaining),
+        reset_seconds=max(1, ceil(stats.reset_time - time())),
+        of=of,
+    )
 
 
 def _shared(settings: Settings) -> MovingWindowRateLimiter | None:

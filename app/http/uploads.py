@@ -1,4 +1,4 @@
-"""Request bodies of bounded size, and files received without ever being held in memory."""
+"""Files received without ever being held in memory, by routes that have asked for the key before."""
 
 from __future__ import annotations
 
@@ -7,41 +7,13 @@ from typing import BinaryIO, cast
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import BadRequest, Invalid
 from app.intake.uploaded_file import Received
 
-JSON_BYTES = 8 << 20  # most of any body that is no upload
 SPOOL_BYTES = 1 << 20  # of an upload, before it goes to disk
 ENCODINGS = {"identity": "", "gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd"}
-
-
-class BodyLimit:
-    """ASGI middleware: 413 once a body has grown too long, whatever its Content-Length claimed."""
-
-    def __init__(self, app: ASGIApp, upload_paths: frozenset[str], upload_bytes: int) -> None:
-        self.app, self.upload_paths, self.upload_bytes = app, upload_paths, upload_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        limit = self.upload_bytes if scope["path"] in self.upload_paths else JSON_BYTES
-        received = 0
-
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > limit:
-                # FastAPI lets an HTTPException through where it reads a body, and nothing else.
-                raise HTTPException(413, f"The body is longer than {limit} bytes. Send it in parts.")
-            return message
-
-        await self.app(scope, counted, send)
 
 
 async def receive_file(request: Request) -> Received:
@@ -57,7 +29,7 @@ async def receive_file(request: Request) -> Received:
                 code="content_encoding",
                 detail="The form is compressed.",
             )
-        return await _multipart_file(request)
+        return (await receive_form(request))[0]
     file = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - the caller closes it
     try:
         async for chunk in request.stream():
@@ -81,9 +53,13 @@ def _encoding(request: Request) -> str:
     return ENCODINGS[named]
 
 
-async def _multipart_file(request: Request) -> Received:
+async def receive_form(request: Request, *fields: str) -> tuple[Received, dict[str, str]]:
+    """The file in the field `file` of a multipart form, and what the form says in these other fields."""
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise BadRequest("The body must be a form: multipart/form-data, with the file in the field `file`.")
+    parser = MultiPartParser(request.headers, request.stream(), max_files=1, max_fields=len(fields))
     try:
-        form = await MultiPartParser(request.headers, request.stream(), max_files=1, max_fields=0).parse()
+        form = await parser.parse()
     except MultiPartException as failure:
         raise BadRequest(f"Not multipart as it should be: {failure.message}") from failure
     upload = form.get("file")
@@ -94,4 +70,5 @@ async def _multipart_file(request: Request) -> Received:
             "Send the dataset in the field `file`.",
             detail="The form has no field `file` with a file in it.",
         )
-    return Received(upload.file, upload.filename or "", upload.content_type or "", "")
+    said = {name: value for name in fields if isinstance(value := form.get(name), str)}
+    return Received(upload.file, upload.filename or "", upload.content_type or "", ""), said

@@ -69,7 +69,12 @@ def serve(database_url: str, home: Path, **changes: Any) -> Iterator[Api]:
     models_file = home / "models.yaml"
     make_model(home / "model")
     models_file.write_text(yaml.safe_dump([{"id": MODEL, "location": "model", "license": "apache-2.0"}]))
-    given = {"database_url": database_url, "models_file": models_file, "webhook_secret": "of the tests"}
+    given = {
+        "database_url": database_url,
+        "models_file": models_file,
+        "webhook_secret": "of the tests",
+        "wrong_key_limit": "100000/minute",  # all tests come from one address
+    }
     settings = Settings(home=home, **{**given, **changes})
     engine = make_engine(database_url)
     with transaction(engine) as session:

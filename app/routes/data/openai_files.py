@@ -5,18 +5,24 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Literal
+from typing import Literal, get_args
 
-from fastapi import Form, UploadFile
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
+from sqlalchemy import Engine
 
 from app.database import reading, transaction
+from app.errors import Invalid
 from app.http.auth import Reader, Submitter
 from app.http.dependencies import Artifacts, Db
 from app.http.router import api_router
 from app.http.schemas import After, Item, Limit, Page, page
+from app.http.uploads import receive_form
+from app.intake.uploaded_file import Received
 from app.ledger.data.files import area_of, delete_file, get_file, list_files, record_file
+from app.storage import Storage
 from app.tables.files import File
 
 router = api_router("openai", "/v1/files")
@@ -39,20 +45,42 @@ class FileDeleted(BaseModel):
     deleted: Literal[True] = True
 
 
-@router.post("", summary="Upload a file, as the OpenAI client does")
-def upload(
-    caller: Submitter, db: Db, storage: Artifacts, file: UploadFile, purpose: Annotated[Purpose, Form()]
-) -> FileOut:
-    """What is in it is looked at when a job names it: the kind of its answers follows from the prompt set."""
+_FORM = {
+    "type": "object",
+    "title": "FileIn",
+    "required": ["file", "purpose"],
+    "properties": {
+        "file": {"type": "string", "format": "binary", "title": "File"},
+        "purpose": {"type": "string", "const": "fine-tune", "title": "Purpose"},
+    },
+}
+_UPLOAD = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}}
+
+
+@router.post("", summary="Upload a file, as the OpenAI client does", openapi_extra=_UPLOAD)
+async def upload(caller: Submitter, db: Db, storage: Artifacts, request: Request) -> FileOut:
+    """What is in it is looked at when a job names it: the kind of its answers follows from the prompt set.
+
+    The form is read here, not by a parameter: FastAPI would have it on disk before it asks for the key.
+    """
+    received, said = await receive_form(request, "purpose")
+    with received.file:
+        if said.get("purpose") not in get_args(Purpose):
+            raise Invalid.for_field(
+                "purpose", "Input should be 'fine-tune'.", "Send the purpose of the file."
+            )
+        return await run_in_threadpool(_store, db, storage, caller.project_id, received, said["purpose"])
+
+
+def _store(db: Engine, storage: Storage, project_id: str, received: Received, purpose: str) -> FileOut:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "file"
         with path.open("wb") as copy:
-            shutil.copyfileobj(file.file, copy)
+            shutil.copyfileobj(received.file, copy)
         size = path.stat().st_size
-        sha = storage.area(area_of(caller.project_id)).put_file(path)
+        sha = storage.area(area_of(project_id)).put_file(path)
     with transaction(db) as session:
-        made = record_file(session, caller.project_id, file.filename or "file", purpose, sha, size)
-        return _out(made)
+        return _out(record_file(session, project_id, received.name or "file", purpose, sha, size))
 
 
 @router.get("", summary="List files, newest first")

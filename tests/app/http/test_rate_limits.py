@@ -33,8 +33,13 @@ def test_key_that_asks_too_often_is_told_when_it_may_again(sqlite_database_url: 
 def test_processes_share_what_they_count_in_redis(empty_valkey_url: str) -> None:
     settings = Settings(broker_url=empty_valkey_url, rate_limit="3/hour")
     one, other = RateLimits(settings), RateLimits(settings)
-    assert [counter.hit("key_a").allowed for counter in (one, other, one, other)] == [True, True, True, False]
-    assert other.hit("key_b").remaining == 2
+    assert [counter.hit("key_a", "proj_a").allowed for counter in (one, other, one, other)] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+    assert other.hit("key_b", "proj_a").remaining == 2
 
 
 def test_redis_that_is_gone_refuses_nobody() -> None:
@@ -43,6 +48,6 @@ def test_redis_that_is_gone_refuses_nobody() -> None:
         url = f"redis://127.0.0.1:{unused.getsockname()[1]}/0"
         limits = RateLimits(Settings(broker_url=url, rate_limit="3/hour"))
         with capture_logs() as logs:
-            found = [limits.hit("key_a").allowed for _ in range(3)]
+            found = [limits.hit("key_a", "proj_a").allowed for _ in range(3)]
     assert found == [True] * 3
     assert [entry["event"] for entry in logs] == ["rate_limits_not_shared"]

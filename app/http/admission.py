@@ -1,0 +1,190 @@
+"""Who asks is decided from the headers, before a byte of the body is read: one place for every route.
+
+The key is looked up and counted by a middleware. What it finds is in the request's state: `caller`, or the
+`refusal` that the route's dependency then raises, so that the answer is the route's own (JSON or a page).
+Who is not admitted has no body: whatever they send is neither read nor kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.database import reading
+from app.errors import Problem, RateLimited, Unauthorized, Unavailable
+from app.http.rate_limits import Allowance, RateLimits, Strangers
+from app.ledger.platform.keys import Caller, authenticate_all
+
+LOOKUPS_AT_ONCE = 1  # queries for keys: those who come meanwhile share the next one
+LINGER_BYTES = 16 << 20  # of a refused body that are thrown away, so that its sender can read the answer
+LINGER_SECONDS = 2.0
+COOKIE = "star_key"  # the dashboard's; the browser sends it to no other path
+PAGES = "/dashboard"
+STATIC = f"{PAGES}/static/"
+# Where no key is asked for, and none is looked up.
+OPEN = frozenset({"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
+SIGN_IN = f"{PAGES}/sign-in"  # the only body that is read without a key: the key is in it
+_NO_KEY = {"api": "Send your API key in the header `Authorization: Bearer star_...`.", "pages": "Sign in."}
+
+
+@dataclass
+class _Lookup:
+    """Keys that are looked up by one query."""
+
+    keys: set[str] = field(default_factory=set)
+    found: dict[str, Caller] | None = None  # None: the database did not answer
+    done: anyio.Event = field(default_factory=anyio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What is known of a request from its headers alone."""
+
+    caller: Caller | None
+    allowance: Allowance | None  # how much of its rate is left, for the headers of the answer
+    refusal: Problem | None
+
+
+class Keys:
+    """Looks keys up, those that come together in one query, and counts what they and strangers ask."""
+
+    def __init__(self, engine: Engine, limits: RateLimits, strangers: Strangers) -> None:
+        self._engine, self._limits, self._strangers = engine, limits, strangers
+        self._next = _Lookup()
+        self._turns = CapacityLimiter(LOOKUPS_AT_ONCE)
+        self._threads = CapacityLimiter(LOOKUPS_AT_ONCE)  # apart from those that run the routes
+
+    async def admit(self, key: str | None, address: str, *, missing: str = _NO_KEY["api"]) -> Admitted:
+        """Whose key this is, counted against the rates of key, project and, where it is wrong, address."""
+        if key is None:
+            return Admitted(None, None, Unauthorized(missing, code="no_api_key"))
+        if (shut_out := self._strangers.shut_out(address, key)) is not None:
+            return Admitted(None, shut_out, _too_often(shut_out))
+        found = await self._look_up(key)
+        if found is None:
+            return Admitted(None, None, Unavailable("The database does not answer. Try again in a moment."))
+        if (caller := found.get(key)) is None:
+            self._strangers.wrong_key(address)
+            wrong = "This API key is not valid: mistyped, revoked or expired."
+            return Admitted(None, None, Unauthorized(wrong, code="invalid_api_key"))
+        self._strangers.remember(key)
+        allowance = await self._limits.count(caller.key_id, caller.project_id)
+        return Admitted(caller, allowance, None if allowance.allowed else _too_often(allowance))
+
+    async def _look_up(self, key: str) -> dict[str, Caller] | None:
+        lookup = self._next
+        first = not lookup.keys
+        lookup.keys.add(key)
+        if not first:
+            await lookup.done.wait()
+            return lookup.found
+        try:
+            async with self._turns:
+                self._next = _Lookup()
+                lookup.found = await to_thread.run_sync(self._read, lookup.keys, limiter=self._threads)
+        finally:
+            if self._next is lookup:  # cancelled before its turn
+                self._next = _Lookup()
+            lookup.done.set()
+        return lookup.found
+
+    def _read(self, keys: set[str]) -> dict[str, Caller] | None:
+        try:
+            with reading(self._engine) as session:
+                return authenticate_all(session, keys)
+        except SQLAlchemyError:
+            return None
+
+
+class Admission:
+    """ASGI middleware outside everything that reads a body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"].removeprefix(scope.get("root_path", "")) if scope["type"] == "http" else ""
+        if scope["type"] != "http" or path == SIGN_IN:
+            await self.app(scope, receive, send)
+            return
+        if path in OPEN or path.startswith(STATIC):
+            admitted = Admitted(None, None, None)
+        else:
+            keys: Keys = scope["app"].state.keys
+            key, missing = _key_of(scope, path)
+            admitted = await keys.admit(key, client_address(scope), missing=missing)
+        state = scope.setdefault("state", {})
+        state |= {"caller": admitted.caller, "allowance": admitted.allowance, "refusal": admitted.refusal}
+        if admitted.caller is not None and admitted.refusal is None:
+            await self.app(scope, receive, send)
+        else:
+            await self.app(scope, *_without_body(scope, receive, send))
+
+
+def client_address(scope: Scope) -> str:
+    client = scope.get("client")
+    return "unknown" if client is None else str(client[0])
+
+
+def _key_of(scope: Scope, path: str) -> tuple[str | None, str]:
+    """The key that a request sends, and what to say where it sends none. Pages take the cookie alone."""
+    headers = Headers(scope=scope)
+    if path == PAGES or path.startswith(f"{PAGES}/"):
+        return cookie_parser(headers.get("cookie", "")).get(COOKIE), _NO_KEY["pages"]
+    sent = headers.getlist("authorization")
+    scheme, _, key = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
+    return (key if scheme.lower() == "bearer" else None), _NO_KEY["api"]
+
+
+def _too_often(allowance: Allowance) -> RateLimited:
+    wait = f"Wait {allowance.reset_seconds} s"
+    if allowance.of == "address":
+        return RateLimited(f"Too many wrong keys came from this address. {wait}.", code="too_many_wrong_keys")
+    return RateLimited(
+        f"This {allowance.of} has asked {allowance.limit} times in {allowance.window_seconds} s. "
+        f"{wait}, and poll less often: events can be streamed or waited for."
+    )
+
+
+def _without_body(scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """What stands in for `receive` and `send` where a body must not be read."""
+    names = {name for name, _ in scope["headers"]}
+    has_body = names & {b"content-length", b"transfer-encoding"}
+    empty = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def nothing() -> Message:
+        if empty:
+            return empty.pop()
+        while (message := await receive())["type"] == "http.request":
+            pass
+        return message
+
+    async def closing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"connection", b"close")]
+        if message["type"] != "http.response.body" or message.get("more_body"):
+            await send(message)
+            return
+        await send({**message, "more_body": True})
+        await _throw_away(receive)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return nothing, closing if has_body else send
+
+
+async def _throw_away(receive: Receive) -> None:
+    """Closing at once would take the answer from a sender who is not done, as TCP works."""
+    left = LINGER_BYTES
+    with anyio.move_on_after(LINGER_SECONDS):
+        while left > 0:
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if message["type"] != "http.request" or not message.get("more_body"):
+                return
