@@ -12,13 +12,13 @@ from anyio import CapacityLimiter, create_task_group
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
+from app.broker import Broker
 from app.dashboard.application import create_dashboard
 from app.dashboard.session import PATH
 from app.database import make_engine
 from app.http import problems
 from app.http.admission import Admission, Keys
 from app.http.auth import PUBLIC, check_scopes
-from app.http.bodies import BodyLimit
 from app.http.event_feed import EventFeed
 from app.http.poll_lane import Looks, PollLane, route_of
 from app.http.polled_jobs import PolledJobs
@@ -26,6 +26,7 @@ from app.http.rate_limits import RateLimitHeaders, RateLimits, Strangers
 from app.http.request_log import RequestLog
 from app.http.router import add_routes
 from app.http.shutdown import when_told_to_stop
+from app.http.uploads import BodyLimit
 from app.ledger.data.base_models import register_models
 from app.log import configure_logging
 from app.openapi.document import document
@@ -123,6 +124,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         app.state.engine = engine
         app.state.upload_slots = CapacityLimiter(settings.uploads_at_once)
+        named = "broker_url" in settings.model_fields_set
+        app.state.broker = Broker(settings.broker_url if named else None)
         app.state.storage = Storage(settings.resolved_storage_url())
         app.state.offered_models = _offer_models(engine, settings)
         app.state.event_feed = feed = EventFeed(engine)

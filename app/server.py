@@ -2,7 +2,7 @@
 
 python -m app.server [--host 127.0.0.1] [--port 8000]
 
-What it bounds are connections, headers and the time that they take; app/http/bodies.py bounds bodies.
+What it bounds are connections, headers and the time that they take; app/http/uploads.py bounds bodies.
 """
 
 from __future__ import annotations

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from ctypes import c_bool
 from multiprocessing.sharedctypes import RawValue
+from queue import Empty
 from typing import Any
 
 from celery import Celery
 from celery.signals import worker_shutting_down
 from kombu import Queue  # type: ignore[attr-defined]
+from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport import redis as kombu_redis
 
 from app.ledger.queue.capacity import DOORBELL, capacity_of
 from app.settings import Settings
 
+log = logging.getLogger(__name__)  # of Celery's parent, which writes its lines in its own way
 settings = Settings()
 bell = capacity_of(settings).doorbell
 # Made before the pool forks, so that its child sees the parent's SIGTERM. No Event: a child that is killed
 # while it holds an Event's lock leaves its parent waiting for that lock for ever.
 _draining = RawValue(c_bool, False)
 
+TRANSPORT_ALIASES["redis"] = f"{__name__}:Transport"  # below
 celery_app = Celery("star", broker=settings.broker_url, include=["worker.tasks"])
 celery_app.conf.update(
     task_acks_late=False,  # the lease brings work back, not the broker
@@ -63,3 +69,37 @@ def is_draining() -> bool:
 def ring_doorbell(step_id: str, queue: str = DOORBELL) -> None:
     """Wake a worker that listens to this queue. Raises OperationalError if the broker does not take it."""
     celery_app.send_task("run_step", args=[step_id], queue=queue)
+
+
+class Channel(kombu_redis.Channel):
+    """Drops what is no message, which ends a worker on Celery's own. What is lost so is rung again."""
+
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
+        except ValueError as garbage:  # neither JSON nor UTF-8, or a body that is not base64
+            log.warning("message_dropped: %s", type(garbage).__name__)
+            raise Empty from garbage
+
+
+class Transport(kombu_redis.Transport):
+    Channel = Channel
+
+    def _deliver(self, message: Any, queue: str) -> None:
+        if _is_message(message):
+            super()._deliver(message, queue)  # type: ignore[no-untyped-call]
+        else:
+            log.warning("message_dropped: not a message")
+
+
+def _is_message(message: Any) -> bool:
+    """Whether it has what kombu reads of a message without asking whether it is there."""
+    if not isinstance(message, dict) or not isinstance(message.get("body"), str):
+        return False
+    properties = message.get("properties")
+    if not isinstance(properties, dict) or not isinstance(properties.get("delivery_tag"), str):
+        return False
+    info = properties.get("delivery_info")
+    addressed = isinstance(info, dict) and {"exchange", "routing_key"} <= info.keys()
+    known = properties.get("body_encoding") in (None, "base64")
+    return addressed and known and isinstance(message.get("headers", {}), dict)

@@ -11,6 +11,7 @@ import argparse
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import alembic.command
 import alembic.config
@@ -29,7 +31,7 @@ from app.keys import ensure_default_key
 from app.log import configure_logging
 from app.settings import Settings
 from worker import supervised_process
-from worker.valkey import start_valkey
+from worker.valkey import start_private_valkey
 
 log = structlog.get_logger()
 
@@ -51,11 +53,18 @@ def migrate(database_url: str) -> None:
 
 
 def run(settings: Settings, port: int, stopping: threading.Event) -> None:
-    """Start everything, wait for `stopping` or the end of any part, stop everything."""
+    """Start everything, wait for `stopping` or the end of any part, stop everything.
+
+    A Valkey that ends is started again: it holds nothing that the ledger does not.
+    """
     home = settings.home.absolute()
     home.mkdir(parents=True, exist_ok=True)
+    home.chmod(0o700)  # questions, rationales, hashes of keys: nobody else's on this machine
     with _only_one(home), ExitStack() as stack:
-        valkey = start_valkey(home / "valkey")
+        _refuse_taken(port)
+        # Not below home, whose path may be longer than the 107 characters of a socket's.
+        private = Path(stack.enter_context(TemporaryDirectory(prefix="star-")))
+        valkey = _Valkey(home / "valkey", private / "valkey.sock")
         stack.callback(valkey.stop)
         migrate(settings.resolved_database_url())
         ensure_default_key(make_engine(settings.resolved_database_url()), home)
@@ -67,7 +76,39 @@ def run(settings: Settings, port: int, stopping: threading.Event) -> None:
         stack.callback((home / "url").unlink, missing_ok=True)
         log.info("platform_ready", url=url, home=str(home))
         while not stopping.wait(0.5):
+            valkey.keep()
             _refuse_dead_parts(parts)
+
+
+class _Valkey:
+    """The broker of this platform, at the same socket whenever it is started."""
+
+    def __init__(self, directory: Path, socket_path: Path) -> None:
+        self._where = directory, socket_path
+        self._running = start_private_valkey(*self._where)
+        self.url = self._running.url
+
+    def keep(self) -> None:
+        """Start it again if it has ended. Raises ValkeyUnavailable, a RuntimeError, if that does not help."""
+        if (status := self._running.process.poll()) is not None:
+            log.warning("valkey_ended", status=status)
+            self._running = start_private_valkey(*self._where)
+
+    def stop(self) -> None:
+        self._running.stop()
+
+
+def _refuse_taken(port: int) -> None:
+    """Say so before anything is started, not in the log of a part that ends at once."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as failure:
+            reason = os.strerror(failure.errno or 0)
+            raise RuntimeError(
+                f"Port {port} of 127.0.0.1 cannot be used: {reason}. Take another, or end what has it."
+            ) from failure
 
 
 def _start_parts(
@@ -130,6 +171,7 @@ def main() -> None:
     parser.add_argument("--with-stdin", action="store_true", help="stop when standard input is closed")
     arguments = parser.parse_args()
     configure_logging()
+    os.umask(0o077)  # for all that it and its parts write
     stopping = threading.Event()
 
     def stop(_number: int, _frame: object) -> None:

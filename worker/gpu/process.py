@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +26,12 @@ from worker.gpu.pipe import POLL_SECONDS, GpuDied, GpuPipe
 __all__ = ["GpuDied", "GpuFailed", "GpuProcess", "GpuSpec"]
 
 EXIT_OUT_OF_MEMORY = 75
+# Of the worker's environment the child gets what tunes its libraries, and nothing that opens a door: it runs
+# what models and their tokenizers bring. Failpoints are the tests'.
+_SECRET = re.compile(
+    r"^(STAR_(?!FAILPOINTS)|AWS_|PG[A-Z]|GOOGLE_|AZURE_|REDIS|DATABASE)"
+    r"|(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|KEY|DSN|URL|URI)(_|$)"
+)
 REQUESTS_PER_LINE = 64  # the child starts on the first line while the rest is on its way
 
 
@@ -251,4 +258,4 @@ def _environment(threads: int | None) -> dict[str, str]:
     }
     if threads is not None:
         chosen["OMP_NUM_THREADS"] = str(threads)
-    return dict(os.environ) | chosen
+    return {name: value for name, value in os.environ.items() if not _SECRET.search(name)} | chosen

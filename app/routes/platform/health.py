@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from fastapi import Request
 from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.broker import Broker, Standing
 from app.database import reading
 from app.errors import Unavailable
 from app.http.dependencies import Db
@@ -20,16 +22,22 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
+class Readiness(Health):
+    broker: Standing  # "away": jobs are taken and wait until it is back; "unknown": none is named
+
+
 @router.get("/healthz", summary="The process answers")
 def healthz() -> Health:
     return Health()
 
 
 @router.get("/readyz", summary="The process answers and reaches its database")
-def readyz(db: Db) -> Health:
+def readyz(db: Db, request: Request) -> Readiness:
+    """Ready without its broker too: what is submitted meanwhile starts once that is back."""
     try:
         with reading(db) as session:
             session.execute(text("SELECT 1"))
     except SQLAlchemyError as failure:
         raise Unavailable("The database does not answer.") from failure
-    return Health()
+    broker: Broker = request.app.state.broker
+    return Readiness(broker=broker.standing())

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 WORKER = Path(__file__).with_name("math_worker.py")
+INHERITED = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR")  # and no secret of the worker's
 START_TIMEOUT = 120.0  # seconds; importing sympy takes 4 on an idle core, and many start at once
 
 
@@ -74,6 +75,7 @@ class MathProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            env={name: os.environ[name] for name in INHERITED if name in os.environ},
         )
         try:
             _read_reply(self._child, START_TIMEOUT)

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from sqlalchemy import update
 
+from app import broker
 from app.database import make_engine, transaction
 from app.http.auth import PUBLIC, UndeclaredScope, check_scopes, route_scope
 from app.ledger.platform.keys import Scope, create_key, create_project
@@ -18,7 +19,7 @@ from app.main import create_app
 from app.openapi.examples import BODIES, PARAMETERS
 from app.settings import Settings
 from app.tables.platform import ApiKey
-from tests.app.api_harness import MODEL, Api, bearer
+from tests.app.api_harness import MODEL, Api, bearer, serve
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,20 @@ def test_models_of_the_allow_list_are_everybodys(api: Api) -> None:
 def test_health_needs_no_key(api: Api) -> None:
     del api.client.headers["Authorization"]
     assert api.client.get("/healthz").json() == {"status": "ok"}
-    assert api.client.get("/readyz").json() == {"status": "ok"}
+    assert api.client.get("/readyz").json() == {"status": "ok", "broker": "unknown"}
+
+
+def test_readiness_tells_of_the_broker(
+    sqlite_database_url: str, empty_valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "KNOWN_SECONDS", 0.0)
+    with serve(sqlite_database_url, tmp_path / "home", broker_url=empty_valkey_url) as api:
+        assert api.client.get("/readyz").json() == {"status": "ok", "broker": "ok"}
+        app = api.client.app
+        assert isinstance(app, FastAPI)
+        app.state.broker = broker.Broker("redis://127.0.0.1:1/0")
+        answer = api.client.get("/readyz")  # jobs are taken all the same
+        assert (answer.status_code, answer.json()["broker"]) == (200, "away")
 
 
 def test_readiness_fails_while_the_database_does_not_answer(api: Api, tmp_path: Path) -> None:

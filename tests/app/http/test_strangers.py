@@ -15,7 +15,7 @@ from starlette.types import Message
 from app.dashboard.application import create_dashboard
 from app.database import transaction
 from app.http.admission import LINGER_BYTES
-from app.http.bodies import JSON_BYTES, JSON_VALUES
+from app.http.uploads import JSON_BYTES, JSON_VALUES
 from app.ledger.platform.keys import Scope, create_key, create_project, revoke
 from app.main import UPLOADS, create_app
 from app.settings import Settings

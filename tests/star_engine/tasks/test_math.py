@@ -201,3 +201,11 @@ def _is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_the_process_has_no_secret_of_its_parent(
+    process: MathProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAR_DATABASE_URL", "of the worker")
+    process.ask("1", ["2"], 60)
+    assert "of the worker" not in Path(f"/proc/{process.pid}/environ").read_text()

@@ -24,7 +24,7 @@ from star_engine.protocols import (
 )
 from star_engine.testing.fakes import ScriptedSampler
 from tests.worker.gpu_scripts import REPLY_LIKE, obey
-from tests.worker.gpus import LONG, OPTIONS, requests, sample, wait_until
+from tests.worker.gpus import LONG, OPTIONS, SPEC, requests, sample, wait_until
 from worker.gpu.child import Call, stream
 from worker.gpu.process import GpuProcess, GpuSpec
 
@@ -187,3 +187,16 @@ def test_what_libraries_print_is_in_the_log_and_never_taken_for_a_reply(gpu: Gpu
 def test_the_workers_side_imports_no_torch() -> None:
     code = "import sys, worker.gpu.process; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_child_has_no_secret_of_its_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = ("STAR_DATABASE_URL", "STAR_BROKER_URL", "STAR_WEBHOOK_SECRET", "AWS_SECRET_ACCESS_KEY")
+    for name in (*secrets, "HF_TOKEN", "PGPASSWORD", "WANDB_API_KEY", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.setenv(name, "of the worker")
+    gpu = GpuProcess(SPEC, tmp_path / "gpu.log")
+    try:
+        assert sample(gpu, "echo 1") == ["1"]
+        inherited = Path(f"/proc/{gpu.pid}/environ").read_text().split("\0")
+    finally:
+        gpu.kill()
+    assert [one for one in inherited if "of the worker" in one] == ["CUDA_VISIBLE_DEVICES=of the worker"]
