@@ -1,0 +1,71 @@
+"""The documents name files, modules and pages that exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TREES = [
+    "app",
+    "benchmarks",
+    "deploy",
+    "docs",
+    "examples",
+    "migrations",
+    "star_client",
+    "star_engine",
+    "tests",
+    "worker",
+]
+DOCUMENTS = [
+    *sorted(ROOT.glob("*.md")),
+    *(path for tree in TREES for path in sorted((ROOT / tree).rglob("*.md"))),
+]
+MODULE = re.compile(r"python -m ((?:app|benchmarks|examples|star_client|star_engine|tests|worker)(?:\.\w+)*)")
+FILE = re.compile(rf"(?<![\w./-])((?:{'|'.join(TREES)})/[\w./-]+\.(?:py|md|json|ya?ml|html))\b")
+FOLDER = re.compile(rf"`((?:{'|'.join(TREES)})/(?:\w+/)*)`")
+TEST_FILE = re.compile(r"`(test_\w+\.py)`")
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def missing(document: Path) -> Iterator[str]:
+    """Each name in a document that leads nowhere."""
+    text = document.read_text(encoding="utf-8")
+    for module in MODULE.findall(text):
+        path = ROOT / module.replace(".", "/")
+        if not path.with_suffix(".py").exists() and not (path / "__main__.py").exists():
+            yield f"python -m {module}"
+    for name in [*FILE.findall(text), *FOLDER.findall(text)]:
+        if not (ROOT / name).exists() and not (document.parent / name).exists():
+            yield name
+    yield from (name for name in TEST_FILE.findall(text) if not any((ROOT / "tests").rglob(name)))
+    yield from (name for name in LINK.findall(text) if not (document.parent / name).exists())
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_document_names_only_what_exists(document: Path) -> None:
+    assert list(missing(document)) == []
+
+
+def test_a_document_that_names_what_is_gone_is_noticed(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "`python -m star_engine.gone`, docs/gone.md, `test_gone.py`, [gone](gone.md), `app/gone/`, `app/`"
+    )
+    gone = ["python -m star_engine.gone", "docs/gone.md", "app/gone/", "test_gone.py", "gone.md"]
+    assert list(missing(page)) == gone
+
+
+def test_decisions_have_numbers_of_their_own() -> None:
+    numbers = [path.name[:4] for path in sorted((ROOT / "docs" / "decisions").glob("0*.md"))]
+    assert len(numbers) == len(set(numbers))
+
+
+def test_the_index_lists_every_decision() -> None:
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    assert LINK.findall(index) == sorted(path.name for path in folder.glob("0*.md"))
