@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic, sleep
 from typing import Any
 
@@ -40,6 +40,14 @@ FORK_FIELDS = ("name", "from_iteration", "priority")
 def form(request: Request, caller: Submitter, db: Db, offered: OfferedModels) -> Response:
     """`?model=`, `?dataset=` and `?prompt_set=` are filled in."""
     return _form(request, caller, db, offered, Filled(dict(request.query_params)))
+
+
+@router.post("/new/settings")
+def show_settings(
+    request: Request, caller: Submitter, db: Db, offered: OfferedModels, sent: Sent
+) -> Response:
+    """The form again, with the settings of the preset and the dataset that were just chosen."""
+    return _form(request, caller, db, offered, filled(sent))
 
 
 @router.post("/new/try")
@@ -129,7 +137,7 @@ def _form(
         form=shown,
         tried=tried,
         groups=GROUPS,
-        usual=lambda name: "as the preset",
+        usual=_usual(shown, datasets),
         models=[(one.id, one.id) for one in read_models(db, offered, limit=CHOICES).data],
         datasets=[(one.id, _dataset(one)) for one in datasets],
         prompt_sets=[(one.id, _prompts(one)) for one in prompt_sets],
@@ -157,9 +165,23 @@ def _fork_form(
     )
 
 
+def _usual(shown: Filled, datasets: Sequence[DatasetOut]) -> Callable[[str], str]:
+    """What a setting is where nothing is typed: the chosen preset's value for the dataset's kind."""
+    chosen = [one for one in datasets if one.id == shown.values.get("dataset")] or list(datasets)
+    preset = PRESETS.get(shown.values.get("preset", ""), PRESETS["star"])
+    if not chosen:
+        return lambda name: "as the preset"
+    config = preset(chosen[0].kind).model_dump(mode="json")
+    return lambda name: _setting(config, name)
+
+
 def _now(job: JobOut, name: str) -> str:
     """What a setting of the job is, such as config.training.lora.rank."""
-    found: Any = job.config
+    return _setting(job.config, name)
+
+
+def _setting(config: Mapping[str, Any], name: str) -> str:
+    found: Any = config
     for part in name.split(".")[1:]:
         found = found.get(part) if isinstance(found, dict) else None
     return "none" if found is None else str(found).lower()

@@ -11,6 +11,8 @@ from app.database import transaction
 from app.ledger.transitions import move_job
 from app.tables.jobs import Job
 from app.tables.statuses import JobStatus
+from star_engine.config.presets import PRESETS
+from star_engine.tasks.kind import Kind
 from tests.app.api_harness import Api
 from tests.app.dashboard.conftest import Finished, Visitor, sign_in
 
@@ -255,3 +257,26 @@ def test_the_curves_of_a_training_are_a_page_that_its_iteration_leads_to(finishe
     assert drawn["Training loss"]["x"] == [one["step"] for one in steps]
     assert values(drawn["Learning rate"], "Learning rate") == [one["learning_rate"] for one in steps]
     assert "/iterations/1/curve" in finished.get("", iteration="1").text
+
+
+def _placeholder(page: str, setting: str) -> str:
+    """What an empty field of the form stands for."""
+    field = page.partition(f'name="{setting}"')[2].partition(">")[0]
+    return str(re.findall(r'placeholder="([^"]*)"', field)[0])
+
+
+def test_empty_fields_of_the_form_show_the_values_of_the_chosen_preset(visitor: Visitor) -> None:
+    visitor.api.dataset()
+    for preset in ("star", "few-shot-cot", "rest-em"):
+        page = visitor.get("/jobs/new", preset=preset).text
+        shown = PRESETS[preset](Kind.SCRATCHPAD)
+        assert _placeholder(page, "config.iterations") == str(shown.iterations)
+        assert _placeholder(page, "config.training.lora.rank") == str(shown.training.lora.rank)
+
+
+def test_another_preset_gives_the_form_again_with_its_values_and_what_was_typed(visitor: Visitor) -> None:
+    visitor.api.dataset()
+    page = visitor.post("/jobs/new/settings", preset="rest-em", name="kept as typed").text
+    tries = PRESETS["rest-em"](Kind.SCRATCHPAD).generation.samples_per_example
+    assert _placeholder(page, "config.generation.samples_per_example") == str(tries)
+    assert 'value="kept as typed"' in page
