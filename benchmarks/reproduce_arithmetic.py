@@ -48,7 +48,7 @@ parameters, whose weights were quantized to 4 bits, instead of GPT-J's 6 B; 171 
 iteration asks 108, instead of 50,000 and 10,000; LoRA for 24 steps and 2 more each iteration, always from the
 base model. Few-shot examples are shown in iteration 1 and to rationalize, not to the fine-tuned models.
 
-Held against the paper, of the run of 2026-11-21, which was stopped after its third iteration:
+Compared with the paper, of the run of 2026-11-21, which was stopped after its third iteration:
 
 - As there, few-shot is near zero beyond one digit, and rationalization decides what is learned. With it one
   digit jumps in the first iteration, from 12 to 64 %, after 24 steps on 27 rationales; 72 % in the
