@@ -18,6 +18,7 @@ from star_engine.tasks.examples import Example, folded
 from star_engine.tasks.kind import Kind
 
 BATCH = 1000  # rows of a file that one process reads
+MAX_SLOW = 4  # answers of a file that may be given up at their time limit, of seconds each
 MAX_TEXT = 500  # characters of a reason: it may quote what the row holds
 
 
@@ -40,6 +41,7 @@ class Batch:
     count: int = 0  # good and bad
     bad_rows: int = 0
     errors: list[tuple[int, str, str, str]] = field(default_factory=list)  # RowErrors of the first bad rows
+    slow: int = 0  # rows whose answers took too long to check
 
     def add(self, line: int, example: Example, seed: int) -> None:
         choices = None if example.choices is None else json.dumps(example.choices)
@@ -52,7 +54,7 @@ class Batch:
 
     def as_bytes(self) -> bytes:
         counts = [dict(counter) for counter in self.tally.counters()]
-        plain = (self.rows, self.named, counts, self.count, self.bad_rows, self.errors)
+        plain = (self.rows, self.named, counts, self.count, self.bad_rows, self.errors, self.slow)
         return marshal.dumps(plain, 2)  # version 2 does not look for equal objects, which takes as long again
 
     @classmethod
@@ -74,13 +76,15 @@ def batches_of(
 
     room: rows that there may be; one more is a mistake and the end. most: what to call that number.
     """
-    batch, left = Batch(), room
+    batch, left, slow = Batch(), room, 0
     try:
         for line, row in rows:
             if left == 0:
                 raise _too_many(line, room if most is None else most)
             left -= 1
-            _take(batch, line, row, rules)
+            slow += _take(batch, line, row, rules)
+            if slow == MAX_SLOW:
+                raise too_slow(line)
             if batch.count == size:
                 yield batch
                 batch = Batch()
@@ -89,14 +93,25 @@ def batches_of(
     yield batch
 
 
-def _take(batch: Batch, line: int, row: Any, rules: Rules) -> None:
+def _take(batch: Batch, line: int, row: Any, rules: Rules) -> bool:
+    """Whether its answer took too long to check."""
     batch.count += 1
+    slow = False
     try:
         if isinstance(row, BadRows):
             raise row
         batch.add(line, read_example(row, rules.kind, line=line), rules.seed)
     except BadRows as bad:
+        slow = any(error.slow for error in bad.errors)
+        batch.slow += slow
         batch.refuse(bad.errors, rules.max_row_errors)
+    return slow
+
+
+def too_slow(line: int) -> BadRows:
+    """What ends the reading of a file that holds MAX_SLOW slow answers."""
+    reason = f"Not looked at: {MAX_SLOW} answers above it took too long to check."
+    return BadRows([RowError(line + 1, "row", reason, "Simplify those first.")])
 
 
 def _too_many(line: int, most: int) -> BadRows:

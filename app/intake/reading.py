@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO
 
 from app.errors import FieldError
-from app.intake.batches import Batch, Rules, batches_of
+from app.intake.batches import MAX_SLOW, Batch, Rules, batches_of
 from app.intake.blocks import Blocks, read_in_blocks
 from app.intake.formats import Format, rows_of
 from app.intake.mapping import Columns
@@ -75,11 +75,14 @@ def read_upload(
     rows_written: called where the rows are in `out` and may be stored, while the statistics are counted.
     workers: processes that may verify rows.
     """
-    mistakes = _Mistakes(how.max_row_errors)
+    mistakes, slow = _Mistakes(how.max_row_errors), 0
     with Scratch() as scratch:
         for batch in _batches(file, how, workers):
             scratch.add(batch)
             mistakes.add(batch.bad_rows, [RowError(*error) for error in batch.errors])
+            slow += batch.slow
+            if slow >= MAX_SLOW:  # blocks that were read side by side may hold more
+                break
         scratch.finish()
         mistakes.repeated(*scratch.repeated_ids(how.max_row_errors))
         if not mistakes.bad_rows:

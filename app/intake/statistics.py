@@ -55,9 +55,9 @@ _REPEATED_IDS = """SELECT rows.id, (SELECT again.id FROM rows AS again WHERE aga
     AND again.line > rows.line ORDER BY again.line LIMIT 1), repeated.answers > 1
     FROM repeated JOIN rows USING (line) ORDER BY repeated.answers > 1 DESC, line LIMIT ?"""
 _TRAINED = """CREATE TEMP TABLE trained AS
-    SELECT held.line AS line, held.id AS id, held.split AS split, min(rows.line) AS same
-    FROM rows AS held JOIN rows ON rows.key = held.key AND rows.split = 'train'
-    WHERE held.split <> 'train' GROUP BY held.line"""
+    SELECT held.line AS line, held.id AS id, held.split AS split, first.line AS same
+    FROM rows AS held JOIN (SELECT key, min(line) AS line FROM rows WHERE split = 'train' GROUP BY key)
+    AS first ON first.key = held.key WHERE held.split <> 'train'"""
 _TRAINED_IDS = """SELECT trained.id, trained.split, rows.id FROM trained JOIN rows ON rows.line = trained.same
     ORDER BY trained.line LIMIT ?"""
 

@@ -21,10 +21,12 @@ from star_engine.tasks.hints import HINT_MARK
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.registry import task_of
 from star_engine.tasks.task import Task
-from star_engine.tasks.verdict import BadGold
+from star_engine.tasks.verdict import BadGold, SlowGold
 
 MOST_CHOICES = 26
 MOST_CACHED = 64  # characters of an answer whose check is remembered
+MOST_COLUMNS = 1000  # of a row; published files have some 50
+MOST_MISSPELT = 20  # characters; the fields have 2 to 8
 MOST_ANSWER = 10_000  # characters: to verify one takes 0.1 ms per 1,000 of them
 _FIELDS = frozenset({"id", "question", "answer", "choices", "solution", "group", "split"})
 _SPLITS: tuple[Split, ...] = get_args(Split)
@@ -41,6 +43,7 @@ class RowError:
     field: str
     reason: str
     fix: str
+    slow: bool = False  # the check of the answer was given up at its time limit
 
     def __str__(self) -> str:
         return f"row {self.line}, {self.field}: {self.reason} {self.fix}"
@@ -148,6 +151,14 @@ def _from_commonsenseqa(row: Mapping[str, Any]) -> Mapping[str, Any]:
     return native
 
 
+@lru_cache(maxsize=1 << 12)  # the columns of a file are those of each of its rows
+def _like(column: str) -> tuple[str, ...]:
+    """Fields that a column may be a misspelling of, the likeliest first."""
+    if len(column) > MOST_MISSPELT:
+        return ()
+    return tuple(get_close_matches(column.lower(), sorted(_FIELDS), n=len(_FIELDS), cutoff=0.8))
+
+
 @dataclass(slots=True)
 class _Fields:
     """Reads one native row field by field and notes what is wrong instead of raising."""
@@ -233,10 +244,13 @@ class _Fields:
         """Extra columns are left alone; one that looks like a field which is missing is a mistake."""
         if self.row.keys() <= _FIELDS:
             return
+        if len(self.row) > MOST_COLUMNS:
+            self.refuse("row", f"It has {len(self.row)} columns.", f"Leave out all but {MOST_COLUMNS}.")
+            return
         for field in sorted(self.row.keys() - _FIELDS):
-            meant = get_close_matches(field.lower(), sorted(_FIELDS - self.row.keys()), n=1, cutoff=0.8)
+            meant = next((one for one in _like(field) if one not in self.row), None)
             if meant:
-                self.refuse(field, "Not a field of a row.", f"Write {meant[0]!r} if that is meant.")
+                self.refuse(field, "Not a field of a row.", f"Write {meant!r} if that is meant.")
 
     def _one_choice(self, choice: str) -> str:
         if "\n" in choice:
@@ -257,15 +271,17 @@ class _Fields:
 
 def _with_gold(example: Example, task: Task, line: int, errors: list[RowError]) -> Example:
     """The example with its gold as the kind stores it, verified against itself where all else is right."""
+    slow = False
     try:
         example = task.read_gold(example)
         problem = None if errors else _gold_problem(task, example)
     except BadGold as bad:
-        problem = str(bad)
+        problem, slow = str(bad), isinstance(bad, SlowGold)
     if problem is not None:
         reason, _, fix = problem.partition("; ")  # how the kinds word it
         fix = (fix or "give an answer that this kind can verify") + "."
-        errors.append(RowError(line, "answer", f"{example.answer!r} {reason}.", fix[0].upper() + fix[1:]))
+        fix = fix[0].upper() + fix[1:]
+        errors.append(RowError(line, "answer", f"{example.answer!r} {reason}.", fix, slow))
     return example
 
 
@@ -285,6 +301,8 @@ def _checked_answer(kind: str, answer: str) -> str | None:
 def _checked(task: Task, example: Example) -> str | None:
     try:
         task.check_gold(example, NO_OPTIONS)
+    except SlowGold:
+        raise
     except ValueError as problem:
         return str(problem)
     return None

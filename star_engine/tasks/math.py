@@ -23,7 +23,7 @@ from star_engine.tasks.reading.standing import is_taken_back
 from star_engine.tasks.reading.statements import Form, Statement
 from star_engine.tasks.second_opinion import last_box
 from star_engine.tasks.task import TaskOptions
-from star_engine.tasks.verdict import BadGold, Verdict, VerdictCode, no_answer
+from star_engine.tasks.verdict import BadGold, SlowGold, Verdict, VerdictCode, no_answer
 
 DEFAULT_TIMEOUT = 5.0  # seconds per completion; a plain comparison takes 0.01
 MOST_CHARACTERS = 1000  # a longer answer is run-on text, and parsing time grows faster than length
@@ -39,7 +39,7 @@ def gold_expression(answer: str, timeout_s: float = DEFAULT_TIMEOUT) -> str:
     try:
         reply = PROCESS.ask(gold, [gold], timeout_s)
     except MathTimeout:
-        raise BadGold(f"takes math-verify longer than {timeout_s:g} s to read; simplify it") from None
+        raise SlowGold(f"takes math-verify longer than {timeout_s:g} s to read; simplify it") from None
     if reply.get("equal") != [True]:
         raise BadGold("is not read as an expression; write it in LaTeX with no words around it, or use exact")
     return gold

@@ -35,6 +35,10 @@ class BadGold(ValueError):
     """A gold answer that its kind cannot verify. The message tells the uploader what to change."""
 
 
+class SlowGold(BadGold):
+    """A gold answer whose check was given up at its time limit. A file may hold only a few of them."""
+
+
 def no_answer(verdict: VerdictCode, rule: str) -> Verdict:
     """A verdict that names no single answer."""
     return Verdict(verdict, None, None, rule, None)

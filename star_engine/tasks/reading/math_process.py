@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 WORKER = Path(__file__).with_name("math_worker.py")
-INHERITED = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR")  # and no secret of the worker's
+INHERITED = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR", "OMP_NUM_THREADS", "MALLOC_ARENA_MAX")
 START_TIMEOUT = 120.0  # seconds; importing sympy takes 4 on an idle core, and many start at once
 
 

@@ -27,7 +27,7 @@ def main(parent: int) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a library that prints must not break the protocol
     import math_verify
 
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    _limit_memory()
     requests = sys.stdin.buffer
     _send(replies, {"ready": True})
     while True:
@@ -44,6 +44,13 @@ def main(parent: int) -> None:
         reply = _answer(math_verify, request)
         signal.setitimer(signal.ITIMER_REAL, 0)
         _send(replies, {"id": request["id"], **reply})
+
+
+def _limit_memory() -> None:
+    """To MEMORY, or to what the parent is limited to: only root may raise that."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def _answer(library: Any, request: dict[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+from sqlite3 import Connection
 from typing import Any
 
+from app.intake.batches import Batch
+from app.intake.scratch import Scratch
+from app.intake.statistics import statistics as statistics_of
+from app.intake.tally import Tally
 from app.ledger.data import statistics
+from star_engine.tasks.examples import Example, Split
 from tests.app.api_harness import MODEL, Api, few_shot
 
 LONG = "one two three four five six seven eight nine ten eleven {}"
@@ -102,3 +108,34 @@ def test_examples_that_the_prompt_set_shows_are_named(api: Api) -> None:
     }
     assert found["ngrams"]["examples"] == 0
     assert api.client.get(url, headers=api.other).status_code == 404
+
+
+def held_out_copies(count: int) -> tuple[Connection, Tally]:
+    """A carved file of rows that all ask the same question, half of them held out."""
+    rows = [f"{n}" for n in range(count)]
+    scratch = Scratch()
+    batch = Batch()
+    for line, answer in enumerate(rows, start=1):
+        split: Split = "train" if line % 2 else "validation"
+        batch.add(line, Example(f"row-{line}", "Which?", answer, split=split), 0)
+    scratch.__enter__()
+    scratch.add(batch)
+    scratch.finish()
+    scratch.carve(0)
+    return scratch.db, scratch.tally
+
+
+def test_the_work_of_the_statistics_grows_with_the_rows_and_not_with_their_square() -> None:
+    work: list[int] = []
+    for count in (1000, 4000):
+        (db, tally), steps = held_out_copies(count), [0]
+
+        def one_more(steps: list[int] = steps) -> None:
+            steps[0] += 1
+
+        db.set_progress_handler(one_more, 1000)  # every so many instructions of SQLite's machine
+        counted = statistics_of(db, tally)
+        assert counted["overlap"]["exact"]["examples"] == count // 2
+        work.append(steps[0])
+        db.close()
+    assert work[1] < 6 * work[0]  # 16 times as much before

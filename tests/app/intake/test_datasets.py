@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,13 @@ import pytest
 from sqlalchemy import func, select
 
 from app.database import reading
+from app.intake.batches import MAX_SLOW
+from app.intake.formats import Format
+from app.intake.reading import Reading, Report, read_upload
 from app.ledger.data.examples import load_examples, split_size
 from app.tables.data import Dataset, Example
+from star_engine.tasks.kind import Kind
+from star_engine.tasks.reading.math_process import PROCESS, MathTimeout
 from tests.app.api_harness import Api, addition_rows, serve
 
 
@@ -290,3 +296,29 @@ def test_unknown_dataset_and_another_projects_are_the_same_404(api: Api) -> None
         assert (missing.status_code, foreign.status_code) == (404, 404)
         assert foreign.json()["detail"] == f"There is no dataset {dataset['id']}."
     assert api.client.get("/v1/datasets", headers=api.other).json()["data"] == []
+
+
+def test_reading_stops_after_a_few_answers_that_take_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def endless(gold: str, *_: Any) -> Any:
+        asked.append(gold)
+        raise MathTimeout(gold)
+
+    monkeypatch.setattr(PROCESS, "ask", endless)
+    rows = "".join(json.dumps({"question": f"{n}?", "answer": f"x^{n}"}) + "\n" for n in range(100)).encode()
+    how = Reading(Format.JSONL, Kind.MATH, 0, 0, (), max_line_bytes=1000, max_rows=1000, max_row_errors=10)
+    out = BytesIO()
+    read_upload(BytesIO(rows), how, out)
+    report = Report.from_json(out.getvalue().splitlines()[0])
+    assert len(asked) == MAX_SLOW
+    assert report.errors[-1].reason == f"Not looked at: {MAX_SLOW} answers above it took too long to check."
+    assert report.bad_rows == MAX_SLOW + 1
+
+
+def test_a_small_file_of_expressions_is_read_within_the_limits_of_a_child(sqlite_api: Api) -> None:
+    rows = b'{"question": "Factor.", "answer": "(x+1)^2"}\n{"question": "Root?", "answer": "2\\\\sqrt{3}"}\n'
+    query = {"kind": "math"}
+    answer = sqlite_api.client.post("/v1/datasets", params=query, content=rows)
+    assert answer.status_code == 201, answer.text
+    assert PROCESS.pid is None  # nothing of it was compared beside this process

@@ -1,5 +1,6 @@
 import json
 import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_engine.data.readers import BadRows, RowError, read_example, read_examples
+from star_engine.data import readers
+from star_engine.data.readers import MOST_COLUMNS, BadRows, RowError, read_example, read_examples
 from star_engine.tasks.examples import Example, assign_splits
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.verify import check_gold, verify, verify_direct
@@ -39,7 +41,7 @@ def test_a_gsm8k_row_is_read_as_its_gold_and_its_solution() -> None:
     published = "He sold 48/2 = <<48/2=24>>24.\n#### 1,080"
     example = read_example({"question": "How many?", "answer": published}, Kind.NUMERIC, line=3)
     assert example == Example("row-3", "How many?", "1,080", solution=published)
-    assert verify("numeric", published, example.answer).is_correct
+    assert verify(Kind.NUMERIC, published, example.answer).is_correct
 
 
 def test_a_row_may_bring_a_worked_solution_of_its_own() -> None:
@@ -194,4 +196,33 @@ def test_errors_read_as_sentences() -> None:
 @given(st.from_regex(r"-?[0-9]{1,15}", fullmatch=True))
 def test_a_plain_number_is_taken_unchecked_since_every_one_verifies(answer: str) -> None:
     assert read_example({"question": "How many?", "answer": answer}, Kind.NUMERIC).answer == answer
-    check_gold("numeric", answer)
+    check_gold(Kind.NUMERIC, answer)
+
+
+def test_extra_columns_are_judged_once_and_not_for_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def counted(word: str, *rest: Any, **named: Any) -> list[str]:
+        asked.append(word)
+        return get_close_matches(word, *rest, **named)
+
+    monkeypatch.setattr(readers, "get_close_matches", counted)
+    columns = {f"feature_{number}": 0 for number in range(300)}
+    for line in range(1, 51):
+        read_example({"question": f"{line}?", "answer": "1", **columns}, Kind.NUMERIC, line=line)
+    assert len(asked) == 300
+
+
+def test_a_misspelt_field_is_named_where_the_field_is_missing_and_left_alone_where_it_is_there() -> None:
+    with pytest.raises(BadRows, match="Write 'group' if that is meant"):
+        read_example({"question": "1?", "answer": "1", "Groups": "a"}, Kind.NUMERIC)
+    assert (
+        read_example({"question": "1?", "answer": "1", "Groups": "a", "group": "b"}, Kind.NUMERIC).group
+        == "b"
+    )
+
+
+def test_a_row_of_too_many_columns_is_refused() -> None:
+    wide = {f"{number}": 0 for number in range(MOST_COLUMNS)}
+    with pytest.raises(BadRows, match=f"It has {MOST_COLUMNS + 2} columns"):
+        read_example({"question": "1?", "answer": "1", **wide}, Kind.NUMERIC)
