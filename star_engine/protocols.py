@@ -1,7 +1,9 @@
-"""What the loop asks of a GPU: a Sampler (prompts to completions) and a Trainer (training set to adapter)."""
+"""What the loop asks of a GPU: a Sampler (prompts to completions), which is a Scorer too (texts to their
+probabilities), and a Trainer (training set to adapter)."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -85,29 +87,6 @@ class Completion:
     reused: bool = False
 
 
-class Sampler(Protocol):
-    """Holds one base model and at most one adapter."""
-
-    def use(self, adapter: Path | None) -> None:
-        """Sample from the base model (None) or from the base model with this adapter from now on."""
-
-    def stream(self, queue: deque[SampleRequest], params: SamplingParams) -> Iterator[Completion]:
-        """Yield completions as they finish, in any order, until the queue is empty and nothing runs.
-
-        The caller may append to the queue while it iterates: such requests join the running batch. That is
-        how a failed example goes into rationalization without a barrier.
-        """
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Length of each text in tokens of the base model."""
-
-    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Tokens of each text as the sampler continues it: with BOS where the tokenizer adds one, no EOS."""
-
-    def close(self) -> None:
-        """Free the model."""
-
-
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A piece of a completion. `learned` is False for text that the model reads but did not write itself."""
@@ -148,6 +127,79 @@ class TrainingText:
             if segment.text and not segment.learned:
                 masked.append((start, len(completion)))
         return TrainingText(prompt, completion, tuple(masked))
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """A text whose probability is asked for. `key` comes back with the score.
+
+    Its tokens are those of the trainer, so that a score is what a training on the text begins with. `eos`:
+    whether the end of the text, as the trainer appends it, is part of it.
+    """
+
+    key: str
+    text: TrainingText
+    eos: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` makes the same request of, in another process."""
+        request: dict[str, Any] = _SCORE_REQUEST.dump_python(self, mode="json", exclude_defaults=True)
+        return request
+
+    @staticmethod
+    def from_json(request: Mapping[str, Any]) -> ScoreRequest:
+        """Raises pydantic's ValidationError, a ValueError, for what `to_json` cannot have written."""
+        return _SCORE_REQUEST.validate_python(request)
+
+
+_SCORE_REQUEST = TypeAdapter(ScoreRequest)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Natural logarithms of the probability of each token of a completion, in order, masked ones left out."""
+
+    key: str
+    logprobs: tuple[float, ...]
+
+    @property
+    def total(self) -> float:
+        """The logarithm of the completion's probability after the prompt."""
+        return math.fsum(self.logprobs)
+
+
+class Scorer(Protocol):
+    """Holds one base model and at most one adapter."""
+
+    def use(self, adapter: Path | None) -> None:
+        """Ask the base model (None) or the base model with this adapter from now on."""
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
+        """Yield how likely each completion is after its prompt, as scores finish, in any order.
+
+        Raises ValueError, naming the key, for a text that the model has no room for or that has no token to
+        be scored.
+        """
+
+
+class Sampler(Scorer, Protocol):
+    """A Scorer that writes texts as well."""
+
+    def stream(self, queue: deque[SampleRequest], params: SamplingParams) -> Iterator[Completion]:
+        """Yield completions as they finish, in any order, until the queue is empty and nothing runs.
+
+        The caller may append to the queue while it iterates: such requests join the running batch. That is
+        how a failed example goes into rationalization without a barrier.
+        """
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Length of each text in tokens of the base model."""
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Tokens of each text as the sampler continues it: with BOS where the tokenizer adds one, no EOS."""
+
+    def close(self) -> None:
+        """Free the model."""
 
 
 @dataclass(frozen=True, slots=True)

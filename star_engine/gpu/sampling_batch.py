@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +13,25 @@ from numpy.typing import NDArray
 
 from star_engine.gpu.kv_slots import Prefix, Slots
 from star_engine.protocols import SampleRequest
+
+
+class Waiting(Protocol):
+    """What is to run through the model behind a prefix."""
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """Its prompt."""
+
+    @property
+    def length(self) -> int:
+        """Tokens that its first pass sees, the prefix with them."""
+
+    @property
+    def logits(self) -> int:
+        """Places whose logits that pass computes."""
+
+
+R = TypeVar("R", bound=Waiting)
 
 
 @dataclass(slots=True, eq=False)
@@ -22,6 +43,11 @@ class Row:
     enders: frozenset[int]  # tokens that can complete one of its stop strings
     draws: list[float] | None  # uniform numbers, one for each token to come; None: greedy
     generated: list[int] = field(default_factory=list)
+    logits: int = 1  # of its first pass
+
+    @property
+    def length(self) -> int:
+        return len(self.ids)
 
 
 class Batch:
@@ -77,6 +103,14 @@ def common_prefix(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:
     length = min(len(one), len(other))
     differs = one[:length] != other[:length]
     return int(differs.argmax()) if differs.any() else length
+
+
+def behind(prefix: Sequence[int], waiting: Sequence[R]) -> list[R]:
+    """Those whose prompt begins with the prefix and goes on behind it."""
+    shown = np.array(prefix, dtype=np.int64)
+    return [
+        row for row in waiting if len(row.ids) > len(shown) and common_prefix(shown, row.ids) == len(shown)
+    ]
 
 
 def make_draws(request: SampleRequest, count: int) -> list[float]:

@@ -35,6 +35,7 @@ def tokenize_rows(
     max_length: int,
     eos: int,
     loss: Literal["completion", "all"] = "completion",
+    names: Sequence[str] | None = None,
 ) -> list[TokenizedRow]:
     """Tokenize prompt and completion as one text and find the boundary by token offsets.
 
@@ -43,7 +44,7 @@ def tokenize_rows(
     alone, behind the sampler's prompt tokens, which is how sampled text continues a prompt. Where those
     tokens do not spell the completion, and for rows that are empty, too long or masked to the last token:
     ValueError naming the row. The tokens are the same wherever loss falls: a token that is partly masked
-    text is masked.
+    text is masked. `names`: what errors call the rows; None: by their numbers.
     """
     if not texts:
         raise ValueError("The training set is empty: there is nothing to train on.")
@@ -55,11 +56,10 @@ def tokenize_rows(
     )
     columns = zip(joint["input_ids"], joint["offset_mapping"], joint["special_tokens_mask"], strict=True)
     rows: list[TokenizedRow] = []
-    for number, (text, prompt, (ids, offsets, special)) in enumerate(
-        zip(texts, prompts, columns, strict=True)
-    ):
+    called = names or [f"Training row {number}" for number in range(len(texts))]
+    for name, text, prompt, (ids, offsets, special) in zip(called, texts, prompts, columns, strict=True):
         if not prompt or not text.completion:
-            raise ValueError(f"Training row {number} has an empty prompt or completion.")
+            raise ValueError(f"{name} has an empty prompt or completion.")
         boundary = len(text.prompt)
         start = _completion_start(offsets, special, boundary)
         if ids[:start] == prompt and offsets[start][0] >= boundary:
@@ -67,9 +67,9 @@ def tokenize_rows(
             completion = ids[start:end]
             places = [(first - boundary, last - boundary) for first, last in offsets[start:end]]
         else:
-            completion, places = _completion_alone(tokenizer, text, prompt, number)
-        row = _row(prompt, completion, eos, max_length, number)
-        row = replace(row, masked=_masked(text, places, len(prompt), number))
+            completion, places = _completion_alone(tokenizer, text, prompt, name)
+        row = _row(prompt, completion, eos, max_length, name)
+        row = replace(row, masked=_masked(text, places, len(prompt), name))
         rows.append(row if loss == "completion" else replace(row, start=1))
     return rows
 
@@ -83,21 +83,21 @@ def _completion_start(offsets: Sequence[tuple[int, int]], special: Sequence[int]
 
 
 def _completion_alone(
-    tokenizer: Any, text: TrainingText, prompt: list[int], number: int
+    tokenizer: Any, text: TrainingText, prompt: list[int], name: str
 ) -> tuple[list[int], list[tuple[int, int]]]:
     """Tokens of the completion by itself, and the characters that each stands for."""
     alone = tokenizer(text.completion, add_special_tokens=False, return_offsets_mapping=True)
     completion: list[int] = alone["input_ids"]
     if text_after(tokenizer, prompt, completion) != text.completion:
         raise ValueError(
-            f"Training row {number}: a token straddles the end of the prompt (…{text.prompt[-20:]!r} + "
+            f"{name}: a token straddles the end of the prompt (…{text.prompt[-20:]!r} + "
             f"{text.completion[:20]!r}…), and the completion cannot be told apart. Let the prompt end where "
             "a word ends: move white space from its end to the start of the completion."
         )
     return completion, alone["offset_mapping"]
 
 
-def _masked(text: TrainingText, places: Sequence[tuple[int, int]], first: int, number: int) -> frozenset[int]:
+def _masked(text: TrainingText, places: Sequence[tuple[int, int]], first: int, name: str) -> frozenset[int]:
     """Indices of the tokens that reach into masked text; `first`: the index of the completion's first one.
 
     A token begins where the one before it ended: some tokenizers leave white space out of their offsets.
@@ -112,17 +112,17 @@ def _masked(text: TrainingText, places: Sequence[tuple[int, int]], first: int, n
             found.add(index)
     if len(found) == len(places):
         raise ValueError(
-            f"Training row {number} has no token that is learned: all of its completion is masked. "
+            f"{name} has no token that is learned: all of its completion is masked. "
             "Leave the row out, or mask less of it."
         )
     return frozenset(found)
 
 
-def _row(prompt: list[int], completion: list[int], eos: int, max_length: int, number: int) -> TokenizedRow:
+def _row(prompt: list[int], completion: list[int], eos: int, max_length: int, name: str) -> TokenizedRow:
     ids = (*prompt, *completion, eos)
     if len(ids) > max_length:
         raise ValueError(
-            f"Training row {number} has {len(ids)} tokens ({len(prompt)} of the prompt, "
+            f"{name} has {len(ids)} tokens ({len(prompt)} of the prompt, "
             f"{len(completion) + 1} of the completion), more than training.max_length = {max_length}. "
             "Raise it, or shorten the prompt."
         )

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from star_engine.gpu.causal_lm import (
     context_length,
@@ -24,9 +26,11 @@ from star_engine.gpu.causal_lm import (
 )
 from star_engine.gpu.kv_slots import ATTENTION, Keeper, Prefix, Slots
 from star_engine.gpu.lora_merge import read_adapter
-from star_engine.gpu.sampling_batch import Batch, Row, common_prefix, make_draws
+from star_engine.gpu.sampling_batch import Batch, R, Row, behind, common_prefix, make_draws
+from star_engine.gpu.scoring import ScoredText, tokenize_texts
+from star_engine.gpu.stop_tokens import StopTokens
 from star_engine.gpu.token_choice import choose
-from star_engine.protocols import Completion, SampleRequest, SamplingParams
+from star_engine.protocols import Completion, SampleRequest, SamplingParams, Score, ScoreRequest
 from star_engine.sampling.stops import first_stop
 
 # Below as many parameters a second thread spends more at barriers than it computes: at 0.9 M, beside a busy
@@ -34,7 +38,7 @@ from star_engine.sampling.stops import first_stop
 SMALL = 10_000_000
 SHORTEST_PREFIX = 16  # tokens; below this, sharing costs more than it saves
 PREFIXES_KEPT = 16  # a prompt set has one per group and route
-PREFILL_SCORES = 2**26  # attention scores of one prefill pass: 256 MB
+PASS_NUMBERS = 2**26  # attention scores, or logits, of one pass over prompts or texts: 256 MB
 
 
 class TransformersSampler:
@@ -70,8 +74,7 @@ class TransformersSampler:
         self._weights = dict(self._model.named_parameters())
         self._pristine: dict[str, torch.Tensor] = {}  # the base model's weights where an adapter is merged
         self._prefixes: deque[Prefix] = deque(maxlen=PREFIXES_KEPT)
-        self._pieces: list[str] | None = None
-        self._enders_of: dict[tuple[str, ...], frozenset[int]] = {}
+        self._stop_tokens = StopTokens(self._tokenizer)
 
     def use(self, adapter: Path | None) -> None:
         """Merge in float32 from the untouched base weights: there and back is exact. Raises BadAdapter."""
@@ -100,6 +103,19 @@ class TransformersSampler:
                         yield from self._advance(running, params)
                     waiting += self._take(queue, params)
 
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
+        """See Scorer. Texts whose prompts begin alike run together, as completions do."""
+        torch.set_num_threads(self._threads)
+        eos = self._tokenizer.eos_token_id
+        waiting = tokenize_texts(self._tokenizer, requests, eos, self._max_length)
+        while waiting:
+            prefix = self._shared_prefix(waiting)
+            fits = behind(prefix.ids, waiting)
+            taken = set(fits)
+            waiting = [text for text in waiting if text not in taken]
+            for part in self._passes(prefix, fits):
+                yield from self._score_pass(prefix, part)
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in self.token_ids(texts)]
 
@@ -125,9 +141,9 @@ class TransformersSampler:
                 f"Prompt {request.key} has {len(ids)} tokens; 1 to {self._max_length - 1} fit the model."
             )
         draws = make_draws(request, limit) if params.temperature > 0 else None
-        return Row(request, np.array(ids), limit, own.stop, self._enders(own.stop), draws)
+        return Row(request, np.array(ids), limit, own.stop, self._stop_tokens.of(own.stop), draws)
 
-    def _shared_prefix(self, waiting: Sequence[Row]) -> Prefix:
+    def _shared_prefix(self, waiting: Sequence[Row] | Sequence[ScoredText]) -> Prefix:
         """The prefix that saves most for a batch with the oldest waiting row in it."""
         oldest = waiting[0].ids
         shared = sorted((common_prefix(oldest, row.ids) for row in waiting), reverse=True)
@@ -143,8 +159,9 @@ class TransformersSampler:
         prefix = Prefix(ids)
         if ids:
             tokens = torch.tensor([ids], device=self._device)
-            last = torch.tensor([len(ids) - 1], device=self._device)
-            self._forward(tokens, torch.arange(len(ids), device=self._device).unsqueeze(0), prefix, last)
+            positions = torch.arange(len(ids), device=self._device).unsqueeze(0)
+            first, last = torch.tensor([[0], [len(ids) - 1]], device=self._device)
+            self._forward(tokens, positions, prefix, first, last)
             self._prefixes.appendleft(prefix)
         return prefix
 
@@ -153,37 +170,61 @@ class TransformersSampler:
         free = self._batch_size - running.alive
         if not waiting or (running.alive and free < max(1, self._batch_size // 8)):
             return []
-        prefix = np.array(running.prefix.ids, dtype=np.int64)
-        fits = [
-            row
-            for row in waiting
-            if len(row.ids) > len(prefix) and common_prefix(prefix, row.ids) == len(prefix)
-        ]
+        fits = behind(running.prefix.ids, waiting)
         joining = set(fits[:free])
         waiting[:] = [row for row in waiting if row not in joining]
         return fits[:free]
 
     def _prefill(self, prefix: Prefix, rows: list[Row]) -> Iterator[Batch]:
-        """Run the rows' own part of the prompt, longest first, in passes of bounded memory."""
-        rows = sorted(rows, key=lambda row: len(row.ids), reverse=True)
-        heads = self._model.config.num_attention_heads
-        while rows:
-            longest = len(rows[0].ids)
-            count = max(1, PREFILL_SCORES // (heads * longest * (longest - len(prefix.ids))))
-            yield self._prefill_pass(prefix, rows[:count])
-            rows = rows[count:]
+        """Run the rows' own part of the prompt."""
+        for part in self._passes(prefix, rows):
+            yield self._prefill_pass(prefix, part)
+
+    def _passes(self, prefix: Prefix, rows: Sequence[R]) -> Iterator[list[R]]:
+        """Cut rows, longest first, into passes of bounded memory."""
+        left = sorted(rows, key=lambda row: row.length, reverse=True)
+        config = self._model.config
+        while left:
+            longest, scored = left[0].length, max(row.logits for row in left)
+            scores = config.num_attention_heads * longest * (longest - len(prefix.ids))
+            count = max(1, PASS_NUMBERS // max(scores, config.vocab_size * scored))
+            yield left[:count]
+            left = left[count:]
 
     @torch.inference_mode()
     def _prefill_pass(self, prefix: Prefix, rows: list[Row]) -> Batch:
-        start = len(prefix.ids)
-        lengths = torch.tensor([len(row.ids) - start for row in rows])
-        tokens = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
-        for index, row in enumerate(rows):
-            tokens[index, : lengths[index]] = torch.from_numpy(row.ids[start:])
-        slots = Slots(prefix, lengths.to(self._device))
+        own = [row.ids[len(prefix.ids) :] for row in rows]
+        slots = Slots(prefix, torch.tensor([len(part) for part in own], device=self._device))
+        numbers = torch.arange(len(rows), device=self._device)
+        return Batch(prefix, list(rows), slots, self._first_pass(slots, own, numbers, slots.lengths - 1))
+
+    def _first_pass(
+        self,
+        slots: Slots,
+        own: Sequence[NDArray[np.int64]],
+        rows: torch.Tensor,
+        columns: torch.Tensor,
+    ) -> torch.Tensor:
+        """Run what each row has behind the prefix; logits at these places of it."""
+        tokens = torch.zeros(len(own), max(map(len, own)), dtype=torch.long)
+        for index, part in enumerate(own):
+            tokens[index, : len(part)] = torch.from_numpy(part)
+        start = len(slots.prefix.ids)
         positions = torch.arange(start, start + tokens.shape[1], device=self._device).expand(tokens.shape)
-        logits = self._forward(tokens.to(self._device), positions, slots, slots.lengths - 1)
-        return Batch(prefix, list(rows), slots, logits)
+        return self._forward(tokens.to(self._device), positions, slots, rows, columns)
+
+    @torch.inference_mode()
+    def _score_pass(self, prefix: Prefix, texts: Sequence[ScoredText]) -> list[Score]:
+        start = len(prefix.ids)
+        own = [np.array(text.tokens[start:-1]) for text in texts]  # nothing is asked behind the last token
+        places = [(n, at - 1 - start) for n, text in enumerate(texts) for at in text.scored]
+        rows, columns = torch.tensor(places, device=self._device).unbind(1)
+        slots = Slots(prefix, torch.tensor([len(part) for part in own], device=self._device))
+        logits = self._first_pass(slots, own, rows, columns)
+        asked = [[text.tokens[at]] for text in texts for at in text.scored]
+        wanted = torch.tensor(asked, device=self._device)
+        logprobs = iter(logits.log_softmax(-1).gather(-1, wanted).squeeze(-1).tolist())
+        return [Score(text.key, tuple(islice(logprobs, len(text.scored)))) for text in texts]
 
     @torch.inference_mode()
     def _decode(self, batch: Batch) -> None:
@@ -192,14 +233,19 @@ class TransformersSampler:
         last = [[row.generated[-1] if row else 0] for row in batch.rows]
         slots.begin_step()
         tokens = torch.tensor(last, device=self._device)
-        batch.logits = self._forward(tokens, slots.positions, slots, torch.zeros_like(slots.lengths))
+        rows = torch.arange(len(tokens), device=self._device)
+        batch.logits = self._forward(tokens, slots.positions, slots, rows, torch.zeros_like(rows))
         slots.end_step()
 
     def _forward(
-        self, tokens: torch.Tensor, positions: torch.Tensor, kv: Keeper, columns: torch.Tensor
+        self,
+        tokens: torch.Tensor,
+        positions: torch.Tensor,
+        kv: Keeper,
+        rows: torch.Tensor,
+        columns: torch.Tensor,
     ) -> torch.Tensor:
-        """Logits (rows, vocabulary) at one column of each row."""
-        rows = torch.arange(len(tokens), device=self._device)
+        """Logits (places, vocabulary) at these columns of these rows."""
         with logits_at(self._model, rows, columns):
             out = self._model(input_ids=tokens, position_ids=positions, use_cache=False, kv=kv)
         logits: torch.Tensor = out.logits[0]
@@ -240,26 +286,6 @@ class TransformersSampler:
         self, row: Row, text: str, reason: Literal["stop", "length"], stopped_by: str | None = None
     ) -> Completion:
         return Completion(row.request.key, text, len(row.ids), len(row.generated), reason, stopped_by)
-
-    def _enders(self, stop: tuple[str, ...]) -> frozenset[int]:
-        """Tokens that can complete a stop string: only after these is the text decoded and searched."""
-        if stop not in self._enders_of:
-            self._enders_of[stop] = self._find_enders(stop)
-        return self._enders_of[stop]
-
-    def _find_enders(self, stop: tuple[str, ...]) -> frozenset[int]:
-        if not stop:
-            return frozenset()
-        if self._pieces is None:
-            self._pieces = self._tokenizer.batch_decode([[token] for token in range(len(self._tokenizer))])
-        ends = {text[-1] for text in stop}
-        if " " in ends:  # some decoders drop a leading space of a single token
-            return frozenset(range(len(self._pieces)))
-        return frozenset(
-            token
-            for token, piece in enumerate(self._pieces)
-            if "\ufffd" in piece or not ends.isdisjoint(piece)
-        )
 
 
 def _refuse_sliding_window(config: Any, max_length: int) -> None:

@@ -28,7 +28,8 @@ from star_engine.gpu.causal_lm import (
     set_threads,
 )
 from star_engine.gpu.lora_merge import LoraUpdate, merged_weights, read_adapter, weight_shapes
-from star_engine.protocols import BadAdapter, Completion, SampleRequest, SamplingParams
+from star_engine.gpu.scoring import ScoredText, tokenize_texts
+from star_engine.protocols import BadAdapter, Completion, SampleRequest, SamplingParams, Score, ScoreRequest
 
 CPU_BLOCK = 32  # tokens of a prefix-cache block; vLLM's default of 128 recomputes up to 127 of every prompt
 CPU_ROWS = 64  # sequences that run at once on CPU
@@ -181,6 +182,22 @@ class VllmSampler:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
+        """See Scorer. vLLM runs every prompt anew: texts that are scored do not read its prefix cache."""
+        texts = tokenize_texts(self._tokenizer, requests, self._tokenizer.eos_token_id, self._max_length)
+        running: dict[str, ScoredText] = {}
+        try:
+            for text in texts:
+                name = str(next(self._ids))
+                running[name] = text
+                prompt = {"prompt_token_ids": list(text.tokens)}
+                self._engine.add_request(name, prompt, _scoring(), lora_request=self._lora)
+            while running:
+                for output in self._engine.step():
+                    yield _score(running.pop(output.request_id), output)
+        finally:
+            self._engine.abort_request(list(running))
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in self.token_ids(texts)]
 
@@ -232,16 +249,43 @@ def _seed(request: SampleRequest) -> int:
 
 
 def _completion(key: str, output: Any) -> Completion:
-    """Raises RuntimeError where vLLM did not end it as it was asked to: what it wrote is not to be judged."""
-    best = output.outputs[0]
+    """Raises RuntimeError where vLLM gave the request up."""
+    best = _written(key, output)
     reason: Literal["stop", "length"] = best.finish_reason
-    if reason not in ("stop", "length"):
-        raise RuntimeError(
-            f"vLLM ended request {key} after {len(best.token_ids)} tokens with {reason!r}, which is neither "
-            "the end of its text nor its token limit. The log of the GPU process says why; ask again."
-        )
     stopped_by = best.stop_reason if isinstance(best.stop_reason, str) else None  # an int: an EOS token
     return Completion(key, best.text, len(output.prompt_token_ids), len(best.token_ids), reason, stopped_by)
+
+
+def _written(key: str, output: Any) -> Any:
+    """What vLLM wrote, if it ended as it was asked to: else RuntimeError, for it must not be judged."""
+    best = output.outputs[0]
+    if best.finish_reason not in ("stop", "length"):
+        raise RuntimeError(
+            f"vLLM ended request {key} after {len(best.token_ids)} tokens with {best.finish_reason!r}, which "
+            "is neither the end of its text nor its token limit: the log of the GPU process says why."
+        )
+    return best
+
+
+def _scoring() -> Any:
+    """What makes vLLM tell the log-probability of each token of a prompt. It always writes one of its own."""
+    from vllm import SamplingParams as VllmParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return VllmParams(
+        temperature=0.0,
+        max_tokens=1,
+        prompt_logprobs=0,  # of the prompt's own tokens, no others
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _score(text: ScoredText, output: Any) -> Score:
+    """Raises RuntimeError where vLLM gave the text up."""
+    _written(text.key, output)
+    told = output.prompt_logprobs
+    return Score(text.key, tuple(told[at][text.tokens[at]].logprob for at in text.scored))
 
 
 def _refuse_other_tokenizer(ours: Any, theirs: Any, name: str) -> None:

@@ -24,6 +24,8 @@ from star_engine.protocols import (
     Completion,
     SampleRequest,
     SamplingParams,
+    Score,
+    ScoreRequest,
     TrainingJob,
     TrainingProgress,
     TrainingText,
@@ -47,6 +49,7 @@ __all__ = [
 ]
 
 Order = Literal["first", "last", "shuffled"]
+LIKELY, UNLIKELY = 0.9, 0.05  # probabilities of a word
 _WORD = re.compile(r"\s*\S+|\s+")
 
 
@@ -63,6 +66,15 @@ def word_ids(text: str) -> list[int]:
 def count_words(text: str) -> int:
     """Tokens of the fakes: a word with the white space before it."""
     return len(_WORD.findall(text))
+
+
+def _learned_words(text: TrainingText) -> list[tuple[int, str]]:
+    """The words of the completion that no masked span touches, each with its number."""
+    return [
+        (number, word[0])
+        for number, word in enumerate(_WORD.finditer(text.completion))
+        if not any(word.start() < end and start < word.end() for start, end in text.masked)
+    ]
 
 
 class ScriptedSampler:
@@ -106,6 +118,20 @@ class ScriptedSampler:
             if self._before_completion is not None:
                 self._before_completion(request.key)
             yield self._complete(request, params)
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
+        """A word that the script would write at its place is LIKELY, any other UNLIKELY."""
+        for request in requests:
+            written = _WORD.findall(
+                self._script(SampleRequest(request.key, request.text.prompt), self.adapter)
+            )
+            asked = _learned_words(request.text)
+            if not asked:
+                raise ValueError(f"Text {request.key} has no token that is learned.")
+            right = [written[at : at + 1] == [word] for at, word in asked]
+            if request.eos:
+                right.append(len(written) == count_words(request.text.completion))
+            yield Score(request.key, tuple(math.log(LIKELY if one else UNLIKELY) for one in right))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [count_words(text) for text in texts]

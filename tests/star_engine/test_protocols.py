@@ -9,7 +9,15 @@ import pytest
 
 from star_engine.config.schedules import FixedSchedule
 from star_engine.config.star import Lora, Training
-from star_engine.protocols import SampleRequest, SamplingParams, Segment, TrainingJob, TrainingText
+from star_engine.protocols import (
+    SampleRequest,
+    SamplingParams,
+    Score,
+    ScoreRequest,
+    Segment,
+    TrainingJob,
+    TrainingText,
+)
 
 JOB = TrainingJob(
     data=(TrainingText("Q: 1 + 1\nA:", " 2 – “two”\n"), TrainingText("Q: 2 + 2\nA:", " 4", ((0, 1),))),
@@ -39,6 +47,21 @@ def test_a_training_job_is_the_same_after_json(job: TrainingJob) -> None:
 )
 def test_a_request_is_the_same_after_json(request_: SampleRequest) -> None:
     assert SampleRequest.from_json(json.loads(json.dumps(request_.to_json()))) == request_
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ScoreRequest("a", TrainingText("Q:", " 4")),
+        ScoreRequest("b", TrainingText("Q:", " 4, so 5", ((0, 3),)), eos=False),
+    ],
+)
+def test_a_text_to_be_scored_is_the_same_after_json(request_: ScoreRequest) -> None:
+    assert ScoreRequest.from_json(json.loads(json.dumps(request_.to_json()))) == request_
+
+
+def test_the_score_of_a_completion_is_the_sum_over_its_tokens() -> None:
+    assert Score("a", (-0.5, -1.25)).total == -1.75
 
 
 def test_a_request_is_decoded_as_the_call_says_but_for_what_it_says_itself() -> None:

@@ -29,6 +29,8 @@ from star_engine.protocols import (
     Sampler,
     SampleRequest,
     SamplingParams,
+    Scorer,
+    ScoreRequest,
     Trainer,
     TrainingJob,
 )
@@ -90,6 +92,8 @@ def run(models: Models, call: Call, emit: Emit) -> Any:
             return models.trainer().training_token_ids(message["texts"])
         case "stream":
             return stream(models.sampler(), call, emit)
+        case "score":
+            return score(models.sampler(), call, emit)
         case "train":
             return train(models.trainer(), call, emit)
         case "probe":
@@ -113,6 +117,13 @@ def stream(sampler: Sampler, call: Call, emit: Emit) -> None:
             if inbox.ended:
                 return
         inbox.wait()
+
+
+def score(scorer: Scorer, call: Call, emit: Emit) -> None:
+    for one in scorer.score([ScoreRequest.from_json(text) for text in call.message["texts"]]):
+        emit(asdict(one))
+        if not call.arrivals.empty():  # only a cancel can have arrived
+            return
 
 
 def train(trainer: Trainer, call: Call, emit: Emit) -> None:

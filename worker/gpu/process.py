@@ -18,6 +18,8 @@ from star_engine.protocols import (
     OutOfMemory,
     SampleRequest,
     SamplingParams,
+    Score,
+    ScoreRequest,
     TrainingJob,
     TrainingProgress,
 )
@@ -63,7 +65,7 @@ class GpuFailed(RuntimeError):
 
 
 class GpuProcess:
-    """A Sampler and a Trainer whose model lives in a child process. For one thread.
+    """A Sampler (which is a Scorer) and a Trainer whose model lives in a child process. For one thread.
 
     While it waits for the child it calls `check` at least every half second. Whatever `check` raises
     (cancelled, fenced, stalled) leaves the running call, and the caller then kills the process.
@@ -140,6 +142,15 @@ class GpuProcess:
                 sampling += self._send_requests(call, queue)
             self._pipe.send({"end": True})
             self._next(call)
+        finally:
+            self._leave(call)
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
+        """See Scorer."""
+        call = self._begin("score", texts=[request.to_json() for request in requests])
+        try:
+            while "event" in (message := self._next(call)):
+                yield Score(message["event"]["key"], tuple(message["event"]["logprobs"]))
         finally:
             self._leave(call)
 

@@ -16,7 +16,7 @@ from examples.addition.generate import draw_addition, draw_prompt_set, prompt_se
 from examples.smollm2.convert import MODEL_FOLDER, convert
 from star_engine.data.prompts import render_prompt, stops
 from star_engine.gpu.transformers_sampler import TransformersSampler
-from star_engine.protocols import Completion, SampleRequest, SamplingParams
+from star_engine.protocols import Completion, SampleRequest, SamplingParams, ScoreRequest, TrainingText
 from star_engine.tasks.examples import Example, FewShotExample, PromptSet
 from star_engine.tasks.kind import Kind
 from tests.star_engine.gpu import vllm_process
@@ -79,3 +79,26 @@ def test_greedy_completions_of_smollm2_agree_with_and_without_an_adapter(
         assert by_key(vllm.submit(vllm_process.sample, used, requests, PARAMS).result()) == expected
         texts.append(tuple(expected[request.key].text for request in requests))
     assert texts[0] == texts[2] != texts[1]
+
+
+def test_scores_of_smollm2_agree_with_and_without_an_adapter(
+    vllm: ProcessPoolExecutor, smollm2: Path, tmp_path: Path
+) -> None:
+    """What the sampler writes with the adapter, scored with it and without it."""
+    oracle = TransformersSampler(smollm2, max_length=400)
+    adapter = make_adapter(smollm2, tmp_path / "adapter")
+    oracle.use(adapter)
+    asked = additions(12)
+    written = by_key(list(oracle.stream(deque(asked), PARAMS)))
+    texts = {one.key: TrainingText(one.prompt, written[one.key].text or " 1") for one in asked}
+    requests = [ScoreRequest(key, text) for key, text in texts.items()]
+    totals = []
+    for used in (None, adapter):
+        oracle.use(used)
+        expected = {score.key: score for score in oracle.score(requests)}
+        found = {score.key: score for score in vllm.submit(vllm_process.score, used, requests).result()}
+        for key, score in expected.items():
+            assert found[key].logprobs == pytest.approx(score.logprobs, abs=1e-4)
+            assert found[key].total == pytest.approx(score.total, rel=1e-4)
+        totals.append(sum(score.total for score in expected.values()))
+    assert totals[1] > totals[0], "the adapter finds its own texts likelier than the base model does"

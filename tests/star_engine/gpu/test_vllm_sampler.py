@@ -15,10 +15,17 @@ import pytest
 
 from star_engine.gpu.transformers_sampler import TransformersSampler
 from star_engine.gpu.vllm_sampler import _completion
-from star_engine.protocols import BadAdapter, Completion, SampleRequest, SamplingParams
+from star_engine.protocols import (
+    BadAdapter,
+    Completion,
+    SampleRequest,
+    SamplingParams,
+    ScoreRequest,
+    TrainingText,
+)
 from tests.star_engine.gpu import vllm_process
 from tests.star_engine.gpu.conftest import make_adapter
-from tests.star_engine.gpu.requests import few_shot_requests
+from tests.star_engine.gpu.requests import few_shot_requests, texts_to_score
 
 pytestmark = [
     pytest.mark.xdist_group("vllm"),  # the engine starts once
@@ -113,6 +120,36 @@ def test_a_completion_that_vllm_gave_up_is_an_error_naming_the_request(reason: s
     output = SimpleNamespace(outputs=[ended], prompt_token_ids=[1, 2])
     with pytest.raises(RuntimeError, match=f"request try/7 after 3 tokens with {reason!r}"):
         _completion("try/7", output)
+
+
+def test_scores_agree_with_transformers_with_and_without_an_adapter(
+    vllm: ProcessPoolExecutor, oracle: TransformersSampler, tiny_adapter: Path
+) -> None:
+    requests = texts_to_score(20)
+    totals = []
+    for adapter in (None, tiny_adapter, None):
+        oracle.use(adapter)
+        expected = {score.key: score for score in oracle.score(requests)}
+        found = {score.key: score for score in vllm.submit(vllm_process.score, adapter, requests).result()}
+        assert found.keys() == expected.keys()
+        for key, score in expected.items():
+            assert found[key].logprobs == pytest.approx(score.logprobs, abs=1e-4)
+            assert found[key].total == pytest.approx(score.total, abs=1e-4)
+        totals.append([expected[request.key].total for request in requests])
+    assert totals[0] == totals[2] != totals[1]
+
+
+def test_scores_that_were_left_do_not_come_back(vllm: ProcessPoolExecutor) -> None:
+    requests = texts_to_score(12)
+    vllm.submit(vllm_process.leave_a_score_early, requests).result()
+    [again] = vllm.submit(vllm_process.score, None, requests[3:4]).result()
+    assert again.key == requests[3].key
+
+
+def test_a_text_that_fills_the_context_is_refused_by_its_key(vllm: ProcessPoolExecutor) -> None:
+    long = ScoreRequest("long", TrainingText("1" * 300, "2" * 99))
+    with pytest.raises(ValueError, match="Text long has 400 tokens; 2 to 399 fit"):
+        vllm.submit(vllm_process.score, None, [long]).result()
 
 
 def test_requests_appended_while_it_runs_are_completed(vllm: ProcessPoolExecutor) -> None:

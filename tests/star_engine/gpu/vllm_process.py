@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from star_engine.gpu.vllm_sampler import VllmSampler
-from star_engine.protocols import Completion, SampleRequest, SamplingParams
+from star_engine.protocols import Completion, SampleRequest, SamplingParams, Score, ScoreRequest
 
 held: list[VllmSampler] = []
 
@@ -32,6 +32,18 @@ def sample(
         if rest:
             queue.append(rest.popleft())
     return done
+
+
+def score(adapter: Path | None, requests: Sequence[ScoreRequest]) -> list[Score]:
+    held[0].use(adapter)
+    return list(held[0].score(requests))
+
+
+def leave_a_score_early(requests: Sequence[ScoreRequest]) -> Score:
+    scores = held[0].score(requests)
+    first = next(iter(scores))
+    scores.close()  # type: ignore[attr-defined]
+    return first
 
 
 def leave_early(requests: Sequence[SampleRequest], params: SamplingParams) -> Completion:

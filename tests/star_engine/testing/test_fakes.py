@@ -1,3 +1,4 @@
+import math
 from collections import deque
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from star_engine.protocols import (
     Sampler,
     SampleRequest,
     SamplingParams,
+    ScoreRequest,
     Trainer,
     TrainingJob,
     TrainingText,
@@ -19,6 +21,8 @@ from star_engine.tasks.examples import Example
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.verify import verify
 from star_engine.testing.fakes import (
+    LIKELY,
+    UNLIKELY,
     RecordingTrainer,
     ScriptedSampler,
     addition_pupil,
@@ -94,6 +98,25 @@ def test_limits_and_stops_may_be_those_of_a_request() -> None:
         "stopped": ("one two", "stop", " three"),
         "unstopped": ("one two three four", "stop", None),
     }
+
+
+def test_what_the_script_would_write_is_likelier_than_anything_else() -> None:
+    sampler = ScriptedSampler({"p": " one two"})
+    texts = [
+        TrainingText("p", " one two"),
+        TrainingText("p", " one three"),
+        TrainingText("p", " one two three"),
+        TrainingText("p", " one three", ((4, 10),)),
+    ]
+    scores = [*sampler.score([ScoreRequest(str(n), text) for n, text in enumerate(texts)])]
+    assert [score.key for score in scores] == ["0", "1", "2", "3"]
+    assert [len(score.logprobs) for score in scores] == [3, 3, 4, 2]
+    assert scores[0].total == pytest.approx(3 * math.log(LIKELY))
+    assert scores[0].total > max(score.total for score in scores[1:3])
+    [short] = sampler.score([ScoreRequest("0", texts[2], eos=False)])
+    assert short.logprobs == pytest.approx((math.log(LIKELY), math.log(LIKELY), math.log(UNLIKELY)))
+    with pytest.raises(ValueError, match="Text a has no token that is learned"):
+        list(sampler.score([ScoreRequest("a", TrainingText("p", " one", ((0, 4),)))]))
 
 
 def test_the_pupil_learns_from_an_adapter_what_its_rows_teach(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from star_engine.protocols import (
     Completion,
     SampleRequest,
     SamplingParams,
+    ScoreRequest,
     Trainer,
     TrainingJob,
     TrainingText,
@@ -38,6 +39,23 @@ def test_completions_are_those_of_the_sampler_in_the_child(gpu: GpuProcess) -> N
     assert sorted(gpu.stream(requests(*prompts), params), key=key) == expected
     assert gpu.count_tokens(["one", "two words", ""]) == [1, 2, 0]
     assert gpu.token_ids(["one", "two words"]) == gpu.training_token_ids(["one", "two words"])
+
+
+def test_scores_are_those_of_the_sampler_in_the_child(gpu: GpuProcess) -> None:
+    texts = [TrainingText("echo one two", f"one{' two' * n}", ((0, 1),) * (n > 1)) for n in range(100)]
+    requests = [ScoreRequest(f"{n}", text, eos=n % 2 == 0) for n, text in enumerate(texts)]
+    assert list(gpu.score(requests)) == list(ScriptedSampler(obey()).score(requests))
+    assert list(gpu.score([])) == []
+    with pytest.raises(ValueError, match="Text none has no token that is learned"):
+        list(gpu.score([ScoreRequest("none", TrainingText("echo one", "one", ((0, 3),)))]))
+    assert sample(gpu, "echo still here") == ["still here"]
+
+
+def test_scores_that_are_left_early_do_not_disturb_the_next_call(gpu: GpuProcess) -> None:
+    requests = [ScoreRequest(f"{n}", TrainingText("echo one", "one")) for n in range(1000)]
+    for _ in gpu.score(requests):
+        break
+    assert sample(gpu, "echo new") == ["new"]
 
 
 def test_an_empty_queue_ends_at_once(gpu: GpuProcess) -> None:

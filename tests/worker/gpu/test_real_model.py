@@ -14,7 +14,7 @@ import pytest
 
 from star_engine.config.star import Lora, Training
 from star_engine.gpu.transformers_sampler import TransformersSampler
-from star_engine.protocols import SampleRequest, SamplingParams, TrainingJob, TrainingText
+from star_engine.protocols import SampleRequest, SamplingParams, ScoreRequest, TrainingJob, TrainingText
 from worker.gpu.process import GpuDied, GpuProcess, GpuSpec
 
 MODEL = Path(__file__).parents[3] / "examples" / "addition" / "model"
@@ -44,7 +44,10 @@ def test_sampling_training_and_probing_share_one_process(gpu: GpuProcess, tmp_pa
     assert progress[-1].loss < progress[0].loss
     gpu.use(tmp_path / "adapter")
     assert texts(gpu) != before
+    asked = [ScoreRequest(str(n), row) for n, row in enumerate(rows)]
+    after = sum(score.total for score in gpu.score(asked))
     gpu.use(None)
+    assert sum(score.total for score in gpu.score(asked)) < after, "what was trained on has become likelier"
     assert texts(gpu) == before
     probe = gpu.probe(tmp_path / "adapter", PROMPTS[:2], 10)
     assert probe.finite
