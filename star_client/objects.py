@@ -245,6 +245,7 @@ class AdapterFile(Fields):
 class Adapter(Resource):
     job: str
     iteration: int
+    role: str = "generator"
     model: str
     files: tuple[AdapterFile, ...]
     training: Json = {}

@@ -18,9 +18,10 @@ from app.ledger.results.adapters import get_adapter, list_adapters, list_project
 from app.tables.jobs import Job
 from app.tables.rationales import Adapter
 from star_engine.adapters.layout import WEIGHTS
+from star_engine.adapters.roles import AdapterRole
 
 MEDIA_TYPES = {".json": "application/json", ".md": "text/markdown; charset=utf-8"}
-MAX_ADAPTERS = 200  # of a job: one per iteration, on one page
+MAX_ADAPTERS = 200 * len(AdapterRole)  # of a job: one per iteration and role, on one page
 
 
 class AdapterFileOut(BaseModel):
@@ -34,6 +35,9 @@ class AdapterOut(Resource):
     object: Literal["adapter"] = "adapter"
     job: str
     iteration: int
+    role: Annotated[
+        AdapterRole, Field(description="What it was trained for; an iteration has one of each at most.")
+    ]
     model: str
     files: list[AdapterFileOut]
     training: dict[str, Any]
@@ -144,6 +148,7 @@ def _out(adapter: Adapter, job: Job) -> AdapterOut:
         created_at=adapter.created_at,
         job=adapter.job_id,
         iteration=adapter.iteration_number,
+        role=adapter.role,
         model=job.model_id,
         files=files,
         training=adapter.training,

@@ -13,6 +13,7 @@ from sqlalchemy.types import TypeDecorator
 
 from app.database import UtcDateTime, clock
 from app.tables.statuses import JobStatus, Purpose, StepStatus
+from star_engine.adapters.roles import AdapterRole
 from star_engine.loop import PhaseName, StopReason
 from star_engine.sampling.rationales import Route
 from star_engine.tasks.kind import Kind
@@ -21,7 +22,16 @@ Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresq
 Serial = BigInteger().with_variant(Integer(), "sqlite")  # SQLite autoincrements INTEGER keys only
 JsonObject = dict[str, Any]
 Code = TypeVar("Code", bound=StrEnum)
-CODES: tuple[type[StrEnum], ...] = (JobStatus, Kind, PhaseName, Purpose, Route, StepStatus, StopReason)
+CODES: tuple[type[StrEnum], ...] = (
+    AdapterRole,
+    JobStatus,
+    Kind,
+    PhaseName,
+    Purpose,
+    Route,
+    StepStatus,
+    StopReason,
+)
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",

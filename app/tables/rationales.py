@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.tables.base import Base, JsonObject, Serial, created
 from app.tables.data import Example
 from app.tables.jobs import Iteration, Job
+from star_engine.adapters.roles import AdapterRole
 from star_engine.sampling.rationales import Route
 
 # What became of a rationale, as one text: an index over it serves filters by any of the four. With the
@@ -76,13 +77,16 @@ class TrainingExample(Base):
 
 
 class Adapter(Base):
-    """The LoRA weights of one iteration. `verification` stays empty until they are proven to load."""
+    """LoRA weights of one iteration and role. `verification` stays empty until they are proven to load."""
 
     __tablename__ = "adapters"
-    __table_args__ = (UniqueConstraint("job_id", "iteration_number"),)
+    __table_args__ = (
+        Index("uq_adapters_job_id_iteration_number_role", "job_id", "iteration_number", "role", unique=True),
+    )
     id: Mapped[str] = mapped_column(primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"))
     iteration_number: Mapped[int]
+    role: Mapped[AdapterRole] = mapped_column(default=AdapterRole.GENERATOR, server_default="generator")
     files: Mapped[list[Any]]  # [{"path", "size_bytes", "sha256"}]
     training: Mapped[JsonObject]  # steps, loss, examples seen, seconds
     verification: Mapped[JsonObject | None]

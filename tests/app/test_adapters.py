@@ -69,6 +69,7 @@ def weights_of(adapter: dict[str, Any]) -> str:
 
 def test_the_best_and_the_last_adapter_of_a_job_have_names(api: Api, job: str) -> None:
     first, last = adapters(api, job)
+    assert (first["role"], last["role"]) == ("generator", "generator")
     best = api.client.get(f"/v1/jobs/{job}").json()["best"]["adapter_id"]
     for alias, id_ in {"best": best, "last": last["id"], "1": first["id"]}.items():
         assert api.client.get(f"/v1/adapters/{job}:{alias}").json()["id"] == id_

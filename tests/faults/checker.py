@@ -21,6 +21,7 @@ from app.tables.jobs import Event, Iteration, Job, Step
 from app.tables.rationales import Adapter, Evaluation, Rationale
 from app.tables.statuses import JobStatus, StepStatus
 from app.tables.usage import Usage
+from star_engine.adapters.roles import AdapterRole
 from star_engine.config.star import StarConfig
 from star_engine.loop import ITERATION_PHASES, PhaseName, StopReason
 from star_engine.sampling.rationales import RationaleKey, Route
@@ -177,7 +178,11 @@ def _check_training_set(session: Session, iteration: Iteration) -> None:
 
 def _check_adapter(session: Session, world: World, job: Job, iteration: Iteration) -> None:
     adapters = session.scalars(
-        select(Adapter).where(Adapter.job_id == job.id, Adapter.iteration_number == iteration.number)
+        select(Adapter).where(
+            Adapter.job_id == job.id,
+            Adapter.iteration_number == iteration.number,
+            Adapter.role == AdapterRole.GENERATOR,
+        )
     ).all()
     assert len(adapters) == 1
     assert adapters[0].verification is not None

@@ -16,6 +16,7 @@ from app.tables.rationales import Adapter
 from app.tables.statuses import StepStatus
 from app.tables.usage import Usage
 from app.tables.webhooks import Webhook
+from star_engine.adapters.roles import AdapterRole
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ def measured_of(session: Session, job_ids: Sequence[str]) -> dict[str, list[Meas
     adapter = and_(
         Adapter.job_id == Iteration.job_id,
         Adapter.iteration_number == Iteration.number,
+        Adapter.role == AdapterRole.GENERATOR,
         Adapter.verification.is_not(None),
     )
     rows = session.execute(

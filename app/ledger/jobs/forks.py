@@ -14,6 +14,7 @@ from app.errors import Conflict
 from app.tables.base import Base
 from app.tables.jobs import Iteration, Job
 from app.tables.rationales import Adapter, Evaluation, Rationale, TrainingCurve, TrainingExample
+from star_engine.adapters.roles import AdapterRole
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +63,15 @@ def _iterations(session: Session, source: Job, last: int) -> Sequence[Iteration]
 
 
 def _copy_adapters(session: Session, source: Job, job: Job, last: int) -> dict[int, str]:
-    """The ids of the copies by iteration. No retention deletes the originals meanwhile."""
+    """The ids of the copied generators by iteration. No retention deletes the originals meanwhile."""
     query = select(Adapter).where(Adapter.job_id == source.id, Adapter.iteration_number <= last)
     query = query.where(Adapter.verification.is_not(None))
     copies: dict[int, str] = {}
     for old in session.scalars(query.order_by(Adapter.iteration_number).with_for_update(read=True)):
-        copies[old.iteration_number] = new_id("adp")
-        changed = {"id": copies[old.iteration_number], "job_id": job.id, "pinned": False}
-        _copy(session, Adapter, Adapter.id == old.id, changed)
+        copied = new_id("adp")
+        _copy(session, Adapter, Adapter.id == old.id, {"id": copied, "job_id": job.id, "pinned": False})
+        if old.role is AdapterRole.GENERATOR:
+            copies[old.iteration_number] = copied
     return copies
 
 

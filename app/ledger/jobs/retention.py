@@ -84,19 +84,22 @@ def _apply_to(engine: Engine, job_id: str) -> int:
 
 
 def _outdated(job: Job, adapters: Sequence[Adapter], best: str | None, moment: datetime) -> list[Adapter]:
-    """What the job's retention does not keep. `adapters`: those alive, by iteration."""
+    """What the job's retention does not keep. `adapters`: those alive; `best`: a generator's id.
+
+    The adapters of an iteration stay or go together: a verifier is of no use without its generator.
+    """
     rule: JsonObject = job.retention or {}
-    unpinned = [adapter for adapter in adapters if not adapter.pinned]
-    days = rule.get("days")
-    if days is not None and job.finished_at is not None and job.finished_at + timedelta(days=days) < moment:
-        return unpinned
-    last = rule.get("keep_last")
-    if last is None:
-        return []
-    kept = {adapter.id for adapter in adapters[max(0, len(adapters) - last) :]}
-    if rule.get("keep_best", True) and best is not None:
-        kept.add(best)
-    return [adapter for adapter in unpinned if adapter.id not in kept]
+    kept = {adapter.iteration_number for adapter in adapters if adapter.pinned}
+    days, last = rule.get("days"), rule.get("keep_last")
+    over = days is not None and job.finished_at is not None
+    if not (over and job.finished_at + timedelta(days=days) < moment):
+        if last is None:
+            return []
+        numbers = sorted({adapter.iteration_number for adapter in adapters})
+        kept.update(numbers[max(0, len(numbers) - last) :])
+        if rule.get("keep_best", True):
+            kept.update(adapter.iteration_number for adapter in adapters if adapter.id == best)
+    return [adapter for adapter in adapters if adapter.iteration_number not in kept]
 
 
 def remove_weights(engine: Engine, storage: Storage, idle: timedelta = GRACE) -> int:

@@ -13,6 +13,7 @@ from app.ledger.transitions import drop_waiting_steps, lock_job, move_job
 from app.tables.jobs import Job
 from app.tables.rationales import Adapter
 from app.tables.statuses import JobStatus
+from star_engine.adapters.roles import AdapterRole
 from star_engine.loop import StopReason
 
 log = structlog.get_logger()
@@ -40,7 +41,11 @@ def end_exhausted(session: Session, job: Job) -> bool:
         return False
     job.stop_reason = reason
     drop_waiting_steps(session, job)
-    verified = exists().where(Adapter.job_id == job.id, Adapter.verification.is_not(None))
+    verified = exists().where(
+        Adapter.job_id == job.id,
+        Adapter.role == AdapterRole.GENERATOR,
+        Adapter.verification.is_not(None),
+    )
     if job.status != JobStatus.QUEUED and session.scalar(select(verified)):
         move_job(session, job, JobStatus.SUCCEEDED, stop_reason=reason)
         return True

@@ -1,4 +1,4 @@
-"""Adapters: one per iteration, weights immutable once recorded, usable once verified."""
+"""Adapters: one per iteration and role, weights immutable once recorded, usable once verified."""
 
 from __future__ import annotations
 
@@ -20,10 +20,17 @@ from app.tables.data import Model
 from app.tables.jobs import Job
 from app.tables.rationales import Adapter
 from star_engine.adapters.layout import CONFIG, WEIGHTS
+from star_engine.adapters.roles import AdapterRole
 from star_engine.sampling.completion_cache import model_sha256
 
 
-def record_adapter(session: Session, claim: Claim, files: Sequence[JsonObject], training: JsonObject) -> None:
+def record_adapter(
+    session: Session,
+    claim: Claim,
+    files: Sequence[JsonObject],
+    training: JsonObject,
+    role: AdapterRole = AdapterRole.GENERATOR,
+) -> None:
     """Record freshly trained weights. `files`: [{path, size_bytes, sha256}]. Raises Fenced, QuotaExceeded.
 
     An earlier attempt may have recorded its weights and died before it finished the step: those stay.
@@ -32,13 +39,14 @@ def record_adapter(session: Session, claim: Claim, files: Sequence[JsonObject], 
         session, claim.job_id
     )  # finish_step in the same transaction wants it, and it comes before the step
     check_fence(session, claim)
-    if find_adapter(session, claim.job_id, claim.iteration) is None:
+    if find_adapter(session, claim.job_id, claim.iteration, role) is None:
         check_adapter(session, claim.project_id, sum(int(entry["size_bytes"]) for entry in files))
         session.add(
             Adapter(
                 id=new_id("adp"),
                 job_id=claim.job_id,
                 iteration_number=claim.iteration,
+                role=role,
                 files=list(files),
                 training=training,
             )
@@ -46,14 +54,18 @@ def record_adapter(session: Session, claim: Claim, files: Sequence[JsonObject], 
 
 
 def record_verification(
-    session: Session, claim: Claim, files: Sequence[JsonObject], verification: JsonObject
+    session: Session,
+    claim: Claim,
+    files: Sequence[JsonObject],
+    verification: JsonObject,
+    role: AdapterRole = AdapterRole.GENERATOR,
 ) -> None:
     """Record that the adapter is proven to load, with its card and manifest. Raises Fenced."""
     job = lock_job(session, claim.job_id)
     check_fence(session, claim)
-    adapter = find_adapter(session, claim.job_id, claim.iteration)
+    adapter = find_adapter(session, claim.job_id, claim.iteration, role)
     if adapter is None:
-        raise RuntimeError(f"iteration {claim.iteration} of {claim.job_id} has no adapter to verify")
+        raise RuntimeError(f"iteration {claim.iteration} of {claim.job_id} has no {role} to verify")
     if adapter.verification is None:
         adapter.files = list(files)
         adapter.verification = verification
@@ -73,9 +85,11 @@ def record_measured(session: Session, claim: Claim, files: Sequence[JsonObject])
         adapter.files = [changed.get(entry["path"], entry) for entry in adapter.files]
 
 
-def find_adapter(session: Session, job_id: str, iteration: int) -> Adapter | None:
+def find_adapter(
+    session: Session, job_id: str, iteration: int, role: AdapterRole = AdapterRole.GENERATOR
+) -> Adapter | None:
     query = select(Adapter).where(Adapter.job_id == job_id, Adapter.iteration_number == iteration)
-    return session.scalars(query).one_or_none()
+    return session.scalars(query.where(Adapter.role == role)).one_or_none()
 
 
 def adapter_to_ask(session: Session, job_id: str, iteration: int) -> Adapter | None:
@@ -103,9 +117,10 @@ def answering_model(
 
 
 def list_adapters(session: Session, job_id: str) -> Sequence[Adapter]:
-    """A job's verified adapters, by iteration."""
+    """A job's verified adapters of every role, by iteration, the generator first."""
     query = select(Adapter).where(Adapter.job_id == job_id, Adapter.verification.is_not(None))
-    return session.scalars(query.order_by(Adapter.iteration_number)).all()
+    order = (Adapter.iteration_number, Adapter.role != AdapterRole.GENERATOR, Adapter.id)
+    return session.scalars(query.order_by(*order)).all()
 
 
 def list_project_adapters(
@@ -123,8 +138,8 @@ def list_project_adapters(
 def get_adapter(session: Session, project_id: str, name: str) -> tuple[Adapter, Job]:
     """A verified adapter of this project, with its job; else NotFound.
 
-    `name` is an adapter's id, or an alias of a job: `job_...:best`, `job_...:last` or `job_...:3`, its
-    iteration. Of equally accurate iterations the earlier one is the best.
+    `name` is an adapter's id, or an alias of a job's generator: `job_...:best`, `job_...:last` or
+    `job_...:3`, its iteration. Of equally accurate iterations the earlier one is the best.
     """
     job_id, colon, which = name.partition(":")
     adapter_id = _of_job(session, job_id, which) if colon else name
@@ -147,7 +162,7 @@ def _of_job(session: Session, job_id: str, which: str) -> str | None:
     if which == "best":
         best = best_iteration(session, job)
         return None if best is None else str(best["adapter_id"])
-    verified = list_adapters(session, job_id)
+    verified = [one for one in list_adapters(session, job_id) if one.role is AdapterRole.GENERATOR]
     if which == "last":
         return verified[-1].id if verified else None
     return next((one.id for one in verified if str(one.iteration_number) == which), None)

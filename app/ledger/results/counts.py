@@ -14,6 +14,7 @@ from app.ledger.results.evaluation_modes import recorded_mode
 from app.tables.data import Example
 from app.tables.jobs import Iteration, Job
 from app.tables.rationales import Adapter, Evaluation, Rationale
+from star_engine.adapters.roles import AdapterRole
 from star_engine.diagnostics.spark import Answered
 from star_engine.evaluation.accuracy import Accuracy, EvaluationMode, accuracy_of, outcome
 from star_engine.sampling.rationales import Route
@@ -104,7 +105,9 @@ class IterationCounts:
 
     def training(self) -> dict[str, Any]:
         query = select(Adapter.training).where(
-            Adapter.job_id == self.job.id, Adapter.iteration_number == self.iteration.number
+            Adapter.job_id == self.job.id,
+            Adapter.iteration_number == self.iteration.number,
+            Adapter.role == AdapterRole.GENERATOR,
         )
         return dict(self.session.scalars(query).one_or_none() or {})
 

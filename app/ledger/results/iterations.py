@@ -14,6 +14,7 @@ from app.tables.data import Example
 from app.tables.jobs import Iteration, Job
 from app.tables.rationales import Adapter, Rationale
 from app.tables.rationales import TrainingExample as TrainingRow
+from star_engine.adapters.roles import AdapterRole
 from star_engine.config.star import StarConfig
 from star_engine.sampling.rationales import RationaleKey, Route
 from star_engine.training_set.rows import TrainingExample, keeps_hint
@@ -66,6 +67,7 @@ def _with_adapter(job_id: str) -> Select[Iteration, str | None]:
     verified = and_(
         Adapter.job_id == Iteration.job_id,
         Adapter.iteration_number == Iteration.number,
+        Adapter.role == AdapterRole.GENERATOR,
         Adapter.verification.is_not(None),
     )
     columns: Any = select(Iteration, Adapter.id)  # an outer join: the id may be missing
