@@ -91,8 +91,8 @@ def _outdated(job: Job, adapters: Sequence[Adapter], best: str | None, moment: d
     rule: JsonObject = job.retention or {}
     kept = {adapter.iteration_number for adapter in adapters if adapter.pinned}
     days, last = rule.get("days"), rule.get("keep_last")
-    over = days is not None and job.finished_at is not None
-    if not (over and job.finished_at + timedelta(days=days) < moment):
+    ended = job.finished_at
+    if days is None or ended is None or ended + timedelta(days=days) >= moment:  # else nothing but the pinned
         if last is None:
             return []
         numbers = sorted({adapter.iteration_number for adapter in adapters})
