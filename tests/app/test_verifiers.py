@@ -51,7 +51,6 @@ def test_no_job_is_made(api: Api) -> None:
     [
         [],
         [SOLVED] * (verifiers.MOST_ROWS + 1),
-        [{**SOLVED, "completion": "x" * 200_000}] * 6,
         ["42"],
     ],
 )
@@ -59,6 +58,10 @@ def test_more_than_a_request_may_hold_is_refused_with_the_field(api: Api, rows: 
     answer = run(api, *rows)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"].startswith("rows")
+
+
+def test_a_body_beyond_the_limit_is_refused_before_it_is_read(api: Api) -> None:
+    assert run(api, *[{**SOLVED, "completion": "x" * 200_000}] * 6).status_code == 413
 
 
 def test_rows_that_time_did_not_suffice_for_say_so(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

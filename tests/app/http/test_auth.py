@@ -43,7 +43,7 @@ GUARDED = [
 ]
 OPERATORS = ("/metrics", "/v1/projects")  # about all projects
 ADMINS = ("/v1/api-keys", "/v1/audit")  # about a project's own people
-COMPUTES = ("/preview", "/regrade")  # these take a body and change nothing
+COMPUTES = ("/preview", "/regrade", "/verifiers/run")  # these take a body and change nothing
 
 
 def test_every_route_that_changes_something_asks_for_more_than_read() -> None:
