@@ -69,7 +69,11 @@ def write_task(folder: Path, arguments: argparse.Namespace) -> Task:
             "examples_per_iteration": None,
             "generation": {"max_tokens": arguments.max_tokens},
             "evaluation": {"baselines": []},
-            "training": {"schedule": {"kind": "linear", "start": STEPS, "add": 0}},
+            "training": {
+                "schedule": {"kind": "linear", "start": STEPS, "add": 0},
+                "batch_size": 8,
+                "warmup_steps": 0,
+            },
         },
     )
     written = {"config": settings, "model": str(arguments.model), "device": arguments.device}

@@ -48,6 +48,9 @@ ReturnEqual = Annotated[
 DRY_RUN: Columns[DryRun] = {
     "name": lambda one: one.name,
     "iterations": lambda one: one.config.get("iterations"),
+    "steps": lambda one: sum(one.work.get("steps", ())),
+    "passes": lambda one: " ".join(f"{passes:g}" for passes in one.work.get("passes", ())) or None,
+    "tokens": lambda one: one.work.get("tokens"),
     "GPU-seconds": lambda one: span(one.estimate.gpu_seconds, one.estimate.unavailable.get("gpu_seconds")),
     "seconds": lambda one: span(one.estimate.seconds, one.estimate.unavailable.get("seconds")),
     "queue": lambda one: span(one.estimate.queue_seconds, one.estimate.unavailable.get("queue_seconds")),

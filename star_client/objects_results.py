@@ -60,6 +60,7 @@ class DryRun(Fields):
     warnings: tuple[Warned, ...] = ()
     preview: tuple[Json, ...] = ()
     estimate: Estimate
+    work: Json
 
 
 class Coverage(Resource):

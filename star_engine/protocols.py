@@ -239,6 +239,7 @@ class TrainingProgress:
     tokens: int  # tokens seen since step 0, padding not counted
     grad_norm: float  # of all trained weights together, before it is clipped
     learning_rate: float  # of this step
+    too_long: int = 0  # rows that were left out, since they have more tokens than training.max_length
 
 
 @dataclass(frozen=True, slots=True)

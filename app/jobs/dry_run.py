@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,7 +12,8 @@ from sqlalchemy.orm import Session
 from app.data.tokenizers import tokenizer_of
 from app.http.schemas import Timestamp
 from app.jobs.views import UnknownOut
-from app.ledger.data.examples import load_examples, selected_positions
+from app.jobs.workload import COUNTED, WorkOut, workload
+from app.ledger.data.examples import each_example, load_examples, selected_positions
 from app.ledger.data.prompt_sets import as_prompt_set
 from app.ledger.jobs.jobs import NewJob
 from app.ledger.queue.estimates import (
@@ -34,6 +36,8 @@ Estimated = Literal["gpu_seconds", "seconds", "queue_seconds"]
 SHOWN = 3  # examples of the preview
 FEW_HELD_OUT = 100  # below, two standard errors of an accuracy are more than ten points
 FEW_EXAMPLES = 50
+SMALL_DATA = 2000  # train examples, below which the preset quick is where to begin
+MANY_PASSES = 50
 ESTIMATED: tuple[Estimated, ...] = ("gpu_seconds", "seconds", "queue_seconds")
 
 
@@ -90,6 +94,7 @@ class DryRunOut(BaseModel):
     warnings: list[WarningOut]
     preview: list[PreviewOut]
     estimate: EstimateOut
+    work: WorkOut
 
 
 def dry_run(session: Session, new: NewJob) -> DryRunOut:
@@ -97,6 +102,10 @@ def dry_run(session: Session, new: NewJob) -> DryRunOut:
     queue, history = read_queue(session), read_history(session, [new.model.id])
     left = what_it_takes(history, new.model.id, new.config, new.dataset.splits)
     tokenizer = tokenizer_of(new.model)
+    examples = each_example(session, new.dataset.id, ["train"])
+    work = workload(
+        new.config, new.dataset.splits, as_prompt_set(new.prompt_set), islice(examples, COUNTED), tokenizer
+    )
     return DryRunOut(
         name=new.name,
         model=new.model.id,
@@ -104,9 +113,10 @@ def dry_run(session: Session, new: NewJob) -> DryRunOut:
         prompt_set=new.prompt_set.id,
         config=new.config.model_dump(mode="json"),
         budget=DryRunBudget(gpu_seconds=new.budget_gpu_seconds, deadline=new.deadline_at),
-        warnings=list(_warnings(new, queue, tokenizer, left)),
+        warnings=[*_warnings(new, queue, tokenizer, left), *_training_warnings(new, work)],
         preview=_preview(session, new, tokenizer),
         estimate=_estimate(new, queue, history, left),
+        work=work,
     )
 
 
@@ -176,3 +186,30 @@ def _warnings(
             f"The budget of {limit:g} GPU-seconds is below the expected {left.gpu_seconds.expected:.0f}."
         )
         yield WarningOut(code="budget_below_estimate", message=message)
+
+
+def _training_warnings(new: NewJob, work: WorkOut) -> Iterator[WarningOut]:
+    """What the amount of training, and the ways to get rows, are likely to come to."""
+    train = new.dataset.splits.get("train", 0)
+    most = max(work.passes, default=0.0)
+    if most > MANY_PASSES:
+        small = " Begin with the preset quick." if train < SMALL_DATA else " Lower training.schedule."
+        message = (
+            f"An iteration shows every row up to {most:.0f} times, should every example give one.{small}"
+        )
+        yield WarningOut(code="many_passes", message=message)
+    warmup = new.config.training.warmup_steps
+    if work.steps and max(work.steps) < warmup:
+        message = (
+            f"The learning rate rises over {warmup} steps, and no iteration has more than {max(work.steps)}: "
+            "it is never reached. Lower training.warmup_steps, or begin with the preset quick."
+        )
+        yield WarningOut(code="warm_up_not_reached", message=message)
+    hinted = new.config.rationalization.enabled and "hint_free" not in new.config.training_set.checks
+    if hinted and not new.config.baselines_only:
+        message = (
+            "Where most rows come from hints, set training_set.checks to hint_free: it keeps those that lead "
+            "to the answer without the hint, and costs at most one greedy completion for each of "
+            f"{train} examples and iteration."
+        )
+        yield WarningOut(code="hints_unchecked", message=message)

@@ -74,6 +74,7 @@ def as_job(sent: FineTuningIn, dataset: Dataset) -> JobIn:
     training: dict[str, Any] = {}
     if chosen.n_epochs != "auto":
         training["schedule"] = {"kind": "epochs", "epochs": chosen.n_epochs}
+        training["warmup_steps"] = 0  # few epochs on little data end before the preset's 100 steps
     if chosen.batch_size != "auto":
         training["batch_size"] = chosen.batch_size
     config: dict[str, Any] = {"training": training} if training else {}

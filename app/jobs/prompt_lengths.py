@@ -12,11 +12,14 @@ from star_engine.config.star import StarConfig
 from star_engine.data.prompts import render_prompt
 from star_engine.sampling.rationales import Route, rationale_prompt
 from star_engine.tasks.examples import Example, PromptSet
+from star_engine.training_set.rows import training_prompt
 
 if TYPE_CHECKING:  # importing it takes 70 ms of every start, and is left to the first who counts tokens
     from tokenizers import Tokenizer
 
 MAX_REPORTED = 20
+SAMPLE_SIZE = 200  # training prompts that are counted; a row that is too long by itself is left out later
+SHORTEST_COMPLETION = 4  # tokens, EOS included
 SLACK = 16  # tokens by which a whole may exceed its parts: BOS, and white space that splits another way
 
 
@@ -42,6 +45,30 @@ def check_prompt_lengths(
     errors = tuple(islice(_too_long(lengths, room, examples), MAX_REPORTED))
     if errors:
         raise Invalid("Prompts are too long for the model's context.", code="prompt_too_long", errors=errors)
+
+
+def check_training_lengths(
+    tokenizer: Tokenizer,
+    context_length: int,
+    config: StarConfig,
+    prompt_set: PromptSet,
+    examples: Iterable[Example],
+) -> None:
+    """Raises Invalid where no training prompt of some examples leaves room for a completion."""
+    limit = min(config.training.max_length, context_length)
+    prompts = [
+        training_prompt(config, prompt_set, example)
+        for example in islice(examples, SAMPLE_SIZE)
+        if example.split == "train"
+    ]
+    shortest = min((len(tokenizer.encode(prompt).ids) for prompt in prompts), default=0)
+    if shortest + SHORTEST_COMPLETION > limit:
+        raise Invalid.for_field(
+            "config.training.max_length",
+            f"Training prompts have {shortest} tokens or more: {limit} leave no room to learn anything.",
+            "Raise it, set training_set.few_shot_in_prompt to false, or use a model with a longer context.",
+            code="max_length_too_short",
+        )
 
 
 def _too_long(lengths: _Lengths, room: int, examples: Iterable[Example]) -> Iterator[FieldError]:

@@ -15,7 +15,7 @@ from app.database import clock
 from app.errors import FieldError, Invalid, NotFound
 from app.http.problems import field_errors
 from app.http.schemas import In, Moment, Name, Text
-from app.jobs.prompt_lengths import check_prompt_lengths
+from app.jobs.prompt_lengths import check_prompt_lengths, check_training_lengths
 from app.jobs.settings import ConfigOverrides
 from app.ledger.data.base_models import get_model
 from app.ledger.data.datasets import get_dataset
@@ -28,7 +28,7 @@ from app.webhooks.secrets import server_secret
 from app.webhooks.validate import JobWebhookIn, check_url
 from star_engine.config.presets import PRESETS, laid_over
 from star_engine.config.reference import nearest
-from star_engine.config.star import Labels, StarConfig
+from star_engine.config.star import MAX_LORA_RANK, Labels, StarConfig
 from star_engine.data.prompt_sets import groups_without_examples
 from star_engine.data.selection import check_curriculum
 from star_engine.data.validation import Unfit, check_answers, check_solutions, field_needing_solutions
@@ -105,6 +105,7 @@ def check_job(
     _check_splits(dataset, config)
     _check_groups(session, dataset, prompt_set)
     _check_curriculum(session, dataset, config)
+    _check_training(session, model, dataset, prompt_set, config)
     split = config.evaluation.split
     check_lengths(model, prompt_set, config, each_example(session, dataset.id, ["train", split]))
     for mix in config.training_set.mix:
@@ -255,6 +256,26 @@ def check_lengths(
     tokenizer = tokenizer_of(model)
     if tokenizer is not None:
         check_prompt_lengths(tokenizer, model.context_length, config, prompt_set, examples)
+
+
+def _check_training(
+    session: Session, model: Model, dataset: Dataset, prompt_set: PromptSet, config: StarConfig
+) -> None:
+    """What would fail at the first training."""
+    if config.baselines_only:
+        return
+    rank = config.training.lora.rank
+    if rank > MAX_LORA_RANK:
+        raise Invalid.for_field(
+            "config.training.lora.rank",
+            f"No sampler of this platform loads adapters of rank {rank}.",
+            f"Use at most {MAX_LORA_RANK}.",
+            code="rank_too_high",
+        )
+    tokenizer = tokenizer_of(model)
+    if tokenizer is not None:
+        some = each_example(session, dataset.id, ["train"])
+        check_training_lengths(tokenizer, model.context_length, config, prompt_set, some)
 
 
 def _named(field: str, find: Callable[[], T], known: list[str] | None = None) -> T:

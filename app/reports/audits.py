@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from app.ledger.jobs.report import Coverage
@@ -26,6 +26,13 @@ TEXT = (
 def audit_rows(coverage: Iterable[Coverage]) -> tuple[tuple[str, ...], ...]:
     """One row per iteration that has been audited, in the order of HEADER."""
     return tuple(_row(row.iteration, row.audits) for row in coverage if row.audits)
+
+
+def told(coverage: Iterable[Coverage]) -> Iterator[str]:
+    """What spoke against an iteration's rows before it was trained."""
+    for row in coverage:
+        for sentence in (row.audits or {}).get("before_training", ()):
+            yield f"Iteration {row.iteration}: {sentence}"
 
 
 def _row(iteration: int, found: Mapping[str, Any]) -> tuple[str, ...]:

@@ -230,7 +230,8 @@ def _funnel(report: JobReport) -> Section | None:
 
 def _audits(report: JobReport) -> Section | None:
     rows = audits.audit_rows(report.coverage)
-    return Section("Audits of the training data", audits.TEXT, Table(audits.HEADER, rows)) if rows else None
+    text = " ".join((audits.TEXT, *audits.told(report.coverage)))
+    return Section("Audits of the training data", text, Table(audits.HEADER, rows)) if rows else None
 
 
 def _also(report: JobReport) -> Section | None:

@@ -24,6 +24,7 @@ RECIPE = Recipe(
         "training": {
             "schedule": {"kind": "geometric", "start": 6, "factor": 1.2},
             "batch_size": 4,
+            "warmup_steps": 0,
             "learning_rate": 2e-4,
             "max_length": 512,
         },

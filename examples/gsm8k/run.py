@@ -22,6 +22,7 @@ RECIPE = Recipe(
         "training": {
             "schedule": {"kind": "geometric", "start": 8, "factor": 1.2},
             "batch_size": 8,
+            "warmup_steps": 0,
             "learning_rate": 2e-4,
             "max_length": 768,
         },

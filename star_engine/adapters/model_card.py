@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from star_engine.adapters.layout import CARD, MANIFEST, BaseModel, file_sha256, pretty, write_durably
+from star_engine.config.fidelity import deviation_table
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
 from star_engine.evaluation.report import METHODS
@@ -45,6 +46,7 @@ def write_card(
             trained_on=_trained_on(coverage),
             examples=coverage.examples,
             sha=training_set_sha256,
+            against=_against(config),
             config=config.model_dump_json(indent=2),
         ),
     )
@@ -77,6 +79,17 @@ def _trained_on(coverage: Coverage) -> str:
     if coverage.given:
         return f"{coverage.given} given texts"
     return f"{coverage.generated} generated and {coverage.rationalized} rationalized"
+
+
+def _against(config: StarConfig) -> str:
+    """How the preset `star` departs from the paper; nothing for what is no STaR."""
+    if config.training_set.source is not Source.RATIONALES:
+        return ""
+    said = (
+        "The preset `star` departs from the paper (arXiv 2203.14465) as follows; this run's own settings are "
+        "below."
+    )
+    return f"## Against the paper\n\n{said}\n\n{deviation_table(code=False)}\n\n"
 
 
 def _front_matter(base: BaseModel, licence: str | None) -> str:
@@ -123,7 +136,7 @@ model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}")
 
 Prompt it exactly as it was trained: the layout of kind `{kind}`, ending without white space.
 
-## All settings
+{against}## All settings
 
 ```json
 {config}

@@ -50,6 +50,8 @@ class EpochsSchedule(Section):
     kind: Literal["epochs"] = "epochs"
     """Name of the schedule."""
     epochs: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    """Passes over the training set of the first iteration."""
+    add: Annotated[float, Field(ge=0, le=1000)] = 0.0
     """How often the training set is shown."""
     max_steps: Annotated[int, Field(ge=1)] | None = None
     """Steps of an iteration at most; null: no limit."""

@@ -113,6 +113,9 @@ class Rationalization(Section):
         return self.hint_template if self.hint is None else self.hint.template
 
 
+MAX_LORA_RANK = 64  # that a sampler of the service makes room for; as a library any rank up to 512 can be had
+
+
 class Lora(Section):
     rank: Annotated[int, Field(ge=1, le=512)] = 16
     """Rank of the LoRA matrices."""
@@ -134,7 +137,12 @@ class Training(Section):
     loss: Literal["completion", "all"] = "completion"
     """Tokens that are learned: those of the completion, or all of them, as the released code in fact does."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 8
-    """Sequences per optimizer step."""
+    """Rows per optimizer step, where batch_tokens does not say otherwise."""
+    batch_tokens: Annotated[int, Field(ge=16, le=2**22)] | None = None
+    """Tokens per optimizer step at most: as many rows as fit, each read by itself. Null: batch_size rows.
+
+    The paper's step is 8 packed sequences of 1,024. Setting batch_size over a preset sets this to null.
+    """
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-4
     """Peak learning rate of AdamW."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0

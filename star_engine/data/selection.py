@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 from star_engine.config.schedules import EpochsSchedule, FixedSchedule, GeometricSchedule, Schedule
-from star_engine.config.star import StarConfig
+from star_engine.config.star import StarConfig, Training
 
 _MOST_STEPS = 10**9  # a geometric schedule overflows a float near iteration 4,000; nobody trains this long
 
@@ -20,8 +20,8 @@ def steps_in(schedule: Schedule, iteration: int, *, rows: int = 0, batch_size: i
     """Optimizer steps of iteration n >= 1.
 
     Geometric: int(start * factor^(n-1)); 40 and 1.2 give 40, 48, 57, 69, ... and the paper's 7,912 at n = 30
-    (section 4.2). Linear: start + add * (n-1). Epochs: rows * epochs / batch_size, rounded up; only they
-    need to know how many rows are trained on, and in batches of how many.
+    (section 4.2). Linear: start + add * (n-1). Epochs: rows * (epochs + add * (n-1)) / batch_size, rounded
+    up; only they need to know how many rows are trained on, and in batches of how many: see `training_steps`.
     """
     if iteration < 1:
         raise ValueError(f"iterations count from 1, not {iteration}")
@@ -32,10 +32,18 @@ def steps_in(schedule: Schedule, iteration: int, *, rows: int = 0, batch_size: i
     elif isinstance(schedule, EpochsSchedule):
         if rows < 1:
             raise ValueError("a schedule of epochs needs to know how many rows are trained on")
-        steps = math.ceil(rows * schedule.epochs / batch_size)
+        epochs = schedule.epochs + schedule.add * (iteration - 1)
+        steps = math.ceil(rows * epochs / batch_size)
     else:
         steps = schedule.start + schedule.add * (iteration - 1)
     return min(steps, schedule.max_steps or _MOST_STEPS)
+
+
+def training_steps(training: Training, iteration: int, rows: int, tokens: int | None) -> int:
+    """Optimizer steps of iteration n on so many rows. `tokens`: of them all, where batches are counted so."""
+    if training.batch_tokens is None:
+        return steps_in(training.schedule, iteration, rows=rows, batch_size=training.batch_size)
+    return steps_in(training.schedule, iteration, rows=tokens or 0, batch_size=training.batch_tokens)
 
 
 def _geometric(schedule: GeometricSchedule, iteration: int) -> int:

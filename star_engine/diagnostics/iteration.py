@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from star_engine.config.star import StarConfig
+from star_engine.config.training_set import Source
 from star_engine.diagnostics.guessing import luck, solved_again
 from star_engine.diagnostics.second_opinion import audit_verdicts
 from star_engine.diagnostics.texts import diversity, few_shot_similarity, length
@@ -16,6 +17,8 @@ from star_engine.sampling.rationales import Rationale, Route
 from star_engine.tasks.examples import Example, PromptSet
 from star_engine.tasks.verdict import VerdictCode
 from star_engine.training_set.rows import Decision
+
+FEW_ROWS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,36 @@ def audit_iteration(
         "length": length(kept, before.mean_length),
         "few_shot_similarity": few_shot_similarity(prompt_set, by_id, kept),
         "answer_end": {"kept": len(kept), "cut": sum(one.end is not None for one in kept_by.values())},
+        "before_training": _before_training(config, kept),
         "hint_talk": _hint_talk(config, by_id, kept) if before.taught else None,
     }
+
+
+def _before_training(config: StarConfig, kept: Sequence[Rationale]) -> list[str]:
+    """What speaks against the rows of an iteration before it is trained. It is told, and stops nothing."""
+    if config.training_set.source is not Source.RATIONALES:
+        return []
+    hinted = sum(one.key.route is Route.RATIONALIZED for one in kept)
+    told = []
+    if len(kept) < FEW_ROWS:
+        told.append(
+            f"Only {len(kept)} rows are trained on: what is learned from so few is mostly their wording. Add "
+            "examples, sample more tries (generation.samples_per_example), or show better few-shot examples."
+        )
+    if kept and 2 * hinted > len(kept):
+        share = "All" if hinted == len(kept) else f"{hinted} of {len(kept)}"
+        told.append(
+            f"{share} rows come from hints, which a model can follow without reasoning."
+            + ("" if "hint_free" in config.training_set.checks else _offer(hinted))
+        )
+    return told
+
+
+def _offer(hinted: int) -> str:
+    return (
+        " training_set.checks: [hint_free] keeps those that lead to the answer without the hint; here it "
+        f"costs {hinted} greedy completions."
+    )
 
 
 def _hint_talk(config: StarConfig, by_id: Mapping[str, Example], kept: Iterable[Rationale]) -> dict[str, int]:

@@ -28,7 +28,7 @@ from star_engine.gpu.causal_lm import (
 from star_engine.gpu.lean_lora import use_lean_forward
 from star_engine.gpu.lora_merge import PREFIX, LoraUpdate, read_adapter
 from star_engine.gpu.lora_run import Learned, LoraRun, Ranks
-from star_engine.gpu.tokenized_rows import TokenizedRow, batch_of_step, tokenize_rows
+from star_engine.gpu.tokenized_rows import TokenizedRow, batches, fitting_rows
 from star_engine.gpu.train_checkpoint import Checkpoints, ResumePoint, fsync
 from star_engine.protocols import AdapterProbe, BadAdapter, OutOfMemory, TrainingJob, TrainingProgress
 
@@ -67,28 +67,36 @@ class LoraTrainer:
     def train(self, job: TrainingJob) -> Iterator[TrainingProgress]:
         """See Trainer. On CPU a resumed run ends in the same bytes as an uninterrupted one.
 
-        Raises ValueError naming the row that is empty or too long, BadAdapter for `job.start`,
-        FloatingPointError where the loss is no longer finite, and OutOfMemory where not even one row fits.
+        Rows longer than training.max_length are left out. Raises ValueError naming a row that is empty, or
+        where none is short enough; BadAdapter for `job.start`, FloatingPointError where the loss is no longer
+        finite, and OutOfMemory where not even one row fits.
         """
         torch.set_num_threads(self._threads)
         training = job.settings
         max_length = min(training.max_length, self._max_length)
         eos = self._tokenizer.eos_token_id
-        rows = tokenize_rows(self._tokenizer, job.data, max_length, eos, training.loss)
+        rows = fitting_rows(self._tokenizer, job.data, max_length, eos, training.loss)
         saved = Checkpoints(job.checkpoints, self._input_hash(rows, job))
         with self._adapted(training, job.seed, job.start) as model:
             run = LoraRun(model, training, job.seed, self._device, self._ranks)
             tokens = run.resume(saved.newest())
+            lengths = [len(row.ids) for row in rows]
+            drawn = batches(lengths, training.batch_size, training.batch_tokens, job.seed, run.step)
             while run.step < job.steps:
-                batch = batch_of_step(len(rows), training.batch_size, job.seed, run.step)
-                chosen = [rows[n] for n in batch]
+                chosen = [rows[n] for n in next(drawn)]
                 learned = self._fitting_step(run, chosen)
                 tokens += sum(len(row.ids) for row in chosen)
                 due = run.step % training.checkpoint_every == 0 and run.step < job.steps
                 if due and self._ranks.first:
                     saved.save(ResumePoint(run.step, tokens, run.state()))
                 yield TrainingProgress(
-                    run.step, job.steps, learned.loss, tokens, learned.grad_norm, learned.learning_rate
+                    run.step,
+                    job.steps,
+                    learned.loss,
+                    tokens,
+                    learned.grad_norm,
+                    learned.learning_rate,
+                    too_long=len(job.data) - len(rows),
                 )
             if self._ranks.first:
                 self._write(model, job.out)
@@ -227,7 +235,8 @@ class LoraTrainer:
     def _input_hash(self, rows: Sequence[TokenizedRow], job: TrainingJob) -> str:
         """Whose resume points these are: all that decides the resulting weights, the base model included."""
         digest = hashlib.sha256()
-        settings = job.settings.model_dump(mode="json", exclude={"checkpoint_every", "max_length"})
+        unused = set() if job.settings.batch_tokens else {"batch_tokens"}
+        settings = job.settings.model_dump(mode="json", exclude={"checkpoint_every", "max_length", *unused})
         versions = [torch.__version__, peft.__version__, str(self._device)]
         facts = [settings, job.steps, job.seed, ARITHMETIC, versions]
         digest.update(json.dumps(facts, sort_keys=True).encode())

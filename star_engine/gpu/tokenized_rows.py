@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import count
 from typing import Any, Literal
 
 from star_engine.gpu.causal_lm import prompt_ids, text_after
@@ -74,6 +76,24 @@ def tokenize_rows(
     return rows
 
 
+def fitting_rows(
+    tokenizer: Any,
+    texts: Sequence[TrainingText],
+    max_length: int,
+    eos: int,
+    loss: Literal["completion", "all"] = "completion",
+) -> list[TokenizedRow]:
+    """As `tokenize_rows`, without the rows that are longer than `max_length`. ValueError where all are."""
+    rows = tokenize_rows(tokenizer, texts, sys.maxsize, eos, loss)
+    fitting = [row for row in rows if len(row.ids) <= max_length]
+    if not fitting:
+        raise ValueError(
+            f"All {len(rows)} training rows have more tokens, {min(len(row.ids) for row in rows)} or more, "
+            f"than training.max_length = {max_length}. Raise it, or shorten the prompts."
+        )
+    return fitting
+
+
 def _completion_start(offsets: Sequence[tuple[int, int]], special: Sequence[int], boundary: int) -> int:
     """Index of the first token that reaches behind the prompt's characters."""
     for index, ((_, end), added) in enumerate(zip(offsets, special, strict=True)):
@@ -136,6 +156,29 @@ def batch_of_step(rows: int, batch_size: int, seed: int, step: int) -> list[int]
     """
     places = range(step * batch_size, (step + 1) * batch_size)
     return [_order(rows, seed, place // rows)[place % rows] for place in places]
+
+
+def batches(
+    lengths: Sequence[int], batch_size: int, batch_tokens: int | None, seed: int, first: int = 0
+) -> Iterator[list[int]]:
+    """Row numbers of step after step, without end, from the step numbered `first` on.
+
+    batch_tokens: as many of the next rows as it holds, one at least; the rows come in the order in which
+    batches of `batch_size` would take them. Rows of a batch never read each other: see batch_plan.
+    """
+    if batch_tokens is None:
+        yield from (batch_of_step(len(lengths), batch_size, seed, step) for step in count(first))
+        return
+    batch: list[int] = []
+    room, step = batch_tokens, 0
+    for place in count():
+        row = _order(len(lengths), seed, place // len(lengths))[place % len(lengths)]
+        if batch and lengths[row] > room:
+            if step >= first:
+                yield batch
+            batch, room, step = [], batch_tokens, step + 1
+        batch.append(row)
+        room -= lengths[row]
 
 
 @lru_cache(maxsize=4)

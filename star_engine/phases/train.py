@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from star_engine.adapters.layout import WEIGHTS, check_weights, rewrite_config
 from star_engine.config.star import StarConfig
-from star_engine.data.selection import steps_in, training_seed
+from star_engine.data.selection import training_seed, training_steps
 from star_engine.diagnostics.token_parity import MOST_EXAMPLES, check_parity, parity_texts, token_digests
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Context, Phase, Progress, Work
@@ -27,11 +28,12 @@ class _Report:
     training_examples: int
     examples_seen: int
     tokens: int = 0
+    too_long: int = 0  # rows left out, since they have more tokens than training.max_length
     loss_first: float | None = None
     loss_last: float | None = None
 
     def take(self, progress: TrainingProgress) -> None:
-        self.tokens = progress.tokens
+        self.tokens, self.too_long = progress.tokens, progress.too_long
         self.loss_last = round(progress.loss, 6)
         self.loss_first = self.loss_last if self.loss_first is None else self.loss_first
 
@@ -43,6 +45,7 @@ class _Report:
             "training_examples": self.training_examples,
             "examples_seen": self.examples_seen,
             "tokens": self.tokens,
+            "too_long": self.too_long,
             "loss_first": self.loss_first,
             "loss_last": self.loss_last,
             "seconds": round(seconds, 3),
@@ -56,12 +59,16 @@ def _run(context: Context) -> Work:
         return
     rows = in_window(context.config, [rows for _, rows in record.training_sets()])
     texts = tuple(TrainingText(row.prompt, row.completion) for row in rows)
-    steps = steps_in(training.schedule, context.iteration, rows=len(rows), batch_size=training.batch_size)
+    tokens = None if training.batch_tokens is None else _tokens_in(context, texts)
+    steps = training_steps(training, context.iteration, len(rows), tokens)
     seed = training_seed(context.config.seed, context.iteration)
     previous = context.iteration - 1 if training.start_from == "previous" else 0
     start = record.adapter(previous) if previous > 0 else None
     source = "base" if start is None else f"iteration {previous}"
-    report = _Report(steps, seed, source, len(rows), steps * training.batch_size)
+    seen = steps * training.batch_size
+    if training.batch_tokens is not None and tokens:
+        seen = round(steps * training.batch_tokens * len(rows) / tokens)  # up to what stays free of a batch
+    report = _Report(steps, seed, source, len(rows), seen)
     yield Progress(0, steps, "steps")
     checkpoints, out = record.checkpoints(), record.weights_folder()
     _check_tokens(context)
@@ -79,6 +86,12 @@ def _run(context: Context) -> Work:
     rewrite_config(out, record.origin().base)
     check_weights(out / WEIGHTS, training.lora.rank)
     record.finish_training(out, report.as_json(time.monotonic() - began))
+
+
+def _tokens_in(context: Context, texts: Sequence[TrainingText]) -> int:
+    """Of all these rows, each with its EOS."""
+    counted = context.gpu.trainer().training_token_ids([text.prompt + text.completion for text in texts])
+    return sum(len(ids) + 1 for ids in counted)
 
 
 def _check_tokens(context: Context) -> None:

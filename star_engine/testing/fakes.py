@@ -193,7 +193,8 @@ class RecordingTrainer:
         digest = _input_sha256(job)
         done = _newest_checkpoint(checkpoints, digest)
         self.runs.append(TrainingRun(rows, job.steps, job.seed, job.start, done))
-        per_step = sum(count_words(row.completion) for row in rows) * training.batch_size // max(len(rows), 1)
+        words = sum(count_words(row.completion) for row in rows)
+        per_step = training.batch_tokens or words * training.batch_size // max(len(rows), 1)
         checkpoints.mkdir(parents=True, exist_ok=True)
         for step in range(done + 1, job.steps + 1):
             if self._before_step is not None:

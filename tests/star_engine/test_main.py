@@ -47,7 +47,8 @@ def test_a_job_file_is_read_with_all_that_it_names(tmp_path: Path) -> None:
 
 
 def test_settings_are_laid_over_a_preset(tmp_path: Path) -> None:
-    settings = {"kind": "scratchpad", "iterations": 3, "training": {"schedule": {"start": 7}}}
+    schedule = {"kind": "linear", "start": 7}
+    settings = {"kind": "scratchpad", "iterations": 3, "training": {"schedule": schedule}}
     config = read_job(write_job(tmp_path, preset="star-without-rationalization", config=settings)).config
     assert config.iterations == 3
     assert not config.rationalization.enabled

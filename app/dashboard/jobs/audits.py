@@ -81,6 +81,7 @@ AUDITS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "length": ("Length", _length),
     "diversity": ("Diversity", _diversity),
     "few_shot_similarity": ("Similarity", _similarity),
+    "before_training": ("Before training", " ".join),
     "answer_end": ("Answer's end", _answer_end),
     "hint_talk": ("Speaks of hints", _hint_talk),
 }

@@ -20,7 +20,7 @@ from app.http.dependencies import Config, Db, OfferedModels
 from app.http.router import page_router
 from app.jobs.baselines import BESIDE, JobFamilyIn
 from app.jobs.create import Made, create_family, create_fork, try_family
-from app.jobs.dry_run import DryRunOut
+from app.jobs.dry_run import SMALL_DATA, DryRunOut
 from app.jobs.fork import ForkIn
 from app.jobs.read import read_job
 from app.jobs.views import JobOut
@@ -38,8 +38,16 @@ FORK_FIELDS = ("name", "from_iteration", "priority")
 
 @router.get("/new")
 def form(request: Request, caller: Submitter, db: Db, offered: OfferedModels) -> Response:
-    """`?model=`, `?dataset=` and `?prompt_set=` are filled in."""
-    return _form(request, caller, db, offered, Filled(dict(request.query_params)))
+    """`?model=`, `?dataset=` and `?prompt_set=` are filled in; the preset is `quick` for small data."""
+    return _form(request, caller, db, offered, Filled(_with_preset(caller, db, dict(request.query_params))))
+
+
+def _with_preset(caller: Caller, db: Db, asked: dict[str, str]) -> dict[str, str]:
+    """By the dataset that is filled in, or the newest, which the form shows first."""
+    datasets = read_datasets(db, caller.project_id, limit=CHOICES).data
+    chosen = [one for one in datasets if one.id == asked.get("dataset")] or datasets[:1]
+    small = all(one.splits.get("train", 0) < SMALL_DATA for one in chosen)
+    return {"preset": "quick" if small else "star", **asked}
 
 
 @router.post("/new/settings")

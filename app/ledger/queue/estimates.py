@@ -17,7 +17,7 @@ from app.tables.base import JsonObject
 from app.tables.jobs import Job, Step, known_settings
 from app.tables.usage import Usage
 from star_engine.config.schedules import EpochsSchedule
-from star_engine.config.star import StarConfig
+from star_engine.config.star import StarConfig, Training
 from star_engine.data.selection import steps_in
 from star_engine.loop import PhaseName, closing_phases, phases_of
 from star_engine.phases.table import PHASES
@@ -43,6 +43,9 @@ class Span:
 
 
 NOTHING = Span(0.0, 0.0, 0.0)
+ROW_TOKENS = (
+    128  # of a mean row, where a step of tokens is counted in rows: GSM8K's are 175, CommonsenseQA's 93
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,14 +193,21 @@ def _units_done(
     if phase is not PhaseName.TRAIN:
         return 1.0
     if isinstance(config.training.schedule, EpochsSchedule):  # the rows are not known here, the steps are
-        return float(progress.get("total", 0) * config.training.batch_size)
+        return float(progress.get("total", 0) * _rows_of_step(config.training))
     return _sequences(config, number, 0)
 
 
 def _sequences(config: StarConfig, number: int, rows: int) -> float:
     training = config.training
-    steps = steps_in(training.schedule, number, rows=rows, batch_size=training.batch_size)
-    return float(steps * training.batch_size)
+    of_step = _rows_of_step(training)
+    return float(steps_in(training.schedule, number, rows=rows, batch_size=of_step) * of_step)
+
+
+def _rows_of_step(training: Training) -> int:
+    """Of a mean length where a step is counted in tokens."""
+    if training.batch_tokens is None:
+        return training.batch_size
+    return max(1, round(training.batch_tokens / ROW_TOKENS))
 
 
 def _span(records: Sequence[float]) -> Span | None:

@@ -15,8 +15,10 @@ def test_baselines_are_jobs_beside_it_or_modes_of_its_first_phase(api: Api) -> N
     assert [one["preset"] for one in job["baselines"]] == names[1:]
     without, rft = (api.client.get(f"/v1/jobs/{one['job']}").json() for one in job["baselines"])
     assert (without["baseline_of"], without["baselines"]) == (job["id"], [])
+    own = {"kind": "geometric", "start": 40, "factor": 1.2, "max_steps": None}  # of the paper's ablation
     assert without["config"] == job["config"] | {
-        "rationalization": job["config"]["rationalization"] | {"enabled": False}
+        "rationalization": job["config"]["rationalization"] | {"enabled": False},
+        "training": job["config"]["training"] | {"schedule": own},
     }
     assert (rft["config"]["iterations"], rft["config"]["generation"]["samples_per_example"]) == (1, 100)
     assert rft["config"]["generation"]["max_tokens"] == 100

@@ -30,7 +30,12 @@ def write(api: Api, job_id: str, right: list[int]) -> None:
 
 @pytest.fixture
 def job(api: Api) -> dict[str, Any]:
-    job = api.job(name="mine", baselines=["star-without-rationalization"])
+    training = {"schedule": {"start": 200}}  # its own: the baseline takes it over
+    job = api.job(
+        name="mine",
+        baselines=["star-without-rationalization"],
+        config={"generation": {"max_tokens": 100}, "training": training},
+    )
     write(api, job["id"], [0, 1, 2])
     write(api, job["baselines"][0]["job"], [0, 3])
     return job

@@ -61,3 +61,35 @@ def test_warnings_name_what_the_job_may_run_into(api: Api) -> None:
 def test_dry_run_of_a_bad_job_is_refused_as_the_job_would_be(api: Api) -> None:
     answer = api.client.post("/v1/jobs", json=api.job_body(dry_run=True, preset="magic"))
     assert (answer.status_code, answer.json()["code"]) == (422, "unknown_preset")
+
+
+def test_the_work_is_told_without_any_history(api: Api) -> None:
+    schedule = {"kind": "linear", "start": 8, "add": 4}
+    config = {"iterations": 2, "training": {"schedule": schedule, "batch_tokens": 400}}
+    shown = api.client.post("/v1/jobs", json=api.job_body(dry_run=True, config=config)).json()
+    work = shown["work"]
+    train = 8  # rows of the harness' dataset in the split train
+    assert work["steps"] == [8, 12]
+    assert (work["step_tokens"], work["tokens"]) == (400, 20 * 400)
+    assert work["passes"] == [round(n * 400 / (train * work["row_tokens"]), 2) for n in (8, 12)]
+    assert 0 < work["rough_gpu_seconds"]["low"] < work["rough_gpu_seconds"]["high"]
+    assert work["tries"] >= 2 * train
+
+
+def test_small_data_is_sent_to_the_preset_quick(api: Api) -> None:
+    def warned(preset: str) -> dict[str, str]:
+        body = api.job_body(dry_run=True, preset=preset) | {"config": {"generation": {"max_tokens": 100}}}
+        shown = api.client.post("/v1/jobs", json=body).json()
+        return {one["code"]: one["message"] for one in shown["warnings"]}
+
+    assert "preset quick" in warned("star")["many_passes"]
+    assert "many_passes" not in warned("quick")
+    assert "hint_free" in warned("quick")["hints_unchecked"]
+    assert "hints_unchecked" not in warned("star-without-rationalization")
+
+
+def test_a_rate_that_is_never_reached_is_warned_of(api: Api) -> None:
+    training = {"schedule": {"kind": "fixed", "steps": 5}, "warmup_steps": 6}
+    body = api.job_body(dry_run=True, config={"training": training})
+    codes = [one["code"] for one in api.client.post("/v1/jobs", json=body).json()["warnings"]]
+    assert "warm_up_not_reached" in codes

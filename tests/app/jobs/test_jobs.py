@@ -63,10 +63,16 @@ def test_configuration_is_the_preset_with_the_overrides_laid_over_it(api: Api) -
     }
     assert resolved["training"]["lora"]["rank"] == 4
     assert resolved["training"]["lora"]["alpha"] == 32
-    override = {"training": {"schedule": {"add": 1}}}
+    override = {"training": {"schedule": {"factor": 1.1}, "batch_size": 4}}
     plain = api.job(preset="star-without-rationalization", config=override)["config"]
     assert plain["rationalization"]["enabled"] is False
-    assert plain["training"]["schedule"] == {"kind": "linear", "start": 300, "add": 1, "max_steps": None}
+    assert plain["training"]["schedule"] == {
+        "kind": "geometric",
+        "start": 40,
+        "factor": 1.1,
+        "max_steps": None,
+    }
+    assert (plain["training"]["batch_size"], plain["training"]["batch_tokens"]) == (4, None)
 
 
 BAD_JOBS: list[tuple[str, dict[str, Any], str, str, str]] = [
@@ -100,6 +106,20 @@ BAD_JOBS: list[tuple[str, dict[str, Any], str, str, str]] = [
         "prompt_too_long",
         "config.generation.max_tokens",
         str(CONTEXT),
+    ),
+    (
+        "a rank that no sampler loads",
+        {"config": {"training": {"lora": {"rank": 128}}}},
+        "rank_too_high",
+        "config.training.lora.rank",
+        "at most 64",
+    ),
+    (
+        "rows that no prompt fits",
+        {"config": {"training": {"max_length": 16}}},
+        "max_length_too_short",
+        "config.training.max_length",
+        "Raise it",
     ),
     ("unknown field", {"modle": MODEL}, "invalid", "modle", "no such field"),
     ("missing field", {"model": None}, "invalid", "model", "string"),

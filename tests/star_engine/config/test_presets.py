@@ -1,9 +1,15 @@
+from collections.abc import Callable
+
 import pytest
 
 from star_engine.config.presets import (
     PRESETS,
+    direct_fine_tune,
     few_shot_cot,
     few_shot_direct,
+    laid_beside,
+    laid_over,
+    quick,
     rest_em,
     rft,
     star,
@@ -11,7 +17,8 @@ from star_engine.config.presets import (
     star_without_rationalization,
 )
 from star_engine.config.star import StarConfig
-from star_engine.data.selection import steps_in
+from star_engine.config.training_set import TrainingSetOptions
+from star_engine.data.selection import steps_in, training_steps
 from star_engine.loop import IterationHistory, PhaseName, PhaseRef, Stop, StopReason, next_phase
 from star_engine.tasks.hints import HintForm
 from star_engine.tasks.kind import Kind
@@ -39,12 +46,57 @@ def test_star_follows_the_paper() -> None:
     assert star(Kind.CHOICE).training_set.few_shot_in_prompt
 
 
-def test_the_ablation_differs_in_rationalization_alone() -> None:
+@pytest.mark.parametrize("preset", [star, star_without_rationalization, direct_fine_tune, rft, rest_em])
+def test_a_step_is_the_papers_8_sequences_of_1024_tokens_after_100_of_warm_up(
+    preset: Callable[[Kind], StarConfig],
+) -> None:
+    for kind in Kind:
+        training = preset(kind).training
+        assert (training.batch_tokens, training.warmup_steps, training.max_length) == (8192, 100, 1024)
+
+
+def test_the_ablation_differs_in_rationalization_and_in_the_schedule_of_addition_alone() -> None:
     for kind in Kind:
         full, ablated = star(kind).model_dump(), star_without_rationalization(kind).model_dump()
         assert not ablated.pop("rationalization")["enabled"]
         del full["rationalization"]
+        if kind is Kind.SCRATCHPAD:
+            schedule = ablated["training"].pop("schedule")
+            assert (schedule["kind"], schedule["start"], schedule["factor"]) == ("geometric", 40, 1.2)
+            del full["training"]["schedule"]
         assert full == ablated
+
+
+def test_direct_fine_tuning_takes_5000_steps_on_10000_additions_and_fewer_on_fewer() -> None:
+    direct = direct_fine_tune(Kind.SCRATCHPAD)
+    assert direct.examples_per_iteration == 10_000
+    row = 28  # tokens of a question of 1 to 5 digits and its answer, as characters with spaces
+    assert training_steps(direct.training, 1, 10_000, 10_000 * row) == 5000
+    assert training_steps(direct.training, 1, 200, 200 * row) == 103
+
+
+def test_quick_is_small_work_for_small_data() -> None:
+    for kind in Kind:
+        config = quick(kind)
+        steps = [training_steps(config.training, n, 200, None) for n in range(1, config.iterations + 1)]
+        assert steps == [75, 75, 75]
+        assert config.rationalization == star(kind).rationalization
+
+
+def test_a_batch_size_laid_over_a_preset_ends_the_counting_in_tokens() -> None:
+    preset = star(Kind.NUMERIC).model_dump(mode="json")
+    for over, tokens in (({"batch_size": 4}, None), ({"batch_tokens": 512}, 512), ({}, 8192)):
+        merged = StarConfig.model_validate(laid_over(preset, {"training": over}))
+        assert merged.training.batch_tokens == tokens
+
+
+def test_a_baseline_beside_a_job_trains_as_the_job_does() -> None:
+    own = laid_over(star(Kind.SCRATCHPAD).model_dump(mode="json"), {"training": {"schedule": {"start": 3}}})
+    config = StarConfig.model_validate(own)
+    beside = laid_beside(config, "star-without-rationalization")
+    assert beside["training"] == own["training"]
+    paper = laid_beside(star(Kind.SCRATCHPAD), "star-without-rationalization")
+    assert paper["training"]["schedule"]["kind"] == "geometric"
 
 
 def test_the_sampling_presets_sample_and_do_not_rationalize() -> None:
@@ -64,14 +116,15 @@ def test_the_few_shot_presets_measure_one_baseline_and_train_nothing() -> None:
         assert next_phase(config, [measured]) == Stop(StopReason.COMPLETED_ITERATIONS)
 
 
-def test_the_released_code_counts_epochs_and_filters_nothing() -> None:
+def test_the_released_code_is_as_its_defaults_are() -> None:
     for kind in Kind:
         config = star_released_code(kind)
-        schedule = config.training.schedule
-        assert [steps_in(schedule, n, rows=800, batch_size=config.training.batch_size) for n in (1, 9)] == [
-            100
-        ] * 2
-        assert config.training_set.filters == ()
-        assert config.training.loss == "all"
-        solution = HintForm.FULL_SOLUTION if kind is Kind.NUMERIC else None
-        assert config.rationalization == star(kind).rationalization.model_copy(update={"hint": solution})
+        training = config.training
+        steps = [training_steps(training, n, 800, 8 * 1536 * 100) for n in (1, 2, 6)]
+        assert steps == [100, 120, 200]  # 1.0 + 0.2 (n-1) epochs
+        assert config.training_set == TrainingSetOptions(filters=(), dedupe=False)
+        assert (training.loss, training.warmup_steps, config.generation.max_tokens) == ("all", 100, 96)
+        assert not config.rationalization.enabled
+        assert (config.iterations, config.examples_per_iteration) == (63, 10_000)
+        assert config.stop.patience is None
+        assert config.rationalization.hint == (HintForm.FULL_SOLUTION if kind is Kind.NUMERIC else None)

@@ -6,6 +6,7 @@ import random
 import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -319,12 +320,20 @@ def test_a_loss_that_is_not_finite_stops_the_training(
     assert not (tmp_path / "adapter").exists()
 
 
-def test_a_row_that_is_too_long_is_named_before_anything_is_trained(
-    trainer: LoraTrainer, tmp_path: Path
-) -> None:
-    rows = [*sums(3), TrainingText("Input: 1", " " + "9" * 200)]
-    with pytest.raises(ValueError, match="Training row 3 has 210 tokens"):
-        train(trainer, tmp_path, Training(max_length=128), 1, rows=rows)
+def test_a_row_that_is_too_long_is_left_out_and_counted(trainer: LoraTrainer, tmp_path: Path) -> None:
+    long = TrainingText("Input: 1", " " + "9" * 200)
+    job = TrainingJob((*sums(3), long), Training(max_length=128), 1, 0, tmp_path / "out", tmp_path / "points")
+    assert [progress.too_long for progress in trainer.train(job)] == [1]
+    with pytest.raises(ValueError, match=r"All 2 training rows have more tokens, 210 or more, than .* = 128"):
+        train(trainer, tmp_path / "none", Training(max_length=128), 1, rows=[long, long])
+
+
+def test_a_step_of_tokens_holds_the_rows_that_fit(trainer: LoraTrainer, tmp_path: Path) -> None:
+    asked = Training(batch_tokens=200)
+    job = TrainingJob(tuple(sums(12)), asked, 4, 0, tmp_path / "out", tmp_path / "points")
+    seen = [progress.tokens for progress in trainer.train(job)]
+    steps = [after - before for before, after in pairwise([0, *seen])]
+    assert all(150 < tokens <= 200 for tokens in steps)
 
 
 class SmallDevice:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, islice, pairwise
 from typing import Any
 
 import pytest
 
-from star_engine.gpu.tokenized_rows import batch_of_step, tokenize_rows
+from star_engine.gpu.tokenized_rows import batch_of_step, batches, fitting_rows, tokenize_rows
 from star_engine.protocols import Segment, TrainingText
 from tests.star_engine.gpu.tokenizers import character_tokenizer, word_tokenizer
 
@@ -137,12 +137,15 @@ def test_a_row_without_a_learned_token_is_an_error_naming_the_row(words: Any, se
         tokenize_rows(words, rows, 200, END)
 
 
-def test_a_row_that_is_too_long_is_an_error_naming_the_row() -> None:
+def test_rows_that_are_too_long_are_named_or_left_out_unless_all_are() -> None:
     rows = [TrainingText("12", "34"), TrainingText("1" * 30, "2" * 9)]
     tokenizer = character_tokenizer()
     assert [len(row.ids) for row in tokenize_rows(tokenizer, rows, 40, END)] == [5, 40]
     with pytest.raises(ValueError, match=r"Training row 1 has 40 tokens \(30 of the prompt, 10 of the"):
         tokenize_rows(tokenizer, rows, 39, END)
+    assert [len(row.ids) for row in fitting_rows(tokenizer, rows, 39, END)] == [5]
+    with pytest.raises(ValueError, match=r"All 2 training rows have more tokens, 5 or more, than .* = 4"):
+        fitting_rows(tokenizer, rows, 4, END)
 
 
 @pytest.mark.parametrize("row", [TrainingText("", "1"), TrainingText("1", "")])
@@ -168,3 +171,17 @@ def test_every_epoch_sees_every_row_once_in_another_order() -> None:
 def test_a_batch_larger_than_the_training_set_goes_on_into_the_next_epoch() -> None:
     batch = batch_of_step(3, 7, seed=0, step=0)
     assert sorted(batch[:3]) == sorted(batch[3:6]) == [0, 1, 2]
+
+
+def test_a_batch_of_tokens_holds_as_many_rows_as_fit_and_one_at_least() -> None:
+    lengths = [10, 30, 20, 100, 5, 5]
+    drawn = list(islice(batches(lengths, 8, 40, seed=3), 40))
+    sizes = [sum(lengths[row] for row in batch) for batch in drawn]
+    assert all(size <= 40 or len(batch) == 1 for size, batch in zip(sizes, drawn, strict=True))
+    together = [row for batch in drawn for row in batch]
+    epochs = [sorted(together[n : n + 6]) for n in range(0, len(together) - 6, 6)]
+    assert epochs == [[0, 1, 2, 3, 4, 5]] * len(epochs)  # every row once before any comes again
+    for batch, following in pairwise(drawn):  # the next row would not have fitted
+        assert sum(lengths[row] for row in (*batch, following[0])) > 40
+    assert list(islice(batches(lengths, 8, 40, seed=3, first=17), 5)) == drawn[17:22]
+    assert next(batches(lengths, 4, None, seed=3, first=2)) == batch_of_step(6, 4, 3, 2)
