@@ -12,13 +12,7 @@ from star_engine.data.prompts import hint_text, render_completion, render_prompt
 from star_engine.data.selection import chance
 from star_engine.evaluation.accuracy import outcome
 from star_engine.filters.funnel import CHECKS, KEPT, needed
-from star_engine.filters.registry import (
-    FilterInput,
-    cap_per_example,
-    dedupe,
-    filters_named,
-    first_rejection,
-)
+from star_engine.filters.registry import FilterInput, cap_per_example, dedupe, filters_named, first_rejection
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.tasks.examples import Example, PromptSet
 from star_engine.tasks.hints import HINT_MARK
