@@ -6,10 +6,12 @@ Problem
 ├── Forbidden       403  the key lacks the scope
 ├── NotFound        404  it does not exist, or belongs to another project (never 403)
 ├── Conflict        409  the object is not in a state that allows this
+├── Gone            410  its bytes are not stored any more
 ├── Invalid         422  the request is understood and refused; `errors` name row, field, reason and fix
 ├── QuotaExceeded   403  the project's quota is used up; `errors` names it, its usage and the fix
 ├── RateLimited     429  the key asks too often; Retry-After says when it may again
-└── Unavailable     503  something that this server needs does not answer
+├── Unavailable     503  something that this server needs does not answer; Retry-After says when to try again
+└── StorageFull     507  there is no room for what was sent
 """
 
 from __future__ import annotations
@@ -99,5 +101,16 @@ class RateLimited(Problem):
     status, code, title = 429, "rate_limited", "Too many requests"
 
 
+class Gone(Problem):
+    status, code, title = 410, "gone", "Gone"
+
+
 class Unavailable(Problem):
+    """It passes: the answer says after how many seconds to try again."""
+
     status, code, title = 503, "unavailable", "Unavailable"
+    retry_seconds = 5
+
+
+class StorageFull(Problem):
+    status, code, title = 507, "storage_full", "Insufficient storage"

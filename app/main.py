@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from functools import cache
 
 import structlog
-from anyio import CapacityLimiter, create_task_group
+from anyio import create_task_group
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
@@ -27,6 +27,7 @@ from app.http.request_log import RequestLog
 from app.http.router import add_routes
 from app.http.shutdown import when_told_to_stop
 from app.http.uploads import BodyLimit
+from app.intake.slots import UploadSlots
 from app.ledger.data.base_models import register_models
 from app.log import configure_logging
 from app.openapi.document import document
@@ -123,7 +124,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     engine = make_engine(settings.resolved_database_url(), pool_size=POOL_SIZE)
     try:
         app.state.engine = engine
-        app.state.upload_slots = CapacityLimiter(settings.uploads_at_once)
+        app.state.upload_slots = UploadSlots(settings.uploads_at_once)
         named = "broker_url" in settings.model_fields_set
         app.state.broker = Broker(settings.broker_url if named else None)
         app.state.storage = Storage(settings.resolved_storage_url())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import sqlite3
 from dataclasses import dataclass
 
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.errors import QuotaExceeded
+from app.outages import is_disk_full
 from app.storage import CorruptArtifact, MissingArtifact
 from app.tables.base import JsonObject
 from star_engine.diagnostics.token_parity import TokenMismatch
@@ -17,14 +16,6 @@ from star_engine.training_set.rows import HintLeak
 from worker.base_models import BadModel
 from worker.gpu.process import GpuDied, GpuFailed
 from worker.lease import Stalled
-
-OUTAGE_STATES = (
-    "08",  # connection exception
-    "57P",  # shut down, crashed, starting up
-    "53300",  # too many connections
-    "40",  # deadlock, serialization failure
-    "55P03",  # lock timeout: somebody holds on to a row
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +51,7 @@ def describe(problem: Exception) -> Failure:
     if isinstance(problem, BadModel | CorruptArtifact | MissingArtifact):
         hint = "Ask the people who run the platform to restore the file; the job can then be submitted again."
         return _failure("bad_artifact", "platform", str(problem), hint, retryable=False)
-    if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_disk_full(problem):
         hint = "Free some space on the worker's or the storage's disk; what was recorded so far is kept."
         return _failure("disk_full", "platform", "There is no space left on the disk.", hint)
     if isinstance(problem, ValueError | QuotaExceeded):
@@ -72,20 +63,6 @@ def describe(problem: Exception) -> Failure:
     return _failure(
         "internal_error", "platform", f"{type(problem).__name__}: {problem}", "Please report this job."
     )
-
-
-def is_outage(problem: Exception) -> bool:
-    """Whether the database is away, or busy for somebody else: nothing is wrong with the step."""
-    if not isinstance(problem, DBAPIError):
-        return False
-    if problem.connection_invalidated:
-        return True
-    if not isinstance(problem, OperationalError):
-        return False
-    if isinstance(problem.orig, sqlite3.Error):
-        return getattr(problem.orig, "sqlite_errorname", "").startswith("SQLITE_BUSY")
-    state = getattr(problem.orig, "sqlstate", None)
-    return state is None or state.startswith(OUTAGE_STATES)
 
 
 def _failure(code: str, category: str, message: str, hint: str, retryable: bool = True) -> Failure:

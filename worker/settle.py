@@ -15,9 +15,10 @@ from app.database import transaction
 from app.failpoints import failpoint
 from app.ledger.platform.counters import count
 from app.ledger.queue.steps import Claim, Fenced, fail_step, release_step
+from app.outages import is_outage
 from star_engine.protocols import OutOfMemory
 from worker.context import WorkerContext
-from worker.failures import describe, is_outage
+from worker.failures import describe
 from worker.lease import Lease, Released
 
 log = structlog.get_logger()

@@ -21,7 +21,7 @@ from app.dashboard.results import adapters, answers, curve, example_history, job
 from app.dashboard.static_files import StaticFiles
 from app.errors import Problem, Unauthorized
 from app.http.auth import check_scopes
-from app.http.problems import as_problem
+from app.http.problems import as_problem, when_again
 from app.http.router import add_routes
 
 PAGES = (
@@ -71,4 +71,6 @@ def _refused(request: Request, failure: Exception) -> Response:
         return Response(status_code=401, headers={"HX-Redirect": sign_in_url(request)})
     partial = request.headers.get("hx-request") is not None
     name = "_problem.html" if partial else "problem.html"
-    return page(request, name, None, problem=problem, status=problem.status)
+    response = page(request, name, None, problem=problem, status=problem.status)
+    response.headers.update(when_again(problem))
+    return response

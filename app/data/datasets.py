@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from anyio import CapacityLimiter, to_thread
 from pydantic import Field
 from sqlalchemy import Engine
 
 from app.database import reading
 from app.http.schemas import Item, Page, Resource, page
 from app.intake.formats import Format, format_of
+from app.intake.slots import UploadSlots
 from app.intake.unpack import unpacked
 from app.intake.uploaded_file import HowToRead, Received, checked_file, content_sha256
 from app.ledger.data.datasets import get_dataset, list_datasets
@@ -64,13 +64,12 @@ async def receive_dataset(
     format_: Format | None,
     how: HowToRead,
     settings: Settings,
-    slots: CapacityLimiter,
+    slots: UploadSlots,
 ) -> tuple[DatasetOut, bool]:
     """Uploads the received file and closes it. Returns the dataset and whether it is new."""
     try:
-        # Threads of their own: those that wait here do not hold up other requests.
-        dataset, new = await to_thread.run_sync(
-            upload_dataset, db, project_id, name, received, format_, how, settings, limiter=slots
+        dataset, new = await slots.run(
+            project_id, upload_dataset, db, project_id, name, received, format_, how, settings
         )
     finally:
         received.file.close()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Annotated, Any
 
-from anyio import CapacityLimiter
 from fastapi import Depends, Header, Query, Request
 from sqlalchemy import Engine
 
 from app.errors import BadRequest
 from app.http.event_feed import EventFeed
 from app.http.polled_jobs import PolledJobs
+from app.intake import slots
 from app.settings import Settings
 from app.storage import Storage
 
@@ -39,9 +39,9 @@ async def _offered_models(request: Request) -> frozenset[str]:
     return offered
 
 
-async def _upload_slots(request: Request) -> CapacityLimiter:
-    slots: CapacityLimiter = request.app.state.upload_slots
-    return slots
+async def _upload_slots(request: Request) -> slots.UploadSlots:
+    found: slots.UploadSlots = request.app.state.upload_slots
+    return found
 
 
 async def _event_feed(request: Request) -> EventFeed:
@@ -58,7 +58,7 @@ Db = Annotated[Engine, Depends(_engine)]
 Config = Annotated[Settings, Depends(_settings)]
 Artifacts = Annotated[Storage, Depends(_storage)]
 OfferedModels = Annotated[frozenset[str], Depends(_offered_models)]  # ids on the allow-list
-UploadSlots = Annotated[CapacityLimiter, Depends(_upload_slots)]
+UploadSlots = Annotated[slots.UploadSlots, Depends(_upload_slots)]
 Feed = Annotated[EventFeed, Depends(_event_feed)]
 Polled = Annotated[PolledJobs, Depends(_polled_jobs)]
 

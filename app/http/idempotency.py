@@ -1,23 +1,27 @@
-"""One request at a time under one Idempotency-Key: a second is told so instead of doing the same work."""
+"""One request at a time under one Idempotency-Key: a second waits a little instead of doing the same work."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
-from threading import Lock
+from threading import Condition
+from time import monotonic, sleep
 
 from sqlalchemy import Engine, text
 
 from app.errors import Conflict
 
+WAIT_SECONDS = 3.0  # what making a job takes, mostly; checks of a large dataset take longer
+LOOK_SECONDS = 0.05  # between two looks at the lock of another process
+
 _here: set[tuple[str, str]] = set()
-_lock = Lock()
+_changed = Condition()
 
 
 @contextmanager
 def only_one(engine: Engine, project_id: str, key: str | None) -> Iterator[None]:
-    """Raises Conflict while another request of the project with this key is being answered.
+    """Waits while another request of the project with this key is answered. Raises Conflict after a while.
 
     What makes a job once is the unique key in its own transaction; this only spares the work of checking it
     twice, so it may forget: after a crash there is nothing to clean up. On PostgreSQL it holds between
@@ -27,27 +31,31 @@ def only_one(engine: Engine, project_id: str, key: str | None) -> Iterator[None]
         yield
         return
     name = (project_id, key)
-    with _lock:
-        if name in _here:
+    ends = monotonic() + WAIT_SECONDS
+    with _changed:
+        if not _changed.wait_for(lambda: name not in _here, WAIT_SECONDS):
             raise _in_flight()
         _here.add(name)
     try:
         if engine.dialect.name != "postgresql":
             yield
             return
-        with _advisory_lock(engine, "\x00".join(name)):
+        with _advisory_lock(engine, "\x00".join(name), ends):
             yield
     finally:
-        with _lock:
+        with _changed:
             _here.discard(name)
+            _changed.notify_all()
 
 
 @contextmanager
-def _advisory_lock(engine: Engine, name: str) -> Iterator[None]:
+def _advisory_lock(engine: Engine, name: str, ends: float) -> Iterator[None]:
     number = {"number": int.from_bytes(sha256(name.encode()).digest()[:8], "big", signed=True)}
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        if not connection.scalar(text("SELECT pg_try_advisory_lock(:number)"), number):
-            raise _in_flight()
+        while not connection.scalar(text("SELECT pg_try_advisory_lock(:number)"), number):
+            if monotonic() > ends:
+                raise _in_flight()
+            sleep(LOOK_SECONDS)
         try:
             yield
         finally:

@@ -12,7 +12,18 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app.errors import BadRequest, FieldError, Invalid, Problem, Unauthorized
+from app.errors import (
+    BadRequest,
+    FieldError,
+    Gone,
+    Invalid,
+    Problem,
+    StorageFull,
+    Unauthorized,
+    Unavailable,
+)
+from app.outages import is_disk_full, is_outage
+from app.storage import MissingArtifact
 
 MAX_ERRORS = 100  # named in one answer: a caller fixes those, and is told of the next
 MEDIA_TYPE = "application/problem+json"
@@ -54,7 +65,13 @@ def problem_response(
         body["bad_rows"] = problem.bad_rows
     if isinstance(problem, Unauthorized):
         headers = {**(headers or {}), "WWW-Authenticate": "Bearer"}
+    headers = {**(headers or {}), **when_again(problem)}
     return JSONResponse(body, problem.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def when_again(problem: Problem) -> dict[str, str]:
+    """The header that tells clients when to try again, where that helps."""
+    return {"Retry-After": str(problem.retry_seconds)} if isinstance(problem, Unavailable) else {}
 
 
 def field_errors(
@@ -106,12 +123,25 @@ def as_problem(failure: Exception) -> Problem:
         return failure
     if isinstance(failure, RequestValidationError):
         return _not_valid(failure)
+    if (passing := _platform_problem(failure)) is not None:
+        return passing
     if not isinstance(failure, HTTPException):
         return Problem("Something went wrong here. Report the request's id to the operator.")
     status = HTTPStatus(failure.status_code)
     problem = Problem(_DETAILS.get(status, str(failure.detail)), code=status.name.lower())
     problem.status, problem.title = status, status.phrase
     return problem
+
+
+def _platform_problem(failure: Exception) -> Problem | None:
+    """What the platform lacks, in a status that tells clients whether to try again."""
+    if is_disk_full(failure):
+        return StorageFull("The platform has no room to store this. Tell its operator; send it again later.")
+    if is_outage(failure):
+        return Unavailable("The database does not answer. Try again in a moment.")
+    if isinstance(failure, MissingArtifact):
+        return Gone("Its bytes are not stored any more. Ask the operator to restore them.", code="bytes_gone")
+    return None
 
 
 def _not_valid(failure: RequestValidationError) -> Problem:

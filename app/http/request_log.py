@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import Problem
 from app.http.dependencies import route_path
-from app.http.problems import problem_response
+from app.http.problems import as_problem, problem_response
 
 log = structlog.get_logger()
 
@@ -38,11 +38,14 @@ class RequestLog:
             try:
                 await self.app(scope, receive, answer.send)
             except Exception as failure:
-                log.error("request_failed", error=type(failure).__name__, exc_info=failure)
-                if answer.status is None:
+                problem = as_problem(failure)
+                known = problem.code != Problem.code  # and no fault of this program
+                if not known:
                     problem = Problem(
                         f"Something went wrong here. Report request {request_id} to the operator."
                     )
+                log.error("request_failed", error=type(failure).__name__, exc_info=None if known else failure)
+                if answer.status is None:
                     await problem_response(Request(scope), problem)(scope, receive, answer.send)
             seconds = round(perf_counter() - began, 4)
             log.info(

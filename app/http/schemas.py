@@ -19,9 +19,11 @@ from pydantic import (
     StringConstraints,
 )
 
+FIRST_YEAR, END_YEAR = 1970, 9000
 MAX_NESTING = 32
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 T = TypeVar("T")
+D = TypeVar("D", bound=date)
 
 
 def rfc3339(moment: datetime) -> str:
@@ -52,8 +54,16 @@ def _written_out(value: object) -> object:
     return value
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]  # RFC 3339, in a request
-Day = Annotated[date, BeforeValidator(_written_out)]
+def _in_range(value: D) -> D:
+    """Near the first and the last year another time zone has no such moment, and no database the next one."""
+    if not FIRST_YEAR <= value.year < END_YEAR:
+        raise ValueError(f"Give a year from {FIRST_YEAR} to {END_YEAR - 1}")
+    return value
+
+
+# RFC 3339, in a request
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_range)]
+Day = Annotated[date, BeforeValidator(_written_out), AfterValidator(_in_range)]
 Timestamp = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
 Text = Annotated[str, AfterValidator(storable)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(storable)]

@@ -87,6 +87,9 @@ def _make_once(
     return_equal: bool = False,
 ) -> Made:
     """Checks the job outside of the transaction that makes it: checks can take a minute."""
+    before = _made_before(db, caller, settings, key, fingerprint)  # replays do not wait for each other
+    if before is not None:
+        return before
     with only_one(db, caller.project_id, key):
         before = _made_before(db, caller, settings, key, fingerprint)
         if before is not None:

@@ -17,13 +17,14 @@ from app.database import reading
 from app.errors import Invalid, NotFound
 from app.http.schemas import In, JsonObject, Text
 from app.intake.uploaded_file import HowToRead, Received
-from app.jobs.validate import JobIn
+from app.jobs.validate import JobIn, check_settings
 from app.ledger.data.files import get_file
 from app.ledger.data.prompt_sets import get_prompt_set
 from app.settings import Settings
 from app.storage import Storage
 from app.tables.data import Dataset
 from app.tables.files import File
+from star_engine.tasks.kind import Kind
 
 MAX_LINE_BYTES = 1 << 20  # a longer line is no JSON once it is cut
 Auto = Literal["auto"]
@@ -68,7 +69,7 @@ class FineTuningIn(BaseModel):
     ] = 0
 
 
-def as_job(sent: FineTuningIn, dataset: Dataset) -> JobIn:
+def as_job(sent: FineTuningIn, dataset_id: str) -> JobIn:
     """The body of POST /v1/jobs that this one stands for. `config` goes over what the others say."""
     chosen = sent.hyperparameters if sent.method is None else sent.method.supervised.hyperparameters
     training: dict[str, Any] = {}
@@ -86,7 +87,7 @@ def as_job(sent: FineTuningIn, dataset: Dataset) -> JobIn:
     return JobIn(
         name=sent.suffix,
         model=sent.model,
-        dataset=dataset.id,
+        dataset=dataset_id,
         prompt_set=sent.prompt_set,
         preset=sent.preset,
         config=config,
@@ -94,21 +95,29 @@ def as_job(sent: FineTuningIn, dataset: Dataset) -> JobIn:
     )
 
 
+def check_before_data(engine: Engine, project_id: str, offered: frozenset[str], sent: FineTuningIn) -> Kind:
+    """The kind of the job's questions. Raises Invalid for what is wrong whatever its files hold."""
+    with reading(engine) as session:
+        try:
+            kind = get_prompt_set(session, project_id, sent.prompt_set).kind
+        except NotFound as missing:
+            raise _unknown("prompt_set", missing) from missing
+        check_settings(session, offered, as_job(sent, "not read yet"), kind)
+        return kind
+
+
 def dataset_of(
-    engine: Engine, storage: Storage, settings: Settings, project_id: str, sent: FineTuningIn
+    engine: Engine, storage: Storage, settings: Settings, project_id: str, sent: FineTuningIn, kind: Kind
 ) -> Dataset:
     """The dataset in the job's files. Raises Invalid naming the file, or the row, at fault."""
     with reading(engine) as session:
         try:
-            field = "prompt_set"
-            kind = get_prompt_set(session, project_id, sent.prompt_set).kind
             field = "training_file"
             training = get_file(session, project_id, sent.training_file)
             field = "validation_file"
             held_out = sent.validation_file and get_file(session, project_id, sent.validation_file)
         except NotFound as missing:
-            fix = "Use the id of one that was uploaded."
-            raise Invalid.for_field(field, missing.detail, fix, detail=missing.detail) from missing
+            raise _unknown(field, missing) from missing
     how = HowToRead(kind, 0 if held_out else sent.validation, sent.seed or 0)
     with TemporaryDirectory() as folder, NamedTemporaryFile(dir=folder) as whole:
         for file, split in ((training, None), (held_out, "validation")):
@@ -119,6 +128,11 @@ def dataset_of(
         whole.seek(0)
         received = Received(cast(BinaryIO, whole), training.filename, "", "")
         return upload_dataset(engine, project_id, training.filename, received, None, how, settings)[0]
+
+
+def _unknown(field: str, missing: NotFound) -> Invalid:
+    fix = "Use the id of one that was uploaded."
+    return Invalid.for_field(field, missing.detail, fix, detail=missing.detail)
 
 
 def _append(whole: BinaryIO, part: Path, file: File, split: str | None, *, marked: bool) -> None:

@@ -127,6 +127,12 @@ def check_job(
     )
 
 
+def check_settings(session: Session, offered: frozenset[str], sent: JobIn, kind: Kind) -> None:
+    """What can be checked of a job whose dataset is not there yet. Raises Invalid."""
+    _named("model", lambda: get_model(session, sent.model, offered), sorted(offered))
+    resolve_config(kind, sent.preset, sent.config)
+
+
 def _deadline(session: Session, budget: BudgetIn) -> datetime | None:
     """By the database's clock, as everything that decides."""
     now = session.scalars(select(clock())).one()

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, StrictBool
 from sqlalchemy import Engine
 
 from app.database import reading, transaction
-from app.errors import NotFound, Problem
+from app.errors import Gone, NotFound
 from app.http.downloads import StoredFile
 from app.http.schemas import In, Page, Resource, Timestamp, page
 from app.http.tar import TarMember
@@ -52,8 +52,8 @@ class AdapterChanges(In):
     pinned: Annotated[StrictBool, Field(description="A pinned adapter is kept whatever the retention.")]
 
 
-class Gone(Problem):
-    status, code, title = 410, "adapter_deleted", "Adapter deleted"
+class AdapterDeleted(Gone):
+    code, title = "adapter_deleted", "Adapter deleted"
 
 
 def read_job_adapters(db: Engine, project_id: str, job_id: str) -> Page[AdapterOut]:
@@ -94,13 +94,13 @@ def delete_adapter(db: Engine, project_id: str, adapter_id: str) -> AdapterOut:
 
 
 def find_adapter_file(db: Engine, project_id: str, adapter_id: str, path: str) -> StoredFile:
-    """One file of the adapter, to send. Raises Gone for deleted weights."""
+    """One file of the adapter, to send. Raises AdapterDeleted for deleted weights."""
     file = _file(_adapter(db, project_id, adapter_id), path)
     return StoredFile(file["sha256"], file["size_bytes"], _media_type(path))
 
 
 def find_adapter_files(db: Engine, project_id: str, adapter_id: str) -> list[TarMember]:
-    """All files of the adapter, to send as one archive. Raises Gone for deleted weights."""
+    """All files of the adapter, to send as one archive. Raises AdapterDeleted for deleted weights."""
     adapter = _adapter(db, project_id, adapter_id)
     if adapter.deleted_at is not None:
         raise _gone(adapter)
@@ -127,8 +127,8 @@ def _file(adapter: Adapter, path: str) -> dict[str, Any]:
     raise NotFound(f"The adapter has no file {path!r}, but {names}.")
 
 
-def _gone(adapter: Adapter) -> Gone:
-    return Gone(
+def _gone(adapter: Adapter) -> AdapterDeleted:
+    return AdapterDeleted(
         f"The weights of {adapter.id} were deleted. Its manifest.json names everything that makes them again."
     )
 

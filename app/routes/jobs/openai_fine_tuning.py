@@ -6,16 +6,17 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Literal
 
+from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.database import reading, transaction
 from app.errors import BadRequest
 from app.http.auth import Reader, Submitter
-from app.http.dependencies import Artifacts, Config, Db, OfferedModels
+from app.http.dependencies import Artifacts, Config, Db, OfferedModels, UploadSlots
 from app.http.router import api_router
 from app.http.schemas import After, Item, Limit, Page, page
-from app.jobs.openai_fine_tuning import FineTuningIn, as_job, dataset_of
+from app.jobs.openai_fine_tuning import FineTuningIn, as_job, check_before_data, dataset_of
 from app.jobs.validate import check_job
 from app.ledger.events import newest_events
 from app.ledger.jobs.facts import best_iteration
@@ -29,6 +30,8 @@ from app.ledger.jobs.jobs import (
 from app.ledger.jobs.lists import JobFilter, list_jobs
 from app.ledger.platform.keys import Caller
 from app.ledger.results.iterations import list_iterations
+from app.settings import Settings
+from app.tables.data import Dataset
 from app.tables.files import FineTuningJob
 from app.tables.jobs import Event, Iteration, Job
 from app.tables.statuses import JobStatus
@@ -84,18 +87,32 @@ class CheckpointOut(Item):
 
 
 @router.post("", summary="Create a STaR job, as the OpenAI client does")
-def create(
+async def create(
     caller: Submitter,
     db: Db,
     storage: Artifacts,
     settings: Config,
     offered: OfferedModels,
+    slots: UploadSlots,
     sent: FineTuningIn,
 ) -> FineTuningJobOut:
     """With the client's `extra_body` come `prompt_set`, and where wanted `preset`, `config`, `validation`."""
-    dataset = dataset_of(db, storage, settings, caller.project_id, sent)
+    project = caller.project_id
+    kind = await run_in_threadpool(check_before_data, db, project, offered, sent)
+    dataset = await slots.run(project, dataset_of, db, storage, settings, project, sent, kind)
+    return await run_in_threadpool(_create, db, caller, settings, offered, sent, dataset)
+
+
+def _create(
+    db: Engine,
+    caller: Caller,
+    settings: Settings,
+    offered: frozenset[str],
+    sent: FineTuningIn,
+    dataset: Dataset,
+) -> FineTuningJobOut:
     with reading(db) as session:
-        new = check_job(session, caller.project_id, offered, as_job(sent, dataset), settings)
+        new = check_job(session, caller.project_id, offered, as_job(sent, dataset.id), settings)
     with transaction(db) as session:
         job = create_job(session, caller.project_id, caller.key_id, new, settings)
         files = (sent.training_file, sent.validation_file)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from app.database import transaction
+from app.database import make_engine, transaction
+from app.http.admission import Keys
+from app.http.rate_limits import RateLimits, Strangers
 from app.log import without_secrets
 from tests.app.api_harness import Api
 
@@ -126,3 +130,63 @@ def test_secrets_are_struck_out_of_any_log_line() -> None:
         assert secret not in cleaned
     assert "@db/star" in cleaned
     assert '"count": 3' in cleaned
+
+
+def test_what_the_platform_lacks_is_told_in_a_status_of_its_own(
+    sqlite_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = {"files": {"file": ("rows", b"some")}, "data": {"purpose": "fine-tune"}}
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    made = sqlite_api.client.post("/v1/files", **form).json()["id"]  # type: ignore[arg-type]
+    with monkeypatch.context() as patch:
+        patch.setattr("app.storage._put_local", full)
+        answer = sqlite_api.client.post("/v1/files", **form)  # type: ignore[arg-type]
+        assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+    for stored in Path(sqlite_api.settings.resolved_storage_url()).rglob("*"):
+        if stored.is_file():
+            stored.unlink()
+    answer = sqlite_api.client.get(f"/v1/files/{made}/content")
+    assert (answer.status_code, answer.json()["code"]) == (410, "bytes_gone")
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/job_0", "/dashboard/jobs"])
+def test_a_database_that_is_away_is_503_with_a_time_to_try_again(
+    sqlite_api: Api, tmp_path: Path, path: str
+) -> None:
+    app = sqlite_api.client.app
+    assert isinstance(app, FastAPI)
+    key = sqlite_api.client.headers["Authorization"].removeprefix("Bearer ")
+    sqlite_api.client.cookies.set("star_key", key, path="/dashboard")
+    away = make_engine(f"sqlite:///{tmp_path / 'no' / 'folder' / 'star.db'}")
+    app.state.engine = away  # of the routes
+    answer = sqlite_api.client.get(path)
+    assert (answer.status_code, answer.headers.get("retry-after")) == (503, "5"), answer.text
+    app.state.keys = Keys(away, RateLimits(sqlite_api.settings), Strangers(sqlite_api.settings))
+    answer = sqlite_api.client.get(path)
+    assert (answer.status_code, answer.headers.get("retry-after")) == (503, "5"), answer.text
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "/v1/jobs?created_after=9999-12-31T23:59:59-14:00",
+        "/v1/jobs?created_before=0001-01-01T00:00:00%2B14:00",
+        "/v1/audit?since=0001-01-01T00:00:00%2B14:00",
+        "/v1/audit?until=9999-12-31T23:59:59-14:00",
+        "/v1/usage?until=9999-12-31",
+        "/v1/usage?since=0001-01-01",
+    ],
+)
+def test_a_time_that_no_calendar_of_ours_has_is_refused(sqlite_api: Api, query: str) -> None:
+    answer = sqlite_api.client.get(query)
+    assert answer.status_code == 422, answer.text
+    assert "a year from 1970 to 8999" in answer.json()["errors"][0]["reason"]
+
+
+def test_a_deadline_out_of_range_is_refused(sqlite_api: Api) -> None:
+    body = sqlite_api.job_body(budget={"deadline": "9999-12-31T23:59:59-14:00"})
+    answer = sqlite_api.client.post("/v1/jobs", json=body)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "budget.deadline")

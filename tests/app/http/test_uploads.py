@@ -8,8 +8,11 @@ import zlib
 from collections.abc import Iterator
 from io import SEEK_END, BytesIO
 from pathlib import Path
+from threading import Event
 from typing import Any, BinaryIO
 
+import anyio
+import anyio.lowlevel
 import pyarrow as pa
 import pytest
 import zstandard
@@ -21,9 +24,10 @@ from app.errors import Invalid
 from app.intake.child import Limits, reader
 from app.intake.formats import Format
 from app.intake.reading import Reading, Report
+from app.intake.slots import UploadSlots
 from app.tables.data import Dataset
 from star_engine.tasks.kind import Kind
-from tests.app.api_harness import Api, addition_rows, serve
+from tests.app.api_harness import MODEL, Api, addition_rows, serve
 
 ROWS = [{"question": f"What is {n} plus one?", "answer": str(n + 1), "group": "sums"} for n in range(12)]
 JSONL = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
@@ -280,3 +284,46 @@ def test_parquet_that_is_torn_is_refused(one: Api) -> None:
     for torn in (whole[:-20], whole[:40] + whole[60:], b"PAR1" + bytes(100) + b"PAR1"):
         problem = refused(send(one, torn))
         assert problem["code"] in ("invalid_rows", "unreadable_file")
+
+
+def test_no_project_has_all_slots_for_uploads() -> None:
+    async def main() -> tuple[list[str], str]:
+        slots, go_on = UploadSlots(2), Event()
+        began: list[str] = []
+
+        def read(project: str) -> str:
+            began.append(project)
+            if project == "greedy":
+                assert go_on.wait(30)
+            return project
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(slots.run, "greedy", read, "greedy")
+            while not began:
+                await anyio.lowlevel.checkpoint()
+            other = await slots.run("other", read, "other")  # would wait for ever behind two of greedy
+            seen = list(began)
+            go_on.set()
+        return seen, other
+
+    seen, other = anyio.run(main)
+    assert (seen, other) == (["greedy", "other"], "other")
+
+
+def test_a_fine_tuning_job_is_refused_for_its_settings_before_its_data_is_read(one: Api) -> None:
+    form = {"files": {"file": ("rows.jsonl", JSONL)}, "data": {"purpose": "fine-tune"}}
+    file = one.client.post("/v1/files", **form).json()["id"]  # type: ignore[arg-type]
+    shown = one.prompt_set(
+        kind="numeric", examples=[{"question": "1?", "rationale": "#### 1", "answer": "1"}]
+    )
+    before = one.client.get("/v1/datasets", params={"limit": 100}).json()["data"]
+    for changes, field in (
+        ({"config": {"iterations": -1}}, "config.iterations"),
+        ({"model": "unknown"}, "model"),
+        ({"preset": "unknown"}, "preset"),
+    ):
+        body = {"model": MODEL, "training_file": file, "prompt_set": shown["id"], "seed": 77, **changes}
+        answer = one.client.post("/v1/fine_tuning/jobs", json=body)
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field), answer.text
+    assert one.client.get("/v1/datasets", params={"limit": 100}).json()["data"] == before

@@ -49,7 +49,32 @@ def test_equal_jobs_that_come_in_at_once_are_one(api: Api) -> None:
     assert len({answer.json()["id"] for answer in answers}) == 1
 
 
-def test_key_whose_request_is_being_answered_is_409(api: Api) -> None:
+def test_a_replay_is_answered_while_another_request_has_its_key(api: Api) -> None:
+    body, headers = api.job_body(), {"Idempotency-Key": "done"}
+    made = api.client.post("/v1/jobs", json=body, headers=headers)
+    with reading(api.engine) as session:
+        owner = session.scalars(select(Project.id).where(Project.name == "owner")).one()
+    with only_one(api.engine, owner, "done"):
+        again = api.client.post("/v1/jobs", json=body, headers=headers)
+    assert (again.status_code, again.json()["id"]) == (201, made.json()["id"])
+    assert again.headers["idempotent-replayed"] == "true"
+
+
+def test_equal_requests_at_once_wait_for_the_first_and_get_its_job(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.http.idempotency.WAIT_SECONDS", 60.0)
+    body, headers = api.job_body(), {"Idempotency-Key": "at once"}
+    with ThreadPoolExecutor(15) as pool:
+        answers = list(pool.map(lambda _: api.client.post("/v1/jobs", json=body, headers=headers), range(15)))
+    assert [answer.status_code for answer in answers] == [201] * 15
+    assert len({answer.json()["id"] for answer in answers}) == 1
+
+
+def test_key_whose_request_is_being_answered_for_long_is_409(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.http.idempotency.WAIT_SECONDS", 0.05)
     body, headers = api.job_body(), {"Idempotency-Key": "slow"}
     with reading(api.engine) as session:
         owner = session.scalars(select(Project.id).where(Project.name == "owner")).one()
@@ -64,6 +89,7 @@ def test_key_whose_request_is_being_answered_is_409(api: Api) -> None:
 def test_request_in_flight_is_seen_by_other_processes_on_postgresql(
     postgresql_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("app.http.idempotency.WAIT_SECONDS", 0.05)
     engine = make_engine(postgresql_database_url)
     with only_one(engine, "proj", "key"):
         monkeypatch.setattr("app.http.idempotency._here", set())  # as another process has it

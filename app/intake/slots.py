@@ -1,0 +1,32 @@
+"""The threads in which uploads are read, shared out so that no project has all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from anyio import CapacityLimiter, to_thread
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class UploadSlots:
+    """Made once per process. With two slots or more, a project has all but one of them at most."""
+
+    def __init__(self, at_once: int) -> None:
+        self._all = CapacityLimiter(at_once)
+        self._each = max(1, at_once - 1)
+        self._of: dict[str, CapacityLimiter] = {}
+
+    async def run(self, project_id: str, call: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """The call's result, from a thread of its own: those that wait here do not hold up other requests."""
+        own = self._of.setdefault(project_id, CapacityLimiter(self._each))
+        try:
+            async with own:
+                return await to_thread.run_sync(partial(call, *args, **named), limiter=self._all)
+        finally:
+            counted = own.statistics()
+            if not counted.borrowed_tokens and not counted.tasks_waiting:
+                self._of.pop(project_id, None)
