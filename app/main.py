@@ -129,7 +129,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.broker = Broker(settings.broker_url if named else None)
         app.state.storage = Storage(settings.resolved_storage_url())
         app.state.offered_models = _offer_models(engine, settings)
-        app.state.event_feed = feed = EventFeed(engine)
+        app.state.event_feed = feed = EventFeed(engine, settings.streams_per_key)
         app.state.keys = Keys(engine, RateLimits(settings), Strangers(settings))
         app.state.looks = looks = Looks(engine, app.state.polled_jobs)
         async with create_task_group() as tasks:

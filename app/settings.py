@@ -40,6 +40,7 @@ class Settings(BaseSettings):
         "60/minute"  # per address; after these only keys that were valid before are looked at
     )
     connections: int = Field(default=4096, ge=1)  # open ones of one API process; more are answered 503
+    streams_per_key: int = Field(default=1000, ge=1)  # of events, open at once in one API process
     body_idle_seconds: float = Field(default=30, gt=0)  # without a byte of a body that is awaited
     body_seconds: float = Field(default=60, gt=0)  # for a whole body that is no upload
     upload_body_seconds: float = Field(default=3600, gt=0)  # for an upload's

@@ -44,7 +44,7 @@ class Requires:
 
     def checked(self, request: Request, caller: Caller) -> Caller:
         if not caller.may(self.scope):
-            raise Forbidden(f"This key lacks the scope {self.scope!r}; ask for one that has it.")
+            raise Forbidden(f"This key lacks the scope `{self.scope}`; ask for one that has it.")
         acting.set(_acting(request, caller))
         return caller
 

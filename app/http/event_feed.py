@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
+from time import monotonic
 
 import anyio
 import structlog
@@ -16,11 +17,15 @@ from anyio import CapacityLimiter, to_thread
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Engine
 
+from app.database import reading
+from app.errors import RateLimited
 from app.ledger.event_tail import News, Position, news_since, replay
+from app.ledger.platform.keys import valid_keys
 from app.tables.jobs import Event
 
 TICK_SECONDS = 0.25  # how late somebody who waits may learn of an event
 OUTAGE_SECONDS = 1.0  # between two tries while the database does not answer
+KEYS_SECONDS = 5.0  # how late a stream may learn that its key is revoked or has expired
 BATCH = 200  # events per read of what is on record
 KEPT = 500  # latest events of a job that are at hand; who is further behind reads them from the database
 
@@ -58,11 +63,22 @@ class Watch:
         await self._moved.wait()
 
 
+class Stream:
+    """Somebody who follows a log for hours. It ends when their key does."""
+
+    def __init__(self, key_id: str) -> None:
+        self.key_id = key_id
+        self.revoked = False
+
+
 class EventFeed:
     """Made once per process. `run` is its reader, `follow` what a stream iterates over."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, streams_per_key: int) -> None:
         self.closing = False  # the process has been told to stop: nobody waits any longer
+        self._streams_per_key = streams_per_key
+        self._streams: dict[str, set[Stream]] = {}  # by the key's id
+        self._keys_at = 0.0  # monotonic; when the keys were looked at
         self._engine = engine
         self._watches: dict[str, Watch] = {}
         self._wanted = anyio.Event()  # somebody waits
@@ -72,9 +88,31 @@ class EventFeed:
         """How many wait for an event right now."""
         return sum(watch.watchers for watch in self._watches.values())
 
-    async def follow(self, job_id: str, after: int) -> AsyncGenerator[Sequence[Event]]:
-        """Every event with seq > after, once and in order, as they come; ends with the job or the process."""
-        while not self.closing:
+    def check_room(self, key_id: str) -> None:
+        """Raises RateLimited where the key holds as many streams of this process as it may."""
+        if len(self._streams.get(key_id, ())) >= self._streams_per_key:
+            raise RateLimited(
+                f"This key holds {self._streams_per_key} streams open. Close one, or follow several jobs by "
+                "GET /v1/jobs/{id}/events with `wait`.",
+                code="too_many_streams",
+            )
+
+    @contextmanager
+    def stream_of(self, key_id: str) -> Iterator[Stream]:
+        """To be followed with, for as long as the block runs."""
+        stream = Stream(key_id)
+        self._streams.setdefault(key_id, set()).add(stream)
+        try:
+            yield stream
+        finally:
+            self._streams[key_id].discard(stream)
+            if not self._streams[key_id]:
+                del self._streams[key_id]
+
+    async def follow(self, job_id: str, after: int, stream: Stream) -> AsyncGenerator[Sequence[Event]]:
+        """Every event with seq > after, once and in order, as they come; ends with the job, the key or the
+        process."""
+        while not self.closing and not stream.revoked:
             position, events = await run_in_threadpool(replay, self._engine, job_id, after, BATCH)
             if events:
                 yield events
@@ -84,7 +122,7 @@ class EventFeed:
             if position.ended:
                 return
             with self._watching(job_id, position) as watch:
-                async with aclosing(self._live(watch, after)) as live:
+                async with aclosing(self._live(watch, after, stream)) as live:
                     async for events in live:
                         yield events
                         after = events[-1].seq
@@ -113,6 +151,11 @@ class EventFeed:
                     news_since, self._engine, known, limiter=limiter, abandon_on_cancel=True
                 )
                 pause = self._tell(known, await look)
+                if self._streams and monotonic() > self._keys_at + KEYS_SECONDS:
+                    ids = list(self._streams)
+                    valid = await to_thread.run_sync(_valid, self._engine, ids, limiter=limiter)
+                    self._end_streams(set(ids) - valid)
+                    self._keys_at = monotonic()
             except Exception as failure:  # noqa: BLE001 - whatever it is, nobody must wait for a dead reader
                 if not failing:
                     log.warning("event_reader_failed", error=type(failure).__name__)
@@ -121,9 +164,19 @@ class EventFeed:
                 failing = False
             await anyio.sleep(pause)
 
+    def _end_streams(self, key_ids: set[str]) -> None:
+        for stream in [stream for key_id in key_ids for stream in self._streams.get(key_id, ())]:
+            stream.revoked = True
+        if key_ids:
+            log.info("streams_ended", keys=len(key_ids))
+            self._wake_all()
+
     def close(self) -> None:
         """End every stream and every wait, now."""
         self.closing = True
+        self._wake_all()
+
+    def _wake_all(self) -> None:
         for watch in self._watches.values():
             watch.wake()
 
@@ -132,9 +185,11 @@ class EventFeed:
             self._wanted = anyio.Event()
             await self._wanted.wait()
 
-    async def _live(self, watch: Watch, after: int) -> AsyncGenerator[Sequence[Event]]:
+    async def _live(
+        self, watch: Watch, after: int, stream: Stream | None = None
+    ) -> AsyncGenerator[Sequence[Event]]:
         """What the reader brings, until the job has ended or more is missing than is at hand."""
-        while not self.closing:
+        while not self.closing and not (stream is not None and stream.revoked):
             events = watch.events_after(after)
             if events is None or (watch.ended and not events):
                 return
@@ -172,3 +227,8 @@ class EventFeed:
             if watch.seq < position.seq:
                 pause = 0.0
         return pause
+
+
+def _valid(engine: Engine, key_ids: Sequence[str]) -> set[str]:
+    with reading(engine) as session:
+        return valid_keys(session, key_ids)

@@ -12,6 +12,18 @@ PUBLIC_V6 = ipaddress.ip_network("2000::/3")  # all that is routed today
 CARRY_V4 = tuple(  # these can hold a private IPv4 address
     ipaddress.ip_network(network) for network in ("2002::/16", "2001::/32", "64:ff9b::/96", "64:ff9b:1::/48")
 )
+# Named, whatever Python's list of the day says: is_global has let parts of the first pass, and never knew the
+# others. Some clouds serve the metadata of a machine, with its credentials, there.
+PRIVATE = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "192.0.0.0/24",  # IETF protocol assignments; 192.0.0.192 was Oracle's metadata
+        "192.88.99.0/24",  # 6to4 relays, deprecated
+        "168.63.129.16/32",  # the host of an Azure machine
+        "169.254.0.0/16",  # link-local: the metadata of most clouds
+        "100.64.0.0/10",  # shared by carriers; 100.100.100.200 is Alibaba's metadata
+    )
+)
 Resolve = Callable[[str, int], list[str]]
 
 
@@ -88,6 +100,8 @@ def is_public(text: str) -> bool:
             return is_public(str(address.ipv4_mapped))
         if address not in PUBLIC_V6 or any(address in network for network in CARRY_V4):
             return False
+    if any(address in network for network in PRIVATE):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 

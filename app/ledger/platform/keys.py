@@ -15,7 +15,7 @@ from hashlib import sha256
 from hmac import compare_digest
 from zlib import crc32
 
-from sqlalchemy import or_, select, tuple_
+from sqlalchemy import ColumnElement, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.database import clock, new_id
@@ -110,14 +110,24 @@ def authenticate_all(session: Session, keys: Collection[str]) -> dict[str, Calle
     }
     if not sent:
         return {}
-    live = (ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > clock()))
-    query = select(ApiKey).where(ApiKey.id.in_({key_id for key_id, _ in sent.values()}), *live)
+    query = select(ApiKey).where(ApiKey.id.in_({key_id for key_id, _ in sent.values()}), *_live())
     rows = {row.id: row for row in session.scalars(query)}
     return {
         key: Caller(row.project_id, row.id, frozenset(Scope(scope) for scope in row.scopes))
         for key, (key_id, secret) in sent.items()
         if (row := rows.get(key_id)) is not None and compare_digest(row.secret_sha256, _hashed(secret))
     }
+
+
+def valid_keys(session: Session, key_ids: Collection[str]) -> set[str]:
+    """Those of these keys, by their ids, that are neither revoked nor expired."""
+    if not key_ids:
+        return set()
+    return set(session.scalars(select(ApiKey.id).where(ApiKey.id.in_(key_ids), *_live())))
+
+
+def _live() -> tuple[ColumnElement[bool], ...]:
+    return (ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > clock()))
 
 
 def revoke(session: Session, key_id: str) -> None:

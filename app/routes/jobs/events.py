@@ -15,6 +15,7 @@ from app.http.router import api_router
 from app.http.schemas import Page
 from app.jobs.events import EventOut, event_out, wait_for_events
 from app.jobs.read import check_job_exists
+from app.ledger.platform.keys import Caller
 
 router = api_router("events", "/v1/jobs/{job_id}/events")
 
@@ -25,7 +26,14 @@ def _own_job(caller: Reader, db: Db, job_id: str) -> str:
     return job_id
 
 
+async def _room_for_one(caller: Reader, feed: Feed) -> Caller:
+    """The caller, who may open one more stream."""
+    feed.check_room(caller.key_id)
+    return caller
+
+
 OwnJob = Annotated[str, Depends(_own_job)]
+RoomForOne = Annotated[Caller, Depends(_room_for_one)]
 
 
 @router.get("", summary="List the events of a job, oldest first")
@@ -42,14 +50,18 @@ async def list_(
 
 
 @router.get("/stream", summary="Stream the events of a job", response_class=EventSourceResponse)
-async def stream(feed: Feed, job: OwnJob, after: LastEventId) -> AsyncIterator[ServerSentEvent]:
+async def stream(
+    caller: RoomForOne, feed: Feed, job: OwnJob, after: LastEventId
+) -> AsyncIterator[ServerSentEvent]:
     """Replays what came after Last-Event-ID (or `after`), goes on live, and ends with the event `done`.
 
-    Without `done` it has ended because the server stops: connect again, with Last-Event-ID.
+    Without `done` it has ended because the server stops (connect again, with Last-Event-ID) or because the
+    key was revoked or has expired.
     """
-    async with aclosing(feed.follow(job, after)) as news:
-        async for events in news:
-            for event in events:
-                yield ServerSentEvent(id=str(event.seq), event=event.type, data=event_out(event))
-    if not feed.closing:
+    with feed.stream_of(caller.key_id) as held:
+        async with aclosing(feed.follow(job, after, held)) as news:
+            async for events in news:
+                for event in events:
+                    yield ServerSentEvent(id=str(event.seq), event=event.type, data=event_out(event))
+    if not feed.closing and not held.revoked:
         yield ServerSentEvent(event="done", data={"job": job})

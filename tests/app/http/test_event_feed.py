@@ -14,11 +14,14 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine import make_url
 
 from app.database import make_engine, transaction
+from app.errors import RateLimited
 from app.http import event_feed
-from app.http.event_feed import EventFeed
+from app.http.event_feed import EventFeed, Stream
 from app.ledger.event_tail import replay
 from app.ledger.events import append_event
 from app.ledger.jobs.jobs import cancel_job
+from app.ledger.platform.keys import Scope as KeyScope
+from app.ledger.platform.keys import issue_key, revoke
 from app.ledger.transitions import lock_job
 from app.tables.jobs import Job
 from tests.factories import World, make_world
@@ -46,7 +49,7 @@ class Statements:
 
 @asynccontextmanager
 async def reader(engine: Engine) -> AsyncIterator[EventFeed]:
-    feed = EventFeed(engine)
+    feed = EventFeed(engine, streams_per_key=2)
     running = asyncio.create_task(feed.run())
     try:
         async with asyncio.timeout(SECONDS):
@@ -67,7 +70,7 @@ def end(world: World, job_id: str) -> None:
 
 
 async def collect(feed: EventFeed, job_id: str, after: int, into: list[int], pause: float = 0) -> None:
-    async for events in feed.follow(job_id, after):
+    async for events in feed.follow(job_id, after, Stream("key")):
         into += [event.seq for event in events]
         await asyncio.sleep(pause)
 
@@ -202,3 +205,48 @@ def test_streams_outlive_a_database_that_is_gone_for_a_while(
     assert got == [list(range(1, world.job(job_id).events_written + 1))] * 2
     engine.dispose()
     proxy.close()
+
+
+def test_a_stream_ends_when_its_key_is_revoked_and_another_keys_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_feed, "KEYS_SECONDS", 0.0)
+    job_id = world.submit()
+    with transaction(world.engine) as session:
+        other = issue_key(session, world.project_id, "other", [KeyScope.READ])[0].id
+
+    async def follow(feed: EventFeed, key_id: str, ended: list[str]) -> None:
+        with feed.stream_of(key_id) as stream:
+            async for _ in feed.follow(job_id, 0, stream):
+                pass
+            ended.append(f"{key_id} revoked" if stream.revoked else f"{key_id} at its end")
+
+    async def main() -> list[str]:
+        ended: list[str] = []
+        async with reader(world.engine) as feed, asyncio.TaskGroup() as tasks:
+            for key_id in (world.key_id, other):
+                tasks.create_task(follow(feed, key_id, ended))
+            await until(lambda: feed.waiting == 2)
+            await asyncio.to_thread(revoke_key, world, other)
+            await until(lambda: feed.waiting == 1)
+            await asyncio.to_thread(end, world, job_id)
+        return ended
+
+    assert asyncio.run(main()) == [f"{other} revoked", f"{world.key_id} at its end"]
+
+
+def revoke_key(world: World, key_id: str) -> None:
+    with transaction(world.engine) as session:
+        revoke(session, key_id)
+
+
+def test_a_key_may_hold_only_so_many_streams(world: World) -> None:
+    async def main() -> None:
+        async with reader(world.engine) as feed:
+            with feed.stream_of("key_a"), feed.stream_of("key_a"):
+                with pytest.raises(RateLimited, match="holds 2 streams"):
+                    feed.check_room("key_a")
+                feed.check_room("key_b")
+            feed.check_room("key_a")
+
+    asyncio.run(main())

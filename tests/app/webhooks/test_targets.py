@@ -132,3 +132,14 @@ def test_host_on_the_allow_list_may_be_private_and_plain_http() -> None:
 
 def test_public_addresses_are_public() -> None:
     assert all(map(is_public, ("1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1")))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["192.0.0.9", "192.0.0.192", "192.88.99.1", "168.63.129.16", "169.254.169.254", "100.100.100.200"],
+)
+def test_no_address_is_public_where_a_cloud_keeps_its_metadata(address: str) -> None:
+    assert not is_public(address)
+    assert not is_public(f"::ffff:{address}")
+    with pytest.raises(BadTarget):
+        read_target(f"https://{address}/", [])
