@@ -33,7 +33,7 @@ _QUOTES = (('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"), ("«", "»"),
 # Where an answer may end before its sentence does: "Paris, the capital", "Yes - it floats", "Paris (France)".
 _EARLIER_END = re.compile(
     r",?\s(?:because|since|as\s+(?:it|the|they|he|she)|due\s+to|based\s+on|given\s+that)\b|,\s(?=(?:the|an?|which|who|where|not|so|as|because|since|and\s+(?:not|it|so)|it|this|with|rather|according)\b)"
-    r"|\s\(|\s[-–—]+\s|;\s|:\s|[.!](?=\s)|\s[\u2600-\u27bf\U0001f300-\U0001faff]|\s\|",
+    r"|\s\(|\s[-–—]+\s|;\s|:\s|[.!](?=\s+(?!\d))|\s[\u2600-\u27bf\U0001f300-\U0001faff]|\s\|",
     re.IGNORECASE,
 )
 _ASSENT = frozenset({"yes", "no", "true", "false", "correct", "incorrect"})
@@ -141,6 +141,7 @@ def _readings(final: FinalText, one: Statement) -> Iterator[Span]:
         return
     end = min(one.end, final.sentences.around(one.begin, one.begin)[1])
     yield bare(final.text, one.begin, end)
+    yield bare(final.text, one.begin, min(one.end, one.begin + MOST_CHARACTERS))
     reach = min(one.end, one.begin + MOST_CHARACTERS)
     for mark in islice(_EARLIER_END.finditer(final.text, one.begin, reach), MOST_READINGS):
         yield bare(final.text, one.begin, mark.start())

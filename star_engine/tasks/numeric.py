@@ -148,6 +148,8 @@ def _result(text: str, begin: int, end: int) -> Fraction | None:
 
 def _without_statement(text: str, final: FinalText, gold: Gold, fallback: Fallback | None) -> Verdict:
     concluded = concluded_number(final)
+    if concluded and _is_corrected(final, concluded, concluded.end):
+        return no_answer(VerdictCode.AMBIGUOUS, "retracted")
     if concluded:
         return _compared(text, final, concluded, gold, "conclusion")
     if not fallback:

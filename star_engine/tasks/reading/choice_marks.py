@@ -23,7 +23,8 @@ _LETTER = re.compile(
 _LEAD = re.compile(
     r"""(?:[\s*_`"'“‘:>\-–—,]|[\u2713-\u27bf\U0001f300-\U0001faff→⇒]\ufe0f?|\b"""
     + any_of(
-        """therefore, thus, clearly, definitely, obviously, indeed, hence, then, simply, most likely, likely
+        """so, therefore, thus, clearly, definitely
+        obviously, indeed, hence, then, simply, most likely, likely
         most probably, option, choice, answer, letter, number, that, is, the (option|choice|letter|answer)
         called, known as"""
     )
@@ -35,6 +36,7 @@ _ARTICLE = re.compile(
     re.IGNORECASE,
 )
 _GAP = re.compile(r"[\s*_`\"'“‘:,.)\]–—-]*")
+_WHICH_IS = re.compile(r"\)?,?\s*(?:which|that)\s+is\s+", re.IGNORECASE)
 _GOES_ON = words(
     "because, since, as, which, for, is (correct|right|the), so, due, given, where, not, rather, instead"
 )
@@ -167,7 +169,7 @@ class MarkedText:
         at, stop = found.span(name)
         if name == "round":
             at, stop = self.text.rindex("(", start, at), self.text.index(")", stop) + 1
-        beside = self._beside(found.end(), end)
+        beside = self.beside(found.end(), end)
         if name == "bare" and beside is None and not self._is_bare_letter(found, end):
             return None
         mark = Mark(label, at, stop)
@@ -186,9 +188,9 @@ class MarkedText:
             return True
         return any(pattern.match(self.text, behind, end) for pattern in (_BEHIND_LETTER, _ANOTHER))
 
-    def _beside(self, position: int, end: int) -> Mark | None:
+    def beside(self, position: int, end: int) -> Mark | None:
         """The option text right behind a letter, dressing and articles between them aside."""
-        gap = _GAP.match(self.text, position, end)
+        gap = _WHICH_IS.match(self.text, position, end) or _GAP.match(self.text, position, end)
         start = gap.end() if gap else position
         return self._mention_at(start, end) or self._mention_at(self._article_end(start, end), end)
 

@@ -30,7 +30,8 @@ _EXCLUDES = re.compile(
         anything but, far from, second, some would, others?, like, similar, than, without
         avoid\w*, peril, seems?, appears?, looks?, too, fails?, lacks?, all but, out of, so far, thought
         guess\w*, first, initially, weak\w*
-        poor\w*, bad"""
+        poor\w*, bad, cross\w*, strike\w*, consider\w*, let'?s, let us, what about, look at, examin\w*
+        check\w*, discuss\w*, says?, said, claims?"""
     )
     + r"|n['’]t\b|\?",
     re.IGNORECASE,
@@ -39,6 +40,13 @@ _PREFERS = re.compile(
     words(
         """fits?, works?, remains?, makes? (the most |more |most )?sense, matches, correct, right
         is (the )?(correct|right|best|most|only|answer)"""
+    ),
+    re.IGNORECASE,
+)
+_SETTLES = re.compile(
+    words(
+        """so, therefore, thus, hence, consequently, must be, leaves, left, only, it('s| is), which is, best
+        (option|choice) is, conclude, remains, remaining"""
     ),
     re.IGNORECASE,
 )
@@ -121,16 +129,30 @@ def _in_last_sentence(final: FinalText, marked: MarkedText, line: Span) -> State
     """ "Blotters absorb ink (e)." and "Only (b) fits." """
     begin, end = _last_sentence(final, marked, line)
     letters = marked.anywhere(begin, end) or _named_options(final.text, marked, begin, end)
-    if not letters:
+    if not letters or final.rejects(begin, end):
         return None
     mark = marked.only_letter(letters)
     own_words = {position for m in marked.mentions for position in range(m.start, m.end)}
     if any(found.start() not in own_words for found in _EXCLUDES.finditer(final.text, begin, end)):
         return None
-    at_end = not re.search(r"\w", final.text[mark.end : end])
-    if not at_end and not _PREFERS.search(final.text, mark.end, end):
+    if not _is_preferred(final.text, marked, mark, (begin, end)):
         return None
     return Stated(Statement(Form.VALUE_FIRST, mark.start, begin, end), mark, mark.start, mark.end)
+
+
+def _is_preferred(text: str, marked: MarkedText, mark: Mark, sentence: Span) -> bool:
+    """Whether a sentence settles on the letter in it: it ends there, or says that it fits."""
+    begin, end = sentence
+    beside = marked.beside(mark.end, end)
+    if beside is not None and beside.label != mark.label:
+        raise LettersDisagree("letter_and_text_disagree")
+    if re.search(r"\w", text[(beside or mark).end : end]):
+        return _PREFERS.search(text, mark.end, end) is not None
+    named = {mention.label for mention in marked.mentioned(begin, mark.start)} | {
+        beside.label if beside else ""
+    }
+    alone = not re.search(r"\w", text[begin : mark.start])
+    return alone or mark.label in named or _SETTLES.search(text, begin, mark.start) is not None
 
 
 def _last_sentence(final: FinalText, marked: MarkedText, line: Span) -> Span:

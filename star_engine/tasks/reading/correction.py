@@ -38,7 +38,7 @@ _RETRACTED = re.compile(
     ).replace("WRONG", _WRONG),
     re.IGNORECASE,
 )
-_HEAD = r"^[\W_]*(?:(?:oh|and|so|well|yes|ah|um|okay|ok)\b[\s,.…-]*)*"
+_HEAD = r"^[\W_]*(?:(?:p\.?\s?s\.?|oh|and|so|well|yes|ah|um|okay|ok)\b[\s,.…-]*)*"
 # Whoever writes these takes something back, whatever follows.
 _STRONG = re.compile(
     _HEAD
@@ -57,7 +57,8 @@ _SOFT = re.compile(
     _HEAD
     + any_of(
         r"""wait, hold on, actually, however, but, hm+, hang on, though, yet, instead, rather, alternatively
-        on the other hand, still, nevertheless
+        on the other hand, in fact, strictly speaking, more precisely, to be (more )?(precise|exact)
+        still, nevertheless
         (let me|let's|i should)( just)? (re|correct|fix|double|check|verify|try)
         re-?(check|calculat|comput|count|read|examin|consider)\w*, double-?check, except\b, maybe
         perhaps, or\b
@@ -72,7 +73,8 @@ _SOFT = re.compile(
 _CONCLUDES = re.compile(
     _HEAD
     + any_of(
-        r"""therefore, thus, hence, in total, altogether, finally
+        r"""therefore, thus, hence, then, after, adding, subtracting, including
+        in total, altogether, finally
         the (correct|real|actual|true|final|right)\b
         it('s| is) [$€£]?\d"""
     )

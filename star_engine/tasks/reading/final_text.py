@@ -32,12 +32,17 @@ class FinalText:
     sentences: Sentences
     statements: tuple[Statement, ...]
     end: int
+    rejected: tuple[Statement, ...]  # statements that do not stand
     stated: int  # how many statements there are, those that do not stand included
     part: tuple[int, int]  # the final part, as offsets into the text as given
 
     @property
     def text(self) -> str:
         return self.plain.text
+
+    def rejects(self, begin: int, end: int) -> bool:
+        """Whether text[begin:end] holds a statement that does not stand: then it concludes with nothing."""
+        return any(begin <= one.start < end for one in self.rejected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +64,15 @@ def read_final_text(text: str) -> FinalText | None:
     plain = undress(text, *part)
     sentences = split_sentences(plain.text)
     found = find_statements(plain, sentences)
-    standing = [one for one in found[: MOST_STATEMENTS + 1] if stands(plain.text, sentences, one)]
+    judged = [(one, stands(plain.text, sentences, one)) for one in found[: MOST_STATEMENTS + 1]]
+    standing = [one for one, it_stands in judged if it_stands]
+    rejected = tuple(one for one, it_stands in judged if not it_stands)
     end = len(plain.text)
     explicit = [one for one in standing if one.form is not Form.VALUE_FIRST and one.begin < one.end]
     if explicit and (block := _NEXT_BLOCK.search(plain.text, explicit[0].begin)):
         end = block.start()
         standing = [one for one in standing if one.begin < end]
-    return FinalText(plain, sentences, tuple(standing), end, len(found), part)
+    return FinalText(plain, sentences, tuple(standing), end, rejected, len(found), part)
 
 
 def values_that_stand(

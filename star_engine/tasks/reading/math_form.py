@@ -35,6 +35,8 @@ def equal_without_library(gold: str, answer: str) -> bool | None:
 
 
 def whole_number(text: str) -> Number | None:
+    if "'" in text or "!" in text:
+        return None
     unwrapped = _WRAPPED.sub(lambda wrapped: wrapped[1], text)
     found = read_number(unwrapped, 0, len(unwrapped))
     return found if isinstance(found, Number) and not re.search(r"[=,;]\s|=|\b(?:or|and)\b", text) else None

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 Span = tuple[int, int]
 
 _END = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s|$)|[。！？]|\n")
-_NO_END = re.compile(
-    r"(?:\b(?:mr|mrs|ms|dr|st|jr|sr|prof|mt|vs|approx|fig|eq|rs|e\.g|i\.e|a\.m|p\.m)|\b[A-Z][a-z]+ [A-Z]"
-    r"|\b[A-Z]\.\s?[A-Z])$",
+_ABBREVIATED = re.compile(
+    r"\b(?:mr|mrs|ms|dr|st|jr|sr|prof|mt|vs|approx|fig|eq|rs|e\.g|i\.e|a\.m|p\.m)$", re.IGNORECASE
 )
+_INITIAL = re.compile(r"\b[A-Z][a-z]+ [A-Z]$|\b[A-Z]\.\s?[A-Z]$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,22 @@ class Sentences:
 
 def split_sentences(text: str) -> Sentences:
     """Find every end of a sentence. The period of "Dr. Who" and of "J. K. Rowling" is none."""
-    ends = []
-    for mark in _END.finditer(text):
-        if mark[0][0] == "." and _NO_END.search(text[max(0, mark.start() - 24) : mark.start()].lower()):
-            continue
-        if mark[0][0] == "." and _NO_END.search(text, max(0, mark.start() - 24), mark.start()):
-            continue
-        ends.append(mark.end())
+    ends = [
+        mark.end()
+        for mark in _END.finditer(text)
+        if mark[0][0] != "." or not _is_abbreviation(text, mark.start())
+    ]
     if not ends or ends[-1] < len(text):
         ends.append(len(text))
     return Sentences(text, tuple(ends))
+
+
+def _is_abbreviation(text: str, period: int) -> bool:
+    """Whether the period at this position belongs to the word before it."""
+    before = text[max(0, period - 24) : period]
+    behind = text[period + 1 : period + 5]
+    if _ABBREVIATED.search(before) or _INITIAL.search(before):
+        return True
+    if re.search(r"\b[A-Z]$", before) and re.match(r"\s?[A-Z]\.", behind):
+        return True  # the first of "J. K. Rowling"
+    return re.search(r"\bno$", before, re.IGNORECASE) is not None and re.match(r"\s\d", behind) is not None

@@ -26,7 +26,7 @@ _DOUBTED = re.compile(
     words(
         r"""not, cannot, never, no, neither, nor, hardly, unless, if, whether, doubt\w*, false, untrue, wrong
         incorrect\w*, mistaken\w*, so far, at first, initially, seems?, seemed, appears?, appeared
-        looks? (like|as), might, may, could, perhaps, maybe, possibly, conceivabl[ey], thought
+        looks? (like|as), might, (?-i:may), could, perhaps, maybe, possibly, conceivabl[ey], thought
         guess\w*, wrote
         suppose\w*, assum\w+, pretend\w*, imagine, claim\w*, argu\w+, tempt\w*, wonder\w*, ignoring, without
         until, before, nicht, pas, kein\w*"""
@@ -83,7 +83,7 @@ def stands(text: str, sentences: Sentences, one: Statement) -> bool:
     before = text[max(begin, phrase - _REACH) : phrase]
     if one.form is Form.VALUE_FIRST:
         before = text[max(begin, one.start - _REACH) : one.start]
-    return not (_is_doubted(before) or len(_QUOTES.findall(before)) % 2)
+    return not (is_doubted(before) or len(_QUOTES.findall(before)) % 2)
 
 
 def is_taken_back(text: str, sentences: Sentences, end: int) -> bool:
@@ -97,7 +97,8 @@ def is_taken_back(text: str, sentences: Sentences, end: int) -> bool:
     return _TAKEN_BACK.search(rest) is not None
 
 
-def _is_doubted(before: str) -> bool:
+def is_doubted(before: str) -> bool:
+    """Whether what stands before a statement in its sentence keeps it from being one."""
     if _SUPPOSED.match(before) and not _CONCLUDED.search(before):
         return True
     clause = before

@@ -61,11 +61,11 @@ _OPENERS = frozenset(
 )
 _ANSWER = re.compile(
     r"""\b(?:
-      (?P<noun>answer|ans|option|choice)\b(?:\s+(?:choice|option|letter)\b)?(?:,\s*(?:then|therefore|thus)\b,?)?
+      (?P<noun>answer|ans|option|choice|statement)\b(?:\s+(?:choice|option|letter)\b)?(?:,\s*(?:then|therefore|thus)\b,?)?
       (?:\s+(?:to|of|for)\s+(?:the|this|that|our|your)\s+(?:(?:original|given|whole)\s+)?(?:question|problem|puzzle
         |riddle|equation|exercise|task)\b)?
       \s*(?:(?:is|are|equals|becomes|lautet|(?:should|must|would|will|has\s+to|needs\s+to)\s+be|turns\s+out\s+to\s+be
-        |comes?\s+(?:out\s+)?(?:to|as)(?:\s+be)?)\b\s*:?|[:：=]|->|→)
+        |comes?\s+(?:out\s+)?(?:to|as)(?:\s+be)?)\b\s*:?|of\b(?=\s*[^\w\s]?\d)|[:：=]|->|→)
     | (?P<foreign>(?:antwort|lösung|ergebnis)\s+(?:ist|lautet|beträgt)\b(?:\s+(?:also|daher|somit)\b)?
       | r[ée]ponse(?:\s+(?:finale|correcte|exacte))?\s+est\b | respuesta(?:\s+(?:final|correcta))?\s+es\b
       | risposta(?:\s+(?:finale|corretta|giusta))?\s+è(?!\w) | resposta(?:\s+(?:final|correta))?\s+é(?!\w)
@@ -83,7 +83,8 @@ _LETTER_LABEL = re.compile(r"^A:(?=\s*\S)", re.MULTILINE)
 _HASHES = re.compile(r"(?<!#)####(?!#)")
 # "#### Step 2: the eggs", "#### Final Answer" and "#### 1. Understand the problem" are headings.
 _IS_HEADING = re.compile(
-    r"[ \t]*(?:(?:step|part|case|day|question|example)\b[^\n]*|[0-9]{1,2}[.)][ \t]+[^\W\d][^\n]*\n\s*\S"
+    r"[ \t]*(?:(?:step|part|case|day|question|example)\s*#?[0-9]+\b[^\n]*\n"
+    r"|[0-9]{1,2}[.)][ \t]+[^\W\d][^\n]*\n\s*\S"
     r"|[^\n\d]*?"
     + words("answer, explanation, solution, calculation, analysis, conclusion, reasoning, summary")
     + r"[^\w\n]*\n)",
@@ -159,7 +160,7 @@ def _hashed(text: str) -> Iterator[Statement]:
 def _answer_is(text: str) -> Iterator[Statement]:
     for phrase in _ANSWER.finditer(text):
         named = _noun_phrase(text, phrase.start()) if phrase["noun"] else (phrase.start(), False)
-        if phrase["noun"] and phrase["noun"].lower() in ("option", "choice"):
+        if phrase["noun"] and phrase["noun"].lower() in ("option", "choice", "statement"):
             praised = _words_before(text, phrase.start(), 1)
             named = named if praised and praised[0][0] in _PRAISE else None
         if named is None or (phrase["foreign"] and not _is_praised_abroad(text, phrase.start())):
@@ -176,7 +177,7 @@ def _noun_phrase(text: str, position: int) -> tuple[int, bool] | None:
         if not determined and word in _PRAISE:
             is_final |= word in _FINAL
             start = where
-        elif not determined and word in _DETERMINERS:
+        elif not determined and (word in _DETERMINERS or (word == "a" and is_final)):
             start, determined = where, True
         elif word in _OPENERS or determined:
             break

@@ -59,7 +59,7 @@ WRONG = [
     ("The answer is (a), which suits the letter.", "e", INK),  # STaR's released code reads the e of "letter."
     ("Therefore, the answer is inkwell (c).", "e", INK),
     ("The answer is inkwell.", "e", INK),
-    ("It holds ink (c).", "e", INK),
+    ("So it holds ink (c).", "e", INK),
 ]
 
 AMBIGUOUS = [

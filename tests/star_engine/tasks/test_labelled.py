@@ -1,6 +1,8 @@
 """Answers in the styles of instruct and thinking models, labelled by hand: labelled/*.jsonl.
 
-The rules were written on development.jsonl. set_aside.jsonl was written before them.
+The rules were written on development.jsonl; set_aside.jsonl was written before them. adversarial.jsonl was
+written to break them when they held both. At first they had precision and recall of 0.92 and 0.90 on its
+numbers, 0.91 and 0.95 on its choices, 0.97 and 0.97 on its texts, 0.95 and 1.0 on its expressions.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ def test_answers_are_judged_as_a_careful_person_judges_them(name: str) -> None:
         if of_kind.precision < GOALS[kind][0] or of_kind.recall < GOALS[kind][1]
     }
     assert not missed
-    assert set(figures) == set(GOALS)
+    assert set(figures) <= set(GOALS)
 
 
 @pytest.mark.parametrize("name", SETS)

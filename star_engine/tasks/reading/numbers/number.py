@@ -59,7 +59,7 @@ _PREFIX = re.compile(
 )
 _ANNOTATION = re.compile(r"<<[^<>\n]*>>")  # GSM8K's calculator marks: <<48/2=24>>24
 _CLAUSE_END = re.compile(
-    r"[.;](?=\s|$)|\.(?!\d)|####|\n|,?\s(?:because|since|as)\b|,\s(?:which|so|where|who|but|giving|leaving|given|assuming"
+    r"[.;](?=\s|$)|\.(?![\d.])|####|\n|,?\s(?:because|since|as)\b|,\s(?:which|so|where|who|but|giving|leaving|given|assuming"
     r"|meaning|making|after|if|then|although|though|however|while)\b|:\s|\s[—–]\s|[!?](?=\s|$)|[。！？]|\s\|",
     re.IGNORECASE,
 )
@@ -202,6 +202,9 @@ def _flaw_behind(tail: str, value: Fraction) -> Flaw | None:
     for remark in _REMARK.finditer(tail):
         if _NO_REMARK.search(remark[1]) or _is_other_number(remark[1], value):
             return Flaw.SEVERAL_VALUES
+    if re.match(r"\s+and\b", tail):
+        return Flaw.NOT_ONE_NUMBER
+    tail = re.sub(r"^\s+more\b(?!\s+than)", " ", tail)  # "$5 more to buy it"
     tail = _LATEX.sub(" ", _REMARK.sub(" ", tail))
     tail = _TIME_REMARK.sub(" ", _DENIED_OTHER.sub("", tail))
     if value.denominator != 1 or abs(value) < 1:

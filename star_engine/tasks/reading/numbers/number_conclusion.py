@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 from star_engine.tasks.reading.correction import is_polite
@@ -22,17 +23,18 @@ _CONCLUDES = re.compile(
     r"^[\W_]*"
     + any_of(
         """so, therefore, thus, hence, consequently, finally, altogether, overall, as a result, accordingly
-        in (total|all|conclusion|summary|the end), to conclude, this means, that means, ∴
+        in (total|all|conclusion|summary|the end), to conclude, this means, that means
         also, daher, insgesamt, donc, por lo tanto"""
     )
-    + r"\b|\b(?:in\s+total|altogether|in\s+all)[\W_]*$"
+    + r"\b|^[^\w]*∴|\b(?:in\s+total|altogether|in\s+all)[\W_]*$"
     r"|^[\W_]*(?:total|result|ergebnis|sum|final\s+\w+|(?:grand\s+)?total\s+[\w\s]{1,30}?)\s*[:=]",
     re.IGNORECASE,
 )
 # What makes the last sentence something else than a plain conclusion.
 _UNCERTAIN = re.compile(
     words(
-        r"""not, cannot, never, no, none, neither, nor, if, unless, whether, suppose, assum\w+, might, may
+        r"""not, cannot, never, no, none, neither, nor, if, unless, whether, suppose, assum\w+, might
+        (?-i:may)
         could, would, perhaps, maybe, possibly, probably, likely, about, approximately, roughly, around
         nearly
         almost, at (least|most), (more|less|fewer|greater|other) than, up to, between, either, or, seems?
@@ -41,7 +43,7 @@ _UNCERTAIN = re.compile(
         have to
         let'?s, let (us|me), next, first, step, we can, we will, so far, (each|some|one) of, out of
         except, instead
-        before, part of, rest of, estimate\w*, question, remaining \d+"""
+        before, part of, rest of, estimate\w*, question, remaining \d+, too"""
     )
     + r"|n['’]t\b|[?≈~±<>≤≥…]",
     re.IGNORECASE,
@@ -65,14 +67,27 @@ _OPERAND_BEFORE = re.compile(
     + r"\s+$|[-+*/×÷−^(]\s*$",
     re.IGNORECASE,
 )
+_EXPLANATION = re.compile(
+    r"\n[^\w\n]*(?:explanation|reasoning|breakdown|justification|here['’]s\s+(?:why|how))\b[^\n\w]*(?:\n|:)",
+    re.IGNORECASE,
+)
 _REASON = re.compile(r",?\s(?:because|since)\b", re.IGNORECASE)
 _WORDS = re.compile(r"[a-z]+", re.IGNORECASE)
 
 
 def concluded_number(final: FinalText) -> Number | None:
+    """The number that the text concludes with, or that its part before an explanation does."""
+    if explained := _EXPLANATION.search(final.text, 1, final.end):
+        before = replace(final, end=explained.start())
+        if number := _concluded(before):
+            return number
+    return _concluded(final)
+
+
+def _concluded(final: FinalText) -> Number | None:
     """The number, or None where the end of the text is no certain conclusion."""
     span = _last_sentence(final)
-    if span is None:
+    if span is None or final.rejects(*span):
         return None
     begin, end = span
     if reason := _REASON.search(final.text, begin, end):
@@ -146,6 +161,8 @@ def _alone(final: FinalText, begin: int, end: int) -> Number | None:
     number = read_number(final.text, begin, end)
     if not isinstance(number, Number) or re.search(r"\w", final.text[begin : number.start]):
         return None
+    if not re.search(r"\d", final.text[number.start : number.end]):
+        return None  # "Two years have passed"
     previous = final.text[:begin].rstrip().rpartition("\n")[2]
     return (
         None
