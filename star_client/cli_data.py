@@ -64,6 +64,9 @@ def upload_dataset(
     columns: Annotated[
         list[str] | None, typer.Option("--map", help="question=prompt, or choices=A,B,C: your columns.")
     ] = None,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Take held-out rows whose question is trained on.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Upload JSONL, CSV or Parquet, also as .gz or .zst: question, answer and, where wanted, choices,
@@ -76,6 +79,7 @@ def upload_dataset(
         seed=seed,
         format=form,
         map=mapping(columns) if columns else None,
+        allow_overlap=allow_overlap,
     )
     print_one(found, DATASET, as_json)
     for warning in () if as_json else found.warnings:

@@ -39,6 +39,7 @@ class JobRequest(TypedDict, total=False):
     webhook: Receiver | None
     return_equal: bool | None  # where an equal job is there, that one is answered; not with baselines
     priority: int | None
+    allow_overlap: bool | None  # run although held-out questions of the dataset are trained on
     metadata: Mapping[str, str] | None
 
 

@@ -51,15 +51,16 @@ class Datasets:
         seed: int = 0,
         format: str | None = None,  # noqa: A002 - its name over HTTP
         map: Mapping[str, str | Sequence[str]] | None = None,  # noqa: A002 - its name over HTTP
+        allow_overlap: bool = False,
     ) -> Dataset:
         """Upload JSONL, CSV or Parquet, plain or compressed with gzip or zstd, as the file is.
 
         kind: scratchpad, numeric, choice, exact, math, pattern or date. A row has question, answer and, where
         wanted, choices, solution, id, group and split; `map` names columns that are called otherwise, as in
         `{"question": "prompt", "choices": ["A", "B"]}`. format: jsonl, csv or parquet; left out, the server
-        looks. validation: how many rows to hold out, where no row has a split. The same file read in the
-        same way is the same dataset: it is not stored twice. Raises Refused, whose `errors` name each bad
-        line; then nothing is stored.
+        looks. allow_overlap: take held-out rows whose question is trained on. validation: how many rows to
+        hold out, where no row has a split. The same file read in the same way is the same dataset: it is
+        not stored twice. Raises Refused, whose `errors` name each bad line; then nothing is stored.
         """
         params = {
             "kind": kind,
@@ -68,6 +69,7 @@ class Datasets:
             "seed": seed,
             "format": format,
             "map": None if map is None else json.dumps(map),
+            "allow_overlap": "true" if allow_overlap else None,
         }
         headers = {"Content-Type": CONTENT_TYPES.get(_plain(file).suffix, "application/x-ndjson")}
         upload = Request("POST", "/v1/datasets", params, headers, file=file, again=True)

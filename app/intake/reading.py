@@ -13,6 +13,7 @@ from app.intake.batches import MAX_SLOW, Batch, Rules, batches_of
 from app.intake.blocks import Blocks, read_in_blocks
 from app.intake.formats import Format, rows_of
 from app.intake.mapping import Columns
+from app.intake.overlap import refused_overlap
 from app.intake.scratch import Scratch
 from app.intake.statistics import statistics
 from star_engine.data.readers import RowError
@@ -33,6 +34,7 @@ class Reading:
     max_line_bytes: int
     max_rows: int
     max_row_errors: int
+    allow_overlap: bool = False  # held-out rows may ask what others train on
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))
@@ -87,13 +89,17 @@ def read_upload(
         mistakes.repeated(*scratch.repeated_ids(how.max_row_errors))
         if not mistakes.bad_rows:
             scratch.carve(how.validation)
+            if not how.allow_overlap:
+                mistakes.repeated(*refused_overlap(scratch.db, how.max_row_errors))
         report = Report(mistakes.bad_rows, mistakes.listed(), scratch.splits())
         out.write(report.as_json().encode() + b"\n")
         if not mistakes.bad_rows:
             out.writelines(scratch.lines())
             out.flush()
             rows_written()
-            out.write(json.dumps(statistics(scratch.db, scratch.tally)).encode() + b"\n")
+            counted = statistics(scratch.db, scratch.tally)
+            counted["overlap"]["allowed"] = how.allow_overlap
+            out.write(json.dumps(counted).encode() + b"\n")
 
 
 def _batches(file: BinaryIO, how: Reading, workers: int) -> Iterator[Batch]:

@@ -6,10 +6,10 @@ from sqlite3 import Connection
 from typing import Any
 
 from app.intake.lines import question_of
+from app.intake.overlap import MAX_NAMED, exact_overlap
 from app.intake.tally import Tally, summary
 from star_engine.data.overlap import NGRAM, SHARE, ngram_hashes, seen_hashes, share_seen
 
-MAX_NAMED = 20  # examples, answers or groups that are named; all are counted
 MAX_HELD_OUT = 10_000  # held-out questions whose n-grams are looked for: they take 25 MB
 
 
@@ -35,7 +35,7 @@ def statistics(rows: Connection, tally: Tally) -> dict[str, Any]:
         "choices": {str(options): times for options, times in sorted(tally.choices.items())} or None,
         "groups": [{"group": group, "count": times} for group, times in _most_common(rows, "grp")],
         "duplicates": _duplicates(rows),
-        "overlap": {"exact": _exact_overlap(rows), "ngrams": _ngram_overlap(rows)},
+        "overlap": {"exact": exact_overlap(rows), "ngrams": _ngram_overlap(rows)},
     }
 
 
@@ -54,12 +54,6 @@ _REPEATED = """CREATE TEMP TABLE repeated AS
 _REPEATED_IDS = """SELECT rows.id, (SELECT again.id FROM rows AS again WHERE again.key = rows.key
     AND again.line > rows.line ORDER BY again.line LIMIT 1), repeated.answers > 1
     FROM repeated JOIN rows USING (line) ORDER BY repeated.answers > 1 DESC, line LIMIT ?"""
-_TRAINED = """CREATE TEMP TABLE trained AS
-    SELECT held.line AS line, held.id AS id, held.split AS split, first.line AS same
-    FROM rows AS held JOIN (SELECT key, min(line) AS line FROM rows WHERE split = 'train' GROUP BY key)
-    AS first ON first.key = held.key WHERE held.split <> 'train'"""
-_TRAINED_IDS = """SELECT trained.id, trained.split, rows.id FROM trained JOIN rows ON rows.line = trained.same
-    ORDER BY trained.line LIMIT ?"""
 
 
 def _duplicates(rows: Connection) -> dict[str, Any]:
@@ -70,14 +64,6 @@ def _duplicates(rows: Connection) -> dict[str, Any]:
     named = rows.execute(_REPEATED_IDS, (MAX_NAMED,))
     found = [{"id": one, "same_as": other, "answers_differ": bool(d)} for one, other, d in named]
     return {"questions": questions, "examples": examples, "answers_differ": differ, "named": found}
-
-
-def _exact_overlap(rows: Connection) -> dict[str, Any]:
-    """Held-out examples whose question is trained on."""
-    rows.execute(_TRAINED)
-    count = rows.execute("SELECT count(*) FROM trained").fetchone()[0]
-    named = rows.execute(_TRAINED_IDS, (MAX_NAMED,))
-    return {"examples": count, "named": [{"id": a, "split": b, "same_as": c} for a, b, c in named]}
 
 
 def _ngram_overlap(rows: Connection) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class HowToRead:
     validation: int  # rows to carve as held-out split where no row says that it is one
     seed: int
     mapping: Columns = ()
+    allow_overlap: bool = False  # held-out rows may ask what others train on
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ def content_sha256(content: str, how: HowToRead) -> str:
     read_as: list[Any] = [content, how.kind, how.validation, how.seed, READER]
     if how.mapping:
         read_as.append(how.mapping)
+    if how.allow_overlap:
+        read_as.append("allow_overlap")
     return hashlib.sha256(json.dumps(read_as).encode()).hexdigest()
 
 
@@ -80,6 +83,7 @@ def checked_file(
         max_line_bytes=settings.max_line_bytes,
         max_rows=settings.max_rows,
         max_row_errors=settings.max_row_errors,
+        allow_overlap=how.allow_overlap,
     )
     with TemporaryFile() as accepted:
         if _reads_at_once(plain, format_, how.kind):

@@ -52,6 +52,7 @@ def check_fork(
     _check_done(session, source, before, number)
     settings = before.model_dump(mode="json")
     whole = JobIn(
+        allow_overlap=True,  # its source was let run on these data
         name=sent.name or source.name,
         model=source.model_id,
         dataset=source.dataset_id,

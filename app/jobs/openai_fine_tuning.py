@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import Annotated, Any, BinaryIO, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 from sqlalchemy import Engine
 
 from app.data.datasets import upload_dataset
@@ -67,6 +67,9 @@ class FineTuningIn(BaseModel):
     validation: Annotated[
         StrictInt, Field(ge=0, description="Rows to carve where no validation file is given.")
     ] = 0
+    allow_overlap: Annotated[
+        StrictBool, Field(description="Take validation rows whose question is trained on.")
+    ] = False
 
 
 def as_job(sent: FineTuningIn, dataset_id: str) -> JobIn:
@@ -118,7 +121,10 @@ def dataset_of(
             held_out = sent.validation_file and get_file(session, project_id, sent.validation_file)
         except NotFound as missing:
             raise _unknown(field, missing) from missing
-    how = HowToRead(kind, 0 if held_out else sent.validation, sent.seed or 0)
+    if held_out and held_out.sha256 == training.sha256 and not sent.allow_overlap:
+        raise _same_file()
+    carved = 0 if held_out else sent.validation
+    how = HowToRead(kind, carved, sent.seed or 0, allow_overlap=sent.allow_overlap)
     with TemporaryDirectory() as folder, NamedTemporaryFile(dir=folder) as whole:
         for file, split in ((training, None), (held_out, "validation")):
             if file:
@@ -133,6 +139,16 @@ def dataset_of(
 def _unknown(field: str, missing: NotFound) -> Invalid:
     fix = "Use the id of one that was uploaded."
     return Invalid.for_field(field, missing.detail, fix, detail=missing.detail)
+
+
+def _same_file() -> Invalid:
+    return Invalid.for_field(
+        "validation_file",
+        "It holds the same as the training file: accuracy would show what was remembered.",
+        "Give a file with other questions, or leave it out and set `validation` to hold rows out. "
+        "`allow_overlap` in extra_body takes it as it is.",
+        code="overlap",
+    )
 
 
 def _append(whole: BinaryIO, part: Path, file: File, split: str | None, *, marked: bool) -> None:

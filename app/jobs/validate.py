@@ -72,6 +72,9 @@ class JobIn(In):
     ] = Field(default={})
     budget: BudgetIn = Field(default=BudgetIn())
     webhook: JobWebhookIn | None = None  # of this job alone
+    allow_overlap: StrictBool = Field(
+        default=False, description="Run although held-out questions of the dataset are trained on."
+    )
     dry_run: StrictBool = False  # check it, show what it would be and take, and make nothing
     return_equal: StrictBool = Field(
         default=False, description="Return an equal job that has not failed instead of making a second one."
@@ -103,6 +106,8 @@ def check_job(
     config = resolve_config(dataset.kind, sent.preset, sent.config)
     _check_answers(session, dataset, prompt_set, config)
     _check_splits(dataset, config)
+    if not sent.allow_overlap:
+        _check_overlap(dataset)
     _check_groups(session, dataset, prompt_set)
     _check_curriculum(session, dataset, config)
     _check_training(session, model, dataset, prompt_set, config)
@@ -235,6 +240,16 @@ def _check_splits(dataset: Dataset, config: StarConfig) -> None:
         fix = 'Upload it again with ?validation=N to carve out N rows, or mark rows "split": "validation".'
     reason = f"The dataset {dataset.id} has no examples in the split {split}, which accuracy is measured on."
     raise Invalid.for_field("dataset", reason, fix, code="no_held_out_split")
+
+
+def _check_overlap(dataset: Dataset) -> None:
+    """For datasets from before an upload refused it."""
+    overlap = (dataset.statistics or {}).get("overlap", {})
+    count = overlap.get("exact", {}).get("examples", 0)
+    if count and not overlap.get("allowed", False):
+        reason = f"The questions of {count} held-out examples of {dataset.id} are trained on."
+        fix = "Upload it again without them, or set allow_overlap to true."
+        raise Invalid.for_field("dataset", reason, fix, code="overlap")
 
 
 def _check_groups(session: Session, dataset: Dataset, prompt_set: PromptSet) -> None:

@@ -41,7 +41,11 @@ WANTED: JobRequest = {
 
 DATA: dict[str, Call] = {
     "datasets_upload": lambda star, folder: star.datasets.upload(
-        folder / "rows.jsonl", kind="scratchpad", format="jsonl", map={"question": "question"}
+        folder / "rows.jsonl",
+        kind="scratchpad",
+        format="jsonl",
+        map={"question": "question"},
+        allow_overlap=True,
     ),
     "datasets_list": lambda star, _: star.datasets.list(name="x"),
     "datasets_get": lambda star, _: star.datasets.get("ds_x"),

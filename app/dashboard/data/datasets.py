@@ -43,9 +43,10 @@ async def upload(
     kind: Kind,
     name: Annotated[Name, Query()] = "dataset",
     validation: Annotated[int, Query(ge=0, le=10**9)] = 0,
+    allow_overlap: bool = False,
 ) -> Response:
     """The file alone is the form, the rest is in the query, as app.js sends it. Refusals are fragments."""
-    how = HowToRead(kind, validation, seed=0)
+    how = HowToRead(kind, validation, seed=0, allow_overlap=allow_overlap)
     received = await receive_file(request)
     made, _ = await receive_dataset(db, caller.project_id, name, received, None, how, settings, slots)
     return Response(status_code=204, headers={"HX-Redirect": url("datasets", made.id)})

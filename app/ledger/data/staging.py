@@ -18,6 +18,7 @@ from app.errors import Unavailable
 from app.failpoints import failpoint
 from app.intake.lines import COLUMNS, fields_of
 from app.intake.uploaded_file import CheckedFile
+from app.intake.warnings import data_warnings
 from app.ledger.data.examples import guesses_of
 from app.ledger.platform.quotas import check_dataset
 from app.tables.base import JsonObject
@@ -178,5 +179,5 @@ def _publish(engine: Engine, dataset_id: str, project_id: str, checked: CheckedF
         dataset = session.get_one(Dataset, dataset_id)
         dataset.version = next_version(session, Dataset, project_id, dataset.name)
         dataset.sha256, dataset.staged_until = checked.sha256, None
-        dataset.warnings, dataset.statistics = warnings, statistics
+        dataset.warnings, dataset.statistics = warnings + data_warnings(statistics), statistics
         return dataset

@@ -71,13 +71,17 @@ async def upload(
             '`{"question": "prompt", "choices": ["A", "B"]}`.',
         ),
     ] = None,
+    allow_overlap: Annotated[
+        bool,
+        Query(description="Take held-out rows whose question is trained on; without it they are refused."),
+    ] = False,
 ) -> DatasetOut:
     """A file as the body or in the multipart field `file`, plain, gzip or zstd: JSONL with one
     `{"question", "answer", "choices"?, "solution"?, "id"?, "group"?, "split"?}` per line, or CSV or Parquet
     with these columns. Every bad row is counted, the first are described, and nothing is stored. The same
     content again is answered with 200 and the dataset that there is.
     """
-    how = HowToRead(kind, validation, seed, parse_mapping(columns))
+    how = HowToRead(kind, validation, seed, parse_mapping(columns), allow_overlap)
     received = await receive_file(request)
     dataset, new = await receive_dataset(db, caller.project_id, name, received, format_, how, settings, slots)
     response.status_code = 201 if new else 200

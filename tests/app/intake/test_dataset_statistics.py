@@ -18,7 +18,9 @@ LONG = "one two three four five six seven eight nine ten eleven {}"
 
 
 def upload(api: Api, rows: list[dict[str, Any]], kind: str = "numeric") -> dict[str, Any]:
-    return api.dataset("".join(json.dumps(row) + "\n" for row in rows), kind=kind, validation=0)
+    return api.dataset(
+        "".join(json.dumps(row) + "\n" for row in rows), kind=kind, validation=0, allow_overlap=True
+    )
 
 
 def test_lengths_and_answers_are_counted(api: Api) -> None:
@@ -139,3 +141,30 @@ def test_the_work_of_the_statistics_grows_with_the_rows_and_not_with_their_squar
         work.append(steps[0])
         db.close()
     assert work[1] < 6 * work[0]  # 16 times as much before
+
+
+def refused(api: Api, rows: list[dict[str, Any]], kind: str) -> Any:
+    sent = "".join(json.dumps(row) + "\n" for row in rows)
+    return api.client.post("/v1/datasets", params={"kind": kind}, content=sent)
+
+
+def test_a_held_out_question_that_is_trained_on_is_refused_with_its_row(api: Api) -> None:
+    rows = [
+        {"question": "How many legs has a hen?", "answer": "2"},
+        {"question": "how many  LEGS has a hen?", "answer": "2", "split": "test"},
+    ]
+    answer = refused(api, rows, "numeric")
+    assert answer.status_code == 422
+    [error] = answer.json()["errors"]
+    assert (error["line"], error["field"]) == (2, "question")
+    assert "'row-1' trains on the same question" in error["reason"]
+    assert "allow_overlap=true" in error["fix"]
+    assert api.client.get("/v1/datasets").json()["data"] == []
+
+
+def test_the_same_words_with_other_choices_are_another_question(api: Api) -> None:
+    asked = {"question": "Which of these is an animal?", "answer": "a"}
+    one, other = {**asked, "choices": ["cow", "car"]}, {**asked, "choices": ["hen", "bus"], "split": "test"}
+    assert refused(api, [one, other], "choice").status_code == 201
+    turned = {**one, "choices": ["CAR", "cow"], "answer": "b", "split": "test"}
+    assert refused(api, [one, turned], "choice").status_code == 422

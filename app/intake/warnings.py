@@ -1,0 +1,69 @@
+"""What the owner of a dataset should know of its rows before training on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+MOST_OF_THE_LETTERS = 0.9  # of the gold answers at one place among the choices
+FEW_ROWS = 10  # so many may have their answers at one place by chance
+
+
+def data_warnings(statistics: Mapping[str, Any] | None) -> list[str]:
+    """Sentences, from what was counted at upload; none where nothing was."""
+    if statistics is None:
+        return []
+    found = [
+        _trained_on(statistics),
+        _nearly_trained_on(statistics),
+        _contradicted(statistics),
+        _one_letter(statistics),
+    ]
+    return [warning for warning in found if warning is not None]
+
+
+def _trained_on(statistics: Mapping[str, Any]) -> str | None:
+    count = statistics["overlap"]["exact"]["examples"]
+    if not count:
+        return None
+    return (
+        f"The questions of {count} held-out examples are trained on, as allow_overlap says: accuracy on them "
+        "shows what was remembered."
+    )
+
+
+def _nearly_trained_on(statistics: Mapping[str, Any]) -> str | None:
+    near = statistics["overlap"]["ngrams"]
+    count = near["examples"] - statistics["overlap"]["exact"]["examples"]
+    if count <= 0:
+        return None
+    return (
+        f"{count} of {near['checked']} held-out questions share half of their phrases of {near['n']} words "
+        "or more with questions that are trained on. Questions made from templates do so honestly; else the "
+        "same question may stand on both sides in other words. GET .../statistics names them."
+    )
+
+
+def _contradicted(statistics: Mapping[str, Any]) -> str | None:
+    duplicates = statistics["duplicates"]
+    count = duplicates["answers_differ"]
+    if not count:
+        return None
+    first = next(one for one in duplicates["named"] if one["answers_differ"])
+    return (
+        f"{count} questions have several rows whose answers differ, such as {first['id']!r} and "
+        f"{first['same_as']!r}: no text is right for both. Correct them, or remove all but one."
+    )
+
+
+def _one_letter(statistics: Mapping[str, Any]) -> str | None:
+    options, most_common = statistics["choices"], statistics["answers"]["most_common"]
+    if not options or not most_common or sum(options.values()) < FEW_ROWS:
+        return None
+    share = most_common[0]["share"]
+    if share < MOST_OF_THE_LETTERS:
+        return None
+    return (
+        f"The right choice is ({most_common[0]['answer']}) in {100 * share:.0f} % of the examples: a model "
+        "learns the letter and not the question. Shuffle the choices of every row."
+    )
