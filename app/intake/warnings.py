@@ -50,9 +50,10 @@ def _contradicted(statistics: Mapping[str, Any]) -> str | None:
     if not count:
         return None
     first = next(one for one in duplicates["named"] if one["answers_differ"])
+    where = "where their choices are the same, no" if statistics["choices"] else "no"
     return (
-        f"{count} questions have several rows whose answers differ, such as {first['id']!r} and "
-        f"{first['same_as']!r}: no text is right for both. Correct them, or remove all but one."
+        f"{count} questions have several rows whose answers differ, such as {first['id']!r} and others like "
+        f"it: {where} text is right for all. Correct them, or remove all but one."
     )
 
 

@@ -132,3 +132,18 @@ def test_a_validation_file_that_is_no_jsonl_is_refused_with_its_line(
         )
     assert refused.value.param == "held-out.jsonl"
     assert refused.value.body is not None
+
+
+def test_a_validation_file_that_equals_the_training_file_is_refused(
+    client: openai.OpenAI, prompt_set: str
+) -> None:
+    training, same = upload(client, addition_rows(8)), upload(client, addition_rows(8), "same.jsonl")
+    with pytest.raises(openai.UnprocessableEntityError) as refused:
+        client.fine_tuning.jobs.create(
+            model=MODEL,
+            training_file=training,
+            validation_file=same,
+            extra_body={"prompt_set": prompt_set},
+        )
+    assert (refused.value.param, refused.value.code) == ("validation_file", "overlap")
+    assert "allow_overlap" in str(refused.value)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.intake.statistics import MAX_NAMED
+from app.intake.overlap import MAX_NAMED
 from app.intake.tally import summary
 from app.tables.data import Dataset, Example
 from star_engine.data.overlap import NGRAM, SHARE, ngram_hashes

@@ -1,0 +1,62 @@
+"""What an upload warns of although it is accepted."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.app.api_harness import Api
+
+LONG = "one two three four five six seven eight nine ten eleven {}"
+
+
+def warnings(api: Api, rows: list[dict[str, Any]], kind: str = "numeric", **query: Any) -> list[str]:
+    sent = "".join(json.dumps(row) + "\n" for row in rows)
+    found: list[str] = api.dataset(sent, kind=kind, **{"validation": 0, **query})["warnings"]
+    return found
+
+
+def one_letter(count: int, others: int) -> list[dict[str, Any]]:
+    return [
+        {"question": f"Item {n}?", "choices": [f"x{n}", f"y{n}"], "answer": "ab"[n < others]}
+        for n in range(count)
+    ]
+
+
+def test_a_held_out_question_in_nearly_the_same_words_warns(api: Api) -> None:
+    rows = [
+        {"question": LONG.format("apples are there?"), "answer": "3"},
+        {"question": LONG.format("pears, then?"), "answer": "4", "split": "test"},
+    ]
+    [warning] = [text for text in warnings(api, rows) if "phrases" in text]
+    assert warning.startswith("1 of 1 held-out questions share half of their phrases of 8 words")
+
+
+def test_overlap_that_was_allowed_warns(api: Api) -> None:
+    rows = [{"question": "Legs?", "answer": "2"}, {"question": "legs?", "answer": "2", "split": "test"}]
+    found = warnings(api, rows, allow_overlap=True)
+    assert any(text.startswith("The questions of 1 held-out examples are trained on") for text in found)
+
+
+def test_rows_that_contradict_each_other_warn_with_the_first_of_them(api: Api) -> None:
+    rows = [
+        {"id": "hen", "question": "How many legs?", "answer": "2"},
+        {"id": "cow", "question": "How many legs?", "answer": "4"},
+    ]
+    [warning] = [text for text in warnings(api, rows) if "answers differ" in text]
+    assert warning.startswith("1 questions have several rows whose answers differ, such as 'hen'")
+    assert "no text is right for all" in warning
+
+
+def test_rows_that_repeat_each_other_with_the_same_answer_do_not_warn(api: Api) -> None:
+    rows = [{"question": "How many legs?", "answer": "2"}] * 2
+    assert not [text for text in warnings(api, rows) if "answers differ" in text]
+
+
+def test_gold_answers_that_are_nearly_all_one_letter_warn(api: Api) -> None:
+    [warning] = [text for text in warnings(api, one_letter(20, 2), "choice") if "letter" in text]
+    assert warning.startswith("The right choice is (a) in 90 % of the examples")
+
+
+def test_gold_answers_at_several_letters_do_not_warn(api: Api) -> None:
+    assert not [text for text in warnings(api, one_letter(20, 3), "choice") if "letter" in text]
