@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,3 +105,21 @@ def test_usage_by_day_job_and_phase_sums_to_what_workers_held(api: Api, project_
     assert api.client.get("/v1/usage", params=only).json()["data"] == [last]
     assert api.client.get("/v1/usage", headers=api.other).json()["data"] == []
     assert api.client.get("/v1/usage", params={"after": "usage_x"}).status_code == 400
+
+
+def test_files_count_as_datasets_do_until_they_are_deleted(api: Api, project_id: str) -> None:
+    def send(content: bytes) -> Any:
+        form: dict[str, Any] = {"files": {"file": ("rows", content)}, "data": {"purpose": "fine-tune"}}
+        return api.client.post("/v1/files", **form)
+
+    put(api, project_id, dataset_bytes=1000)
+    first = send(b"a" * 700)
+    assert first.status_code == 200, first.text
+    assert api.client.get("/v1/quota").json()["dataset_bytes"]["used"] == 700
+    refused = send(b"b" * 400)
+    assert (refused.status_code, refused.json()["code"]) == (403, "quota_dataset_bytes")
+    stored = [path for path in Path(api.settings.resolved_storage_url()).rglob("*") if path.is_file()]
+    assert [path.stat().st_size for path in stored] == [700]
+    assert api.client.delete(f"/v1/files/{first.json()['id']}").status_code == 200
+    assert api.client.get("/v1/quota").json()["dataset_bytes"]["used"] == 0
+    assert send(b"b" * 400).status_code == 200

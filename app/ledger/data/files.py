@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.database import clock, new_id, reading, transaction
 from app.errors import NotFound
 from app.ledger.data.artifacts import needed
+from app.ledger.platform.quotas import check_dataset
 from app.storage import Storage
 from app.tables.files import File
 
@@ -25,7 +26,8 @@ def area_of(project_id: str) -> str:
 def record_file(
     session: Session, project_id: str, filename: str, purpose: str, sha256: str, size_bytes: int
 ) -> File:
-    """A file whose bytes have been stored in the project's area."""
+    """A file whose bytes have been stored in the project's area. Raises QuotaExceeded."""
+    check_dataset(session, project_id, size_bytes)
     file = File(
         id=new_id("file"),
         project_id=project_id,

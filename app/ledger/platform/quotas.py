@@ -16,6 +16,7 @@ from app.database import clock
 from app.errors import QuotaExceeded
 from app.ledger.platform.usage import held_seconds
 from app.tables.data import Dataset
+from app.tables.files import File
 from app.tables.jobs import Job, Step
 from app.tables.platform import Project
 from app.tables.quotas import Quota
@@ -29,7 +30,7 @@ FIXES = {
     "running_jobs": "Wait until one ends, or pause or cancel one.",
     "queued_jobs": "Wait until one starts, or cancel one.",
     "gpu_hours": "Wait for the next month.",
-    "dataset_bytes": "Datasets count as they were uploaded; use one that is there.",
+    "dataset_bytes": "Datasets and files count as they were uploaded; delete files, or use what is there.",
     "adapter_bytes": "Delete adapters that nobody needs, or set a retention.",
 }
 NAMES = tuple(FIXES)
@@ -91,6 +92,7 @@ def check_resume(session: Session, project_id: str) -> None:
 
 
 def check_dataset(session: Session, project_id: str, size_bytes: int) -> None:
+    """For an uploaded dataset or file of so many bytes."""
     if (quota := _locked(session, project_id)) is not None:
         used = _dataset_bytes(session, project_id)
         _check("dataset_bytes", quota.dataset_bytes, lambda: used, size_bytes)
@@ -162,8 +164,10 @@ def _gpu_hours(session: Session, project_id: str) -> tuple[float, float]:
 
 
 def _dataset_bytes(session: Session, project_id: str) -> int:
-    query = select(func.sum(Dataset.size_bytes)).where(Dataset.project_id == project_id)
-    return int(session.scalar(query) or 0)
+    """Of all that was uploaded and not deleted: datasets, and files that may become some."""
+    datasets = select(func.sum(Dataset.size_bytes)).where(Dataset.project_id == project_id)
+    files = select(func.sum(File.size_bytes)).where(File.project_id == project_id, File.deleted_at.is_(None))
+    return int(session.scalar(datasets) or 0) + int(session.scalar(files) or 0)
 
 
 def _adapter_bytes(session: Session, project_id: str) -> int:

@@ -22,6 +22,7 @@ from app.http.schemas import After, Item, Limit, Page, page
 from app.http.uploads import receive_form
 from app.intake.uploaded_file import Received
 from app.ledger.data.files import area_of, delete_file, get_file, list_files, record_file
+from app.ledger.platform.quotas import check_dataset
 from app.storage import Storage
 from app.tables.files import File
 
@@ -78,6 +79,8 @@ def _store(db: Engine, storage: Storage, project_id: str, received: Received, pu
         with path.open("wb") as copy:
             shutil.copyfileobj(received.file, copy)
         size = path.stat().st_size
+        with reading(db) as session:  # before its bytes are stored; counted again with the row
+            check_dataset(session, project_id, size)
         sha = storage.area(area_of(project_id)).put_file(path)
     with transaction(db) as session:
         return _out(record_file(session, project_id, received.name or "file", purpose, sha, size))
