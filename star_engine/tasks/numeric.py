@@ -19,6 +19,7 @@ from star_engine.tasks.reading.final_text import FinalText, Stated, read_final_t
 from star_engine.tasks.reading.numbers.number import read_number
 from star_engine.tasks.reading.numbers.number_conclusion import (
     concluded_number,
+    number_of_sentence,
     numeral_value,
     numerals,
     only_number,
@@ -110,6 +111,9 @@ def _read(final: FinalText, one: Statement) -> Stated[Number | Flaw] | None:
         if one.form in (Form.VALUE_FIRST, Form.CHOSEN):
             only = only_number(final.text, one.begin, one.end) if one.form is Form.VALUE_FIRST else None
             return Stated(one, only, only.start, only.end) if only else None
+        sentence = _sentence_behind_label(final, one) if found is Flaw.NO_NUMBER else None
+        if sentence is not None:
+            return Stated(one, sentence, sentence.start, sentence.end)
         is_prose = found is Flaw.NO_NUMBER and one.form is Form.ANSWER_IS
         return None if is_prose else Stated(one, found, one.begin, one.end)
     if one.form not in (Form.HASHES, Form.TAG) and is_taken_back(
@@ -117,6 +121,14 @@ def _read(final: FinalText, one: Statement) -> Stated[Number | Flaw] | None:
     ):
         return None
     return Stated(one, found, found.start, found.end)
+
+
+def _sentence_behind_label(final: FinalText, one: Statement) -> Number | None:
+    """The 42 of "**Answer:** Tom has 42 pens in total."."""
+    if one.form is not Form.TAG and final.text[: one.begin].rstrip()[-1:] not in (":", "\uff1a"):
+        return None
+    stop = min(one.end, final.sentences.around(one.begin, one.begin)[1])
+    return number_of_sentence(final, (one.begin, stop), concludes=True)
 
 
 def _agree(one: Number | Flaw, other: Number | Flaw) -> bool:

@@ -36,6 +36,7 @@ _ARTICLE = re.compile(
     re.IGNORECASE,
 )
 _GAP = re.compile(r"[\s*_`\"'“‘:,.)\]–—-]*")
+_IN_BRACKETS = re.compile(r"[\s*_`.)]*\(\s*")
 _WHICH_IS = re.compile(r"\)?,?\s*(?:which|that)\s+is\s+", re.IGNORECASE)
 _GOES_ON = words(
     "because, since, as, which, for, is (correct|right|the), so, due, given, where, not, rather, instead"
@@ -190,6 +191,10 @@ class MarkedText:
 
     def beside(self, position: int, end: int) -> Mark | None:
         """The option text right behind a letter, dressing and articles between them aside."""
+        bracket = _IN_BRACKETS.match(self.text, position, end)
+        inside = self._mention_at(bracket.end(), end) if bracket else None
+        if inside is not None and self.text[inside.end : inside.end + 1] == ")":
+            return inside
         gap = _WHICH_IS.match(self.text, position, end) or _GAP.match(self.text, position, end)
         start = gap.end() if gap else position
         return self._mention_at(start, end) or self._mention_at(self._article_end(start, end), end)

@@ -31,7 +31,8 @@ _EXCLUDES = re.compile(
         avoid\w*, peril, seems?, appears?, looks?, too, fails?, lacks?, all but, out of, so far, thought
         guess\w*, first, initially, weak\w*
         poor\w*, bad, cross\w*, strike\w*, consider\w*, let'?s, let us, what about, look at, examin\w*
-        check\w*, discuss\w*, says?, said, claims?"""
+        check\w*, discuss\w*, says?, said, claims?, people, often
+        usually, sometimes, one of, some, many"""
     )
     + r"|n['’]t\b|\?",
     re.IGNORECASE,
@@ -55,7 +56,7 @@ _LINKS = re.compile(r"\b(?:and|a\s+kind)\b", re.IGNORECASE)
 _DENIES = re.compile(
     words(
         """not, no, never, wrong, incorrect, cannot, unlikely, too, isn, doesn, fails?, less, least, false
-        rather, lacks?, only, neither"""
+        lacks?, only, neither"""
     )
     + r"|n['’]t\b",
     re.IGNORECASE,

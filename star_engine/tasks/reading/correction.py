@@ -34,6 +34,8 @@ _RETRACTED = re.compile(
         i('ve| have)? (made|had made) an? (\w+ )?(mistake|error)
         i (was|am) (wrong|mistaken|not (sure|certain))
         i'm not (\w+ )?(sure|certain|confident), scratch that, i take that back, just kidding
+        (that|this|it|which) (contradicts|(doesn'?t|does not) (match|make sense|work|add up|fit)|seems off)
+        need to (recheck|redo|reconsider|recalculate|re-?examine|start over)
         let me (correct|fix), not quite right, (could|may|might) be (wrong|mistaken|off)"""
     ).replace("WRONG", _WRONG),
     re.IGNORECASE,
@@ -43,7 +45,8 @@ _HEAD = r"^[\W_]*(?:(?:p\.?\s?s\.?|oh|and|so|well|yes|ah|um|okay|ok)\b[\s,.…-]
 _STRONG = re.compile(
     _HEAD
     + any_of(
-        r"""nope, correction\b, my mistake, my bad, (my )?apologi\w+, i apologi[sz]e, oops
+        r"""nope, make (that|it)\b, i mean, correction\b, my mistake, my bad, (my )?apologi\w+
+        i apologi[sz]e, oops
         sorry\b(?! for (the|any|such|this)( \w+)? (long|length|delay|inconvenience)), whoops
         (up)?on (second thought|(closer |further )?(re-?)?(review|reflection|examination|inspection|reading))
         (up)?on (closer |further )?(consideration|checking)
@@ -56,7 +59,8 @@ _STRONG = re.compile(
 _SOFT = re.compile(
     _HEAD
     + any_of(
-        r"""wait, hold on, actually, however, but, hm+, hang on, though, yet, instead, rather, alternatively
+        r"""wait, hold on, actually, however, but, hm+, hang on, though, yet, instead(?! of)
+        rather(?! than), alternatively
         on the other hand, in fact, strictly speaking, more precisely, to be (more )?(precise|exact)
         still, nevertheless
         (let me|let's|i should)( just)? (re|correct|fix|double|check|verify|try)

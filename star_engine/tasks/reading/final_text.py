@@ -40,6 +40,11 @@ class FinalText:
     def text(self) -> str:
         return self.plain.text
 
+    def speaks(self, begin: int, end: int) -> bool:
+        """Whether text[begin:end] says "the answer": what it states there was read, or does not stand."""
+        spoken = (one for one in self.statements if one.form is Form.ANSWER_IS)
+        return self.rejects(begin, end) or any(begin <= one.start < end for one in spoken)
+
     def rejects(self, begin: int, end: int) -> bool:
         """Whether text[begin:end] holds a statement that does not stand: then it concludes with nothing."""
         return any(begin <= one.start < end for one in self.rejected)

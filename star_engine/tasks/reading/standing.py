@@ -29,7 +29,7 @@ _DOUBTED = re.compile(
         looks? (like|as), might, (?-i:may), could, perhaps, maybe, possibly, conceivabl[ey], thought
         guess\w*, wrote
         suppose\w*, assum\w+, pretend\w*, imagine, claim\w*, argu\w+, tempt\w*, wonder\w*, ignoring, without
-        until, before, nicht, pas, kein\w*"""
+        (to|must) (show|prove|check|verify|test), told, until, before, nicht, pas, kein\w*"""
     )
     + r"|n['’]t\b",
     re.IGNORECASE,
@@ -54,7 +54,8 @@ _CONCLUDED = re.compile(
 _TAKEN_BACK = re.compile(
     r"\b(?:is|are|was|were|would\s+be)\s+(?:(?:clearly|also|simply|definitely)\s+)?"
     + any_of(
-        """not, wrong, incorrect, false, mistaken, impossible, my first, just, only (for|if|when|the|a)
+        """not, wrong, incorrect, false, mistaken, impossible, my first, just, but only
+        only (for|if|when|the|a)
         what\\b
         too\\b, a (common|typical|tempting|wrong|trap|mistake|distract)"""
     )
@@ -62,12 +63,14 @@ _TAKEN_BACK = re.compile(
     + words(
         """cannot, can not, unless, if, would, maybe, perhaps, possibly, not sure, guess(ing)?, unsure
         uncertain
-        uncertainty, provided that, assuming, depending, so far, seems?, might, unlikely, doubtful"""
+        uncertainty, provided that, but only, assuming, depending, so far, seems?, might, unlikely
+        doubtful"""
     ),
     re.IGNORECASE,
 )
 _REASON = re.compile(
-    words("because, since, as, although, though, even though, while, whereas, given that, due to") + r"|\n",
+    words("because, since, as, although, though, even though, while, whereas, given that, due to")
+    + r"|\n|,\s+(?:an?|the|it|they|he|she|we)\b",
     re.IGNORECASE,
 )
 _QUOTES = re.compile(r"[\"“”]")

@@ -61,7 +61,7 @@ _OPENERS = frozenset(
 )
 _ANSWER = re.compile(
     r"""\b(?:
-      (?P<noun>answer|ans|option|choice|statement)\b(?:\s+(?:choice|option|letter)\b)?(?:,\s*(?:then|therefore|thus)\b,?)?
+      (?P<noun>answer|ans|option|choice|statement)\b(?:\s+(?:choice|option|letter|here)\b)?(?:,\s*(?:then|therefore|thus)\b,?)?
       (?:\s+(?:to|of|for)\s+(?:the|this|that|our|your)\s+(?:(?:original|given|whole)\s+)?(?:question|problem|puzzle
         |riddle|equation|exercise|task)\b)?
       \s*(?:(?:is|are|equals|becomes|lautet|(?:should|must|would|will|has\s+to|needs\s+to)\s+be|turns\s+out\s+to\s+be

@@ -59,7 +59,7 @@ _PREFIX = re.compile(
 )
 _ANNOTATION = re.compile(r"<<[^<>\n]*>>")  # GSM8K's calculator marks: <<48/2=24>>24
 _CLAUSE_END = re.compile(
-    r"[.;](?=\s|$)|\.(?![\d.])|####|\n|,?\s(?:because|since|as)\b|,\s(?:which|so|where|who|but|giving|leaving|given|assuming"
+    r"[.;](?=\s|$)|\.(?![\d.\\])|####|\n|,?\s(?:because|since|as\b(?!\s+(?:much|many|well|long)\b))\b|,\s(?:which|so|where|who|but|giving|leaving|given|assuming"
     r"|meaning|making|after|if|then|although|though|however|while)\b|:\s|\s[—–]\s|[!?](?=\s|$)|[。！？]|\s\|",
     re.IGNORECASE,
 )
@@ -202,11 +202,12 @@ def _flaw_behind(tail: str, value: Fraction) -> Flaw | None:
     for remark in _REMARK.finditer(tail):
         if _NO_REMARK.search(remark[1]) or _is_other_number(remark[1], value):
             return Flaw.SEVERAL_VALUES
+    tail = _DENIED_OTHER.sub("", tail)
     if re.match(r"\s+and\b", tail):
         return Flaw.NOT_ONE_NUMBER
     tail = re.sub(r"^\s+more\b(?!\s+than)", " ", tail)  # "$5 more to buy it"
     tail = _LATEX.sub(" ", _REMARK.sub(" ", tail))
-    tail = _TIME_REMARK.sub(" ", _DENIED_OTHER.sub("", tail))
+    tail = _TIME_REMARK.sub(" ", tail)
     if value.denominator != 1 or abs(value) < 1:
         tail = re.sub(r"^\s*of\s+(?:an?|the|one)\s+(?=[^\W\d])", " ", tail)  # 3/4 of a mile
     tail = _UNIT_POWER.sub(lambda power: power["close"], tail)
@@ -244,6 +245,13 @@ _UNITS_BEHIND = re.compile(
 def _read_words(clause: str, begin: int, offset: int) -> Number | Flaw:
     """Words are a number where they are all that is stated but a unit: "one of them" is no 1."""
     words = clause[begin:].rstrip(" .,;:!*_`\"'”’)。")
+    remark = re.search(r"\s*\(([^()]*)\)$", words)
+    if (
+        remark
+        and (digits := _NUMBER.fullmatch(remark[1]))
+        and _spoken(words[: remark.start()]) == _value(digits)
+    ):
+        words = words[: remark.start()]
     sign = re.match(r"(?:minus|negative)\s+", words, re.IGNORECASE)
     spoken = words[sign.end() :] if sign else words
     value = _spoken(spoken)

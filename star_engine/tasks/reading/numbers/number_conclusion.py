@@ -27,7 +27,8 @@ _CONCLUDES = re.compile(
         also, daher, insgesamt, donc, por lo tanto"""
     )
     + r"\b|^[^\w]*∴|\b(?:in\s+total|altogether|in\s+all)[\W_]*$"
-    r"|^[\W_]*(?:total|result|ergebnis|sum|final\s+\w+|(?:grand\s+)?total\s+[\w\s]{1,30}?)\s*[:=]",
+    r"|^[\W_]*(?:total|result|ergebnis|sum|final\s+\w+|(?:grand\s+)?total\s+[\w\s]{1,30}?)\s*[:=]"
+    r"|^[\W_]*(?:conclusion|summary)\s*:|[,;]\s*(?:so|therefore|thus|hence)\s",
     re.IGNORECASE,
 )
 # What makes the last sentence something else than a plain conclusion.
@@ -61,12 +62,13 @@ _COPULA = re.compile(
 )
 _OPERAND_BEFORE = re.compile(
     words(
-        """by, than, from, with, step, question, of (the|those|these), per, for, add(ing)?, subtract(ing)?
-        plus, minus, times, another, other"""
+        r"""by, than, from, (?<!left\s)(?<!up\s)with, step, question, of (the|those|these), per, for
+        add(ing)?, subtract(ing)?, plus, minus, times, another, other"""
     )
     + r"\s+$|[-+*/×÷−^(]\s*$",
     re.IGNORECASE,
 )
+_SO = re.compile(r"[,;]\s*(?:so|therefore|thus|hence)\s", re.IGNORECASE)
 _EXPLANATION = re.compile(
     r"\n[^\w\n]*(?:explanation|reasoning|breakdown|justification|here['’]s\s+(?:why|how))\b[^\n\w]*(?:\n|:)",
     re.IGNORECASE,
@@ -87,8 +89,13 @@ def concluded_number(final: FinalText) -> Number | None:
 def _concluded(final: FinalText) -> Number | None:
     """The number, or None where the end of the text is no certain conclusion."""
     span = _last_sentence(final)
-    if span is None or final.rejects(*span):
+    if span is None or final.speaks(*span):
         return None
+    return number_of_sentence(final, span)
+
+
+def number_of_sentence(final: FinalText, span: Span, *, concludes: bool = False) -> Number | None:
+    """The number that one sentence comes to. `concludes`: something before it says that it is the answer."""
     begin, end = span
     if reason := _REASON.search(final.text, begin, end):
         end = reason.start()
@@ -109,8 +116,10 @@ def _concluded(final: FinalText) -> Number | None:
     emphasised = len(bold) == 1
     if emphasised and (number := _in_bold(final.text, bold[0], span)):
         return number
-    if not emphasised and not _CONCLUDES.search(sentence):
+    if not (emphasised or concludes or _CONCLUDES.search(sentence)):
         return None
+    if (so := list(_SO.finditer(final.text, begin, end))) and any(numerals(final.text, so[-1].end(), end)):
+        begin = so[-1].end()
     return _in_sentence(final.text, begin, end)
 
 
