@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from star_engine.tasks.reading.choice_marks import LettersDisagree, Mark, MarkedText, Options
+from star_engine.tasks.reading.choice_marks import LettersDisagree, MarkedText
+from star_engine.tasks.reading.choice_options import Mark, Options
 from star_engine.tasks.reading.correction import Says, is_corrected, is_polite
 from star_engine.tasks.reading.final_text import FinalText, Stated, within
 from star_engine.tasks.reading.phrases import words
