@@ -13,7 +13,7 @@ from star_engine.tasks.examples import Asked, Example
 from star_engine.tasks.grading import behind_hashes, check_against_itself, grade, stated_in_first_sentence
 from star_engine.tasks.hints import ANY_KIND, HintForm
 from star_engine.tasks.layout import QUESTION_AND_ANSWER, answer_in_parentheses, ask_question
-from star_engine.tasks.reading.correction import Says, is_corrected
+from star_engine.tasks.reading.correction import Says, is_corrected, offers_another
 from star_engine.tasks.reading.final_text import FinalText, Stated, read_final_text, values_that_stand, within
 from star_engine.tasks.reading.standing import is_taken_back
 from star_engine.tasks.reading.statements import Form, Statement
@@ -39,6 +39,12 @@ _EARLIER_END = re.compile(
 _ASSENT = frozenset({"yes", "no", "true", "false", "correct", "incorrect"})
 _CALLED = re.compile(
     r"\b(?:it|that|this|answer|one)(?:['’]s|\s+is|\s+was|\s+should\s+be|\s+must\s+be|\s+would\s+be)\s+\S",
+    re.IGNORECASE,
+)
+
+# "Hmm, Milan." and "Wait... Milan."
+_JUST_ANOTHER = re.compile(
+    r"\W*(?:hm+|wait|no|nein|non|actually|rather|then again)\b[\s,.…:–—-]+(?:\S+\s+){0,3}\S+[.!]?\s*$",
     re.IGNORECASE,
 )
 
@@ -157,7 +163,8 @@ def is_text_corrected(final: FinalText, stated: str, position: int) -> bool:
     def judge(begin: int, end: int) -> Says:
         if same.search(final.text, begin, end):
             return Says.SAME
-        return Says.OTHER if _CALLED.search(final.text, begin, end) else Says.NOTHING
+        another = offers_another(sentence := final.text[begin:end]) or _JUST_ANOTHER.match(sentence)
+        return Says.OTHER if another or _CALLED.search(sentence) else Says.NOTHING
 
     return is_corrected(final.text, final.sentences, position, final.end, judge)
 

@@ -6,7 +6,7 @@ import re
 
 from star_engine.tasks.reading.choice_marks import LettersDisagree, MarkedText
 from star_engine.tasks.reading.choice_options import Mark, Options
-from star_engine.tasks.reading.correction import Says, is_corrected, is_polite
+from star_engine.tasks.reading.correction import Says, is_corrected, is_polite, offers_another
 from star_engine.tasks.reading.final_text import FinalText, Stated, within
 from star_engine.tasks.reading.phrases import words
 from star_engine.tasks.reading.standing import is_taken_back
@@ -174,11 +174,21 @@ def _named_options(text: str, marked: MarkedText, begin: int, end: int) -> list[
     return [Mark(label, *span) for label, span in found if label]
 
 
+# The C of "it's C." and of "C is possible too", not the article of "A fan".
+_BARE_LETTER_SAID = re.compile(
+    r"(?<![\w'’.])\(?([A-Z])\)?(?=\s*(?:[.,;:!?]|$)|\s+(?:is|was|would|could|may|might|too|works?|also)\b)"
+)
+
+
 def is_choice_corrected(final: FinalText, marked: MarkedText, mark: Mark, position: int) -> bool:
     def judge(begin: int, end: int) -> Says:
         named = {mention.label for mention in marked.mentioned(begin, end)}
+        bare = _BARE_LETTER_SAID.finditer(final.text, begin, end)
+        named |= {label for found in bare if (label := marked.options.label(found[1]))}
         others = named - {mark.label}
         if others:
+            if offers_another(final.text[begin:end]):
+                return Says.OTHER
             denied = _DENIES.search(final.text, begin, end) is not None
             return Says.NOTHING if denied and mark.label not in named else Says.OTHER
         return Says.SAME if named else Says.NOTHING

@@ -91,6 +91,18 @@ _CONCLUDES = re.compile(
     ),
     re.IGNORECASE,
 )
+# With another value: that there is more than one answer, or that this one replaces the first.
+_ALTERNATIVE = re.compile(
+    words(
+        """(might|may|could)( also)? be, also (possible|correct|right|works?|acceptable), (is|are) possible
+        would( also)? work, works? (too|as well), another( possible)? answer, just as good
+        possibly, perhaps, maybe, alternatively, then again, rather(?! than), nein, non"""
+    )
+    + "|"
+    + _HEAD
+    + r"(?:better\s*:|\(?or\b|(?:(?:actually|no)\b[\s,.]*)*it(?:['’]s|\s+is)\s+\(?(?-i:[A-Z])\b)",
+    re.IGNORECASE,
+)
 _CONFIRMS = re.compile(
     words(
         """correct, match(es)?, confirm(s|ed)?, verified, verifies, checks? out, consistent
@@ -144,6 +156,11 @@ def is_superseded(text: str, begin: int, end: int) -> bool:
     return _SUPERSEDES.search(text, begin, end) is not None
 
 
+def offers_another(sentence: str) -> bool:
+    """Whether a sentence names what is in it as another possible answer."""
+    return _ALTERNATIVE.search(sentence) is not None
+
+
 def opens_correction(sentence: str) -> bool:
     """Whether a sentence begins to take something back."""
     return any(marker.search(sentence) for marker in (_RETRACTED, _STRONG, _SOFT))
@@ -171,7 +188,11 @@ def is_corrected(text: str, sentences: Sentences, position: int, end: int, judge
             doubt = threat = False
             continue
         doubt |= strong or soft
-        if denies_same or (strong and not confirms):
+        if (
+            (said is Says.OTHER and not supposes and offers_another(sentence))
+            or denies_same
+            or (strong and not confirms)
+        ):
             threat = True
         elif said is Says.OTHER and not confirms and not (supposes and not doubt):
             about_wrong = _DENIES.search(sentence) and not doubt and not _CONCLUDES.search(sentence)

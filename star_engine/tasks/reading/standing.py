@@ -29,7 +29,8 @@ _DOUBTED = re.compile(
         looks? (like|as), might, (?-i:may), could, perhaps, maybe, possibly, conceivabl[ey], thought
         guess\w*, wrote
         suppose\w*, assum\w+, pretend\w*, imagine, claim\w*, argu\w+, tempt\w*, wonder\w*, ignoring, without
-        (to|must) (show|prove|check|verify|test), told, until, before, nicht, pas, kein\w*"""
+        (to|must) (show|prove|check|verify|test), (mistake|error|trap) (is|was|would be)
+        told, until, before, nicht, pas, kein\w*"""
     )
     + r"|n['’]t\b",
     re.IGNORECASE,

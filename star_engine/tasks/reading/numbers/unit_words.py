@@ -16,6 +16,7 @@ _CHANGES_THE_VALUE = re.compile(
         ish, approx, approximately, roughly, about, around, maybe, perhaps, possibly, probably, almost, nearly
         hal(f|ve)s?, halved, quarter(s|ed)?, thirds?, fourths?, fifths?, sixths?, sevenths?, eighths?, ninths?
         tenths?, elevenths?, twelfths?, hundredths?, thousandths?, millionths?, billionths?
+        dutzend\w*, millones, mill[óo]n, milliers?
         dozens?, scores?, gross, hundreds?, thousands?, grands?, lakhs?, lacs?, crores?
         \w*illi(on|ard|arde|arden|onen|ones|ón|oni)s?, hundert, tausend, mil, mille, mila, mio, mrd, mld, mln
         tn, bn, bln, mm?n
