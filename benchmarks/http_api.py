@@ -53,9 +53,7 @@ def served(world: World) -> Iterator[ServedApi]:
         "STAR_RATE_LIMIT": "1000000/minute",
     }
     with (home / "api.log").open("wb") as log:
-        server = subprocess.Popen(
-            [*command, "--no-access-log"], cwd=PROJECT, env=environment, stderr=log, stdout=log
-        )
+        server = subprocess.Popen(command, cwd=PROJECT, env=environment, stderr=log, stdout=log)
     headers = {"Authorization": f"Bearer {key}"}
     url = f"http://127.0.0.1:{port}"
     try:
