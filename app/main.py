@@ -20,14 +20,13 @@ from app.http import problems
 from app.http.admission import Admission, Keys
 from app.http.auth import PUBLIC, check_scopes
 from app.http.event_feed import EventFeed
-from app.http.poll_lane import Looks, PollLane, route_of
-from app.http.polled_jobs import PolledJobs
 from app.http.rate_limits import RateLimitHeaders, RateLimits, Strangers
 from app.http.request_log import RequestLog
 from app.http.router import add_routes
 from app.http.shutdown import when_told_to_stop
 from app.http.uploads import BodyLimit
 from app.intake.slots import UploadSlots
+from app.jobs.polled import PolledJobs
 from app.ledger.data.base_models import register_models
 from app.log import configure_logging
 from app.openapi.document import document
@@ -103,14 +102,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     chosen = settings or Settings()
     app = FastAPI(title="STaR as a service", version="1", lifespan=_lifespan, redoc_url=None)
     app.state.settings = chosen
-    app.state.polled_jobs = PolledJobs()
     problems.install(app)
     for module in ROUTES:
         add_routes(app, module.router)
     check_scopes(app)
     app.mount(PATH, create_dashboard(app))
     app.openapi = lambda: document(app, PUBLIC)  # type: ignore[method-assign]  # how FastAPI means it
-    app.add_middleware(PollLane, route=route_of(app, "/v1/jobs/{job_id}", "GET"))
     app.add_middleware(BodyLimit, upload_paths=UPLOADS, settings=chosen)
     app.add_middleware(Admission)
     app.add_middleware(RateLimitHeaders)
@@ -131,10 +128,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.offered_models = _offer_models(engine, settings)
         app.state.event_feed = feed = EventFeed(engine, settings.streams_per_key)
         app.state.keys = Keys(engine, RateLimits(settings), Strangers(settings))
-        app.state.looks = looks = Looks(engine, app.state.polled_jobs)
+        app.state.polled_jobs = polled = PolledJobs(engine)
         async with create_task_group() as tasks:
             tasks.start_soon(feed.run)
-            tasks.start_soon(looks.run)
+            tasks.start_soon(polled.run)
             _keep_what_is_loaded()
             with when_told_to_stop(feed.close):
                 yield

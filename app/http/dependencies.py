@@ -10,7 +10,6 @@ from sqlalchemy import Engine
 
 from app.errors import BadRequest
 from app.http.event_feed import EventFeed
-from app.http.polled_jobs import PolledJobs
 from app.intake import slots
 from app.settings import Settings
 from app.storage import Storage
@@ -49,18 +48,12 @@ async def _event_feed(request: Request) -> EventFeed:
     return feed
 
 
-async def _polled_jobs(request: Request) -> PolledJobs:
-    polled: PolledJobs = request.app.state.polled_jobs
-    return polled
-
-
 Db = Annotated[Engine, Depends(_engine)]
 Config = Annotated[Settings, Depends(_settings)]
 Artifacts = Annotated[Storage, Depends(_storage)]
 OfferedModels = Annotated[frozenset[str], Depends(_offered_models)]  # ids on the allow-list
 UploadSlots = Annotated[slots.UploadSlots, Depends(_upload_slots)]
 Feed = Annotated[EventFeed, Depends(_event_feed)]
-Polled = Annotated[PolledJobs, Depends(_polled_jobs)]
 
 
 Seq = Annotated[int, Query(ge=0, lt=2**31, description="The seq of the last event seen.")]

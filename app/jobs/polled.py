@@ -1,30 +1,44 @@
-"""What a poller of a job is answered: its whole view is made at most once a second, however many poll.
+"""Answers those who poll a job: most requests that this API gets.
 
-The view takes a dozen queries, for queue and estimates look at all jobs. A poll with If-None-Match costs
-one, of the job's own row. Where the row has not changed, the rest of the view (progress, place in the queue,
-estimates) may be VIEW_SECONDS old. Without If-None-Match all of it is read after the request came; those who
-ask for the same job meanwhile share what was read after the last of them.
+The view of a job takes a dozen queries, for its place in the queue and its estimates follow from all jobs.
+It is made at most once a second, however many poll. The job's own row is read for every poll, so that a new
+status is told at once; progress, queue and estimates may be VIEW_SECONDS old where the row has not changed.
+Rows are read for all requests together that came within LOOK_SECONDS: one query, however many they are, made
+after the last of them came.
+
+A request without If-None-Match gets what was read after it came; those who ask for the same job meanwhile
+share it.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import islice
 from threading import Lock
 from time import monotonic
 from typing import Any
 
+import anyio
+import structlog
+from anyio import CapacityLimiter, to_thread
+from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Engine
-from starlette.responses import Response
 
 from app.database import reading
-from app.http.ranges import matches
 from app.jobs.views import show_job
+from app.ledger.jobs.jobs import get_job
+from app.ledger.jobs.lists import find_jobs
 from app.tables.jobs import Job
 
 VIEW_SECONDS = 1.0
 VIEWS = 1000  # of 3 kB
+LOOK_SECONDS = 0.03  # from one look to the next; the first poll after a pause does not wait
+MAX_MADE = 3  # views that a look makes again, a dozen queries each; those who poll other jobs wait for them
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +51,80 @@ class View:
     read_after: float  # monotonic; nothing of it was read before
 
 
-def poll_answer(view: View, if_none_match: str | None) -> Response:
-    """304 where the caller has this view already."""
-    headers = {"ETag": view.etag, "Cache-Control": "no-cache"}
-    if matches(if_none_match, view.etag):
-        return Response(status_code=304, headers=headers)
-    return Response(view.body, media_type="application/json", headers=headers)
+@dataclass(frozen=True, slots=True)
+class Poll:
+    project_id: str
+    job_id: str
+    polled: bool  # with If-None-Match
 
 
 @dataclass
+class Look:
+    """Requests that are looked up together."""
+
+    polls: set[Poll] = field(default_factory=set)
+    found: dict[Poll, View] = field(default_factory=dict)
+    done: anyio.Event = field(default_factory=anyio.Event)
+
+
 class PolledJobs:
+    """Made once per process. `run` makes one look after the other while somebody asks."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._views = Views()
+        self._next = Look()
+        self._wanted = anyio.Event()
+
+    async def read(self, project_id: str, job_id: str, *, polled: bool) -> View:
+        """The view of a job of this project. Raises NotFound. `polled`: it may be VIEW_SECONDS old."""
+        poll, look = Poll(project_id, job_id, polled), self._next
+        look.polls.add(poll)
+        self._wanted.set()
+        await look.done.wait()
+        found = look.found.get(poll)
+        return await run_in_threadpool(self._read_alone, poll) if found is None else found
+
+    async def run(self) -> None:
+        limiter = CapacityLimiter(1)
+        while True:
+            await self._wanted.wait()
+            look, self._next, self._wanted = self._next, Look(), anyio.Event()
+            try:
+                look.found = await to_thread.run_sync(
+                    self._read_together, list(look.polls), limiter=limiter, abandon_on_cancel=True
+                )
+            except Exception as failure:  # noqa: BLE001 - each request then finds out by itself what is wrong
+                log.warning("poll_look_failed", error=type(failure).__name__)
+            finally:
+                look.done.set()
+            await anyio.sleep(LOOK_SECONDS)
+
+    def _read_together(self, polls: Sequence[Poll]) -> dict[Poll, View]:
+        """What can be told without making many views: the rest of the requests read on their own."""
+        began = monotonic()  # all of them came before
+        with reading(self._engine) as session:
+            jobs = find_jobs(session, {poll.job_id for poll in polls})
+        own = {
+            poll: job
+            for poll in polls
+            if (job := jobs.get(poll.job_id)) is not None and job.project_id == poll.project_id
+        }
+        since = {poll: None if poll.polled else began for poll in polls}
+        stale = {job.id: job for poll, job in own.items() if self._views.fresh(job, since[poll]) is None}
+        for job in islice(stale.values(), MAX_MADE):
+            self._views.view(self._engine, job, polled=False)
+        found = {poll: self._views.fresh(job, since[poll]) for poll, job in own.items()}
+        return {poll: view for poll, view in found.items() if view is not None}
+
+    def _read_alone(self, poll: Poll) -> View:
+        with reading(self._engine) as session:
+            job = get_job(session, poll.project_id, poll.job_id)
+        return self._views.view(self._engine, job, polled=poll.polled)
+
+
+@dataclass
+class Views:
     """The views of the jobs that were asked for last."""
 
     _views: OrderedDict[str, View] = field(default_factory=OrderedDict)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Query, Response
+from fastapi import Depends, Header, Query, Request, Response
 
-from app.database import reading
 from app.http.auth import Reader, Submitter
-from app.http.dependencies import Config, Db, OfferedModels, Polled
-from app.http.polled_jobs import poll_answer
+from app.http.dependencies import Config, Db, OfferedModels
+from app.http.ranges import matches
 from app.http.router import api_router
 from app.http.schemas import After, Limit, Page, ProblemOut, already
 from app.jobs.baselines import JobFamilyIn
@@ -17,9 +16,9 @@ from app.jobs.change import ResumeIn, cancel_job, pause_job, resume_job
 from app.jobs.create import Made, create_family, try_family
 from app.jobs.dry_run import DryRunOut
 from app.jobs.filters import job_filter
+from app.jobs.polled import PolledJobs
 from app.jobs.read import read_jobs
 from app.jobs.views import JobOut
-from app.ledger.jobs.jobs import get_job
 from app.ledger.jobs.lists import JobFilter
 
 router = api_router("jobs", "/v1/jobs")
@@ -31,6 +30,14 @@ NOT_MADE: dict[int | str, dict[str, Any]] = {
 IdempotencyKey = Annotated[
     str | None, Header(max_length=255, description="The same key and body again make no second job.")
 ]
+
+
+async def _polled_jobs(request: Request) -> PolledJobs:
+    polled: PolledJobs = request.app.state.polled_jobs
+    return polled
+
+
+Polled = Annotated[PolledJobs, Depends(_polled_jobs)]
 
 
 @router.post("", status_code=201, summary="Create a job, or try it out", responses=NOT_MADE)
@@ -78,9 +85,8 @@ def list_(
 
 
 @router.get("/{job_id}", summary="Get a job", response_model=JobOut)
-def get(
+async def get(
     caller: Reader,
-    db: Db,
     polled: Polled,
     job_id: str,
     if_none_match: Annotated[str | None, Header(include_in_schema=False)] = None,
@@ -89,10 +95,11 @@ def get(
 
     Such a poll may learn of progress, queue and estimates a second late; of the status at once.
     """
-    with reading(db) as session:
-        job = get_job(session, caller.project_id, job_id)
-    view = polled.view(db, job, polled=if_none_match is not None)
-    return poll_answer(view, if_none_match)
+    view = await polled.read(caller.project_id, job_id, polled=if_none_match is not None)
+    headers = {"ETag": view.etag, "Cache-Control": "no-cache"}
+    if matches(if_none_match, view.etag):
+        return Response(status_code=304, headers=headers)
+    return Response(view.body, media_type="application/json", headers=headers)
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=already(JobOut), summary="Cancel a job for good")
