@@ -161,7 +161,7 @@ def test_a_database_that_is_away_is_503_with_a_time_to_try_again(
     key = sqlite_api.client.headers["Authorization"].removeprefix("Bearer ")
     sqlite_api.client.cookies.set("star_key", key, path="/dashboard")
     away = make_engine(f"sqlite:///{tmp_path / 'no' / 'folder' / 'star.db'}")
-    app.state.engine = away  # of the routes
+    app.state.engine = app.state.polled_jobs._engine = away  # of the routes, and of polls
     answer = sqlite_api.client.get(path)
     assert (answer.status_code, answer.headers.get("retry-after")) == (503, "5"), answer.text
     app.state.keys = Keys(away, RateLimits(sqlite_api.settings), Strangers(sqlite_api.settings))
