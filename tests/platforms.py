@@ -21,7 +21,9 @@ from tests.factories import World
 from worker import supervised_process
 from worker.embedded import CELERY
 
-MARK = "STAR_TEST_HOME"  # in the environment of every process of a test, so that survivors can be found
+# In the environment of every process of a test, so that survivors can be found. Not STAR_...: the GPU process
+# inherits none of those.
+MARK = "UNDER_TEST_HOME"
 WORKER = (*CELERY,)
 
 

@@ -27,7 +27,7 @@ def breakable_pupil() -> Any:
 def pupil_broken_in_company() -> Any:
     """Comes by the failpoint gpu.answer once the test says that several steps share the call."""
     answer = pupil()
-    shared = Path(os.environ["STAR_TEST_HOME"], "shared")
+    shared = Path(os.environ["UNDER_TEST_HOME"], "shared")
 
     def answered(request: Any, adapter: Any) -> str:
         if shared.exists():
@@ -66,14 +66,14 @@ def too_large() -> Any:
 
 def slow_to_load() -> Any:
     """A model that takes a minute to load."""
-    Path(os.environ["STAR_TEST_HOME"], "loading").touch()
+    Path(os.environ["UNDER_TEST_HOME"], "loading").touch()
     time.sleep(60)
     return pupil()
 
 
 def slow_step(step: int) -> None:
     """Half a second per training step; leaves a line for each."""
-    with Path(os.environ["STAR_TEST_HOME"], "training-steps").open("a") as file:
+    with Path(os.environ["UNDER_TEST_HOME"], "training-steps").open("a") as file:
         file.write(f"{step}\n")
     time.sleep(0.5)
 

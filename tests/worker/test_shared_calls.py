@@ -78,7 +78,7 @@ def test_a_failure_is_one_steps_own_and_the_others_go_on_where_they_were(
     """The GPU process breaks while three shards share the call: one has failed."""
     monkeypatch.setenv("STAR_FAILPOINTS", f"gpu.answer={action}")
     monkeypatch.setenv("STAR_FAILPOINTS_FIRED", str(tmp_path))
-    monkeypatch.setenv("STAR_TEST_HOME", str(tmp_path))
+    monkeypatch.setenv("UNDER_TEST_HOME", str(tmp_path))
     joined = []
 
     def join(*place: Any, **wishes: Any) -> Claim | None:
