@@ -16,6 +16,13 @@ _KINDS = (
     ("decimal", re.compile(r"[-+]?\$?[\d,]*\.\d+")),
     ("percentage", re.compile(r"[-+]?[\d,.]+ ?%")),
     ("fraction", re.compile(r"[-+]?[\d ]+/\d+")),
+    (
+        "date",
+        re.compile(
+            r"\d{4}-\d\d?-\d\d?|\d\d?[./]\d\d?[./]\d{4}|(?:\d\d? )?[A-Z][a-z]{2,8}\.?(?: \d\d?,)? \d{4}"
+        ),
+    ),
+    ("expression", re.compile(r"\$?.*\\(?:d?frac|sqrt|pi|boxed|text)\b.*\$?")),
     ("digits", re.compile(r"\d( \d)+")),
     ("one_word", re.compile(r"\S+")),
 )

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from star_engine.tasks.kind import Kind
+
 MOST_OF_THE_LETTERS = 0.9  # of the gold answers at one place among the choices
+MOST_OF_THE_ANSWERS = 0.9  # that look like those of one kind
+_READ_BETTER_BY = {
+    Kind.NUMERIC: ("integer", "decimal", "percentage", "fraction"),
+    Kind.DATE: ("date",),
+    Kind.MATH: ("expression",),
+}
 FEW_ROWS = 10  # so many may have their answers at one place by chance
 
 
-def data_warnings(statistics: Mapping[str, Any] | None) -> list[str]:
+def data_warnings(statistics: Mapping[str, Any] | None, kind: str = "") -> list[str]:
     """Sentences, from what was counted at upload; none where nothing was."""
     if statistics is None:
         return []
@@ -18,6 +26,7 @@ def data_warnings(statistics: Mapping[str, Any] | None) -> list[str]:
         _nearly_trained_on(statistics),
         _contradicted(statistics),
         _one_letter(statistics),
+        _other_kind(statistics) if kind == Kind.EXACT else None,
     ]
     return [warning for warning in found if warning is not None]
 
@@ -68,3 +77,17 @@ def _one_letter(statistics: Mapping[str, Any]) -> str | None:
         f"The right choice is ({most_common[0]['answer']}) in {100 * share:.0f} % of the examples: a model "
         "learns the letter and not the question. Shuffle the choices of every row."
     )
+
+
+def _other_kind(statistics: Mapping[str, Any]) -> str | None:
+    """To the kind exact, 1,000 and 1000 are different texts."""
+    kinds = statistics["answers"]["kinds"]
+    for kind, shapes in _READ_BETTER_BY.items():
+        share = sum(kinds.get(shape, 0) for shape in shapes) / max(1, sum(kinds.values()))
+        if share >= MOST_OF_THE_ANSWERS:
+            return (
+                f"{100 * share:.0f} % of the answers look like those of the kind {kind}. The kind exact "
+                "compares characters, so a right answer that is written otherwise is wrong: upload them as "
+                f"{kind}."
+            )
+    return None

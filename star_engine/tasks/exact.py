@@ -14,6 +14,7 @@ from star_engine.tasks.grading import behind_hashes, check_against_itself, grade
 from star_engine.tasks.hints import ANY_KIND, HintForm
 from star_engine.tasks.layout import QUESTION_AND_ANSWER, answer_in_parentheses, ask_question
 from star_engine.tasks.reading.correction import Says, is_corrected, offers_another
+from star_engine.tasks.reading.dressing import undress
 from star_engine.tasks.reading.final_text import FinalText, Stated, read_final_text, values_that_stand, within
 from star_engine.tasks.reading.standing import is_taken_back
 from star_engine.tasks.reading.statements import Form, Statement
@@ -60,7 +61,7 @@ def gold_text(answer: str) -> str:
     """A gold answer in the form that is compared. Raises BadGold where nothing is left."""
     if not fold(answer):
         raise BadGold("is empty")
-    return exact_form(answer)
+    return exact_form(undress(answer).text) or exact_form(answer)
 
 
 def exact_form(text: str) -> str:

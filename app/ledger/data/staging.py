@@ -179,5 +179,5 @@ def _publish(engine: Engine, dataset_id: str, project_id: str, checked: CheckedF
         dataset = session.get_one(Dataset, dataset_id)
         dataset.version = next_version(session, Dataset, project_id, dataset.name)
         dataset.sha256, dataset.staged_until = checked.sha256, None
-        dataset.warnings, dataset.statistics = warnings + data_warnings(statistics), statistics
+        dataset.warnings, dataset.statistics = warnings + data_warnings(statistics, kind), statistics
         return dataset

@@ -40,7 +40,7 @@ _DRESSING = re.compile(
     | </?(?:b|strong|i|em|u|p|br|span|div|center)[ ]?/?>
     | [\u200b-\u200f\u2060\ufeff\u00ad]                       # zero width, soft hyphen
     | `+
-    | (?<![0-9])\*{2,3} | \*{2,3}(?![0-9])
+    | (?<![A-Za-z0-9])\*{2,3}(?=\S) | (?<=\S)\*{2,3}(?![A-Za-z0-9])
     | (?<!\w)__(?=\w) | (?<=[\w.!?:])__(?!\w)
     | ^[ \t]*(?:\#{1,3}|\#{5,6})(?=[ \t])                     # four are GSM8K's answer mark
     | ^[ \t]*(?:>[ \t]?)+

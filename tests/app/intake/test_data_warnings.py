@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from tests.app.api_harness import Api
 
 LONG = "one two three four five six seven eight nine ten eleven {}"
@@ -60,3 +62,22 @@ def test_gold_answers_that_are_nearly_all_one_letter_warn(api: Api) -> None:
 
 def test_gold_answers_at_several_letters_do_not_warn(api: Api) -> None:
     assert not [text for text in warnings(api, one_letter(20, 3), "choice") if "letter" in text]
+
+
+@pytest.mark.parametrize(
+    ("answers", "better"),
+    [
+        (["1,000", "7", "0.5", "3/4"], "numeric"),
+        (["2024-03-05", "March 5, 2024", "5 March 2024", "05/03/2024"], "date"),
+        (["\\frac{1}{2}", "2\\sqrt{3}", "\\pi", "$\\frac{x}{2}$"], "math"),
+    ],
+)
+def test_exact_answers_that_another_kind_reads_better_warn(api: Api, answers: list[str], better: str) -> None:
+    rows = [{"question": f"Item {answer}?", "answer": answer} for answer in answers]
+    [warning] = [text for text in warnings(api, rows, "exact") if "of the answers" in text]
+    assert f"upload them as {better}" in warning
+
+
+def test_exact_answers_that_are_texts_do_not_warn(api: Api) -> None:
+    rows = [{"question": f"Item {answer}?", "answer": answer} for answer in ("Paris", "yes", "7", "the sea")]
+    assert not [text for text in warnings(api, rows, "exact") if "of the answers" in text]

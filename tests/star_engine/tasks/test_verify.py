@@ -113,7 +113,30 @@ def test_the_verifiers_load_neither_torch_nor_math_verify() -> None:
 
 DEGENERATE = [
     *("the answer is 72. ", "The answer is blotter (c). ", "#### 72 ", "\\boxed{", "\\boxed{72} ", "answer "),
-    *("(c)", "blotter ", "a. ", " ", "\n", "8 ", "</scratch>", "{", "$", "**", "<<", "=", "1,000", "Final: "),
+    *(
+        "(c)",
+        "blotter ",
+        "a. ",
+        " ",
+        "\n",
+        "8 ",
+        "</scratch>",
+        "{",
+        "$",
+        "**",
+        "<<",
+        "=",
+        "1,000",
+        "Final: ",
+        "wait, ",
+        "<answer>",
+        "is the answer ",
+        "if ",
+        "- ",
+        "B. ",
+        "March 5, 2024 ",
+        "So 4 ",
+    ),
 ]
 
 

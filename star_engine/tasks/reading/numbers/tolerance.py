@@ -43,7 +43,7 @@ class Gold:
         difference = abs(found.value - self.number.value)
         if self.tolerance is None or difference == 0:
             return difference == 0
-        allowed = read_tolerance(self.tolerance)
+        allowed = read_tolerance(str(self.tolerance))
         if allowed is None:
             return difference <= Fraction(1, 2 * 10 ** self._decimals())
         return difference <= (allowed[0] * abs(self.number.value) if allowed[1] else allowed[0])
