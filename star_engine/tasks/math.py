@@ -18,6 +18,7 @@ from star_engine.tasks.reading.correction import Says, is_corrected
 from star_engine.tasks.reading.final_text import FinalText, Stated, read_final_text, values_that_stand, within
 from star_engine.tasks.reading.math_form import bare_expression, equal_without_library, whole_number
 from star_engine.tasks.reading.math_process import PROCESS, MathCrash, MathTimeout
+from star_engine.tasks.reading.numbers.number_conclusion import MOST_CHARACTERS as MOST_NUMERALS
 from star_engine.tasks.reading.numbers.number_conclusion import numeral_value, numerals
 from star_engine.tasks.reading.standing import is_taken_back
 from star_engine.tasks.reading.statements import Form, Statement
@@ -137,6 +138,7 @@ def _is_corrected(final: FinalText, stated: str, position: int) -> bool:
         return is_text_corrected(final, stated, position)
 
     def judge(begin: int, end: int) -> Says:
+        begin = max(begin, end - MOST_NUMERALS)
         found = [numeral_value(one[0]) for one in numerals(final.text, begin, end)]
         return Says.NOTHING if not found else Says.SAME if found[-1] == number else Says.OTHER
 

@@ -88,8 +88,9 @@ def verify_pattern(text: str, answer: str, pattern: str | None = None) -> Verdic
     if not found:
         return no_answer(VerdictCode.UNPARSED, "no_match")
     last = found[-1]
-    others = [one for one in found[:-1] if not is_superseded(text, one.end, last.start)]
-    if any(exact_form(one.text) != exact_form(last.text) for one in others):
+    others = [one for one in found if exact_form(one.text) != exact_form(last.text)]
+    # What takes the last of them back stands behind all the others, too.
+    if others and not is_superseded(text, others[-1].end, last.start):
         return no_answer(VerdictCode.AMBIGUOUS, "matches_disagree")
     if not last.is_whole:
         return no_answer(VerdictCode.UNPARSED, "part_of_a_longer_answer")

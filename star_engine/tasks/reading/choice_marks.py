@@ -33,8 +33,8 @@ _ARTICLE = re.compile(
     re.IGNORECASE,
 )
 _GAP = re.compile(r"[\s*_`\"'“‘:,.)\]–—-]*")
-_IN_BRACKETS = re.compile(r"[\s*_`.)]*\(\s*")
-_WHICH_IS = re.compile(r"\)?,?\s*(?:which|that)\s+is\s+", re.IGNORECASE)
+_IN_BRACKETS = re.compile(r"[\s*_`.)]{0,20}\(\s{0,5}")
+_WHICH_IS = re.compile(r"\)?,?\s{0,5}(?:which|that)\s+is\s+", re.IGNORECASE)
 _GOES_ON = words(
     "because, since, as, which, for, is (correct|right|the), so, due, given, where, not, rather, instead"
 )
@@ -46,13 +46,14 @@ _BEHIND_OPTION = re.compile(
 )
 # The letter of a text just named: "blotter (e)", "Mars, which is option D", "Mars (option D)".
 _LETTER_OF_TEXT = re.compile(
-    rf"[\s*_`\"'”’:,.(-]*(?:(?:which|that)\s+is\s+|is\s+)?(?:the\s+)?(?:correct\s+)?"
+    rf"[\s*_`\"'”’:,.(-]{{0,20}}(?:(?:which|that)\s+is\s+|is\s+)?(?:the\s+)?(?:correct\s+)?"
     rf"(?:{_NAMED}\(?(?P<named>[A-Za-z])\b|(?<=\()(?P<round>[A-Za-z])(?=\)))\)?",
     re.IGNORECASE,
 )
+# Bounded: two runs of white space next to each other would cost the square of their length.
 _ANOTHER = re.compile(
-    r"""[\s*_`"'”’)\].:]*(?:,?\s*\b(?:and/or|or|and)\b|[,/&+])\s*"""
-    rf"""(?:(?:also|maybe|perhaps|possibly|either)\s+|{_NAMED})?[\s*_`"'“]*""",
+    r"""[\s*_`"'”’)\].:]{0,20}(?:,?\s{0,5}\b(?:and/or|or|and)\b|[,/&+])\s{0,5}"""
+    rf"""(?:(?:also|maybe|perhaps|possibly|either)\s+|{_NAMED})?[\s*_`"'“]{{0,20}}""",
     re.IGNORECASE,
 )
 _ANY_LETTER = re.compile(r"\(\s*([A-Za-z])\s*\)|\b([A-Z])\b(?![\w'’+#*&-])(?=[).:,;\s*]|$)")
@@ -129,7 +130,9 @@ class MarkedText:
         at, stop = found.span(name)
         if name == "round":
             at, stop = self.text.rindex("(", start, at), self.text.index(")", stop) + 1
-        beside = self.beside(found.end(), end)
+        # "(b). Earth (c) is third": a full stop behind brackets ends the sentence; behind "B" it is a mark.
+        ends = name == "round" and self.text[found.end() : found.end() + 1] == "."
+        beside = None if ends else self.beside(found.end(), end)
         if name == "bare" and beside is None and not self._is_bare_letter(found, end):
             return None
         mark = Mark(label, at, stop)

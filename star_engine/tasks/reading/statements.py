@@ -144,7 +144,9 @@ def _boxed(plain: Plain) -> Iterator[Statement]:
 def _tagged(text: str) -> Iterator[Statement]:
     for tag in _TAG.finditer(text):
         end = _TAG_END.search(text, tag.end())
-        yield Statement(Form.TAG, tag.start(), tag.end(), end.start() if end else len(text), True)
+        yield Statement(Form.TAG, tag.start(), tag.end(), end.start() if end else len(text), is_final=True)
+        if end is None:
+            return
 
 
 def _hashed(text: str) -> Iterator[Statement]:

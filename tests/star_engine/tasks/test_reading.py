@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -130,7 +132,7 @@ def test_a_list_of_phrases_is_a_pattern() -> None:
 def test_a_number_may_be_as_far_off_as_the_job_allows(
     tolerance: str | float | None, stated: str, answer: str, verdict: str
 ) -> None:
-    options = {} if tolerance is None else {"tolerance": tolerance}
+    options: dict[str, Any] = {} if tolerance is None else {"tolerance": tolerance}
     assert verify("numeric", f"#### {stated}", answer, **options).verdict == verdict
 
 

@@ -19,6 +19,8 @@ from star_engine.tasks.reading.phrases import any_of, words
 
 Span = tuple[int, int]
 
+MOST_CHARACTERS = 600  # of a sentence that concludes; a longer one is run-on text
+
 _CONCLUDES = re.compile(
     r"^[\W_]*"
     + any_of(
@@ -97,6 +99,8 @@ def _concluded(final: FinalText) -> Number | None:
 def number_of_sentence(final: FinalText, span: Span, *, concludes: bool = False) -> Number | None:
     """The number that one sentence comes to. `concludes`: something before it says that it is the answer."""
     begin, end = span
+    if end - begin > MOST_CHARACTERS:
+        return None
     if reason := _REASON.search(final.text, begin, end):
         end = reason.start()
         span = begin, end
