@@ -13,12 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from star_engine.tasks.kind import Kind
 from star_engine.tasks.reading.cut import answer_has_ended, cut_at_first_stop
 from star_engine.tasks.registry import task_of
 from star_engine.tasks.verdict import Verdict
 from star_engine.tasks.verify import verify
 
 Row = Mapping[str, Any]
+USUAL_PATTERN = (
+    r"Final answer: (\w+)"  # of rows of the kind pattern that bring none: the one that its errors show
+)
 
 
 @dataclass(slots=True)
@@ -52,7 +56,7 @@ def read_rows(path: Path) -> list[Row]:
 
 def judged(row: Row) -> tuple[Verdict, bool]:
     """The verdict on one row, and whether it trains: not where the token limit may have cut the answer."""
-    options = {"pattern": row["pattern"]} if row.get("pattern") else {}
+    options = {"pattern": row.get("pattern", USUAL_PATTERN)} if row["kind"] == Kind.PATTERN else {}
     found = verify(row["kind"], row["completion"], row["answer"], row.get("choices"), **options)
     if not found.is_correct or row.get("finish_reason") != "length":
         return found, found.is_correct
