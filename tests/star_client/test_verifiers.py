@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from star_client.client import StarClient
-from star_client.verifiers import MOST_ROWS
+from star_client.verifiers import MAX_ROWS
 from tests.star_client.conftest import Run
 from tests.star_client.recorded_platform import Platform
 
@@ -55,7 +55,7 @@ def test_rows_that_are_no_objects_are_wrong_usage(
 
 def test_rows_beyond_one_request_keep_their_numbers(star: StarClient) -> None:
     row = {"kind": "exact", "completion": "The answer is Paris.", "answer": "Paris"}
-    found = star.verifiers.run([*[row] * MOST_ROWS, {**row, "answer": "Rome"}])
-    assert [one.row for one in found] == list(range(1, MOST_ROWS + 2))
-    assert {one.verdict for one in found[:MOST_ROWS]} == {"correct"}
+    found = star.verifiers.run([*[row] * MAX_ROWS, {**row, "answer": "Rome"}])
+    assert [one.row for one in found] == list(range(1, MAX_ROWS + 2))
+    assert {one.verdict for one in found[:MAX_ROWS]} == {"correct"}
     assert found[-1].verdict == "wrong"

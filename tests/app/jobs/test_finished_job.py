@@ -426,7 +426,7 @@ def test_artifact_that_has_gone_missing_is_an_error_and_not_a_torn_file(finished
     try:
         for url in (adapter["files"][0]["url"], f"/v1/adapters/{adapter['id']}/archive"):
             answer = finished.client.get(url)
-            assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+            assert (answer.status_code, answer.json()["code"]) == (410, "bytes_gone")
             assert str(stored.parent) not in answer.text
     finally:
         hidden.rename(stored)
