@@ -137,7 +137,7 @@ def iterations(world: World, config: dict[str, Any], questions: int, count: int)
     """CPU seconds by phase of one job's iterations, done step by step in this process; a small job warms all
     up. What happens between two of them is not counted."""
     large = with_additions(world, questions)
-    bench = large.workbench(WORKER)
+    bench = large.worker_context(WORKER)
     with transaction(large.engine) as session:
         saw_worker(session, WORKER)
     try:

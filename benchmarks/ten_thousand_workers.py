@@ -92,7 +92,7 @@ def _step(template: Step, job_id: str, *, number: int, status: str, now: Any) ->
         "lease_owner": f"busy:{number}" if running else None,
         "lease_until": now + timedelta(hours=1) if running else None,
         "progress": {},
-        "rung_at": now,
+        "notified_at": now,
     }
 
 
@@ -113,8 +113,8 @@ def measure(world: World) -> list[Cost]:
         Cost("claim", 1 / STEP_SECONDS, claim_ms),
         Cost("finish", 1 / STEP_SECONDS, _milliseconds(world, lambda: _finish(world, next(held)))),
         Cost("presence", 1 / PRESENCE_SECONDS, _milliseconds(world, lambda: _present(world))),
-        # A claimed shard that is cut leaves a rest, and each rest is a ring: one for every claim.
-        Cost("relay of a ring", 1 / STEP_SECONDS, _milliseconds(world, lambda: _relay(world)) / BATCH),
+        # A claimed shard that is cut leaves a rest, and each rest is a notification: one for every claim.
+        Cost("a notification sent", 1 / STEP_SECONDS, _milliseconds(world, lambda: _relay(world)) / BATCH),
     ]
 
 
@@ -143,7 +143,7 @@ def _present(world: World) -> None:
 
 
 def _relay(world: World) -> None:
-    """A full batch of rings, sent nowhere. Writing them is not counted: they come with the claims."""
+    """A full batch of notifications, sent nowhere. Writing them is not counted: they come with the claims."""
     with transaction(world.engine) as session:
         waiting = list(session.scalars(select(Step.id).where(Step.status == "queued").limit(BATCH)))
         session.add_all(Outbox(step_id=step_id) for step_id in waiting)
@@ -179,12 +179,12 @@ def report(workers: int, database: str) -> dict[str, Cost]:
 def limits(costs: dict[str, Cost], scheduler_seconds: float) -> None:
     """How many workers each part holds at the times just measured, the first to break on top."""
     one_job = costs["claim"].milliseconds + costs["finish"].milliseconds
-    ring = costs["relay of a ring"].milliseconds
+    notification = costs["a notification sent"].milliseconds
     busy = sum(cost.rate * cost.milliseconds / 1000 for cost in costs.values())
     found = {
         "one job's row: its claims and finishes wait for each other": STEP_SECONDS * 1000 / one_job,
-        f"one scheduler: rings for {RELAY_SECONDS:.0f} s, then a pause": STEP_SECONDS
-        * (1000 / ring)
+        f"one scheduler: notifications for {RELAY_SECONDS:.0f} s, then a pause": STEP_SECONDS
+        * (1000 / notification)
         * RELAY_SECONDS
         / (RELAY_SECONDS + scheduler_seconds),
         f"the database: {BUSY_CONNECTIONS} busy connections": BUSY_CONNECTIONS / busy,

@@ -9,8 +9,8 @@ from typing import Any
 from star_client.objects import Fields
 from star_client.transport import Request, Transport
 
-MOST_ROWS = 100  # in a request
-MOST_CHARACTERS = 900_000  # of JSON in a request; the server takes a little more
+MAX_ROWS = 100  # in a request
+MAX_CHARACTERS = 900_000  # of JSON in a request; the server takes a little more
 
 
 class WrongField(Fields):
@@ -64,7 +64,7 @@ def _parts(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]
     characters = 0
     for row in rows:
         length = len(json.dumps(row))
-        if part and (len(part) == MOST_ROWS or characters + length > MOST_CHARACTERS):
+        if part and (len(part) == MAX_ROWS or characters + length > MAX_CHARACTERS):
             yield part
             part, characters = [], 0
         part.append(row)

@@ -112,7 +112,7 @@ class World:
         with reading(self.engine) as session:
             return session.scalar(select(func.count()).select_from(Rationale)) or 0
 
-    def workbench(self, name: str = "worker:1") -> WorkerContext:
+    def worker_context(self, name: str = "worker:1") -> WorkerContext:
         return WorkerContext(
             engine=self.engine,
             storage=Storage(self.settings.resolved_storage_url()),

@@ -1,4 +1,4 @@
-"""The doorbell: a Celery app that carries step ids and keeps nothing."""
+"""The Celery app: it carries the ids of steps to workers and keeps nothing."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from kombu import Queue  # type: ignore[attr-defined]
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 
-from app.ledger.queue.capacity import DOORBELL, capacity_of
+from app.ledger.queue.capacity import DEFAULT_QUEUE, capacity_of
 from app.settings import Settings
 
 log = logging.getLogger(__name__)  # of Celery's parent, which writes its lines in its own way
 settings = Settings()
-bell = capacity_of(settings).doorbell
+own_queue = capacity_of(settings).queue
 # Made before the pool forks, so that its child sees the parent's SIGTERM. No Event: a child that is killed
 # while it holds an Event's lock leaves its parent waiting for that lock for ever.
 _draining = RawValue(c_bool, False)
@@ -31,14 +31,14 @@ celery_app.conf.update(
     task_acks_on_failure_or_timeout=True,
     task_reject_on_worker_lost=False,
     task_ignore_result=True,
-    task_queues=[Queue(name) for name in sorted({DOORBELL, bell})],  # type: ignore[no-untyped-call]
+    task_queues=[Queue(name) for name in sorted({DEFAULT_QUEUE, own_queue})],  # type: ignore[no-untyped-call]
     task_serializer="json",
     accept_content=["json"],
     task_publish_retry=False,  # the outbox is the retry
     worker_pool="prefork",  # the only pool with kill and drain
     worker_concurrency=1,  # one per GPU
     worker_prefetch_multiplier=1,
-    worker_disable_prefetch=True,  # a ring must not wait behind a busy GPU
+    worker_disable_prefetch=True,  # a notification must not wait behind a busy GPU
     worker_cancel_long_running_tasks_on_connection_loss=False,  # a broker's blip must not kill a training run
     worker_enable_remote_control=False,
     worker_send_task_events=False,
@@ -66,13 +66,13 @@ def is_draining() -> bool:
     return bool(_draining.value)
 
 
-def ring_doorbell(step_id: str, queue: str = DOORBELL) -> None:
+def publish(step_id: str, queue: str = DEFAULT_QUEUE) -> None:
     """Wake a worker that listens to this queue. Raises OperationalError if the broker does not take it."""
     celery_app.send_task("run_step", args=[step_id], queue=queue)
 
 
 class Channel(kombu_redis.Channel):
-    """Drops what is no message, which ends a worker on Celery's own. What is lost so is rung again."""
+    """Drops what is no message, which ends a worker on Celery's own. What is lost so is sent again."""
 
     def _brpop_read(self, **options: Any) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""Sends rings and webhooks, ends dead leases and spent jobs. Any number of copies may run at once.
+"""Sends notifications and webhooks, ends dead leases and spent jobs. Any number of copies may run at once.
 
 python -m worker.scheduler
 """
@@ -21,11 +21,11 @@ from app.ledger.jobs.retention import apply_retention, remove_weights
 from app.ledger.platform.deliveries import forget_deliveries
 from app.ledger.queue.budgets import end_all_exhausted
 from app.ledger.queue.outbox import relay
-from app.ledger.queue.reaper import reap, ring_again
+from app.ledger.queue.reaper import notify_again, reap
 from app.log import configure_logging
 from app.settings import Settings
 from app.storage import Storage
-from worker.celery import ring_doorbell
+from worker.celery import publish
 from worker.webhook_sender import THREADS, WebhookSender
 
 TIDY_SECONDS = 60.0
@@ -38,8 +38,8 @@ def turn(engine: Engine, settings: Settings) -> None:
     try:
         reaped = reap(engine, settings)
         end_all_exhausted(engine)
-        ring_again(engine, settings)
-        relay(engine, ring_doorbell)
+        notify_again(engine, settings)
+        relay(engine, publish)
     except (SQLAlchemyError, OperationalError) as error:
         log.warning("scheduler_turn_failed", error=type(error).__name__)
     else:

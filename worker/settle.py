@@ -23,7 +23,7 @@ from worker.lease import Lease, Released
 
 log = structlog.get_logger()
 
-MOST_HALVINGS = 2  # of the sampler's batch; where a quarter does not fit, advice is worth more than an eighth
+MAX_HALVINGS = 2  # of the sampler's batch; where a quarter does not fit, advice is worth more than an eighth
 OUTAGE_PAUSE_SECONDS = 1.0  # between two tries at a database that does not answer
 
 
@@ -34,7 +34,7 @@ def stop(worker: WorkerContext, claim: Claim, lease: Lease, problem: Exception) 
         return _record(worker, claim, lease, "handed_back", lambda session: release_step(session, claim))
     failure = describe(problem)
     halved = {"halvings": worker.halvings + 1} if isinstance(problem, OutOfMemory) else None
-    retryable = failure.retryable and (halved is None or worker.halvings < MOST_HALVINGS)
+    retryable = failure.retryable and (halved is None or worker.halvings < MAX_HALVINGS)
     trace = traceback.format_exc(limit=-8)
     log.error("step_failed", step=claim.step_id, code=failure.error["code"], trace=trace)
     if failure.gpu_is_lost:

@@ -38,7 +38,7 @@ from worker.steps import begin, drive, report, reusing, work_alone
 log = structlog.get_logger()
 
 FLUSH_SECONDS = 5.0  # recorded at least this often, however slow the sampler
-MOST_TOGETHER = 8  # steps in a call: each renews a lease
+MAX_TOGETHER = 8  # steps in a call: each renews a lease
 
 
 @dataclass(slots=True)
@@ -227,7 +227,7 @@ class _Together:
         worker = self._worker
         open_tracks = list(self._open_tracks())
         waiting = sum(track.waiting for track in open_tracks)
-        full = len(open_tracks) >= MOST_TOGETHER or waiting > worker.room
+        full = len(open_tracks) >= MAX_TOGETHER or waiting > worker.room
         if self._closed or full or worker.draining():
             return
         lease, capacity = worker.settings.lease_seconds, capacity_of(worker.settings)

@@ -1,4 +1,4 @@
-"""The one Celery task. A ring says that there is work; which work is decided in the ledger."""
+"""The one Celery task. A notification says that there is work; which work is decided in the ledger."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOOK_SECONDS = 1.0
 
 
 @cache
-def workbench() -> WorkerContext:
+def worker_context() -> WorkerContext:
     """Made once in the pool's child, after the fork: connections never cross one."""
     configure_logging()
     return WorkerContext(
@@ -46,7 +46,7 @@ def workbench() -> WorkerContext:
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def _say_hello(**_: Any) -> None:
-    worker = workbench()
+    worker = worker_context()
     Thread(target=_be_present, args=[worker], name="presence", daemon=True).start()
     worker.prepare_gpu()
 
@@ -74,7 +74,7 @@ def _note(worker: WorkerContext) -> None:
 @celery_app.task(name="run_step")  # type: ignore[untyped-decorator]
 def run_step(step_id: str) -> None:
     """Claim and do steps until there is none left: the GPU process stays warm between them."""
-    worker = workbench()
+    worker = worker_context()
     while not is_draining():
         claim = claim_step(
             worker.engine,

@@ -19,8 +19,8 @@ from pydantic import BaseModel, Field, TypeAdapter
 from app.errors import Invalid, Unavailable
 from app.http.schemas import In, JsonObject
 
-MOST_ROWS = 100
-MOST_CHARACTERS = 1_000_000  # of all rows of a request, as JSON
+MAX_ROWS = 100
+MAX_CHARACTERS = 1_000_000  # of all rows of a request, as JSON
 SECONDS = 20  # for all rows of a request; a row takes some milliseconds, one of kind math 0.01 s
 AT_ONCE = 2  # children; each may take a core
 SECONDS_TO_WAIT = 5  # for one of these places
@@ -30,11 +30,11 @@ _places = BoundedSemaphore(AT_ONCE)
 
 
 class VerifierRunIn(In):
-    rows: Annotated[list[JsonObject], Field(min_length=1, max_length=MOST_ROWS)] = Field(
+    rows: Annotated[list[JsonObject], Field(min_length=1, max_length=MAX_ROWS)] = Field(
         description=(
             "Each: kind, completion, answer; where wanted choices, question, route (generated, rationalized "
             "or given), finish_reason (stop or length), options as config.verifier of a job. Other fields "
-            f"are left alone. {MOST_CHARACTERS} characters of JSON in all."
+            f"are left alone. {MAX_CHARACTERS} characters of JSON in all."
         )
     )
 
@@ -79,10 +79,10 @@ def run_verifiers(sent: VerifierRunIn) -> VerifierRunOut:
     """Judge the rows. Raises Invalid for too much text, Unavailable where others are being judged."""
     lines = [json.dumps(row) for row in sent.rows]
     characters = sum(map(len, lines))
-    if characters > MOST_CHARACTERS:
+    if characters > MAX_CHARACTERS:
         raise Invalid.for_field(
             "rows",
-            f"The rows are {characters} characters of JSON, more than {MOST_CHARACTERS}.",
+            f"The rows are {characters} characters of JSON, more than {MAX_CHARACTERS}.",
             "Send them in several requests, or run `python -m star_engine judge` on your own machine.",
             code="too_long",
         )

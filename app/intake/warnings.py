@@ -7,8 +7,8 @@ from typing import Any
 
 from star_engine.tasks.kind import Kind
 
-MOST_OF_THE_LETTERS = 0.9  # of the gold answers at one place among the choices
-MOST_OF_THE_ANSWERS = 0.9  # that look like those of one kind
+LARGE_SHARE_OF_LETTERS = 0.9  # of the gold answers at one place among the choices
+LARGE_SHARE_OF_ANSWERS = 0.9  # that look like those of one kind
 _READ_BETTER_BY = {
     Kind.NUMERIC: ("integer", "decimal", "percentage", "fraction"),
     Kind.DATE: ("date",),
@@ -71,7 +71,7 @@ def _one_letter(statistics: Mapping[str, Any]) -> str | None:
     if not options or not most_common or sum(options.values()) < FEW_ROWS:
         return None
     share = most_common[0]["share"]
-    if share < MOST_OF_THE_LETTERS:
+    if share < LARGE_SHARE_OF_LETTERS:
         return None
     return (
         f"The right choice is ({most_common[0]['answer']}) in {100 * share:.0f} % of the examples: a model "
@@ -84,7 +84,7 @@ def _other_kind(statistics: Mapping[str, Any]) -> str | None:
     kinds = statistics["answers"]["kinds"]
     for kind, shapes in _READ_BETTER_BY.items():
         share = sum(kinds.get(shape, 0) for shape in shapes) / max(1, sum(kinds.values()))
-        if share >= MOST_OF_THE_ANSWERS:
+        if share >= LARGE_SHARE_OF_ANSWERS:
             return (
                 f"{100 * share:.0f} % of the answers look like those of the kind {kind}. The kind exact "
                 "compares characters, so a right answer that is written otherwise is wrong: upload them as "

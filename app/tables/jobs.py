@@ -1,4 +1,4 @@
-"""Jobs and what moves them: iterations, steps, events, rings."""
+"""Jobs and what moves them: iterations, steps, events, notifications."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Step(Base):
     progress: Mapped[JsonObject]  # {"done": 64, "total": 128, ...}: shown to people, decides nothing
     error: Mapped[JsonObject | None]
     checkpoint: Mapped[JsonObject | None]  # training: {"name", "files": [{path, sha256}]}, for any machine
-    rung_at: Mapped[datetime | None]  # when the doorbell was last rung
+    notified_at: Mapped[datetime | None] = mapped_column("rung_at")  # when its last notification went out
     created_at: Mapped[datetime] = created()
     started_at: Mapped[datetime | None]  # of the last claim; later where it shared its worker's time
     finished_at: Mapped[datetime | None]

@@ -42,7 +42,7 @@ _CONFIG_KEYS = (
 )
 _REQUIRED = ("peft_type", "r", "lora_alpha", "target_modules")
 _DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
-_MOST_HEADER_BYTES = 100_000_000  # the format's own limit
+_MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
         size = path.stat().st_size
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= min(size - 8, _MOST_HEADER_BYTES):
+            if not 2 <= length <= min(size - 8, _MAX_HEADER_BYTES):
                 raise BadAdapter(f"{path.name} is no safetensors file, or truncated in its header.")
             header = json.loads(file.read(length))
     except (OSError, ValueError) as problem:

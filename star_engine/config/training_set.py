@@ -13,7 +13,7 @@ from star_engine.section import Section
 Check = Literal["hint_free", "permuted_choices"]
 
 
-MOST_MIXED = 0.9  # of the rows; the rest are the job's own
+MAX_MIXED = 0.9  # of the rows; the rest are the job's own
 
 
 class Source(StrEnum):  # where the texts that are trained on come from
@@ -72,6 +72,6 @@ class TrainingSetOptions(Section):
     def _leaving_room(cls, mix: tuple[Mix, ...]) -> tuple[Mix, ...]:
         if len({one.dataset for one in mix}) < len(mix):
             raise ValueError("a dataset is named twice; give it one share")
-        if sum(one.share for one in mix) > MOST_MIXED:
-            raise ValueError(f"the shares sum to more than {MOST_MIXED}; leave room for the job's own rows")
+        if sum(one.share for one in mix) > MAX_MIXED:
+            raise ValueError(f"the shares sum to more than {MAX_MIXED}; leave room for the job's own rows")
         return mix

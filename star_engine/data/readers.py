@@ -23,11 +23,11 @@ from star_engine.tasks.registry import task_of
 from star_engine.tasks.task import Task
 from star_engine.tasks.verdict import BadGold, SlowGold
 
-MOST_CHOICES = 26
-MOST_CACHED = 64  # characters of an answer whose check is remembered
-MOST_COLUMNS = 1000  # of a row; published files have some 50
-MOST_MISSPELT = 20  # characters; the fields have 2 to 8
-MOST_ANSWER = 10_000  # characters: to verify one takes 0.1 ms per 1,000 of them
+MAX_CHOICES = 26
+MAX_CACHED = 64  # characters of an answer whose check is remembered
+MAX_COLUMNS = 1000  # of a row; published files have some 50
+MAX_MISSPELT = 20  # characters; the fields have 2 to 8
+MAX_ANSWER = 10_000  # characters: to verify one takes 0.1 ms per 1,000 of them
 _FIELDS = frozenset({"id", "question", "answer", "choices", "solution", "group", "split"})
 _SPLITS: tuple[Split, ...] = get_args(Split)
 _JSON = json.JSONDecoder(parse_float=str)  # json.loads with an option makes a new one for every row
@@ -146,7 +146,7 @@ def _from_commonsenseqa(row: Mapping[str, Any]) -> Mapping[str, Any]:
         labels, texts = [c.get("label") for c in pairs], [c.get("text") for c in pairs]
     native = {key: row[key] for key in ("id", "group", "split", "solution") if key in row}
     key = row["answerKey"]
-    letter = choice_letter(labels.index(key)) if key in labels and len(labels) <= MOST_CHOICES else key
+    letter = choice_letter(labels.index(key)) if key in labels and len(labels) <= MAX_CHOICES else key
     native |= {"question": question.get("stem") if nested else question, "choices": texts, "answer": letter}
     return native
 
@@ -154,7 +154,7 @@ def _from_commonsenseqa(row: Mapping[str, Any]) -> Mapping[str, Any]:
 @lru_cache(maxsize=1 << 12)  # the columns of a file are those of each of its rows
 def _like(column: str) -> tuple[str, ...]:
     """Fields that a column may be a misspelling of, the likeliest first."""
-    if len(column) > MOST_MISSPELT:
+    if len(column) > MAX_MISSPELT:
         return ()
     return tuple(get_close_matches(column.lower(), sorted(_FIELDS), n=len(_FIELDS), cutoff=0.8))
 
@@ -188,11 +188,11 @@ class _Fields:
                 )
             return repr(value)
         text = self.text("answer", "Give the gold answer as text or as a number.")
-        if len(text) > MOST_ANSWER:
+        if len(text) > MAX_ANSWER:
             self.refuse(
                 "answer", f"{len(text)} characters long.", "Give the bare answer, without its reasons."
             )
-            return text[:MOST_ANSWER]
+            return text[:MAX_ANSWER]
         return text
 
     def name(self, field: str) -> str | None:
@@ -230,7 +230,7 @@ class _Fields:
                     "choices", f"A {task.kind} question has no choices.", "Leave it out or use kind choice."
                 )
             return None
-        if not isinstance(value, list | tuple) or not 2 <= len(value) <= MOST_CHOICES:
+        if not isinstance(value, list | tuple) or not 2 <= len(value) <= MAX_CHOICES:
             self.refuse("choices", "Not a list of 2 to 26 texts.", 'Write ["first", "second", ...].')
             return None
         if not all(isinstance(choice, str) and choice.strip() for choice in value):
@@ -244,8 +244,8 @@ class _Fields:
         """Extra columns are left alone; one that looks like a field which is missing is a mistake."""
         if self.row.keys() <= _FIELDS:
             return
-        if len(self.row) > MOST_COLUMNS:
-            self.refuse("row", f"It has {len(self.row)} columns.", f"Leave out all but {MOST_COLUMNS}.")
+        if len(self.row) > MAX_COLUMNS:
+            self.refuse("row", f"It has {len(self.row)} columns.", f"Leave out all but {MAX_COLUMNS}.")
             return
         for field in sorted(self.row.keys() - _FIELDS):
             meant = next((one for one in _like(field) if one not in self.row), None)
@@ -288,7 +288,7 @@ def _with_gold(example: Example, task: Task, line: int, errors: list[RowError]) 
 def _gold_problem(task: Task, example: Example) -> str | None:
     """As far as it can be told without the options of a job."""
     # What another process said is not remembered: it may have failed for a reason that passes.
-    if task.slow_gold or example.choices is not None or len(example.answer) > MOST_CACHED:
+    if task.slow_gold or example.choices is not None or len(example.answer) > MAX_CACHED:
         return _checked(task, example)
     return _checked_answer(task.kind, example.answer)
 

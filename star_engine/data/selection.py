@@ -13,7 +13,7 @@ from hashlib import blake2b
 from star_engine.config.schedules import EpochsSchedule, FixedSchedule, GeometricSchedule, Schedule
 from star_engine.config.star import StarConfig, Training
 
-_MOST_STEPS = 10**9  # a geometric schedule overflows a float near iteration 4,000; nobody trains this long
+_MAX_STEPS = 10**9  # a geometric schedule overflows a float near iteration 4,000; nobody trains this long
 
 
 def steps_in(schedule: Schedule, iteration: int, *, rows: int = 0, batch_size: int = 1) -> int:
@@ -36,7 +36,7 @@ def steps_in(schedule: Schedule, iteration: int, *, rows: int = 0, batch_size: i
         steps = math.ceil(rows * epochs / batch_size)
     else:
         steps = schedule.start + schedule.add * (iteration - 1)
-    return min(steps, schedule.max_steps or _MOST_STEPS)
+    return min(steps, schedule.max_steps or _MAX_STEPS)
 
 
 def training_steps(training: Training, iteration: int, rows: int, tokens: int | None) -> int:
@@ -50,8 +50,8 @@ def _geometric(schedule: GeometricSchedule, iteration: int) -> int:
     try:
         steps = schedule.start * schedule.factor ** (iteration - 1)
     except OverflowError:
-        return _MOST_STEPS
-    return int(min(steps, _MOST_STEPS))
+        return _MAX_STEPS
+    return int(min(steps, _MAX_STEPS))
 
 
 def select_examples(count: int, per_iteration: int | None, seed: int, iteration: int) -> list[int]:

@@ -13,7 +13,7 @@ from star_engine.tasks.examples import Example, PromptSet
 from star_engine.tasks.hints import HintForm
 from star_engine.tasks.registry import task_of
 
-MOST_SHOWN = 20
+MAX_SHOWN = 20
 
 
 class Unfit(ValueError):
@@ -49,7 +49,7 @@ def check_answers(config: StarConfig, prompt_set: PromptSet, examples: Iterable[
         raise Unfit(f"config.verifier.{name}", [_as_error(f"{reason.removesuffix('.')}; set it")])
     if errors := check_prompt_set(prompt_set, **options):
         raise Unfit("prompt_set", errors)
-    if errors := list(islice(_misread_golds(config, examples), MOST_SHOWN)):
+    if errors := list(islice(_misread_golds(config, examples), MAX_SHOWN)):
         raise Unfit("config.kind" if name is None else f"config.verifier.{name}", errors)
 
 
@@ -61,7 +61,7 @@ def check_solutions(config: StarConfig, examples: Iterable[Example]) -> None:
     fix = "Upload the dataset with a solution in every train row, or choose another value."
     without = (example.id for example in examples if example.solution is None)
     errors = [
-        RowError(0, field, f"Example {name!r} has no solution.", fix) for name in islice(without, MOST_SHOWN)
+        RowError(0, field, f"Example {name!r} has no solution.", fix) for name in islice(without, MAX_SHOWN)
     ]
     if errors:
         raise Unfit(field, errors)

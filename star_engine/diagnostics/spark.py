@@ -16,7 +16,7 @@ from star_engine.tasks.examples import Example, folded
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.registry import task_of
 
-MOST_SHOWN = 3  # answers in a diagnosis
+MAX_SHOWN = 3  # answers in a diagnosis
 SHOWN = 120  # characters of each
 WORTH_A_WARNING = 1 / 3  # of the answers: two or three choices, or an answer that every third row has
 
@@ -161,7 +161,7 @@ def advice(found: Spark, failed: Sequence[Answered] = ()) -> str:
         f"right{read}, and guessing is right on {100 * found.chance:.1f} % (p = {found.p_value:.2f}): there "
         "is no spark to start from, and what would be kept is mostly luck. Give more or better few-shot "
         "examples, easier questions to begin with, or a stronger base model; or more held-out "
-        f"examples, where they are few.{_shown(failed[:MOST_SHOWN])}"
+        f"examples, where they are few.{_shown(failed[:MAX_SHOWN])}"
     )
 
 

@@ -14,7 +14,7 @@ from star_engine.data.prompts import render_completion, render_prompt
 from star_engine.tasks.examples import Example, PromptSet
 from star_engine.training_set.rows import training_prompt
 
-MOST_EXAMPLES = 8
+MAX_EXAMPLES = 8
 
 
 class TokenMismatch(ValueError):
@@ -23,7 +23,7 @@ class TokenMismatch(ValueError):
 
 def parity_texts(config: StarConfig, prompt_set: PromptSet, examples: Sequence[Example]) -> list[str]:
     """What both have to tokenize alike: prompts of both routes, training prompts, whole few-shot texts."""
-    few = examples[:MOST_EXAMPLES]
+    few = examples[:MAX_EXAMPLES]
     prompts = [render_prompt(config.kind, prompt_set, example) for example in few]
     trained = [training_prompt(config, prompt_set, example) for example in few]
     whole = [
@@ -31,7 +31,7 @@ def parity_texts(config: StarConfig, prompt_set: PromptSet, examples: Sequence[E
             config.kind, PromptSet(config.kind, ()), Example("", one.question, one.answer, one.choices)
         )
         + render_completion(config.kind, one.rationale)
-        for one in prompt_set.examples[:MOST_EXAMPLES]
+        for one in prompt_set.examples[:MAX_EXAMPLES]
     ]
     return list(dict.fromkeys([*prompts, *trained, *whole]))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from star_engine.adapters.model_card import state_accuracy
 from star_engine.config.star import StarConfig
-from star_engine.diagnostics.spark import MOST_SHOWN, spark_facts, spark_mode
+from star_engine.diagnostics.spark import MAX_SHOWN, spark_facts, spark_mode
 from star_engine.evaluation.accuracy import (
     Accuracy,
     EvaluatedAnswer,
@@ -70,7 +70,7 @@ def _baseline_metrics(config: StarConfig, counts: Counts) -> dict[str, Any]:
         str(mode): _figures(counts.accuracy(EvaluationMode(mode))) for mode in config.evaluation.baselines
     }
     asked = spark_mode(list(found))
-    failed = counts.failed(EvaluationMode(asked), MOST_SHOWN)
+    failed = counts.failed(EvaluationMode(asked), MAX_SHOWN)
     spark = spark_facts(asked, found[asked], counts.chance(), config, failed)
     others = _other_datasets(config, counts, EvaluationMode.FEW_SHOT_COT)
     best = max(float(one["accuracy"]) for one in found.values())

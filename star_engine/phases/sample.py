@@ -13,7 +13,7 @@ from typing import Any
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
 from star_engine.diagnostics.determinism import TwicePlan, drawn_again, grade_determinism
-from star_engine.diagnostics.token_parity import MOST_EXAMPLES, parity_texts, token_digests
+from star_engine.diagnostics.token_parity import MAX_EXAMPLES, parity_texts, token_digests
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Alone, Ask, Asked, Context, Phase, Progress, Sizes, Slice, Work, divided
 from star_engine.record import Counts
@@ -94,7 +94,7 @@ def _check(context: Context, examples: Sequence[Example]) -> Work:
 def _diagnose(context: Context, plan: TwicePlan) -> dict[str, Any]:
     """What is found out about the sampler that the iteration's tries come from, while it is loaded."""
     sampler = context.gpu.sampler(context.iteration - 1)
-    few = context.record.iteration_examples(MOST_EXAMPLES)
+    few = context.record.iteration_examples(MAX_EXAMPLES)
     texts = parity_texts(context.config, context.prompt_set, few)
     names = list(dict.fromkeys(key.example_id for key in plan.answers))
     tries = {one.key: one for one in context.record.tries(names)}

@@ -10,7 +10,7 @@ from typing import Any
 from star_engine.adapters.layout import WEIGHTS, check_weights, rewrite_config
 from star_engine.config.star import StarConfig
 from star_engine.data.selection import training_seed, training_steps
-from star_engine.diagnostics.token_parity import MOST_EXAMPLES, check_parity, parity_texts, token_digests
+from star_engine.diagnostics.token_parity import MAX_EXAMPLES, check_parity, parity_texts, token_digests
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Context, Phase, Progress, Work
 from star_engine.protocols import TrainingJob, TrainingProgress, TrainingText
@@ -99,7 +99,7 @@ def _check_tokens(context: Context) -> None:
     sampled = context.record.diagnostics().get("sampler_tokens")
     if sampled is None:  # sampled by a version that left none
         return
-    few = context.record.iteration_examples(MOST_EXAMPLES)
+    few = context.record.iteration_examples(MAX_EXAMPLES)
     texts = parity_texts(context.config, context.prompt_set, few)
     check_parity(texts, sampled, token_digests(context.gpu.trainer().training_token_ids(texts)))
 

@@ -24,8 +24,8 @@ from star_engine.tasks.verdict import BadGold, Verdict, VerdictCode, no_answer
 
 Span = tuple[int, int]
 
-MOST_CHARACTERS = 500  # of a statement that is read in more than one way; no short text is longer
-MOST_READINGS = 8
+MAX_CHARACTERS = 500  # of a statement that is read in more than one way; no short text is longer
+MAX_READINGS = 8
 _ARTICLE = re.compile(r"(?:the|an?)\s+(?=\S)")
 _RAISED = {character: f"^{digit}" for digit, character in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
 _LOWERED = {character: f"_{digit}" for digit, character in enumerate("₀₁₂₃₄₅₆₇₈₉")}
@@ -148,9 +148,9 @@ def _readings(final: FinalText, one: Statement) -> Iterator[Span]:
         return
     end = min(one.end, final.sentences.around(one.begin, one.begin)[1])
     yield bare(final.text, one.begin, end)
-    yield bare(final.text, one.begin, min(one.end, one.begin + MOST_CHARACTERS))
-    reach = min(one.end, one.begin + MOST_CHARACTERS)
-    for mark in islice(_EARLIER_END.finditer(final.text, one.begin, reach), MOST_READINGS):
+    yield bare(final.text, one.begin, min(one.end, one.begin + MAX_CHARACTERS))
+    reach = min(one.end, one.begin + MAX_CHARACTERS)
+    for mark in islice(_EARLIER_END.finditer(final.text, one.begin, reach), MAX_READINGS):
         yield bare(final.text, one.begin, mark.start())
     comma = final.text.find(",", one.begin, end)
     if comma > 0 and fold(final.text[one.begin : comma] or "x") in _ASSENT:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from star_engine.tasks.examples import Asked
 from star_engine.tasks.reading.cut import cut_at_first_stop
-from star_engine.tasks.reading.final_text import MOST_STATEMENTS, read_final_text
+from star_engine.tasks.reading.final_text import MAX_STATEMENTS, read_final_text
 from star_engine.tasks.task import Task, TaskOptions
 from star_engine.tasks.verdict import BadGold, Verdict, VerdictCode, no_answer
 
@@ -35,7 +35,7 @@ def grade(
     """
     text = cut_at_first_stop(completion, task.layout.stops if stops is None else stops)
     final = read_final_text(text)
-    if final is not None and final.stated > MOST_STATEMENTS:
+    if final is not None and final.stated > MAX_STATEMENTS:
         return no_answer(VerdictCode.AMBIGUOUS, "too_many_anchors")
     try:
         return (task.grade_direct if direct else task.grade)(example, text, options)

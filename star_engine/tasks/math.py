@@ -18,7 +18,7 @@ from star_engine.tasks.reading.correction import Says, is_corrected
 from star_engine.tasks.reading.final_text import FinalText, Stated, read_final_text, values_that_stand, within
 from star_engine.tasks.reading.math_form import bare_expression, equal_without_library, whole_number
 from star_engine.tasks.reading.math_process import PROCESS, MathCrash, MathTimeout
-from star_engine.tasks.reading.numbers.number_conclusion import MOST_CHARACTERS as MOST_NUMERALS
+from star_engine.tasks.reading.numbers.number_conclusion import MAX_CHARACTERS as MAX_NUMERALS
 from star_engine.tasks.reading.numbers.number_conclusion import numeral_value, numerals
 from star_engine.tasks.reading.standing import is_taken_back
 from star_engine.tasks.reading.statements import Form, Statement
@@ -27,7 +27,7 @@ from star_engine.tasks.task import TaskOptions
 from star_engine.tasks.verdict import BadGold, SlowGold, Verdict, VerdictCode, no_answer
 
 DEFAULT_TIMEOUT = 5.0  # seconds per completion; a plain comparison takes 0.01
-MOST_CHARACTERS = 1000  # a longer answer is run-on text, and parsing time grows faster than length
+MAX_CHARACTERS = 1000  # a longer answer is run-on text, and parsing time grows faster than length
 
 
 def gold_expression(answer: str, timeout_s: float = DEFAULT_TIMEOUT) -> str:
@@ -138,7 +138,7 @@ def _is_corrected(final: FinalText, stated: str, position: int) -> bool:
         return is_text_corrected(final, stated, position)
 
     def judge(begin: int, end: int) -> Says:
-        begin = max(begin, end - MOST_NUMERALS)
+        begin = max(begin, end - MAX_NUMERALS)
         found = [numeral_value(one[0]) for one in numerals(final.text, begin, end)]
         return Says.NOTHING if not found else Says.SAME if found[-1] == number else Says.OTHER
 
@@ -146,7 +146,7 @@ def _is_corrected(final: FinalText, stated: str, position: int) -> bool:
 
 
 def _compared(stated: list[Expression], answer: str, timeout_s: float, rule: str) -> Verdict:
-    if not all(bare_expression(one.text) and len(one.text) <= MOST_CHARACTERS for one in stated):
+    if not all(bare_expression(one.text) and len(one.text) <= MAX_CHARACTERS for one in stated):
         return no_answer(VerdictCode.UNPARSED, "nothing_stated")
     gold = bare_expression(answer)
     equal = [equal_without_library(gold, bare_expression(one.text)) for one in stated]

@@ -18,7 +18,7 @@ from star_engine.tasks.reading.correction import Says, is_corrected
 from star_engine.tasks.reading.final_text import FinalText, Stated, read_final_text, values_that_stand, within
 from star_engine.tasks.reading.numbers.number import read_number
 from star_engine.tasks.reading.numbers.number_conclusion import (
-    MOST_CHARACTERS,
+    MAX_CHARACTERS,
     concluded_number,
     number_of_sentence,
     numeral_value,
@@ -149,7 +149,7 @@ def _is_corrected(final: FinalText, number: Number, position: int) -> bool:
 def _result(text: str, begin: int, end: int) -> Fraction | None:
     """What a sentence comes to: the number behind its last equals sign, else its last number."""
     equals = text.rfind("=", begin, end)
-    begin = max(begin, end - MOST_CHARACTERS)
+    begin = max(begin, end - MAX_CHARACTERS)
     found = [
         value
         for one in numerals(text, max(begin, equals), end)

@@ -24,7 +24,7 @@ from star_engine.tasks.reading.numbers.number_value import Number
 from star_engine.tasks.task import TaskOptions
 from star_engine.tasks.verdict import Verdict, VerdictCode, no_answer
 
-MOST_PATTERN_CHARACTERS = 1000
+MAX_PATTERN_CHARACTERS = 1000
 _MEMORY = 8 << 20  # bytes for a compiled pattern; RE2's own default, which refuses ((a{1000}){1000})
 _EXAMPLE = r"'Final answer: (\w+)'"
 
@@ -33,8 +33,8 @@ def compile_pattern(pattern: str | None) -> Any:
     """The compiled pattern. Raises ValueError, with the fix, for one that cannot be used."""
     if not pattern:
         raise ValueError(f"the kind pattern needs the option pattern, a regular expression like {_EXAMPLE}")
-    if len(pattern) > MOST_PATTERN_CHARACTERS:
-        raise ValueError(f"the pattern has {len(pattern)} characters; use at most {MOST_PATTERN_CHARACTERS}")
+    if len(pattern) > MAX_PATTERN_CHARACTERS:
+        raise ValueError(f"the pattern has {len(pattern)} characters; use at most {MAX_PATTERN_CHARACTERS}")
     return _compile(pattern)
 
 

@@ -29,7 +29,7 @@ from star_engine.tasks.registry import check_options, task_of
 from star_engine.training_set.answer_end import ending
 from star_engine.training_set.rows import build, decide, filter_input
 
-MOST_COMPLETION = 200_000  # characters: a job writes 32,768 tokens at most
+MAX_COMPLETION = 200_000  # characters: a job writes 32,768 tokens at most
 _NO_QUESTION = "-"  # stands in while the row is read: a dataset's rows need a question, a judgement does not
 
 
@@ -40,7 +40,7 @@ class JudgedRow(Section):
 
     kind: str
     """Kind of question, as datasets name it."""
-    completion: Annotated[str, Field(max_length=MOST_COMPLETION)]
+    completion: Annotated[str, Field(max_length=MAX_COMPLETION)]
     """What a model wrote behind the prompt."""
     answer: StrictStr | StrictInt | StrictFloat
     """The gold answer."""

@@ -27,7 +27,7 @@ def test_metrics_follow_the_ledger(api: Api) -> None:
     before = scrape(api)
     assert before['star_jobs{status="queued"}'] == 1
     queued = before['star_open_steps{phase="baselines",status="queued"}']
-    assert queued == before["star_waiting_rings"] == 2
+    assert queued == before["star_waiting_notifications"] == 2
     claim = claim_step(api.engine, "worker:1", 60)
     assert claim is not None
     error = {"code": "x", "category": "platform", "message": "", "hint": ""}

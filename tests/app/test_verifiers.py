@@ -50,7 +50,7 @@ def test_no_job_is_made(api: Api) -> None:
     "rows",
     [
         [],
-        [SOLVED] * (verifiers.MOST_ROWS + 1),
+        [SOLVED] * (verifiers.MAX_ROWS + 1),
         ["42"],
     ],
 )

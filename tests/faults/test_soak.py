@@ -27,7 +27,7 @@ from tests.platforms import platform
 
 FAULTS = int(os.environ.get("STAR_SOAK_FAULTS", "200"))
 PACE = float(os.environ.get("STAR_SOAK_PACE", "0.6"))
-MOST_SECONDS = float(os.environ.get("STAR_SOAK_SECONDS", "inf"))
+MAX_SECONDS = float(os.environ.get("STAR_SOAK_SECONDS", "inf"))
 BURST = int(os.environ.get("STAR_SOAK_BURST", "1"))
 SEED = int(os.environ.get("STAR_SOAK_SEED", str(time.time_ns() % 10**6)))
 WORKERS = int(os.environ.get("STAR_SOAK_WORKERS", "3"))
@@ -52,7 +52,7 @@ def soak_through(faults: int, database_url: str, valkey_url: str, home: Path) ->
     world = quick_world(database_url, home, **SHORT)
     with platform(world, valkey_url) as running:
         soak = Soak(running, SEED, PACE, WORKERS, burst=BURST)
-        seconds = soak.run(faults, most_seconds=MOST_SECONDS)
+        seconds = soak.run(faults, most_seconds=MAX_SECONDS)
         ended = len(soak.jobs) - len(soak.unfinished())
         soak.settle()
         check(world, platform=running)

@@ -17,7 +17,7 @@ from tests.faults.checker import check
 from tests.faults.conftest import quick_world
 from tests.platforms import Platform, platform, wait_until
 
-MOST_SECONDS = 30.0
+MAX_SECONDS = 30.0
 PLACES: dict[str, dict[str, Any]] = {
     "load": {"sampler_script": "tests.faults.scripted_models:slow_to_load"},
     "sample": {"sampler_script": "tests.factories:slow_pupil", "shard_examples": 16},
@@ -67,9 +67,9 @@ def test_a_cancelled_job_frees_the_gpu(
         job_id = start(world, running, place)
         began = time.monotonic()
         ask(world, job_id, "cancel")
-        running.wait_for(job_id, "cancelled", seconds=MOST_SECONDS)
+        running.wait_for(job_id, "cancelled", seconds=MAX_SECONDS)
         wait_until(
-            lambda: not running.gpu_processes(), "the GPU is free", began + MOST_SECONDS - time.monotonic()
+            lambda: not running.gpu_processes(), "the GPU is free", began + MAX_SECONDS - time.monotonic()
         )
         check(world, platform=running)
 
@@ -82,8 +82,8 @@ def test_a_paused_job_goes_on_where_it_was(
     with platform(world, empty_valkey_url) as running:
         job_id = start(world, running, place)
         ask(world, job_id, "pause")
-        running.wait_for(job_id, "paused", seconds=MOST_SECONDS)
-        wait_until(lambda: not running.gpu_processes(), "the GPU is free", MOST_SECONDS)
+        running.wait_for(job_id, "paused", seconds=MAX_SECONDS)
+        wait_until(lambda: not running.gpu_processes(), "the GPU is free", MAX_SECONDS)
         check(world, platform=running)
         recorded, trained = world.tries(), steps_trained(world)
         ask(world, job_id, "resume")
@@ -106,7 +106,7 @@ def test_a_worker_that_is_told_to_end_hands_its_step_back(
         job_id = start(world, running, place)
         began = time.monotonic()
         assert running.stop("worker") == 0
-        assert time.monotonic() - began < MOST_SECONDS
+        assert time.monotonic() - began < MAX_SECONDS
         assert not running.gpu_processes()
         with reading(world.engine) as session:
             waiting = session.scalars(select(Step).where(Step.status == "queued")).all()

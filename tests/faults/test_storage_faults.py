@@ -44,7 +44,7 @@ def test_an_artifact_that_is_not_what_was_recorded_fails_the_job_clearly(
     """Seen by the worker of another machine, which has no copy of its own."""
     world = quick_world(database_url, tmp_path / "home")
     job_id = world.submit(iterations=1)
-    first = world.workbench("first:1")
+    first = world.worker_context("first:1")
     while world.job(job_id).phase != "verify_adapter":
         claim = claim_step(world.engine, "first:1", 60)
         assert claim is not None
@@ -56,7 +56,7 @@ def test_an_artifact_that_is_not_what_was_recorded_fails_the_job_clearly(
     sha = adapter.files[-1]["sha256"]
     path = Path(world.settings.resolved_storage_url()) / "sha256" / sha[:2] / sha[2:]
     break_file(path, harm)
-    other = world.workbench("other:2")
+    other = world.worker_context("other:2")
     claim = claim_step(world.engine, "other:2", 60)
     assert claim is not None
     work_on(other, claim)

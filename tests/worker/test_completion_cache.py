@@ -37,7 +37,7 @@ def world(database_url: str, tmp_path: Path) -> World:
 
 def run(world: World, **changes: Any) -> tuple[str, bool]:
     """Run a job to its end. Returns its id and whether a GPU process was ever needed."""
-    bench = world.workbench()
+    bench = world.worker_context()
     job_id = world.submit(**changes)
     try:
         while (claim := claim_step(bench.engine, bench.worker_id, 60)) is not None:

@@ -40,7 +40,7 @@ OF_THE_SERVICE = {"seconds", "reused"}  # metrics of claims and of the completio
 def ran(database_url: str, tmp_path: Path) -> tuple[World, str, RunDirectory]:
     world = make_world(database_url, tmp_path / "home", shard_examples=4)
     job_id = world.submit(**SETTINGS)
-    worker = world.workbench()
+    worker = world.worker_context()
     try:
         while claim := claim_step(world.engine, worker.worker_id, 60):
             work_on(worker, claim)
@@ -130,7 +130,7 @@ def test_library_and_service_publish_the_same_card_and_manifest(
     ran: tuple[World, str, RunDirectory],
 ) -> None:
     world, job_id, directory = ran
-    storage = world.workbench().storage
+    storage = world.worker_context().storage
     with reading(world.engine) as session:
         adapters = session.scalars(select(Adapter).where(Adapter.job_id == job_id)).all()
     assert len(adapters) == 2

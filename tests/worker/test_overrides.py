@@ -48,7 +48,7 @@ def overrule(world: World, job_id: str, says: str, **which: Any) -> int:
 def build(world: World) -> None:
     held = claim(world)
     assert held.phase == "build"
-    work_on(world.workbench(), held)
+    work_on(world.worker_context(), held)
 
 
 def fate(world: World, rationale_id: int) -> tuple[str | None, str | None, bool, bool]:
@@ -84,7 +84,7 @@ def test_same_text_of_the_same_example_is_overruled_in_later_iterations(world: W
     assert fate(world, lucky) == ("kept", "kept", False, True)
     while (held := claim(world)).phase != "build":
         do_step(world, held)
-    work_on(world.workbench(), held)
+    work_on(world.worker_context(), held)
     with reading(world.engine) as session:
         first = session.get_one(Rationale, lucky)
         again = session.scalars(

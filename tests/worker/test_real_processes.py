@@ -44,7 +44,7 @@ def test_two_workers_and_two_schedulers_share_one_job(
 def test_a_large_model_runs_on_the_worker_that_is_large_enough(
     sqlite_database_url: str, empty_valkey_url: str, tmp_path: Path
 ) -> None:
-    """Its rings reach that worker alone, and not by chance: they are sent once a minute at most."""
+    """Its notifications reach that worker alone, and not by chance: they are sent once a minute at most."""
     world = make_world(sqlite_database_url, tmp_path / "home", redispatch_seconds=60)
     with transaction(world.engine) as session:
         session.get_one(Model, MODEL).gpu_memory_gib = 40

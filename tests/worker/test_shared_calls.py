@@ -97,7 +97,7 @@ def test_a_failure_is_one_steps_own_and_the_others_go_on_where_they_were(
         pipeline=True,
     )
     job_id = world.submit(iterations=1, evaluation={"baselines": ()})
-    bench = world.workbench()
+    bench = world.worker_context()
     try:
         while (claim := claim_step(bench.engine, bench.worker_id, 60, bench.warm_model)) is not None:
             work_on(bench, claim)

@@ -37,7 +37,7 @@ def world(database_url: str, tmp_path: Path) -> World:
 
 @pytest.fixture
 def bench(world: World) -> Iterator[WorkerContext]:
-    bench = world.workbench()
+    bench = world.worker_context()
     yield bench
     bench.drop_gpu()
 
@@ -213,7 +213,7 @@ def test_no_evaluation_or_rationale_is_recorded_twice_when_two_workers_share_a_j
     world: World, bench: WorkerContext
 ) -> None:
     world.submit(iterations=1)
-    other = world.workbench("worker:2")
+    other = world.worker_context("worker:2")
     try:
         for _ in range(100):
             claims = [claim_step(item.engine, item.worker_id, 60) for item in (bench, other)]

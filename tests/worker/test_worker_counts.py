@@ -59,7 +59,7 @@ def test_one_worker_and_three_record_the_same(database_url: str, tmp_path: Path)
 @contextmanager
 def benches(world: World, name: str, count: int) -> Iterator[list[WorkerContext]]:
     with ExitStack() as stack:
-        made = [world.workbench(f"worker:{name}:{number}") for number in range(count)]
+        made = [world.worker_context(f"worker:{name}:{number}") for number in range(count)]
         for bench in made:
             stack.callback(bench.drop_gpu)
         yield made

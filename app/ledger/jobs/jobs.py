@@ -17,7 +17,7 @@ from app.ledger.jobs.forks import ForkPoint, take_over
 from app.ledger.jobs.relations import baselines_of
 from app.ledger.platform.quotas import check_new_job, check_resume
 from app.ledger.platform.webhooks import create_webhook
-from app.ledger.queue.outbox import ring
+from app.ledger.queue.outbox import notify
 from app.ledger.queue.planning import advance
 from app.ledger.queue.steps import settle
 from app.ledger.transitions import TERMINAL, drop_waiting_steps, lock_job, move_job
@@ -52,7 +52,7 @@ class NewJob:
 
 
 def create_job(session: Session, project_id: str, key_id: str, new: NewJob, settings: Settings) -> Job:
-    """Record a job and its baselines, their first steps and their rings in the caller's transaction.
+    """Record a job and its baselines, their first steps and their notifications in the caller's transaction.
 
     Raises QuotaExceeded.
     """
@@ -190,7 +190,7 @@ def resume_job(session: Session, job: Job, settings: Settings, accept: str | Non
     if job.started_at is not None:
         check_resume(session, job.project_id)
     move_job(session, job, JobStatus.QUEUED if job.started_at is None else JobStatus.RUNNING)
-    ring(session, _move_waiting_steps(session, job, StepStatus.HELD, StepStatus.QUEUED))
+    notify(session, _move_waiting_steps(session, job, StepStatus.HELD, StepStatus.QUEUED))
     return job
 
 

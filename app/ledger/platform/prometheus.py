@@ -85,7 +85,7 @@ def _ages(session: Session) -> Iterator[Metric]:
         session.scalar(expired),
     )
     yield _one(
-        "star_waiting_rings",
+        "star_waiting_notifications",
         "gauge",
         "Rings that the broker has not taken.",
         session.scalar(select(func.count(Outbox.id))),

@@ -1,4 +1,4 @@
-"""What a base model needs against what a worker has: who may take which step, and whom its ring wakes."""
+"""What a base model needs against what a worker has: who may take a step, and who is notified of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.tables.statuses import StepStatus
 
 LIVE_SECONDS = 180.0  # a worker says every minute that it is there; one that missed three is not counted on
 FORGOTTEN_SECONDS = 86_400.0  # every restart of a worker makes a new row
-DOORBELL = "celery"  # the queue that every worker listens to; Celery's own default name
+DEFAULT_QUEUE = "celery"  # the queue that every worker listens to; Celery's own default name
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,12 @@ class Capacity:
     gpu_class: str | None = None
 
     @property
-    def doorbell(self) -> str:
+    def queue(self) -> str:
         """The queue of all workers that state the same."""
         if self == Capacity():
-            return DOORBELL
+            return DEFAULT_QUEUE
         memory = "" if self.gpu_memory_gib is None else f"{self.gpu_memory_gib:g}"
-        return f"{DOORBELL}.{self.gpus}x{memory}.{self.gpu_class or ''}"
+        return f"{DEFAULT_QUEUE}.{self.gpus}x{memory}.{self.gpu_class or ''}"
 
 
 def capacity_of(settings: Settings) -> Capacity:
@@ -90,8 +90,8 @@ def list_workers(session: Session, *, after: str | None, limit: int) -> list[tup
     return [(worker, busy) for worker, busy in session.execute(query)]
 
 
-def doorbells(session: Session, step_ids: Collection[str]) -> dict[str, set[str]]:
-    """The queues that a ring for each step goes to: those of the live workers that fit its model.
+def queues_by_step(session: Session, step_ids: Collection[str]) -> dict[str, set[str]]:
+    """The queues that a notification for each step goes to: those of the live workers that fit its model.
 
     Where none is known to live (the first one is just starting), the queue that everybody listens to.
     """
@@ -104,8 +104,8 @@ def doorbells(session: Session, step_ids: Collection[str]) -> dict[str, set[str]
     )
     found: dict[str, set[str]] = {}
     for step_id, gpus, memory, gpu_class in session.execute(shapes):
-        found.setdefault(step_id, set()).add(Capacity(gpus, memory, gpu_class).doorbell)
-    return {step_id: found.get(step_id, {DOORBELL}) for step_id in step_ids}
+        found.setdefault(step_id, set()).add(Capacity(gpus, memory, gpu_class).queue)
+    return {step_id: found.get(step_id, {DEFAULT_QUEUE}) for step_id in step_ids}
 
 
 def _live() -> ColumnElement[bool]:

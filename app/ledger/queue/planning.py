@@ -16,7 +16,7 @@ from app.database import clock, new_id
 from app.ledger.data.examples import split_size
 from app.ledger.events import append_event
 from app.ledger.queue.budgets import end_exhausted
-from app.ledger.queue.outbox import ring
+from app.ledger.queue.outbox import notify
 from app.ledger.results.completion_cache import reused_in
 from app.ledger.results.counts import IterationCounts, selected_count
 from app.ledger.transitions import move_job
@@ -189,7 +189,7 @@ def _plan_steps(session: Session, job: Job, config: StarConfig, phase: PhaseRef,
     ]
     session.add_all(steps)
     if not held:
-        ring(session, [step.id for step in steps])
+        notify(session, [step.id for step in steps])
     return len(steps)
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import clock, reading, transaction
 from app.failpoints import failpoint
-from app.ledger.queue.outbox import ring
+from app.ledger.queue.outbox import notify
 from app.ledger.queue.steps import end_attempt
 from app.ledger.transitions import lock_job
 from app.settings import Settings
@@ -59,13 +59,13 @@ def _reap_one(engine: Engine, settings: Settings, step_id: str, job_id: str) -> 
         return True
 
 
-def ring_again(engine: Engine, settings: Settings) -> int:
-    """Ring for queued steps whose ring may have been lost (the broker was wiped); returns how many.
+def notify_again(engine: Engine, settings: Settings) -> int:
+    """Notify of queued steps whose notification may have been lost (the broker was wiped); returns how many.
 
-    Not for those whose ring waits in the outbox: a broker that is down for long finds one ring per step.
+    Not for those whose notification waits in the outbox: after a long outage the broker gets one per step.
     """
     with reading(engine) as session:
-        silent = or_(Step.rung_at.is_(None), Step.rung_at < clock(-settings.redispatch_seconds))
+        silent = or_(Step.notified_at.is_(None), Step.notified_at < clock(-settings.redispatch_seconds))
         old_enough = Step.created_at < clock(-settings.redispatch_seconds)
         waiting = exists().where(Outbox.step_id == Step.id)
         query = select(Step.id).where(Step.status == StepStatus.QUEUED, old_enough, silent, ~waiting)
@@ -73,6 +73,6 @@ def ring_again(engine: Engine, settings: Settings) -> int:
     if not step_ids:
         return 0
     with transaction(engine) as session:
-        session.execute(update(Step).where(Step.id.in_(step_ids)).values(rung_at=clock()))
-        ring(session, step_ids)
+        session.execute(update(Step).where(Step.id.in_(step_ids)).values(notified_at=clock()))
+        notify(session, step_ids)
     return len(step_ids)

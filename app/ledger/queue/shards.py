@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.database import new_id
 from app.ledger.queue.capacity import fitting_workers
-from app.ledger.queue.outbox import ring
+from app.ledger.queue.outbox import notify
 from app.tables.data import Model
 from app.tables.jobs import Step
 from app.tables.statuses import StepStatus
@@ -48,7 +48,7 @@ def leave_some(session: Session, step: Step) -> None:
     step.work = {**step.work, "stop": start + share}
     session.add(rest)
     session.flush()
-    ring(session, [rest.id])
+    notify(session, [rest.id])
 
 
 def _queued_examples(session: Session, step: Step) -> int:

@@ -20,7 +20,7 @@ from app.ledger.platform.usage import Outcome, record_usage, share_out
 from app.ledger.queue.budgets import end_exhausted
 from app.ledger.queue.capacity import Capacity, saw_worker
 from app.ledger.queue.dispatch import PATIENCE_SECONDS, next_step
-from app.ledger.queue.outbox import ring
+from app.ledger.queue.outbox import notify
 from app.ledger.queue.planning import advance
 from app.ledger.queue.shards import leave_some
 from app.ledger.transitions import (
@@ -280,7 +280,7 @@ def _return_step(session: Session, job: Job, step_id: str) -> None:
         _move_step(session, step_id, StepStatus.HELD)
     else:
         _move_step(session, step_id, StepStatus.QUEUED)
-        ring(session, [step_id])
+        notify(session, [step_id])
 
 
 def _move_step(session: Session, step_id: str, to: StepStatus) -> None:

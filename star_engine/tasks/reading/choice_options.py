@@ -10,7 +10,7 @@ from functools import lru_cache
 from star_engine.tasks.exact import fold
 from star_engine.tasks.verdict import BadGold
 
-MOST_CHOICES = 26
+MAX_CHOICES = 26
 _WORD_CHARACTER = re.compile(r"\w")
 
 
@@ -44,8 +44,8 @@ class Options:
 
 def read_options(choices: Sequence[str] | None) -> Options:
     """Check and compile the choices. Raises BadGold for fewer than 2, more than 26, or an empty one."""
-    if not choices or not 2 <= len(choices) <= MOST_CHOICES:
-        raise BadGold(f"needs 2 to {MOST_CHOICES} choices beside it; give them as a list of texts")
+    if not choices or not 2 <= len(choices) <= MAX_CHOICES:
+        raise BadGold(f"needs 2 to {MAX_CHOICES} choices beside it; give them as a list of texts")
     if not all(text.strip() for text in choices):
         raise BadGold("stands beside an empty choice; give every choice a text")
     return _options(tuple(choices))

@@ -14,7 +14,7 @@ from star_engine.tasks.reading.statements import Form, Statement
 
 Span = tuple[int, int]
 
-MOST_DRESSING = 80  # characters of a line that is a choice and nothing else, besides the choice itself
+MAX_DRESSING = 80  # characters of a line that is a choice and nothing else, besides the choice itself
 
 _LINE = re.compile(r"\S[^\n]*")
 _NAMED = r"(?:(?:answer\s+)?(?:option|choice)\s+)?"
@@ -200,7 +200,7 @@ def is_choice_corrected(final: FinalText, marked: MarkedText, mark: Mark, positi
 
 def whole_line(line: str, begin: int, options: Options) -> list[Mark]:
     """Every reading of a line that is nothing but a choice: its letter, its letter and text, its text."""
-    if len(line) > MOST_DRESSING + max(map(len, options.texts)):
+    if len(line) > MAX_DRESSING + max(map(len, options.texts)):
         return []
     marks = []
     if (bare := _BARE_LETTER.fullmatch(line)) and (label := options.label(bare[1])):

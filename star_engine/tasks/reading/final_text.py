@@ -21,7 +21,7 @@ _NEXT_BLOCK = re.compile(
     r"\n[^\S\n]*(?:Q|Question|Problem|Exercise|Example|Input|Human|User|Instruction|Task|Student|Query|Prompt)"
     r"(?:[^\S\n]*#?[0-9]{1,4})?[^\S\n]*(?:[:.)]|\n)"
 )
-MOST_STATEMENTS = 32  # a text that states its answer more often is stuck in a loop
+MAX_STATEMENTS = 32  # a text that states its answer more often is stuck in a loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def read_final_text(text: str) -> FinalText | None:
     plain = undress(text, *part)
     sentences = split_sentences(plain.text)
     found = find_statements(plain, sentences)
-    judged = [(one, stands(plain.text, sentences, one)) for one in found[: MOST_STATEMENTS + 1]]
+    judged = [(one, stands(plain.text, sentences, one)) for one in found[: MAX_STATEMENTS + 1]]
     standing = [one for one, it_stands in judged if it_stands]
     rejected = tuple(one for one, it_stands in judged if not it_stands)
     end = len(plain.text)

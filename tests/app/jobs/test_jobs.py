@@ -26,7 +26,7 @@ def claim(api: Api) -> Claim:
     return claimed
 
 
-def test_job_is_created_with_its_first_steps_and_their_rings(api: Api) -> None:
+def test_job_is_created_with_its_first_steps_and_their_notifications(api: Api) -> None:
     body = api.job_body(name="first", priority=5, metadata={"team": "maths"})
     answer = api.client.post("/v1/jobs", json=body)
     assert answer.status_code == 201, answer.text

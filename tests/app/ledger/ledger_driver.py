@@ -87,7 +87,7 @@ def build(world: World, held: Claim) -> None:
 def train(world: World, held: Claim) -> None:
     path = world.settings.home / f"weights-{held.job_id}-{held.iteration}"
     path.write_text(f"weights of {held.job_id} {held.iteration}")
-    sha = world.workbench().storage.put_file(path)
+    sha = world.worker_context().storage.put_file(path)
     files = [{"path": "adapter_model.safetensors", "size_bytes": path.stat().st_size, "sha256": sha}]
     with transaction(world.engine) as session:
         record_adapter(session, held, files, {"steps": 3})

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from star_engine.data import readers
-from star_engine.data.readers import MOST_COLUMNS, BadRows, RowError, read_example, read_examples
+from star_engine.data.readers import MAX_COLUMNS, BadRows, RowError, read_example, read_examples
 from star_engine.tasks.examples import Example, assign_splits
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.verify import check_gold, verify, verify_direct
@@ -223,6 +223,6 @@ def test_a_misspelt_field_is_named_where_the_field_is_missing_and_left_alone_whe
 
 
 def test_a_row_of_too_many_columns_is_refused() -> None:
-    wide = {f"{number}": 0 for number in range(MOST_COLUMNS)}
-    with pytest.raises(BadRows, match=f"It has {MOST_COLUMNS + 2} columns"):
+    wide = {f"{number}": 0 for number in range(MAX_COLUMNS)}
+    with pytest.raises(BadRows, match=f"It has {MAX_COLUMNS + 2} columns"):
         read_example({"question": "1?", "answer": "1", **wide}, Kind.NUMERIC)

@@ -15,7 +15,7 @@ from star_engine.sampling.answers import judge
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.tasks.examples import PromptSet
 from star_engine.tasks.kind import Kind
-from star_engine.training_set.judgement import MOST_COMPLETION, judge_lines, judge_row
+from star_engine.training_set.judgement import MAX_COMPLETION, judge_lines, judge_row
 from star_engine.training_set.rows import build, decide
 
 BAGS = "A baker sells 6 bags with 7 rolls each. How many rolls does he sell?"
@@ -91,7 +91,7 @@ def test_a_text_that_the_token_limit_cut_inside_its_answer_is_not_trained_on() -
         (row(route="sideways"), "route", "'generated', 'rationalized' or 'given'"),
         (row(finish_reason="eos"), "finish_reason", "'stop' or 'length'"),
         (row(finishreason="stop"), "finishreason", "Not a field of a row."),
-        (row(completion="x" * (MOST_COMPLETION + 1)), "completion", f"at most {MOST_COMPLETION}"),
+        (row(completion="x" * (MAX_COMPLETION + 1)), "completion", f"at most {MAX_COMPLETION}"),
     ],
 )
 def test_a_row_that_cannot_be_judged_is_named_with_its_field(

@@ -11,7 +11,7 @@ from star_engine.tasks.reading.numbers.number_words import read_number_words
 from star_engine.tasks.reading.numbers.unit_words import is_unit_word
 
 MAX_EXPONENT = 300
-MOST_CHARACTERS = 2000  # of a clause; a longer one is run-on text
+MAX_CHARACTERS = 2000  # of a clause; a longer one is run-on text
 
 # Groups of three behind commas, {,}, thin and fixed spaces or Swiss apostrophes; Indian groups of two.
 _THIN = "\u00a0\u2009\u202f"
@@ -94,7 +94,7 @@ def read_number(text: str, start: int, end: int) -> Number | Flaw:
     Before it may stand decoration (`**`, `$`, `\\boxed{`, "therefore"); behind it `%`, a scale ("billion"),
     unit words and a remark like "(see step 2)". Anything else in the clause is a flaw.
     """
-    region = _ANNOTATION.sub(lambda mark: " " * len(mark[0]), text[start : min(end, start + MOST_CHARACTERS)])
+    region = _ANNOTATION.sub(lambda mark: " " * len(mark[0]), text[start : min(end, start + MAX_CHARACTERS)])
     skipped = _equation_length(region)
     restated = _RESTATED.match(region)
     if restated and _NUMBER.match(region, restated.end()):

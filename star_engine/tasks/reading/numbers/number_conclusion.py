@@ -19,7 +19,7 @@ from star_engine.tasks.reading.phrases import any_of, words
 
 Span = tuple[int, int]
 
-MOST_CHARACTERS = 600  # of a sentence that concludes; a longer one is run-on text
+MAX_CHARACTERS = 600  # of a sentence that concludes; a longer one is run-on text
 
 _CONCLUDES = re.compile(
     r"^[\W_]*"
@@ -99,7 +99,7 @@ def _concluded(final: FinalText) -> Number | None:
 def number_of_sentence(final: FinalText, span: Span, *, concludes: bool = False) -> Number | None:
     """The number that one sentence comes to. `concludes`: something before it says that it is the answer."""
     begin, end = span
-    if end - begin > MOST_CHARACTERS:
+    if end - begin > MAX_CHARACTERS:
         return None
     if reason := _REASON.search(final.text, begin, end):
         end = reason.start()

@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from app.database import clock, reading, transaction
 from app.errors import Conflict
 from app.ledger.jobs.jobs import cancel_job, get_job, pause_job, resume_job
-from app.ledger.queue.reaper import reap, ring_again
+from app.ledger.queue.reaper import notify_again, reap
 from app.ledger.queue.steps import Claim, Fenced, claim_step, fail_step, finish_step, heartbeat, release_step
 from app.tables.jobs import Job, Step
 from tests.app.ledger.ledger_driver import EFFECTS
@@ -24,7 +24,7 @@ from tests.databases import migrate
 from tests.factories import World, make_world
 from tests.faults.checker import check
 
-MOST_JOBS = 3
+MAX_JOBS = 3
 ERROR = {"code": "broken", "category": "platform", "message": "broken", "hint": ""}
 TEMPLATE = Path(tempfile.mkdtemp(prefix="star-machine-")) / "template.db"
 
@@ -47,7 +47,7 @@ class JobMachine(RuleBasedStateMachine):
         self.world.engine.dispose()
         shutil.rmtree(self.home)
 
-    @precondition(lambda self: len(self.jobs) < MOST_JOBS)
+    @precondition(lambda self: len(self.jobs) < MAX_JOBS)
     @rule()
     def submit(self) -> None:
         self.jobs.append(self.world.submit(iterations=1))
@@ -101,7 +101,7 @@ class JobMachine(RuleBasedStateMachine):
             lost = update(Step).where(Step.id == held.step_id, Step.status == "running")
             session.execute(lost.values(lease_until=clock(-1)))
         reap(self.world.engine, self.world.settings)
-        ring_again(self.world.engine, self.world.settings)
+        notify_again(self.world.engine, self.world.settings)
 
     @rule(data=st.data(), verb=st.sampled_from(["cancel", "pause", "resume", "resume"]))
     def ask(self, data: st.DataObject, verb: str) -> None:

@@ -18,9 +18,9 @@ from app.ledger.jobs.jobs import (
     replayed_job,
     resume_job,
 )
-from app.ledger.queue.capacity import DOORBELL
+from app.ledger.queue.capacity import DEFAULT_QUEUE
 from app.ledger.queue.outbox import relay
-from app.ledger.queue.reaper import ring_again
+from app.ledger.queue.reaper import notify_again
 from app.ledger.queue.steps import claim_step, fail_step, heartbeat, release_step
 from app.ledger.transitions import JOB_TRANSITIONS, TERMINAL, IllegalTransition, lock_job, move_job
 from app.tables.jobs import IdempotencyKey, Iteration, Job, Outbox, Step
@@ -244,7 +244,7 @@ def test_rings_are_sent_once_and_a_broker_that_refuses_keeps_them(world: World) 
     sent: list[str] = []
 
     def send(step_id: str, queue: str) -> None:
-        assert queue == DOORBELL
+        assert queue == DEFAULT_QUEUE
         sent.append(step_id)
 
     def refuse(step_id: str, queue: str) -> None:
@@ -261,16 +261,18 @@ def test_rings_are_sent_once_and_a_broker_that_refuses_keeps_them(world: World) 
         assert sorted(sent) == sorted(session.scalars(select(Step.id)))
 
 
-def test_a_step_that_nobody_took_is_rung_again_but_not_twice_while_the_broker_is_down(world: World) -> None:
+def test_a_step_that_nobody_took_is_notified_again_but_once_while_the_broker_is_down(
+    world: World,
+) -> None:
     world.submit()
-    assert ring_again(world.engine, world.settings) == 0  # its first ring is still waiting
+    assert notify_again(world.engine, world.settings) == 0  # its first notification is still waiting
     relay(world.engine, lambda *_: None)  # and is lost
-    assert ring_again(world.engine, world.settings) == 0  # too early
+    assert notify_again(world.engine, world.settings) == 0  # too early
     with transaction(world.engine) as session:
-        session.execute(update(Step).values(created_at=clock(-100), rung_at=clock(-100)))
-    assert ring_again(world.engine, world.settings) == 4
+        session.execute(update(Step).values(created_at=clock(-100), notified_at=clock(-100)))
+    assert notify_again(world.engine, world.settings) == 4
     with transaction(world.engine) as session:
-        session.execute(update(Step).values(rung_at=clock(-100)))
-    assert ring_again(world.engine, world.settings) == 0
+        session.execute(update(Step).values(notified_at=clock(-100)))
+    assert notify_again(world.engine, world.settings) == 0
     with reading(world.engine) as session:
         assert len(session.scalars(select(Outbox)).all()) == 4

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from app.database import clock, reading, transaction
-from app.ledger.queue.capacity import DOORBELL, Capacity, fitting_workers, forget_worker, saw_worker
+from app.ledger.queue.capacity import DEFAULT_QUEUE, Capacity, fitting_workers, forget_worker, saw_worker
 from app.ledger.queue.outbox import relay
 from app.ledger.queue.steps import Claim, claim_step
 from app.tables.data import Model
@@ -77,10 +77,10 @@ def test_a_ring_goes_to_every_kind_of_worker_that_fits(world: World) -> None:
         for number, capacity in enumerate((SMALL, middle, LARGE, LARGE)):
             saw_worker(session, f"worker:{number}", capacity)
     world.submit()
-    rings: list[tuple[str, str]] = []
-    sent = relay(world.engine, lambda step_id, queue: rings.append((step_id, queue)))
-    assert sorted({queue for _, queue in rings}) == sorted([middle.doorbell, LARGE.doorbell])
-    assert len(rings) == 2 * sent
+    notifications: list[tuple[str, str]] = []
+    sent = relay(world.engine, lambda step_id, queue: notifications.append((step_id, queue)))
+    assert sorted({queue for _, queue in notifications}) == sorted([middle.queue, LARGE.queue])
+    assert len(notifications) == 2 * sent
 
 
 def test_a_ring_goes_to_everybody_while_nobody_is_known_to_fit(world: World) -> None:
@@ -90,4 +90,4 @@ def test_a_ring_goes_to_everybody_while_nobody_is_known_to_fit(world: World) -> 
     world.submit()
     queues: list[str] = []
     relay(world.engine, lambda _, queue: queues.append(queue))
-    assert {*queues} == {DOORBELL}
+    assert {*queues} == {DEFAULT_QUEUE}

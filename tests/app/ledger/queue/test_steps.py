@@ -157,7 +157,7 @@ def test_a_heartbeat_prolongs_the_lease_and_brings_the_owners_wish(world: World)
         assert heartbeat(session, held, {}, 60) == "cancel"
 
 
-def test_handing_back_does_not_count_as_an_attempt_and_rings(world: World) -> None:
+def test_handing_back_does_not_count_as_an_attempt_and_notifies(world: World) -> None:
     world.submit()
     held = claim(world)
     with transaction(world.engine) as session:
