@@ -155,13 +155,13 @@ def _begin(connection: Connection) -> None:
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Session]:
-    """One session, one transaction: committed at the end, rolled back on any exception."""
+    """Open one session with one transaction: committed at the end, rolled back on any exception."""
     with Session(engine, expire_on_commit=False) as session, session.begin():
         yield session
 
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
-    """One session for reading only: on SQLite it never waits for a writer."""
+    """Open a read-only session; on SQLite it never waits for a writer."""
     with Session(engine.execution_options(reading=True), expire_on_commit=False) as session:
         yield session

@@ -106,7 +106,7 @@ class Gone(Problem):
 
 
 class Unavailable(Problem):
-    """It passes: the answer says after how many seconds to try again."""
+    """A temporary failure; the response says after how many seconds to retry."""
 
     status, code, title = 503, "unavailable", "Unavailable"
     retry_seconds = 5

@@ -1,4 +1,4 @@
-"""What a database or a disk says when nothing is wrong with the request or the step: it passes."""
+"""Recognizes temporary failures of database or disk, which say nothing against the request or step."""
 
 from __future__ import annotations
 

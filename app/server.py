@@ -115,7 +115,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
 
 
 def _raise_file_limit(connections: int) -> None:
-    """Each connection is an open file, and many systems allow 1,024 where nobody asks for more."""
+    """Raise the limit on open files: each connection is one, and many systems default to 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 2 * connections + 512
     if soft != resource.RLIM_INFINITY and soft < wanted:

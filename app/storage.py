@@ -1,4 +1,4 @@
-"""Artifacts by their SHA-256, in a local folder or in S3. What is read back is checked against its name.
+"""Stores artifacts by SHA-256, in a local folder or in S3, and verifies the hash when reading.
 
 Files lie at `sha256/ab/cdef...`, below their area's folder if they have one. Nothing here is ever changed in
 place, so a name that resolves is complete.
@@ -49,7 +49,9 @@ class Storage:
         self.prefix = ""
 
     def area(self, name: str | None) -> Storage:
-        """The part of this storage below the folder `name`; what is removed there stays everywhere else."""
+        """Return the part of this storage under the folder `name`; removing there leaves the rest
+        unchanged.
+        """
         if name is None:
             return self
         if not _AREA.fullmatch(name):
@@ -99,7 +101,7 @@ class Storage:
             part.unlink(missing_ok=True)
 
     def delete(self, sha: str, idle: timedelta) -> bool:
-        """Remove an artifact that nobody has stored again for `idle`; False: it is younger, try later.
+        """Remove an artifact that has not been stored again for `idle`; False if it is younger.
 
         Storing the same bytes renews their time, so what somebody is about to record is never removed.
         """

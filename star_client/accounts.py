@@ -13,7 +13,7 @@ from star_client.transport import Request, Transport
 
 
 class Projects:
-    """For operators."""
+    """Projects, for operators."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -45,7 +45,7 @@ class Projects:
         dataset_bytes: int | None = None,
         adapter_bytes: int | None = None,
     ) -> Quota:
-        """The whole quota: what is left out is without a limit."""
+        """Replace the whole quota: fields left out are unlimited."""
         body = {
             "running_jobs": running_jobs,
             "queued_jobs": queued_jobs,
@@ -98,7 +98,7 @@ class ApiKeys:
 
 
 class Usages:
-    """What the project has used, and what it may use."""
+    """Usage and quota of the project."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -147,7 +147,7 @@ class AuditLog:
 
 
 class Workers:
-    """Of all projects: who is there to do jobs."""
+    """The workers of all projects."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport

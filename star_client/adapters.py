@@ -36,7 +36,7 @@ class Adapters:
     def list_all(
         self, *, model: str | None = None, limit: int = 20, after: str | None = None
     ) -> Page[Adapter]:
-        """Those of all jobs, newest first."""
+        """List the adapters of all jobs, newest first."""
         request = Request("GET", "/v1/adapters", {"model": model, "limit": limit, "after": after})
         return Page[Adapter].model_validate_json(self._transport.send(request).content)
 
@@ -44,7 +44,7 @@ class Adapters:
         return self._one(Request("GET", f"/v1/adapters/{adapter_id}"))
 
     def pin(self, adapter_id: str, *, pinned: bool = True) -> Adapter:
-        """Keep it whatever the retention says, or (pinned=False) no longer."""
+        """Exempt the adapter from retention, or (pinned=False) no longer."""
         return self._one(Request("PATCH", f"/v1/adapters/{adapter_id}", json={"pinned": pinned}, again=True))
 
     def delete(self, adapter_id: str) -> Adapter:
@@ -84,7 +84,7 @@ class Adapters:
         max_tokens: int | None = None,
         patience: float = 600.0,
     ) -> Trial:
-        """As `generate`, and wait for the answers. Raises TimeoutError after `patience` seconds."""
+        """Call `generate` and wait for the answers. Raises TimeoutError after `patience` seconds."""
         trial = self.generate(adapter_id, questions, beside_base=beside_base, max_tokens=max_tokens)
         deadline = time.monotonic() + patience
         while not trial.is_terminal:
@@ -103,15 +103,16 @@ class Adapters:
         max_examples: int | None = None,
         name: str | None = None,
     ) -> Job:
-        """Measure it on a held-out split (test, or validation) of a dataset: a job of its own, whose one
-        iteration carries the accuracy. Sent once."""
+        """Evaluate it on a held-out split (test, or validation) of a dataset, as a job whose only iteration
+        carries the accuracy. Sent once.
+        """
         given = {"dataset": dataset, "split": split, "max_examples": max_examples, "name": name}
         body = {field: value for field, value in given.items() if value is not None}
         answer = self._transport.send(Request("POST", f"/v1/adapters/{adapter_id}/evaluate", json=body))
         return Job.model_validate_json(answer.content)
 
     def archive(self, adapter_id: str, file: Path) -> Path:
-        """Download all files as one .tar. `download` can go on after a cut; this begins anew."""
+        """Download all files as one .tar. Unlike `download`, this cannot resume after an interruption."""
         return save(self._transport, Request("GET", f"/v1/adapters/{adapter_id}/archive"), file)
 
     def download(
@@ -163,7 +164,9 @@ class Adapters:
             self._transport.pause(failures)
 
     def _append(self, url: str, file: AdapterFile, part: Path, report: Report) -> None:
-        """One connection. If-Range: of another version of the file the server sends everything."""
+        """Download over one connection. With If-Range, the server sends another version of the
+        file in full.
+        """
         with part.open("ab") as out:
             had = out.tell()
             if had == file.size_bytes:
@@ -185,7 +188,7 @@ def _size(path: Path) -> int:
 
 
 def _inside(directory: Path, file: AdapterFile) -> Path:
-    """Where a file goes. Raises Damaged for a path that would leave the directory."""
+    """Return the path of a file. Raises Damaged for a path that would leave the directory."""
     path = PurePosixPath(file.path)
     if path.is_absolute() or ".." in path.parts or not path.name:
         raise Damaged(f"The adapter names a file {file.path!r}, which lies outside the directory.")

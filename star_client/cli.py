@@ -83,7 +83,9 @@ def demo(context: typer.Context) -> None:
 
 
 def become(module: str, *arguments: str) -> None:
-    """Go on as another program of this project. By name: this package imports nothing of the platform."""
+    """Replace this process with another program of the project, by name: this package imports no
+    platform code.
+    """
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - no shell is wanted
 

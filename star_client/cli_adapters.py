@@ -81,7 +81,7 @@ def evaluate(
     watch: Annotated[bool, typer.Option("--watch", help="Go on with star jobs watch.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure an adapter on a dataset, as a job of its own."""
+    """Evaluate an adapter on a dataset, as a job of its own."""
     client = star(context)
     job = client.adapters.evaluate(adapter_id, dataset, split=split, max_examples=max_examples)
     if watch:
@@ -91,7 +91,7 @@ def evaluate(
 
 @adapters.command("pin")
 def pin(context: typer.Context, adapter_id: AdapterId, as_json: AsJson = False) -> None:
-    """Keep an adapter whatever its job's retention says."""
+    """Exempt an adapter from its job's retention."""
     print_one(star(context).adapters.pin(adapter_id), ADAPTER, as_json)
 
 
@@ -117,7 +117,7 @@ def download(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Download an adapter and check its sha256. A download that was cut goes on where it ended."""
+    """Download an adapter and check its sha256. An interrupted download resumes where it stopped."""
     client = star(context)
     if adapter_id.startswith("job_") and ":" not in adapter_id:
         adapter_id = best_adapter(client, adapter_id)

@@ -125,7 +125,7 @@ def pairs(texts: list[str] | None) -> dict[str, str] | None:
 
 
 def merged_config(file: Path | None, settings: list[str]) -> dict[str, Any] | None:
-    """The file's settings with those of --set laid over them; None: no changes to the preset."""
+    """Merge the settings of --set into the file's; None means no changes to the preset."""
     config = read_yaml(file) if file is not None else {}
     if not isinstance(config, dict):
         raise typer.BadParameter(f"{file} must hold settings by name.", param_hint="--config")

@@ -130,8 +130,9 @@ def create_prompt_set(
     name: Annotated[str | None, typer.Option(help="Default: the file's name.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """From .json or .yaml (a list of examples with question, rationale and answer), else from text with Q:
-    and A: as the papers publish it."""
+    """Create a prompt set from .json or .yaml (a list of examples with question, rationale and answer), or
+    from text with Q: and A: as published with the papers.
+    """
     content: dict[str, Any] = {"text": file.read_text()}
     if file.suffix in (".json", ".yaml", ".yml"):
         loaded = read_yaml(file)
@@ -154,7 +155,7 @@ def preview(
     model: Annotated[str | None, typer.Option(help="Also count its tokens.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What a job would show the model for one example, and what it would train on."""
+    """Show the prompt a job would send for one example, and the text it would train on."""
     found = star(context).prompt_sets.preview(prompt_set_id, dataset=dataset, example_id=example, model=model)
     if as_json:
         return print_json(found)

@@ -58,7 +58,7 @@ def fork(
     idempotency_key: OneKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Go on from an iteration of a job with other settings, as a new job."""
+    """Create a new job that continues from an iteration of a job with other settings."""
     made = star(context).jobs.fork(
         job_id,
         from_iteration,

@@ -1,4 +1,4 @@
-"""star jobs, star iterations. Beside it: cli_create, cli_job_verbs."""
+"""The commands `star jobs` and `star iterations`; see also cli_create and cli_job_verbs."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def cancel(
     baselines: Annotated[bool, typer.Option("--baselines", help="Also those beside it.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Stop a job for good. What it has recorded stays."""
+    """Cancel a job for good. Everything recorded stays."""
     print_one(star(context).jobs.cancel(job_id, baselines=baselines), JOB, as_json)
 
 
@@ -94,7 +94,7 @@ def resume(
     accept: Annotated[str | None, typer.Option(help="Why it paused itself: no_spark.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Go on with a paused job."""
+    """Resume a paused job."""
     print_one(star(context).jobs.resume(job_id, accept), JOB, as_json)
 
 
@@ -105,7 +105,7 @@ def report(
     form: Annotated[ReportFormat, typer.Option("--format", help="What to write.")] = "markdown",
     compare: Annotated[list[str] | None, typer.Option(help="Another job to hold it against.")] = None,
 ) -> None:
-    """Did STaR help here, and how sure is that? Of a running job: what is known so far."""
+    """Print whether STaR helped, with intervals. For a running job: the results so far."""
     text = star(context).jobs.report(job_id, form, compare=compare or ())
     sys.stdout.write(text.rstrip("\n") + "\n")
 
@@ -121,7 +121,7 @@ def list_iterations(context: typer.Context, job_id: JobId, as_json: AsJson = Fal
 
 
 def follow(client: StarClient, job_id: str, as_json: bool) -> NoReturn:
-    """Watch, and exit with the status that the job's end stands for."""
+    """Watch the job, and exit with the status that its end means."""
     try:
         job = follow_json(client, job_id) if as_json else watch_job(client, job_id, console)
     except KeyboardInterrupt:

@@ -105,7 +105,7 @@ def create_webhook(
     description: Annotated[str, typer.Option()] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Shows the secret that signs what is delivered. It is shown once."""
+    """Create a webhook and print its signing secret, which is shown only once."""
     made = star(context).webhooks.create(url, events=event, description=description)
     print_one(made, NEW_WEBHOOK, as_json)
 
@@ -183,7 +183,7 @@ def rotate_key(context: typer.Context, key_id: KeyId, grace: Grace = None, as_js
 
 @keys.command("revoke")
 def revoke_key(context: typer.Context, key_id: KeyId, as_json: AsJson = False) -> None:
-    """It stops working within seconds."""
+    """Revoke a key; it stops working within seconds."""
     print_one(star(context).api_keys.revoke(key_id), KEY, as_json)
 
 
@@ -215,7 +215,7 @@ def list_usage(
 
 
 def show_quota(context: typer.Context, as_json: AsJson = False) -> None:
-    """What the project may use at most, and what it has used."""
+    """Show the project's quota and usage."""
     found = star(context).usage.quota()
     if as_json:
         return print_json(found)
@@ -230,7 +230,7 @@ def list_audit(
     limit: Limit = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Who changed what."""
+    """List who changed what."""
     found = star(context).audit.list(target=target, action=action, key=key, limit=limit)
     print_all(found.data, AUDIT, as_json)
 

@@ -17,7 +17,7 @@ verifiers = typer.Typer(no_args_is_help=True, help="How texts are judged, tried 
 
 @verifiers.callback()
 def _group() -> None:
-    """Without it, typer takes the only command for the group."""
+    """Make this a command group: typer would otherwise take the only command for the group."""
 
 
 @verifiers.command("run")
@@ -59,7 +59,7 @@ def rows_of(file: Path) -> list[dict[str, Any]]:
 
 
 def _print(one: Judgement) -> None:
-    """One row for people."""
+    """Print one row for people."""
     if one.errors:
         for error in one.errors:
             console.print(f"Row {one.row}, {error.field}: {error.reason} {error.fix}", soft_wrap=True)

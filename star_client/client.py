@@ -18,7 +18,7 @@ from star_client.webhooks import Webhooks
 
 
 class StarClient:
-    """One server and one API key, found as star_client.connection says. Raises subclasses of StarError.
+    """A client for one server and API key, found as star_client.connection describes. Raises StarError.
 
     Every answer is a frozen, typed object (star_client.objects). Requests that may be repeated are, for a
     while, when the server is away or busy.

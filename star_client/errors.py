@@ -34,7 +34,7 @@ class Damaged(StarError):
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One thing to fix, in a request or in an uploaded file."""
+    """One mistake to fix, in a request or in an uploaded file."""
 
     reason: str
     field: str = ""
@@ -81,7 +81,7 @@ class ServerFailed(ProblemError):
 
 
 def problem_from(response: httpx2.Response) -> ProblemError:
-    """The error that a response of 400 or above, read to its end, stands for."""
+    """Return the error for a response of status 400 or above that has been read to its end."""
     body = _json_object(response)
     errors = tuple(_field_error(entry) for entry in body.get("errors") or () if entry.get("reason"))
     return _kind(response.status_code)(
@@ -95,7 +95,7 @@ def problem_from(response: httpx2.Response) -> ProblemError:
 
 
 def _json_object(response: httpx2.Response) -> dict[str, Any]:
-    """A proxy in between may answer with a page of its own."""
+    """Parse a JSON object, or None: a proxy may answer with an HTML page."""
     try:
         body = response.json()
     except (json.JSONDecodeError, UnicodeDecodeError):
@@ -104,7 +104,7 @@ def _json_object(response: httpx2.Response) -> dict[str, Any]:
 
 
 def _field_error(entry: Mapping[str, Any]) -> FieldError:
-    """One of a problem's errors. A server of before `fix` says `mend`."""
+    """Parse one of a problem's errors. Servers older than the field `fix` send `mend`."""
     named = {"fix": entry.get("mend"), **entry}
     fields = ("reason", "field", "fix", "line")
     return FieldError(**{name: named[name] for name in fields if named.get(name) is not None})

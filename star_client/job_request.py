@@ -10,7 +10,7 @@ from star_client.objects import rfc3339
 
 
 class Limits(TypedDict, total=False):
-    """Once any of it is used up, the job ends with what it has by then."""
+    """Limits on what the job may use. The job ends with what it has once any of them is reached."""
 
     gpu_seconds: float
     deadline_seconds: float
@@ -25,7 +25,7 @@ class Receiver(TypedDict, total=False):
 
 
 class JobRequest(TypedDict, total=False):
-    """None is as left out."""
+    """The body of a job request. None means left out."""
 
     model: Required[str]
     dataset: Required[str]
@@ -44,7 +44,7 @@ class JobRequest(TypedDict, total=False):
 
 
 def body_of(wanted: JobRequest) -> dict[str, Any]:
-    """As JSON takes it."""
+    """Convert to JSON types."""
     body: dict[str, Any] = {field: value for field, value in wanted.items() if value is not None}
     budget = body.get("budget")
     if budget and budget.get("deadline") is not None:

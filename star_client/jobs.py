@@ -56,7 +56,9 @@ class Jobs:
         metadata: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
-        """Go on from an iteration of this job (0: its baselines alone) with other settings, as a new job."""
+        """Create a new job that continues from an iteration of this job (0: its baselines only) with other
+        settings.
+        """
         optional = {"config": config, "name": name, "priority": priority, "metadata": metadata}
         body: dict[str, Any] = {"from_iteration": from_iteration}
         body |= {field: value for field, value in optional.items() if value is not None}
@@ -74,7 +76,7 @@ class Jobs:
         limit: int = 20,
         after: str | None = None,
     ) -> Regrade:
-        """Judge the recorded rationales anew, with another verifier or other filters. Changes nothing.
+        """Judge the recorded rationales again with another verifier or other filters. Changes nothing.
 
         limit, after: the page of `changes`.
         """
@@ -121,11 +123,11 @@ class Jobs:
         return self._verb(job_id, "cancel", params={"baselines": "true"} if baselines else {})
 
     def pause(self, job_id: str) -> Job:
-        """Hold it; what is recorded stays."""
+        """Pause the job; everything recorded stays."""
         return self._verb(job_id, "pause")
 
     def resume(self, job_id: str, accept: str | None = None) -> Job:
-        """Go on with it. `accept`: why it paused itself (no_spark), to go on all the same."""
+        """Resume the job. `accept` names the reason it paused itself for (no_spark), to resume despite it."""
         return self._verb(job_id, "resume", None if accept is None else {"accept": accept})
 
     def events(self, job_id: str, after: int = 0) -> Iterator[Event]:
@@ -179,7 +181,7 @@ class Jobs:
         return self._transport.send(Request("GET", path, params)).text
 
     def coverage(self, job_id: str) -> tuple[Coverage, ...]:
-        """Of each iteration: what was solved, kept and covered, and how that moved (churn)."""
+        """Return what each iteration solved, kept and covered, and the churn between iterations."""
         path = f"/v1/jobs/{job_id}/coverage"
         return tuple(every(self._transport, path, Coverage, cursor=lambda page: page.data[-1].iteration))
 

@@ -1,4 +1,4 @@
-"""What a job never solved: the examples to look at, or to go on with."""
+"""The examples a job never solved, to inspect or to continue with."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ class NeverSolved:
         self._transport = transport
 
     def download(self, job_id: str, file: Path, *, format: ExportFormat = "jsonl") -> Path:  # noqa: A002
-        """As a file that can be uploaded again."""
+        """Download them as a file that can be uploaded again."""
         return save(
             self._transport, Request("GET", f"/v1/jobs/{job_id}/never-solved", {"format": format}), file
         )
 
     def derive(self, job_id: str, *, name: str | None = None, held_out: bool = True) -> Dataset:
-        """As a dataset, whose `derived_from` names the job. held_out: with the held-out examples."""
+        """Create a dataset of them, whose `derived_from` names the job. held_out: with the
+        held-out examples.
+        """
         body: dict[str, Any] = {"held_out": held_out} | ({} if name is None else {"name": name})
         request = Request("POST", f"/v1/jobs/{job_id}/never-solved/dataset", json=body, again=True)
         return Dataset.model_validate_json(self._transport.send(request).content)

@@ -1,5 +1,6 @@
-"""What the platform answers with. Frozen. Fields that a newer server adds are kept, and words such as a
-status stay plain text, so that an older client goes on working."""
+"""The objects the platform returns. Frozen. Fields added by newer servers are kept, and words such as a
+status stay plain text, so that older clients keep working.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +88,7 @@ class PromptSet(Resource):
 
 
 class Progress(Fields):
-    """Of the current phase."""
+    """The progress of the current phase."""
 
     done: int = 0
     total: int = 0
@@ -111,7 +112,7 @@ class Best(Fields):
 
 
 class Budget(Fields):
-    """What a job may use at most, and what it has used. None: without a limit."""
+    """Limits on what a job may use, and what it has used. None means no limit."""
 
     gpu_seconds: float | None = None
     gpu_seconds_used: float = 0
@@ -119,7 +120,9 @@ class Budget(Fields):
 
 
 class Queue(Fields):
-    """Where a job stands. `reason`: running, next, workers_busy, no_worker, ..., with its `message`."""
+    """A job's place in the queue. `reason` is running, next, workers_busy, no_worker, ..., with
+    its `message`.
+    """
 
     reason: str
     message: str
@@ -172,7 +175,7 @@ class Event(Resource):
 
 
 class Metrics(Fields):
-    """What is known of an iteration so far. Rates and shares lie between 0 and 1."""
+    """The metrics of an iteration so far. Rates and shares lie between 0 and 1."""
 
     solve_rate: float | None = None  # of the train examples, without the hint
     accuracy: float | None = None  # on the held-out split

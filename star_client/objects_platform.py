@@ -19,7 +19,7 @@ class Webhook(Resource):
 
 
 class Delivery(Resource):
-    """One event on its way to one webhook; `log` has an entry for each attempt."""
+    """One event for one webhook; `log` has an entry for each attempt."""
 
     webhook: str
     event: str | None = None
@@ -83,7 +83,7 @@ class Usage(Fields):
 
 
 class AuditEntry(Resource):
-    """One object that one request changed. `fields` names what changed, never its content."""
+    """One object changed by one request. `fields` names what changed, never its content."""
 
     project: str
     key: str

@@ -1,4 +1,4 @@
-"""What is worked out from what is recorded: dry runs, statistics, previews, coverage, regrades, trials."""
+"""Derived results: dry runs, statistics, previews, coverage, regrades, trials."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class DatasetStatistics(Fields):
 
 
 class PromptPreview(Fields):
-    """What a job would show the model for one example, and what it would train on."""
+    """The prompt a job would send for one example, and the text it would train on."""
 
     id: str
     prompt: str
@@ -32,7 +32,7 @@ class Warned(Fields):
 
 
 class Span(Fields):
-    """In seconds."""
+    """A range of durations, in seconds."""
 
     low: float
     expected: float
@@ -64,7 +64,7 @@ class DryRun(Fields):
 
 
 class Coverage(Resource):
-    """Of one iteration. Shares lie between 0 and 1; None where the phase is not done."""
+    """The coverage of one iteration. Shares lie between 0 and 1; None if the phase is not done."""
 
     job: str
     iteration: int
@@ -147,7 +147,9 @@ class Compared(Fields):
 
 
 class Answer(Fields):
-    """Did STaR help? `verdict`: helped, no_difference, worse or unknown. `not_run`: what is not known of."""
+    """Did STaR help? `verdict` is helped, no_difference, worse or unknown; `not_run` names
+    missing comparisons.
+    """
 
     verdict: str
     sentence: str

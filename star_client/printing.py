@@ -25,13 +25,13 @@ console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=Fals
 
 
 def print_json(found: Fields) -> None:
-    """One object on one line."""
+    """Print one object on one line."""
     sys.stdout.write(found.model_dump_json() + "\n")
     sys.stdout.flush()
 
 
 def print_all(found: Iterable[F], columns: Columns[F], as_json: bool) -> None:
-    """One JSON line, or one row, for each object."""
+    """Print one JSON line, or one table row, for each object."""
     if as_json:
         for one in found:
             print_json(one)
@@ -44,7 +44,7 @@ def print_all(found: Iterable[F], columns: Columns[F], as_json: bool) -> None:
 
 
 def print_one(found: F, columns: Columns[F], as_json: bool) -> None:
-    """One JSON line, or one line for each column."""
+    """Print one JSON line, or one line for each column."""
     if as_json:
         print_json(found)
         return
@@ -55,7 +55,7 @@ def print_one(found: F, columns: Columns[F], as_json: bool) -> None:
 
 
 def print_rationale(found: Rationale) -> None:
-    """All of one rationale: what was asked, with which hint, what came, what became of it."""
+    """Print one rationale in full: prompt, hint, text and outcome."""
     fate = f"{found.decision or 'undecided'}{f' ({found.reason})' if found.reason else ''}"
     parts: dict[str, str | None] = {
         "question": f"{found.example.question}\nanswer: {found.example.answer}",
@@ -69,7 +69,7 @@ def print_rationale(found: Rationale) -> None:
 
 
 def print_text(title: str, text: str | None) -> None:
-    """Somebody's text as it is, under its title; nothing where there is none."""
+    """Print a text unchanged under its title; nothing if it is None."""
     if text:
         console.print(Text(title, "bold"))
         console.print(Text(text), soft_wrap=True)

@@ -93,8 +93,9 @@ class Datasets:
     def statistics(
         self, dataset_id: str, *, model: str | None = None, prompt_set: str | None = None
     ) -> DatasetStatistics:
-        """What was counted at upload. model: also lengths in its tokens. prompt_set: also which examples its
-        few-shot examples show."""
+        """Return the counts made at upload. model: also lengths in its tokens. prompt_set: also which
+        examples its few-shot examples show.
+        """
         params = {"model": model, "prompt_set": prompt_set}
         answer = self._transport.send(Request("GET", f"/v1/datasets/{dataset_id}/statistics", params))
         return DatasetStatistics.model_validate_json(answer.content)
@@ -251,5 +252,5 @@ class Answers:
 
 
 def _plain(file: Path) -> Path:
-    """Its name without that of a compression, which the server sees for itself."""
+    """Return the name without its compression suffix, which the server detects by itself."""
     return file.with_suffix("") if file.suffix in (".gz", ".zst") else file

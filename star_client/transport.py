@@ -41,7 +41,7 @@ class Request:
 
 
 class Transport:
-    """One connection pool."""
+    """One HTTP connection pool."""
 
     def __init__(self, connection: Connection, pause: Callable[[float], None]) -> None:
         url = httpx2.URL(connection.base_url)
@@ -69,7 +69,7 @@ class Transport:
         self._client.close()
 
     def send(self, request: Request) -> httpx2.Response:
-        """The whole response, of a status below 400. Raises ProblemError and Unreachable."""
+        """Return the whole response, of a status below 400. Raises ProblemError and Unreachable."""
         attempt = 0
         while True:
             attempt += 1

@@ -14,7 +14,7 @@ MAX_CHARACTERS = 900_000  # of JSON in a request; the server takes a little more
 
 
 class WrongField(Fields):
-    """What is wrong with a row."""
+    """A mistake in one field of a row."""
 
     field: str
     reason: str
@@ -22,7 +22,7 @@ class WrongField(Fields):
 
 
 class Judgement(Fields):
-    """What a job would make of a row; where it could not be judged, `errors` alone say something."""
+    """What a job would make of a row; if it could not be judged, only `errors` is set."""
 
     row: int  # counts from 1
     verdict: str | None = None

@@ -1,4 +1,4 @@
-"""Webhooks: receivers of events, and what was delivered to them."""
+"""Webhooks and their deliveries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from star_client.transport import Request, Transport
 
 
 class Webhooks:
-    """What arrives is signed as https://www.standardwebhooks.com says, with the webhook's `secret`."""
+    """Webhooks, signed with their `secret` as https://www.standardwebhooks.com describes."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -41,7 +41,7 @@ class Webhooks:
         description: str | None = None,
         enabled: bool | None = None,
     ) -> Webhook:
-        """Change what is given."""
+        """Change the given fields."""
         given = {
             "url": url,
             "events": None if events is None else [*events],
@@ -68,7 +68,7 @@ class Webhooks:
         return Delivery.model_validate_json(answer.content)
 
     def rotate_secret(self, webhook_id: str, *, grace_seconds: int | None = None) -> Webhook:
-        """A new secret. Until the grace is over what is delivered is signed with both."""
+        """Create a new secret. Until the grace period ends, deliveries are signed with both."""
         body = {} if grace_seconds is None else {"grace_seconds": grace_seconds}
         return self._one(Request("POST", f"/v1/webhooks/{webhook_id}/rotate-secret", json=body))
 

@@ -1,4 +1,4 @@
-"""python -m star_engine run job.yaml: a whole STaR run in one process, without the service.
+"""python -m star_engine run job.yaml runs a whole STaR job in one process, without the service.
 
 python -m star_engine judge rows.jsonl: what a job would make of texts, row by row.
 """
@@ -25,7 +25,7 @@ _OK, _FAILED, _BAD_INPUT, _PAUSED = 0, 1, 2, 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: ran to its end. 1: failed. 2: the job file, what it names or a row cannot be used. 3: paused."""
+    """Return the exit status: 0 ended, 1 failed, 2 the job file or data cannot be used, 3 paused."""
     parser = argparse.ArgumentParser(prog="python -m star_engine", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, does in (("run", "run a job, or go on with it"), ("check", "read and check a job's files")):
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _judge(name: str) -> int:
-    """A line of JSON for each row; one that cannot be judged is also told on stderr."""
+    """Print one line of JSON per row; rows that cannot be judged are also reported on stderr."""
     try:
         judgements = judge_lines(_lines(name))
         told = [_tell(judgement) for judgement in judgements]

@@ -84,7 +84,7 @@ def read_job(path: Path) -> Job:
 def _split(
     file: JobFile, config: StarConfig, dataset: Path
 ) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    """What of a dataset is there to train on, and what is held out."""
+    """Split a dataset into examples to train on and held-out ones."""
     split = assign_splits(_examples(dataset, config.kind), file.held_out, config.seed)
     train = tuple(example for example in split if example.split == "train")
     return train, tuple(example for example in split if example.split == config.evaluation.split)

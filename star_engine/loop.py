@@ -71,7 +71,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """The run cannot go on as configured, but nothing is lost. `diagnosis` says why and what to change."""
+    """The run cannot continue as configured, but nothing is lost. `diagnosis` says why and what to change."""
 
     reason: StopReason
     diagnosis: str

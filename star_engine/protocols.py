@@ -69,7 +69,7 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What was generated after the prompt, without EOS and without a stop string that ended it.
+    """The text generated after the prompt, without EOS or the stop string that ended it.
 
     What ended it: "length": its token limit or the model's; "stop": the stop string `stopped_by`, or, where
     that is None, the end-of-sequence token. Of a `reused` one the record does not say which of these two.
@@ -204,7 +204,7 @@ class Sampler(Scorer, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """One training: what is learned, how, and where its files go.
+    """One training: what to learn, how, and where to write.
 
     The type of `data` says which loss is minimised: texts are learned by cross-entropy.
     """

@@ -20,7 +20,7 @@ from star_engine.training_set.rows import Decision, TrainingExample
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an iteration's adapter comes from: what its card and manifest name."""
+    """The provenance of an iteration's adapter, as named by its card and manifest."""
 
     base: BaseModel
     licence: str | None = None  # of the base model
@@ -91,7 +91,7 @@ class Record(MixSource, Protocol):
         """Keep what the diagnostics found; the slice is sampled."""
 
     def finish_build(self, built: Built) -> bool:
-        """Record the training set. False where an override came meanwhile: read and build again."""
+        """Record the training set. False if an override arrived meanwhile: then read and build again."""
 
     def training_sets(self) -> Sequence[tuple[int, Sequence[TrainingExample]]]:
         """The training sets that this iteration trains on, each with its iteration, oldest first."""
@@ -103,7 +103,7 @@ class Record(MixSource, Protocol):
         """Whether an earlier attempt has recorded this iteration's weights."""
 
     def weights_folder(self) -> Path:
-        """Where the trainer writes this iteration's weights."""
+        """Return where the trainer writes this iteration's weights."""
 
     def checkpoints(self) -> Path:
         """The folder of the trainer's resume points, with the newest recorded one in it."""
@@ -141,7 +141,7 @@ class Record(MixSource, Protocol):
 
 
 class Counts(Protocol):
-    """What is recorded of one iteration, counted: all that a phase's metrics may depend on."""
+    """The recorded counts of one iteration, on which all of a phase's metrics depend."""
 
     def selected(self) -> int:
         """How many train examples the iteration asks."""
@@ -159,7 +159,7 @@ class Counts(Protocol):
         """Examples with a kept try by their best route; mixed ones are left out."""
 
     def accuracy(self, mode: EvaluationMode, dataset: str | None = None) -> Accuracy:
-        """Of the answers in this mode; `dataset`: of another dataset that is measured as well."""
+        """Return the accuracy in this mode; `dataset` names another dataset that is evaluated as well."""
 
     def failed(self, mode: EvaluationMode, count: int) -> Sequence[Answered]:
         """Up to so many held-out examples that were not answered right in this mode, the first ones."""

@@ -121,7 +121,7 @@ class _Driver:
         return self.run.held_out_count(dataset)
 
     def work(self, step: PhaseRef) -> Generator[Event, None, dict[str, Any]]:
-        """Do a phase, slice by slice, and record that it is done; returns what it adds to the metrics."""
+        """Run a phase, slice by slice, and record it as done; returns its metrics."""
         phase, config = PHASES[step.name], self.run.config
         found: dict[str, Any] = {}
         for part in phase.slices(config, step.iteration, self, _UNDIVIDED):

@@ -71,7 +71,7 @@ class RunDirectory:
         write_durably(path, json.dumps(written, indent=2) + "\n")
 
     def history(self) -> list[IterationHistory]:
-        """What is done, as `next_phase` wants it."""
+        """Return what is done, as `next_phase` expects it."""
         return [
             IterationHistory(
                 number=number,
@@ -86,7 +86,7 @@ class RunDirectory:
         ]
 
     def metrics(self) -> dict[int, dict[str, Any]]:
-        """What is known of each iteration, by number: the metrics of its phases and `phases_done`.
+        """Return the metrics of each iteration by number, with `phases_done`.
 
         The keys are those that a service shows of an iteration.
         """
@@ -123,7 +123,7 @@ class RunDirectory:
         return [newest[step] for step in sorted(newest)]
 
     def training_report(self, number: int) -> dict[str, Any]:
-        """What is recorded of the iteration's training; empty before its end."""
+        """Return the report of the iteration's training; empty before its end."""
         return dict(self.metrics().get(number, {}).get("training", {}))
 
     def rationales_path(self, number: int) -> Path:

@@ -37,7 +37,7 @@ from star_engine.training_set.window import window
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run is made of, for its whole length."""
+    """Everything a run needs throughout: config, data, sampler, trainer, directory."""
 
     config: StarConfig
     train: Sequence[Example]
@@ -120,7 +120,7 @@ class DirectoryCounts:
 
 @dataclass(slots=True)
 class RunRecord:
-    """One slice of a phase. `found` gathers what goes with the phase's line in the history."""
+    """The Record of one slice, in files. `found` collects what the phase adds to the history."""
 
     run: Run
     iteration: int

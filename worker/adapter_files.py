@@ -12,7 +12,7 @@ from star_engine.adapters.layout import CARD, MANIFEST
 
 
 def publish(storage: Storage, path: Path) -> JsonObject:
-    """Store one file under its sha256; what is recorded of it."""
+    """Store one file under its sha256; returns what to record of it."""
     size = path.stat().st_size
     return {"path": path.name, "size_bytes": size, "sha256": storage.put_file(path)}
 

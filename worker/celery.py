@@ -62,7 +62,7 @@ def _drain(**_: Any) -> None:
 
 
 def is_draining() -> bool:
-    """Whether this worker was told to end."""
+    """Whether this worker was told to shut down."""
     return bool(_draining.value)
 
 
@@ -72,7 +72,9 @@ def publish(step_id: str, queue: str = DEFAULT_QUEUE) -> None:
 
 
 class Channel(kombu_redis.Channel):
-    """Drops what is no message, which ends a worker on Celery's own. What is lost so is sent again."""
+    """Drops malformed messages, which would end a worker on Celery's own channel. Lost notifications are sent
+    again.
+    """
 
     def _brpop_read(self, **options: Any) -> Any:
         try:

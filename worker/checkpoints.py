@@ -1,4 +1,4 @@
-"""A training's resume points, shared through the storage: another machine goes on where this one died.
+"""Shares a training's checkpoints through the storage, so that another machine can resume it.
 
 They stay there after the training has ended, as everything in the storage does: docs/operating.md says what a
 sweep may remove.
@@ -29,8 +29,9 @@ class Checkpoints:
         self._kept: str | None = None
 
     def fetch(self) -> None:
-        """Bring the recorded resume point here, unless this machine has it. A damaged one is left out: the
-        training then starts from what is here, or from its beginning."""
+        """Download the recorded checkpoint unless this machine has it. A damaged one is ignored: training
+        then starts from a local one, or from the beginning.
+        """
         with reading(self._worker.engine) as session:
             recorded = session.get_one(Step, self._claim.step_id).checkpoint
         if recorded is None or (self._folder / recorded["name"]).exists():

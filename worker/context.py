@@ -42,7 +42,7 @@ class WorkerContext:
 
     @property
     def folder(self) -> Path:
-        """This worker's own files; nothing in it is needed by anybody else."""
+        """Return this worker's own folder; nobody else needs its files."""
         return self.settings.home.absolute() / "worker"
 
     @property

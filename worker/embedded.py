@@ -1,4 +1,5 @@
-"""The whole platform on one machine: Valkey, API, scheduler and one worker, started and stopped together.
+"""Runs the whole platform on one machine: Valkey, API, scheduler and one worker, started and stopped
+together.
 
     python -m worker.embedded [--port 8000] [--with-stdin]
 

@@ -1,4 +1,4 @@
-"""Whether a worker or scheduler could work from here: `python -m worker.health` exits 0 or says why not.
+"""Checks whether a worker or scheduler could work here: `python -m worker.health` exits 0 or says why not.
 
 Whether a worker makes progress is for its lease to tell; that its process runs, the container itself shows.
 """
@@ -19,7 +19,7 @@ BROKER_TIMEOUT_S = 5
 
 
 def problems(settings: Settings) -> list[str]:
-    """One sentence for each service that does not answer. Never with its URL, which may hold a password."""
+    """Return one sentence per service that does not answer, never with its URL, which may hold a password."""
     found = []
     try:
         with reading(make_engine(settings.resolved_database_url(), pool_size=1)) as session:

@@ -97,7 +97,7 @@ class Lease:
 
     @property
     def lost(self) -> bool:
-        """Whether somebody else holds the step, or soon may."""
+        """Whether another worker holds the step, or soon may."""
         return self._fenced or self._silent_for(SELF_FENCE)
 
     def _silent_for(self, leases: float) -> bool:

@@ -72,7 +72,7 @@ ASKED: dict[EvaluationMode, Asked] = {
 
 @dataclass(slots=True)
 class LedgerRecord:
-    """One claimed step. It remembers the row ids by which the ledger knows the examples and tries it read."""
+    """The Record of one claimed step. It caches the row ids of the examples and tries it has read."""
 
     worker: WorkerContext
     claim: Claim
@@ -189,7 +189,9 @@ class LedgerRecord:
             return find_adapter(session, self.claim.job_id, self.claim.iteration) is not None
 
     def weights_folder(self) -> Path:
-        """Of this attempt alone: what an attempt that lost its lease still writes is never published."""
+        """Return a folder for this attempt alone, so that writes of an attempt that lost its lease are never
+        published.
+        """
         return self._folder("training") / f"adapter-{self.claim.fence}"
 
     def checkpoints(self) -> Path:
@@ -261,7 +263,9 @@ class LedgerRecord:
             record_evaluations(session, self.claim, self._mode, batch, self._row_ids)
 
     def finish_evaluation(self, state: Callable[[Path, int, int], None]) -> None:
-        """Two steps that end at once both look again under the job's lock, so one of them is the last."""
+        """Finish the evaluation if this is the last step: steps that end at once both check under the job's
+        lock.
+        """
         stated: list[JsonObject] | None = None
         finished = False
         while not finished:

@@ -1,4 +1,4 @@
-"""Sends notifications and webhooks, ends dead leases and spent jobs. Any number of copies may run at once.
+"""Sends notifications and webhooks, ends expired leases and over-budget jobs. Any number may run at once.
 
 python -m worker.scheduler
 """
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 
 def turn(engine: Engine, settings: Settings) -> None:
-    """One round of everything. A database or a broker that is down costs a round, not the process."""
+    """Run every duty once. An unavailable database or broker costs this turn, not the process."""
     try:
         reaped = reap(engine, settings)
         end_all_exhausted(engine)

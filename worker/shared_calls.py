@@ -1,5 +1,5 @@
-"""Steps that ask the same model, in one call of the sampler: one's requests fill the rows that another leaves
-free. Each keeps a claim, a lease, a fence and records of its own.
+"""Runs several steps that ask the same model in one sampler call, filling its free rows. Each keeps its own
+claim, lease, fence and records.
 
 Another step joins once the running ones leave rows free, and only if it is the next in turn for this worker
 (app/ledger/queue/dispatch.py): sharing a call changes nobody's share of the workers. What stops one step ends
@@ -43,7 +43,7 @@ MAX_TOGETHER = 8  # steps in a call: each renews a lease
 
 @dataclass(slots=True)
 class Track:
-    """One step in the call."""
+    """One step of a shared call."""
 
     claim: Claim
     lease: Lease
@@ -182,7 +182,7 @@ class _Together:
         self._send(track, queue)
 
     def _send(self, track: Track, queue: deque[SampleRequest]) -> None:
-        """Send what the step asks next, record what is due, proceed where that was all."""
+        """Send the step's next requests, record what is due, and proceed if that was all."""
         if track.plan is None:
             return
         number = self._tracks.index(track)
@@ -249,5 +249,5 @@ class _Together:
         return (track for track in self._tracks if not track.ended)
 
     def _blame_oldest(self) -> None:
-        """What the sampler raises is nobody's own: it is laid at the door of the step that came first."""
+        """Attribute an error of the sampler, which no step owns, to the oldest step of the call."""
         self._at = next(self._open_tracks(), None)

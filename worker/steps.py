@@ -80,7 +80,7 @@ def work_alone(worker: WorkerContext, claim: Claim) -> None:
 
 
 def drive(worker: WorkerContext, claim: Claim, lease: Lease, work: Work) -> Iterator[Progress]:
-    """Run a phase that has the GPU for itself; what it asks is put to the model as it comes."""
+    """Run a phase that has the GPU for itself, sending its requests to the model as they come."""
     gpu = ClaimedGpu(worker, claim, lease)
     for item in work:
         if isinstance(item, Progress):

@@ -1,4 +1,4 @@
-"""The one Celery task. A notification says that there is work; which work is decided in the ledger."""
+"""The one Celery task. A notification says that there is work; the ledger decides which."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _say_hello(**_: Any) -> None:
 
 
 def _be_present(worker: WorkerContext) -> None:
-    """Let the ledger know that this worker is there and what it has, until it drains."""
+    """Report this worker's presence and capacity to the ledger until it shuts down."""
     noted = float("-inf")
     while not is_draining():
         if time.monotonic() - noted > PRESENCE_SECONDS:

@@ -22,7 +22,7 @@ READY_TIMEOUT_S = 20.0  # started in 39 ms on an idle machine; the rest is for a
 
 
 class ValkeyUnavailable(RuntimeError):
-    """There is no server to start, or it did not start; the message says what to do."""
+    """Valkey could not be found or started; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def find_server() -> Path:
 
 
 def start_private_valkey(directory: Path, socket_path: Path) -> RunningValkey:
-    """As start_valkey, but reached by a Unix socket alone, by those who may enter the socket's folder.
+    """Start Valkey on a Unix socket only, reachable by those who may enter its folder.
 
     A port of 127.0.0.1 is open to every user of the machine. Raises ValkeyUnavailable.
     """
@@ -122,7 +122,7 @@ def _wait_until_ready(running: RunningValkey, directory: Path) -> None:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
+    """Return a free TCP port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

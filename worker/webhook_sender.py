@@ -138,7 +138,7 @@ def _post(target: Target, address: str, body: str, headers: dict[str, str], seco
 
 
 def _connect(target: Target, address: str, seconds: float) -> socket.socket:
-    """To the address that was checked; the certificate is checked against the name, in the handshake."""
+    """Connect to the checked address; the TLS handshake verifies the certificate against the name."""
     plain = socket.create_connection((address, target.port), timeout=seconds)
     if target.scheme == "http":
         return plain

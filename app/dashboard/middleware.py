@@ -46,7 +46,9 @@ class SecurityHeaders:
 
 
 class BlankFields:
-    """Takes empty fields out of the query (`?verdict=&route=`): a form sends what was left out too."""
+    """Removes empty query parameters (`?verdict=&route=`), because forms also send fields that
+    were left blank.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -86,7 +86,7 @@ def sign_in_url(request: Request) -> str:
 
 
 def with_query(request: Request, **changes: object) -> str:
-    """This page's URL with some query parameters changed (None: removed)."""
+    """Return this page's URL with some query parameters changed (None removes one)."""
     kept = {key: request.query_params.getlist(key) for key in request.query_params if key not in changes}
     given = {key: value for key, value in {**kept, **changes}.items() if value not in (None, "", [])}
     return f"{request.url.path}?{urlencode(given, doseq=True)}" if given else request.url.path

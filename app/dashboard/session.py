@@ -1,4 +1,4 @@
-"""Who looks: an API key in an HTTP-only cookie, which the browser sends to the dashboard and nowhere else."""
+"""The dashboard's session: an API key in an HTTP-only cookie that the browser sends to the dashboard only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ async def signed_in(request: Request) -> Caller:
 
 
 class Signed(Requires):
-    """As Requires, for the key of the cookie; what changes something must come from a page of ours too."""
+    """Requires a scope from the cookie's key; requests that change something must also come from
+    our own page.
+    """
 
     async def __call__(self, request: Request, caller: Annotated[Caller, Depends(signed_in)]) -> Caller:
         if request.method not in SAFE:

@@ -46,5 +46,5 @@ def sign_out(caller: Viewer) -> Response:
 
 
 def _own(asked: str) -> str:
-    """Only pages of the dashboard are led back to: no other site, no other scheme."""
+    """Return the URL only if it is a page of the dashboard: never another site or scheme."""
     return asked if asked.startswith(f"{PATH}/") and "\\" not in asked else url("jobs")

@@ -38,7 +38,7 @@ def read_model(db: Engine, offered: frozenset[str], model_id: str) -> ModelOut:
 
 
 def _out(model: Model) -> ModelOut:
-    """Without its location: where files lie is the operator's own."""
+    """Return the model as JSON without its location, which only the operator may know."""
     return ModelOut(
         id=model.id,
         created_at=model.created_at,

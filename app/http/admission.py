@@ -1,4 +1,4 @@
-"""Who asks is decided from the headers, before a byte of the body is read: one place for every route.
+"""Authenticates every request from its headers, before a byte of the body is read.
 
 The key is looked up and counted by a middleware. What it finds is in the request's state: `caller`, or the
 `refusal` that the route's dependency then raises, so that the answer is the route's own (JSON or a page).
@@ -45,7 +45,7 @@ class _Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """What is known of a request from its headers alone."""
+    """The result of authenticating a request from its headers alone."""
 
     caller: Caller | None
     allowance: Allowance | None  # how much of its rate is left, for the headers of the answer
@@ -53,7 +53,7 @@ class Admitted:
 
 
 class Keys:
-    """Looks keys up, those that come together in one query, and counts what they and strangers ask."""
+    """Looks up keys, concurrent ones in a single query, and counts requests of keys and of strangers."""
 
     def __init__(self, engine: Engine, limits: RateLimits, strangers: Strangers) -> None:
         self._engine, self._limits, self._strangers = engine, limits, strangers
@@ -62,7 +62,9 @@ class Keys:
         self._threads = CapacityLimiter(LOOKUPS_AT_ONCE)  # apart from those that run the routes
 
     async def admit(self, key: str | None, address: str, *, missing: str = _NO_KEY["api"]) -> Admitted:
-        """Whose key this is, counted against the rates of key, project and, where it is wrong, address."""
+        """Authenticate the key and count the request against the limits of key and project, or of the address
+        if wrong.
+        """
         if key is None:
             return Admitted(None, None, Unauthorized(missing, code="no_api_key"))
         if (shut_out := self._strangers.shut_out(address, key)) is not None:
@@ -134,7 +136,9 @@ def client_address(scope: Scope) -> str:
 
 
 def _key_of(scope: Scope, path: str) -> tuple[str | None, str]:
-    """The key that a request sends, and what to say where it sends none. Pages take the cookie alone."""
+    """Return the key a request sends, and the message for a missing one. Dashboard pages accept
+    the cookie only.
+    """
     headers = Headers(scope=scope)
     if path == PAGES or path.startswith(f"{PAGES}/"):
         return cookie_parser(headers.get("cookie", "")).get(COOKIE), _NO_KEY["pages"]
@@ -154,7 +158,7 @@ def _too_often(allowance: Allowance) -> RateLimited:
 
 
 def _without_body(scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
-    """What stands in for `receive` and `send` where a body must not be read."""
+    """Return replacements for `receive` and `send` of a request whose body must not be read."""
     names = {name for name, _ in scope["headers"]}
     has_body = names & {b"content-length", b"transfer-encoding"}
     empty = [{"type": "http.request", "body": b"", "more_body": False}]

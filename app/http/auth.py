@@ -1,4 +1,4 @@
-"""Who asks, and whether their key may. Every route names the scope it needs, or the app does not start."""
+"""Scopes. Every route names the scope it needs, or the app does not start."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ async def current_caller(
 
 
 def admitted(request: Request) -> Caller:
-    """Who asks, as app.http.admission has found. Raises its refusal: Unauthorized or RateLimited, mostly."""
+    """Return the caller that app.http.admission found, or raise its refusal (Unauthorized,
+    RateLimited ...).
+    """
     refusal: Problem | None = request.state.refusal
     caller: Caller | None = request.state.caller
     if refusal is not None or caller is None:
@@ -50,7 +52,7 @@ class Requires:
 
 
 def _acting(request: Request, caller: Caller) -> Acting | None:
-    """Whom the audit log names; nobody where nothing may be changed."""
+    """Set the actor that the audit log records; none where nothing may be changed."""
     if request.method in SAFE:
         return None
     action = f"{request.method} {route_path(request.scope)}"
@@ -67,7 +69,7 @@ PUBLIC = frozenset({"/healthz", "/readyz"})
 
 
 class UndeclaredScope(RuntimeError):
-    """A route that anybody could call because nobody said who may."""
+    """A route without a declared scope, which anybody could call."""
 
 
 def check_scopes(app: FastAPI, public: frozenset[str] = PUBLIC) -> None:

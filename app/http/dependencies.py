@@ -60,7 +60,7 @@ Seq = Annotated[int, Query(ge=0, lt=2**31, description="The seq of the last even
 
 
 async def last_event_id(last_event_id: Annotated[str | None, Header()] = None, after: Seq = 0) -> int:
-    """Where to go on: a browser that reconnects sends the header by itself."""
+    """Return the event to continue after; reconnecting browsers send this header by themselves."""
     if last_event_id is None:
         return after
     if not (last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 10):

@@ -1,4 +1,4 @@
-"""One reader per API process for all who wait for events, so that a hundred streams cost what one costs.
+"""One reader per API process serves everybody who waits for events, so 100 streams cost as much as one.
 
 Who waits reads what is on record by itself, once. From there on the reader tells it: each tick it asks how
 far the logs of all jobs that somebody waits for have come, and hands what is new to everybody at once.
@@ -43,7 +43,7 @@ class Watch:
         self._moved = anyio.Event()
 
     def events_after(self, seq: int) -> list[Event] | None:
-        """Those with a greater seq, in order; None if some of them are not at hand."""
+        """Return the events with a greater seq, in order; None if some of them are no longer in memory."""
         if seq < self.seq - len(self._latest):
             return None
         return [event for event in self._latest if event.seq > seq]
@@ -64,7 +64,7 @@ class Watch:
 
 
 class Stream:
-    """Somebody who follows a log for hours. It ends when their key does."""
+    """A client that follows a log for hours. The stream ends when its key does."""
 
     def __init__(self, key_id: str) -> None:
         self.key_id = key_id
@@ -99,7 +99,7 @@ class EventFeed:
 
     @contextmanager
     def stream_of(self, key_id: str) -> Iterator[Stream]:
-        """To be followed with, for as long as the block runs."""
+        """Register a stream for as long as the block runs."""
         stream = Stream(key_id)
         self._streams.setdefault(key_id, set()).add(stream)
         try:
@@ -141,7 +141,7 @@ class EventFeed:
         return []
 
     async def run(self) -> None:
-        """The reader. It asks nothing while nobody waits, and outlives a database that is gone."""
+        """Run the reader. It queries nothing while nobody waits, and survives a database outage."""
         limiter, failing = CapacityLimiter(1), False
         while True:
             await self._somebody_waits()
@@ -212,7 +212,7 @@ class EventFeed:
                 del self._watches[job_id]
 
     def _tell(self, known: Mapping[str, int], news: News) -> float:
-        """Hand out what was read; returns the seconds until the next look."""
+        """Distribute what was read; returns the seconds until the next query."""
         for event in news.events:
             if event.job_id in self._watches:
                 self._watches[event.job_id].add(event)

@@ -1,4 +1,4 @@
-"""One request at a time under one Idempotency-Key: a second waits a little instead of doing the same work."""
+"""Serializes requests with the same Idempotency-Key: a second one waits briefly for the first."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class Strangers:
             self._known.popitem(last=False)
 
     def shut_out(self, address: str, key: str) -> Allowance | None:
-        """Until when this key of this address is not looked at; None: it is."""
+        """Return the limit that this key of this address has exceeded, or None."""
         if self._window.test(self._limit, address) or sha256(key.encode()).digest() in self._known:
             return None
         return _standing(self._window, self._limit, address, "address", allowed=False)
@@ -131,7 +131,7 @@ def _standing(
 
 
 def _shared(settings: Settings) -> MovingWindowRateLimiter | None:
-    """None where no broker is named: then there is one API process, which counts by itself."""
+    """Return the shared counter, or None without a broker (then the only API process counts in memory)."""
     named = "broker_url" in settings.model_fields_set
     if not named or not is_redis(settings.broker_url):
         return None

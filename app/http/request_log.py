@@ -1,4 +1,4 @@
-"""ASGI middleware: an id and one log line for each request, and an answer even to what nobody caught."""
+"""ASGI middleware that gives each request an id and one log line, and answers uncaught exceptions."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class In(BaseModel):
 
 
 class Item(BaseModel):
-    """What every object carries besides `object`, which says what it is."""
+    """The fields that every object carries besides `object`, its type."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -176,4 +176,4 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 def already(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     """The answer of an operation that found nothing left to do, for its `responses`."""
-    return {200: {"model": model, "description": "It was so already, or is the same again."}}
+    return {200: {"model": model, "description": "Already in that state, or equal to what exists; returned unchanged."}}

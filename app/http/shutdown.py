@@ -1,4 +1,4 @@
-"""Hears of SIGTERM before the server waits for its open requests, some of which would go on for hours."""
+"""Handles SIGTERM before the server waits for open requests, some of which would last for hours."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ ENCODINGS = {"identity": "", "gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd"}
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Of one kind of body."""
+    """The size and time limits of one kind of body."""
 
     size: int  # bytes
     seconds: float  # from its first byte to its last

@@ -1,4 +1,4 @@
-"""Rows verified a batch at a time: what is kept of the good ones, and what is wrong with the bad ones."""
+"""Verifies rows in batches: keeps the good ones and reports what is wrong with the bad ones."""
 
 from __future__ import annotations
 
@@ -124,5 +124,7 @@ def _cut(text: str) -> str:
 
 
 def question_key(seed: int, question: str) -> bytes:
-    """Of a question, whatever its case and white space; rows are carved in the order of their keys."""
+    """Return the key of a question, ignoring case and white space; held-out rows are chosen in the order of
+    keys.
+    """
     return blake2b(f"{seed}\x1f{folded(question)}".encode(), digest_size=16).digest()

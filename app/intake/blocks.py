@@ -42,7 +42,7 @@ class Blocks:
         return rows_of(BytesIO(lines), Format.JSONL, self.mapping, self.most_bytes, first)
 
     def batch(self, block: Block) -> Batch:
-        """A whole block's."""
+        """Verify the rows of a whole block."""
         most = len(block[1])
         [batch] = batches_of(self.rows(block), self.rules, most, size=most + 1)
         return batch

@@ -1,4 +1,4 @@
-"""Reads an upload in a process of its own, with limits, away from the event loop and from every secret.
+"""Reads an upload in a limited child process, away from the event loop and from every secret.
 
 The parent enters `reader`; the child is `python -m app.intake.child`, the file its standard input.
 """
@@ -47,7 +47,7 @@ class Reader:
         self._until = time.monotonic() + limits.seconds
 
     def wait_for_rows(self) -> None:
-        """Until the report and the rows are written: it goes on to count them."""
+        """Wait until the report and the rows are written; the child then goes on to count them."""
         waiting = select.poll()
         waiting.register(self._written, select.POLLIN)
         if not waiting.poll(1000 * self._left()):
@@ -56,7 +56,9 @@ class Reader:
             self.wait()
 
     def wait(self) -> None:
-        """Until all is written. Storing the rows may have taken longer than there was time to read them."""
+        """Wait until everything is written; storing the rows may have taken longer than the time limit for
+        reading.
+        """
         try:
             _, stderr = self._child.communicate(timeout=max(1.0, self._left()))
         except subprocess.TimeoutExpired as failure:

@@ -1,4 +1,4 @@
-"""Held-out questions that are trained on: a score on them says nothing of what was learnt."""
+"""Finds held-out questions that are also trained on: accuracy on them says nothing about learning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One pass over an upload: every row verified, every bad one counted, the first of them described."""
+"""Reads an upload in one pass: every row is verified, every bad one counted, the first of them described."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is counted of a dataset's rows as they are read."""
+"""Counts properties of a dataset's rows as they are read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ _KINDS = (
 
 
 def summary(lengths: Counter[int]) -> dict[str, float] | None:
-    """Of lengths: how many, least, median, 95th percentile, greatest, mean. None where there are none."""
+    """Summarize lengths: count, minimum, median, 95th percentile, maximum, mean. None where there
+    are none.
+    """
     count = sum(lengths.values())
     if not count:
         return None
@@ -45,7 +47,7 @@ def summary(lengths: Counter[int]) -> dict[str, float] | None:
 
 @dataclass(slots=True)
 class Tally:
-    """What is counted of a row as it comes by; memory holds the different lengths."""
+    """Counters updated row by row; memory grows with the number of distinct lengths only."""
 
     question: Counter[int] = field(default_factory=Counter)
     answer: Counter[int] = field(default_factory=Counter)

@@ -18,7 +18,7 @@ FEW_ROWS = 10  # so many may have their answers at one place by chance
 
 
 def data_warnings(statistics: Mapping[str, Any] | None, kind: str = "") -> list[str]:
-    """Sentences, from what was counted at upload; none where nothing was."""
+    """Return warnings, one sentence each, from the counts made at upload."""
     if statistics is None:
         return []
     found = [

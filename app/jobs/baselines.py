@@ -1,4 +1,4 @@
-"""A family of jobs in one POST: baselines beside STaR, and the same job with other seeds.
+"""A family of jobs in one POST: baselines to compare with, and replicates with other seeds.
 
 Few-shot baselines are a phase of the job, all others are jobs of their own.
 """
@@ -26,7 +26,7 @@ BESIDE = tuple(name for name in PRESETS if name != "star")
 
 
 class JobFamilyIn(JobIn):
-    """A job, what it shall be compared with, and how often it shall be repeated."""
+    """A job, the baselines to compare it with, and the number of replicates."""
 
     baselines: Annotated[
         list[Annotated[Text, Field(max_length=64)]],

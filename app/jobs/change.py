@@ -17,7 +17,7 @@ from app.tables.jobs import Job
 
 
 class ResumeIn(In):
-    """`accept`: the reason for which the job paused itself, to go on all the same."""
+    """`accept` names the reason the job paused itself for, to resume despite it."""
 
     accept: Literal["no_spark"] | None = None
 

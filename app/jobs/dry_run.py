@@ -1,4 +1,4 @@
-"""What a job would be: its settings, its first prompts, what it would take. Nothing is made."""
+"""Describes a job without creating it: resolved settings, first prompts, and estimated cost."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class PromptOut(BaseModel):
 
 
 class PreviewOut(BaseModel):
-    """One example as iteration 1 would ask it."""
+    """One example as iteration 1 would prompt it."""
 
     example: str
     prompt: PromptOut
@@ -98,7 +98,7 @@ class DryRunOut(BaseModel):
 
 
 def dry_run(session: Session, new: NewJob) -> DryRunOut:
-    """Of a job that has been checked."""
+    """Describe a validated job without creating it."""
     queue, history = read_queue(session), read_history(session, [new.model.id])
     left = what_it_takes(history, new.model.id, new.config, new.dataset.splits)
     tokenizer = tokenizer_of(new.model)

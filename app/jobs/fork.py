@@ -27,7 +27,7 @@ from star_engine.loop import PhaseName, PhaseRef, next_phase, phases_of
 
 
 class ForkIn(In):
-    """Go on from an iteration of this job with other settings, as a new job."""
+    """Create a new job that continues from an iteration of this job with other settings."""
 
     from_iteration: Annotated[
         StrictInt, Field(ge=0, le=10_000, description="The last one taken over; 0: the baselines alone.")

@@ -31,7 +31,7 @@ Auto = Literal["auto"]
 
 
 class Hyperparameters(In):
-    """Of OpenAI's: what has a meaning here. "auto" is the preset's choice."""
+    """The OpenAI hyperparameters that apply here. "auto" keeps the preset's value."""
 
     n_epochs: Auto | Annotated[StrictInt, Field(ge=1, le=1000)] = "auto"
     batch_size: Auto | Annotated[StrictInt, Field(ge=1, le=4096)] = "auto"
@@ -73,7 +73,7 @@ class FineTuningIn(BaseModel):
 
 
 def as_job(sent: FineTuningIn, dataset_id: str) -> JobIn:
-    """The body of POST /v1/jobs that this one stands for. `config` goes over what the others say."""
+    """Return the equivalent body of POST /v1/jobs. `config` overrides the hyperparameters."""
     chosen = sent.hyperparameters if sent.method is None else sent.method.supervised.hyperparameters
     training: dict[str, Any] = {}
     if chosen.n_epochs != "auto":

@@ -68,7 +68,7 @@ class Look:
 
 
 class PolledJobs:
-    """Made once per process. `run` makes one look after the other while somebody asks."""
+    """Answers polls together, once per process. `run` reads repeatedly while anybody polls."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -1,4 +1,4 @@
-"""Trying a prompt set out: what a job would show the model for one example, and what it would train on."""
+"""Previews a prompt set: the prompt for one example and the text that would be trained on."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Id = Annotated[Text, Field(max_length=200)]
 
 
 class PreviewIn(In):
-    """One example, given here or by its id in a dataset, and what a job would be started with."""
+    """One example, given inline or by its id in a dataset, and the job settings to preview with."""
 
     example: JsonObject | None = None  # a row: question, answer, choices...
     dataset: Id | None = None

@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 class BudgetIn(In):
-    """What a job may use at most. Once any of it is used up, the job ends with what it has by then."""
+    """Limits on what a job may use. The job ends with what it has once any of them is reached."""
 
     gpu_seconds: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)] | None = None
     deadline: Moment | None = None
@@ -57,7 +57,7 @@ class BudgetIn(In):
 
 
 class JobIn(In):
-    """What to run: a base model, a dataset, a prompt set, and settings laid over a preset's."""
+    """What to run: a base model, a dataset, a prompt set, and settings merged into a preset."""
 
     name: Name | None = None  # None: the dataset's
     model: Annotated[Text, Field(max_length=200)]
@@ -139,7 +139,7 @@ def check_settings(session: Session, offered: frozenset[str], sent: JobIn, kind:
 
 
 def _deadline(session: Session, budget: BudgetIn) -> datetime | None:
-    """By the database's clock, as everything that decides."""
+    """Return the deadline by the database's clock, like everything that decides."""
     now = session.scalars(select(clock())).one()
     if budget.deadline_seconds is not None:
         return now + timedelta(seconds=budget.deadline_seconds)
@@ -152,7 +152,7 @@ def _deadline(session: Session, budget: BudgetIn) -> datetime | None:
 def _other_dataset(
     session: Session, project_id: str, dataset: Dataset, other: str, field: str, split: str
 ) -> Dataset:
-    """The dataset that `field` names. Raises Invalid where it cannot be used beside the job's own."""
+    """Return the dataset that `field` names. Raises Invalid if it cannot be used with the job's own."""
     try:
         found = get_dataset(session, project_id, other)
     except NotFound as missing:
@@ -191,7 +191,7 @@ def _check_mixed(
 
 
 def resolve_config(kind: Kind, preset: str, overrides: Mapping[str, Any]) -> StarConfig:
-    """The preset with the overrides laid over it. Raises Invalid naming the fields at fault."""
+    """Merge the overrides into the preset. Raises Invalid naming the fields at fault."""
     if preset not in PRESETS:
         raise Invalid.for_field(
             "preset", f"There is no {preset!r}.", f"Use one of {_listed(PRESETS)}.", code="unknown_preset"
@@ -226,7 +226,7 @@ def _check_answers(session: Session, dataset: Dataset, prompt_set: PromptSet, co
 
 
 def refused_unfit(unfit: Unfit) -> Invalid:
-    """As the submitter reads it: each few-shot example or row at fault, and what to change."""
+    """Describe each few-shot example or row at fault, and what to change, for the submitter."""
     errors = tuple(FieldError(unfit.field, e.reason, e.fix, e.line or None) for e in unfit.errors)
     return Invalid("The settings do not fit the data.", code="settings_unfit", errors=errors)
 

@@ -22,7 +22,7 @@ from app.webhooks.secrets import server_secret, webhook_secret
 
 
 class BudgetOut(BaseModel):
-    """What the job may use at most, and what it has used. null: no limit."""
+    """Limits on what the job may use, and what it has used. null means no limit."""
 
     gpu_seconds: float | None
     gpu_seconds_used: Annotated[float, Field(description="By steps' attempts that have ended.")]
@@ -46,7 +46,7 @@ class QueueOut(BaseModel):
 
 
 class MeasuredOut(BaseModel):
-    """Of iteration 0: of the better few-shot baseline."""
+    """Held-out accuracy of one iteration; iteration 0 is the better few-shot baseline."""
 
     iteration: int
     accuracy: float
@@ -108,7 +108,7 @@ def show_job(session: Session, job: Job) -> JobOut:
 
 
 def show_jobs(session: Session, jobs: Sequence[Job]) -> list[JobOut]:
-    """In the same order, with a number of queries that does not depend on how many they are."""
+    """Return views of the jobs in the same order, with a constant number of queries."""
     session.flush()
     facts = job_facts(session, jobs)
     ahead = outlooks(session, jobs, {name: one.progress for name, one in facts.items()})

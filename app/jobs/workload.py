@@ -82,7 +82,7 @@ def workload(
 def _row_tokens(
     config: StarConfig, prompt_set: PromptSet, examples: Sequence[Example], tokenizer: Tokenizer | None
 ) -> int:
-    """Of a mean training prompt and a mean few-shot rationale."""
+    """Return the tokens of a mean training prompt plus a mean few-shot rationale."""
 
     def length(texts: Sequence[str]) -> float:
         if tokenizer is None:

@@ -1,4 +1,4 @@
-"""How far the logs of jobs have come, and what was written since: for all who wait, in two queries."""
+"""Reads how far the jobs' logs have come and the events since, for all waiting clients in two queries."""
 
 from __future__ import annotations
 

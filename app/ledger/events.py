@@ -1,4 +1,4 @@
-"""One append-only log per job with a gapless sequence; polling, streaming and webhooks all read it."""
+"""One append-only log per job with a gapless sequence, read by polling, streaming and webhooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One walk of one index, in the order of the row ids, for a page of a list."""
+"""Pages a list by walking one index in the order of row ids."""
 
 from __future__ import annotations
 

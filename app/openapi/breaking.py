@@ -116,7 +116,7 @@ def _schema(response: JsonObject) -> JsonObject:
 
 
 class _Pair:
-    """Two documents side by side, with their references followed, each only once per comparison."""
+    """Two documents compared side by side; each reference is followed once per comparison."""
 
     def __init__(self, old: JsonObject, new: JsonObject) -> None:
         self._old, self._new = old, new

@@ -32,7 +32,7 @@ class RotationIn(In):
 
 
 class ApiKeyOut(Resource):
-    """Without the secret: it is not kept."""
+    """An API key without its secret, which is not stored."""
 
     object: Literal["api_key"] = "api_key"
     project: str
@@ -96,7 +96,7 @@ def rotate_key(db: Engine, caller: Caller, api_key_id: str, sent: RotationIn) ->
 
 
 def _refuse_more(caller: Caller, scopes: Iterable[str]) -> None:
-    """Whoever could make, replace or end a key that may do more would have more rights than were given."""
+    """Refuse keys with more rights than the caller's own, to prevent privilege escalation."""
     for scope in map(Scope, scopes):
         if not caller.may(scope):
             raise Forbidden(f"This key lacks the scope {scope.value!r} itself; ask for one that has it.")

@@ -19,7 +19,7 @@ _ID = re.compile(r"aud_(\d{1,18})")
 
 
 class AuditEntryOut(Resource):
-    """`fields` names what changed; what it was and is stays out of the log."""
+    """`fields` names the changed fields; their values are not logged."""
 
     object: Literal["audit_entry"] = "audit_entry"
     project: str

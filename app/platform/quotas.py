@@ -21,7 +21,7 @@ Bytes = Annotated[StrictInt, Field(ge=0, le=2**62)]
 
 
 class QuotaIn(In):
-    """The whole quota: what is left out is without a limit."""
+    """The whole quota: fields left out are unlimited."""
 
     running_jobs: Count | None = None
     queued_jobs: Count | None = None
@@ -72,7 +72,7 @@ def read_quota(db: Engine, project_id: str) -> QuotaOut:
 
 
 def change_quota(db: Engine, project_id: str, sent: QuotaIn) -> QuotaOut:
-    """Replaces the whole quota. What is used beyond it stays; nothing new begins."""
+    """Replace the whole quota. Usage above it stays; nothing new starts."""
     with transaction(db) as session:
         set_quota(session, get_project(session, project_id).id, sent.model_dump())
         return _out(project_id, standings(session, project_id))

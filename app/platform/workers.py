@@ -13,7 +13,7 @@ from app.ledger.queue.capacity import list_workers
 
 
 class WorkerOut(Item):
-    """Whose step a worker does is not said: it may be another project's."""
+    """A worker. Its current step is not shown, since it may be another project's."""
 
     object: Literal["worker"] = "worker"
     seen_at: Timestamp

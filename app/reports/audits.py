@@ -24,12 +24,12 @@ TEXT = (
 
 
 def audit_rows(coverage: Iterable[Coverage]) -> tuple[tuple[str, ...], ...]:
-    """One row per iteration that has been audited, in the order of HEADER."""
+    """Return one row per audited iteration, in the order of HEADER."""
     return tuple(_row(row.iteration, row.audits) for row in coverage if row.audits)
 
 
 def told(coverage: Iterable[Coverage]) -> Iterator[str]:
-    """What spoke against an iteration's rows before it was trained."""
+    """Return the warnings about an iteration's rows from before training."""
     for row in coverage:
         for sentence in (row.audits or {}).get("before_training", ()):
             yield f"Iteration {row.iteration}: {sentence}"

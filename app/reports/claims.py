@@ -13,7 +13,7 @@ SEEDS_HEADER = ("seed", "job", "iteration", "accuracy", "against few-shot")
 
 
 def against_rows(answer: Answer) -> tuple[tuple[str, ...], ...]:
-    """One row per rival, those that were not run at the end."""
+    """Return one row per comparison; those that were not run come last."""
     rows = [
         (
             one.against,

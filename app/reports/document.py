@@ -147,7 +147,7 @@ def _differences(report: JobReport) -> Section | None:
 
 
 def _groups(report: JobReport) -> Section | None:
-    """Figure 4: iteration 0 is the baseline that the iterations are held against."""
+    """Return the curves of Figure 4; iteration 0 is the baseline."""
     shown = [row for row in report.accuracies if row.mode is EvaluationMode.ADAPTER or row.difference is None]
     if not any(row.mode is EvaluationMode.ADAPTER for row in shown):
         return None

@@ -37,5 +37,5 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _escape(text: str) -> str:
-    """On one line, and without markup: names are the user's."""
+    """Put user text on one line, without markup."""
     return _MARKUP.sub(r"\\\1", " ".join(text.split()))

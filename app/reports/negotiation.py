@@ -25,7 +25,7 @@ def accepted_format(accept: str) -> ReportFormat:
 
 
 def _weight(media_type: str, weights: dict[str, float]) -> float:
-    """By the most specific range that names the type."""
+    """Return the weight of the most specific range that names the type."""
     for name in (media_type, f"{media_type.partition('/')[0]}/*", "*/*"):
         if name in weights:
             return weights[name]

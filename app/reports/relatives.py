@@ -1,4 +1,6 @@
-"""A job beside its baselines, its forks and others: the paper's Table 1, curves, and settings that differ."""
+"""Compares a job with its baselines, forks and others: the paper's Table 1, curves, and differing
+settings.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ SETTINGS_HEADER = ("job", "setting", "this job", "the other")
 
 
 def relative_rows(relatives: Sequence[Relative]) -> tuple[tuple[str, ...], ...]:
-    """One row per job, in the order of HEADER."""
+    """Return one row per job, in the order of HEADER."""
     return tuple(map(_row, relatives))
 
 

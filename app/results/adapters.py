@@ -94,7 +94,7 @@ def delete_adapter(db: Engine, project_id: str, adapter_id: str) -> AdapterOut:
 
 
 def find_adapter_file(db: Engine, project_id: str, adapter_id: str, path: str) -> StoredFile:
-    """One file of the adapter, to send. Raises AdapterDeleted for deleted weights."""
+    """Find one file of the adapter to send. Raises AdapterDeleted if the weights were deleted."""
     file = _file(_adapter(db, project_id, adapter_id), path)
     return StoredFile(file["sha256"], file["size_bytes"], _media_type(path))
 

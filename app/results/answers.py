@@ -34,7 +34,7 @@ VerdictName = Literal["correct", "wrong", "unparsed", "ambiguous", "error"]
 
 
 class OtherAnswerOut(BaseModel):
-    """The answer to the same example that this one is held against."""
+    """The answer to the same example that this one is compared with."""
 
     id: str
     text: str
@@ -43,7 +43,7 @@ class OtherAnswerOut(BaseModel):
 
 
 class AnswerOut(Resource):
-    """One held-out example, answered once: greedily, by an iteration's adapter or a few-shot baseline."""
+    """One greedy answer to a held-out example, by an iteration's adapter or a few-shot baseline."""
 
     object: Literal["answer"] = "answer"
     job: str
@@ -110,13 +110,13 @@ def read_answers(
 
 
 def answered_by(db: Engine, project_id: str, job_id: str) -> list[Against]:
-    """Whose answers there are, baselines first: what `against` can name."""
+    """List the sources of answers, baselines first: the values that `against` accepts."""
     with reading(db) as session:
         return list(answered(session, get_job(session, project_id, job_id).id))
 
 
 def name_of(one: Against) -> str:
-    """As `against` names it."""
+    """Return the name that `against` uses."""
     return str(one.iteration) if one.mode is EvaluationMode.ADAPTER else one.mode.value
 
 

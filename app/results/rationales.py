@@ -61,7 +61,7 @@ class TrainingRowOut(BaseModel):
 
 
 class RationaleDetailOut(RationaleOut):
-    """With the prompt that it was sampled from and what became of it."""
+    """A rationale with the prompt it was sampled from and its outcome."""
 
     prompt: str
     hint: str | None

@@ -24,7 +24,7 @@ from star_engine.training_set.regrade import Change, Grade
 
 
 class RegradeIn(In):
-    """What another verifier or other filters would have made of what is recorded."""
+    """The verifier or filter settings to re-judge recorded rationales with."""
 
     iteration: Annotated[StrictInt, Field(ge=1, le=10_000)] | Literal["all"] = "all"
     kind: Annotated[Kind | None, Field(description="Another verifier; the prompts stay as they are.")] = None
@@ -74,7 +74,7 @@ class RegradedOut(BaseModel):
 
 
 class RegradeOut(BaseModel):
-    """Nothing is changed by it. `changes` are in the order of iterations, examples, routes and samples."""
+    """Nothing is changed. `changes` are ordered by iteration, example, route and sample."""
 
     object: Literal["regrade"] = "regrade"
     job: str

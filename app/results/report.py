@@ -1,4 +1,4 @@
-"""What a job has found out so far, alone or beside others."""
+"""Reports a job's results so far, alone or compared with others."""
 
 from __future__ import annotations
 

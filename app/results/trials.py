@@ -1,4 +1,4 @@
-"""Asks a trained adapter: a few questions (a trial), or a whole dataset (an evaluation)."""
+"""Asks a trained adapter a few questions (a trial) or a whole dataset (an evaluation)."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def wait_for_trial(db: Engine, project_id: str, trial_id: str, wait: float
 def create_evaluation(
     db: Engine, caller: Caller, adapter_id: str, sent: EvaluationIn, settings: Settings
 ) -> JobOut:
-    """A job of its own: its one iteration carries the accuracy, as the adapter's own job's does."""
+    """Create an evaluation job; its only iteration carries the accuracy, as in the adapter's own job."""
     with transaction(db) as session:
         adapter, job = get_adapter(session, caller.project_id, adapter_id)
         new = check_evaluation(session, caller.project_id, adapter, job, sent)

@@ -1,4 +1,4 @@
-"""Who changed what. The database itself refuses to change or delete a row (migrations, audit_log)."""
+"""The audit log's table. The database refuses to change or delete its rows (migrations, audit_log)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.tables.base import Base, Serial, created
 
 
 class AuditEntry(Base):
-    """One changed object. No foreign keys: what it tells of may be gone."""
+    """One changed object. No foreign keys: the object may have been deleted."""
 
     __tablename__ = "audit_log"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""What is uploaded or offered: datasets, prompt sets, base models."""
+"""Tables of datasets, prompt sets and base models."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class File(Base):
 
 
 class FineTuningJob(Base):
-    """What the facade was asked for beside what is on the job's own row."""
+    """The request fields of the OpenAI facade that the job's own row does not hold."""
 
     __tablename__ = "fine_tuning_jobs"
     job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"), primary_key=True)

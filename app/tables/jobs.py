@@ -1,4 +1,4 @@
-"""Jobs and what moves them: iterations, steps, events, notifications."""
+"""Tables of jobs, iterations, steps, events and notifications."""
 
 from __future__ import annotations
 

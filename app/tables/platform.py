@@ -1,4 +1,4 @@
-"""Who works here: projects, their keys, and the workers."""
+"""Tables of projects, keys and workers."""
 
 from __future__ import annotations
 

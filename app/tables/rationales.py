@@ -124,7 +124,7 @@ class Evaluation(Base):
 
 
 class TrialAnswer(Base):
-    """A question of a trial and, once a worker has asked it, what was answered."""
+    """A question of a trial and its answer, once a worker has asked it."""
 
     __tablename__ = "trial_answers"
     __table_args__ = (UniqueConstraint("job_id", "asked", "position"),)

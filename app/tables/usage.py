@@ -1,4 +1,4 @@
-"""What was spent on GPUs: one row per claim of a step that has ended."""
+"""GPU usage: one row per ended claim of a step."""
 
 from __future__ import annotations
 

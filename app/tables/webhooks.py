@@ -1,4 +1,4 @@
-"""Webhooks: where a project wants to be told of events, and what became of each telling."""
+"""Tables of webhooks and their deliveries."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def signature_headers(own_secrets: list[str], message_id: str, moment: datetime,
 
 
 def _make(path: Path) -> None:
-    """Whole as soon as it exists, readable by its owner alone; the first maker wins."""
+    """Create the file atomically, readable by its owner only; the first creator wins."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -1,4 +1,4 @@
-"""Where a webhook may go: to https on the public internet. Everything else is refused, in doubt too."""
+"""Validates webhook URLs: only https on the public internet; anything doubtful is refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Resolve = Callable[[str, int], list[str]]
 
 
 class BadTarget(ValueError):
-    """A URL that no webhook is sent to; the text says why, for the person who gave it."""
+    """A URL that webhooks must not be sent to; the message is for the person who gave it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def _refuse_without_asking(target: Target) -> None:
 
 
 def _literal(host: str) -> str | None:
-    """The address that a host without a name stands for: 127.0.0.1, ::1, and also 2130706433 or 0x7f.1."""
+    """Return the address that a literal host means: 127.0.0.1, ::1, but also 2130706433 or 0x7f.1."""
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:

@@ -47,7 +47,7 @@ _MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """Where an adapter belongs: a hub id, or the name under which the service knows a local model."""
+    """The base model an adapter belongs to: a hub id, or the service's name for a local model."""
 
     name: str
     revision: str | None = None
@@ -55,7 +55,7 @@ class BaseModel:
 
 @dataclass(frozen=True, slots=True)
 class AdapterVerification:
-    """What was found when the adapter was loaded in PEFT and in the sampler."""
+    """The result of loading the adapter in PEFT and in the sampler."""
 
     weight_norm: float
     max_logit_delta: float
@@ -65,7 +65,7 @@ class AdapterVerification:
 
 
 def rewrite_config(directory: Path, base: BaseModel) -> dict[str, Any]:
-    """Write adapter_config.json anew from the allow-list, with the base model by name and revision."""
+    """Rewrite adapter_config.json from the allow-list, with the base model's name and revision."""
     path = directory / CONFIG
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
@@ -155,7 +155,8 @@ def _check_pairs(path: Path, tensors: Mapping[str, Mapping[str, Any]], rank: int
 
 
 def judge_adapter(probe: AdapterProbe, sampler_texts: Sequence[str]) -> AdapterVerification:
-    """Hold what PEFT saw against what the sampler wrote for the same prompts. BadAdapter says the reason.
+    """Compare PEFT's continuations with the sampler's for the same prompts. Raises BadAdapter with the
+    reason.
 
     A changed logit proves that the adapter acts; a changed text is not asked for, since a good adapter may
     leave a greedy text as it was. The two texts need not be equal to the last token (different kernels

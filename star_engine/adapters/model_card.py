@@ -1,4 +1,4 @@
-"""The README.md of an adapter, in our own words: what it is, how it came about, how to use it."""
+"""Writes the README.md of an adapter: what it is, how it was made, how to use it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _trained_on(coverage: Coverage) -> str:
 
 
 def _against(config: StarConfig) -> str:
-    """How the preset `star` departs from the paper; nothing for what is no STaR."""
+    """Describe how the preset `star` departs from the paper; empty for other methods."""
     if config.training_set.source is not Source.RATIONALES:
         return ""
     said = (

@@ -1,4 +1,4 @@
-"""How an adapter is tried out before it is published, and what was installed when it was made."""
+"""Probes an adapter before it is published, and records the installed versions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def probe_prompts(config: StarConfig, prompt_set: PromptSet, examples: Sequence[
 
 
 def continue_greedily(sampler: Sampler, prompts: Sequence[str], max_tokens: int) -> list[str]:
-    """Greedy continuations without stops, in the order of the prompts: what a probe is held against."""
+    """Return greedy continuations without stops, in the order of the prompts, as the probe's reference."""
     queue = deque(SampleRequest(str(n), prompt) for n, prompt in enumerate(prompts))
     texts = {c.key: c.text for c in sampler.stream(queue, SamplingParams(max_tokens=max_tokens))}
     return [texts[str(n)] for n in range(len(prompts))]

@@ -1,4 +1,4 @@
-"""Where the preset `star` departs from the paper: what docs/fidelity.md and every adapter's card say."""
+"""Where the preset `star` departs from the paper; used by docs/fidelity.md and every adapter's card."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ DEVIATIONS = (
 
 
 def deviation_table(*, code: bool = True) -> str:
-    """As Markdown; without `code`, the paper and ours alone."""
+    """Render the table as Markdown; without `code`, only the paper's and our values."""
     names = ("what", "paper", "released code", "ours") if code else ("what", "paper", "ours")
     lines = [f"| {' | '.join(names)} |", f"|{' --- |' * len(names)}"]
     for one in DEVIATIONS:

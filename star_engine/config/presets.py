@@ -231,7 +231,7 @@ PRESETS: dict[str, Callable[[Kind], StarConfig]] = {
 
 
 def laid_beside(config: StarConfig, preset: str) -> dict[str, Any]:
-    """The settings of a baseline beside this job: its own, but for what the preset changes against `star`.
+    """Return the settings of a baseline for this job: its own, changed as the preset changes `star`.
 
     What is measured stays the job's, so that the two can be compared.
     """
@@ -248,7 +248,9 @@ def laid_beside(config: StarConfig, preset: str) -> dict[str, Any]:
 
 
 def _changed(usual: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """What of `other` is not as usual. A section of another kind is new as a whole."""
+    """Return the values of `other` that differ from the defaults; a section of another kind
+    counts as a whole.
+    """
     found: dict[str, Any] = {}
     for name, value in other.items():
         before = usual.get(name)
@@ -261,7 +263,7 @@ def _changed(usual: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, An
 
 
 def laid_over(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with others laid over them, at every depth.
+    """Merge settings into others, at every depth.
 
     A section of another kind (a linear schedule over a geometric one) replaces the section whole. A
     batch_size by itself ends the counting in tokens.

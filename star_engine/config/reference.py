@@ -36,7 +36,7 @@ request gives is merged into the preset at every depth. `make settings` writes t
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting. `path`: dotted, as in a request's `config`."""
+    """One setting. `path` is dotted, as in a request's `config`."""
 
     path: str
     type: str

@@ -24,7 +24,7 @@ from star_engine.tasks.registry import check_options, task_of
 
 
 class Labels(StrEnum):
-    """Whose word decides what is trained on."""
+    """Which labels decide what is trained on."""
 
     GOLD = "gold"
     MAJORITY_VOTE = "majority_vote"  # most of the model's own tries; gold answers reach the evaluation only
@@ -66,7 +66,7 @@ class Verifier(DateOptions, MathOptions, PatternOptions, NumericOptions):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Those that are set, as `Task.grade` takes them."""
+        """Return the options that are set, as `Task.grade` takes them."""
         return self.model_dump(exclude_none=True)
 
 
@@ -171,7 +171,7 @@ class Evaluation(Section):
 
 
 class Audits(Section):
-    """What is looked into beside the training; it decides nothing that is trained on."""
+    """Diagnostics computed beside training; they never decide what is trained on."""
 
     spark_level: Annotated[float, Field(gt=0, lt=1)] | None = 0.2
     """The few-shot baseline must beat guessing at this level, or the job pauses; null: never (exact test)."""
@@ -193,7 +193,9 @@ class StopRule(Section):
 
 
 class CurriculumStage(Section):
-    """From this iteration on, train examples of these groups only: more digits, in the paper's Figure 5."""
+    """From this iteration on, train on examples of these groups only, such as more digits in the paper's
+    Figure 5.
+    """
 
     from_iteration: Annotated[int, Field(ge=1)]
     """First iteration of the stage."""
@@ -202,7 +204,7 @@ class CurriculumStage(Section):
 
 
 class StarConfig(Section):
-    """One STaR run."""
+    """The settings of one STaR run."""
 
     kind: Kind
     """Kind of question: how it is laid out and how its answer is verified."""
@@ -273,7 +275,7 @@ class StarConfig(Section):
 
     @model_validator(mode="after")
     def _given_once(self) -> Self:
-        """Where the dataset gives the texts, nothing is sampled and one training is all there is."""
+        """With texts given by the dataset nothing is sampled, so one iteration is all there is."""
         if self.training_set.source is Source.RATIONALES:
             return self
         given = self.training_set

@@ -1,4 +1,4 @@
-"""How much of one question stands in others: by n-grams of words, case and punctuation aside."""
+"""Measures the overlap of questions by n-grams of words, ignoring case and punctuation."""
 
 from __future__ import annotations
 

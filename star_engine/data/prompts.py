@@ -1,4 +1,4 @@
-"""What the model is shown and what it should write, byte for byte as in the paper and its released code.
+"""Renders prompts and targets, byte for byte as in the paper and its released code.
 
 | kind       | block                                            | hint                                |
 | ---------- | ------------------------------------------------ | ----------------------------------- |
@@ -40,7 +40,7 @@ def render_completion(kind: Kind, rationale_text: str) -> str:
 
 
 def direct_answer(kind: Kind, example: Asked) -> str:
-    """What follows a prompt that asks for the answer alone, separator aside."""
+    """Return the target of a prompt that asks for the answer only, without the separator."""
     return task_of(kind).direct_answer(example)
 
 
@@ -54,7 +54,7 @@ def render_prompt(
     few_shot: bool = True,
     hint_template: str | None = None,
 ) -> str:
-    """The whole prompt for one example.
+    """Render the whole prompt for one example.
 
     hint: with the gold answer shown, in the few-shot examples too (section 3.1), the way of the kind or of
     `hint_template` (see Rationalization.template; without hint it does nothing). direct: few-shot examples
@@ -88,7 +88,7 @@ def _block(kind: Kind, example: Asked, hint: bool, template: str | None) -> str:
 
 
 def _filled(template: str, example: Asked) -> str:
-    """All places in one pass: a question that itself says "{answer}" stays as it is."""
+    """Fill all placeholders in one pass, so that a question containing "{answer}" stays as it is."""
     values = {"{question}": example.question, "{answer}": example.answer, "{solution}": ""}
     if "{solution}" in template:
         values["{solution}"] = _solution(example)
@@ -96,8 +96,8 @@ def _filled(template: str, example: Asked) -> str:
 
 
 def _solution(example: Asked) -> str:
-    """Without blank lines, which part the few-shot examples. Of those only the answer, as the released code:
-    shown in full, they would teach to copy.
+    """Return the solution without blank lines, which separate few-shot examples. A few-shot example of its
+    own keeps only the answer, as in the released code, lest the model copy it.
     """
     if isinstance(example, FewShotExample):
         return example.answer

@@ -37,7 +37,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class RowError:
-    """What is wrong, for the person who wrote the row. `line` counts rows or few-shot examples from 1."""
+    """What is wrong with a row, for its author. `line` counts rows or few-shot examples from 1."""
 
     line: int
     field: str
@@ -80,7 +80,9 @@ def read_examples(lines: Iterable[str | bytes], kind: Kind) -> Iterator[Example 
 
 
 def read_example(row: Mapping[str, Any], kind: Kind, *, line: int = 1) -> Example:
-    """One row as an Example whose answer verifies against itself. Raises BadRows with every mistake in it."""
+    """Read one row as an Example whose answer verifies against itself. Raises BadRows with every
+    mistake in it.
+    """
     errors: list[RowError] = []
     task = task_of(kind)
     native = _native(row, task)
@@ -161,7 +163,7 @@ def _like(column: str) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class _Fields:
-    """Reads one native row field by field and notes what is wrong instead of raising."""
+    """Reads one native row field by field and collects mistakes instead of raising."""
 
     row: Mapping[str, Any]
     line: int
@@ -241,7 +243,7 @@ class _Fields:
         return tuple(self._one_choice(choice.strip()) for choice in value)
 
     def refuse_misspelt(self) -> None:
-        """Extra columns are left alone; one that looks like a field which is missing is a mistake."""
+        """Refuse extra columns that look like a misspelt name of a missing field; others are ignored."""
         if self.row.keys() <= _FIELDS:
             return
         if len(self.row) > MAX_COLUMNS:

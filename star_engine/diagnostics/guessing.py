@@ -18,7 +18,7 @@ FAILED = frozenset({VerdictCode.WRONG, VerdictCode.UNPARSED, VerdictCode.AMBIGUO
 
 @dataclass(frozen=True, slots=True)
 class Luck:
-    """Of the rationales that generation brought and that were kept."""
+    """Counts over the generated rationales that were kept."""
 
     chance: float  # share of these examples that a guess answers right
     kept: int

@@ -62,7 +62,7 @@ def audit_iteration(
 
 
 def _before_training(config: StarConfig, kept: Sequence[Rationale]) -> list[str]:
-    """What speaks against the rows of an iteration before it is trained. It is told, and stops nothing."""
+    """Return warnings about the rows of an iteration before training. They stop nothing."""
     if config.training_set.source is not Source.RATIONALES:
         return []
     hinted = sum(one.key.route is Route.RATIONALIZED for one in kept)

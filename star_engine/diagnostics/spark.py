@@ -38,7 +38,7 @@ class Guesses:
         self._known = 0
 
     def add(self, example: Example, count: int = 1) -> None:
-        """So many examples with the answer and the choices of this one."""
+        """Add examples that share this answer and these choices."""
         chance = self._task.guess_chance(example)
         if chance is not None:
             self._shares += count * chance
@@ -48,7 +48,7 @@ class Guesses:
             self._answers[answer] = self._answers.get(answer, 0) + count
 
     def add_rarer(self, count: int) -> None:
-        """So many examples with other answers than the most common one, whatever they are."""
+        """Add examples whose answers are not the most common one."""
         self._rarer += count
 
     @property
@@ -72,7 +72,7 @@ class Guesses:
 
 
 def without_the_first(common: int) -> int:
-    """Of the rows with the most common answer, those that tell how common it is elsewhere; one at least."""
+    """Return how many rows with the most common answer show how common it is elsewhere; at least one."""
     return max(common - 1, min(common, 1))
 
 
@@ -176,13 +176,15 @@ def _shown(failed: Sequence[Answered]) -> str:
 
 
 def _short(text: str) -> str:
-    """On one line, its end where it is long: that is where an answer stands."""
+    """Shorten a text to one line, keeping its end, where the answer stands."""
     line = " ".join(text.split())
     return repr(line if len(line) <= SHOWN else f"... {line[-SHOWN:]}")
 
 
 def lucky_share(rate: float) -> float:
-    """Of the kept rationales, the lucky ones, for a model halfway between guessing and perfect."""
+    """Estimate the share of lucky ones among the kept rationales, for a model halfway between guessing and
+    perfect.
+    """
     accuracy = (1 + rate) / 2
     return (1 - accuracy) * rate / ((1 - rate) * accuracy) if rate < 1 else 1.0
 

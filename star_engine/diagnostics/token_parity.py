@@ -22,7 +22,9 @@ class TokenMismatch(ValueError):
 
 
 def parity_texts(config: StarConfig, prompt_set: PromptSet, examples: Sequence[Example]) -> list[str]:
-    """What both have to tokenize alike: prompts of both routes, training prompts, whole few-shot texts."""
+    """Return the texts that both sides must tokenize alike: prompts of both routes, training prompts,
+    few-shot texts.
+    """
     few = examples[:MAX_EXAMPLES]
     prompts = [render_prompt(config.kind, prompt_set, example) for example in few]
     trained = [training_prompt(config, prompt_set, example) for example in few]

@@ -94,7 +94,7 @@ def evaluation_prompt(
 
 
 def _directly(config: StarConfig, mode: EvaluationMode) -> bool:
-    """Whether the answer alone is asked for."""
+    """Whether only the answer is asked for."""
     answers = config.training_set.source is Source.ANSWERS
     return mode is EvaluationMode.FEW_SHOT_DIRECT or (mode is EvaluationMode.ADAPTER and answers)
 

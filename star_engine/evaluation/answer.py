@@ -45,7 +45,7 @@ WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """What an iteration is held against, and which held-out examples it got right."""
+    """What an iteration is compared with, and which held-out examples that got right."""
 
     name: str
     correct: Mapping[int, bool]  # row id of the example
@@ -99,7 +99,7 @@ def answer(
     planned: int = 0,
     direct: Mapping[int, bool] | None = None,
 ) -> Answer:
-    """From everything that was answered on the held-out examples.
+    """Answer "did STaR help?" from everything recorded on the held-out examples.
 
     planned: iterations that the job may run. They count as choices even where it stopped or is looked at
     earlier, since when that happens may hang on what they brought. direct: the outcome of direct fine-tuning
@@ -164,7 +164,9 @@ def _compare(best: Outcomes, rival: Rival, k: int) -> Comparison | None:
 
 
 def _verdict(found: Difference) -> Verdict:
-    """What the interval says: it holds zero wherever the corrected sign test does not reject."""
+    """Return the verdict of the interval, which contains zero wherever the corrected sign test
+    does not reject.
+    """
     if found.interval.low > 0:
         return Verdict.HELPED
     return Verdict.WORSE if found.interval.high < 0 else Verdict.NO_DIFFERENCE

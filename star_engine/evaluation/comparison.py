@@ -1,4 +1,4 @@
-"""One job against another on the same held-out examples, as in the paper's Tables 1 and 2."""
+"""Compares two jobs on the same held-out examples, as in the paper's Tables 1 and 2."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def best_outcomes(outcomes: Sequence[Outcomes]) -> Outcomes | None:
 def best_difference(
     this: Sequence[Outcomes], other: Sequence[Outcomes], choices: int = 1
 ) -> Difference | None:
-    """This job's best against the other's, paired by example; None where they share no example.
+    """Return this job's best minus the other's, paired by example; None where they share no example.
 
     choices: the pairs of iterations that could have been chosen; p and interval are corrected for them.
     """

@@ -105,7 +105,7 @@ def _beta_quantile(share: float, a: float, b: float) -> float:
 
 
 def _root(f: Callable[[float], float], slope: Callable[[float], float], start: float) -> float:
-    """Where a rising f passes 0 in (0, 1): Newton's steps, and halving where one would leave the bracket."""
+    """Find where an increasing f crosses 0 in (0, 1), by Newton's method with bisection as the fallback."""
     low, high, x = 0.0, 1.0, start
     for _ in range(200):
         value = f(x)

@@ -42,7 +42,9 @@ class Outcomes:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """To the reference, over the examples that both answered. `gained`: right here and wrong there."""
+    """The difference to the reference over the examples both answered. `gained` is right here and
+    wrong there.
+    """
 
     n: int
     gained: int
@@ -94,7 +96,7 @@ class Switch:
 
 
 def churn(tries: Iterable[tuple[int, int, bool]]) -> Iterator[Churn]:
-    """From (iteration, example, solved without hint), iterations in ascending order."""
+    """Compute churn from (iteration, example, solved without hint), with iterations in ascending order."""
     solved_before: set[int] = set()
     by_iteration: dict[int, dict[int, bool]] = defaultdict(dict)
     for iteration, example, solved in tries:
@@ -150,7 +152,7 @@ def difference(one: Mapping[int, bool], other: Mapping[int, bool], *, choices: i
 
 
 def switches(config: StarConfig) -> tuple[Switch, ...]:
-    """Every setting by its dotted name, beside the preset's."""
+    """Return every setting by its dotted name, with the preset's value."""
     usual = dict(_flat("", star(config.kind).model_dump(mode="json")))
     return tuple(
         Switch(name, value, usual.get(name)) for name, value in _flat("", config.model_dump(mode="json"))

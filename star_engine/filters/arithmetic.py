@@ -59,7 +59,7 @@ def _equations(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _is_calculation(left: str, right: str) -> bool:
-    """Not "room 2 = 3 * 4", nor "weeks 1-2 = 96 - 70"."""
+    """Whether the match is a calculation, and not "room 2 = 3 * 4" or "weeks 1-2 = 96 - 70"."""
     is_range = _RANGE.fullmatch(left) and _OPERATION.search(right)
     return _OPERATION.search(left) is not None and not is_range
 

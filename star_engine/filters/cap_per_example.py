@@ -11,7 +11,7 @@ E = TypeVar("E", bound=Hashable)
 
 
 def cap_per_example(rows: Iterable[tuple[K, E]], n: int) -> list[K]:
-    """Of (key, example), the keys to drop, in order: the first `n` of each example stay (10 in ReST-EM).
+    """Return the keys to drop from (key, example) pairs: the first `n` of each example stay (10 in ReST-EM).
 
     Raises ValueError for n < 1.
     """

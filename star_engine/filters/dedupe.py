@@ -18,7 +18,7 @@ def dedupe_key(text: str) -> str:
 
 
 def dedupe(rows: Iterable[tuple[K, E, str]]) -> list[K]:
-    """Of (key, example, text), the keys to drop, in order: the first of each example and text stays."""
+    """Return the keys to drop from (key, example, text) triples: the first of each example and text stays."""
     seen: set[tuple[E, str]] = set()
     dropped = []
     for key, example, text in rows:

@@ -26,13 +26,13 @@ STAGES: Mapping[str, tuple[str, ...]] = {
 
 
 def needed(checks: Iterable[str], kind: str, route: str) -> tuple[str, ...]:
-    """Of these checks those that a correct rationale of this kind and route has to pass."""
+    """Return those of these checks that a correct rationale of this kind and route has to pass."""
     fits = {"hint_free": route == "rationalized", "permuted_choices": task_of(kind).takes_choices}
     return tuple(check for check in checks if fits[check])
 
 
 def funnel(fates: Iterable[tuple[str, str, int]]) -> dict[str, dict[str, int]]:
-    """From (route, reason or "kept", count): route to stage to how many rationales reached it.
+    """Count rationales by route and stage reached, from (route, reason or "kept", count).
 
     What a stage lost against the one before it is the sum of its reasons' counts, and "trained" is what was
     kept. Raises ValueError for a reason that no stage knows, so that nothing falls out of the sum.

@@ -89,7 +89,7 @@ def _one_unit(sign: str, found: re.Match[str]) -> bool:
 
 
 def _unit(found: re.Match[str], name: str) -> str:
-    """In the singular: "4 apples" and "1 apple" have one unit; "$4" and "4 dollars", too."""
+    """Return the unit in the singular: "4 apples" and "1 apple" share one, and so do "$4" and "4 dollars"."""
     unit = found[f"{name}_unit"].strip(" -").lower()
     if not unit and found[name].startswith("$"):
         return "dollar"

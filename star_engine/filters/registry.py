@@ -1,4 +1,6 @@
-"""From correct to kept: every stage named, counted and switchable, every drop with one reason code."""
+"""The filters between correct and kept: each is named, counted and switchable, with one reason
+code per drop.
+"""
 
 from __future__ import annotations
 

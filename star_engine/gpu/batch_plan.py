@@ -36,7 +36,7 @@ def plan_batch(rows: Sequence[TokenizedRow], most_tokens: int) -> list[Group]:
 
 
 def plan_apart(rows: Sequence[TokenizedRow], most_tokens: int) -> list[Group]:
-    """As plan_batch, for models and adapters that cannot share a prefix."""
+    """Plan a batch for models and adapters that cannot share a prefix."""
     return [Group(0, micro_batches(rows, most_tokens))] if rows else []
 
 

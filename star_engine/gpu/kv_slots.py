@@ -102,7 +102,7 @@ class Slots:
         return _behind_prefix(self.prefix, layer, query, keys, values, later, scale)
 
     def keep(self, rows: torch.Tensor) -> Slots:
-        """These rows in new slots without gaps."""
+        """Move these rows to new slots without gaps."""
         kept = Slots(self.prefix, self.lengths[rows])
         kept._keys = [layer[rows] for layer in self._keys]
         kept._values = [layer[rows] for layer in self._values]
@@ -143,7 +143,9 @@ def _behind_prefix(
     mask: torch.Tensor,
     scale: float,
 ) -> torch.Tensor:
-    """One softmax over shared prefix and own tokens; `mask` is added to the scores of the latter."""
+    """Compute one softmax over the shared prefix and own tokens; `mask` is added to the scores of
+    the latter.
+    """
     rows, heads, new, width = query.shape
     kv_heads, own = keys.shape[1], keys.shape[2]
     grouped = (query * scale).reshape(rows, kv_heads, heads // kv_heads, new, width)

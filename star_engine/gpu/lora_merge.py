@@ -1,4 +1,4 @@
-"""Adapters as what they are: a change of some weight matrices. Read strictly, held against the base model."""
+"""Reads LoRA adapters strictly, as changes to weight matrices of the base model, and merges them."""
 
 from __future__ import annotations
 
@@ -127,8 +127,9 @@ def weight_shapes(base_model: Path) -> dict[str, torch.Size]:
 
 
 def merged_weights(base_model: Path, updates: Mapping[str, LoraUpdate]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Name and value of every weight of the model with the adapter merged, in float32 however the base is
-    stored. One at a time: nothing is written, and the copy is never whole in memory."""
+    """Yield name and value of every weight with the adapter merged, in float32 however the base is stored.
+    One at a time: nothing is written, and the copy is never complete in memory.
+    """
     for shard in _shards(base_model):
         with safe_open(shard, framework="pt") as weights:
             for name in weights.keys():  # noqa: SIM118 - not a dict

@@ -1,4 +1,4 @@
-"""The optimizer's side of one training run: loss, gradients, steps, and what must be saved to go on."""
+"""The optimizer's side of a training run: loss, gradients, steps, and the state needed to resume."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Ranks:
         return self.rank == 0
 
     def part(self, rows: Sequence[TokenizedRow]) -> Sequence[TokenizedRow]:
-        """This rank's rows of a batch; long and short ones are dealt out evenly. May be empty."""
+        """Return this rank's rows of a batch, long and short ones dealt out evenly. May be empty."""
         if self.count == 1:
             return rows
         return sorted(rows, key=lambda row: len(row.ids), reverse=True)[self.rank :: self.count]
@@ -68,7 +68,7 @@ class LoraRun:
         )
 
     def learn(self, rows: Sequence[TokenizedRow], most_tokens: int) -> Learned:
-        """One optimizer step on these rows, `most_tokens` at a time.
+        """Take one optimizer step on these rows, `most_tokens` at a time.
 
         Raises FloatingPointError before anything is updated where the loss or a gradient is not finite, and
         torch.OutOfMemoryError, on all ranks alike, where one of them has run out of memory.
@@ -143,7 +143,7 @@ class LoraRun:
         return total
 
     def summed_loss(self, rows: Sequence[TokenizedRow], prefix: SharedPrefix | None) -> torch.Tensor:
-        """Negative log-likelihood of what stands behind the prefix, summed.
+        """Return the summed negative log-likelihood of the tokens after the prefix.
 
         Padding is on the right, where none sees it. A row's last token predicts nothing and is left out.
         """
@@ -174,7 +174,7 @@ class LoraRun:
         return state
 
     def resume(self, point: ResumePoint | None) -> int:
-        """Go on from a resume point; tokens seen up to there."""
+        """Continue from a checkpoint; returns the tokens seen up to there."""
         if point is None:
             return 0
         with torch.no_grad():

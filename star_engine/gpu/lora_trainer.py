@@ -163,7 +163,7 @@ class LoraTrainer:
         return text_after(self._tokenizer, prompt, list(ended))
 
     def _fitting_step(self, run: LoraRun, chosen: Sequence[TokenizedRow]) -> Learned:
-        """One optimizer step; in smaller parts, from now on, where the device's memory asks for it."""
+        """Take one optimizer step, in smaller parts from now on if the device runs out of memory."""
         while True:
             try:
                 return run.learn(chosen, self._micro_tokens)
@@ -233,7 +233,9 @@ class LoraTrainer:
         fsync(out)
 
     def _input_hash(self, rows: Sequence[TokenizedRow], job: TrainingJob) -> str:
-        """Whose resume points these are: all that decides the resulting weights, the base model included."""
+        """Hash everything that decides the resulting weights, base model included: checkpoints belong to this
+        hash.
+        """
         digest = hashlib.sha256()
         unused = set() if job.settings.batch_tokens else {"batch_tokens"}
         settings = job.settings.model_dump(mode="json", exclude={"checkpoint_every", "max_length", *unused})

@@ -16,11 +16,11 @@ from star_engine.protocols import SampleRequest
 
 
 class Waiting(Protocol):
-    """What is to run through the model behind a prefix."""
+    """The tokens still to be run through the model after a prefix."""
 
     @property
     def ids(self) -> NDArray[np.int64]:
-        """Its prompt."""
+        """Return the token ids of its prompt."""
 
     @property
     def length(self) -> int:
@@ -106,7 +106,7 @@ def common_prefix(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:
 
 
 def behind(prefix: Sequence[int], waiting: Sequence[R]) -> list[R]:
-    """Those whose prompt begins with the prefix and goes on behind it."""
+    """Return the requests whose prompt begins with the prefix and continues after it."""
     shown = np.array(prefix, dtype=np.int64)
     return [
         row for row in waiting if len(row.ids) > len(shown) and common_prefix(shown, row.ids) == len(shown)

@@ -56,7 +56,9 @@ class SharedPrefix:
         return cache
 
     def backward(self, count: int) -> None:
-        """Gradients of the prefix's own loss, divided by `count`, and of what was computed behind it."""
+        """Compute gradients of the prefix's own loss, divided by `count`, and of everything
+        computed after it.
+        """
         ends: list[tuple[torch.Tensor, torch.Tensor | None]] = [
             (state, leaf.grad)
             for states, leaves in zip(self._states, self._leaves, strict=True)

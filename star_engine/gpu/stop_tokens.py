@@ -6,7 +6,7 @@ from typing import Any
 
 
 class StopTokens:
-    """Of one tokenizer, found once for each set of stop strings."""
+    """The stop tokens of one tokenizer, found once for each set of stop strings."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer

@@ -1,4 +1,4 @@
-"""From logits to the next token: greedy, or drawn with one uniform number a row."""
+"""Chooses the next token from logits: greedily, or sampled with one uniform number per row."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from star_engine.protocols import TrainingText
 
 @dataclass(frozen=True, slots=True)
 class TokenizedRow:
-    """Prompt, completion and EOS. Loss falls on what stands from `start` on and is not masked."""
+    """Prompt, completion and EOS. Loss covers the unmasked tokens from `start` on."""
 
     ids: tuple[int, ...]
     start: int  # index of the first completion token, or 1 where all are learned: nothing predicts the first
@@ -83,7 +83,9 @@ def fitting_rows(
     eos: int,
     loss: Literal["completion", "all"] = "completion",
 ) -> list[TokenizedRow]:
-    """As `tokenize_rows`, without the rows that are longer than `max_length`. ValueError where all are."""
+    """Tokenize rows as `tokenize_rows` does, without those longer than `max_length`. ValueError
+    if all are.
+    """
     rows = tokenize_rows(tokenizer, texts, sys.maxsize, eos, loss)
     fitting = [row for row in rows if len(row.ids) <= max_length]
     if not fitting:

@@ -1,4 +1,5 @@
-"""One of the processes that train one adapter together: python -m star_engine.gpu.train_rank LAUNCH_FILE RANK
+"""Runs one of the processes that train an adapter together: python -m star_engine.gpu.train_rank LAUNCH_FILE
+RANK
 
 Started by star_engine/gpu/parallel_trainer.py. Standard input is a death pipe, standard output carries JSON
 lines to the starter (progress from rank 0, errors from any); what libraries print goes to standard error.

@@ -1,4 +1,4 @@
-"""A Sampler on plain PyTorch: the CPU fallback, and the oracle that vLLM's tokens are held against.
+"""A Sampler on plain PyTorch: the CPU fallback, and the reference that vLLM's tokens are compared with.
 
 Always float32, on every device: an adapter merged into bfloat16 weights would be another model.
 """

@@ -95,7 +95,9 @@ class VllmSampler:
         self._try_out()
 
     def _try_out(self) -> None:
-        """One token: a model that the engine loads but cannot run (on CPU: with narrow heads) fails here."""
+        """Generate one token, so that a model the engine loads but cannot run (narrow heads on
+        CPU) fails here.
+        """
         list(
             self.stream(deque([SampleRequest("try-out", TOKENIZER_PROBES[0])]), SamplingParams(max_tokens=1))
         )
@@ -238,7 +240,7 @@ def _set_environment(on_cpu: bool, threads: int, kv_cache_gib: int) -> None:
 
 
 def _sha256(adapter: Path) -> str:
-    """Of what decides how an adapter acts."""
+    """Hash everything that decides how an adapter acts."""
     return " ".join(file_sha256(adapter / name) for name in (CONFIG, WEIGHTS))
 
 

@@ -1,4 +1,4 @@
-"""What a phase is: how it is cut into slices, what it asks of the GPU, what it writes, what is counted.
+"""The protocol of a phase: how it is cut into slices, what it asks of the GPU, what it writes and counts.
 
 A phase runs as an iterator. It yields `Progress`; an `Ask`, whose plan the caller puts to the model while
 `Ask.record` takes what comes back; and `Alone` before it uses the GPU by itself:
@@ -50,7 +50,7 @@ class Slice:
 
 
 def slice_from(work: Mapping[str, Any]) -> Slice:
-    """The slice of `Slice.as_json`; what else `work` holds is left alone."""
+    """Read a slice from the JSON of `Slice.as_json`; other entries of `work` are ignored."""
     mode = EvaluationMode(work["mode"]) if "mode" in work else None
     return Slice(work.get("start", 0), work.get("stop"), mode, work.get("dataset"))
 
@@ -75,7 +75,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Ask(Generic[T]):
-    """A plan to put to the model of an iteration until nothing is left to ask.
+    """A plan to run against the model of an iteration until it has no more requests.
 
     `record` takes what the plan made of completions, in batches of any size, each to be one effect.
     """
@@ -87,7 +87,7 @@ class Ask(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """From here on the phase uses the GPU by itself: no call of the sampler may be running."""
+    """The phase needs the GPU exclusively from here on: no sampler call may be running."""
 
 
 Work = Iterator[Ask[Any] | Alone | Progress]
@@ -125,7 +125,7 @@ class Sizes(Protocol):
 
 
 def whole(config: StarConfig, iteration: int, sizes: Sizes, size: int) -> Iterator[Slice]:
-    """A phase that is not divided."""
+    """Return the only slice of a phase that is not divided."""
     yield Slice()
 
 

@@ -31,7 +31,7 @@ from star_engine.training_set.resample_filters import Checked, plan_checks, to_c
 
 @dataclass(slots=True)
 class _Tries:
-    """Records the tries of one slice and says how far it is."""
+    """Records the tries of one slice and reports progress."""
 
     context: Context
     examples: int
@@ -92,7 +92,7 @@ def _check(context: Context, examples: Sequence[Example]) -> Work:
 
 
 def _diagnose(context: Context, plan: TwicePlan) -> dict[str, Any]:
-    """What is found out about the sampler that the iteration's tries come from, while it is loaded."""
+    """Run the diagnostics of the sampler that produced the iteration's tries, while it is loaded."""
     sampler = context.gpu.sampler(context.iteration - 1)
     few = context.record.iteration_examples(MAX_EXAMPLES)
     texts = parity_texts(context.config, context.prompt_set, few)

@@ -1,4 +1,4 @@
-"""Train: fine-tune the original model on the training set, or the adapter before where the run says so."""
+"""Train: fine-tune the original model on the training set, or the previous adapter if configured so."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from star_engine.training_set.window import in_window
 
 @dataclass(slots=True)
 class _Report:
-    """What is recorded of a training. Losses are of the steps since it was last resumed."""
+    """The recorded report of a training. Losses are those of the steps since it last resumed."""
 
     steps: int
     seed: int
@@ -89,7 +89,7 @@ def _run(context: Context) -> Work:
 
 
 def _tokens_in(context: Context, texts: Sequence[TrainingText]) -> int:
-    """Of all these rows, each with its EOS."""
+    """Count the tokens of all these rows, each with its EOS."""
     counted = context.gpu.trainer().training_token_ids([text.prompt + text.completion for text in texts])
     return sum(len(ids) + 1 for ids in counted)
 

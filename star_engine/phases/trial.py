@@ -1,4 +1,4 @@
-"""Trial: a few questions of a person, put to an adapter and to the base model alongside it."""
+"""Trial: ask an adapter, and the base model for comparison, a person's few questions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TrialRecord(Protocol):
     """The questions of a trial and their answers. A question's id is its position."""
 
     def questions(self, mode: EvaluationMode) -> Sequence[Example]:
-        """Those that have no answer yet."""
+        """Return the questions that have no answer yet."""
 
     def add_trial_answers(self, mode: EvaluationMode, batch: Sequence[EvaluatedAnswer]) -> None: ...
 

@@ -1,4 +1,4 @@
-"""From a completion to a verdict: cut at the first stop, verify, never raise."""
+"""Turns a completion into a verdict: cut at the first stop and verify, without raising."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def judge_text(
 
 
 def read_answer(config: StarConfig, example: Example, text: str, *, direct: bool = False) -> Verdict:
-    """What the job's verifier says of a text; "error" where it raises."""
+    """Return the verdict of the job's verifier on a text; "error" if it raises."""
     try:
         return grade(
             task_of(config.kind), example, text, config.verifier.options, direct=direct, stops=config.stops
@@ -64,7 +64,7 @@ def read_answer(config: StarConfig, example: Example, text: str, *, direct: bool
 def answer_span(
     config: StarConfig, example: Example, text: str, extracted: str | None
 ) -> tuple[int, int] | None:
-    """Where a judged text states its extracted answer: text[start:end] == extracted.
+    """Return where a judged text states its extracted answer: text[start:end] == extracted.
 
     Found by judging again, as the job judges; None where no answer was extracted, or another one would be
     today. Raises what the verifier raises, which for a text with an extracted answer is nothing.

@@ -1,4 +1,4 @@
-"""What a model has answered before is not asked again: the key of a request, and a plan that looks it up.
+"""Reuses recorded completions: the key of a request, and a plan that looks requests up first.
 
 A request is repeatable if it is decoded greedily or carries a seed. Its key is the SHA-256 over the base
 model's files, the adapter's files, the prompt, everything that decoding depends on, and the seed.
@@ -43,7 +43,7 @@ def model_sha256(base: Mapping[str, str], adapter: Mapping[str, str] | None) -> 
 
 
 def request_sha256(model: str | None, request: SampleRequest, params: SamplingParams) -> str | None:
-    """The key of a request to a model (see model_sha256); None where it is to be answered anew each time."""
+    """Return the key of a request to a model (see model_sha256); None if it must be sampled each time."""
     if model is None or request.anew or (params.temperature > 0 and request.seed is None):
         return None
     own = params.of(request)
@@ -59,7 +59,7 @@ def _sha256(parts: object) -> str:
 
 @dataclass(slots=True)
 class ReusingPlan(Generic[T]):
-    """A plan whose requests are looked up first: `queue` holds those that nobody has answered.
+    """A plan whose requests are looked up first: `queue` holds those without a recorded answer.
 
     Every completion that the plan is given carries its key, and whether it was looked up.
     """
@@ -75,7 +75,7 @@ class ReusingPlan(Generic[T]):
         return self.plan.params
 
     def look_up(self) -> Iterator[T]:
-        """Take in what the plan asks: yield what it makes of answers on record, put the rest into `queue`."""
+        """Look up the plan's requests: yield its results for recorded answers, queue the rest."""
         while self.plan.queue:
             requests = [self.plan.queue.popleft() for _ in range(len(self.plan.queue))]
             keys = [request_sha256(self.model, request, self.params) for request in requests]
@@ -89,7 +89,7 @@ class ReusingPlan(Generic[T]):
                     yield self.plan.finish(_completion(request, key, found))
 
     def finish(self, completion: Completion) -> T:
-        """What the plan makes of a completion that was sampled; look up what it asks next."""
+        """Return the plan's results for a sampled completion, and look up its new requests."""
         return self.plan.finish(replace(completion, request_sha256=self._keys.pop(completion.key)))
 
 

@@ -1,4 +1,4 @@
-"""Whose word decides what is trained on: the gold answers', or that of most of the model's own tries.
+"""Chooses the labels to train on: gold answers, or the majority vote of the model's own tries.
 
 By majority vote (self-consistency, Wang et al. 2022, arXiv 2203.11171; trained on by Huang et al. 2022, arXiv
 2210.11610) gold answers reach the evaluation only. That holds by construction: `_vote` is given examples
@@ -32,7 +32,9 @@ class Labelled:
 
 
 def labelled(config: StarConfig, examples: Sequence[Example], rationales: Sequence[Rationale]) -> Labelled:
-    """With gold labels both as they are; by majority vote without what gold answers decided."""
+    """Label the tries. Gold: unchanged. Majority vote: gold-derived fields are removed and
+    replaced by the vote.
+    """
     if config.labels is Labels.GOLD:
         return Labelled(tuple(examples), tuple(rationales))
     blind = [without_gold(example) for example in examples]
@@ -88,7 +90,7 @@ def _judged(
     rationale: Rationale,
     read: Answer,
 ) -> Rationale:
-    """The rationale with its verdict against the winner; one that states no answer keeps what it is."""
+    """Return the rationale with its verdict against the winner; one without an answer keeps its verdict."""
     winner = winners.get(rationale.key.example_id)
     answer, verdict = read, str(read.verdict)
     if read.verdict == VerdictCode.CORRECT:

@@ -1,4 +1,4 @@
-"""Tries at examples: what was sampled, what the verifier said, and how a run of tries is driven."""
+"""Tries: the sampled text, its verdict, and the loop that samples them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ class Rationale:
 
 
 def sampling_params(config: StarConfig) -> SamplingParams:
-    """How both routes decode. Greedily top_p and top_k say nothing, and are left at what says so."""
+    """Return the sampling parameters of both routes. Greedy decoding resets top_p and top_k,
+    which it ignores.
+    """
     generation = config.generation
     greedy = generation.temperature == 0
     return SamplingParams(

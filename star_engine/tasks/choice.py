@@ -61,7 +61,7 @@ def verify_choice(text: str, answer: str, choices: Sequence[str] | None) -> Verd
 
 
 def verify_direct_choice(text: str, answer: str, choices: Sequence[str] | None) -> Verdict:
-    """For a completion that is only the answer: "b", "(b).", "b) blotter", "blotter (b)", "blotter"."""
+    """Verify a completion that is only the answer: "b", "(b).", "b) blotter", "blotter (b)", "blotter"."""
     options = read_options(choices)
     gold = gold_label(answer, options)
     final = read_final_text(text)

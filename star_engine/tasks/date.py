@@ -51,7 +51,7 @@ def verify_date(text: str, answer: str, date_order: Order | None = None) -> Verd
 
 
 def verify_direct_date(text: str, answer: str, date_order: Order | None = None) -> Verdict:
-    """For a completion that is only the answer: its first line, unless an anchor says where to look."""
+    """Verify a completion that is only the answer: its first line, unless an anchor says where to look."""
     gold = gold_date(answer, date_order)
     final = read_final_text(text)
     if final is None:

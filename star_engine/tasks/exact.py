@@ -90,7 +90,7 @@ def verify_exact(text: str, answer: str) -> Verdict:
 
 
 def verify_direct_exact(text: str, answer: str) -> Verdict:
-    """For a completion that is only the answer: all of it, unless an anchor says where to look."""
+    """Verify a completion that is only the answer: all of it, unless an anchor says where to look."""
     gold = gold_text(answer)
     final = read_final_text(text)
     if final is None:

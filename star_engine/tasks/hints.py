@@ -9,7 +9,7 @@ HINT_MARK = "(CORRECT)"
 
 
 class HintForm(StrEnum):
-    """Where the gold answer stands in a hinted prompt."""
+    """How a hinted prompt states the gold answer."""
 
     MARK_ON_CHOICE = "mark_on_choice"  # " (CORRECT)" behind the right choice: CommonsenseQA
     AFTER_QUESTION = "after_question"  # " (72)" behind the question: GSM8K

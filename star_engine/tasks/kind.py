@@ -7,7 +7,7 @@ from functools import cache
 
 
 class Kind(StrEnum):
-    """How questions are laid out and how answers are verified."""
+    """The kinds of questions: how they are laid out and how answers are verified."""
 
     SCRATCHPAD = "scratchpad"  # digits after </scratch>: the paper's addition, section 4.3
     NUMERIC = "numeric"  # a number after ####: GSM8K, section 4.5

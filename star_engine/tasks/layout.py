@@ -1,4 +1,4 @@
-"""How a question stands in a prompt, and the layout that most kinds share: "Q: ..." and "A:"."""
+"""The layout of a question in a prompt, and the one most kinds share: "Q: ..." and "A:"."""
 
 from __future__ import annotations
 

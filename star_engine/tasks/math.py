@@ -70,7 +70,7 @@ def verify_math(text: str, answer: str, timeout_s: float = DEFAULT_TIMEOUT) -> V
 
 
 def verify_direct_math(text: str, answer: str, timeout_s: float = DEFAULT_TIMEOUT) -> Verdict:
-    """For a completion that is only the answer: its first line, unless an anchor says where to look."""
+    """Verify a completion that is only the answer: its first line, unless an anchor says where to look."""
     final = read_final_text(text)
     if final is None or any(_read(text, final, one) for one in final.statements):
         return verify_math(text, answer, timeout_s)

@@ -89,7 +89,7 @@ def verify_numeric(
 def verify_direct_numeric(
     text: str, answer: str, fallback: Fallback | None = None, tolerance: Tolerance | None = None
 ) -> Verdict:
-    """For a completion that is only the answer: its first line, unless an anchor says where to look."""
+    """Verify a completion that is only the answer: its first line, unless an anchor says where to look."""
     gold = Gold(gold_number(answer), answer, tolerance)
     final = read_final_text(text)
     if final is None:

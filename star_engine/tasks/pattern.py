@@ -98,7 +98,7 @@ def verify_pattern(text: str, answer: str, pattern: str | None = None) -> Verdic
 
 
 def verify_direct_pattern(text: str, answer: str, pattern: str | None = None) -> Verdict:
-    """For a completion that is only the answer: all of it, unless the pattern finds an answer in it."""
+    """Verify a completion that is only the answer: all of it, unless the pattern finds an answer in it."""
     compile_pattern(pattern)
     final = read_final_text(text)
     if final is None or _matches(text, final, pattern):

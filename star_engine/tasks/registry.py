@@ -1,4 +1,4 @@
-"""The kinds by name. A kind is added here and in `kind.py`; all else about it stands in its own file."""
+"""The kinds by name. To add a kind, add it here and in `kind.py`; everything else is in its own file."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def verify_scratchpad(text: str, answer: str) -> Verdict:
 
 
 def verify_direct_scratchpad(text: str, answer: str) -> Verdict:
-    """For a completion that is only the answer. One with a scratchpad all the same is read behind it."""
+    """Verify a completion that is only the answer; a scratchpad before it is skipped."""
     if CLOSING_TAG in text:
         return verify_scratchpad(text, answer)
     return _compare_line(text, 0, gold_digits(answer), "direct")

@@ -45,7 +45,7 @@ class Task(Protocol):
         """The characters that `hinted` adds, outer white space aside."""
 
     def direct_answer(self, example: Asked) -> str:
-        """What follows a prompt that asks for the answer alone, separator aside."""
+        """Return the target of a prompt that asks for the answer only, without the separator."""
 
     def gold_text(self, example: Asked) -> str:
         """The gold answer as a person would say it."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class VerdictCode(StrEnum):
-    """Only `correct` trains; the other four are counted apart from each other."""
+    """The verdicts. Only `correct` is trained on; the other four are counted separately."""
 
     CORRECT = "correct"
     WRONG = "wrong"  # an answer was stated, and it is not the gold answer

@@ -1,4 +1,4 @@
-"""Fakes of the GPU, shipped: a sampler that follows a script and a trainer that records what it was given.
+"""Fakes of the GPU, shipped: a sampler that follows a script, and a trainer that records its calls.
 
 They keep the protocols to the letter (queues that grow, stops, token limits, checkpoints, adapters that
 load), so that whole jobs run on them in milliseconds, in this process or in another one. `addition_pupil`
@@ -165,7 +165,7 @@ class ScriptedSampler:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
-    """One call of RecordingTrainer.train."""
+    """One recorded call of RecordingTrainer.train."""
 
     rows: tuple[TrainingText, ...]
     steps: int

@@ -30,7 +30,7 @@ _CLOSED = re.compile(r"[ \t]*(?:[})\]]|</|\n)")
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Where the text of a row ends, or why there is no row."""
+    """Where the text of a row ends, or why it is dropped."""
 
     end: int | None  # text[:end] is trained on; None: the whole text
     dropped: str | None = None  # RUN_ON or TRUNCATED

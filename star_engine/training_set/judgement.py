@@ -34,7 +34,7 @@ _NO_QUESTION = "-"  # stands in while the row is read: a dataset's rows need a q
 
 
 class JudgedRow(Section):
-    """A text with what it is judged against. Other fields are left alone: labelled rows carry more."""
+    """A text and what to judge it against. Other fields are ignored, since labelled rows carry more."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -58,7 +58,7 @@ class JudgedRow(Section):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a job would make of a row; where it could not be judged, `errors` alone say something."""
+    """What a job would make of a row; if it could not be judged, only `errors` is set."""
 
     row: int  # counts from 1
     verdict: str | None = None
@@ -92,7 +92,7 @@ def judge_lines(lines: Iterable[str | bytes]) -> Iterator[Judgement]:
 
 
 def judge_row(sent: Mapping[str, Any], number: int = 1) -> Judgement:
-    """Judge one row: the fields of `JudgedRow`. What is wrong with it is in `errors`, never raised."""
+    """Judge one row with the fields of `JudgedRow`. Errors are returned in `errors`, never raised."""
     try:
         row = _read(sent, number)
         config = _config(row, number)
@@ -188,7 +188,7 @@ def _worded(number: int, name: str, problem: ValueError) -> RowError:
 
 
 def _span(config: StarConfig, example: Example, completion: str, answer: Answer) -> tuple[int, int] | None:
-    """Where the extracted answer stands in the completion as it was given, outer white space included."""
+    """Return where the extracted answer stands in the given completion, including outer white space."""
     if answer.extracted is None:
         return None
     found = read_answer(config, example, answer.text)

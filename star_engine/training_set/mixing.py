@@ -24,7 +24,7 @@ class MixSource(Protocol):
         """How many there are."""
 
     def mix_examples(self, dataset: str, positions: Sequence[int]) -> Sequence[Example]:
-        """Those at these positions, ascending."""
+        """Return the examples at these positions, ascending."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A person's verdict in the place of the verifier's, and what it decides."""
+"""Manual overrides of verifier verdicts, and their effect on decisions."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def overruled(rationales: Sequence[Rationale], verdicts: Mapping[RationaleKey, s
 
 
 def say_overridden(decisions: Sequence[Decision], verdicts: Mapping[RationaleKey, str]) -> list[Decision]:
-    """The decisions, with the reason "overridden" for what was dropped because a person said it is wrong."""
+    """Give the reason "overridden" to decisions that a person's verdict caused."""
     wrong = {key for key, verdict in verdicts.items() if verdict == VerdictCode.WRONG}
     return [replace(item, reason=OVERRIDDEN) if item.key in wrong else item for item in decisions]

@@ -41,7 +41,7 @@ class _Asked:
 def to_check(
     config: StarConfig, prompt_set: PromptSet, examples: Sequence[Example], tries: Sequence[Rationale]
 ) -> list[Rationale]:
-    """Those that everything cheaper keeps and that have something to pass, but have not been checked.
+    """Return the tries that all cheaper filters keep, that have a check to pass, and that are unchecked.
 
     `tries`: all of these examples, so that duplicates are known.
     """

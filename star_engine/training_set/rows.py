@@ -1,4 +1,4 @@
-"""From verified rationales to an iteration's training set: decisions, the hint strip and its audit."""
+"""Makes an iteration's training set from verified rationales: decisions, the hint strip and its audit."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ class HintLeak(ValueError):
 def decide(
     config: StarConfig, prompt_set: PromptSet, examples: Sequence[Example], rationales: Sequence[Rationale]
 ) -> list[Decision]:
-    """One decision per rationale, in the order of examples, route and sample, whatever order they came in.
+    """Return one decision per rationale, ordered by example, route and sample whatever their order of
+    arrival.
 
     What is not correct is dropped for its verdict ("truncated" where an unparsed text ran into the token
     limit). What is correct is cut where its answer ends, and goes through deduplication, then the filters,
@@ -134,7 +135,8 @@ def filter_input(
 
 
 def in_order(examples: Sequence[Example], rationales: Iterable[Rationale]) -> list[Rationale]:
-    """By position of the example, then generated before rationalized, then sample: the training set's order.
+    """Sort by position of the example, then generated before rationalized, then sample: the training set's
+    order.
 
     Raises ValueError for a rationale of an example that is not among `examples`.
     """
@@ -266,7 +268,7 @@ def _with_other_gold(config: StarConfig, example: Example) -> Example:
 
 
 def training_fields(row: TrainingExample) -> dict[str, str | int | bool]:
-    """One row as it is downloaded. `hinted` is there only where it is true."""
+    """Return one row as it is downloaded. `hinted` is present only if true."""
     fields: dict[str, str | int | bool] = {
         "example_id": row.key.example_id,
         "route": str(row.key.route),
@@ -278,7 +280,7 @@ def training_fields(row: TrainingExample) -> dict[str, str | int | bool]:
 
 
 def training_line(row: TrainingExample) -> str:
-    """One row as a line of JSONL: what is downloaded and what is hashed."""
+    """Return one row as a line of JSONL, exactly as downloaded and hashed."""
     return json.dumps(training_fields(row), ensure_ascii=False)
 
 

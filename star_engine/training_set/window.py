@@ -17,7 +17,7 @@ def window(config: StarConfig, iteration: int) -> range:
 
 
 def in_window(config: StarConfig, sets: Sequence[Sequence[TrainingExample]]) -> tuple[TrainingExample, ...]:
-    """What is trained on: the last of these training sets, then of each one before it what is new.
+    """Select what is trained on: the last of these training sets, then from each earlier one what is new.
 
     Deduplication and the cap hold over the whole window, and the newest rows come first. Every set has
     passed its own audit when it was built.

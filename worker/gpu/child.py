@@ -44,7 +44,7 @@ Emit = Callable[[JsonObject], None]
 
 @dataclass(slots=True)
 class Call:
-    """One command, and what arrives for it while it runs: requests, end, cancel."""
+    """One command, and the messages that arrive while it runs: requests, end, cancel."""
 
     message: JsonObject
     arrivals: SimpleQueue[JsonObject] = field(default_factory=SimpleQueue)
@@ -79,7 +79,7 @@ class Inbox(deque[SampleRequest]):
 
 
 def run(models: Models, call: Call, emit: Emit) -> Any:
-    """Do what the command says and return its result; events on the way go to `emit`."""
+    """Run the command and return its result; events on the way go to `emit`."""
     message = call.message
     match message["call"]:
         case "use":
@@ -138,7 +138,7 @@ def _path(text: str | None) -> Path | None:
 
 
 def answer(models: Models, call: Call, replies: Replies) -> int | None:
-    """Run one command and reply. Returns the exit status if this process should not go on after it."""
+    """Run one command and reply. Returns the exit status if this process must end after it."""
     number = call.message["id"]
     times = [time.time()]  # of its begin, then of its events
 
@@ -159,7 +159,7 @@ def answer(models: Models, call: Call, replies: Replies) -> int | None:
 
 
 def _log_call(name: str, times: Sequence[float]) -> None:
-    """Where a GPU's time goes: when each command began, gave its first and last event, ended."""
+    """Log when each command began, gave its first and last event, and ended."""
     moments = {"began": times[0], "ended": time.time()}
     if len(times) > 1:
         moments |= {"first": times[1], "last": times[-1]}
@@ -183,8 +183,9 @@ def classify(error: Exception) -> tuple[str, int | None]:
 
 
 class Replies:
-    """Sends replies from a thread of its own: a worker that is busy recording never holds up the GPU. What
-    has piled up in the meantime goes out in one write."""
+    """Sends replies from its own thread, so that a worker busy recording never delays the GPU. Replies that
+    pile up are sent in one write.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -244,7 +245,7 @@ def serve(calls: SimpleQueue[Call], replies: Replies) -> int:
 
 
 def import_ahead() -> None:
-    """Half of a cold start and more, spent before there is a job."""
+    """Import vLLM and the trainer before there is a job: more than half of a cold start."""
     for module in ("vllm", "star_engine.gpu.vllm_sampler", "star_engine.gpu.lora_trainer"):
         importlib.import_module(module)
 

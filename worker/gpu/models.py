@@ -17,8 +17,9 @@ USABLE_SHARE = 0.9  # of it, vLLM's own default: the rest is for contexts and fr
 
 
 class Models:
-    """Sampler and trainer, made when first needed. On CPU both stay; on a GPU they do where its memory has
-    room for both, else it holds one of them at a time, and vLLM starts anew in every iteration."""
+    """Sampler and trainer, created when first needed. On CPU both stay; on a GPU they do if memory has room
+    for both, else one at a time, and vLLM restarts in every iteration.
+    """
 
     def __init__(self, spec: GpuSpec) -> None:
         self._spec = spec

@@ -57,7 +57,7 @@ class GpuSpec:
 
 
 class GpuFailed(RuntimeError):
-    """An error that nobody foresaw inside the GPU process, which has been ended: its state is unknown."""
+    """An unexpected error inside the GPU process, which has been killed because its state is unknown."""
 
     def __init__(self, message: str, log_tail: str) -> None:
         super().__init__(message)
@@ -245,7 +245,7 @@ class GpuProcess:
 
 
 def prepare(threads: int | None, log: Path) -> GpuPipe:
-    """A GPU process that has not been told its model yet, and imports vLLM and the trainer meanwhile."""
+    """Start a GPU process without a model yet, which imports vLLM and the trainer meanwhile."""
     return _start(threads, log, "--import")
 
 

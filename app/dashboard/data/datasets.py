@@ -1,4 +1,4 @@
-"""Datasets: what is there, what it holds, and the report on an upload that was refused."""
+"""Pages for datasets: the list, the contents of one, and the report on a refused upload."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ def show(
     prompt_set: Id = None,
     after: After = None,
 ) -> Response:
-    """With a model, lengths in its tokens; with a prompt set, what of the dataset that one shows."""
+    """Show a dataset. With a model, lengths are counted in its tokens; with a prompt set, its
+    overlap is shown.
+    """
     return page(
         request,
         "dataset.html",

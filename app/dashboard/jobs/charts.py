@@ -60,7 +60,9 @@ def accuracy(rows: Sequence[AccuracyRow], relatives: Sequence[Relative] = ()) ->
 
 
 def groups(rows: Sequence[AccuracyRow]) -> Spec | None:
-    """As Figure 4 of the paper: a curve per group, from the better few-shot baseline on."""
+    """Draw accuracy by group, one curve each, starting at the better few-shot baseline (the
+    paper's Figure 4).
+    """
     base = [row for row in rows if row.mode is not EvaluationMode.ADAPTER and row.difference is None]
     by_number = {row.iteration: row.by_group for row in rows if row.mode is EvaluationMode.ADAPTER}
     if base:
@@ -88,7 +90,7 @@ def solve_rate(rows: Sequence[Coverage]) -> Spec | None:
 
 
 def coverage(rows: Sequence[Coverage]) -> Spec | None:
-    """Of the examples that were asked: by the route that their rationale came by."""
+    """Draw the share of the iteration's examples in the training set, by the route of their rationale."""
     routes = list(dict.fromkeys(name for row in rows for name in row.coverage or {}))
     return _over(rows, "share", {_label(name): _part("coverage", name) for name in routes})
 
@@ -99,7 +101,7 @@ def churn(rows: Sequence[Coverage]) -> Spec | None:
 
 
 def funnel(rows: Sequence[Coverage]) -> Spec | None:
-    """Both routes together; the page of an iteration has them apart."""
+    """Draw the funnel of both routes together; the page of an iteration separates them."""
 
     def reached(stage: str) -> Callable[[Coverage], float | None]:
         return lambda row: sum(counts[stage] for counts in row.funnel.values()) if row.funnel else None
@@ -164,6 +166,6 @@ def _series(
 
 
 def _spec(x: Sequence[int], unit: str, series: Sequence[dict[str, Any]]) -> Spec | None:
-    """None where nothing is known yet, so that no empty chart is shown."""
+    """Return the chart's data, or None where there is none, so that no empty chart is shown."""
     known = [one for one in series if any(value is not None for value in one["values"])]
     return {"x": list(x), "x_label": "Iteration", "unit": unit, "series": known} if known else None

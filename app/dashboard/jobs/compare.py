@@ -1,4 +1,4 @@
-"""Two or more jobs beside each other: the settings that differ, their curves, what each has reached."""
+"""Compare two or more jobs side by side: differing settings, curves and results."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _rank(row: Any) -> tuple[float, int]:
 
 
 def _coverage(turns: Sequence[IterationOut], best: dict[str, Any] | None) -> dict[str, float] | None:
-    """Of the best iteration, by route."""
+    """Return the coverage of the best iteration, by route."""
     return next(
         (turn.metrics.get("coverage") for turn in turns if best and turn.number == best["iteration"]), None
     )

@@ -1,4 +1,4 @@
-"""The form for a job: its fields, what was sent as the API's own request body, errors beside their fields."""
+"""The job form: its fields, its values as an API request body, and errors shown next to their fields."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Setting:
     options: tuple[str, ...] = ()  # a choice instead of something typed
 
     def choices(self, usual: str) -> list[tuple[str, str]]:
-        """Value and text of each; the empty one stands for what is usual."""
+        """Return value and text of each option; the empty one means the default."""
         return [("", usual), *((one, one) for one in self.options)]
 
 
@@ -106,7 +106,7 @@ def filled(sent: FormData, refused: Problem | None = None) -> Filled:
 
 
 def _place(name: str, values: Mapping[str, str]) -> str | None:
-    """Beside which field an error is shown: its own, the JSON for other settings, none."""
+    """Return the field that an error is shown next to: its own, the JSON for other settings, or none."""
     if name in SHOWN or name in values or name == "baselines":
         return name
     return "settings" if name.startswith("config.") else None
@@ -125,7 +125,7 @@ def body(sent: FormData, fields: Iterable[str]) -> dict[str, Any]:
 
 
 def checked(model: type[Any], given: Mapping[str, Any]) -> Any:
-    """As the API reads a body. Raises Invalid."""
+    """Read the form as the API reads a body. Raises Invalid."""
     try:
         return model.model_validate(given)
     except ValidationError as failure:

@@ -1,4 +1,4 @@
-"""One job: how far it is, what it has found out, and what can be done with it."""
+"""The page of one job: its progress, its results, and the actions it allows."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def form(request: Request, caller: Submitter, db: Db, offered: OfferedModels) ->
 
 
 def _with_preset(caller: Caller, db: Db, asked: dict[str, str]) -> dict[str, str]:
-    """By the dataset that is filled in, or the newest, which the form shows first."""
+    """Fill in the dataset given in the query, or the newest one."""
     datasets = read_datasets(db, caller.project_id, limit=CHOICES).data
     chosen = [one for one in datasets if one.id == asked.get("dataset")] or datasets[:1]
     small = all(one.splits.get("train", 0) < SMALL_DATA for one in chosen)

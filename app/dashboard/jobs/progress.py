@@ -49,7 +49,7 @@ def _stepper_step(job: JobOut, number: int, one: IterationOut | None) -> Stepper
 
 
 def phases(job: JobOut, one: IterationOut) -> list[PhaseStep]:
-    """Those of one iteration in their order."""
+    """Return the phases of one iteration in their order."""
     names = phases_of(StarConfig.model_validate(job.config), one.number)
     seconds = one.metrics.get("seconds", {})
     found = []
@@ -77,7 +77,7 @@ def funnel_rows(metrics: dict[str, Any]) -> list[tuple[str, list[tuple[str, int,
 
 
 def told(event: EventOut) -> str:
-    """An event in a sentence."""
+    """Describe an event in one sentence."""
     text = _told(event)
     return text[:1].upper() + text[1:]
 
@@ -103,7 +103,7 @@ def _told(event: EventOut) -> str:
 
 
 def _found(data: dict[str, Any]) -> str:
-    """The figure of a phase that says most."""
+    """Return the most telling figure of a phase."""
     for name, label in (("accuracy", "accuracy"), ("solve_rate", "solve rate")):
         if isinstance(data.get(name), float):
             return f", {label} {100 * data[name]:.1f} %"

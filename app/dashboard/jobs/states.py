@@ -28,7 +28,7 @@ PHASES = {
 
 
 def explain(job: JobOut) -> str:
-    """One line on the state, in a person's words."""
+    """Explain the job's state in one line."""
     if job.status is JobStatus.RUNNING and (job.queue is None or job.queue.reason == "running"):
         where = f"Iteration {job.iteration} of {job.iterations}: " if job.iteration else ""
         text = f"{where}{PHASES.get(job.phase or '', 'between two phases')}."
@@ -47,7 +47,9 @@ def explain(job: JobOut) -> str:
 
 
 def verbs(job: JobOut) -> frozenset[str]:
-    """What the job's state allows of: cancel, pause, resume, accept (go on all the same), fork."""
+    """Return the actions the job's state allows: cancel, pause, resume, accept (resume despite the reason),
+    fork.
+    """
     nexts = JOB_TRANSITIONS.get(job.status, frozenset())
     found = set()
     if nexts & {JobStatus.CANCELLING, JobStatus.CANCELLED} and job.status is not JobStatus.CANCELLING:

@@ -162,7 +162,7 @@ def _trial(request: Request, caller: Caller, found: TrialOut) -> Response:
 
 
 def _pairs(found: TrialOut | None) -> list[tuple[str, list[Any]]]:
-    """By question: the base model's answer, where it was asked, and then the adapter's."""
+    """Pair the answers by question: the base model's, where it was asked, and the adapter's."""
     by_place: dict[int, tuple[str, list[Any]]] = {}
     for one in sorted(found.answers if found else [], key=lambda one: one.asked, reverse=True):
         by_place.setdefault(one.position, (one.question, []))[1].append(one)

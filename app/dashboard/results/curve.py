@@ -34,7 +34,7 @@ def curve(request: Request, caller: Viewer, db: Db, job_id: str, number: int) ->
 
 
 def _spec(steps: Sequence[CurveStep], title: str, read: Callable[[CurveStep], float]) -> dict[str, Any]:
-    """At most MAX_POINTS steps, evenly spread, the last one among them."""
+    """Return the chart's data: at most MAX_POINTS evenly spread steps, including the last."""
     every = -(-len(steps) // MAX_POINTS)
     shown = [*steps[:-1:every], steps[-1]]
     series = {

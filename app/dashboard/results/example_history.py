@@ -1,4 +1,4 @@
-"""One example over the iterations of a job, side by side, with what changed from each to the next."""
+"""One example across the iterations of a job, side by side, with the changes from each to the next."""
 
 from __future__ import annotations
 
@@ -55,8 +55,9 @@ def compare(
 
 
 def columns_of(tries: Sequence[RationaleOut]) -> list[tuple[int, list[Try]]]:
-    """By iteration. A try is compared with that of the same route and sample in the iteration before it, or
-    with the first one there; a first rationalized one with what was written just before, without the hint.
+    """Return one column per iteration. A try is compared with the try of the same route and sample in the
+    iteration before, or with the first one there; the first rationalized try is compared with the unhinted
+    one written just before it.
     """
     by_iteration: dict[int, list[RationaleOut]] = {}
     for one in tries:

@@ -1,4 +1,5 @@
-"""What a rationale was asked with beside what is trained on, so that one sees the hint is gone.
+"""Shows the prompt a rationale was sampled from next to the training text, so that readers see the hint is
+gone.
 
 Both texts are the API's: the prompt of the rationale, and its row of the training set. Nothing is rendered
 here, they are only compared.

@@ -42,7 +42,7 @@ Chosen = Annotated[str | None, Query(max_length=30)]
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A page of the list, and what it goes on after."""
+    """One page of the list, and the cursor for the next."""
 
     found: Page[RationaleOut]
     after: str | None

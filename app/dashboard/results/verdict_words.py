@@ -23,7 +23,7 @@ DECISIONS = ("kept", *REASONS)  # what `reason` of a rationale can be
 
 
 def decision_words(found: RationaleOut) -> str:
-    """One sentence."""
+    """Describe a decision in one sentence."""
     if found.decision is None:
         return "Not decided yet: the training set of its iteration is not built."
     if found.decision == "kept":

@@ -1,4 +1,4 @@
-"""Who needs the bytes of an artifact. Every removal asks here, so that none takes another's."""
+"""The one reference check that every removal of bytes must ask."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES_AT_ONCE = 50  # SHA-256 looked for by one query
 
 
 def needed(session: Session, names: Iterable[str]) -> set[str]:
-    """Those of the SHA-256 `names` in the storage's common area that a row still stands for.
+    """Return those of the SHA-256 `names` in the storage's common area that some row still references.
 
     A file, any file of an adapter (of a deleted one all but the weights: card and manifest stay) and any
     checkpoint of a step. Datasets, prompt sets and exports have no bytes in the storage.

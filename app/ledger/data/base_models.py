@@ -24,7 +24,7 @@ _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length"
 
 
 class BadModelsFile(RuntimeError):
-    """The allow-list cannot be used as it is; the message says what to change in it."""
+    """The allow-list cannot be used; the message says what to change in it."""
 
 
 class Requires(BaseModel):
@@ -53,7 +53,7 @@ class ListedModel(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class FoundModel:
-    """An entry and what was found at its location."""
+    """An allow-list entry and what was found at its location."""
 
     listed: ListedModel
     location: str
@@ -94,7 +94,7 @@ def get_model(session: Session, model_id: str, offered: frozenset[str]) -> Model
 def list_models(
     session: Session, offered: frozenset[str], *, after: str | None, limit: int
 ) -> Sequence[Model]:
-    """By id; `after` is the id of the last one seen."""
+    """List base models by id; `after` is the last id of the page before."""
     query = select(Model).where(Model.id.in_(offered)).order_by(Model.id).limit(limit)
     if after is not None:
         query = query.where(Model.id > after)

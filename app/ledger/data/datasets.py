@@ -1,4 +1,4 @@
-"""Datasets: recorded whole or not at all, and once per project however often they are uploaded."""
+"""Records datasets completely or not at all, and once per project however often they are uploaded."""
 
 from __future__ import annotations
 

@@ -116,7 +116,9 @@ def list_examples(
 
 
 def _position(session: Session, here: ColumnElement[bool], split: str, seen: ExampleRow | None) -> int:
-    """Of the last example of the split up to the one seen, which may be of another split; -1: none."""
+    """Return the position of the last example of the split up to `after`, which may be of another split; -1
+    if none.
+    """
     if seen is None or seen.split == split:
         return -1 if seen is None else seen.position
     position = session.scalar(select(func.max(ExampleRow.position)).where(here, ExampleRow.id < seen.id))

@@ -19,7 +19,7 @@ GRACE = timedelta(hours=1)  # from the deletion to the removal of the bytes: a j
 
 
 def area_of(project_id: str) -> str:
-    """Where in the storage a project's files lie: apart from what jobs make and from those of others."""
+    """Return the storage area of a project's files, separate from artifacts and from other projects."""
     return f"files/{project_id}"
 
 

@@ -1,4 +1,4 @@
-"""Datasets come in by batches that nobody sees until the last is in, and what was left behind is removed.
+"""Stores datasets in batches that stay invisible until the last, and removes abandoned ones.
 
 One transaction for a million rows would hold SQLite's only writer for a minute, and PostgreSQL's dead rows
 for as long. A dataset whose upload was killed stays unseen: it is never half there.
@@ -86,7 +86,7 @@ def remove_abandoned(engine: Engine) -> int:
 
 
 def remove_staged(engine: Engine, dataset_id: str) -> None:
-    """Remove a dataset that is not whole, a chunk at a time. One that is stays as it is."""
+    """Remove an incomplete dataset, a chunk at a time. A complete one is left unchanged."""
     with transaction(engine) as session:
         # Whoever still adds to it finds that it no longer may.
         gone = update(Dataset).where(Dataset.id == dataset_id, Dataset.staged_until.is_not(None))

@@ -18,7 +18,7 @@ NOT_WORTH_FINDING = (JobStatus.FAILED, JobStatus.CANCELLING, JobStatus.CANCELLED
 
 
 def spec_sha256(config: StarConfig, model: Model, dataset: Dataset, prompt_set: PromptSet) -> str:
-    """Of the resolved configuration and of the bytes of what it names, never of names or ids.
+    """Hash the resolved configuration and the bytes of what it names, never names or ids.
 
     Not of the budget, the priority or the metadata: they change how far a job gets, not where it goes.
     """

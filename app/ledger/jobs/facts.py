@@ -1,4 +1,4 @@
-"""What is shown of jobs beside their own rows, for a whole page at once: one query per fact, not per job."""
+"""Reads what is shown of jobs in addition to their rows: one query per fact for a whole page."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class JobFacts:
 
 
 def job_facts(session: Session, jobs: Sequence[Job]) -> dict[str, JobFacts]:
-    """By the jobs' ids."""
+    """Return the facts of these jobs, by job id."""
     ids = [job.id for job in jobs]
     progress, measured = progress_of(session, ids), measured_of(session, ids)
     best = _best(measured)
@@ -67,7 +67,7 @@ def job_facts(session: Session, jobs: Sequence[Job]) -> dict[str, JobFacts]:
 
 
 def progress_of(session: Session, job_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """How far the current phase of each job is, summed over its steps; `unit` is what is counted."""
+    """Return the progress of each job's current phase, summed over its steps; `unit` is what is counted."""
     now = (Step.job_id == Job.id) & (Step.iteration_number == Job.iteration) & (Step.phase == Job.phase)
     query = select(Step.job_id, Step.status, Step.work, Step.progress).join(Job, now)
     found: dict[str, dict[str, Any]] = defaultdict(lambda: {"done": 0, "total": 0, "unit": "steps"})

@@ -1,4 +1,4 @@
-"""What a fork takes over from the job that it goes on from: the rows of iterations 0 to n, copied."""
+"""Copies the rows of iterations 0 to n from the forked job."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def cancel_job(session: Session, job: Job) -> Job:
 
 
 def cancel_family(session: Session, job: Job) -> Job:
-    """Stop a job and the baselines beside it, but for those that have ended."""
+    """Cancel a job and its baselines, except those that have ended."""
     job = cancel_job(session, job)
     for baseline in baselines_of(session, job.id):
         if baseline.status not in TERMINAL:
@@ -174,7 +174,7 @@ def pause_job(session: Session, job: Job) -> Job:
 
 
 def resume_job(session: Session, job: Job, settings: Settings, accept: str | None = None) -> Job:
-    """Go on where the job was held.
+    """Resume the job where it was held.
 
     A job that paused itself would pause again, so it raises Conflict, unless `accept` names its reason and
     that is one to go on from: no_spark.

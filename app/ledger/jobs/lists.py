@@ -33,7 +33,7 @@ class JobFilter:
 def list_jobs(
     session: Session, project_id: str, *, where: JobFilter, after: str | None, limit: int
 ) -> Sequence[Job]:
-    """Without trials; `after` is the id of the last job seen."""
+    """List jobs without trials; `after` is the last job id of the page before."""
     query = select(Job).where(Job.project_id == project_id, Job.purpose != Purpose.TRIAL)
     if where.statuses:
         query = query.where(Job.status.in_(where.statuses))
@@ -53,7 +53,7 @@ def list_jobs(
 
 
 def _ordered(query: Select[Job], order: Order, after: str | None) -> Select[Job]:
-    """From behind the job `after` on. Ids count up with time; jobs of one name come oldest first."""
+    """Order the jobs after `after`. Ids increase with time; jobs of one name come oldest first."""
     if order == "name":
         if after is not None:
             last = select(func.lower(Job.name)).where(Job.id == after).scalar_subquery()
@@ -65,5 +65,5 @@ def _ordered(query: Select[Job], order: Order, after: str | None) -> Select[Job]
 
 
 def find_jobs(session: Session, job_ids: Collection[str]) -> dict[str, Job]:
-    """Those of them that there are, of any project, by id."""
+    """Return those of these jobs that exist, of any project, by id."""
     return {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(job_ids)))}

@@ -22,7 +22,7 @@ def read_iterations(session: Session, job: Job) -> Sequence[Iteration]:
 
 
 def read_outcomes(session: Session, iterations: Sequence[Iteration]) -> list[Outcomes]:
-    """Of evaluations that are complete: half of one would compare other examples."""
+    """Read the outcomes of complete evaluations; half of one would compare other examples."""
     done = {
         iteration.id: iteration.number
         for iteration in iterations

@@ -29,7 +29,7 @@ MAX_RELATIVES = 20  # a job can be forked any number of times
 
 @dataclass(frozen=True, slots=True)
 class Relative:
-    """A job beside the reported one. `difference`: the reported job's best minus this one's best."""
+    """A job related to the reported one. `difference` is the reported job's best minus this one's best."""
 
     job: str
     name: str
@@ -73,7 +73,7 @@ def direct_outcome(session: Session, job: Job, compared: Sequence[Job] = ()) -> 
 
 
 def read_relatives(session: Session, job: Job, compared: Sequence[Job] = ()) -> tuple[Relative, ...]:
-    """Each job once, baselines first; at most MAX_RELATIVES."""
+    """Return each related job once, baselines first; at most MAX_RELATIVES."""
     own = read_outcomes(session, read_iterations(session, job))
     seen: dict[str, tuple[Job, str]] = {}
     for other, role in _related(session, job, compared):

@@ -11,7 +11,9 @@ from star_engine.evaluation.replicates import OverSeeds, over_seeds, replicate
 
 
 def read_over_seeds(session: Session, job: Job) -> OverSeeds | None:
-    """Of the family that the job belongs to, whichever of it is asked for; None: it was run with one seed."""
+    """Return the family's results over its seeds, whichever member is asked for; None if it has
+    one seed only.
+    """
     first = job
     if job.baseline == REPLICATE and job.baseline_of is not None:
         first = session.get_one(Job, job.baseline_of)

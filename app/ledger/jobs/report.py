@@ -68,7 +68,7 @@ class JobReport:
 
 
 def read_report(session: Session, job: Job, compared: Sequence[Job] = ()) -> JobReport:
-    """Everything that is known of the job now, beside its baselines, its forks and the jobs named."""
+    """Read everything known of the job: results, baselines, forks and the jobs named."""
     iterations = read_iterations(session, job)
     config = job.config
     outcomes = read_outcomes(session, iterations)
@@ -87,7 +87,7 @@ def read_report(session: Session, job: Job, compared: Sequence[Job] = ()) -> Job
 
 
 def read_coverage(session: Session, job: Job) -> tuple[Coverage, ...]:
-    """Of every iteration from the first one on, in order."""
+    """Return the coverage of every iteration, in order."""
     return _coverage(session, read_iterations(session, job))
 
 
@@ -106,7 +106,7 @@ def _coverage(session: Session, iterations: Sequence[Iteration]) -> tuple[Covera
 
 
 def _churns(session: Session, sampled: list[int]) -> dict[int, Churn]:
-    """By the number of the iteration; `sampled` are row ids of iterations."""
+    """Return the churn by iteration number; `sampled` are row ids of iterations."""
     query = (
         select(
             Rationale.iteration_number,

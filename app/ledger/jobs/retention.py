@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 def pin_adapter(session: Session, adapter: Adapter, *, pinned: bool) -> None:
-    """Keep an adapter whatever the retention says. Conflict where its weights are gone already."""
+    """Exempt an adapter from retention. Conflict if its weights are already deleted."""
     lock_job(session, adapter.job_id)  # the retention may be at work on the same job
     session.refresh(adapter)
     if pinned and adapter.deleted_at is not None:

@@ -1,4 +1,4 @@
-"""Trials: a few questions put to an adapter, and to its base model beside it, as a step like any other."""
+"""Trials: ask an adapter, and its base model, a few questions as an ordinary step."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def get_trial(session: Session, project_id: str, job_id: str) -> tuple[Job, Sequ
 
 
 def open_questions(session: Session, claim: Claim, asked: Asked) -> dict[int, Example]:
-    """What nobody has answered yet: position to question."""
+    """Return the unanswered questions by position."""
     query = select(TrialAnswer.position, TrialAnswer.example).where(
         TrialAnswer.job_id == claim.job_id, TrialAnswer.asked == asked, TrialAnswer.text.is_(None)
     )

@@ -46,7 +46,7 @@ _NOTED = "audit"
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """On whose behalf this request changes things."""
+    """The actor on whose behalf this request changes things."""
 
     project_id: str
     key_id: str
@@ -129,7 +129,7 @@ def _note_created(session: Session, _: object) -> None:
 
 
 def _note(session: Session, item: object, change: str, who: Acting) -> None:
-    """One entry per object and transaction, however often it is flushed."""
+    """Write one entry per object and transaction, however often it is flushed."""
     if not isinstance(item, Base) or item.__tablename__ in CONSEQUENCES:
         return
     state = inspect(item)

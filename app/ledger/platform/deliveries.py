@@ -25,7 +25,7 @@ GONE = 410  # the receiver's word that it wants nothing any more
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One delivery, claimed by a sender: what to send and where to."""
+    """One delivery claimed by a sender: what to send and where."""
 
     id: str
     attempt: int  # 1 for the first; a later claim has a higher one
@@ -69,7 +69,7 @@ def enqueue_test(session: Session, webhook: Webhook) -> WebhookDelivery:
 
 
 def claim_delivery(engine: Engine, busy: Collection[str] = ()) -> Message | None:
-    """The delivery that is most overdue, for this sender alone for CLAIM_SECONDS; None if none is due.
+    """Claim the most overdue delivery for CLAIM_SECONDS; None if none is due.
 
     `busy`: webhooks that this sender is talking to. They wait, so a receiver that hangs holds up only itself.
     """

@@ -42,7 +42,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: one key of one project."""
+    """One key of one project, as authenticated."""
 
     project_id: str
     key_id: str
@@ -64,7 +64,7 @@ def create_project(session: Session, name: str) -> Project:
 
 
 def create_key(session: Session, project: Project, name: str, scopes: Iterable[Scope]) -> str:
-    """Make a key that never expires and return it. It is shown this once: nobody can read it again."""
+    """Create a key that never expires and return it. It cannot be read again."""
     return issue_key(session, project.id, name, scopes)[1]
 
 
@@ -77,7 +77,7 @@ def issue_key(
     lives_seconds: float | None = None,
     replaces: str | None = None,
 ) -> tuple[ApiKey, str]:
-    """Make a key; returns its row and the key itself, which nobody can read again. None: it never expires."""
+    """Create a key; returns its row and the key, which cannot be read again. None means it never expires."""
     key_id, secret = _random(8), _random(SECRET_LENGTH)
     row = ApiKey(
         id=f"key_{key_id}",
@@ -96,12 +96,12 @@ def issue_key(
 
 
 def authenticate(session: Session, key: str) -> Caller | None:
-    """Whose key this is; None if it is malformed, unknown, revoked or expired."""
+    """Return the caller of this key; None if it is malformed, unknown, revoked or expired."""
     return authenticate_all(session, [key]).get(key)
 
 
 def authenticate_all(session: Session, keys: Collection[str]) -> dict[str, Caller]:
-    """Whose keys these are, by key, in one query; those that are not valid are left out."""
+    """Return the callers by key, in one query; invalid keys are left out."""
     matches = {key: match for key in keys if (match := _KEY.fullmatch(key)) is not None}
     sent = {
         key: (f"key_{match[1]}", match[2])
@@ -120,7 +120,7 @@ def authenticate_all(session: Session, keys: Collection[str]) -> dict[str, Calle
 
 
 def valid_keys(session: Session, key_ids: Collection[str]) -> set[str]:
-    """Those of these keys, by their ids, that are neither revoked nor expired."""
+    """Return the ids of those keys that are neither revoked nor expired."""
     if not key_ids:
         return set()
     return set(session.scalars(select(ApiKey.id).where(ApiKey.id.in_(key_ids), *_live())))

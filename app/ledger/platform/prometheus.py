@@ -1,4 +1,4 @@
-"""What to watch, read from the ledger alone: any API process tells the same, a restart forgets nothing."""
+"""Metrics read from the ledger alone: every API process reports the same, and restarts lose nothing."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ NAMES = tuple(FIXES)
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How much of one quota is used; GPU-hours of this month, and beside them what running claims hold."""
+    """Usage of one quota; for GPU-hours, of this month, plus what running claims reserve."""
 
     name: str
     limit: float | None
@@ -48,14 +48,14 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class HeldBack:
-    """Whose steps no worker may claim now."""
+    """Projects whose steps no worker may claim now."""
 
     projects: list[str]  # their GPU-hours are used up
     starting: list[str]  # no job of theirs may start, those that run go on
 
 
 def standings(session: Session, project_id: str) -> list[Standing]:
-    """Every quota of a project and what is used of it."""
+    """Return every quota of a project with its usage."""
     quota = session.get(Quota, project_id) or Quota()
     used, held = _gpu_hours(session, project_id)
     return [
@@ -92,7 +92,7 @@ def check_resume(session: Session, project_id: str) -> None:
 
 
 def check_dataset(session: Session, project_id: str, size_bytes: int) -> None:
-    """For an uploaded dataset or file of so many bytes."""
+    """Check the quota before an upload of so many bytes. Raises QuotaExceeded."""
     if (quota := _locked(session, project_id)) is not None:
         used = _dataset_bytes(session, project_id)
         _check("dataset_bytes", quota.dataset_bytes, lambda: used, size_bytes)
@@ -164,14 +164,14 @@ def _gpu_hours(session: Session, project_id: str) -> tuple[float, float]:
 
 
 def _dataset_bytes(session: Session, project_id: str) -> int:
-    """Of all that was uploaded and not deleted: datasets, and files that may become some."""
+    """Sum the bytes of uploaded datasets and files that are not deleted."""
     datasets = select(func.sum(Dataset.size_bytes)).where(Dataset.project_id == project_id)
     files = select(func.sum(File.size_bytes)).where(File.project_id == project_id, File.deleted_at.is_(None))
     return int(session.scalar(datasets) or 0) + int(session.scalar(files) or 0)
 
 
 def _adapter_bytes(session: Session, project_id: str) -> int:
-    """Of the files that are stored: a fork's adapter is its parent's, and counts once."""
+    """Sum the bytes of stored adapter files; a fork's adapter is its parent's and counts once."""
     query = select(Adapter.files).join(Job, Job.id == Adapter.job_id)
     found = session.scalars(query.where(Job.project_id == project_id, Adapter.deleted_at.is_(None)))
     sizes = {entry["sha256"]: entry["size_bytes"] for files in found for entry in files}

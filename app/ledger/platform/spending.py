@@ -34,7 +34,7 @@ class Spent:
 def spent(
     session: Session, wanted: SpentFilter, *, after: tuple[str, str, str] | None, limit: int
 ) -> Sequence[Spent]:
-    """Oldest first; `after` is day, job and phase of the last one seen."""
+    """List usage, oldest first; `after` is the day, job and phase of the last row of the page before."""
     day = utc_day(Usage.created_at)
     place = (day, Usage.job_id, Usage.phase)
     query = select(*place, func.sum(Usage.gpu_seconds), func.count()).where(

@@ -98,7 +98,7 @@ def _running(session: Session, *which: ColumnElement[bool]) -> Sequence[Step]:
 
 
 def _last_change(held: Sequence[Step], ended: datetime | None) -> datetime:
-    """When the worker's claims last became more or fewer."""
+    """Return when the worker's number of claims last changed."""
     began = max(_began(step) for step in held)
     return began if ended is None else max(began, ended)
 

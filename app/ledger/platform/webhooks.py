@@ -74,7 +74,7 @@ def update_webhook(webhook: Webhook, changes: dict[str, Any]) -> Webhook:
 
 
 def rotate_secret(session: Session, webhook: Webhook, grace_seconds: float) -> Webhook:
-    """A new secret from now on; the one before signs beside it for `grace_seconds`."""
+    """Create a new secret; the previous one keeps signing as well for `grace_seconds`."""
     webhook.secret_version += 1
     webhook.old_secret_until = clock(grace_seconds)
     session.flush()

@@ -22,7 +22,7 @@ DEFAULT_QUEUE = "celery"  # the queue that every worker listens to; Celery's own
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What one worker states of itself. What it does not state meets no requirement."""
+    """What one worker declares of its hardware. An undeclared value meets no requirement."""
 
     gpus: int = 1
     gpu_memory_gib: float | None = None  # of each GPU
@@ -51,7 +51,7 @@ def fits() -> ColumnElement[bool]:
 
 
 def saw_worker(session: Session, worker_id: str, capacity: Capacity | None = None) -> None:
-    """Note that this worker is there, and what it has. None: what it said before, else the least there is."""
+    """Record the worker's presence and capacity. None keeps what it declared before, else the minimum."""
     facts = {} if capacity is None else _columns(capacity)
     known = update(Worker).where(Worker.id == worker_id).values(seen_at=clock(), **facts)
     if session.execute(known.returning(Worker.id)).first() is None:

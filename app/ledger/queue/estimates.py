@@ -1,4 +1,4 @@
-"""How long a job will take: what is left of it, times how long the same took on this platform before."""
+"""Estimates how long a job will take from recorded speeds of this platform."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Left:
     work: tuple[tuple[PhaseName, Span], ...]
 
     def seconds(self, workers: int) -> Span:
-        """By the clock, with this many workers: shards are done side by side, the rest is not."""
+        """Return the wall-clock time with this many workers: shards run in parallel, the rest does not."""
         total = NOTHING
         for phase, span in self.work:
             total += span.times(1 / workers) if PHASES[phase].asks else span
@@ -83,7 +83,7 @@ class History:
 
 
 def read_history(session: Session, model_ids: Collection[str]) -> History:
-    """From the latest steps that were done in one go, of any project: one query."""
+    """Read the latest uninterrupted steps of all projects, in one query."""
     query = (
         select(Usage.phase, Step.model_id, Step.work, Step.started_at, Step.finished_at, Job.stored_config)
         .add_columns(Usage.iteration_number, Step.progress, Usage.job_id)

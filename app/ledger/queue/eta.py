@@ -1,4 +1,4 @@
-"""What is ahead of the jobs on a page: their place in the queue, and when they may begin and end."""
+"""Estimates queue place, start and end of the jobs on a page."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Outlook:
 
 
 def outlooks(session: Session, jobs: Sequence[Job], progress: Mapping[str, JsonObject]) -> dict[str, Outlook]:
-    """By the ids of those that have not ended. `progress`: of each job's phase."""
+    """Return the outlook of each unfinished job, by id. `progress` is that of each job's phase."""
     active = [job for job in jobs if job.status not in TERMINAL]
     if not active:
         return {}

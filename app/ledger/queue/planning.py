@@ -67,7 +67,7 @@ def advance(session: Session, job: Job, settings: Settings) -> None:
 
 
 def _decide(session: Session, job: Job, config: StarConfig) -> PhaseRef | Stop | Pause:
-    """What the engine says next; a job that only asks an adapter has one phase."""
+    """Return the engine's next step; a job that only asks an adapter has one phase."""
     history = read_history(session, job)
     if job.purpose == Purpose.STAR:
         return next_phase(config, history)
@@ -139,7 +139,9 @@ def _phase_seconds(session: Session, job: Job, phase: PhaseName) -> float:
 
 
 def _enter_phase(session: Session, job: Job, config: StarConfig, phase: PhaseRef, settings: Settings) -> None:
-    """Make it the job's phase. Its steps may have been planned beside the phase before, and even be done."""
+    """Make it the job's phase. Its steps may have been planned alongside the phase before, and
+    may even be done.
+    """
     count = session.scalar(select(func.count()).where(*_steps_of(job, phase))) or 0
     planned = count > 0
     if not planned:
@@ -155,7 +157,7 @@ def _enter_phase(session: Session, job: Job, config: StarConfig, phase: PhaseRef
 
 
 def _next_beside(session: Session, job: Job, config: StarConfig, phase: PhaseRef) -> PhaseRef | None:
-    """The phase whose steps can be worked on beside this one's, if there is one.
+    """Return the phase whose steps can run alongside this one's, if any.
 
     None for a budget of GPU-seconds: it could run out in work that was begun early, and leave the newest
     adapter without its accuracy.

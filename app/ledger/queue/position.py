@@ -1,4 +1,4 @@
-"""Where each job stands in the queue, and why it waits: in the order that workers claim in, as it is now."""
+"""Computes each job's place in the queue, in the order that workers claim, and why it waits."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def read_queue(session: Session) -> Queue:
 
 
 def place_of(queue: Queue, job: Job) -> Place:
-    """Of a job that has not ended."""
+    """Return the place of an unfinished job."""
     status = job.status
     if status in (JobStatus.PAUSING, JobStatus.PAUSED):
         return Place(None, None, "paused", "It is paused; resume it to let it go on.")

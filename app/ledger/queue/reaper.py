@@ -1,4 +1,4 @@
-"""Ends leases whose worker is silent, and notifies the workers again of steps that nobody took."""
+"""Requeues steps whose lease expired and re-sends lost notifications."""
 
 from __future__ import annotations
 

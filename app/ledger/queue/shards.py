@@ -1,4 +1,4 @@
-"""How much of a sharded phase one worker takes: less towards the end, so that none finishes alone."""
+"""Decides how much of a sharded phase one worker takes: less towards the end, so that all finish together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALLEST = 8  # examples: a smaller shard costs more in batches half full than i
 
 
 def leave_some(session: Session, step: Step) -> None:
-    """Cut a just claimed shard down to this worker's share; the rest becomes a step of its own.
+    """Cut a just claimed shard to this worker's share; the rest becomes a new step.
 
     The share is half of an even division of all that is queued between the live workers that fit (guided
     self-scheduling): early shards stay whole, the last ones end at about the same time. The caller holds the

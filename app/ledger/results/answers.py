@@ -26,7 +26,7 @@ class Changed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Against:
-    """Whose answers others are held against: an iteration's adapter, or a few-shot baseline (iteration 0)."""
+    """The answers to compare with: an iteration's adapter, or a few-shot baseline (iteration 0)."""
 
     iteration: int
     mode: EvaluationMode
@@ -61,7 +61,7 @@ def answer_page(
     after: int | None,
     limit: int,
 ) -> Sequence[FoundAnswer]:
-    """At most `limit` + 1 answers by iteration, mode and example; `after` is the row id of the last one seen.
+    """Return at most `limit` + 1 answers by iteration, mode and example; `after` is the last row id seen.
 
     The order is that of the unique index, so that a page is one walk of it however deep it lies.
     """
@@ -83,7 +83,7 @@ def answer_page(
 
 
 def answered(session: Session, job_id: str) -> Sequence[Against]:
-    """Whose answers to the job's own held-out examples there are, by iteration."""
+    """Return the iterations and modes with answers to the job's own held-out examples."""
     query = (
         select(Iteration.number, Evaluation.mode)
         .join(Evaluation, Evaluation.iteration_id == Iteration.id)

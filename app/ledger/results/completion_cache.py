@@ -52,7 +52,7 @@ def recorded_evaluations(session: Session, project_id: str, keys: Sequence[str])
 
 
 def reused_in(session: Session, iteration: Iteration, phase: PhaseName) -> JsonObject:
-    """How many of a closed phase's answers cost no GPU time, by phase, beside those of earlier phases."""
+    """Count the answers of a closed phase that cost no GPU time, by phase, together with earlier phases."""
     if phase is PhaseName.SAMPLE:
         query = select(func.count()).where(Rationale.iteration_id == iteration.id, Rationale.reused)
     elif phase in (PhaseName.BASELINES, PhaseName.EVALUATE):

@@ -44,7 +44,9 @@ def record_curve(session: Session, claim: Claim, steps: Sequence[TrainingProgres
 
 
 def read_curve(session: Session, iteration_id: int) -> list[CurveStep]:
-    """In order; empty before the first resume point, and of a training before curves were kept."""
+    """Return the steps in order; empty before the first checkpoint and for trainings before
+    curves were stored.
+    """
     found = session.scalars(_of(iteration_id)).one_or_none()
     steps: list[CurveStep] = []
     for step, loss, norm, rate, tokens in found.steps if found is not None else ():

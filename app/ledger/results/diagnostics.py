@@ -19,7 +19,7 @@ from star_engine.sampling.rationales import Route
 
 
 def audited_before(session: Session, claim: Claim) -> Before:
-    """Of the iteration before the claimed one; empty for the first."""
+    """Return the audits of the iteration before the claimed one; empty for the first."""
     here = (Iteration.job_id == claim.job_id, Iteration.number == claim.iteration - 1)
     iteration = session.scalars(select(Iteration).where(*here)).one_or_none()
     if iteration is None or claim.iteration == 1:
@@ -38,7 +38,7 @@ def audited_before(session: Session, claim: Claim) -> Before:
 
 
 def recorded_audits(session: Session, claim: Claim) -> dict[str, Any]:
-    """What is known of the claimed iteration so far."""
+    """Return the audits recorded so far for the claimed iteration."""
     return dict(claimed_iteration(session, claim).metrics.get("audits", {}))
 
 

@@ -26,7 +26,9 @@ def evaluated_ids(session: Session, claim: Claim, mode: str, ids: Mapping[int, s
 
 
 def is_last_step(session: Session, claim: Claim) -> bool:
-    """Whether no other step of the claimed one's phase is open. Locks the job: no other can end meanwhile."""
+    """Whether no other step of the claimed one's phase is open. Locks the job, so that no other can end
+    meanwhile.
+    """
     lock_job(session, claim.job_id)
     open_ = (StepStatus.QUEUED, StepStatus.HELD, StepStatus.RUNNING)
     others = select(Step.id).where(

@@ -24,7 +24,7 @@ PAGE = 500  # examples per transaction: a slow reader must not hold one open
 
 
 def each_never_solved(engine: Engine, job: Job) -> Iterator[Example]:
-    """In the order of the dataset; of a running job, what it has tried and not solved so far."""
+    """Yield unsolved examples in the order of the dataset; for a running job, those tried so far."""
     yield from _each(engine, _never_solved(job))
 
 
@@ -66,7 +66,7 @@ def _derived_rows(engine: Engine, job: Job, *, held_out: bool) -> Iterator[Examp
 
 
 def _never_solved(job: Job) -> Select[Example]:
-    """By the verifier's verdicts: overrides change what is trained on, not what was solved."""
+    """Select by the verifier's verdicts: overrides change what is trained on, not what was solved."""
     tried = exists().where(
         Rationale.example_id == Example.id,
         Rationale.job_id == job.id,

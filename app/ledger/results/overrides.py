@@ -27,7 +27,7 @@ from star_engine.sampling.rationales import RationaleKey, Route
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """Those that hold for a job, by example id and hash of the text."""
+    """The overrides that apply to a job, by example id and hash of the text."""
 
     newest: int  # row id, 0 if there is none: tells whether another one came since
     found: Mapping[tuple[str, str], Override]
@@ -111,7 +111,9 @@ def record_overruled(
 
 
 def honoured_from(session: Session, job: Job) -> int | None:
-    """The first iteration whose training set will heed an override made now; None: only a fork's will."""
+    """Return the first iteration whose training set will apply an override made now; None if only
+    a fork's will.
+    """
     if job.status in TERMINAL:
         return None
     query = select(func.max(Iteration.number)).where(

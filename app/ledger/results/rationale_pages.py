@@ -66,7 +66,7 @@ def rationale_page(
 
 
 def walks_of(session: Session, job_id: str, wanted: RationaleFilter) -> Walks:
-    """One walk where a single index leads to the rows; one for each outcome where several filters meet.
+    """Return one index walk where a single index covers the filters; else one per outcome.
 
     Of several the index of one would lead through all rows that the others refuse: a second at a million.
     """
@@ -78,7 +78,7 @@ def walks_of(session: Session, job_id: str, wanted: RationaleFilter) -> Walks:
 
 
 def _merged(walks: Sequence[Select[Any]], each: int, final: int) -> CompoundSelect[Any]:
-    """The first `each` ids of every walk, and of these what is up to `final`.
+    """Merge the walks: the first `each` ids of every walk, up to `final`.
 
     Within the walk a bound that no index ends at would make it look for its last row to the end of the job.
     """
@@ -107,7 +107,7 @@ def walk_of(session: Session, job_id: str, wanted: RationaleFilter, after: int) 
 
 
 def bounds_of(session: Session, job_id: str, number: int) -> tuple[Select[Any], Select[Any]]:
-    """Where an iteration's rationales begin and end."""
+    """Return the first and last row id of an iteration's rationales."""
     place = [(Rationale.job_id, job_id), (Rationale.iteration_number, number)]
     return walk(session, place, Rationale.id, 0).limit(1), walk_back(session, place, Rationale.id).limit(1)
 
@@ -122,7 +122,7 @@ def _range(session: Session, job_id: str, iteration: int | None) -> tuple[int, i
 
 
 def _holding(session: Session, walks: Walks, after: int, final: int, text: str, limit: int) -> RationalePage:
-    """Of the next rows of the walks, SCANNED in all, those that hold the text.
+    """Return those of the next SCANNED rows that contain the text.
 
     What is told of a row is told of all before it: nothing counts beyond the first walk that was cut short.
     """

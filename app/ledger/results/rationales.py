@@ -31,7 +31,7 @@ def claimed_iteration(session: Session, claim: Claim) -> Iteration:
 
 
 def insert_once(session: Session, table: type[Base]) -> Insert:
-    """INSERT that leaves a row alone whose key is there already: repeated effects are recorded once."""
+    """Return an INSERT that ignores rows whose key exists, so that repeated effects are recorded once."""
     if session.get_bind().dialect.name == "postgresql":
         return postgresql.insert(table).on_conflict_do_nothing()
     return sqlite.insert(table).on_conflict_do_nothing()

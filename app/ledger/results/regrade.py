@@ -1,4 +1,4 @@
-"""Reading the tries of an iteration part by part, to be judged anew: nothing is written."""
+"""Re-reads the tries of an iteration in parts to judge them again; nothing is written."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def iterations_to_regrade(session: Session, job: Job, number: int | None) -> Seq
 def regrade_iteration(
     db: Engine, job: Job, iteration: Iteration, judging: StarConfig, building: StarConfig, page: ChangedPage
 ) -> Regraded:
-    """Judge and decide anew, PART examples in a transaction of their own; changes go to the page."""
+    """Judge and decide again, PART examples per transaction, and return the changes."""
     with reading(db) as session:
         prompt_set = load_prompt_set(session, job.prompt_set_id)
         positions = selected_positions(session, job.dataset_id, config_of(job, iteration), iteration.number)

@@ -60,7 +60,8 @@ _UPLOAD = {"requestBody": {"required": True, "content": {"multipart/form-data": 
 
 @router.post("", summary="Upload a file, as the OpenAI client does", openapi_extra=_UPLOAD)
 async def upload(caller: Submitter, db: Db, storage: Artifacts, request: Request) -> FileOut:
-    """What is in it is looked at when a job names it: the kind of its answers follows from the prompt set.
+    """Upload a file. Its rows are validated when a job names it, since the prompt set determines the kind of
+    answers.
 
     The form is read here, not by a parameter: FastAPI would have it on disk before it asks for the key.
     """

@@ -1,4 +1,4 @@
-"""Trying a prompt set out: what a job would show the model for one example, and what it would train on."""
+"""Previews a prompt set: the prompt for one example and the text that would be trained on."""
 
 from __future__ import annotations
 

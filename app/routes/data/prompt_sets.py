@@ -21,7 +21,9 @@ router = api_router("prompt sets", "/v1/prompt-sets")
 
 @router.post("", status_code=201, responses=already(PromptSetOut), summary="Create a prompt set")
 def create(caller: Submitter, db: Db, sent: PromptSetIn, response: Response) -> PromptSetOut:
-    """Each example's rationale must lead to its own answer. The same again is answered with 200."""
+    """Create a prompt set. Each rationale must lead to its answer. An equal prompt set is
+    returned with 200.
+    """
     made, new = create_prompt_set(db, caller.project_id, sent)
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/prompt-sets/{made.id}"

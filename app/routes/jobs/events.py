@@ -53,7 +53,7 @@ async def list_(
 async def stream(
     caller: RoomForOne, feed: Feed, job: OwnJob, after: LastEventId
 ) -> AsyncIterator[ServerSentEvent]:
-    """Replays what came after Last-Event-ID (or `after`), goes on live, and ends with the event `done`.
+    """Replay the events after Last-Event-ID (or `after`), continue live, and end with the event `done`.
 
     Without `done` it has ended because the server stops (connect again, with Last-Event-ID) or because the
     key was revoked or has expired.

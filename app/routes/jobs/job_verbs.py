@@ -1,4 +1,4 @@
-"""What can be made of a job that is there: forks, and a second look at what was kept."""
+"""Actions on existing jobs: fork and regrade."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def fork(
 def regrade(
     caller: Reader, db: Db, job_id: str, sent: RegradeIn, limit: LongLimit = 100, after: After = None
 ) -> RegradeOut:
-    """Judges recorded rationales anew, without a GPU, and changes nothing: which verdicts flip, which
-    decisions change, and what the training set would be."""
+    """Judge recorded rationales again, without a GPU and without changing anything: which verdicts and
+    decisions would change, and what the training set would be.
+    """
     return regrade_job(db, caller.project_id, job_id, sent, limit=limit, after=after)

@@ -50,7 +50,7 @@ def create(
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> JobOut | DryRunOut:
-    """Everything that can be checked is checked before any GPU time is spent.
+    """Create a job. Everything that can be checked is checked before any GPU time is used.
 
     With `dry_run` nothing is made: the answer (200) holds the resolved configuration, warnings, the first
     prompts with their tokens, and an estimate. With `return_equal` an equal job that has neither failed nor
@@ -116,7 +116,7 @@ def cancel(
 
 @router.post("/{job_id}/pause", status_code=202, responses=already(JobOut), summary="Pause a job")
 def pause(caller: Submitter, db: Db, response: Response, job_id: str) -> JobOut:
-    """Nothing is lost: steps hand back what they have done."""
+    """Pause a job. Nothing is lost: running steps release their claim and keep what they have recorded."""
     return _changed(response, pause_job(db, caller.project_id, job_id))
 
 

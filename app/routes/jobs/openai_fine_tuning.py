@@ -96,7 +96,9 @@ async def create(
     slots: UploadSlots,
     sent: FineTuningIn,
 ) -> FineTuningJobOut:
-    """With the client's `extra_body` come `prompt_set`, and where wanted `preset`, `config`, `validation`."""
+    """Create a fine-tuning job. `extra_body` carries `prompt_set` and optionally `preset`, `config`,
+    `validation`.
+    """
     project = caller.project_id
     kind = await run_in_threadpool(check_before_data, db, project, offered, sent)
     dataset = await slots.run(project, dataset_of, db, storage, settings, project, sent, kind)

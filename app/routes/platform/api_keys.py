@@ -25,7 +25,7 @@ router = api_router("api keys", "/v1/api-keys")
 
 @router.post("", status_code=201, summary="Create an API key")
 def create(caller: Admin, db: Db, sent: ApiKeyIn, response: Response) -> NewApiKeyOut:
-    """No key makes one that may do more than itself."""
+    """Create a key. A key cannot create one with more rights than its own."""
     return _new(create_key(db, caller, sent), response)
 
 
@@ -43,13 +43,13 @@ def get(caller: Admin, db: Db, api_key_id: str) -> ApiKeyOut:
 
 @router.post("/{api_key_id}/revoke", summary="Revoke an API key")
 def revoke_(caller: Admin, db: Db, api_key_id: str) -> ApiKeyOut:
-    """It is refused from the next request on, for good. Asked twice, nothing changes."""
+    """Revoke a key permanently, from the next request on. Revoking it twice changes nothing."""
     return revoke_key(db, caller, api_key_id)
 
 
 @router.post("/{api_key_id}/rotate", status_code=201, summary="Replace an API key")
 def rotate_(caller: Admin, db: Db, api_key_id: str, sent: RotationIn, response: Response) -> NewApiKeyOut:
-    """Both keys work until the grace period of the old one is over."""
+    """Rotate a key. Both keys work until the old one's grace period ends."""
     return _new(rotate_key(db, caller, api_key_id, sent), response)
 
 

@@ -1,4 +1,4 @@
-"""Who changed what, for a project's admins."""
+"""The audit log, for a project's admins."""
 
 from __future__ import annotations
 
@@ -41,5 +41,7 @@ def list_(
     limit: LongLimit = 100,
     after: After = None,
 ) -> Page[AuditEntryOut]:
-    """Every object that a request changed, in the transaction that changed it. Nobody can edit this."""
+    """List every object that a request changed, recorded in the same transaction. Entries cannot
+    be edited.
+    """
     return read_audit(db, caller, wanted, project=project, limit=limit, after=after)

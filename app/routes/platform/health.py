@@ -33,7 +33,7 @@ def healthz() -> Health:
 
 @router.get("/readyz", summary="The process answers and reaches its database")
 def readyz(db: Db, request: Request) -> Readiness:
-    """Ready without its broker too: what is submitted meanwhile starts once that is back."""
+    """Report readiness. A missing broker does not matter: jobs submitted meanwhile start once it is back."""
     try:
         with reading(db) as session:
             session.execute(text("SELECT 1"))

@@ -1,4 +1,4 @@
-"""What a project may use, and what it has used."""
+"""A project's quotas and usage."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def get_of(caller: Operator, db: Db, project_id: str) -> QuotaOut:
 
 @router.put("/projects/{project_id}/quota", summary="Set a project's quota")
 def put(caller: Operator, db: Db, project_id: str, sent: QuotaIn) -> QuotaOut:
-    """What is used beyond it already stays; nothing new begins."""
+    """Replace the quota. Usage above it stays; nothing new starts."""
     return change_quota(db, project_id, sent)
 
 

@@ -1,4 +1,4 @@
-"""Webhooks: be told of events by signed HTTP requests (Standard Webhooks)."""
+"""Webhooks: signed HTTP notifications of events (Standard Webhooks)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class WebhookIn(JobWebhookIn):
 
 
 class WebhookChanges(In):
-    """What is left out stays as it is."""
+    """Fields left out keep their value."""
 
     url: Url | None = None
     events: Events | None = None
@@ -111,7 +111,7 @@ def update(caller: Submitter, db: Db, settings: Config, webhook_id: str, sent: W
 
 @router.delete("/{webhook_id}", status_code=204, summary="Delete a webhook and its log")
 def delete(caller: Submitter, db: Db, webhook_id: str) -> None:
-    """What was not delivered yet never will be."""
+    """Delete a webhook. Undelivered events are dropped."""
     with transaction(db) as session:
         session.delete(ledger.get_webhook(session, caller.project_id, webhook_id))
 
@@ -120,7 +120,9 @@ def delete(caller: Submitter, db: Db, webhook_id: str) -> None:
 def rotate_secret(
     caller: Submitter, db: Db, settings: Config, webhook_id: str, sent: SecretRotationIn | None = None
 ) -> WebhookOut:
-    """Both secrets sign for `grace_seconds`, so receivers can change over without losing a message."""
+    """Rotate the secret. Both secrets sign for `grace_seconds`, so receivers can switch without
+    losing events.
+    """
     grace = (sent or SecretRotationIn()).grace_seconds
     with transaction(db) as session:
         webhook = ledger.get_webhook(session, caller.project_id, webhook_id)
@@ -131,7 +133,7 @@ def rotate_secret(
 
 @router.post("/{webhook_id}/test", status_code=202, summary="Send a test message")
 def test(caller: Submitter, db: Db, webhook_id: str) -> DeliveryOut:
-    """It goes the way of all others: look at the deliveries for what became of it."""
+    """Send a test event like any other; its outcome appears among the deliveries."""
     with transaction(db) as session:
         webhook = ledger.get_webhook(session, caller.project_id, webhook_id)
         return _delivery_out(ledger.send_test(session, webhook))
@@ -146,7 +148,7 @@ def deliveries(
     after: After = None,
     status: Literal["pending", "delivered", "failed"] | None = None,
 ) -> Page[DeliveryOut]:
-    """What was sent, what the receiver answered, and when it is tried again."""
+    """List deliveries: what was sent, the receiver's response, and the next retry."""
     with reading(db) as session:
         webhook = ledger.get_webhook(session, caller.project_id, webhook_id)
         found = ledger.list_deliveries(session, webhook.id, status=status, after=after, limit=limit + 1)

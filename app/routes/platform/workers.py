@@ -13,5 +13,5 @@ router = api_router("workers", "/v1/workers")
 
 @router.get("", summary="List the workers that are there")
 def list_(caller: Reader, db: Db, limit: LongLimit = 100, after: After = None) -> Page[WorkerOut]:
-    """Of all projects, by id. A worker that has been silent for three minutes is not listed."""
+    """List the workers of all projects, by id. Workers silent for three minutes are left out."""
     return read_workers(db, limit=limit, after=after)

@@ -50,7 +50,9 @@ def change(caller: Submitter, db: Db, adapter_id: str, sent: AdapterChanges) -> 
 
 @router.delete("/adapters/{adapter_id}", summary="Delete the weights of an adapter")
 def delete(caller: Submitter, db: Db, adapter_id: str) -> AdapterOut:
-    """Its weights can be downloaded and asked no longer; their bytes go an hour later."""
+    """Delete an adapter's weights. They can no longer be downloaded or asked; the bytes are removed an hour
+    later.
+    """
     return delete_adapter(db, caller.project_id, adapter_id)
 
 

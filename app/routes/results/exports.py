@@ -68,7 +68,9 @@ def download(
 def derive(
     caller: Submitter, db: Db, job_id: str, response: Response, sent: DerivedIn | None = None
 ) -> DatasetOut:
-    """Its `derived_from` names the job and its dataset. The same again is answered with 200."""
+    """Create a dataset from the examples; `derived_from` names the job and dataset. An equal one is returned
+    with 200.
+    """
     with reading(db) as session:
         job = get_job(session, caller.project_id, job_id)
     wanted = sent or DerivedIn()

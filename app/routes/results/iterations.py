@@ -57,7 +57,9 @@ def training_set(
     number: Number,
     format_: Annotated[ExportFormat, Query(alias="format")] = ExportFormat.JSONL,
 ) -> StreamingResponse:
-    """As JSONL, exactly the bytes whose SHA-256 is in the header X-Training-Set-SHA256; or as Parquet."""
+    """Download the training set: as JSONL, exactly the bytes hashed in X-Training-Set-SHA256, or
+    as Parquet.
+    """
     with reading(db) as session:
         job = get_job(session, caller.project_id, job_id)
         iteration, _ = get_iteration(session, job.id, number)

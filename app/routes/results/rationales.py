@@ -32,8 +32,8 @@ def list_(
     limit: LongLimit = 20,
     after: After = None,
 ) -> Page[RationaleOut]:
-    """A page with `text` looks at the next 2500 rationales that pass the other filters: it may be empty
-    while `has_more` is true. Go on after its `last_id`.
+    """List rationales. With `text`, a page scans the next 2500 rationales that pass the other filters: it may
+    be empty while `has_more` is true. Continue after its `last_id`.
     """
     return read_rationales(db, caller.project_id, job_id, wanted, limit=limit, after=after)
 

@@ -19,7 +19,7 @@ router = api_router("adapters", "/v1/jobs/{job_id}/retention")
 
 
 class RetentionIn(In):
-    """Applied once the job has ended. Pinned adapters stay whatever it says."""
+    """Applied once the job has ended. Pinned adapters are exempt."""
 
     keep_last: Annotated[StrictInt | None, Field(ge=0, description="The newest so many; null: all.")] = None
     keep_best: Annotated[StrictBool, Field(description="The most accurate one too.")] = True

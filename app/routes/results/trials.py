@@ -1,4 +1,4 @@
-"""Asking a trained adapter: a few questions, or a whole dataset."""
+"""Asks a trained adapter a few questions, or a whole dataset."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def trial(
 def evaluate(
     caller: Submitter, db: Db, settings: Config, response: Response, adapter_id: str, sent: EvaluationIn
 ) -> JobOut:
-    """A job of its own: its one iteration carries the accuracy, as the adapter's own job's does."""
+    """Create an evaluation job; its only iteration carries the accuracy, as in the adapter's own job."""
     made = create_evaluation(db, caller, adapter_id, sent, settings)
     response.headers["Location"] = f"/v1/jobs/{made.id}"
     return made
