@@ -176,4 +176,4 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 def already(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     """The answer of an operation that found nothing left to do, for its `responses`."""
-    return {200: {"model": model, "description": "Already in that state, or equal to what exists; returned unchanged."}}
+    return {200: {"model": model, "description": "Already in that state; returned unchanged."}}

@@ -96,8 +96,8 @@ def _filled(template: str, example: Asked) -> str:
 
 
 def _solution(example: Asked) -> str:
-    """Return the solution without blank lines, which separate few-shot examples. A few-shot example of its
-    own keeps only the answer, as in the released code, lest the model copy it.
+    """Return the solution without blank lines, which separate few-shot examples. For a few-shot example return
+    only its answer, as the released code does: a hint shown in full would teach the model to copy it.
     """
     if isinstance(example, FewShotExample):
         return example.answer
