@@ -96,7 +96,7 @@ def _filled(template: str, example: Asked) -> str:
 
 
 def _solution(example: Asked) -> str:
-    """Return the solution without blank lines, which separate few-shot examples. For a few-shot example return
+    """Return the solution without blank lines, which separate few-shot examples. For few-shot examples return
     only its answer, as the released code does: a hint shown in full would teach the model to copy it.
     """
     if isinstance(example, FewShotExample):
