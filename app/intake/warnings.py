@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from star_engine.tasks.kind import Kind
+from star_engine.tasks.registry import TASKS
 
 LARGE_SHARE_OF_LETTERS = 0.9  # of the gold answers at one place among the choices
 LARGE_SHARE_OF_ANSWERS = 0.9  # that look like those of one kind
-_READ_BETTER_BY = {
-    Kind.NUMERIC: ("integer", "decimal", "percentage", "fraction"),
-    Kind.DATE: ("date",),
-    Kind.MATH: ("expression",),
-}
 FEW_ROWS = 10  # so many may have their answers at one place by chance
 
 
-def data_warnings(statistics: Mapping[str, Any] | None, kind: str = "") -> list[str]:
+def data_warnings(statistics: Mapping[str, Any] | None, kind: str) -> list[str]:
     """Return warnings, one sentence each, from the counts made at upload."""
     if statistics is None:
         return []
@@ -26,7 +21,7 @@ def data_warnings(statistics: Mapping[str, Any] | None, kind: str = "") -> list[
         _nearly_trained_on(statistics),
         _contradicted(statistics),
         _one_letter(statistics),
-        _other_kind(statistics) if kind == Kind.EXACT else None,
+        _other_kind(statistics, kind),
     ]
     return [warning for warning in found if warning is not None]
 
@@ -79,15 +74,17 @@ def _one_letter(statistics: Mapping[str, Any]) -> str | None:
     )
 
 
-def _other_kind(statistics: Mapping[str, Any]) -> str | None:
-    """To the kind exact, 1,000 and 1000 are different texts."""
-    kinds = statistics["answers"]["kinds"]
-    for kind, shapes in _READ_BETTER_BY.items():
-        share = sum(kinds.get(shape, 0) for shape in shapes) / max(1, sum(kinds.values()))
+def _other_kind(statistics: Mapping[str, Any], kind: str) -> str | None:
+    """Name the kind that reads most of the answers by value, where the dataset's compares characters."""
+    if TASKS[kind].answer_shapes != ():
+        return None
+    counts = statistics["answers"]["kinds"]
+    for other, task in TASKS.items():
+        share = sum(counts.get(shape, 0) for shape in task.answer_shapes or ()) / max(1, sum(counts.values()))
         if share >= LARGE_SHARE_OF_ANSWERS:
             return (
-                f"{100 * share:.0f} % of the answers look like those of the kind {kind}. The kind exact "
-                "compares characters, so a right answer that is written otherwise is wrong: upload them as "
-                f"{kind}."
+                f"{100 * share:.0f} % of the answers look like those of the kind {other}. The kind {kind} "
+                "compares characters, so a right answer that is written otherwise is wrong (1,000 and 1000 "
+                f"differ): upload them as {other}."
             )
     return None

@@ -114,6 +114,7 @@ class Choice:
     solution_mark: str | None = None
     slow_gold = False
     closed_answers = True
+    answer_shapes: tuple[str, ...] | None = None
     how_to_write = '"Q: question", "Answer Choices:", "(a) first", ..., "A: rationale (a)."'
     how_to_end = 'End it with "Therefore, the answer is text (letter)."'
 

@@ -120,6 +120,7 @@ class Date:
     solution_mark: str | None = "####"
     slow_gold = False
     closed_answers = False
+    answer_shapes: tuple[str, ...] | None = ("date",)
     how_to_write = '"Q: question" and on the next line "A: rationale #### answer"'
     how_to_end = 'End it with "#### 2024-03-05" or "The answer is March 5, 2024."'
 

@@ -194,6 +194,7 @@ class Exact:
     solution_mark: str | None = "####"
     slow_gold = False
     closed_answers = False
+    answer_shapes: tuple[str, ...] | None = ()
     how_to_write = '"Q: question" and on the next line "A: rationale #### answer"'
     how_to_end = 'End it with "#### answer" or "The answer is answer."'
 

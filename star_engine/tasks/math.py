@@ -188,6 +188,7 @@ class Math:
     solution_mark: str | None = "####"
     slow_gold = True
     closed_answers = False
+    answer_shapes: tuple[str, ...] | None = ("expression",)
     how_to_write = '"Q: question" and on the next line "A: rationale \\boxed{answer}"'
     how_to_end = 'End it with "\\boxed{answer}" or "#### answer"'
 

@@ -223,6 +223,7 @@ class Numeric:
     solution_mark: str | None = "####"
     slow_gold = False
     closed_answers = False
+    answer_shapes: tuple[str, ...] | None = ("integer", "decimal", "percentage", "fraction")
     how_to_write = '"Q: question" and on the next line "A: rationale #### answer"'
     how_to_end = 'End it with "#### answer"'
 

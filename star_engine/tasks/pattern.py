@@ -193,6 +193,7 @@ class Pattern:
     solution_mark: str | None = "####"
     slow_gold = False
     closed_answers = False
+    answer_shapes: tuple[str, ...] | None = None
     how_to_write = 'a JSON object {"question", "rationale", "answer"}'
     how_to_end = "End it with the answer where config.verifier.pattern finds it"
 

@@ -84,6 +84,7 @@ class Scratchpad:
     solution_mark: str | None = None
     slow_gold = False
     closed_answers = False
+    answer_shapes: tuple[str, ...] | None = None
     how_to_write = '"Input:", the question, "Target:" and the scratchpad, each on its own line'
     how_to_end = 'End it with "</scratch>" and the answer on the next line'
 

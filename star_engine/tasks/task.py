@@ -35,6 +35,9 @@ class Task(Protocol):
     # not, the check of an answer without choices is remembered by the answer.
     slow_gold: bool
     closed_answers: bool  # where a token limit cut a text behind an answer, the answer is whole all the same
+    # The shapes of answers (app.intake.tally) that it compares by value; (): it compares characters alone.
+    # None: its answers are told from each other in another way.
+    answer_shapes: tuple[str, ...] | None
     how_to_write: str  # a few-shot block, in words
     how_to_end: str  # a rationale, in words
 

@@ -59,6 +59,7 @@ class Backwards:
     solution_mark: str | None = None
     slow_gold = False
     closed_answers = True
+    answer_shapes: tuple[str, ...] | None = None
     how_to_write = '"Word: word" and on the next line "Backwards: rationale So: answer"'
     how_to_end = 'End it with "So: answer"'
 
