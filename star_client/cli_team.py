@@ -149,6 +149,17 @@ def list_deliveries(
     )
 
 
+@webhooks.command("redeliver")
+def redeliver(
+    context: typer.Context,
+    webhook_id: WebhookId,
+    delivery_id: Annotated[str, typer.Argument(metavar="DELIVERY", help="Its id: msg_...")],
+    as_json: AsJson = False,
+) -> None:
+    """Have a delivery sent again, now, whatever became of it."""
+    print_one(star(context).webhooks.redeliver(webhook_id, delivery_id), DELIVERY, as_json)
+
+
 @webhooks.command("rotate-secret")
 def rotate_secret(
     context: typer.Context, webhook_id: WebhookId, grace: Grace = None, as_json: AsJson = False

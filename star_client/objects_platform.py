@@ -15,6 +15,7 @@ class Webhook(Resource):
     job: str | None = None
     secret: str | None = None
     old_secret_until: Timestamp | None = None
+    quiet_until: Timestamp | None = None
     created_at: Timestamp
 
 

@@ -67,6 +67,11 @@ class Webhooks:
         answer = self._transport.send(Request("POST", f"/v1/webhooks/{webhook_id}/test"))
         return Delivery.model_validate_json(answer.content)
 
+    def redeliver(self, webhook_id: str, delivery_id: str) -> Delivery:
+        """Have a delivery sent again, now, under the same id and with all its attempts before it."""
+        path = f"/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver"
+        return Delivery.model_validate_json(self._transport.send(Request("POST", path, again=True)).content)
+
     def rotate_secret(self, webhook_id: str, *, grace_seconds: int | None = None) -> Webhook:
         """Create a new secret. Until the grace period ends, deliveries are signed with both."""
         body = {} if grace_seconds is None else {"grace_seconds": grace_seconds}

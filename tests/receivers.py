@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Receiver:
     answers: list[int] = field(default_factory=list)  # one status per request; 200 once they are used up
     location: str = ""  # where a redirect points to
     received: list[Received] = field(default_factory=list)
+    hanging: str = "/hang"  # a path that is not answered
+    stop_hanging: Event = field(default_factory=Event)
 
 
 @contextmanager
@@ -33,11 +35,17 @@ def receiver(answers: Sequence[int] = (), location: str = "") -> Iterator[Receiv
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             running.received.append(Received(self.path, dict(self.headers), body))
+            if self.path == running.hanging:
+                running.stop_hanging.wait()
             self.send_response(running.answers.pop(0) if running.answers else 200)
             if running.location:
                 self.send_header("Location", running.location)
             self.send_header("Content-Length", "0")
             self.end_headers()
+
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # a sender that has waited long enough
+                super().handle()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name it has there
             pass
@@ -50,6 +58,7 @@ def receiver(answers: Sequence[int] = (), location: str = "") -> Iterator[Receiv
     try:
         yield running
     finally:
+        running.stop_hanging.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from typing import Any
 
@@ -25,17 +26,22 @@ from app.webhooks.targets import BadTarget, Resolve, Target, read_target, resolv
 
 log = structlog.get_logger()
 
-THREADS = 8  # receivers that are talked to at once
+THREADS = 16  # receivers that are talked to at once
 ANSWER_BYTES = 16_384  # of an answer: more is never read, and none of it is kept
 
 
 class WebhookSender:
-    """THREADS threads, each one delivery at a time, at most one per receiver."""
+    """THREADS threads, each one delivery at a time, at most one per receiver.
+
+    A project has at most as many of them as are idle: one alone half of them, two 8 and 4. So receivers that
+    hang, of however many webhooks, leave threads for the next project.
+    """
 
     def __init__(self, engine: Engine, settings: Settings, stopping: threading.Event) -> None:
         self._engine, self._settings, self._stopping = engine, settings, stopping
-        self._busy: set[str] = set()
-        self._claiming = threading.Lock()
+        self._busy: dict[str, str] = {}  # webhooks that are talked to: their projects
+        self._claiming, self._looking = threading.Lock(), threading.Lock()
+        self._freed = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, name=f"webhooks-{n}", daemon=True) for n in range(THREADS)
         ]
@@ -47,25 +53,48 @@ class WebhookSender:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                sent = self.send_one()
+                message = self._wait_for_one()
+                if message is not None:
+                    self._send(message)
             except SQLAlchemyError as error:
                 log.warning("webhooks_not_sent", error=type(error).__name__)
-                sent = False
-            if not sent:
-                self._stopping.wait(self._settings.scheduler_seconds * THREADS / 2)
+                self._stopping.wait(self._settings.scheduler_seconds)
 
     def send_one(self) -> bool:
         """Send the delivery that is most overdue; False if none is due."""
+        message = self._claim()
+        if message is not None:
+            self._send(message)
+        return message is not None
+
+    def _wait_for_one(self) -> Message | None:
+        """One thread looks into the database; the other idle ones wait for their turn to."""
+        with self._looking:
+            while not self._stopping.is_set():
+                self._freed.clear()
+                message = self._claim()
+                if message is not None:
+                    return message
+                self._freed.wait(self._settings.scheduler_seconds)
+        return None
+
+    def _claim(self) -> Message | None:
         with self._claiming:
-            message = claim_delivery(self._engine, self._busy)
-            if message is None:
-                return False
-            self._busy.add(message.webhook.id)
+            used = Counter(self._busy.values())
+            idle = THREADS - used.total()
+            full = [project for project, threads in used.items() if threads >= idle]
+            message = claim_delivery(self._engine, list(self._busy), full)
+            if message is not None:
+                self._busy[message.webhook.id] = message.webhook.project_id
+            return message
+
+    def _send(self, message: Message) -> None:
         try:
             record_attempt(self._engine, message, attempt(message, self._settings), self._settings)
         finally:
-            self._busy.discard(message.webhook.id)
-        return True
+            with self._claiming:
+                del self._busy[message.webhook.id]
+            self._freed.set()
 
 
 def attempt(message: Message, settings: Settings, ask: Resolve | None = None) -> Outcome:

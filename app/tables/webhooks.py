@@ -27,6 +27,8 @@ class Webhook(Base):
     enabled: Mapped[bool] = mapped_column(default=True)
     secret_version: Mapped[int] = mapped_column(default=1)
     old_secret_until: Mapped[datetime | None]  # the version before signs too, until then
+    unanswered: Mapped[int | None]  # attempts on end that nobody answered
+    quiet_until: Mapped[datetime | None]  # slow or silent: nothing is sent before then
     created_at: Mapped[datetime] = created()
 
 
@@ -47,6 +49,7 @@ class WebhookDelivery(Base):
     event_type: Mapped[str]
     status: Mapped[str]  # pending | delivered | failed
     attempts: Mapped[int] = mapped_column(default=0)  # begun; also the fence of a sender's claim
+    attempts_before: Mapped[int | None]  # of them, those before it was last sent again by hand
     next_try_at: Mapped[datetime | None]  # None: never again. While an attempt runs: the end of its lease
     response_code: Mapped[int | None]
     error: Mapped[str | None]

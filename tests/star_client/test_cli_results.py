@@ -147,6 +147,7 @@ def test_a_webhook_shows_its_secret_once(run: Run, server: Platform) -> None:
     assert rotated["secret"] not in (None, made["secret"])
     assert "no" in run(server, "webhooks", "disable", made["id"]).out
     assert run(server, "webhooks", "deliveries", made["id"], "--json").objects == []
+    assert run(server, "webhooks", "redeliver", made["id"], "msg_x").status == 3
     assert run(server, "webhooks", "delete", made["id"]).status == 0
     assert run(server, "webhooks", "delete", made["id"]).status == 3
 

@@ -132,6 +132,7 @@ TEAM: dict[str, Call] = {
     "webhooks_update": lambda star, _: star.webhooks.update("wh_x", enabled=False),
     "webhooks_delete": lambda star, _: star.webhooks.delete("wh_x"),
     "webhooks_deliveries": lambda star, _: star.webhooks.deliveries("wh_x", status="failed"),
+    "webhooks_redeliver": lambda star, _: star.webhooks.redeliver("wh_x", "msg_x"),
     "webhooks_test": lambda star, _: star.webhooks.test("wh_x"),
     "webhooks_rotate_secret": lambda star, _: star.webhooks.rotate_secret("wh_x", grace_seconds=60),
     "projects_create": lambda star, _: star.projects.create("team"),

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,26 @@ from sqlalchemy.orm import Session
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
-from app.database import clock, reading, transaction
+from app.database import clock, new_id, reading, transaction
 from app.ledger.events import EVENT_TYPES, list_events
 from app.ledger.jobs.jobs import cancel_job
-from app.ledger.platform.deliveries import claim_delivery, forget_deliveries, pause_seconds, record_attempt
-from app.ledger.platform.webhooks import create_webhook, rotate_secret, send_test
+from app.ledger.platform.deliveries import (
+    Outcome,
+    claim_delivery,
+    forget_deliveries,
+    pause_seconds,
+    record_attempt,
+)
+from app.ledger.platform.webhooks import create_webhook, redeliver, rotate_secret, send_test
 from app.tables.jobs import Job
+from app.tables.platform import Project
 from app.tables.webhooks import Webhook, WebhookDelivery
 from app.webhooks.secrets import webhook_secret
 from tests.app.ledger.ledger_driver import finish_job
 from tests.factories import World, make_world
+from tests.platforms import wait_until
 from tests.receivers import Receiver, receiver
-from worker.webhook_sender import WebhookSender, attempt
+from worker.webhook_sender import THREADS, WebhookSender, attempt
 
 SECRET = "of the tests"
 
@@ -299,6 +308,132 @@ def test_receiver_that_answers_byte_by_byte_is_cut_off(world: World, hook: Recei
         thread.join()
     assert outcome.response_code is None
     assert "did not answer within" in (outcome.error or "")
+
+
+def other_project(world: World) -> str:
+    with transaction(world.engine) as session:
+        project = Project(id=(made := new_id("proj")), name=f"other {made}")
+        session.add(project)
+        return project.id
+
+
+def test_receivers_of_one_project_that_hang_leave_threads_for_another_project(
+    world: World, hook: Receiver
+) -> None:
+    """Each hanging attempt takes 15 s and begins again; the other project's message passes them all."""
+    slow = replace(world, settings=world.settings.model_copy(update={"webhook_seconds": 15.0}))
+    hanging = hook.url.replace("/hook", hook.hanging)
+    with transaction(world.engine) as session:
+        for _ in range(3 * THREADS):
+            send_test(session, create_webhook(session, world.project_id, hanging, ["*"]))
+    project_id = other_project(world)
+    stopping = threading.Event()
+    WebhookSender(slow.engine, slow.settings, stopping).start()
+    try:
+        wait_until(lambda: len(hook.received) == THREADS // 2, "all threads of the one", 14)
+        with transaction(world.engine) as session:
+            webhook = create_webhook(session, project_id, hook.url, ["*"])
+            wanted = send_test(session, webhook).id
+        wait_until(
+            lambda: wanted in {got.headers["webhook-id"] for got in hook.received}, "the other's message", 14
+        )
+        tried = [row for row in deliveries(world) if row.webhook_id != webhook.id and row.log]
+        assert tried == []  # while the others' first attempts still run
+    finally:
+        stopping.set()
+        hook.stop_hanging.set()
+
+
+@pytest.mark.parametrize(("projects", "most"), [(1, 8), (2, 4), (3, 2)])
+def test_project_has_at_most_as_many_threads_as_are_idle(
+    world: World, hook: Receiver, projects: int, most: int
+) -> None:
+    assert THREADS == 16
+    one, mine = sender(world), [world.project_id, *(other_project(world) for _ in range(projects - 1))]
+    for project_id in mine:
+        with transaction(world.engine) as session:
+            for _ in range(THREADS):
+                send_test(session, create_webhook(session, project_id, hook.url, ["*"]))
+        while one._claim() is not None:
+            pass
+    with reading(world.engine) as session:
+        claimed = select(func.count()).select_from(WebhookDelivery).join(Webhook)
+        last = claimed.where(Webhook.project_id == mine[-1], WebhookDelivery.attempts > 0)
+        assert session.scalar(last) == most
+
+
+def test_receiver_that_does_not_answer_is_left_alone_longer_each_time(world: World, hook: Receiver) -> None:
+    webhook_id = add(world, "http://127.0.0.1:9/")  # nobody listens on the port "discard"
+    listed = replace(
+        world, settings=world.settings.model_copy(update={"webhook_allowed_hosts": ["127.0.0.1:9"]})
+    )
+    with transaction(world.engine) as session:
+        for _ in range(3):
+            send_test(session, session.get_one(Webhook, webhook_id))
+    assert send_all(listed) == 1  # the other two wait as well
+    quiet = []
+    for _ in range(2):
+        with reading(world.engine) as session:
+            webhook = session.get_one(Webhook, webhook_id)
+            assert webhook.quiet_until is not None
+            quiet.append((webhook.quiet_until - session.scalars(select(clock())).one()).total_seconds())
+        with transaction(world.engine) as session:
+            session.get_one(Webhook, webhook_id).quiet_until = clock(-1)
+        assert send_all(listed) == 1
+    assert quiet[0] <= 5 * 1.25 < 25 * 0.75 - 1 <= quiet[1]
+
+
+def test_answer_ends_the_silence_of_a_receiver(world: World, hook: Receiver) -> None:
+    webhook_id = add(world, hook.url)
+    with transaction(world.engine) as session:
+        webhook = session.get_one(Webhook, webhook_id)
+        webhook.unanswered = 5
+        webhook.quiet_until = clock(3600)
+        assert claim_delivery(world.engine) is None
+        send_test(session, webhook)  # a person wants to know now
+    assert send_all(world) == 1
+    with reading(world.engine) as session:
+        webhook = session.get_one(Webhook, webhook_id)
+        assert (webhook.unanswered, webhook.quiet_until) == (None, None)
+
+
+def test_slow_answer_is_followed_by_a_pause_as_long(world: World, hook: Receiver) -> None:
+    webhook_id = add(world, hook.url)
+    with transaction(world.engine) as session:
+        for _ in range(2):
+            send_test(session, session.get_one(Webhook, webhook_id))
+    message = claim_delivery(world.engine)
+    assert message is not None
+    record_attempt(world.engine, message, Outcome(200, None, seconds=14.0), world.settings)
+    assert send_all(world) == 0
+    with reading(world.engine) as session:
+        until = session.get_one(Webhook, webhook_id).quiet_until
+        assert until is not None
+        assert 10 < (until - session.scalars(select(clock())).one()).total_seconds() <= 14
+
+
+@pytest.mark.parametrize("first_answers", [[404, 404, 404], [200]])
+def test_delivery_sent_again_by_hand_has_its_id_and_all_attempts_anew(
+    world: World, hook: Receiver, first_answers: list[int]
+) -> None:
+    hook.answers = list(first_answers)
+    webhook_id = add(world, hook.url)
+    with transaction(world.engine) as session:
+        message_id = send_test(session, session.get_one(Webhook, webhook_id)).id
+    for _ in first_answers:
+        assert send_all(world) == 1
+        make_due(world)
+    assert send_all(world) == 0
+    with transaction(world.engine) as session:
+        again = redeliver(session, session.get_one(Webhook, webhook_id), message_id)
+        assert (again.status, again.finished_at) == ("pending", None)
+    hook.answers = [500, 500, 200]
+    for _ in range(3):  # as many as are allowed, though the first round had used them up
+        assert send_all(world) == 1
+        make_due(world)
+    (row,) = deliveries(world)
+    assert (row.status, row.attempts) == ("delivered", len(first_answers) + 3)
+    assert {got.headers["webhook-id"] for got in hook.received} == {message_id}
 
 
 def test_payload_is_json_in_ascii(world: World, hook: Receiver) -> None:

@@ -19,6 +19,10 @@ from app.tables.webhooks import Webhook, WebhookDelivery
 PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
 CLAIM_SECONDS = 60.0  # a sender that dies is followed by another after this; an attempt takes at most a third
 LONGEST_PAUSE_SECONDS = 12 * 3600.0
+# A receiver that answers nothing is left alone for this long at most, so one that is back is soon noticed.
+LONGEST_SILENCE_SECONDS = 600.0
+SLOW_SECONDS = 1.0  # an answer that took longer is followed by a pause of the same length
+MAX_LOG = 50  # attempts that are kept of one delivery: it can be sent again by hand without end
 KEPT_SECONDS = 30 * 86_400.0
 GONE = 410  # the receiver's word that it wants nothing any more
 
@@ -68,15 +72,36 @@ def enqueue_test(session: Session, webhook: Webhook) -> WebhookDelivery:
     return delivery
 
 
-def claim_delivery(engine: Engine, busy: Collection[str] = ()) -> Message | None:
+def send_again(webhook: Webhook, delivery: WebhookDelivery) -> WebhookDelivery:
+    """Send a delivery once more, now, under its own id and with all its attempts before it."""
+    delivery.status, delivery.finished_at = PENDING, None
+    delivery.attempts_before = delivery.attempts
+    delivery.next_try_at = clock()
+    wake(webhook)
+    return delivery
+
+
+def wake(webhook: Webhook) -> None:
+    """Talk to a receiver again at once, though it has not answered lately: a person asks for it."""
+    webhook.unanswered, webhook.quiet_until = None, None
+
+
+def claim_delivery(engine: Engine, busy: Collection[str] = (), full: Collection[str] = ()) -> Message | None:
     """Claim the most overdue delivery for CLAIM_SECONDS; None if none is due.
 
     `busy`: webhooks that this sender is talking to. They wait, so a receiver that hangs holds up only itself.
+    `full`: projects that have all the threads that they may have.
     """
     due = (
         select(WebhookDelivery.id, WebhookDelivery.attempts)
         .join(Webhook, Webhook.id == WebhookDelivery.webhook_id)
-        .where(WebhookDelivery.next_try_at <= clock(), Webhook.enabled, Webhook.id.not_in(list(busy)))
+        .where(
+            WebhookDelivery.next_try_at <= clock(),
+            Webhook.enabled,
+            or_(Webhook.quiet_until.is_(None), Webhook.quiet_until <= clock()),
+            Webhook.id.not_in(list(busy)),
+            Webhook.project_id.not_in(list(full)),
+        )
         .order_by(WebhookDelivery.next_try_at, WebhookDelivery.id)
         .limit(1)
     )
@@ -104,15 +129,15 @@ def record_attempt(engine: Engine, message: Message, outcome: Outcome, settings:
             "error": outcome.error,
             "seconds": round(outcome.seconds, 3),
         }
-        delivery.log = [*delivery.log, attempt]
+        delivery.log = [*delivery.log, attempt][-MAX_LOG:]
+        tries = message.attempt - (delivery.attempts_before or 0)  # since it was sent again by hand
         if outcome.error is None:
             _finish(delivery, DELIVERED)
-        elif outcome.response_code == GONE or message.attempt >= settings.webhook_attempts:
+        elif outcome.response_code == GONE or tries >= settings.webhook_attempts:
             _finish(delivery, FAILED)
         else:
-            delivery.next_try_at = clock(pause_seconds(message.attempt, settings.webhook_retry_seconds))
-        if outcome.response_code == GONE:
-            session.get_one(Webhook, delivery.webhook_id).enabled = False
+            delivery.next_try_at = clock(pause_seconds(tries, settings.webhook_retry_seconds))
+        _judge_receiver(session, delivery.webhook_id, outcome, settings)
         return True
 
 
@@ -171,6 +196,20 @@ def _locked(session: Session, message: Message) -> WebhookDelivery | None:
     mine = (WebhookDelivery.id == message.id, WebhookDelivery.attempts == message.attempt)
     query = select(WebhookDelivery).where(*mine, WebhookDelivery.status == PENDING)
     return session.scalars(query.with_for_update(key_share=True)).one_or_none()
+
+
+def _judge_receiver(session: Session, webhook_id: str, outcome: Outcome, settings: Settings) -> None:
+    """Leave a receiver alone for a while that is slow or does not answer; for good, if it is gone."""
+    webhook = session.get_one(Webhook, webhook_id)
+    if outcome.response_code == GONE:
+        webhook.enabled = False
+    if outcome.response_code is not None:
+        webhook.unanswered = None
+        webhook.quiet_until = clock(outcome.seconds) if outcome.seconds > SLOW_SECONDS else None
+        return
+    webhook.unanswered = (webhook.unanswered or 0) + 1
+    pause = pause_seconds(webhook.unanswered, settings.webhook_retry_seconds)
+    webhook.quiet_until = clock(min(pause, LONGEST_SILENCE_SECONDS))
 
 
 def _finish(delivery: WebhookDelivery, status: str) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.database import clock, new_id
 from app.errors import Conflict, NotFound
-from app.ledger.platform.deliveries import enqueue_test
+from app.ledger.platform.deliveries import enqueue_test, send_again, wake
 from app.tables.webhooks import Webhook, WebhookDelivery
 
 MAX_PER_PROJECT = 100  # of those for every job: each is looked at with every event
@@ -68,6 +68,7 @@ def list_webhooks(
 
 def update_webhook(webhook: Webhook, changes: dict[str, Any]) -> Webhook:
     """Set url, events, description or enabled."""
+    wake(webhook)
     for name, value in changes.items():
         setattr(webhook, name, value)
     return webhook
@@ -89,9 +90,26 @@ def signing_versions(webhook: Webhook, now: datetime) -> list[int]:
 
 def send_test(session: Session, webhook: Webhook) -> WebhookDelivery:
     """Queue a `webhook.test` message, which goes the way of all others. Raises Conflict if it is disabled."""
+    _refuse_disabled(webhook)
+    wake(webhook)
+    return enqueue_test(session, webhook)
+
+
+def redeliver(session: Session, webhook: Webhook, delivery_id: str) -> WebhookDelivery:
+    """Send a delivery again. Raises NotFound, or Conflict if the webhook is disabled."""
+    delivery = session.get(WebhookDelivery, delivery_id, with_for_update={"key_share": True})
+    if delivery is None or delivery.webhook_id != webhook.id:
+        raise NotFound(f"There is no delivery {delivery_id} of this webhook.")
+    _refuse_disabled(webhook)
+    send_again(webhook, delivery)
+    session.flush()
+    session.refresh(delivery)
+    return delivery
+
+
+def _refuse_disabled(webhook: Webhook) -> None:
     if not webhook.enabled:
         raise Conflict("The webhook is disabled. Enable it first.", code="webhook_disabled")
-    return enqueue_test(session, webhook)
 
 
 def list_deliveries(

@@ -50,6 +50,10 @@ class WebhookOut(Resource):
         None
     )
     old_secret_until: Annotated[Timestamp | None, Field(description="Until then the old one signs too.")]
+    quiet_until: Annotated[
+        Timestamp | None,
+        Field(description="Nothing is sent before then: the receiver was slow, or did not answer."),
+    ]
 
 
 class DeliveryOut(Resource):
@@ -155,6 +159,16 @@ def deliveries(
         return page([_delivery_out(delivery) for delivery in found], limit)
 
 
+@router.post(
+    "/{webhook_id}/deliveries/{delivery_id}/redeliver", status_code=202, summary="Send a delivery again"
+)
+def redeliver(caller: Submitter, db: Db, webhook_id: str, delivery_id: str) -> DeliveryOut:
+    """Now, under the same id, by which receivers know repeats. It gets all its attempts anew."""
+    with transaction(db) as session:
+        webhook = ledger.get_webhook(session, caller.project_id, webhook_id)
+        return _delivery_out(ledger.redeliver(session, webhook, delivery_id))
+
+
 def webhook_out(row: Webhook, secret: str | None = None) -> WebhookOut:
     """`secret` is given where it was just made."""
     return WebhookOut(
@@ -167,6 +181,7 @@ def webhook_out(row: Webhook, secret: str | None = None) -> WebhookOut:
         job=row.job_id,
         secret=secret,
         old_secret_until=row.old_secret_until,
+        quiet_until=row.quiet_until,
     )
 
 

@@ -90,6 +90,21 @@ def test_test_message_is_queued_and_listed_among_the_deliveries(api: Api) -> Non
     assert api.client.post(f"{path}/test").status_code == 409
 
 
+def test_delivery_is_sent_again_by_hand(api: Api) -> None:
+    made = api.client.post("/v1/webhooks", json={"url": URL}).json()
+    path = f"/v1/webhooks/{made['id']}"
+    delivery = api.client.post(f"{path}/test").json()
+    again = f"{path}/deliveries/{delivery['id']}/redeliver"
+    answer = api.client.post(again)
+    assert answer.status_code == 202, answer.text
+    assert {**answer.json(), "next_try_at": None} == {**delivery, "next_try_at": None}
+    assert answer.json()["next_try_at"] >= delivery["next_try_at"]
+    second = api.client.post("/v1/webhooks", json={"url": URL}).json()["id"]
+    assert api.client.post(again.replace(made["id"], second)).status_code == 404
+    api.client.patch(path, json={"enabled": False})
+    assert api.client.post(again).json()["code"] == "webhook_disabled"
+
+
 def test_deleted_webhook_is_gone_with_its_log_and_jobs_go_on(api: Api) -> None:
     made = api.client.post("/v1/webhooks", json={"url": URL, "events": ["*"]}).json()
     api.job()
@@ -103,6 +118,7 @@ def test_deleted_webhook_is_gone_with_its_log_and_jobs_go_on(api: Api) -> None:
 def test_another_project_neither_sees_nor_touches_a_webhook(api: Api) -> None:
     made = api.client.post("/v1/webhooks", json={"url": URL}).json()
     path = f"/v1/webhooks/{made['id']}"
+    delivery = api.client.post(f"{path}/test").json()
     for method, url in (
         ("GET", path),
         ("PATCH", path),
@@ -110,6 +126,7 @@ def test_another_project_neither_sees_nor_touches_a_webhook(api: Api) -> None:
         ("POST", f"{path}/test"),
         ("POST", f"{path}/rotate-secret"),
         ("GET", f"{path}/deliveries"),
+        ("POST", f"{path}/deliveries/{delivery['id']}/redeliver"),
     ):
         assert api.client.request(method, url, json={}, headers=api.other).status_code == 404, url
     assert api.client.get("/v1/webhooks", headers=api.other).json()["data"] == []
