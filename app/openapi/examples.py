@@ -9,6 +9,7 @@ PARAMETERS: dict[str, Any] = {
     "adapter_id": "job_01m7ywcm5xde8kpaacajcgqt7f:best",
     "api_key_id": "key_fDULo2FF",
     "dataset_id": "ds_01m7ywck2a1mt4knmr1jb1zqvw",
+    "delivery_id": "msg_01m7ywck2a1mt4knmr1jb1zqvw",
     "example_id": "row-12",
     "file_id": "file_01m7ywck2a1mt4knmr1jb1zqvw",
     "job_id": "job_01m7ywcm5xde8kpaacajcgqt7f",
