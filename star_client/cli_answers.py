@@ -27,7 +27,7 @@ ANSWER: Columns[HeldOutAnswer] = {
 def list_answers(
     context: typer.Context,
     job_id: JobId,
-    iteration: Annotated[int | None, typer.Option(min=0, help="0: the few-shot baselines.")] = None,
+    iteration: Annotated[int | None, typer.Option(min=0, help="0 for the few-shot baselines.")] = None,
     mode: Annotated[str | None, typer.Option(help="few_shot_direct, few_shot_cot or adapter")] = None,
     verdict: Annotated[str | None, typer.Option(help="correct, wrong, unparsed, ambiguous or error")] = None,
     changed: Annotated[str | None, typer.Option(help="gained or lost, against --against")] = None,

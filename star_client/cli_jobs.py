@@ -74,7 +74,7 @@ def watch_command(context: typer.Context, job_id: JobId, as_json: AsJson = False
 def cancel(
     context: typer.Context,
     job_id: JobId,
-    baselines: Annotated[bool, typer.Option("--baselines", help="Also those beside it.")] = False,
+    baselines: Annotated[bool, typer.Option("--baselines", help="Cancel its baselines, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Cancel a job for good. Everything recorded stays."""

@@ -37,10 +37,10 @@ class DatasetOut(Resource):
             "what held-out questions share with those trained on. Null if uploaded before it was counted."
         ),
     ]
-    warnings: Annotated[list[str], Field(description="What to know before training on it.")]
+    warnings: Annotated[list[str], Field(description="Warnings about the data.")]
     derived_from: Annotated[
         dict[str, str] | None,
-        Field(description="job, dataset and selection, where a job's examples made it."),
+        Field(description="job, dataset and selection, if it was derived from a job's examples."),
     ]
 
 

@@ -59,7 +59,7 @@ class JudgementOut(BaseModel):
     decision: str | None = Field(description="`kept`, or the reason why the text would not be trained on.")
     why: str | None = Field(description="The reason in words.")
     filters: dict[str, str | None] = Field(
-        description="By name, why each filter there is would drop the text; null: it would not."
+        description="Why each filter would drop the text, by filter name; null: it would not."
     )
     trained_on: str | None = Field(
         description="The completion of the training row, up to where the answer ends; null: there is none."

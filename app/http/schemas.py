@@ -132,7 +132,7 @@ class FieldErrorOut(BaseModel):
 
 
 class ErrorOut(BaseModel):
-    """The part that OpenAI's clients read."""
+    """The part that OpenAI clients read."""
 
     type: str
     code: str
@@ -161,7 +161,7 @@ class ProblemOut(BaseModel):
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"description": description}
     for status, description in {
-        400: "The request is not what its type says.",
+        400: "The request body does not match its content type.",
         401: "No valid API key was sent.",
         403: "The key lacks the scope, or the project's quota is used up.",
         404: "It does not exist, or belongs to another project.",
@@ -169,7 +169,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         413: "The body is too long.",
         422: "The request is understood and refused.",
         429: "The key asks too often.",
-        503: "Something that this server needs is not there. Try again later.",
+        503: "Something this server depends on is unavailable. Try again later.",
     }.items()
 }
 

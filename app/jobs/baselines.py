@@ -36,7 +36,7 @@ class JobFamilyIn(JobIn):
         list[Annotated[StrictInt, Field(ge=0, lt=2**31)]],
         Field(
             max_length=16,
-            description="The job runs with the first and is repeated, as jobs of their own, with the others.",
+            description="The job runs with the first seed and is repeated as separate jobs with the others.",
         ),
     ] = Field(default=[])
 

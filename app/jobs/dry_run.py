@@ -43,7 +43,7 @@ ESTIMATED: tuple[Estimated, ...] = ("gpu_seconds", "seconds", "queue_seconds")
 
 class PromptOut(BaseModel):
     text: str
-    tokens: Annotated[int | None, Field(description="null: the model's tokenizer is on the workers only.")]
+    tokens: Annotated[int | None, Field(description="null if only the workers have the model's tokenizer.")]
 
 
 class PreviewOut(BaseModel):
@@ -65,7 +65,7 @@ class SecondsRangeOut(BaseModel):
 
 
 class EstimateOut(BaseModel):
-    """If all iterations are run. What is null has its reason in `unavailable`, under its own name."""
+    """For all iterations. `unavailable` gives the reason for each null field."""
 
     gpu_seconds: SecondsRangeOut | None
     seconds: SecondsRangeOut | None

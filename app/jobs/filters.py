@@ -17,13 +17,15 @@ Named = Annotated[str | None, Query(max_length=200)]
 
 def job_filter(
     request: Request,
-    status: Annotated[list[JobStatus] | None, Query(description="Any of these; repeat it.")] = None,
+    status: Annotated[
+        list[JobStatus] | None, Query(description="Any of these statuses; the parameter may be repeated.")
+    ] = None,
     model: Named = None,
     dataset: Named = None,
     name: Annotated[str | None, Query(max_length=200, description="A part of the name.")] = None,
     created_after: Annotated[Moment | None, Query(description="RFC 3339")] = None,
     created_before: Annotated[Moment | None, Query(description="RFC 3339")] = None,
-    order: Annotated[Order, Query(description="By creation, or by name in any case.")] = "newest",
+    order: Annotated[Order, Query(description="By creation time, or by name ignoring case.")] = "newest",
 ) -> JobFilter:
     """`metadata[key]=value` as well, any number of times."""
     return JobFilter(

@@ -30,9 +30,9 @@ class ForkIn(In):
     """Create a new job that continues from an iteration of this job with other settings."""
 
     from_iteration: Annotated[
-        StrictInt, Field(ge=0, le=10_000, description="The last one taken over; 0: the baselines alone.")
+        StrictInt, Field(ge=0, le=10_000, description="The last iteration copied; 0: only the baselines.")
     ]
-    config: ConfigOverrides = Field(default={}, description="Settings laid over those of this job.")
+    config: ConfigOverrides = Field(default={}, description="Settings that override those of this job.")
     name: Name | None = None  # None: this job's
     priority: Annotated[StrictInt, Field(ge=-100, le=100)] | None = None  # None: this job's
     metadata: Annotated[

@@ -48,7 +48,7 @@ class Method(In):
 
 
 class FineTuningIn(BaseModel):
-    """OpenAI's body. With the client's `extra_body` come `prompt_set`, `preset`, `config`, `validation`."""
+    """OpenAI's body; the client's `extra_body` adds `prompt_set`, `preset`, `config`, `validation`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,10 +65,10 @@ class FineTuningIn(BaseModel):
     preset: str = "star"
     config: JsonObject = Field(default={})
     validation: Annotated[
-        StrictInt, Field(ge=0, description="Rows to carve where no validation file is given.")
+        StrictInt, Field(ge=0, description="Rows to hold out if no validation file is given.")
     ] = 0
     allow_overlap: Annotated[
-        StrictBool, Field(description="Take validation rows whose question is trained on.")
+        StrictBool, Field(description="Accept validation rows whose question is also in the training file.")
     ] = False
 
 

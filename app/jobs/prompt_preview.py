@@ -63,13 +63,13 @@ class PreviewSpanOut(BaseModel):
 
 
 class PreviewRowOut(BaseModel):
-    """Loss falls on the trained spans, and on the EOS that follows the completion."""
+    """The loss covers the trained spans and the EOS after the completion."""
 
     prompt: str
     completion: str
     spans: list[PreviewSpanOut]
-    stands_in: bool = Field(description="The rationale is a few-shot example's: none was sent.")
-    verdict: str = Field(description="On the rationale, against the example's answer; only `correct` trains.")
+    stands_in: bool = Field(description="The rationale is a few-shot example's, because none was sent.")
+    verdict: str = Field(description="The verdict on the rationale; only `correct` is trained on.")
     extracted: str | None
 
 
@@ -79,8 +79,8 @@ class PreviewTokensOut(BaseModel):
     prompt: int
     hinted_prompt: int | None
     training_row: int = Field(description="EOS included.")
-    trained: int = Field(description="Of the training row's, those that loss falls on.")
-    fits: bool = Field(description="The longest prompt and max_tokens fit into the context.")
+    trained: int = Field(description="Tokens of the training row that the loss covers.")
+    fits: bool = Field(description="Whether the longest prompt plus max_tokens fits into the context.")
 
 
 class PromptPreviewOut(Item):

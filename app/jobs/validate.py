@@ -73,11 +73,11 @@ class JobIn(In):
     budget: BudgetIn = Field(default=BudgetIn())
     webhook: JobWebhookIn | None = None  # of this job alone
     allow_overlap: StrictBool = Field(
-        default=False, description="Run although held-out questions of the dataset are trained on."
+        default=False, description="Run even though held-out questions of the dataset are also trained on."
     )
     dry_run: StrictBool = False  # check it, show what it would be and take, and make nothing
     return_equal: StrictBool = Field(
-        default=False, description="Return an equal job that has not failed instead of making a second one."
+        default=False, description="Return an equal job that has not failed instead of creating a second one."
     )
     dedupe: StrictBool = Field(default=False, deprecated="Called return_equal now.")
 

@@ -25,7 +25,7 @@ class BudgetOut(BaseModel):
     """Limits on what the job may use, and what it has used. null means no limit."""
 
     gpu_seconds: float | None
-    gpu_seconds_used: Annotated[float, Field(description="By steps' attempts that have ended.")]
+    gpu_seconds_used: Annotated[float, Field(description="Counts ended attempts of steps.")]
     deadline: Timestamp | None
 
 
@@ -33,7 +33,7 @@ class JobWebhookOut(BaseModel):
     id: str
     url: str
     events: list[str]
-    secret: Annotated[str | None, Field(description="In the answer that creates the job, and nowhere else.")]
+    secret: Annotated[str | None, Field(description="Shown only in the response that creates the job.")]
 
 
 class QueueOut(BaseModel):
@@ -81,17 +81,25 @@ class JobOut(Resource):
     metadata: dict[str, Any]
     purpose: Annotated[Purpose, Field(description="star, or evaluation: one adapter on one dataset.")]
     adapter: Annotated[str | None, Field(description="The adapter that an evaluation asks.")]
-    retention: Annotated[dict[str, Any] | None, Field(description="What stays of its adapters at its end.")]
-    baselines: Annotated[list[dict[str, Any]], Field(description="job, preset, status of each beside it")]
-    baseline_of: Annotated[str | None, Field(description="The job that this baseline stands beside.")]
-    replicates: Annotated[list[dict[str, Any]], Field(description="job, seed, status of each: see `seeds`")]
-    replicate_of: Annotated[str | None, Field(description="The job that this is, with another seed.")]
-    forked_from: Annotated[dict[str, Any] | None, Field(description="job, iteration: what it goes on from")]
+    retention: Annotated[dict[str, Any] | None, Field(description="Which adapters stay after its end.")]
+    baselines: Annotated[list[dict[str, Any]], Field(description="job, preset and status of each baseline")]
+    baseline_of: Annotated[str | None, Field(description="The job this is a baseline of.")]
+    replicates: Annotated[
+        list[dict[str, Any]], Field(description="job, seed and status of each replicate; see `seeds`")
+    ]
+    replicate_of: Annotated[str | None, Field(description="The job that this one repeats with another seed.")]
+    forked_from: Annotated[
+        dict[str, Any] | None, Field(description="job and iteration that it continues from")
+    ]
     budget: BudgetOut
-    webhook: Annotated[JobWebhookOut | None, Field(description="Its own; see /v1/webhooks.")]
+    webhook: Annotated[
+        JobWebhookOut | None, Field(description="Webhooks of this job only; see /v1/webhooks.")
+    ]
     queue: Annotated[QueueOut | None, Field(description="null once the job has ended.")]
     estimated_start_at: Annotated[Timestamp | None, Field(description="null once it has started.")]
-    estimated_end_at: Annotated[Timestamp | None, Field(description="If it runs all its iterations.")]
+    estimated_end_at: Annotated[
+        Timestamp | None, Field(description="Assuming that it runs all its iterations.")
+    ]
     estimate_unavailable: Annotated[UnknownOut | None, Field(description="Why an estimate is missing.")]
     created_by: Annotated[CreatorOut, Field(description="The API key that it was created with.")]
     started_at: Timestamp | None
@@ -99,7 +107,10 @@ class JobOut(Resource):
     accuracies: Annotated[list[MeasuredOut], Field(description="Held out, by iteration.")]
     best: Annotated[
         dict[str, Any] | None,
-        Field(description="iteration, accuracy, adapter_id; few_shot: to beat; below_few_shot: it does not"),
+        Field(
+            description="iteration, accuracy, adapter_id; few_shot: the accuracy to beat; "
+            "below_few_shot: whether it was not beaten"
+        ),
     ]
 
 

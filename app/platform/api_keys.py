@@ -44,7 +44,7 @@ class ApiKeyOut(Resource):
 
 
 class NewApiKeyOut(ApiKeyOut):
-    key: Annotated[str, Field(description="The key itself. It is shown this once.")]
+    key: Annotated[str, Field(description="The key itself, shown only once.")]
 
 
 def create_key(db: Engine, caller: Caller, sent: ApiKeyIn) -> NewApiKeyOut:

@@ -20,7 +20,7 @@ class WorkerOut(Item):
     gpus: int
     gpu_memory_gib: Annotated[float | None, Field(description="Of each GPU; null: not stated.")]
     gpu_class: str | None
-    busy: Annotated[bool, Field(description="It holds a step.")]
+    busy: Annotated[bool, Field(description="Whether it holds a step.")]
 
 
 def read_workers(db: Engine, *, limit: int, after: str | None = None) -> Page[WorkerOut]:

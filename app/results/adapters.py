@@ -36,7 +36,8 @@ class AdapterOut(Resource):
     job: str
     iteration: int
     role: Annotated[
-        AdapterRole, Field(description="What it was trained for; an iteration has one of each at most.")
+        AdapterRole,
+        Field(description="What it was trained for; an iteration has at most one adapter of each role."),
     ]
     model: str
     files: list[AdapterFileOut]
@@ -44,12 +45,12 @@ class AdapterOut(Resource):
     verification: dict[str, Any] | None
     pinned: bool
     deleted_at: Annotated[
-        Timestamp | None, Field(description="Its weights are gone or about to go; card and manifest stay.")
+        Timestamp | None, Field(description="The weights are deleted or about to be; card and manifest stay.")
     ]
 
 
 class AdapterChanges(In):
-    pinned: Annotated[StrictBool, Field(description="A pinned adapter is kept whatever the retention.")]
+    pinned: Annotated[StrictBool, Field(description="A pinned adapter is exempt from retention.")]
 
 
 class AdapterDeleted(Gone):

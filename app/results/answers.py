@@ -47,16 +47,18 @@ class AnswerOut(Resource):
 
     object: Literal["answer"] = "answer"
     job: str
-    iteration: Annotated[int, Field(description="0: of a few-shot baseline.")]
+    iteration: Annotated[int, Field(description="0 for a few-shot baseline.")]
     mode: EvaluationMode
-    dataset: Annotated[str | None, Field(description="One of evaluation.also; null: the job's own.")]
+    dataset: Annotated[str | None, Field(description="A dataset of evaluation.also; null: the job's own.")]
     example: ExampleOut
     text: str
     extracted: str | None
     verdict: str
     tokens: int
     finish_reason: str
-    changed: Annotated[Changed | None, Field(description="Against the other answer: gained, lost or null.")]
+    changed: Annotated[
+        Changed | None, Field(description="Compared with the other answer: gained, lost or null.")
+    ]
     against: OtherAnswerOut | None
 
 
@@ -64,12 +66,15 @@ class AnswerOut(Resource):
 class AnswersWanted:
     """The filters as they are sent, in a query."""
 
-    iteration: Annotated[int | None, Query(ge=0, le=10_000, description="0: the few-shot baselines.")] = None
+    iteration: Annotated[int | None, Query(ge=0, le=10_000, description="0 for the few-shot baselines.")] = (
+        None
+    )
     mode: EvaluationMode | None = None
     verdict: VerdictName | None = None
     example: Annotated[str | None, Query(max_length=250, description="The example's own id.")] = None
     dataset: Annotated[
-        str | None, Query(max_length=100, description="One of evaluation.also, in place of the job's own.")
+        str | None,
+        Query(max_length=100, description="A dataset of evaluation.also instead of the job's own."),
     ] = None
     changed: Annotated[
         Changed | None, Query(description="Right here and not there (gained), or the other way round (lost).")

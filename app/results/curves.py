@@ -17,7 +17,7 @@ from app.ledger.results.iterations import get_iteration
 
 
 class CurveOut(Resource):
-    """Every optimizer step up to the newest resume point, or to the end of the training."""
+    """Every optimizer step up to the newest checkpoint, or to the end of the training."""
 
     object: Literal["training_curve"] = "training_curve"
     job: str

@@ -21,7 +21,7 @@ class IterationOut(Resource):
     job: str
     number: int
     phases_done: list[str]
-    metrics: Annotated[dict[str, Any], Field(description="Fills up as the phases close.")]
+    metrics: Annotated[dict[str, Any], Field(description="Filled in as phases finish.")]
     adapter_id: str | None
     training_set_sha256: str | None
     finished_at: Timestamp | None

@@ -27,7 +27,7 @@ class OverrideIn(In):
 
 
 class OverrideOut(Resource):
-    """Holds for this text of this example, wherever it comes again in the job and its forks."""
+    """Applies to this text of this example wherever it occurs in the job and its forks."""
 
     object: Literal["override"] = "override"
     job: str
@@ -41,7 +41,7 @@ class OverrideOut(Resource):
 class NewOverrideOut(OverrideOut):
     honoured_from: Annotated[
         int | None,
-        Field(description="The first iteration whose training set heeds it. Null: only a fork's will."),
+        Field(description="The first iteration whose training set applies it. Null: only a fork's will."),
     ]
 
 

@@ -70,7 +70,7 @@ class RationaleDetailOut(RationaleOut):
         Field(description="Where the extracted answer stands in the text: [start, end)."),
     ]
     training_row: TrainingRowOut | None
-    trained_in: Annotated[list[int], Field(description="The iterations whose training window holds it.")]
+    trained_in: Annotated[list[int], Field(description="The iterations whose training window contains it.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def wanted_of(
     reason: Annotated[str | None, Query(max_length=100)] = None,
     example: Annotated[str | None, Query(max_length=250, description="The example's own id.")] = None,
     text: Annotated[
-        str | None, Query(min_length=1, max_length=500, description="What the rationale holds, as written.")
+        str | None, Query(min_length=1, max_length=500, description="Text the rationale must contain.")
     ] = None,
 ) -> Wanted:
     filters = RationaleFilter(

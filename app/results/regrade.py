@@ -28,11 +28,11 @@ class RegradeIn(In):
 
     iteration: Annotated[StrictInt, Field(ge=1, le=10_000)] | Literal["all"] = "all"
     kind: Annotated[Kind | None, Field(description="Another verifier; the prompts stay as they are.")] = None
-    verifier: Annotated[JsonObject, Field(description="Its options, in place of the job's.")] = Field(
+    verifier: Annotated[JsonObject, Field(description="Verifier options that replace the job's.")] = Field(
         default={}
     )
     training_set: Annotated[
-        JsonObject, Field(description="Laid over the job's: filters, dedupe, max_per_example, ...")
+        JsonObject, Field(description="Overrides of the job's: filters, dedupe, max_per_example, ...")
     ] = Field(default={})
 
 

@@ -31,7 +31,9 @@ PRIORITY = 100  # somebody waits for it
 
 class QuestionIn(In):
     question: Annotated[Text, Field(min_length=1, max_length=20_000)]
-    answer: Annotated[Text | None, Field(max_length=2000, description="Gives the answers a verdict.")] = None
+    answer: Annotated[Text | None, Field(max_length=2000, description="With it, answers get a verdict.")] = (
+        None
+    )
     choices: Annotated[tuple[Text, ...] | None, Field(max_length=26)] = None
     group: Annotated[Text | None, Field(max_length=200)] = None
 

@@ -200,7 +200,7 @@ class CurriculumStage(Section):
     from_iteration: Annotated[int, Field(ge=1)]
     """First iteration of the stage."""
     groups: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Groups whose train examples are asked from then on."""
+    """Groups whose train examples are used from then on."""
 
 
 class StarConfig(Section):
@@ -213,7 +213,7 @@ class StarConfig(Section):
     baselines_only: bool = False
     """Measure evaluation.baselines and stop, without any iteration."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Seed of everything that is drawn: examples, samples, batches, fresh weights."""
+    """Seed of everything random: examples, samples, batches, new adapter weights."""
     examples_per_iteration: Annotated[int, Field(ge=1)] | None = None
     """Train examples drawn for an iteration; null: the whole train split."""
     curriculum: tuple[CurriculumStage, ...] = ()
@@ -221,7 +221,7 @@ class StarConfig(Section):
     verifier: Verifier = Verifier()
     """How an answer is read from a completion; the options of the job's kind."""
     labels: Labels = Labels.GOLD
-    """Whose word decides what is trained on: gold answers, or a majority of the model's own tries."""
+    """Which labels decide what is trained on: gold answers, or a majority of the model's own tries."""
     min_agreement: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """For majority votes: more than this share of an example's tries must agree."""
     generation: Generation = Generation()
@@ -235,7 +235,7 @@ class StarConfig(Section):
     evaluation: Evaluation = Evaluation()
     """What accuracy is measured on."""
     audits: Audits = Audits()
-    """Diagnostics that decide nothing that is trained on."""
+    """Diagnostics; they do not affect what is trained on."""
     stop: StopRule = StopRule()
     """When the job ends before its last iteration."""
 

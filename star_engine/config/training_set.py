@@ -32,7 +32,7 @@ class Mix(Section):
     dataset: Annotated[str, Field(min_length=1, max_length=200)]
     """Id of the dataset, or its name in a job file."""
     share: Annotated[float, Field(gt=0, le=0.9)]
-    """Its share of the rows that are trained on."""
+    """Its share of the rows trained on."""
 
 
 class TrainingSetOptions(Section):

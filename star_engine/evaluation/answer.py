@@ -63,7 +63,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Collapse:
-    """The last iteration has lost what the chosen one had; p and interval are corrected for the choice."""
+    """Whether the last iteration lost the chosen one's gain; p and interval are corrected for the choice."""
 
     iteration: int
     accuracy: float

@@ -76,7 +76,7 @@ class AccuracyRow:
 
 @dataclass(frozen=True, slots=True)
 class Churn:
-    """What became of the train examples that iteration n tried without a hint: four parts of `asked`."""
+    """Outcomes of the train examples that iteration n tried without a hint; the four add up to `asked`."""
 
     iteration: int
     asked: int

@@ -28,7 +28,7 @@ class BadModelsFile(RuntimeError):
 
 
 class Requires(BaseModel):
-    """What a worker must have to be given steps of a model."""
+    """What a worker needs to claim steps of a model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -33,7 +33,7 @@ from star_engine.sampling.rationales import Route
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What one iteration found and trained on; None where its phase is not done."""
+    """What one iteration solved and trained on; null if its phase is not done."""
 
     iteration: int
     solve_rate: float | None
@@ -48,7 +48,7 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class PhaseCost:
-    """Worker seconds of the last attempts of the steps of a phase that have ended."""
+    """Worker seconds of the last attempts of a phase's ended steps."""
 
     phase: str
     steps: int

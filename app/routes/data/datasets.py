@@ -56,24 +56,27 @@ async def upload(
     kind: Annotated[Kind, Query(description="How answers are verified.")],
     name: Annotated[Name, Query()] = "dataset",
     validation: Annotated[
-        int, Query(ge=0, le=10**9, description="Rows to carve as held-out split where no row is marked so.")
+        int, Query(ge=0, le=10**9, description="Rows to hold out if no row is marked as held out.")
     ] = 0,
-    seed: Annotated[int, Query(ge=0, lt=2**31, description="Of the carving.")] = 0,
+    seed: Annotated[int, Query(ge=0, lt=2**31, description="Seed of the choice of held-out rows.")] = 0,
     format_: Annotated[
-        Format | None, Query(alias="format", description="Left out: by the file's first bytes, name or type.")
+        Format | None,
+        Query(alias="format", description="If left out, detected from the file's first bytes, name or type."),
     ] = None,
     columns: Annotated[
         str | None,
         Query(
             alias="map",
             max_length=4000,
-            description="Columns that are called otherwise: `question:prompt,answer:label`, or as JSON "
+            description="Columns with other names: `question:prompt,answer:label`, or as JSON "
             '`{"question": "prompt", "choices": ["A", "B"]}`.',
         ),
     ] = None,
     allow_overlap: Annotated[
         bool,
-        Query(description="Take held-out rows whose question is trained on; without it they are refused."),
+        Query(
+            description="Accept held-out rows whose question is also trained on; otherwise they are refused."
+        ),
     ] = False,
 ) -> DatasetOut:
     """A file as the body or in the multipart field `file`, plain, gzip or zstd: JSONL with one

@@ -10,7 +10,7 @@ from app.jobs.prompt_preview import PreviewIn, PromptPreviewOut, preview_prompts
 router = api_router("prompt sets", "/v1/prompt-sets")
 
 
-@router.post("/{prompt_set_id}/preview", summary="Try a prompt set out on one example")
+@router.post("/{prompt_set_id}/preview", summary="Preview a prompt set on one example")
 def preview(
     caller: Reader, db: Db, offered: OfferedModels, prompt_set_id: str, sent: PreviewIn
 ) -> PromptPreviewOut:

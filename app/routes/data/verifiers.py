@@ -11,8 +11,8 @@ router = api_router("verifiers", "/v1/verifiers")
 
 @router.post("/run", summary="Judge texts as a job would")
 def run(caller: Reader, sent: VerifierRunIn) -> VerifierRunOut:
-    """Per row: verdict, extracted answer and its span, each filter's word, and the text of its training row.
+    """Per row: verdict, extracted answer with its span, each filter's result, and the training row's text.
 
-    A row that cannot be judged says why in `errors`; the others are judged all the same.
+    A row that cannot be judged has `errors`; the others are judged all the same.
     """
     return run_verifiers(sent)

@@ -45,7 +45,7 @@ async def list_(
     after: Seq = 0,
     wait: Annotated[float, Query(ge=0, le=30, description="Seconds to wait for one if there is none.")] = 0,
 ) -> Page[EventOut]:
-    """Async, so that clients who wait do not occupy the threads that serve the others."""
+    # Async, so that waiting clients do not occupy the threads that serve the others.
     return await wait_for_events(db, feed, job, limit=limit, after=after, wait=wait)
 
 

@@ -17,7 +17,7 @@ from app.routes.jobs.jobs import IdempotencyKey, made_answer
 router = api_router("jobs", "/v1/jobs/{job_id}")
 
 
-@router.post("/fork", status_code=201, summary="Go on from an iteration with other settings, as a new job")
+@router.post("/fork", status_code=201, summary="Fork a job: continue from an iteration with other settings")
 def fork(
     caller: Submitter,
     db: Db,
@@ -28,15 +28,15 @@ def fork(
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> JobOut:
-    """The new job takes over iterations 0 to n with all that was recorded of them, and runs from n + 1 on.
+    """The new job copies iterations 0 to n with everything recorded, and runs from n + 1 on.
 
-    What the settings leave as it was is not sampled again (see `reused` in the metrics of an iteration).
+    Completions that the new settings do not affect are reused (see `reused` in an iteration's metrics).
     """
     made = create_fork(db, caller, offered, job_id, sent, settings, idempotency_key)
     return made_answer(made, response)
 
 
-@router.post("/regrade", summary="Ask what another verifier or other filters would have kept")
+@router.post("/regrade", summary="Regrade: what would another verifier or other filters keep?")
 def regrade(
     caller: Reader, db: Db, job_id: str, sent: RegradeIn, limit: LongLimit = 100, after: After = None
 ) -> RegradeOut:

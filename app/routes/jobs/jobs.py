@@ -24,11 +24,17 @@ from app.ledger.jobs.lists import JobFilter
 router = api_router("jobs", "/v1/jobs")
 
 NOT_MADE: dict[int | str, dict[str, Any]] = {
-    200: {"description": "A dry run, or an equal job that was there before.", "model": JobOut | DryRunOut},
-    409: {"description": "A request with this Idempotency-Key is being answered.", "model": ProblemOut},
+    200: {"description": "A dry run, or an existing equal job.", "model": JobOut | DryRunOut},
+    409: {
+        "description": "A request with this Idempotency-Key is still being processed.",
+        "model": ProblemOut,
+    },
 }
 IdempotencyKey = Annotated[
-    str | None, Header(max_length=255, description="The same key and body again make no second job.")
+    str | None,
+    Header(
+        max_length=255, description="Repeating a request with the same key and body creates no second job."
+    ),
 ]
 
 
@@ -40,7 +46,7 @@ async def _polled_jobs(request: Request) -> PolledJobs:
 Polled = Annotated[PolledJobs, Depends(_polled_jobs)]
 
 
-@router.post("", status_code=201, summary="Create a job, or try it out", responses=NOT_MADE)
+@router.post("", status_code=201, summary="Create a job, or describe it with dry_run", responses=NOT_MADE)
 def create(
     caller: Submitter,
     db: Db,
@@ -91,9 +97,9 @@ async def get(
     job_id: str,
     if_none_match: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
-    """Carries an ETag: polling with If-None-Match is answered with 304 while nothing has changed.
+    """Has an ETag: polling with If-None-Match returns 304 while nothing has changed.
 
-    Such a poll may learn of progress, queue and estimates a second late; of the status at once.
+    Progress, queue and estimates may be up to a second old; the status never is.
     """
     view = await polled.read(caller.project_id, job_id, polled=if_none_match is not None)
     headers = {"ETag": view.etag, "Cache-Control": "no-cache"}
@@ -108,9 +114,9 @@ def cancel(
     db: Db,
     response: Response,
     job_id: str,
-    baselines: Annotated[bool, Query(description="Also those beside it.")] = False,
+    baselines: Annotated[bool, Query(description="Cancel its baselines, too.")] = False,
 ) -> JobOut:
-    """Asked twice it is answered with 200; a job that has ended otherwise with 409."""
+    """Cancelling a cancelled job returns 200; a job that has ended otherwise, 409."""
     return _changed(response, cancel_job(db, caller.project_id, job_id, baselines=baselines))
 
 
@@ -129,7 +135,7 @@ def resume(
     job_id: str,
     sent: ResumeIn | None = None,
 ) -> JobOut:
-    """A job that paused itself answers 409 with the reason. Only `no_spark` can be accepted."""
+    """A job that paused itself returns 409 with the reason. Only `no_spark` can be accepted."""
     return _changed(response, resume_job(db, caller.project_id, job_id, settings, sent))
 
 

@@ -47,7 +47,7 @@ def revoke_(caller: Admin, db: Db, api_key_id: str) -> ApiKeyOut:
     return revoke_key(db, caller, api_key_id)
 
 
-@router.post("/{api_key_id}/rotate", status_code=201, summary="Replace an API key")
+@router.post("/{api_key_id}/rotate", status_code=201, summary="Rotate an API key")
 def rotate_(caller: Admin, db: Db, api_key_id: str, sent: RotationIn, response: Response) -> NewApiKeyOut:
     """Rotate a key. Both keys work until the old one's grace period ends."""
     return _new(rotate_key(db, caller, api_key_id, sent), response)

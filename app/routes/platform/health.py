@@ -26,12 +26,12 @@ class Readiness(Health):
     broker: Standing  # "away": jobs are taken and wait until it is back; "unknown": none is named
 
 
-@router.get("/healthz", summary="The process answers")
+@router.get("/healthz", summary="Liveness")
 def healthz() -> Health:
     return Health()
 
 
-@router.get("/readyz", summary="The process answers and reaches its database")
+@router.get("/readyz", summary="Readiness: the process reaches its database")
 def readyz(db: Db, request: Request) -> Readiness:
     """Report readiness. A missing broker does not matter: jobs submitted meanwhile start once it is back."""
     try:

@@ -31,7 +31,7 @@ class ProjectOut(Resource):
 
 @router.post("", status_code=201, responses=already(ProjectOut), summary="Create a project")
 def create(caller: Operator, db: Db, sent: ProjectIn, response: Response) -> ProjectOut:
-    """A name is given once: the same again is answered with 200 and the project that there is."""
+    """Names are unique: an existing project of this name is returned with 200."""
     try:
         project, new = _make(db, sent.name)
     except IntegrityError:  # the same request came in beside this one

@@ -23,7 +23,7 @@ from app.platform.quotas import (
 router = api_router("usage", "/v1")
 
 
-@router.get("/quota", summary="Get the project's quota and what is used of it")
+@router.get("/quota", summary="Get the project's quota and usage")
 def get(caller: Reader, db: Db) -> QuotaOut:
     return read_own_quota(db, caller)
 
@@ -51,7 +51,7 @@ def usage(
     limit: LongLimit = 100,
     after: After = None,
 ) -> Page[UsageOut]:
-    """Their sum is what the workers have held GPUs for, in claims that have ended."""
+    """The sum is the GPU time of all ended claims."""
     return read_usage(
         db,
         caller,

@@ -45,11 +45,11 @@ class WebhookOut(Resource):
     events: list[str]
     description: str
     enabled: Annotated[bool, Field(description="False also after the receiver answered 410 Gone.")]
-    job: Annotated[str | None, Field(description="The one job whose events it is told of; null: every job.")]
-    secret: Annotated[str | None, Field(description="Shown when it is made or rotated, and never again.")] = (
-        None
-    )
-    old_secret_until: Annotated[Timestamp | None, Field(description="Until then the old one signs too.")]
+    job: Annotated[str | None, Field(description="The job whose events are sent; null: every job.")]
+    secret: Annotated[str | None, Field(description="Shown only when it is created or rotated.")] = None
+    old_secret_until: Annotated[
+        Timestamp | None, Field(description="Until then the old secret signs as well.")
+    ]
     quiet_until: Annotated[
         Timestamp | None,
         Field(description="Nothing is sent before then: the receiver was slow, or did not answer."),
@@ -90,7 +90,7 @@ def list_(
     db: Db,
     limit: Limit = 20,
     after: After = None,
-    job: Annotated[str | None, Query(max_length=250, description="Those of this job alone.")] = None,
+    job: Annotated[str | None, Query(max_length=250, description="Only webhooks of this job.")] = None,
 ) -> Page[WebhookOut]:
     with reading(db) as session:
         found = ledger.list_webhooks(session, caller.project_id, job=job, after=after, limit=limit + 1)
@@ -120,7 +120,7 @@ def delete(caller: Submitter, db: Db, webhook_id: str) -> None:
         session.delete(ledger.get_webhook(session, caller.project_id, webhook_id))
 
 
-@router.post("/{webhook_id}/rotate-secret", summary="Make a new secret")
+@router.post("/{webhook_id}/rotate-secret", summary="Rotate the secret")
 def rotate_secret(
     caller: Submitter, db: Db, settings: Config, webhook_id: str, sent: SecretRotationIn | None = None
 ) -> WebhookOut:

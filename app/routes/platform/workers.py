@@ -11,7 +11,7 @@ from app.platform.workers import WorkerOut, read_workers
 router = api_router("workers", "/v1/workers")
 
 
-@router.get("", summary="List the workers that are there")
+@router.get("", summary="List live workers")
 def list_(caller: Reader, db: Db, limit: LongLimit = 100, after: After = None) -> Page[WorkerOut]:
     """List the workers of all projects, by id. Workers silent for three minutes are left out."""
     return read_workers(db, limit=limit, after=after)

@@ -39,7 +39,7 @@ def list_all(
 
 @router.get("/adapters/{adapter_id}", summary="Get an adapter")
 def get(caller: Reader, db: Db, adapter_id: str) -> AdapterOut:
-    """`job_...:best`, `job_...:last` and `job_...:3` (its iteration) stand for an adapter's id everywhere."""
+    """`job_...:best`, `job_...:last` and `job_...:3` (an iteration) work wherever an adapter id does."""
     return read_adapter(db, caller.project_id, adapter_id)
 
 
@@ -74,5 +74,5 @@ def file(
     response_class=StreamingResponse,
 )
 def archive(caller: Reader, db: Db, storage: Artifacts, adapter_id: str) -> StreamingResponse:
-    """Holds exactly the adapter's files, at its top; the same bytes every time."""
+    """Contains exactly the adapter's files; the bytes are the same every time."""
     return send_archive(storage, f"{adapter_id}.tar", find_adapter_files(db, caller.project_id, adapter_id))

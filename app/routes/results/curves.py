@@ -34,7 +34,7 @@ def get(
 ) -> Response:
     """Loss, gradient norm before clipping, learning rate and tokens of every optimizer step.
 
-    It grows at the resume points of a training, every `training.checkpoint_every` steps.
+    It is extended at checkpoints, every `training.checkpoint_every` steps.
     """
     found = read_training_curve(db, caller.project_id, job_id, number)
     if format_ is CurveFormat.CSV:

@@ -64,7 +64,7 @@ def download(
     )
 
 
-@router.post("/dataset", status_code=201, summary="Make a dataset of what a job never solved")
+@router.post("/dataset", status_code=201, summary="Create a dataset of the examples a job never solved")
 def derive(
     caller: Submitter, db: Db, job_id: str, response: Response, sent: DerivedIn | None = None
 ) -> DatasetOut:

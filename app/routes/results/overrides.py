@@ -17,11 +17,11 @@ from app.results.overrides import (
 router = api_router("rationales", "/v1/jobs/{job_id}/rationales/{rationale_id}")
 
 
-@router.post("/override", status_code=201, summary="Overrule the verdict on a rationale")
+@router.post("/override", status_code=201, summary="Override the verdict on a rationale")
 def create(caller: Submitter, db: Db, job_id: str, rationale_id: str, sent: OverrideIn) -> NewOverrideOut:
-    """What the verifier said stays on the rationale; the next training set is built with this instead.
+    """The verifier's verdict is kept; the next training set uses the override instead.
 
-    Filters, deduplication and the cap hold as for any other. The last override of a text counts.
+    Filters, deduplication and the cap apply as usual. The last override of a text counts.
     """
     return create_override(db, caller, job_id, rationale_id, sent)
 

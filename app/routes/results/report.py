@@ -75,9 +75,9 @@ class ReportOut(Resource):
     cost: tuple[PhaseCost, ...]
     relatives: Annotated[
         tuple[Relative, ...],
-        Field(description="Baselines beside it, forks, and jobs to compare; differences are to their best."),
+        Field(description="Baselines, forks, and jobs to compare; differences are to their best iteration."),
     ]
-    over_seeds: Annotated[OverSeeds | None, Field(description="Of a job that was made with `seeds`.")]
+    over_seeds: Annotated[OverSeeds | None, Field(description="Of a job created with `seeds`.")]
 
 
 @router.get("/report", summary="Get the report of a job", responses=FORMS, response_model=ReportOut)
@@ -85,9 +85,11 @@ def report(
     caller: Reader,
     db: Db,
     job_id: str,
-    format_: Annotated[ReportFormat | None, Query(alias="format", description="Else by Accept.")] = None,
+    format_: Annotated[
+        ReportFormat | None, Query(alias="format", description="Otherwise chosen by the Accept header.")
+    ] = None,
     compare: Annotated[
-        str | None, Query(max_length=300, description="Other jobs of the project, divided by commas.")
+        str | None, Query(max_length=300, description="Other jobs of the project, separated by commas.")
     ] = None,
     accept: Annotated[str, Header()] = "*/*",
 ) -> Response:

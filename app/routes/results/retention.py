@@ -21,12 +21,14 @@ router = api_router("adapters", "/v1/jobs/{job_id}/retention")
 class RetentionIn(In):
     """Applied once the job has ended. Pinned adapters are exempt."""
 
-    keep_last: Annotated[StrictInt | None, Field(ge=0, description="The newest so many; null: all.")] = None
+    keep_last: Annotated[
+        StrictInt | None, Field(ge=0, description="How many of the newest to keep; null: all.")
+    ] = None
     keep_best: Annotated[StrictBool, Field(description="The most accurate one too.")] = True
     days: Annotated[float | None, Field(gt=0, description="After the job's end; then none is kept.")] = None
 
 
-@router.put("", summary="Say which adapters of a job to keep")
+@router.put("", summary="Set which adapters of a job to keep")
 def put(caller: Submitter, db: Db, job_id: str, sent: RetentionIn) -> JobOut:
     with transaction(db) as session:
         job = get_job(session, caller.project_id, job_id)

@@ -20,7 +20,7 @@ router = api_router("adapters", "/v1")
 def generate(
     caller: Submitter, db: Db, settings: Config, response: Response, adapter_id: str, sent: TrialIn
 ) -> TrialOut:
-    """A worker that holds the base model warm answers first. Follow it with GET /v1/trials/{id}?wait=30."""
+    """A worker that has the base model loaded answers first. Wait for it with GET /v1/trials/{id}?wait=30."""
     made = create_trial(db, caller, adapter_id, sent, settings)
     response.headers["Location"] = f"/v1/trials/{made.id}"
     return made
@@ -33,11 +33,11 @@ async def trial(
     trial_id: str,
     wait: Annotated[float, Query(ge=0, le=30, description="Seconds to wait for the last answer.")] = 0,
 ) -> TrialOut:
-    """Async, so that clients who wait do not occupy the threads that serve the others."""
+    # Async, so that waiting clients do not occupy the threads that serve the others.
     return await wait_for_trial(db, caller.project_id, trial_id, wait)
 
 
-@router.post("/adapters/{adapter_id}/evaluate", status_code=202, summary="Measure an adapter on a dataset")
+@router.post("/adapters/{adapter_id}/evaluate", status_code=202, summary="Evaluate an adapter on a dataset")
 def evaluate(
     caller: Submitter, db: Db, settings: Config, response: Response, adapter_id: str, sent: EvaluationIn
 ) -> JobOut:
