@@ -33,6 +33,7 @@ Exit status: 0 done; 1 the job failed; 2 wrong usage; 3 not found; 4 refused or 
 6 server unreachable or failing; 7 the job is paused, by somebody or with a diagnosis; 8 the job was
 cancelled; 9 a download arrived damaged; 130 interrupted (the job goes on).
 """
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}  # to the other program
 
 app = typer.Typer(no_args_is_help=True, help=HELP, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.add_typer(cli_data.datasets, name="datasets")
@@ -76,10 +77,22 @@ def serve(port: Annotated[int, typer.Option(min=1, max=65535)] = 8000) -> None:
     become("worker.embedded", "--port", str(port))
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings=PASSED_ON)
 def demo(context: typer.Context) -> None:
     """Run a whole job on the paper's addition task (in a checkout of the project)."""
     become("examples.addition.demo", *context.args)
+
+
+@cli_data.models.command("add", context_settings=PASSED_ON, add_help_option=False)
+def add_model(context: typer.Context) -> None:
+    """Put a base model on this machine's allow-list: ORG/NAME[@REVISION] of a hub, or a FOLDER."""
+    become("worker.hub", "add", *context.args)
+
+
+@cli_data.models.command("check", context_settings=PASSED_ON, add_help_option=False)
+def check_model(context: typer.Context) -> None:
+    """Ask a base model 20 questions, before a job does: can it bootstrap from what it knows?"""
+    become("worker.hub", "check", *context.args)
 
 
 def become(module: str, *arguments: str) -> None:

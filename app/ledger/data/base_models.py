@@ -44,8 +44,9 @@ class ListedModel(BaseModel):
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$")
     location: str = Field(min_length=1)  # a folder, relative to the allow-list's own, or a hub id
-    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")  # of a hub id: a commit
-    files: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = {}  # of a hub id: name to SHA-256
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")  # the commit of a hub's repository
+    # Name to SHA-256: needed for a hub id; of a folder, which is then refused where a file is another one.
+    files: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = {}
     context_length: int | None = Field(default=None, ge=1)
     license: str | None = None
     requires: Requires = Requires()
@@ -67,7 +68,7 @@ def register_models(engine: Engine, path: Path, hashes_in: Path | None = None) -
     hashes_in: the file that keeps the hashes of the models' files until the next start.
     """
     hashes = FileHashes(hashes_in)
-    found = [_inspect(listed, path.parent, hashes) for listed in _read(path)]
+    found = [_inspect(listed, path.parent, hashes) for listed in read_listed(path)]
     hashes.keep()
     with transaction(engine) as session:
         for model in found:
@@ -101,7 +102,8 @@ def list_models(
     return session.scalars(query).all()
 
 
-def _read(path: Path) -> list[ListedModel]:
+def read_listed(path: Path) -> list[ListedModel]:
+    """The entries of an allow-list. Raises BadModelsFile."""
     try:
         listed = TypeAdapter(list[ListedModel]).validate_python(yaml.safe_load(path.read_text()) or [])
     except (OSError, yaml.YAMLError, ValidationError) as problem:
@@ -116,8 +118,10 @@ def _read(path: Path) -> list[ListedModel]:
 def _inspect(listed: ListedModel, beside: Path, hashes: FileHashes) -> FoundModel:
     folder = (beside / listed.location).resolve()
     if folder.is_dir():
-        context = listed.context_length or _context_length(listed.id, folder)
-        return FoundModel(listed, str(folder), hash_files(folder, hashes), context)
+        context = listed.context_length or context_length(listed.id, folder)
+        files = hash_files(folder, hashes)
+        _check_pins(listed, files)
+        return FoundModel(listed, str(folder), files, context)
     if listed.revision is None or listed.context_length is None or not listed.files:
         raise BadModelsFile(
             f"model {listed.id}: there is no folder {folder}. If {listed.location!r} is a hub id, give its "
@@ -126,7 +130,17 @@ def _inspect(listed: ListedModel, beside: Path, hashes: FileHashes) -> FoundMode
     return FoundModel(listed, listed.location, dict(listed.files), listed.context_length)
 
 
-def _context_length(model_id: str, folder: Path) -> int:
+def _check_pins(listed: ListedModel, files: dict[str, str]) -> None:
+    """What the allow-list pins of a folder's files must be what is there, no file more and none less."""
+    if changed := sorted({name for name, _ in listed.files.items() ^ files.items()} if listed.files else ()):
+        raise BadModelsFile(
+            f"model {listed.id}: the folder's files are not those that its entry pins (different: "
+            f"{', '.join(changed)}). Restore them, or add the model again under a new id."
+        )
+
+
+def context_length(model_id: str, folder: Path) -> int:
+    """Tokens that the model of a folder was made for. Raises BadModelsFile where config.json does not say."""
     config = folder / "config.json"
     values = json.loads(config.read_text()) if config.is_file() else {}
     for key in _CONTEXT_KEYS:

@@ -1,0 +1,146 @@
+"""A small hub: speaks to the unmodified `huggingface_hub` client what the real one would, from folders."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha1, sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
+
+LARGE = (".safetensors", ".bin", ".parquet")  # kept by their SHA-256, as git-lfs does
+
+
+@dataclass(slots=True)
+class Repository:
+    """One repository with one commit."""
+
+    files: dict[str, bytes]
+    license: str | None = None
+    gated: bool = False
+    announced: dict[str, bytes] = field(default_factory=dict)  # what the listing speaks of, where it lies
+
+    @property
+    def commit(self) -> str:
+        digest = sha1(usedforsecurity=False)
+        for name, content in sorted(self.files.items()):
+            digest.update(name.encode() + sha256(content).digest())
+        return digest.hexdigest()
+
+    def listing(self, name: str) -> dict[str, object]:
+        siblings = [_sibling(file, self.announced.get(file, self.files[file])) for file in sorted(self.files)]
+        card = {"license": self.license} if self.license else {}
+        return {"id": name, "modelId": name, "sha": self.commit, "siblings": siblings, "cardData": card}
+
+    def tree(self) -> list[dict[str, object]]:
+        return [
+            {"type": "file", "path": name, "size": len(content), "oid": blob_id(content)}
+            for name, content in sorted(self.files.items())
+        ]
+
+
+@dataclass(slots=True)
+class Hub:
+    """`repositories` by ORG/NAME, those of datasets by datasets/ORG/NAME. `asked`: the requests that came."""
+
+    repositories: dict[str, Repository] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    url: str = ""
+
+
+def _sibling(name: str, content: bytes) -> dict[str, object]:
+    known: dict[str, object] = {"rfilename": name, "size": len(content), "blobId": blob_id(content)}
+    if name.endswith(LARGE):
+        known["lfs"] = {"sha256": sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
+    return known
+
+
+def blob_id(content: bytes) -> str:
+    """Git's name of a file's content."""
+    return sha1(f"blob {len(content)}\0".encode() + content, usedforsecurity=False).hexdigest()
+
+
+@contextmanager
+def running_hub() -> Iterator[Hub]:
+    """A hub on a port of its own, without repositories at first."""
+    hub = Hub()
+
+    class Answers(_Answers):
+        served = hub
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    hub.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Answers(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    served: Hub
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: stderr is the test's."""
+
+    def do_GET(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        self.served.asked.append(f"{self.command} {path}")
+        if found := re.fullmatch(r"/api/(?:models/|(?=datasets/))(.+?)/tree/([^/]+)", path):
+            self._tell(found[1], found[2], tree=True)
+        elif found := re.fullmatch(r"/api/(?:models/|(?=datasets/))(.+?)(?:/revision/([^/]+))?", path):
+            self._tell(found[1], found[2])
+        elif found := re.fullmatch(r"/(.+?)/resolve/([^/]+)/(.+)", path):
+            self._send_file(found[1], found[2], found[3])
+        else:
+            self._refuse(404, None)
+
+    do_HEAD = do_GET  # noqa: N815 - http.server's name
+
+    def _repository(self, name: str, revision: str | None) -> Repository | None:
+        known = self.served.repositories.get(name)
+        if known is None:
+            self._refuse(404, "RepoNotFound")
+        elif known.gated:
+            self._refuse(403, "GatedRepo")
+        elif revision not in (None, "main", known.commit):
+            self._refuse(404, "RevisionNotFound")
+        else:
+            return known
+        return None
+
+    def _tell(self, name: str, revision: str | None, tree: bool = False) -> None:
+        if known := self._repository(name, revision):
+            body = json.dumps(known.tree() if tree else known.listing(name)).encode()
+            self._send(200, {"Content-Type": "application/json", "Content-Length": str(len(body))}, body)
+
+    def _send_file(self, name: str, revision: str, file: str) -> None:
+        if not (known := self._repository(name, revision)):
+            return
+        if (content := known.files.get(file)) is None:
+            self._refuse(404, "EntryNotFound")
+            return
+        large = file.endswith(LARGE)
+        etag = sha256(content).hexdigest() if large else blob_id(content)
+        linked = {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(content))} if large else {}
+        headers = {"ETag": f'"{etag}"', "X-Repo-Commit": known.commit, "Content-Length": str(len(content))}
+        self._send(200, headers | linked, content)
+
+    def _refuse(self, status: int, code: str | None) -> None:
+        self._send(status, {"Content-Length": "0"} | ({"X-Error-Code": code} if code else {}), b"")
+
+    def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
