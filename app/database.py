@@ -13,10 +13,12 @@ from typing import Any
 from sqlalchemy import DateTime, Engine, Text, create_engine, event, literal
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import ORMExecuteState, Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
+
+from app.given_up import stop_if_given_up
 
 # For libpq. Nothing waits for ever: a server that is gone without a word is noticed after 30 s, and what a
 # stopped process holds (a row, a transaction) is taken from it.
@@ -160,8 +162,17 @@ def transaction(engine: Engine) -> Iterator[Session]:
         yield session
 
 
+class _ReadingSession(Session):
+    """Asks before each statement whether anybody still waits for what it reads."""
+
+
+@event.listens_for(_ReadingSession, "do_orm_execute")
+def _stop_if_given_up(_state: ORMExecuteState) -> None:
+    stop_if_given_up()
+
+
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
     """Open a read-only session; on SQLite it never waits for a writer."""
-    with Session(engine.execution_options(reading=True), expire_on_commit=False) as session:
+    with _ReadingSession(engine.execution_options(reading=True), expire_on_commit=False) as session:
         yield session

@@ -20,12 +20,13 @@ from app.http import problems
 from app.http.admission import Admission, Keys
 from app.http.auth import PUBLIC, check_scopes
 from app.http.event_feed import EventFeed
+from app.http.given_up import GivenUp
 from app.http.rate_limits import RateLimitHeaders, RateLimits, Strangers
 from app.http.request_log import RequestLog
 from app.http.router import add_routes
 from app.http.shutdown import when_told_to_stop
 from app.http.uploads import BodyLimit
-from app.intake.slots import UploadSlots
+from app.intake.slots import ProjectSlots
 from app.jobs.polled import PolledJobs
 from app.ledger.data.base_models import register_models
 from app.log import configure_logging
@@ -108,6 +109,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     check_scopes(app)
     app.mount(PATH, create_dashboard(app))
     app.openapi = lambda: document(app, PUBLIC)  # type: ignore[method-assign]  # how FastAPI means it
+    app.add_middleware(GivenUp)
     app.add_middleware(BodyLimit, upload_paths=UPLOADS, settings=chosen)
     app.add_middleware(Admission)
     app.add_middleware(RateLimitHeaders)
@@ -121,7 +123,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     engine = make_engine(settings.resolved_database_url(), pool_size=POOL_SIZE)
     try:
         app.state.engine = engine
-        app.state.upload_slots = UploadSlots(settings.uploads_at_once)
+        app.state.upload_slots = ProjectSlots(settings.uploads_at_once)
+        app.state.dry_run_slots = ProjectSlots(settings.dry_runs_at_once)
+        app.state.job_slots = ProjectSlots(settings.jobs_made_at_once)
         named = "broker_url" in settings.model_fields_set
         app.state.broker = Broker(settings.broker_url if named else None)
         app.state.storage = Storage(settings.resolved_storage_url())

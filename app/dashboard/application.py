@@ -21,7 +21,7 @@ from app.dashboard.results import adapters, answers, curve, example_history, job
 from app.dashboard.static_files import StaticFiles
 from app.errors import Problem, Unauthorized
 from app.http.auth import check_scopes
-from app.http.problems import as_problem, when_again
+from app.http.problems import answer_nobody, as_problem, when_again
 from app.http.router import add_routes
 
 PAGES = (
@@ -52,6 +52,7 @@ def create_dashboard(api: FastAPI) -> FastAPI:
     dashboard.state = api.state
     for kind in (Problem, RequestValidationError, HTTPException, Exception):
         dashboard.add_exception_handler(kind, _refused)
+    answer_nobody(dashboard)
     for module in PAGES:
         add_routes(dashboard, module.router)
     dashboard.mount("/static", StaticFiles())

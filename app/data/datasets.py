@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from app.database import reading
 from app.http.schemas import Item, Page, Resource, page
 from app.intake.formats import Format, format_of
-from app.intake.slots import UploadSlots
+from app.intake.slots import ProjectSlots
 from app.intake.unpack import unpacked
 from app.intake.uploaded_file import HowToRead, Received, checked_file, content_sha256
 from app.ledger.data.datasets import get_dataset, list_datasets
@@ -64,7 +64,7 @@ async def receive_dataset(
     format_: Format | None,
     how: HowToRead,
     settings: Settings,
-    slots: UploadSlots,
+    slots: ProjectSlots,
 ) -> tuple[DatasetOut, bool]:
     """Uploads the received file and closes it. Returns the dataset and whether it is new."""
     try:

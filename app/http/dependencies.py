@@ -38,8 +38,18 @@ async def _offered_models(request: Request) -> frozenset[str]:
     return offered
 
 
-async def _upload_slots(request: Request) -> slots.UploadSlots:
-    found: slots.UploadSlots = request.app.state.upload_slots
+async def _upload_slots(request: Request) -> slots.ProjectSlots:
+    found: slots.ProjectSlots = request.app.state.upload_slots
+    return found
+
+
+async def _dry_run_slots(request: Request) -> slots.ProjectSlots:
+    found: slots.ProjectSlots = request.app.state.dry_run_slots
+    return found
+
+
+async def _job_slots(request: Request) -> slots.ProjectSlots:
+    found: slots.ProjectSlots = request.app.state.job_slots
     return found
 
 
@@ -52,7 +62,9 @@ Db = Annotated[Engine, Depends(_engine)]
 Config = Annotated[Settings, Depends(_settings)]
 Artifacts = Annotated[Storage, Depends(_storage)]
 OfferedModels = Annotated[frozenset[str], Depends(_offered_models)]  # ids on the allow-list
-UploadSlots = Annotated[slots.UploadSlots, Depends(_upload_slots)]
+UploadSlots = Annotated[slots.ProjectSlots, Depends(_upload_slots)]
+DryRunSlots = Annotated[slots.ProjectSlots, Depends(_dry_run_slots)]
+JobSlots = Annotated[slots.ProjectSlots, Depends(_job_slots)]
 Feed = Annotated[EventFeed, Depends(_event_feed)]
 
 

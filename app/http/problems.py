@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from app.errors import (
@@ -22,10 +23,12 @@ from app.errors import (
     Unauthorized,
     Unavailable,
 )
+from app.given_up import ClientGone
 from app.outages import is_disk_full, is_outage
 from app.storage import MissingArtifact
 
 MAX_ERRORS = 100  # named in one answer: a caller fixes those, and is told of the next
+CLIENT_CLOSED_REQUEST = 499  # as nginx calls it: for the log alone
 MEDIA_TYPE = "application/problem+json"
 _REASONS = {"model_type": "Input should be an object", "dict_type": "Input should be an object"}
 _FIXES = {
@@ -38,6 +41,13 @@ _FIXES = {
 def install(app: FastAPI) -> None:
     for kind in (Problem, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _refused)
+    answer_nobody(app)
+
+
+def answer_nobody(app: FastAPI) -> None:
+    """A client that has gone is a line of the log, and no error."""
+    for kind in (ClientGone, ClientDisconnect):
+        app.add_exception_handler(kind, lambda _request, _gone: Response(status_code=CLIENT_CLOSED_REQUEST))
 
 
 def problem_response(

@@ -43,14 +43,14 @@ class Batch:
     errors: list[tuple[int, str, str, str]] = field(default_factory=list)  # RowErrors of the first bad rows
     slow: int = 0  # rows whose answers took too long to check
 
-    def add(self, line: int, example: Example, seed: int) -> None:
+    def add(self, line: int, example: Example, rules: Rules) -> None:
         choices = None if example.choices is None else json.dumps(example.choices)
         self.named = self.named or example.id != f"row-{line}"
         same = (example.answer, choices, example.group)
         tail = joined((example.id, example.question, *same, example.solution))
-        key = question_key(seed, example.question)
+        key = question_key(rules.seed, example.question)
         self.rows.append((line, example.id, *same, example.split or "train", key, tail))
-        self.tally.add(example)
+        self.tally.add(example, rules.kind)
 
     def as_bytes(self) -> bytes:
         counts = [dict(counter) for counter in self.tally.counters()]
@@ -100,7 +100,7 @@ def _take(batch: Batch, line: int, row: Any, rules: Rules) -> bool:
     try:
         if isinstance(row, BadRows):
             raise row
-        batch.add(line, read_example(row, rules.kind, line=line), rules.seed)
+        batch.add(line, read_example(row, rules.kind, line=line), rules)
     except BadRows as bad:
         slow = any(error.slow for error in bad.errors)
         batch.slow += slow

@@ -21,11 +21,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from app.errors import Invalid
+from app.given_up import stop_if_given_up
 from app.intake.reading import Reading, read_upload
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LESS_URGENT = 5  # a third of a core's time where the API wants the core too
 MAX_WORKERS = 4  # what they find is stored by one, which takes a quarter of the time that it took to find
+LOOK_SECONDS = 0.5  # between two looks at whether anybody still waits
 FAILED, BEYOND_LIMITS = 1, 3  # exit statuses; 1 is Python's own after an exception
 # An arena for each of pyarrow's threads would reserve 64 MiB of the address space that is limited.
 _FRUGAL = {"OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
@@ -50,8 +52,10 @@ class Reader:
         """Wait until the report and the rows are written; the child then goes on to count them."""
         waiting = select.poll()
         waiting.register(self._written, select.POLLIN)
-        if not waiting.poll(1000 * self._left()):
-            raise self._too_slow()
+        while not waiting.poll(1000 * min(LOOK_SECONDS, self._left())):
+            stop_if_given_up()
+            if not self._left():
+                raise self._too_slow()
         if not os.read(self._written, 1):  # it has ended without
             self.wait()
 
@@ -59,10 +63,7 @@ class Reader:
         """Wait until everything is written; storing the rows may have taken longer than the time limit for
         reading.
         """
-        try:
-            _, stderr = self._child.communicate(timeout=max(1.0, self._left()))
-        except subprocess.TimeoutExpired as failure:
-            raise self._too_slow() from failure
+        stderr = self._until_it_ends()
         limits, status = self._limits, self._child.returncode
         if status == FAILED:
             # Its last line may quote what a row holds, which no log may: only the exception's name.
@@ -73,6 +74,17 @@ class Reader:
         if status:
             mib = limits.memory_bytes >> 20
             raise _beyond(f"It takes more than {mib} MiB of memory, or of disk, to read.")
+
+    def _until_it_ends(self) -> bytes:
+        """Return what it wrote to stderr. It has a second at least."""
+        until = max(self._until, time.monotonic() + 1)
+        while True:
+            try:
+                return self._child.communicate(timeout=LOOK_SECONDS)[1]
+            except subprocess.TimeoutExpired as failure:
+                stop_if_given_up()
+                if time.monotonic() > until:
+                    raise self._too_slow() from failure
 
     def _left(self) -> float:
         return max(0.0, self._until - time.monotonic())

@@ -1,4 +1,4 @@
-"""The threads in which uploads are read, shared out so that no project has all of them."""
+"""Threads for what takes long, such as reading uploads, shared out so that no project has all of them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import ParamSpec, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
+from app.given_up import stop_if_given_up
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class UploadSlots:
+class ProjectSlots:
     """Made once per process. With two slots or more, a project has all but one of them at most."""
 
     def __init__(self, at_once: int) -> None:
@@ -25,6 +27,7 @@ class UploadSlots:
         own = self._of.setdefault(project_id, CapacityLimiter(self._each))
         try:
             async with own:
+                stop_if_given_up()  # while it waited
                 return await to_thread.run_sync(partial(call, *args, **named), limiter=self._all)
         finally:
             counted = own.statistics()

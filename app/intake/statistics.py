@@ -24,6 +24,7 @@ def statistics(rows: Connection, tally: Tally) -> dict[str, Any]:
             "answer": summary(tally.answer),
             "solution": summary(tally.solution),
         },
+        "longest_bytes": dict(tally.longest),
         "answers": {
             "kinds": dict(tally.kinds.most_common()),
             "distinct": distinct,

@@ -9,6 +9,8 @@ from functools import lru_cache
 from typing import Any
 
 from star_engine.tasks.examples import Example
+from star_engine.tasks.kind import Kind
+from star_engine.tasks.registry import task_of
 
 MAX_CACHED = 64  # characters of an answer whose kind is remembered
 _KINDS = (
@@ -54,8 +56,10 @@ class Tally:
     solution: Counter[int] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     choices: Counter[int] = field(default_factory=Counter)
+    longest: Counter[str] = field(default_factory=Counter)  # in bytes, of what a prompt shows of a row
 
-    def add(self, example: Example) -> None:
+    def add(self, example: Example, kind: Kind) -> None:
+        self._measure(example, kind)
         self.question[len(example.question)] += 1
         self.answer[len(example.answer)] += 1
         if example.solution is not None:
@@ -67,12 +71,27 @@ class Tally:
             short = len(example.answer) <= MAX_CACHED
             self.kinds[(_kind_of if short else _kind_of.__wrapped__)(example.answer)] += 1
 
+    def _measure(self, example: Example, kind: Kind) -> None:
+        """Take note of what bounds the length of its prompt, however a job shows it."""
+        task = task_of(kind)
+        texts = {
+            "block": task.ask(example, hinted=False),
+            "hinted_block": task.ask(example, hinted=True),
+            "answer": example.answer,
+            "solution": example.solution or "",
+        }
+        for name, text in texts.items():
+            size = len(text.encode())
+            if size > self.longest[name]:
+                self.longest[name] = size
+
     def counters(self) -> tuple[Counter[Any], ...]:
-        return self.question, self.answer, self.solution, self.kinds, self.choices
+        return self.question, self.answer, self.solution, self.kinds, self.choices, self.longest
 
     def join(self, other: Tally) -> None:
-        for mine, more in zip(self.counters(), other.counters(), strict=True):
+        for mine, more in zip(self.counters()[:-1], other.counters()[:-1], strict=True):
             mine.update(more)
+        self.longest |= other.longest  # of counters, | is the greater one of each
 
 
 @lru_cache(maxsize=1 << 14)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -102,10 +101,8 @@ def dry_run(session: Session, new: NewJob) -> DryRunOut:
     queue, history = read_queue(session), read_history(session, [new.model.id])
     left = what_it_takes(history, new.model.id, new.config, new.dataset.splits)
     tokenizer = tokenizer_of(new.model)
-    examples = each_example(session, new.dataset.id, ["train"])
-    work = workload(
-        new.config, new.dataset.splits, as_prompt_set(new.prompt_set), islice(examples, COUNTED), tokenizer
-    )
+    examples = each_example(session, new.dataset.id, ["train"], COUNTED)
+    work = workload(new.config, new.dataset.splits, as_prompt_set(new.prompt_set), examples, tokenizer)
     return DryRunOut(
         name=new.name,
         model=new.model.id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -45,6 +45,34 @@ def check_prompt_lengths(
     errors = tuple(islice(_too_long(lengths, room, examples), MAX_REPORTED))
     if errors:
         raise Invalid("Prompts are too long for the model's context.", code="prompt_too_long", errors=errors)
+
+
+def all_fit(
+    tokenizer: Tokenizer,
+    context_length: int,
+    config: StarConfig,
+    prompt_set: PromptSet,
+    longest: Mapping[str, int],
+) -> bool:
+    """Whether even the longest prompt of a dataset surely fits: then no example has to be looked at.
+
+    `longest`: bytes, counted at upload. No tokenizer makes more tokens than there are bytes.
+    """
+    room = context_length - config.generation.max_tokens
+    lengths = _Lengths(tokenizer, config, prompt_set)
+    hint, template = config.rationalization, config.rationalization.template
+    blocks = {Route.GENERATED: longest["block"]}
+    if hint.enabled and template is None:
+        blocks[Route.RATIONALIZED] = longest["hinted_block"]
+    elif hint.enabled and template is not None:  # it holds the question once, and answer or solution once
+        shown = max(longest["answer"], longest["solution"])
+        blocks[Route.RATIONALIZED] = longest["block"] + len(template.encode()) + shown
+    groups = {None, *(shown.group for shown in prompt_set.examples)}
+    return all(
+        lengths.shared_tokens(group, route) + SLACK + size <= room
+        for route, size in blocks.items()
+        for group in groups
+    )
 
 
 def check_training_lengths(
@@ -111,13 +139,14 @@ class _Lengths:
             few_shot=False,
             hint_template=self.config.rationalization.template,
         )
-        shared = self._shared(example.group, route) + SLACK
+        shared = self.shared_tokens(example.group, route) + SLACK
         bound = shared + len(block.encode())  # no tokenizer makes more tokens than there are bytes
         if bound > room:
             bound = shared + self._count(block)
         return self._count(self._prompt(example, route)) if bound > room else bound
 
-    def _shared(self, group: str | None, route: Route) -> int:
+    def shared_tokens(self, group: str | None, route: Route) -> int:
+        """Count the few-shot examples that are shown to this group, and what stands around the question."""
         if (group, route) not in self.shared:
             empty = Example(id="", question="", answer="", group=group, solution="")
             self.shared[group, route] = self._count(self._prompt(empty, route))

@@ -15,7 +15,7 @@ from app.database import clock
 from app.errors import FieldError, Invalid, NotFound
 from app.http.problems import field_errors
 from app.http.schemas import In, Moment, Name, Text
-from app.jobs.prompt_lengths import check_prompt_lengths, check_training_lengths
+from app.jobs.prompt_lengths import SAMPLE_SIZE, all_fit, check_prompt_lengths, check_training_lengths
 from app.jobs.settings import ConfigOverrides
 from app.ledger.data.base_models import get_model
 from app.ledger.data.datasets import get_dataset
@@ -112,12 +112,12 @@ def check_job(
     _check_curriculum(session, dataset, config)
     _check_training(session, model, dataset, prompt_set, config)
     split = config.evaluation.split
-    check_lengths(model, prompt_set, config, each_example(session, dataset.id, ["train", split]))
+    _check_dataset_lengths(session, model, prompt_set, config, dataset, ["train", split])
     for mix in config.training_set.mix:
         _check_mixed(session, project_id, dataset, prompt_set, config, mix.dataset)
     for other in config.evaluation.also:
         measured = _other_dataset(session, project_id, dataset, other, "config.evaluation.also", split)
-        check_lengths(model, prompt_set, config, each_example(session, measured.id, [split]))
+        _check_dataset_lengths(session, model, prompt_set, config, measured, [split])
     return NewJob(
         name=sent.name or dataset.name,
         config=config,
@@ -283,6 +283,22 @@ def check_lengths(
         check_prompt_lengths(tokenizer, model.context_length, config, prompt_set, examples)
 
 
+def _check_dataset_lengths(
+    session: Session,
+    model: Model,
+    prompt_set: PromptSet,
+    config: StarConfig,
+    dataset: Dataset,
+    splits: list[str],
+) -> None:
+    """Do as check_lengths, without a look at the examples where what was counted at upload suffices."""
+    tokenizer = tokenizer_of(model)
+    longest = (dataset.statistics or {}).get("longest_bytes")
+    sure = longest and tokenizer and all_fit(tokenizer, model.context_length, config, prompt_set, longest)
+    examples = () if sure else each_example(session, dataset.id, splits)
+    check_lengths(model, prompt_set, config, examples)
+
+
 def _check_training(
     session: Session, model: Model, dataset: Dataset, prompt_set: PromptSet, config: StarConfig
 ) -> None:
@@ -299,7 +315,7 @@ def _check_training(
         )
     tokenizer = tokenizer_of(model)
     if tokenizer is not None:
-        some = each_example(session, dataset.id, ["train"])
+        some = each_example(session, dataset.id, ["train"], SAMPLE_SIZE)
         check_training_lengths(tokenizer, model.context_length, config, prompt_set, some)
 
 

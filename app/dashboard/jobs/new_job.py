@@ -7,6 +7,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
 from app.dashboard.jobs.form import FORKED, GROUPS, Filled, Sent, body, checked, filled
@@ -16,7 +17,7 @@ from app.data.base_models import read_models
 from app.data.datasets import DatasetOut, read_datasets
 from app.data.prompt_sets import PromptSetOut, read_prompt_sets
 from app.errors import Conflict, Problem
-from app.http.dependencies import Config, Db, OfferedModels
+from app.http.dependencies import Config, Db, DryRunSlots, OfferedModels
 from app.http.router import page_router
 from app.jobs.baselines import BESIDE, JobFamilyIn
 from app.jobs.create import Made, create_family, create_fork, try_family
@@ -59,15 +60,23 @@ def show_settings(
 
 
 @router.post("/new/try")
-def try_out(
-    request: Request, caller: Submitter, db: Db, settings: Config, offered: OfferedModels, sent: Sent
+async def try_out(
+    request: Request,
+    caller: Submitter,
+    db: Db,
+    settings: Config,
+    offered: OfferedModels,
+    slots: DryRunSlots,
+    sent: Sent,
 ) -> Response:
     """The form again, with the dry run below; what is wrong is an answer too, so its status is 200."""
     try:
-        tried = try_family(db, caller.project_id, offered, _wanted(sent), settings)
+        tried = await slots.run(
+            caller.project_id, try_family, db, caller.project_id, offered, _wanted(sent), settings
+        )
     except Problem as refused:
-        return _form(request, caller, db, offered, filled(sent, refused))
-    return _form(request, caller, db, offered, filled(sent), tried=tried)
+        return await run_in_threadpool(_form, request, caller, db, offered, filled(sent, refused))
+    return await run_in_threadpool(_form, request, caller, db, offered, filled(sent), tried=tried)
 
 
 @router.post("/new")

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
+from app.given_up import stop_if_given_up
 from app.ledger.keyset import walk
 from app.tables.data import Dataset
 from app.tables.data import Example as ExampleRow
@@ -20,6 +21,7 @@ from star_engine.tasks.examples import Example, Split
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.registry import task_of
 
+STOP_EVERY = 1000  # rows between two looks at whether anybody still waits
 MAX_IN = 10_000  # values in one IN (...): SQLite takes 32,766 parameters
 
 
@@ -61,11 +63,17 @@ def selected_positions(session: Session, dataset_id: str, config: StarConfig, it
     return select_train(config, split_size(session, dataset_id, "train"), iteration, groups)
 
 
-def each_example(session: Session, dataset_id: str, splits: Sequence[str]) -> Iterator[Example]:
-    """Every example of these splits, streamed in the order of the uploaded file."""
+def each_example(
+    session: Session, dataset_id: str, splits: Sequence[str], first: int | None = None
+) -> Iterator[Example]:
+    """Stream every example of these splits, or the `first` so many, in the order of the uploaded file."""
     query = select(ExampleRow).where(ExampleRow.dataset_id == dataset_id, ExampleRow.split.in_(splits))
-    query = query.order_by(ExampleRow.id).execution_options(yield_per=1000)
-    return (as_example(row) for row in session.scalars(query))
+    query = query.order_by(ExampleRow.id).limit(first).execution_options(yield_per=STOP_EVERY)
+    rows = session.scalars(query)
+    for number, row in enumerate(rows):
+        if number % STOP_EVERY == 0:
+            stop_if_given_up()
+        yield as_example(row)
 
 
 def guessing_chance(session: Session, dataset_id: str, config: StarConfig) -> float:

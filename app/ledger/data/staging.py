@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from app.database import clock, new_id, reading, transaction
 from app.errors import Unavailable
 from app.failpoints import failpoint
+from app.given_up import stop_if_given_up
 from app.intake.lines import COLUMNS, fields_of
 from app.intake.uploaded_file import CheckedFile
 from app.intake.warnings import data_warnings
@@ -46,6 +47,7 @@ def store_dataset(
     try:
         _begin(engine, dataset_id, project_id, name, checked, derived_from)
         for chunk in _chunks(checked.accepted):
+            stop_if_given_up()
             _add(engine, dataset_id, chunk)
             failpoint("upload.after_batch")
         return _publish(engine, dataset_id, project_id, checked), True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import Response
 
 from app.http.auth import Reader, Submitter
-from app.http.dependencies import Config, Db, OfferedModels
+from app.http.dependencies import Config, Db, JobSlots, OfferedModels
 from app.http.router import api_router
 from app.http.schemas import After, LongLimit
 from app.jobs.create import create_fork
@@ -18,11 +18,12 @@ router = api_router("jobs", "/v1/jobs/{job_id}")
 
 
 @router.post("/fork", status_code=201, summary="Fork a job: continue from an iteration with other settings")
-def fork(
+async def fork(
     caller: Submitter,
     db: Db,
     settings: Config,
     offered: OfferedModels,
+    slots: JobSlots,
     job_id: str,
     sent: ForkIn,
     response: Response,
@@ -32,7 +33,9 @@ def fork(
 
     Completions that the new settings do not affect are reused (see `reused` in an iteration's metrics).
     """
-    made = create_fork(db, caller, offered, job_id, sent, settings, idempotency_key)
+    made = await slots.run(
+        caller.project_id, create_fork, db, caller, offered, job_id, sent, settings, idempotency_key
+    )
     return made_answer(made, response)
 
 

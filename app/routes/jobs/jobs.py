@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Query, Request, Response
 
 from app.http.auth import Reader, Submitter
-from app.http.dependencies import Config, Db, OfferedModels
+from app.http.dependencies import Config, Db, DryRunSlots, JobSlots, OfferedModels
 from app.http.ranges import matches
 from app.http.router import api_router
 from app.http.schemas import After, Limit, Page, ProblemOut, already
@@ -47,11 +47,13 @@ Polled = Annotated[PolledJobs, Depends(_polled_jobs)]
 
 
 @router.post("", status_code=201, summary="Create a job, or describe it with dry_run", responses=NOT_MADE)
-def create(
+async def create(
     caller: Submitter,
     db: Db,
     settings: Config,
     offered: OfferedModels,
+    dry_runs: DryRunSlots,
+    slots: JobSlots,
     sent: JobFamilyIn,
     response: Response,
     idempotency_key: IdempotencyKey = None,
@@ -64,8 +66,13 @@ def create(
     """
     if sent.dry_run:
         response.status_code = 200
-        return try_family(db, caller.project_id, offered, sent, settings)
-    return made_answer(create_family(db, caller, offered, sent, settings, idempotency_key), response)
+        return await dry_runs.run(
+            caller.project_id, try_family, db, caller.project_id, offered, sent, settings
+        )
+    made = await slots.run(
+        caller.project_id, create_family, db, caller, offered, sent, settings, idempotency_key
+    )
+    return made_answer(made, response)
 
 
 def made_answer(made: Made, response: Response) -> JobOut:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.database import reading, transaction
 from app.errors import BadRequest
 from app.http.auth import Reader, Submitter
-from app.http.dependencies import Artifacts, Config, Db, OfferedModels, UploadSlots
+from app.http.dependencies import Artifacts, Config, Db, JobSlots, OfferedModels, UploadSlots
 from app.http.router import api_router
 from app.http.schemas import After, Item, Limit, Page, page
 from app.jobs.openai_fine_tuning import FineTuningIn, as_job, check_before_data, dataset_of
@@ -93,7 +93,8 @@ async def create(
     storage: Artifacts,
     settings: Config,
     offered: OfferedModels,
-    slots: UploadSlots,
+    uploads: UploadSlots,
+    slots: JobSlots,
     sent: FineTuningIn,
 ) -> FineTuningJobOut:
     """Create a fine-tuning job. `extra_body` carries `prompt_set` and optionally `preset`, `config`,
@@ -101,8 +102,8 @@ async def create(
     """
     project = caller.project_id
     kind = await run_in_threadpool(check_before_data, db, project, offered, sent)
-    dataset = await slots.run(project, dataset_of, db, storage, settings, project, sent, kind)
-    return await run_in_threadpool(_create, db, caller, settings, offered, sent, dataset)
+    dataset = await uploads.run(project, dataset_of, db, storage, settings, project, sent, kind)
+    return await slots.run(project, _create, db, caller, settings, offered, sent, dataset)
 
 
 def _create(

@@ -6,12 +6,13 @@ import json
 from sqlite3 import Connection
 from typing import Any
 
-from app.intake.batches import Batch
+from app.intake.batches import Batch, Rules
 from app.intake.scratch import Scratch
 from app.intake.statistics import statistics as statistics_of
 from app.intake.tally import Tally
 from app.ledger.data import statistics
 from star_engine.tasks.examples import Example, Split
+from star_engine.tasks.kind import Kind
 from tests.app.api_harness import MODEL, Api, few_shot
 
 LONG = "one two three four five six seven eight nine ten eleven {}"
@@ -35,6 +36,17 @@ def test_lengths_and_answers_are_counted(api: Api) -> None:
     assert counted["answers"]["distinct"] == 6
     assert counted["answers"]["most_common"][0] == {"answer": "1", "count": 2, "share": 0.2857}
     assert counted["choices"] is None
+
+
+def test_longest_prompts_are_counted_in_bytes(api: Api) -> None:
+    rows = [
+        {"question": "Wie weit?", "answer": "1"},
+        {"question": "Größer?", "answer": "2000", "solution": "Ü 2000"},
+    ]
+    counted = upload(api, rows)["statistics"]["longest_bytes"]
+    block = len("Q: Wie weit?\nA:")
+    hinted = len("Q: Größer? (2000)\nA:".encode())
+    assert counted == {"block": block, "hinted_block": hinted, "answer": 4, "solution": 7}
 
 
 def test_choices_are_balanced_or_seen_not_to_be(api: Api) -> None:
@@ -119,7 +131,7 @@ def held_out_copies(count: int) -> tuple[Connection, Tally]:
     batch = Batch()
     for line, answer in enumerate(rows, start=1):
         split: Split = "train" if line % 2 else "validation"
-        batch.add(line, Example(f"row-{line}", "Which?", answer, split=split), 0)
+        batch.add(line, Example(f"row-{line}", "Which?", answer, split=split), Rules(Kind.EXACT, 0, 100))
     scratch.__enter__()
     scratch.add(batch)
     scratch.finish()

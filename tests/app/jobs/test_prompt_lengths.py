@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from app.errors import Invalid
-from app.jobs.prompt_lengths import MAX_REPORTED, check_prompt_lengths
+from app.intake.tally import Tally
+from app.jobs.prompt_lengths import MAX_REPORTED, all_fit, check_prompt_lengths
 from star_engine.config.star import Generation, Rationalization, StarConfig
 from star_engine.sampling.rationales import Route, rationale_prompt
 from star_engine.tasks.examples import Example, FewShotExample, PromptSet
+from star_engine.tasks.hints import HintForm
 from star_engine.tasks.kind import Kind
 
 SHOTS = PromptSet(
@@ -93,6 +96,31 @@ def test_check_refuses_exactly_the_prompts_that_do_not_fit(
         seen.add(len(too_long))
     assert min(seen) == 0
     assert max(seen) == len(asked)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Rationalization(enabled=False),
+        Rationalization(),
+        Rationalization(hint_template="{question} Hint: it is {answer}, isn't it?"),
+        Rationalization(hint=HintForm.FULL_SOLUTION),
+    ],
+)
+def test_no_prompt_of_a_dataset_is_longer_than_what_was_counted_at_upload_allows(
+    tokenizer: Tokenizer, settings: Rationalization
+) -> None:
+    asked = [replace(example(f"e{words}", words), solution="Ünd " * (60 - words)) for words in range(1, 60)]
+    tally = Tally()
+    for one in asked:
+        tally.add(one, Kind.CHOICE)
+    rooms = {True: set(), False: set()}  # type: dict[bool, set[int]]
+    for room in range(100, CONTEXT, 20):
+        chosen = config(CONTEXT - room).model_copy(update={"rationalization": settings})
+        sure = all_fit(tokenizer, CONTEXT, chosen, SHOTS, tally.longest)
+        assert not (sure and refused(tokenizer, chosen, asked)), room
+        rooms[sure].add(room)
+    assert max(rooms[False]) < min(rooms[True])  # so it is sure of something
 
 
 def test_held_out_example_is_never_asked_with_a_hint(tokenizer: Tokenizer) -> None:
