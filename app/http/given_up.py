@@ -23,7 +23,9 @@ class GivenUp:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope.get("state", {}).get("caller") is None:
+        state = scope.get("state", {})
+        admitted = state.get("caller") is not None and state.get("refusal") is None
+        if scope["type"] != "http" or not admitted:
             await self.app(scope, receive, send)
             return
         client = _Client(receive, has_body=_has_body(scope))
