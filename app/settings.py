@@ -77,6 +77,14 @@ class Settings(BaseSettings):
     gpu_class: str | None = Field(default=None, pattern=GPU_CLASS)  # such as h100; None meets none
     sampler_batch: int = Field(default=64, ge=1)  # sequences decoded at once by the transformers sampler
 
+    # Where programs run that a model or a user wrote. With a URL: in the service that answers there
+    # (worker/sandbox/service.py), for workers and the API. Else workers confine them on their own machine,
+    # unless this is off, and the API runs none. Nothing takes the place of a sandbox that fails its probe.
+    sandbox: Literal["local", "off"] = "local"
+    sandbox_url: str = ""
+    sandbox_size: int | None = Field(default=None, ge=1)  # programs at once; None: the cores less one
+    sandbox_user: str = ""  # whom they run as where a worker is started by root; empty: as the worker's user
+
     @model_validator(mode="after")
     def _lease_outlives_heartbeats(self) -> Settings:
         if self.lease_seconds < 3 * self.heartbeat_seconds:

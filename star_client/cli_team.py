@@ -75,6 +75,7 @@ WORKERS: Columns[Worker] = {
     "GPUs": lambda one: one.gpus,
     "class": lambda one: one.gpu_class,
     "GiB": lambda one: one.gpu_memory_gib,
+    "sandbox": lambda one: one.sandbox,
     "busy": lambda one: "yes" if one.busy else "no",
     "seen": lambda one: moment(one.seen_at),
 }

@@ -104,4 +104,5 @@ class Worker(Resource):
     gpus: int
     gpu_memory_gib: float | None = None
     gpu_class: str | None = None
+    sandbox: str | None = None  # ok: it takes jobs that execute programs; else why not
     busy: bool

@@ -15,6 +15,7 @@ from app.settings import Settings
 from tests.databases import PROJECT
 
 OURS = ("migrate", "api", "scheduler", "gpu-worker", "gpu-worker-1")
+SECRETLESS = "sandbox"
 THEIRS = ("postgres", "redis")
 
 
@@ -46,10 +47,10 @@ def test_schema_refuses_a_misspelt_key() -> None:
 
 
 def test_the_services_are_those_of_the_design() -> None:
-    assert sorted(compose()["services"]) == sorted((*OURS, *THEIRS))
+    assert sorted(compose()["services"]) == sorted((*OURS, SECRETLESS, *THEIRS))
 
 
-@pytest.mark.parametrize("name", [*OURS, *THEIRS])
+@pytest.mark.parametrize("name", [*OURS, SECRETLESS, *THEIRS])
 def test_no_service_runs_as_root_or_may_become_root(name: str) -> None:
     user = service(name).get("user")
     if user is None:
@@ -59,7 +60,7 @@ def test_no_service_runs_as_root_or_may_become_root(name: str) -> None:
     assert service(name)["security_opt"] == ["no-new-privileges:true"]
 
 
-@pytest.mark.parametrize("name", [*OURS[1:], *THEIRS])
+@pytest.mark.parametrize("name", [*OURS[1:], SECRETLESS, *THEIRS])
 def test_every_service_that_keeps_running_has_a_health_check(name: str) -> None:
     assert service(name)["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
     assert service(name)["restart"] == "unless-stopped"
@@ -100,7 +101,18 @@ def test_only_the_api_can_be_reached_and_only_the_sender_of_webhooks_gets_out() 
     assert compose()["networks"]["backend"]["internal"] is True
     networks = {name: each["networks"] for name, each in compose()["services"].items() if name != "api"}
     assert networks.pop("scheduler") == ["backend", "outside"]
+    assert networks.pop(SECRETLESS) == ["sandbox"]
+    assert compose()["networks"]["sandbox"]["internal"] is True
+    asking = {networks.pop("gpu-worker")[1], networks.pop("gpu-worker-1")[1]}
+    assert asking == {"sandbox"}
     assert set(map(tuple, networks.values())) == {("backend",)}
+
+
+def test_the_sandbox_has_no_secret_and_no_volume() -> None:
+    assert service(SECRETLESS)["environment"] == {}
+    assert "volumes" not in service(SECRETLESS)
+    assert importlib.util.find_spec(service(SECRETLESS)["command"][2])
+    assert service("api")["environment"]["STAR_SANDBOX_URL"] == "http://sandbox:8900"
 
 
 def test_redis_evicts_nothing_and_persists() -> None:

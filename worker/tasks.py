@@ -16,12 +16,14 @@ from celery.signals import worker_process_init
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import make_engine, transaction
-from app.ledger.queue.capacity import capacity_of, forget_worker, saw_worker
+from app.ledger.queue.capacity import capacity_of, forget_worker, note_sandbox, saw_worker
 from app.ledger.queue.steps import claim_step
 from app.log import configure_logging
 from app.storage import Storage
+from star_engine.tasks.execution import use_runner
 from worker.celery import celery_app, is_draining, settings
 from worker.context import WorkerContext
+from worker.sandbox.runner import probed_runner
 from worker.shared_calls import work_on
 
 log = structlog.get_logger()
@@ -53,6 +55,8 @@ def _say_hello(**_: Any) -> None:
 
 def _be_present(worker: WorkerContext) -> None:
     """Report this worker's presence and capacity to the ledger until it shuts down."""
+    _note(worker)
+    _probe_sandbox(worker)
     noted = float("-inf")
     while not is_draining():
         if time.monotonic() - noted > PRESENCE_SECONDS:
@@ -61,6 +65,18 @@ def _be_present(worker: WorkerContext) -> None:
         time.sleep(LOOK_SECONDS)
     with suppress(SQLAlchemyError), transaction(worker.engine) as session:
         forget_worker(session, worker.worker_id)
+
+
+def _probe_sandbox(worker: WorkerContext) -> None:
+    """Install the sandbox where it confines what must be confined; note why not where it does not."""
+    runner, problem = probed_runner(worker.settings)
+    use_runner(runner)
+    log.info("sandbox_probed", problem=problem)
+    try:
+        with transaction(worker.engine) as session:
+            note_sandbox(session, worker.worker_id, problem)
+    except SQLAlchemyError as error:
+        log.warning("sandbox_not_noted", error=type(error).__name__)
 
 
 def _note(worker: WorkerContext) -> None:

@@ -20,6 +20,13 @@ class WorkerOut(Item):
     gpus: int
     gpu_memory_gib: Annotated[float | None, Field(description="Of each GPU; null: not stated.")]
     gpu_class: str | None
+    sandbox: Annotated[
+        str | None,
+        Field(
+            description="`ok`: its sandbox has passed its probe, so it takes jobs that execute programs; "
+            "else why it takes none; null: not probed yet."
+        ),
+    ]
     busy: Annotated[bool, Field(description="Whether it holds a step.")]
 
 
@@ -34,6 +41,7 @@ def read_workers(db: Engine, *, limit: int, after: str | None = None) -> Page[Wo
             gpus=worker.gpus,
             gpu_memory_gib=worker.gpu_memory_gib,
             gpu_class=worker.gpu_class,
+            sandbox=worker.sandbox,
             busy=busy,
         )
         for worker, busy in found

@@ -45,6 +45,7 @@ class Worker(Base):
     gpus: Mapped[int] = mapped_column(default=1, server_default="1")
     gpu_memory_gib: Mapped[float | None]  # of each GPU
     gpu_class: Mapped[str | None]
+    sandbox: Mapped[str | None]  # ok: it has passed its probe; else why it runs no programs; None: not probed
 
 
 class Counter(Base):

@@ -17,6 +17,7 @@ from app.tables.statuses import StepStatus
 
 LIVE_SECONDS = 180.0  # a worker says every minute that it is there; one that missed three is not counted on
 FORGOTTEN_SECONDS = 86_400.0  # every restart of a worker makes a new row
+SANDBOX_OK = "ok"
 DEFAULT_QUEUE = "celery"  # the queue that every worker listens to; Celery's own default name
 
 
@@ -58,6 +59,11 @@ def saw_worker(session: Session, worker_id: str, capacity: Capacity | None = Non
         session.execute(delete(Worker).where(Worker.seen_at < clock(-FORGOTTEN_SECONDS)))
         session.add(Worker(id=worker_id, seen_at=clock(), **_columns(capacity or Capacity())))
         session.flush()
+
+
+def note_sandbox(session: Session, worker_id: str, problem: str | None) -> None:
+    """Note what a worker's probe of its sandbox said. None: programs of jobs may run there."""
+    session.execute(update(Worker).where(Worker.id == worker_id).values(sandbox=problem or SANDBOX_OK))
 
 
 def forget_worker(session: Session, worker_id: str) -> None:

@@ -1,0 +1,158 @@
+"""Running code that a model or a user wrote: what is asked of a sandbox, and what it says.
+
+The engine knows no sandbox. Whoever drives a run installs a runner with `use_runner`; without one, whatever
+needs an execution raises `SandboxFailed`, and nothing is executed in this process, ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class Status(StrEnum):
+    """How an execution ended. Each of these is the program's doing; what is ours raises SandboxFailed."""
+
+    OK = "ok"  # it ran to its end, which says nothing about being right
+    ERROR = "error"  # it raised, exited with another status than 0, or was ended by a signal
+    TIMEOUT = "timeout"  # of CPU time or wall time
+    MEMORY = "memory"
+    OUTPUT_LIMIT = "output_limit"
+    REFUSED = "refused"  # this runner does not run such programs
+
+
+class SandboxFailed(RuntimeError):
+    """No execution took place, or nobody knows how it ended. Never a verdict: the work is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """CPU time is what a program may use; wall time is generous, so that load turns no verdict."""
+
+    cpu_s: float = 5.0  # of each run
+    wall_s: float = 30.0  # of the whole execution
+    memory_mb: int = 256
+    processes: int = 4  # of the program, beside the harness
+    output_bytes: int = 64 * 1024  # of each run; standard output and standard error each
+    disk_mb: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Python code and what is done with it: run once for each of `stdins`, or tested, or asked by a call.
+
+    Tests and the arguments of a call are held by another process than the code: the code sees neither the
+    tests nor what they compare, and gives plain data (numbers, texts, lists, dicts ...) as answers.
+    """
+
+    code: str
+    stdins: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()  # statements, each passed or not; they use names that the code defines
+    prelude: str = ""  # defined for the tests: imports and helpers that the code cannot replace
+    names: tuple[str, ...] = ()  # of the code's functions, even where they are called like a builtin
+    call: tuple[str, tuple[Any, ...]] | None = None  # a function of the code, and its arguments: JSON values
+    limits: Limits = field(default_factory=Limits)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def sha256(self) -> str:
+        """Equal for programs that do the same under the same limits."""
+        return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()
+
+
+def program_from(value: dict[str, Any]) -> Program:
+    """The program of `Program.as_json`. TypeError or ValueError where it is none."""
+    call = value.get("call")
+    return Program(
+        code=str(value["code"]),
+        stdins=tuple(map(str, value.get("stdins", ()))),
+        tests=tuple(map(str, value.get("tests", ()))),
+        prelude=str(value.get("prelude", "")),
+        names=tuple(map(str, value.get("names", ()))),
+        call=None if call is None else (str(call[0]), tuple(call[1])),
+        limits=Limits(**value.get("limits", {})),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a program with one standard input."""
+
+    status: Status
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What came of a program. `outputs_sha256` is equal where the code answered every call alike."""
+
+    status: Status
+    runs: tuple[Run, ...] = ()
+    passed: tuple[bool, ...] = ()  # by test
+    value: Any = None  # of the call
+    outputs_sha256: str | None = None
+    error: str = ""  # the first thing that went wrong, as Python words it
+    stdout: str = ""  # what tested or called code printed
+    cpu_ms: int = 0
+    wall_ms: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def execution_from(value: dict[str, Any]) -> Execution:
+    """The execution of `Execution.as_json`. TypeError, KeyError or ValueError where it is none."""
+    runs = (Run(Status(one["status"]), str(one["stdout"]), str(one["stderr"])) for one in value["runs"])
+    known = {**value, "status": Status(value["status"]), "runs": tuple(runs)}
+    return Execution(**{**known, "passed": tuple(map(bool, value["passed"]))})
+
+
+class CodeRunner(Protocol):
+    """A sandbox. It may be asked by several threads at once."""
+
+    def run(self, programs: Sequence[Program]) -> Iterator[Execution]:
+        """Execute the programs, several at once; results come in their order. Raises SandboxFailed."""
+
+
+_runner: CodeRunner | None = None
+
+
+def use_runner(runner: CodeRunner | None) -> None:
+    """Let this process execute code through `runner`; None: not at all."""
+    global _runner  # noqa: PLW0603 - one per process, as the process has one set of limits
+    _runner = runner
+
+
+@contextmanager
+def using_runner(runner: CodeRunner | None) -> Iterator[None]:
+    """`use_runner`, and what was there before at the end."""
+    before = _runner
+    use_runner(runner)
+    try:
+        yield
+    finally:
+        use_runner(before)
+
+
+def current_runner() -> CodeRunner:
+    """The installed runner. Raises SandboxFailed where there is none."""
+    if _runner is None:
+        raise SandboxFailed("no sandbox is installed in this process, so no code is executed")
+    return _runner
+
+
+def has_runner() -> bool:
+    return _runner is not None
+
+
+def execute(programs: Sequence[Program]) -> list[Execution]:
+    """Execute the programs in the installed runner. Raises SandboxFailed."""
+    return list(current_runner().run(programs))
