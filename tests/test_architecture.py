@@ -26,6 +26,7 @@ PART_OF = {  # parts of another package's own interface, and pinned by it
     "annotated_types": "pydantic",
     "huggingface_hub": "transformers",
     "pydantic_core": "pydantic",
+    "pydantic_monty": "pydantic-monty",
     "starlette": "fastapi",
     "sympy": "math-verify",
 }
