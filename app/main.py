@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from app.broker import Broker
 from app.dashboard.application import create_dashboard
+from app.dashboard.reference import DOCS, add_reference
 from app.dashboard.session import PATH
 from app.database import make_engine
 from app.http import problems
@@ -101,12 +102,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The API over a migrated database. Raises UndeclaredScope if a route does not say who may call it."""
     configure_logging()
     chosen = settings or Settings()
-    app = FastAPI(title="STaR as a service", version="1", lifespan=_lifespan, redoc_url=None)
+    app = FastAPI(title="STaR as a service", version="1", lifespan=_lifespan, docs_url=None, redoc_url=None)
     app.state.settings = chosen
     problems.install(app)
     for module in ROUTES:
         add_routes(app, module.router)
-    check_scopes(app)
+    add_reference(app)
+    check_scopes(app, PUBLIC | {DOCS})
     app.mount(PATH, create_dashboard(app))
     app.openapi = lambda: document(app, PUBLIC)  # type: ignore[method-assign]  # how FastAPI means it
     app.add_middleware(GivenUp)

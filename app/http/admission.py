@@ -29,7 +29,7 @@ COOKIE = "star_key"  # the dashboard's; the browser sends it to no other path
 PAGES = "/dashboard"
 STATIC = f"{PAGES}/static/"
 # Where no key is asked for, and none is looked up.
-OPEN = frozenset({"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
+OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
 SIGN_IN = f"{PAGES}/sign-in"  # the only body that is read without a key: the key is in it
 _NO_KEY = {"api": "Send your API key in the header `Authorization: Bearer star_...`.", "pages": "Sign in."}
 

@@ -74,11 +74,10 @@ class UndeclaredScope(RuntimeError):
 
 def check_scopes(app: FastAPI, public: frozenset[str] = PUBLIC) -> None:
     """Raises UndeclaredScope for a route that names no scope and is not public on purpose."""
-    documents = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url}
     for route in app.routes:
         path = getattr(route, "path", None)
         declared = isinstance(route, APIRoute) and route_scope(route) is not None
-        if not declared and path not in public | documents:
+        if not declared and path not in public | {app.openapi_url}:
             raise UndeclaredScope(
                 f"{path} declares no scope: give it a Reader, Submitter, Admin or Operator parameter"
             )

@@ -107,3 +107,13 @@ def test_page_is_accessible_light_and_whole(visit: Visit, site: Site, path: str)
         assert len(visit.problems) == 1
         visit.problems.clear()
     assert visit.problems == []
+
+
+def test_reference_of_the_api_is_shown_under_its_policy(chromium: Browser, site: Site) -> None:
+    """Everything that the policy refuses would be an error on the console, which fails the visit."""
+    with visiting(chromium, site.server) as visit:
+        visit.page.goto(f"{site.server.url}/docs")
+        visit.page.get_by_role("link", name="webhooks", exact=True).click()
+        visit.page.get_by_text("Send a delivery again", exact=True).click()
+        visit.page.get_by_role("button", name="Try it out").first.click()
+        visit.page.get_by_placeholder("delivery_id").wait_for()
