@@ -19,6 +19,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from star_engine.data.row_errors import rows_in_words
+
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
@@ -26,11 +28,22 @@ class FieldError:
     reason: str
     fix: str
     line: int | None = None
+    rows: int = 1  # of an upload that have the same mistake
+    lines: tuple[int, ...] = ()  # the first of them, where they are several
 
     def as_json(self) -> dict[str, Any]:
         """`mend` is what `fix` was called before; it goes with the next version of the API."""
         named = {**asdict(self), "mend": self.fix}
+        if self.rows == 1:
+            del named["rows"], named["lines"]
         return {name: value for name, value in named.items() if value is not None}
+
+    @property
+    def place(self) -> str:
+        """Name the rows of a mistake in a file: "row 3", "row 3, 7 and 91 more"."""
+        if self.line is None:
+            return ""
+        return rows_in_words(self.lines or (self.line,), self.rows)
 
 
 class Problem(Exception):

@@ -13,7 +13,7 @@ StarError
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,8 @@ class FieldError:
     field: str = ""
     fix: str = ""
     line: int | None = None
+    rows: int = 1  # of the file that have this mistake
+    lines: Sequence[int] = ()  # the first of them, where there are several
 
     @property
     def mend(self) -> str:
@@ -47,8 +49,16 @@ class FieldError:
         return self.fix
 
     def __str__(self) -> str:
-        place = ", ".join([f"line {self.line}"] * (self.line is not None) + [self.field] * bool(self.field))
+        place = ", ".join(part for part in (self._where(), self.field) if part)
         return " ".join(part for part in (f"{place}:" if place else "", self.reason, self.fix) if part)
+
+    def _where(self) -> str:
+        """Name the lines: "line 3", "line 3 and 7", "line 3, 7 and 91 more"."""
+        if self.line is None or self.rows < 2 or len(self.lines) < 2:
+            return "" if self.line is None else f"line {self.line}"
+        first, second = self.lines[:2]
+        more = self.rows - 2
+        return f"line {first}, {second} and {more} more" if more else f"line {first} and {second}"
 
 
 @dataclass(eq=False)
@@ -106,7 +116,7 @@ def _json_object(response: httpx2.Response) -> dict[str, Any]:
 def _field_error(entry: Mapping[str, Any]) -> FieldError:
     """Parse one of a problem's errors. Servers older than the field `fix` send `mend`."""
     named = {"fix": entry.get("mend"), **entry}
-    fields = ("reason", "field", "fix", "line")
+    fields = ("reason", "field", "fix", "line", "rows", "lines")
     return FieldError(**{name: named[name] for name in fields if named.get(name) is not None})
 
 

@@ -13,7 +13,8 @@ from pydantic import Field, ValidationError
 from star_engine.config.presets import PRESETS, laid_over
 from star_engine.config.star import StarConfig
 from star_engine.data.prompt_sets import groups_without_examples, read_prompt_set
-from star_engine.data.readers import BadRows, RowError, read_examples
+from star_engine.data.readers import read_examples
+from star_engine.data.row_errors import BadRows, RowError
 from star_engine.section import Section
 from star_engine.tasks.examples import Example, PromptSet, assign_splits
 from star_engine.tasks.kind import Kind

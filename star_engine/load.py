@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from star_engine.data.prompt_sets import read_prompt_set
-from star_engine.data.readers import BadRows, RowError, read_examples
+from star_engine.data.readers import read_examples
+from star_engine.data.row_errors import BadRows, RowError
 from star_engine.protocols import Sampler, Trainer
 from star_engine.tasks.examples import Example, PromptSet, assign_splits
 from star_engine.tasks.kind import Kind

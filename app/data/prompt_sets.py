@@ -13,7 +13,7 @@ from app.http.schemas import In, JsonObject, Name, Page, Resource, Text, page
 from app.ledger.data.prompt_sets import get_prompt_set, list_prompt_sets, record_prompt_set
 from app.tables.data import PromptSet
 from star_engine.data.prompt_sets import read_prompt_set as parse_prompt_set
-from star_engine.data.readers import BadRows
+from star_engine.data.row_errors import BadRows
 from star_engine.tasks.kind import Kind
 
 

@@ -129,6 +129,8 @@ class FieldErrorOut(BaseModel):
     fix: Annotated[str, Field(description="What to change, in one or two sentences.")]
     mend: Annotated[str, Field(deprecated=True, description="The same as `fix`, which replaces it.")]
     line: int | None = None
+    rows: Annotated[int, Field(description="Of an upload, that have this mistake; left out for one.")] = 1
+    lines: Annotated[list[int], Field(description="The first of them, where there are several.")] = []
 
 
 class ErrorOut(BaseModel):

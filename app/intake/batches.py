@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import marshal
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from app.intake.formats import Row
 from app.intake.lines import joined
+from app.intake.mapping import Columns, fixes_in_http
+from app.intake.rows import Row
 from app.intake.tally import Tally
-from star_engine.data.readers import BadRows, RowError, read_example
+from star_engine.data.readers import read_example
+from star_engine.data.row_errors import BadRows, RowError
 from star_engine.tasks.examples import Example, folded
 from star_engine.tasks.kind import Kind
 
+Mistake = tuple[int, str, str, str]  # line, field, reason, fix
 BATCH = 1000  # rows of a file that one process reads
 MAX_SLOW = 4  # answers of a file that may be given up at their time limit, of seconds each
 MAX_TEXT = 500  # characters of a reason: it may quote what the row holds
@@ -28,7 +31,7 @@ class Rules:
 
     kind: Kind
     seed: int
-    max_row_errors: int  # described; all are counted
+    mapping: Columns = ()  # for the words of a fix
 
 
 @dataclass(slots=True)
@@ -40,7 +43,7 @@ class Batch:
     tally: Tally = field(default_factory=Tally)
     count: int = 0  # good and bad
     bad_rows: int = 0
-    errors: list[tuple[int, str, str, str]] = field(default_factory=list)  # RowErrors of the first bad rows
+    errors: list[Mistake] = field(default_factory=list)
     slow: int = 0  # rows whose answers took too long to check
 
     def add(self, line: int, example: Example, rules: Rules) -> None:
@@ -63,10 +66,10 @@ class Batch:
         rows, named, counts, *rest = marshal.loads(data)  # noqa: S302 - from our own fork, not from a person
         return cls(rows, named, Tally(*map(Counter, counts)), *rest)
 
-    def refuse(self, errors: Iterable[RowError], most: int) -> None:
+    def refuse(self, errors: Sequence[RowError], mapping: Columns) -> None:
         self.bad_rows += 1
-        if len(self.errors) < most:
-            self.errors += [(e.line, _cut(e.field), _cut(e.reason), _cut(e.fix)) for e in errors]
+        said = fixes_in_http(errors, mapping)
+        self.errors += [(e.line, _cut(e.field), _cut(e.reason), _cut(e.fix)) for e in said]
 
 
 def batches_of(
@@ -89,7 +92,7 @@ def batches_of(
                 yield batch
                 batch = Batch()
     except BadRows as bad:  # of the file as a whole
-        batch.refuse(bad.errors, rules.max_row_errors)
+        batch.refuse(bad.errors, rules.mapping)
     yield batch
 
 
@@ -104,7 +107,7 @@ def _take(batch: Batch, line: int, row: Any, rules: Rules) -> bool:
     except BadRows as bad:
         slow = any(error.slow for error in bad.errors)
         batch.slow += slow
-        batch.refuse(bad.errors, rules.max_row_errors)
+        batch.refuse(bad.errors, rules.mapping)
     return slow
 
 

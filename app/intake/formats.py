@@ -9,18 +9,18 @@ import csv
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import StrEnum
 from pathlib import PurePath
 from typing import Any, BinaryIO
 
-from app.intake.mapping import FIELDS, Columns, check_columns, mapped
-from star_engine.data.readers import BadRows, RowError, parse_row
+from app.intake.mapping import Columns, check_columns, mapped
+from app.intake.parquet import parquet_rows
+from app.intake.rows import Row, bad_row, too_long
+from star_engine.data.readers import parse_row
+from star_engine.data.row_errors import BadRows, RowError
 
 MAX_DEPTH = 32
 PARQUET_MAGIC = b"PAR1"
-BATCH = 1000  # rows of a Parquet file at once
-_KNOWN_COLUMNS = frozenset({*FIELDS, "answerKey"})
 
 
 class Format(StrEnum):
@@ -29,7 +29,6 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
-Row = tuple[int, Mapping[str, Any] | BadRows]  # line, counted from 1, and what stands there
 _ENDINGS = {".jsonl": Format.JSONL, ".ndjson": Format.JSONL, ".csv": Format.CSV, ".parquet": Format.PARQUET}
 _TYPES = {
     "application/x-ndjson": Format.JSONL,
@@ -62,14 +61,14 @@ def rows_of(
     if format_ is Format.CSV:
         return _csv(file, mapping, most_bytes)
     if format_ is Format.PARQUET:
-        return _parquet(file, mapping, most_bytes)
+        return parquet_rows(file, mapping, most_bytes)
     return _jsonl(file, mapping, most_bytes, first)
 
 
 def _jsonl(file: BinaryIO, mapping: Columns, most_bytes: int, first: int) -> Iterator[Row]:
     for line, text in _lines(file, most_bytes, first):
         if text is None:
-            yield line, _too_long(line, most_bytes)
+            yield line, too_long(line, most_bytes)
         elif text.strip():
             yield line, _parsed(text, mapping, line)
 
@@ -78,7 +77,9 @@ def _parsed(text: bytes, mapping: Columns, line: int) -> Mapping[str, Any] | Bad
     try:
         row = parse_row(text, line)
         if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _deeper(row, MAX_DEPTH):
-            return _bad(line, f"Nested deeper than {MAX_DEPTH}.", "A row is an object of texts and numbers.")
+            return bad_row(
+                line, f"Nested deeper than {MAX_DEPTH}.", "A row is an object of texts and numbers."
+            )
         return mapped(row, mapping, line)
     except BadRows as bad:
         return bad
@@ -118,11 +119,11 @@ class _Text:
     def __next__(self) -> str:
         self.line, text = next(self.lines)
         if text is None:
-            raise _too_long(self.line, self.most_bytes)
+            raise too_long(self.line, self.most_bytes)
         try:
             return text.decode("utf-8-sig" if self.line == 1 else "utf-8")
         except UnicodeDecodeError as problem:
-            raise _bad(self.line, f"Not UTF-8: {problem}.", "Save the file as UTF-8.") from problem
+            raise bad_row(self.line, f"Not UTF-8: {problem}.", "Save the file as UTF-8.") from problem
 
 
 def _csv(file: BinaryIO, mapping: Columns, most_bytes: int) -> Iterator[Row]:
@@ -152,14 +153,14 @@ def _records(text: _Text) -> Iterator[tuple[int, list[str] | BadRows]]:
         except csv.Error as problem:
             yield (
                 began,
-                _bad(began, f"Not CSV: {problem}.", 'Quote a cell with a comma or a quote: "a ""b""".'),
+                bad_row(began, f"Not CSV: {problem}.", 'Quote a cell with a comma or a quote: "a ""b""".'),
             )
 
 
 def _header(record: list[str]) -> list[str]:
     names = [name.strip() for name in record]
     if len(set(names)) < len(names):
-        raise _bad(1, "Two columns have one name.", "Give every column a name of its own.")
+        raise bad_row(1, "Two columns have one name.", "Give every column a name of its own.")
     return names
 
 
@@ -168,7 +169,7 @@ def _from_cells(
 ) -> Mapping[str, Any] | BadRows:
     if len(record) != len(names):
         reason = f"It has {len(record)} cells, the header {len(names)}."
-        return _bad(line, reason, "Quote cells that hold a comma.")
+        return bad_row(line, reason, "Quote cells that hold a comma.")
     cells: dict[str, Any] = {name: cell for name, cell in zip(names, record, strict=True) if cell.strip()}
     try:
         row = dict(mapped(cells, mapping, line))
@@ -181,46 +182,3 @@ def _from_cells(
     except (ValueError, RecursionError):
         fix = 'Write ["first", "second"], or map several columns: map=choices:A,choices:B.'
         return BadRows([RowError(line, "choices", "The cell is no JSON list.", fix)])
-
-
-def _parquet(file: BinaryIO, mapping: Columns, most_bytes: int) -> Iterator[Row]:
-    """Row numbers stand for lines. Only the columns that a row is made of are read."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        table = parquet.ParquetFile(file)
-        names = table.schema_arrow.names
-        check_columns(names, mapping)
-        sources = {column for _, columns in mapping for column in columns}
-        wanted = [name for name in names if name in _KNOWN_COLUMNS | sources]
-        line = 0
-        for batch in table.iter_batches(BATCH, columns=wanted, use_threads=False):
-            batch.validate(full=True)  # Arrow's own advice for files that others have written
-            for row in batch.to_pylist():
-                line += 1
-                yield line, _from_values(row, mapping, line, most_bytes)
-    except MemoryError:  # Arrow's own is an ArrowException too
-        raise
-    except (pa.ArrowException, OSError) as problem:
-        raise _bad(1, f"Not Parquet that can be read: {problem}.", "Write the file anew.") from problem
-
-
-def _from_values(
-    row: Mapping[str, Any], mapping: Columns, line: int, most_bytes: int
-) -> Mapping[str, Any] | BadRows:
-    if sum(len(value) for value in row.values() if isinstance(value, str | bytes | list)) > most_bytes:
-        return _too_long(line, most_bytes)
-    plain = {name: str(value) if isinstance(value, Decimal) else value for name, value in row.items()}
-    try:
-        return mapped(plain, mapping, line)
-    except BadRows as bad:
-        return bad
-
-
-def _too_long(line: int, most_bytes: int) -> BadRows:
-    return _bad(line, f"Longer than {most_bytes} bytes.", "Shorten it; a row holds one question.")
-
-
-def _bad(line: int, reason: str, fix: str) -> BadRows:
-    return BadRows([RowError(line, "row", reason, fix)])

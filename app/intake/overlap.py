@@ -6,7 +6,7 @@ import json
 from sqlite3 import Connection
 from typing import Any
 
-from star_engine.data.readers import RowError
+from star_engine.data.row_errors import RowError
 from star_engine.tasks.examples import folded
 
 MAX_NAMED = 20  # examples, answers or groups that are named; all are counted

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, BinaryIO
 
 from app.errors import FieldError
@@ -16,8 +16,11 @@ from app.intake.mapping import Columns
 from app.intake.overlap import refused_overlap
 from app.intake.scratch import Scratch
 from app.intake.statistics import statistics
-from star_engine.data.readers import RowError
+from star_engine.data.columns import ANSWERS
+from star_engine.data.readers import answer_field
+from star_engine.data.row_errors import BadRows, Grouped, RowError
 from star_engine.tasks.kind import Kind
+from star_engine.tasks.registry import task_of
 
 LARGE_BYTES = 4 << 20  # 12,000 rows of GSM8K, verified in 0.2 s
 
@@ -61,7 +64,9 @@ class Report:
     @classmethod
     def from_json(cls, text: bytes) -> Report:
         given: dict[str, Any] = json.loads(text)
-        errors = tuple(FieldError(**error) for error in given.pop("errors"))
+        errors = tuple(
+            FieldError(**{**error, "lines": tuple(error["lines"])}) for error in given.pop("errors")
+        )
         return cls(**given, errors=errors)
 
 
@@ -81,16 +86,16 @@ def read_upload(
     with Scratch() as scratch:
         for batch in _batches(file, how, workers):
             scratch.add(batch)
-            mistakes.add(batch.bad_rows, [RowError(*error) for error in batch.errors])
+            mistakes.add(batch.bad_rows, (RowError(*error) for error in batch.errors))
             slow += batch.slow
             if slow >= MAX_SLOW:  # blocks that were read side by side may hold more
                 break
         scratch.finish()
-        mistakes.repeated(*scratch.repeated_ids(how.max_row_errors))
+        mistakes.add(*scratch.repeated_ids(how.max_row_errors))
         if not mistakes.bad_rows:
             scratch.carve(how.validation)
             if not how.allow_overlap:
-                mistakes.repeated(*refused_overlap(scratch.db, how.max_row_errors))
+                mistakes.add(*refused_overlap(scratch.db, how.max_row_errors))
         report = Report(mistakes.bad_rows, mistakes.listed(), scratch.splits())
         out.write(report.as_json().encode() + b"\n")
         if not mistakes.bad_rows:
@@ -102,28 +107,45 @@ def read_upload(
             out.write(json.dumps(counted).encode() + b"\n")
 
 
+def _with_answer_field(file: BinaryIO, how: Reading) -> Reading:
+    """Map `answer` to answer_index or answer_number if the first rows show that it is one."""
+    if not task_of(how.kind).takes_choices or {field for field, _ in how.mapping} & {*ANSWERS[1:]}:
+        return how
+    try:
+        rows = rows_of(file, how.format, how.mapping, how.max_line_bytes)
+        field = answer_field((row for _, row in rows if not isinstance(row, BadRows)), how.kind)
+    except BadRows:  # of the file as a whole: told when it is read
+        field = None
+    file.seek(0)
+    if field is None:
+        return how
+    columns = dict(how.mapping).get("answer", ("answer",))
+    kept = tuple(pair for pair in how.mapping if pair[0] != "answer")
+    return replace(how, mapping=(*kept, (field, columns)))
+
+
 def _batches(file: BinaryIO, how: Reading, workers: int) -> Iterator[Batch]:
-    rules = Rules(how.kind, how.seed, how.max_row_errors)
+    how = _with_answer_field(file, how)
+    rules = Rules(how.kind, how.seed, how.mapping)
     if workers > 1 and how.format is Format.JSONL and os.fstat(file.fileno()).st_size >= LARGE_BYTES:
         return read_in_blocks(file, Blocks(rules, how.mapping, how.max_line_bytes), how.max_rows, workers)
     return batches_of(rows_of(file, how.format, how.mapping, how.max_line_bytes), rules, how.max_rows)
 
 
-@dataclass(slots=True)
 class _Mistakes:
-    most: int
-    bad_rows: int = 0
-    errors: list[RowError] = field(default_factory=list)
+    """Counts bad rows and groups equal mistakes; memory grows with the number of groups that are reported."""
 
-    def add(self, bad_rows: int, errors: list[RowError]) -> None:
+    def __init__(self, most: int) -> None:
+        self.most, self.bad_rows, self.found = most, 0, Grouped(most)
+
+    def add(self, bad_rows: int, errors: Iterable[RowError]) -> None:
         self.bad_rows += bad_rows
-        if len(self.errors) < self.most:
-            self.errors += errors
-
-    def repeated(self, count: int, errors: list[RowError]) -> None:
-        self.bad_rows += count
-        self.errors += errors
+        for error in errors:
+            self.found.add(error)
 
     def listed(self) -> tuple[FieldError, ...]:
-        first = sorted(self.errors, key=lambda error: error.line)[: self.most]
-        return tuple(FieldError(e.field, e.reason, e.fix, e.line) for e in first)
+        told = sorted(self.found.found.items(), key=lambda one: one[1][1][0])
+        return tuple(
+            FieldError(same.field, same.reason, same.fix, lines[0], rows, tuple(lines) if rows > 1 else ())
+            for same, (rows, lines) in told
+        )

@@ -12,7 +12,7 @@ from types import TracebackType
 from app.intake.batches import Batch
 from app.intake.lines import placed
 from app.intake.tally import Tally
-from star_engine.data.readers import RowError
+from star_engine.data.row_errors import RowError
 
 CACHE_KIB = 32 << 10
 _COLUMNS = "line, id, answer, choices, grp, split, key, tail"

@@ -20,7 +20,8 @@ from app.ledger.data.examples import as_example, find_example
 from app.ledger.data.prompt_sets import as_prompt_set, get_prompt_set
 from star_engine.config.star import StarConfig
 from star_engine.data.prompts import render_completion
-from star_engine.data.readers import BadRows, read_example
+from star_engine.data.readers import read_example
+from star_engine.data.row_errors import BadRows
 from star_engine.data.validation import field_needing_solutions
 from star_engine.sampling.rationales import Route, rationale_prompt
 from star_engine.tasks.examples import Example, PromptSet

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from star_engine.data.prompts import stops
-from star_engine.data.readers import BadRows, RowError, read_example
+from star_engine.data.readers import read_example
+from star_engine.data.row_errors import BadRows, RowError
 from star_engine.filters.filter_input import FilterInput
 from star_engine.filters.hint_markers import hint_markers
 from star_engine.tasks.examples import Example, FewShotExample, PromptSet, choice_letter

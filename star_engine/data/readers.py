@@ -7,68 +7,45 @@ formats of GSM8K and CommonsenseQA are recognised as they are.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
-from math import isfinite
-from typing import Any, get_args
+from itertools import islice
+from typing import Any
 
-from star_engine.tasks.examples import Example, Split, choice_letter
+from star_engine.data.choices import BadChoices, counted_from, read_choices
+from star_engine.data.row_errors import BadRows, RowError, gold_error
+from star_engine.data.row_fields import RowFields
+from star_engine.tasks.examples import Example
 from star_engine.tasks.grading import NO_OPTIONS
-from star_engine.tasks.hints import HINT_MARK
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.registry import task_of
 from star_engine.tasks.task import Task
 from star_engine.tasks.verdict import BadGold, SlowGold
 
-MAX_CHOICES = 26
 MAX_CACHED = 64  # characters of an answer whose check is remembered
-MAX_COLUMNS = 1000  # of a row; published files have some 50
-MAX_MISSPELT = 20  # characters; the fields have 2 to 8
-MAX_ANSWER = 10_000  # characters: to verify one takes 0.1 ms per 1,000 of them
-_FIELDS = frozenset({"id", "question", "answer", "choices", "solution", "group", "split"})
-_SPLITS: tuple[Split, ...] = get_args(Split)
+SAMPLE = 1000  # rows that show how a data set counts its choices
 _JSON = json.JSONDecoder(parse_float=str)  # json.loads with an option makes a new one for every row
-_HINT_MARK = HINT_MARK.casefold()
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
-class RowError:
-    """What is wrong with a row, for its author. `line` counts rows or few-shot examples from 1."""
-
-    line: int
-    field: str
-    reason: str
-    fix: str
-    slow: bool = False  # the check of the answer was given up at its time limit
-
-    def __str__(self) -> str:
-        return f"row {self.line}, {self.field}: {self.reason} {self.fix}"
-
-
-class BadRows(ValueError):
-    """Rows that cannot be used; `errors` names every mistake found in them."""
-
-    def __init__(self, errors: Iterable[RowError]) -> None:
-        self.errors = tuple(errors)
-        super().__init__("\n".join(str(error) for error in self.errors))
-
-
-def read_examples(lines: Iterable[str | bytes], kind: Kind) -> Iterator[Example | RowError]:
+def read_examples(
+    lines: Iterable[str | bytes], kind: Kind, answers: str | None = None
+) -> Iterator[Example | RowError]:
     """Read JSONL: an Example for every good row, every RowError of a bad one. Blank lines are skipped.
 
-    Rows without an id are called "row-1", "row-2"... by their line. Streams: memory holds ids and nothing
-    else.
+    answers: the field that the column `answer` is read as; see answer_field(). Rows without an id are called
+    "row-1", "row-2"... by their line. Streams: memory holds ids and nothing else.
     """
     first_seen: dict[str, int] = {}
     for line, text in enumerate(lines, start=1):
         if not text.strip():
             continue
         try:
-            example = read_example(parse_row(text, line), kind, line=line)
+            row = parse_row(text, line)
+            if answers is not None and "answer" in row:
+                row = {name: value for name, value in row.items() if name != "answer"} | {
+                    answers: row["answer"]
+                }
+            example = read_example(row, kind, line=line)
         except BadRows as bad:
             yield from bad.errors
             continue
@@ -86,24 +63,44 @@ def read_example(row: Mapping[str, Any], kind: Kind, *, line: int = 1) -> Exampl
     errors: list[RowError] = []
     task = task_of(kind)
     native = _native(row, task)
-    fields = _Fields(native, line, errors)
+    fields = RowFields(native, line, errors)
+    fields.refuse_chat()
     question = fields.unmarked("question", fields.text("question", "Give the question as text."))
-    choices = fields.choices(task)
+    choices = fields.choices() if task.takes_choices else None
+    if not task.takes_choices:
+        fields.refuse_choices(task)
+    answer, certain = fields.chosen(choices) if choices else (fields.answer(), False)
     example = Example(
         id=fields.name("id") or f"row-{line}",
         question=question,
-        answer=fields.answer(),
-        choices=choices,
+        answer=answer,
+        choices=choices.texts if choices else None,
         group=fields.name("group"),
         split=fields.split(),
         solution=fields.solution(),
     )
     fields.refuse_misspelt()
     if example.answer and (choices or not task.takes_choices):
-        example = _with_gold(example, task, line, errors)
+        example = _with_gold(example, task, line, errors, certain)
     if errors:
         raise BadRows(errors)
     return example
+
+
+def answer_field(rows: Iterable[Mapping[str, Any]], kind: Kind) -> str | None:
+    """Return answer_index or answer_number if the answers of these rows are certainly positions of choices,
+    counted from 0 or from 1; else None.
+
+    A sample of a file is enough: a later row that does not fit is refused.
+    """
+    task, seen = task_of(kind), []
+    for row in islice(rows, SAMPLE) if task.takes_choices else ():
+        native = _native(row, task)
+        try:
+            seen.append((read_choices(native.get("choices")), native.get("answer")))
+        except BadChoices:
+            continue
+    return {0: "answer_index", 1: "answer_number", None: None}[counted_from(seen)]
 
 
 def parse_row(text: str | bytes, line: int) -> Mapping[str, Any]:
@@ -140,150 +137,25 @@ def _from_commonsenseqa(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """{"answerKey", "id", "question": {"stem", "choices": [{"label", "text"}]}}, or its flat hub copy."""
     question = row["question"]
     nested = isinstance(question, Mapping)
-    choices = question.get("choices") if nested else row.get("choices")
-    if isinstance(choices, Mapping):
-        labels, texts = choices.get("label", []), choices.get("text", [])
-    else:
-        pairs = [c for c in choices or [] if isinstance(c, Mapping)]
-        labels, texts = [c.get("label") for c in pairs], [c.get("text") for c in pairs]
     native = {key: row[key] for key in ("id", "group", "split", "solution") if key in row}
-    key = row["answerKey"]
-    letter = choice_letter(labels.index(key)) if key in labels and len(labels) <= MAX_CHOICES else key
-    native |= {"question": question.get("stem") if nested else question, "choices": texts, "answer": letter}
-    return native
+    choices = question.get("choices") if nested else row.get("choices")
+    stem = question.get("stem") if nested else question
+    return native | {"question": stem, "choices": choices, "answer": row["answerKey"]}
 
 
-@lru_cache(maxsize=1 << 12)  # the columns of a file are those of each of its rows
-def _like(column: str) -> tuple[str, ...]:
-    """Fields that a column may be a misspelling of, the likeliest first."""
-    if len(column) > MAX_MISSPELT:
-        return ()
-    return tuple(get_close_matches(column.lower(), sorted(_FIELDS), n=len(_FIELDS), cutoff=0.8))
+def _with_gold(example: Example, task: Task, line: int, errors: list[RowError], certain: bool) -> Example:
+    """The example with its gold as the kind stores it, verified against itself where all else is right.
 
-
-@dataclass(slots=True)
-class _Fields:
-    """Reads one native row field by field and collects mistakes instead of raising."""
-
-    row: Mapping[str, Any]
-    line: int
-    errors: list[RowError]
-
-    def refuse(self, field: str, reason: str, fix: str) -> None:
-        self.errors.append(RowError(self.line, field, reason, fix))
-
-    def text(self, field: str, fix: str) -> str:
-        value = self.row.get(field)
-        if not isinstance(value, str) or not value.strip():
-            self.refuse(field, "Missing." if value is None else "Not a text, or empty.", fix)
-            return ""
-        return self._storable(field, value.strip())
-
-    def answer(self) -> str:
-        value = self.row.get("answer")
-        if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)
-        if isinstance(value, float):
-            if not isfinite(value):
-                self.refuse(
-                    "answer", f"{str(value)!r} is no number.", "Give the gold answer as text or as a number."
-                )
-            return repr(value)
-        text = self.text("answer", "Give the gold answer as text or as a number.")
-        if len(text) > MAX_ANSWER:
-            self.refuse(
-                "answer", f"{len(text)} characters long.", "Give the bare answer, without its reasons."
-            )
-            return text[:MAX_ANSWER]
-        return text
-
-    def name(self, field: str) -> str | None:
-        value = self.row.get(field)
-        if value is None:
-            return None
-        if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)
-        text = self.text(field, "Give a short text, or leave it out.")
-        if len(text) > 200:
-            self.refuse(field, f"{len(text)} characters long.", "Use at most 200.")
-        return text or None
-
-    def solution(self) -> str | None:
-        if self.row.get("solution") is None:
-            return None
-        text = self.text("solution", "Give the worked solution as text, or leave it out.")
-        return self.unmarked("solution", text) or None
-
-    def split(self) -> Split | None:
-        value = self.row.get("split")
-        if value is None:
-            return None
-        for split in _SPLITS:
-            if value == split:
-                return split
-        self.refuse("split", f"{value!r} is no split.", "Use train, validation or test, or leave it out.")
-        return None
-
-    def choices(self, task: Task) -> tuple[str, ...] | None:
-        value = self.row.get("choices")
-        if not task.takes_choices:
-            if value is not None:
-                self.refuse(
-                    "choices", f"A {task.kind} question has no choices.", "Leave it out or use kind choice."
-                )
-            return None
-        if not isinstance(value, list | tuple) or not 2 <= len(value) <= MAX_CHOICES:
-            self.refuse("choices", "Not a list of 2 to 26 texts.", 'Write ["first", "second", ...].')
-            return None
-        if not all(isinstance(choice, str) and choice.strip() for choice in value):
-            self.refuse(
-                "choices", "Holds something that is not a text, or is empty.", "Give every choice a text."
-            )
-            return None
-        return tuple(self._one_choice(choice.strip()) for choice in value)
-
-    def refuse_misspelt(self) -> None:
-        """Refuse extra columns that look like a misspelt name of a missing field; others are ignored."""
-        if self.row.keys() <= _FIELDS:
-            return
-        if len(self.row) > MAX_COLUMNS:
-            self.refuse("row", f"It has {len(self.row)} columns.", f"Leave out all but {MAX_COLUMNS}.")
-            return
-        for field in sorted(self.row.keys() - _FIELDS):
-            meant = next((one for one in _like(field) if one not in self.row), None)
-            if meant:
-                self.refuse(field, "Not a field of a row.", f"Write {meant!r} if that is meant.")
-
-    def _one_choice(self, choice: str) -> str:
-        if "\n" in choice:
-            self.refuse("choices", f"{choice!r} has a line break.", "Write every choice on one line.")
-        return self.unmarked("choices", self._storable("choices", choice))
-
-    def unmarked(self, field: str, text: str) -> str:
-        """The text, which must not look as if it were hinted at: the hint audit would stop the job."""
-        if _HINT_MARK in text.casefold():
-            self.refuse(field, f'Carries the hint mark "{HINT_MARK}".', "Remove it.")
-        return text
-
-    def _storable(self, field: str, text: str) -> str:
-        if "\x00" in text or (not text.isascii() and _SURROGATE.search(text)):
-            self.refuse(field, "Holds a NUL or half a character.", "Remove it: it cannot be stored.")
-        return text
-
-
-def _with_gold(example: Example, task: Task, line: int, errors: list[RowError]) -> Example:
-    """The example with its gold as the kind stores it, verified against itself where all else is right."""
-    slow = False
+    certain: it is in that form already.
+    """
     try:
-        example = task.read_gold(example)
+        example = example if certain else task.read_gold(example)
         problem = None if errors else _gold_problem(task, example)
     except BadGold as bad:
-        problem, slow = str(bad), isinstance(bad, SlowGold)
+        errors.append(gold_error(line, "answer", example.answer, bad))
+        return example
     if problem is not None:
-        reason, _, fix = problem.partition("; ")  # how the kinds word it
-        fix = (fix or "give an answer that this kind can verify") + "."
-        fix = fix[0].upper() + fix[1:]
-        errors.append(RowError(line, "answer", f"{example.answer!r} {reason}.", fix, slow))
+        errors.append(gold_error(line, "answer", example.answer, ValueError(problem)))
     return example
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 from star_engine.config.star import Labels, StarConfig
 from star_engine.config.training_set import Source
 from star_engine.data.prompt_sets import check_prompt_set
-from star_engine.data.readers import RowError
+from star_engine.data.row_errors import RowError
 from star_engine.tasks.examples import Example, PromptSet
 from star_engine.tasks.hints import HintForm
 from star_engine.tasks.registry import task_of

@@ -16,7 +16,8 @@ from pydantic import ConfigDict, Field, StrictFloat, StrictInt, StrictStr, Valid
 
 from star_engine.config.star import StarConfig
 from star_engine.data.prompts import stops
-from star_engine.data.readers import BadRows, RowError, parse_row, read_example
+from star_engine.data.readers import parse_row, read_example
+from star_engine.data.row_errors import BadRows, RowError
 from star_engine.filters.registry import FILTERS, REASONS
 from star_engine.protocols import Completion
 from star_engine.sampling.answers import Answer, judge, read_answer

@@ -138,7 +138,7 @@ def test_published_formats_are_read_from_parquet_too(one: Api) -> None:
     ("mapping", "words"),
     [
         ("question", "no pair"),
-        ("question:a,question:b", "2 times"),
+        ("answer:a,answer:b", "2 times"),
         ("prompt:question", "no field 'prompt'"),
         ('{"question": 3}', "no name"),
         ("{", "Not JSON"),
@@ -261,8 +261,8 @@ def test_endless_line_is_read_past_in_bounded_memory(tmp_path: Path) -> None:
 def test_mistakes_are_counted_and_not_kept(tmp_path: Path) -> None:
     """Each of 400 mistakes quotes 1 MB of its row: together they would not fit."""
     with (tmp_path / "bad").open("w+b") as file:
-        for _ in range(400):
-            file.write(b'{"question": "?", "answer": "1", "split": "' + b"x" * 1_000_000 + b'"}\n')
+        for number in range(400):
+            file.write(b'{"question": "?", "answer": "1", "split": "%d' % number + b"x" * 1_000_000 + b'"}\n')
         file.flush()
         report = limited(tmp_path, file, Format.JSONL)
     assert (report.bad_rows, len(report.errors)) == (400, 3)

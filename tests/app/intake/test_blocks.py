@@ -114,7 +114,7 @@ def test_the_file_of_who_asks_can_be_closed_after_reading_ahead(lines: int) -> N
 def test_a_process_that_is_killed_is_taken_for_one_beyond_its_limits(tmp_path: Path) -> None:
     path = tmp_path / "endless.jsonl"
     path.write_bytes(b"\n".join(LINES * 1000))  # more than a pipe holds: it waits to be read
-    how = Blocks(Rules(Kind.NUMERIC, 3, 7), (), 200)
+    how = Blocks(Rules(Kind.NUMERIC, 3), (), 200)
     with path.open("rb") as file, _Worker(file, how, 0, 1) as one:
         os.kill(one.pid, signal.SIGKILL)
         with pytest.raises(MemoryError):

@@ -251,17 +251,25 @@ def test_bad_file_is_refused_with_line_field_reason_and_mend(
 
 def test_every_bad_row_is_named_up_to_the_limit(sqlite_database_url: str, tmp_path: Path) -> None:
     good = '{"question": "1 + 1", "answer": "2"}\n'
-    bad = '{"question": "1 + 1"}\n'
+    bad = [f'{{"question": "1 + 1", "answer": "no {n}"}}\n' for n in range(50)]
     with serve(sqlite_database_url, tmp_path / "home", max_row_errors=5) as api:
         params = {"kind": "scratchpad"}
-        few = api.client.post("/v1/datasets", params=params, content=good + bad + good + bad).json()
-        many = api.client.post("/v1/datasets", params=params, content=good + bad * 50).json()
+        few = api.client.post("/v1/datasets", params=params, content=good + bad[0] + good + bad[1]).json()
+        many = api.client.post("/v1/datasets", params=params, content=good + "".join(bad)).json()
     assert [error["line"] for error in few["errors"]] == [2, 4]
     assert "2 rows" in few["detail"]
     assert few["bad_rows"] == 2
     assert [error["line"] for error in many["errors"]] == [2, 3, 4, 5, 6]
     assert "first 5" in many["detail"]
     assert many["bad_rows"] == 50
+
+
+def test_equal_mistakes_are_told_once_with_their_rows(api: Api) -> None:
+    rows = ['{"question": "1 + 1"}', '{"question": "1 + 1", "answer": "2"}', *['{"question": "1?"}'] * 92]
+    refused = api.client.post("/v1/datasets", params={"kind": "scratchpad"}, content="\n".join(rows)).json()
+    [error] = refused["errors"]
+    assert (error["line"], error["lines"][:3], error["rows"]) == (1, [1, 3, 4], 93)
+    assert refused["bad_rows"] == 93
 
 
 def test_body_longer_than_the_limit_is_413_even_without_a_content_length(

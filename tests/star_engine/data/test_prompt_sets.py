@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from star_engine.data.prompt_sets import check_prompt_set, groups_without_examples, read_prompt_set
-from star_engine.data.readers import BadRows
+from star_engine.data.row_errors import BadRows
 from star_engine.tasks.examples import FewShotExample, PromptSet
 from star_engine.tasks.kind import Kind
 

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_engine.data import readers
-from star_engine.data.readers import MAX_COLUMNS, BadRows, RowError, read_example, read_examples
+from star_engine.data import row_fields
+from star_engine.data.readers import read_example, read_examples
+from star_engine.data.row_errors import BadRows, RowError
+from star_engine.data.row_fields import MAX_COLUMNS
 from star_engine.tasks.examples import Example, assign_splits
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.verify import check_gold, verify, verify_direct
@@ -206,7 +208,7 @@ def test_extra_columns_are_judged_once_and_not_for_every_row(monkeypatch: pytest
         asked.append(word)
         return get_close_matches(word, *rest, **named)
 
-    monkeypatch.setattr(readers, "get_close_matches", counted)
+    monkeypatch.setattr(row_fields, "get_close_matches", counted)
     columns = {f"feature_{number}": 0 for number in range(300)}
     for line in range(1, 51):
         read_example({"question": f"{line}?", "answer": "1", **columns}, Kind.NUMERIC, line=line)

@@ -12,7 +12,8 @@ from star_engine.config.presets import PRESETS
 from star_engine.config.star import StarConfig
 from star_engine.data.prompt_sets import read_prompt_set
 from star_engine.data.prompts import hint_text, render_prompt
-from star_engine.data.readers import BadRows, read_example
+from star_engine.data.readers import read_example
+from star_engine.data.row_errors import BadRows
 from star_engine.data.validation import Unfit, check_answers
 from star_engine.run import run_star
 from star_engine.run_directory import RunDirectory

@@ -16,7 +16,8 @@ from star_engine.config.presets import PRESETS
 from star_engine.config.star import StarConfig
 from star_engine.data.prompt_sets import read_prompt_set
 from star_engine.data.prompts import render_prompt, stops
-from star_engine.data.readers import BadRows, read_example
+from star_engine.data.readers import read_example
+from star_engine.data.row_errors import BadRows
 from star_engine.protocols import SampleRequest
 from star_engine.run import run_star
 from star_engine.run_directory import RunDirectory
