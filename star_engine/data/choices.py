@@ -151,7 +151,7 @@ def _of_number(choices: RowChoices, number: int) -> str:
 
 
 class AmbiguousIndex(BadGold):
-    """Raised for a number that may be the position of an option; the file as a whole may say how it counts."""
+    """Raised for a number that may be the position of an option; the whole file may say how it counts."""
 
 
 def counted_from(rows: Iterable[tuple[RowChoices, Any]]) -> int | None:
