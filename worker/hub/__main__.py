@@ -18,7 +18,8 @@ from app.ledger.data.base_models import BadModelsFile, ListedModel, context_leng
 from app.settings import Settings
 from star_engine.config.star import StarConfig
 from star_engine.data.prompt_sets import read_prompt_set
-from star_engine.data.readers import BadRows, RowError, read_examples
+from star_engine.data.readers import read_examples
+from star_engine.data.row_errors import BadRows, RowError
 from star_engine.tasks.examples import Example
 from star_engine.tasks.kind import Kind
 from worker.hub.allow_list import append, location_of, read_list
