@@ -12,6 +12,8 @@ from pydantic import Field, ValidationError
 
 from star_engine.config.presets import PRESETS, laid_over
 from star_engine.config.star import StarConfig
+from star_engine.data.chat import pinned, with_chat
+from star_engine.data.chat_template import UnfitTemplate, read_chat_template
 from star_engine.data.prompt_sets import groups_without_examples, read_prompt_set
 from star_engine.data.readers import read_examples
 from star_engine.data.row_errors import BadRows, RowError
@@ -69,7 +71,10 @@ def read_job(path: Path) -> Job:
         file = _resolved(JobFile.model_validate(written), path.parent)
         config = _config(file)
         prompt_set = read_prompt_set(file.prompt_set.read_bytes(), config.kind)
-    except (OSError, yaml.YAMLError, ValidationError, BadRows) as problem:
+        template = read_chat_template(file.base_model) if config.is_chat else None
+        config = pinned(config, template, today=None)
+        prompt_set = with_chat(config, prompt_set, template)
+    except (OSError, yaml.YAMLError, ValidationError, BadRows, UnfitTemplate) as problem:
         raise BadJob(str(problem)) from problem
     train, held_out = _split(file, config, file.dataset)
     _check(file, prompt_set, train, held_out)

@@ -51,6 +51,7 @@ class SamplingParams:
     top_k: int = 0  # 0: all tokens
     max_tokens: int = 256
     stop: tuple[str, ...] = ()  # a sampler may end at the first of these; the caller cuts all the same
+    special: bool = False  # whether special tokens stand in the text: a chat model's channels are such
 
     def of(self, request: SampleRequest) -> SamplingParams:
         """Return what holds for one request of the call. Raises ValueError for a limit below 1."""
@@ -97,7 +98,8 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class TrainingText:
-    """One training example as text. EOS is appended by the trainer; `Training.loss` says where loss falls.
+    """One training example as text. Its last token is appended by the trainer; `Training.loss` says where
+    loss falls. `end`: that token, one at which the model stops; None: the tokenizer's EOS.
 
     `masked`: spans [start, end) of the completion's characters, in order, on which it never falls: text of a
     tool, or a hint. A token is learned only if all of it is outside of them.
@@ -106,6 +108,7 @@ class TrainingText:
     prompt: str
     completion: str
     masked: tuple[tuple[int, int], ...] = ()
+    end: str | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError for spans that overlap, are empty or reach beyond the completion."""

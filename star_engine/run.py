@@ -10,6 +10,7 @@ from typing import Any
 
 from star_engine.adapters.layout import BaseModel
 from star_engine.config.star import StarConfig
+from star_engine.data.prompts import check_layout
 from star_engine.data.selection import check_curriculum
 from star_engine.data.validation import check_data
 from star_engine.loop import Pause, PhaseName, PhaseRef, Stop, next_in_any_case, next_phase
@@ -57,10 +58,12 @@ def run_star(
     """Run STaR to its end (Algorithm 1) and yield what happens; the last event is "stopped" or "paused".
 
     Everything is recorded under `directory`. Called again with the same data and settings it continues where
-    it was: missing tries, missing answers, the newest checkpoint. Raises Unfit for settings that do not fit
+    it was: missing tries, missing answers, the newest checkpoint. For the chat layout the prompt set is one
+    that `star_engine.data.chat.with_chat` has made ready. Raises Unfit for settings that do not fit
     the data, OtherRun for a directory of another run, HintLeak before anything is trained on a leaking set,
     BadAdapter for an adapter that does not hold.
     """
+    check_layout(config, prompt_set)
     _check_other_datasets(config, also)
     check_mix(config, prompt_set, mixed)
     check_curriculum(config, (example.group for example in train))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from difflib import get_close_matches
 from functools import cache
 from types import UnionType
@@ -93,7 +94,7 @@ def _type(annotation: Any, metadata: Sequence[Any]) -> str:
         return "`null`"
     if isinstance(annotation, type) and hasattr(annotation, "__members__"):
         return " or ".join(f"`{member.value}`" for member in annotation)  # type: ignore[attr-defined]
-    names = {bool: "true or false", int: "integer", float: "number", str: "text"}
+    names = {date: "date", bool: "true or false", int: "integer", float: "number", str: "text"}
     return names.get(annotation, str(annotation)) + _limits(metadata)
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from star_engine.config.chat import Chat, PromptLayout
 from star_engine.config.schedules import GeometricSchedule, Schedule
 from star_engine.config.training_set import REASONING_FILTERS, Source, TrainingSetOptions
 from star_engine.section import Section
@@ -20,6 +21,7 @@ from star_engine.tasks.kind import Kind
 from star_engine.tasks.math import MathOptions
 from star_engine.tasks.numeric import NumericOptions
 from star_engine.tasks.pattern import PatternOptions
+from star_engine.tasks.reading.cut import TURN_STOPS
 from star_engine.tasks.registry import check_options, task_of
 
 
@@ -218,6 +220,12 @@ class StarConfig(Section):
     """Train examples drawn for an iteration; null: the whole train split."""
     curriculum: tuple[CurriculumStage, ...] = ()
     """Stages that restrict the train examples to groups; empty: every group in every iteration."""
+    layout: PromptLayout | None = None
+    """Prompts as text to go on from, or as a conversation in the model's chat template. Null: chat for models
+    that have a template and are not listed as base models, else completion; as a library always completion.
+    """
+    chat: Chat = Chat()
+    """The chat layout: what stands around the question in the model's own chat template."""
     verifier: Verifier = Verifier()
     """How an answer is read from a completion; the options of the job's kind."""
     labels: Labels = Labels.GOLD
@@ -240,9 +248,18 @@ class StarConfig(Section):
     """When the job ends before its last iteration."""
 
     @property
+    def is_chat(self) -> bool:
+        """Whether prompts are conversations."""
+        return self.layout == "chat"
+
+    @property
     def stops(self) -> tuple[str, ...]:
-        """Where a completion ends even without EOS: the stops of the kind and the job's own."""
-        return tuple(dict.fromkeys((*task_of(self.kind).layout.stops, *self.generation.stop)))
+        """Where a completion ends even without EOS: the stops of the kind and the job's own.
+
+        In the chat layout a turn ends with its token; a line such as "Question:" may stand in it.
+        """
+        own = TURN_STOPS if self.is_chat else task_of(self.kind).layout.stops
+        return tuple(dict.fromkeys((*own, *self.generation.stop)))
 
     @field_validator("curriculum")
     @classmethod
@@ -251,6 +268,16 @@ class StarConfig(Section):
         if begins and (begins[0] != 1 or begins != sorted(set(begins))):
             raise ValueError("the first stage begins at from_iteration 1, and each later one after the last")
         return stages
+
+    @model_validator(mode="after")
+    def _fitting_layout(self) -> Self:
+        if self.layout == "completion" and self.chat != Chat():
+            raise ValueError("chat settings need the chat layout; set layout to chat, or leave chat out")
+        if self.is_chat and self.training.loss != "completion":
+            raise ValueError(
+                "in the chat layout the assistant's turn alone is learned; set training.loss to completion"
+            )
+        return self
 
     @model_validator(mode="after")
     def _fitting_options(self) -> Self:

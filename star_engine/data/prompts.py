@@ -17,7 +17,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from star_engine.tasks.examples import Asked, Example, FewShotExample, PromptSet, folded
+from star_engine.config.star import StarConfig
+from star_engine.tasks.examples import Asked, ChatForm, Example, FewShotExample, PromptSet, folded
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.registry import task_of
 
@@ -34,8 +35,16 @@ def hint_text(kind: Kind, example: Example, template: str | None = None) -> str:
     return task_of(kind).hint(example)
 
 
-def render_completion(kind: Kind, rationale_text: str) -> str:
-    """What follows a prompt: the separator (a space; a new line for scratchpads) and the rationale."""
+def render_completion(
+    kind: Kind, rationale_text: str, chat: ChatForm | None = None, *, given: bool = False
+) -> str:
+    """What follows a prompt: the separator (a space; a new line for scratchpads) and the rationale.
+
+    chat: of the prompt set; there it is what the model wrote, or, `given`, what the template makes of a text
+    of a person.
+    """
+    if chat is not None:
+        return chat.completion(rationale_text, given=given)
     return task_of(kind).layout.separator + rationale_text
 
 
@@ -60,25 +69,42 @@ def render_prompt(
     `hint_template` (see Rationalization.template; without hint it does nothing). direct: few-shot examples
     that answer without a rationale, for the baseline. A few-shot example that asks the example's own question
     is left out: it would show the answer (the published GSM8K few-shot examples are rows of its train split).
+    With `prompt_set.chat` the same texts are the turns of a conversation.
     """
     if hint and direct:
         raise ValueError("a direct prompt has no hint: it would show the answer and ask for nothing else")
     template = hint_template if hint else None
-    blocks = _shown(kind, prompt_set, example, hint, direct, template) if few_shot else []
-    blocks.append(_block(kind, example, hint, template))
-    return "\n\n".join(blocks)
+    shown = _shown(kind, prompt_set, example, hint, direct, template) if few_shot else []
+    asked = _block(kind, example, hint, template)
+    if prompt_set.chat is not None and not prompt_set.chat.block:
+        turns = [(_user_turn(kind, block), text) for block, text in shown]
+        return prompt_set.chat.prompt(turns, _user_turn(kind, asked))
+    blocks = "\n\n".join([*(block + render_completion(kind, text) for block, text in shown), asked])
+    if prompt_set.chat is None:
+        return blocks
+    return prompt_set.chat.prompt([], blocks if shown else _user_turn(kind, asked))
+
+
+def check_layout(config: StarConfig, prompt_set: PromptSet) -> None:
+    """ValueError where a prompt set was not made ready for a job of this layout: see `chat.with_chat`."""
+    if config.is_chat is not (prompt_set.chat is not None):
+        raise ValueError(f"layout is {config.layout}, and the prompt set is not: use with_chat of it.")
+
+
+def _user_turn(kind: Kind, block: str) -> str:
+    """A block without the marks by which text is told to be a question and an answer."""
+    layout = task_of(kind).layout
+    text, line, last = block.removeprefix(layout.head).rpartition("\n")
+    return text if line and last == layout.cue else text + line + last
 
 
 def _shown(
     kind: Kind, prompt_set: PromptSet, example: Example, hint: bool, direct: bool, template: str | None
-) -> list[str]:
+) -> list[tuple[str, str]]:
     asked = folded(example.question)
     others = [shown for shown in prompt_set.for_group(example.group) if folded(shown.question) != asked]
     written = [direct_answer(kind, shown) if direct else shown.rationale for shown in others]
-    return [
-        _block(kind, shown, hint, template) + render_completion(kind, text)
-        for shown, text in zip(others, written, strict=True)
-    ]
+    return [(_block(kind, shown, hint, template), text) for shown, text in zip(others, written, strict=True)]
 
 
 def _block(kind: Kind, example: Asked, hint: bool, template: str | None) -> str:

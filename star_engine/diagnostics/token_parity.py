@@ -7,6 +7,7 @@ before its first step.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 
 from star_engine.config.star import StarConfig
@@ -28,11 +29,10 @@ def parity_texts(config: StarConfig, prompt_set: PromptSet, examples: Sequence[E
     few = examples[:MAX_EXAMPLES]
     prompts = [render_prompt(config.kind, prompt_set, example) for example in few]
     trained = [training_prompt(config, prompt_set, example) for example in few]
+    bare = replace(prompt_set, examples=())
     whole = [
-        render_prompt(
-            config.kind, PromptSet(config.kind, ()), Example("", one.question, one.answer, one.choices)
-        )
-        + render_completion(config.kind, one.rationale)
+        render_prompt(config.kind, bare, Example("", one.question, one.answer, one.choices))
+        + render_completion(config.kind, one.rationale, prompt_set.chat)
         for one in prompt_set.examples[:MAX_EXAMPLES]
     ]
     return list(dict.fromkeys([*prompts, *trained, *whole]))

@@ -10,7 +10,7 @@ from typing import Literal
 
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
-from star_engine.data.prompts import render_prompt
+from star_engine.data.prompts import check_layout, render_prompt
 from star_engine.data.selection import select_examples
 from star_engine.protocols import Completion, Sampler, SampleRequest, SamplingParams
 from star_engine.sampling.answers import judge
@@ -83,6 +83,7 @@ def evaluation_prompt(
     what sampling will meet: with few-shot examples if `generation.few_shot` shows them in iteration n+1.
     The baselines always show them. What was trained on texts of the dataset is asked the way it was trained.
     """
+    check_layout(config, prompt_set)
     direct = _directly(config, mode)
     if mode is EvaluationMode.ADAPTER and config.training_set.source is not Source.RATIONALES:
         shown = float(config.training_set.few_shot_in_prompt) == 1.0
@@ -102,9 +103,9 @@ def _directly(config: StarConfig, mode: EvaluationMode) -> bool:
 def evaluation_params(config: StarConfig, mode: EvaluationMode) -> SamplingParams:
     """Greedy, whatever the job samples with: the paper reports greedy accuracy."""
     limit = config.generation.max_tokens
-    if _directly(config, mode):
+    if _directly(config, mode) and not config.is_chat:  # a chat model may think first, whatever it is shown
         limit = min(limit, DIRECT_MAX_TOKENS)
-    return SamplingParams(temperature=0.0, max_tokens=limit, stop=config.stops)
+    return SamplingParams(temperature=0.0, max_tokens=limit, stop=config.stops, special=config.is_chat)
 
 
 def evaluate(
@@ -130,13 +131,14 @@ class EvaluationPlan:
     mode: EvaluationMode
     asked: Mapping[str, Example]  # by id
     queue: deque[SampleRequest]
+    opening: str = ""  # see PromptSet
 
     @property
     def params(self) -> SamplingParams:
         return evaluation_params(self.config, self.mode)
 
     def finish(self, completion: Completion) -> EvaluatedAnswer:
-        return _answered(self.config, self.asked[completion.key], completion, self.mode)
+        return _answered(self.config, self.asked[completion.key], completion, self.mode, self.opening)
 
 
 def plan_answers(
@@ -153,13 +155,13 @@ def plan_answers(
         SampleRequest(example.id, evaluation_prompt(config, prompt_set, example, mode, iteration))
         for example in asked.values()
     )
-    return EvaluationPlan(config, mode, asked, queue)
+    return EvaluationPlan(config, mode, asked, queue, prompt_set.opening)
 
 
 def _answered(
-    config: StarConfig, example: Example, completion: Completion, mode: EvaluationMode
+    config: StarConfig, example: Example, completion: Completion, mode: EvaluationMode, opening: str
 ) -> EvaluatedAnswer:
-    answer = judge(config, example, completion, direct=_directly(config, mode))
+    answer = judge(config, example, completion, direct=_directly(config, mode), opening=opening)
     return EvaluatedAnswer(
         example_id=example.id,
         group=example.group,

@@ -70,29 +70,64 @@ def eos_ids(path: Path, tokenizer: Any) -> tuple[int, ...]:
 
 
 def prompt_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Tokens of each prompt as the model continues it: with BOS where the tokenizer adds one, without EOS."""
-    if not texts:
-        return []
-    encoded = tokenizer(list(texts), return_special_tokens_mask=True)
-    rows = zip(encoded["input_ids"], encoded["special_tokens_mask"], texts, strict=True)
-    return [_without_added_eos(tokenizer, ids, special, text) for ids, special, text in rows]
+    """Tokens of each prompt as the model continues it: with BOS where the tokenizer adds one, without EOS.
+
+    A text that begins with BOS, as those of chat templates do, has all of its special tokens and gets none.
+    """
+    return [
+        list(one["input_ids"]) if writes_bos(tokenizer, text) else _without_added_eos(tokenizer, one, text)
+        for one, text in zip(encode(tokenizer, texts, mask=True), texts, strict=True)
+    ]
 
 
-def _without_added_eos(tokenizer: Any, ids: list[int], special: list[int], text: str) -> list[int]:
+def writes_bos(tokenizer: Any, text: str) -> bool:
+    """Whether a text begins with the tokenizer's BOS, which must not be added to it again."""
+    return bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
+
+
+def encode(
+    tokenizer: Any, texts: Sequence[str], *, offsets: bool = False, mask: bool = False
+) -> list[dict[str, Any]]:
+    """input_ids of each text, with offset_mapping and special_tokens_mask as wanted; BOS is never doubled."""
+    found: dict[int, dict[str, Any]] = {}
+    for own in (False, True):
+        numbers = [n for n, text in enumerate(texts) if writes_bos(tokenizer, text) is own]
+        if not numbers:
+            continue
+        many = tokenizer(
+            [texts[n] for n in numbers],
+            add_special_tokens=not own,
+            return_offsets_mapping=offsets,
+            return_special_tokens_mask=mask,
+        )
+        found |= {n: {name: values[at] for name, values in many.items()} for at, n in enumerate(numbers)}
+    return [found[n] for n in range(len(texts))]
+
+
+def _without_added_eos(tokenizer: Any, encoded: dict[str, Any], text: str) -> list[int]:
+    ids, special = list(encoded["input_ids"]), encoded["special_tokens_mask"]
     added = (
         ids and special[-1] and ids[-1] == tokenizer.eos_token_id and not text.endswith(tokenizer.eos_token)
     )
     return ids[:-1] if added else ids
 
 
-def text_after(tokenizer: Any, prompt: Sequence[int], generated: Sequence[int]) -> str:
-    """Text of generated tokens. Some decoders drop a leading space: a few prompt tokens are decoded along."""
+def text_after(
+    tokenizer: Any, prompt: Sequence[int], generated: Sequence[int], *, special: bool = False
+) -> str:
+    """Text of generated tokens. Some decoders drop a leading space: a few prompt tokens are decoded along.
+
+    special: whether special tokens stand in it.
+    """
     context = list(prompt[-4:])
-    before: str = tokenizer.decode(context, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    text: str = tokenizer.decode(
-        [*context, *generated], skip_special_tokens=True, clean_up_tokenization_spaces=False
-    )
-    return text[len(before) :]
+
+    def text(ids: list[int]) -> str:
+        written: str = tokenizer.decode(
+            ids, skip_special_tokens=not special, clean_up_tokenization_spaces=False
+        )
+        return written
+
+    return text([*context, *generated])[len(text(context)) :]
 
 
 @contextmanager

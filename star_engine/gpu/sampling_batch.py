@@ -44,6 +44,7 @@ class Row:
     draws: list[float] | None  # uniform numbers, one for each token to come; None: greedy
     generated: list[int] = field(default_factory=list)
     logits: int = 1  # of its first pass
+    special: bool = False  # whether special tokens stand in its text
 
     @property
     def length(self) -> int:

@@ -10,13 +10,13 @@ from functools import lru_cache
 from itertools import count
 from typing import Any, Literal
 
-from star_engine.gpu.causal_lm import prompt_ids, text_after
+from star_engine.gpu.causal_lm import encode, prompt_ids, text_after
 from star_engine.protocols import TrainingText
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizedRow:
-    """Prompt, completion and EOS. Loss covers the unmasked tokens from `start` on."""
+    """Prompt, completion and the last token. Loss covers the unmasked tokens from `start` on."""
 
     ids: tuple[int, ...]
     start: int  # index of the first completion token, or 1 where all are learned: nothing predicts the first
@@ -51,15 +51,13 @@ def tokenize_rows(
     if not texts:
         raise ValueError("The training set is empty: there is nothing to train on.")
     prompts = prompt_ids(tokenizer, [text.prompt for text in texts])
-    joint = tokenizer(
-        [text.prompt + text.completion for text in texts],
-        return_offsets_mapping=True,
-        return_special_tokens_mask=True,
-    )
-    columns = zip(joint["input_ids"], joint["offset_mapping"], joint["special_tokens_mask"], strict=True)
+    whole = [text.prompt + text.completion for text in texts]
+    joint = encode(tokenizer, whole, offsets=True, mask=True)
     rows: list[TokenizedRow] = []
     called = names or [f"Training row {number}" for number in range(len(texts))]
-    for name, text, prompt, (ids, offsets, special) in zip(called, texts, prompts, columns, strict=True):
+    for name, text, prompt, encoded in zip(called, texts, prompts, joint, strict=True):
+        ids, offsets = list(encoded["input_ids"]), encoded["offset_mapping"]
+        special = encoded["special_tokens_mask"]
         if not prompt or not text.completion:
             raise ValueError(f"{name} has an empty prompt or completion.")
         boundary = len(text.prompt)
@@ -70,7 +68,7 @@ def tokenize_rows(
             places = [(first - boundary, last - boundary) for first, last in offsets[start:end]]
         else:
             completion, places = _completion_alone(tokenizer, text, prompt, name)
-        row = _row(prompt, completion, eos, max_length, name)
+        row = _row(prompt, completion, _last_token(tokenizer, text, eos, name), max_length, name)
         row = replace(row, masked=_masked(text, places, len(prompt), name))
         rows.append(row if loss == "completion" else replace(row, start=1))
     return rows
@@ -110,13 +108,23 @@ def _completion_alone(
     """Tokens of the completion by itself, and the characters that each stands for."""
     alone = tokenizer(text.completion, add_special_tokens=False, return_offsets_mapping=True)
     completion: list[int] = alone["input_ids"]
-    if text_after(tokenizer, prompt, completion) != text.completion:
+    if text_after(tokenizer, prompt, completion, special=True) != text.completion:
         raise ValueError(
             f"{name}: a token straddles the end of the prompt (…{text.prompt[-20:]!r} + "
             f"{text.completion[:20]!r}…), and the completion cannot be told apart. Let the prompt end where "
             "a word ends: move white space from its end to the start of the completion."
         )
     return completion, alone["offset_mapping"]
+
+
+def _last_token(tokenizer: Any, text: TrainingText, eos: int, name: str) -> int:
+    """The token that the row ends with: EOS, or the one that the text names."""
+    if text.end is None:
+        return eos
+    found: list[int] = tokenizer(text.end, add_special_tokens=False)["input_ids"]
+    if len(found) != 1:
+        raise ValueError(f"{name} is to end with {text.end!r}, which is no token of the base model.")
+    return found[0]
 
 
 def _masked(text: TrainingText, places: Sequence[tuple[int, int]], first: int, name: str) -> frozenset[int]:

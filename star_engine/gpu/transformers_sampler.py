@@ -141,7 +141,8 @@ class TransformersSampler:
                 f"Prompt {request.key} has {len(ids)} tokens; 1 to {self._max_length - 1} fit the model."
             )
         draws = make_draws(request, limit) if params.temperature > 0 else None
-        return Row(request, np.array(ids), limit, own.stop, self._stop_tokens.of(own.stop), draws)
+        enders = self._stop_tokens.of(own.stop)
+        return Row(request, np.array(ids), limit, own.stop, enders, draws, special=own.special)
 
     def _shared_prefix(self, waiting: Sequence[Row] | Sequence[ScoredText]) -> Prefix:
         """The prefix that saves most for a batch with the oldest waiting row in it."""
@@ -280,7 +281,7 @@ class TransformersSampler:
         return None
 
     def _text(self, row: Row, generated: Sequence[int]) -> str:
-        return text_after(self._tokenizer, row.ids.tolist(), generated)
+        return text_after(self._tokenizer, row.ids.tolist(), generated, special=row.special)
 
     def _completion(
         self, row: Row, text: str, reason: Literal["stop", "length"], stopped_by: str | None = None

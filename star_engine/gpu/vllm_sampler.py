@@ -180,6 +180,8 @@ class VllmSampler:
             max_tokens=own.max_tokens,
             stop=list(own.stop),
             stop_token_ids=self._eos,
+            skip_special_tokens=not own.special,
+            spaces_between_special_tokens=False,
             seed=_seed(request) if own.temperature > 0 else None,  # a seed costs time on every step
             output_kind=RequestOutputKind.FINAL_ONLY,
         )

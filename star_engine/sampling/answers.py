@@ -19,7 +19,7 @@ from star_engine.tasks.verdict import Verdict, VerdictCode, no_answer
 class Answer:
     """A completion as it is stored and judged."""
 
-    text: str  # cut at the first stop, outer white space removed
+    text: str  # cut at the first stop, outer white space removed; in the chat layout that at the end
     verdict: VerdictCode
     extracted: str | None
     canonical: str | None  # what was extracted in normal form: the same for equal answers
@@ -27,11 +27,18 @@ class Answer:
     finish_reason: Literal["stop", "length"]
 
 
-def judge(config: StarConfig, example: Example, completion: Completion, *, direct: bool = False) -> Answer:
-    """Verify one completion. What goes wrong inside a verifier is the verdict "error", never an exception."""
-    raw = completion.text.replace("\x00", "\ufffd")  # PostgreSQL stores no NUL
+def judge(
+    config: StarConfig, example: Example, completion: Completion, *, direct: bool = False, opening: str = ""
+) -> Answer:
+    """Verify one completion. What goes wrong inside a verifier is the verdict "error", never an exception.
+
+    opening: what the prompt has begun for the model. It is recorded with the text, so that a thinking that
+    the template has opened is read as one; an answer on record has it already.
+    """
+    said = completion.text if completion.reused else opening + completion.text
+    raw = said.replace("\x00", "\ufffd")  # PostgreSQL stores no NUL
     cut = cut_at_first_stop(raw, config.stops)
-    text = cut.strip()
+    text = cut.rstrip() if config.is_chat else cut.strip()  # a turn is trained on as it was sampled
     stopped = bool(raw[len(cut) :].strip())
     return judge_text(config, example, text, "stop" if stopped else completion.finish_reason, direct=direct)
 

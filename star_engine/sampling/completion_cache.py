@@ -48,6 +48,8 @@ def request_sha256(model: str | None, request: SampleRequest, params: SamplingPa
         return None
     own = params.of(request)
     decoding: list[object] = [own.max_tokens, own.stop]
+    if own.special:
+        decoding.append("special")
     if params.temperature > 0:
         decoding += [params.temperature, params.top_p, params.top_k, request.seed]
     return _sha256([model, request.prompt, decoding])

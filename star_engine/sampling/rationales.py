@@ -10,7 +10,7 @@ from typing import Literal
 
 from star_engine.config.star import FewShot, Labels, StarConfig
 from star_engine.config.training_set import Source
-from star_engine.data.prompts import direct_answer, render_prompt
+from star_engine.data.prompts import check_layout, direct_answer, render_prompt
 from star_engine.data.selection import chance, sample_seed
 from star_engine.protocols import Completion, Sampler, SampleRequest, SamplingParams
 from star_engine.sampling.answers import judge
@@ -61,6 +61,7 @@ def sampling_params(config: StarConfig) -> SamplingParams:
         top_k=0 if greedy else generation.top_k,
         max_tokens=generation.max_tokens,
         stop=config.stops,
+        special=config.is_chat,
     )
 
 
@@ -75,6 +76,7 @@ def rationale_prompt(
     config: StarConfig, prompt_set: PromptSet, example: Example, route: Route, iteration: int
 ) -> str:
     """The prompt that a try of this route and iteration is sampled from."""
+    check_layout(config, prompt_set)
     if config.labels is Labels.MAJORITY_VOTE:
         example = without_gold(example)
     if route in (Route.GIVEN, Route.MIXED):  # sampled from none; it answers the bare question
@@ -190,7 +192,7 @@ class SamplingPlan:
 
     def finish(self, completion: Completion) -> Rationale:
         example, key = self.asked.pop(completion.key)
-        answer = judge(self.config, example, completion)
+        answer = judge(self.config, example, completion, opening=self.prompt_set.opening)
         self.verdicts[key] = answer.verdict
         if key.route is Route.GENERATED:
             self._rationalize(example)

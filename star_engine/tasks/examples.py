@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Literal
+from typing import Literal, Protocol
 
 from star_engine.tasks.kind import Kind
 
@@ -44,10 +44,38 @@ class FewShotExample:
 Asked = Example | FewShotExample  # what a prompt holds blocks of
 
 
+class ChatForm(Protocol):
+    """How a job's questions become conversations with its model: see star_engine.data.chat."""
+
+    @property
+    def opening(self) -> str:
+        """What the prompt's end has begun for the model, such as "<think>\\n"; texts are recorded with it."""
+
+    @property
+    def end(self) -> str:
+        """The token that ends the assistant's turn."""
+
+    @property
+    def block(self) -> bool:
+        """Whether the few-shot examples stand in the user's turn instead of in turns of their own."""
+
+    def prompt(self, shown: Sequence[tuple[str, str]], asked: str) -> str:
+        """The prompt: `shown` are few-shot questions with their answers, `asked` is the last user turn."""
+
+    def completion(self, text: str, *, given: bool) -> str:
+        """What follows the prompt in a training row. `given`: the text is no model's but a person's."""
+
+
 @dataclass(frozen=True, slots=True)
 class PromptSet:
     kind: Kind
     examples: tuple[FewShotExample, ...]
+    chat: ChatForm | None = None  # of the job that asks; None: the completion layout
+
+    @property
+    def opening(self) -> str:
+        """What the end of its prompts has begun for the model: nothing but in some chat templates."""
+        return "" if self.chat is None else self.chat.opening
 
     def for_group(self, group: str | None) -> tuple[FewShotExample, ...]:
         """The few-shot examples to show for an example of this group.

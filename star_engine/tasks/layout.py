@@ -18,6 +18,7 @@ class Layout:
     # A whole few-shot block as it is published: groups question and rationale, perhaps choices and hint.
     block: re.Pattern[str]
     sign: re.Pattern[str] | None = None  # found in every text of this layout; None: what no other claims
+    cue: str = "A:"  # the last line of a block, which asks for the completion; a chat turn needs none
     working: tuple[str, str] | None = None  # the tags around formal working; None: a rationale is prose
 
     @property

@@ -77,6 +77,7 @@ class Scratchpad:
             r"Input:\n(?P<question>[^\n]+)\nTarget:(?P<hint>[^\n]*)\n(?P<rationale>.+)", re.DOTALL
         ),
         sign=re.compile(r"\AInput:"),
+        cue="Target:",
         working=(OPENING_TAG, CLOSING_TAG),
     )
     hint_forms: tuple[HintForm, ...] = (HintForm.AFTER_TARGET, *ANY_KIND)

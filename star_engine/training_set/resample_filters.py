@@ -71,6 +71,7 @@ class CheckPlan:
     asked: dict[str, _Asked]
     missing: dict[RationaleKey, int]
     queue: deque[SampleRequest]
+    opening: str = ""  # see PromptSet
     found: dict[RationaleKey, dict[str, bool]] = field(default_factory=dict)
 
     @property
@@ -80,7 +81,8 @@ class CheckPlan:
     def finish(self, completion: Completion) -> Checked | None:
         item = self.asked[completion.key]
         whole = replace(completion, text=item.said + completion.text)
-        right = judge(self.config, item.example, whole).verdict == "correct"
+        opening = "" if item.said else self.opening
+        right = judge(self.config, item.example, whole, opening=opening).verdict == "correct"
         self.found.setdefault(item.key, {})[item.check] = right
         if len(self.found[item.key]) < self.missing[item.key]:
             return None
@@ -105,7 +107,7 @@ def plan_checks(
     queue = deque(
         SampleRequest(name, _prompt(config, prompt_set, iteration, item)) for name, item in asked.items()
     )
-    return CheckPlan(config, asked, missing, queue)
+    return CheckPlan(config, asked, missing, queue, prompt_set.opening)
 
 
 def before_the_answer(config: StarConfig, example: Example, text: str) -> str:
@@ -135,4 +137,4 @@ def _ask(config: StarConfig, check: str, example: Example, one: Rationale) -> _A
 def _prompt(config: StarConfig, prompt_set: PromptSet, iteration: int, item: _Asked) -> str:
     route = Route.GENERATED if item.check == "hint_free" else item.key.route
     prompt = rationale_prompt(config, prompt_set, item.example, route, iteration)
-    return prompt + (render_completion(config.kind, item.said) if item.said else "")
+    return prompt + (render_completion(config.kind, item.said, prompt_set.chat) if item.said else "")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from star_engine.config.star import StarConfig
-from star_engine.data.prompts import hint_text, render_completion, render_prompt
+from star_engine.data.prompts import check_layout, hint_text, render_completion, render_prompt
 from star_engine.data.selection import chance
 from star_engine.evaluation.accuracy import outcome
 from star_engine.filters.funnel import CHECKS, KEPT, needed
@@ -174,12 +174,18 @@ def build(
                 by_id[rationale.key.example_id],
                 hinted=keeps_hint(config, rationale.key),
             ),
-            completion=render_completion(config.kind, rationale.text[: ends[rationale.key]]),
+            completion=_completion(config, prompt_set, rationale, ends[rationale.key]),
             hinted=keeps_hint(config, rationale.key),
         )
         for rationale in in_order(examples, rationales)
         if rationale.key in ends
     )
+
+
+def _completion(config: StarConfig, prompt_set: PromptSet, rationale: Rationale, end: int | None) -> str:
+    """A row's completion: the rationale up to where its answer ends."""
+    given = rationale.key.route in (Route.GIVEN, Route.MIXED)
+    return render_completion(config.kind, rationale.text[:end], prompt_set.chat, given=given)
 
 
 def training_prompt(
@@ -189,6 +195,7 @@ def training_prompt(
 
     hinted: as it was rationalized, few-shot examples included; for rows of `keeps_hint` only.
     """
+    check_layout(config, prompt_set)
     shown = few_shot_trained(config, example)
     template = config.rationalization.template
     return render_prompt(
@@ -240,8 +247,8 @@ def audit_hints(
         if row.hinted is not keeps_hint(config, row.key):
             raise HintLeak(f"{where} says {row.hinted} to its hint being kept, against p_keep_hint.")
         _audit_prompt(config, prompt_set, example, row, where)
-        answered = rationale.text[: ending(config, example, rationale).end]
-        if row.completion != render_completion(config.kind, answered):
+        end = ending(config, example, rationale).end
+        if row.completion != _completion(config, prompt_set, rationale, end):
             raise HintLeak(f"{where} has a completion that is not its rationale up to its answer's end.")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 # trained on. Some samplers also leave an end token, or the next speaker's, in the text; these are the markers
 # of the Llama, GPT, Qwen, Gemma, Mistral and DeepSeek families. "<|end|>" is none of them: in gpt-oss it ends
 # the thinking, and the answer follows.
-DEFAULT_STOPS: tuple[str, ...] = (
+BLOCK_STOPS: tuple[str, ...] = (
     "\nQ:",
     "\nInput:",
     "\nQuestion:",
@@ -20,6 +20,8 @@ DEFAULT_STOPS: tuple[str, ...] = (
     "\nInstruction:",
     "\n### Instruction",
     "\n### Question",
+)
+TURN_STOPS: tuple[str, ...] = (
     "<|endoftext|>",
     "<|end_of_text|>",
     "<|im_end|>",
@@ -36,6 +38,7 @@ DEFAULT_STOPS: tuple[str, ...] = (
     "<｜end▁of▁sentence｜>",
     "<｜User｜>",
 )
+DEFAULT_STOPS = (*BLOCK_STOPS, *TURN_STOPS)
 _SENTENCE_ENDED = r"[.!?。][\s*_)\"'”’]*\s\S"
 _ENDED = re.compile(
     rf"[\s*_)\]\"'”’$]*(?:\}}|</|\n|{_SENTENCE_ENDED})|[^\n]*?(?:\n|{_SENTENCE_ENDED})",

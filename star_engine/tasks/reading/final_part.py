@@ -25,6 +25,14 @@ _TURN_END = re.compile(
 )
 
 
+def opened_thinking(prompt: str) -> str:
+    """The thinking that the end of a prompt has begun for the model, such as "<think>\\n"; else nothing."""
+    found = list(_OPENING.finditer(prompt))
+    if not found or prompt[found[-1].end() :].strip():
+        return ""
+    return prompt[found[-1].start() :]
+
+
 def final_part(text: str) -> Span | None:
     """The offsets of the final part; None where none began, as the thinking was never closed."""
     if "<|channel|>" in text:
