@@ -10,10 +10,11 @@ import structlog
 
 from app.database import reading
 from app.failpoints import failpoint
-from app.ledger.data.prompt_sets import load_prompt_set
+from app.ledger.data.chat_templates import asked_with
 from app.ledger.queue.steps import Claim
 from app.ledger.results.adapters import answering_model
 from app.ledger.results.completion_cache import recorded_evaluations, recorded_tries
+from app.tables.data import Model, PromptSet
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Ask, Context, Progress, Work, slice_from
 from star_engine.phases.table import PHASES
@@ -32,7 +33,9 @@ RECORD_SECONDS = 1.0  # a person may be waiting for the answers of a trial
 def begin(worker: WorkerContext, claim: Claim, lease: Lease) -> Work:
     """The claimed step's phase, at its slice."""
     with reading(worker.engine) as session:
-        prompt_set = load_prompt_set(session, claim.prompt_set_id)
+        row, model = session.get_one(PromptSet, claim.prompt_set_id), session.get_one(Model, claim.model_id)
+    folder = worker.base_models.find(model) if claim.config.is_chat else None
+    prompt_set = asked_with(claim.config, row, model, folder)
     part = slice_from(claim.work)
     record, gpu = LedgerRecord(worker, claim, part), ClaimedGpu(worker, claim, lease)
     context = Context(claim.config, prompt_set, claim.iteration, part, record, gpu)

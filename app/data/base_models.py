@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from sqlalchemy import Engine
 
 from app.database import reading
 from app.http.schemas import Page, Resource, page
 from app.ledger.data.base_models import Requires, get_model, list_models
+from app.ledger.data.chat_templates import default_layout
 from app.tables.data import Model
 
 
@@ -20,6 +22,10 @@ class ModelOut(Resource):
     license: str | None
     created: int  # as OpenAI's client reads it: seconds since 1970
     owned_by: Literal["star"] = "star"
+    layout: Annotated[
+        Literal["completion", "chat"],
+        Field(description="Of jobs that name none: chat where it has a chat template and is no base model."),
+    ]
     requires: Requires  # workers that have less are not given its steps
 
 
@@ -47,5 +53,6 @@ def _out(model: Model) -> ModelOut:
         files=model.files,
         context_length=model.context_length,
         license=model.license,
+        layout=default_layout(model),
         requires=Requires(gpus=model.gpus, gpu_memory_gib=model.gpu_memory_gib, gpu_class=model.gpu_class),
     )

@@ -34,6 +34,13 @@ def needed_tokenizer(model: Model) -> Tokenizer:
     return found
 
 
+def count_tokens(tokenizer: Tokenizer, text: str) -> int:
+    """Tokens of a text as a model is given it. BOS counts once where a chat template has written it."""
+    ids = tokenizer.encode(text).ids
+    added = tokenizer.encode("").ids[:1]
+    return len(ids) - (ids[:2] == added * 2 and bool(added))
+
+
 @lru_cache(maxsize=8)
 def load_tokenizer(path: Path, sha256: str) -> Tokenizer:
     """A model's tokenizer.json without its truncation and padding. `sha256`: that of the file."""

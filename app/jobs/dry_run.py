@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from app.data.tokenizers import tokenizer_of
+from app.data.tokenizers import count_tokens, tokenizer_of
 from app.http.schemas import Timestamp
+from app.jobs.validate import asked_prompts
 from app.jobs.views import UnknownOut
 from app.jobs.workload import COUNTED, WorkOut, workload
 from app.ledger.data.examples import each_example, load_examples, selected_positions
-from app.ledger.data.prompt_sets import as_prompt_set
 from app.ledger.jobs.jobs import NewJob
 from app.ledger.queue.estimates import (
     History,
@@ -26,7 +26,7 @@ from app.ledger.queue.estimates import (
 )
 from app.ledger.queue.position import Queue, read_queue
 from star_engine.sampling.rationales import Route, rationale_prompt
-from star_engine.tasks.examples import Example
+from star_engine.tasks.examples import Example, PromptSet
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -100,9 +100,9 @@ def dry_run(session: Session, new: NewJob) -> DryRunOut:
     """Describe a validated job without creating it."""
     queue, history = read_queue(session), read_history(session, [new.model.id])
     left = what_it_takes(history, new.model.id, new.config, new.dataset.splits)
-    tokenizer = tokenizer_of(new.model)
+    tokenizer, prompt_set = tokenizer_of(new.model), asked_prompts(new.config, new.prompt_set, new.model)
     examples = each_example(session, new.dataset.id, ["train"], COUNTED)
-    work = workload(new.config, new.dataset.splits, as_prompt_set(new.prompt_set), examples, tokenizer)
+    work = workload(new.config, new.dataset.splits, prompt_set, examples, tokenizer)
     return DryRunOut(
         name=new.name,
         model=new.model.id,
@@ -111,19 +111,21 @@ def dry_run(session: Session, new: NewJob) -> DryRunOut:
         config=new.config.model_dump(mode="json"),
         budget=DryRunBudget(gpu_seconds=new.budget_gpu_seconds, deadline=new.deadline_at),
         warnings=[*_warnings(new, queue, tokenizer, left), *_training_warnings(new, work)],
-        preview=_preview(session, new, tokenizer),
+        preview=_preview(session, new, prompt_set, tokenizer),
         estimate=_estimate(new, queue, history, left),
         work=work,
     )
 
 
-def _preview(session: Session, new: NewJob, tokenizer: Tokenizer | None) -> list[PreviewOut]:
+def _preview(
+    session: Session, new: NewJob, prompt_set: PromptSet, tokenizer: Tokenizer | None
+) -> list[PreviewOut]:
     positions = selected_positions(session, new.dataset.id, new.config, 1)[:SHOWN]
-    prompt_set, hints = as_prompt_set(new.prompt_set), new.config.rationalization.enabled
+    hints = new.config.rationalization.enabled
 
     def shown(example: Example, route: Route) -> PromptOut:
         text = rationale_prompt(new.config, prompt_set, example, route, iteration=1)
-        return PromptOut(text=text, tokens=len(tokenizer.encode(text).ids) if tokenizer else None)
+        return PromptOut(text=text, tokens=count_tokens(tokenizer, text) if tokenizer else None)
 
     return [
         PreviewOut(

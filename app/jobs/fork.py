@@ -50,7 +50,7 @@ def check_fork(
     number = sent.from_iteration
     before = source.config
     _check_done(session, source, before, number)
-    settings = before.model_dump(mode="json")
+    settings = {**before.model_dump(mode="json"), "layout": before.layout or "completion"}
     whole = JobIn(
         allow_overlap=True,  # its source was let run on these data
         name=sent.name or source.name,
@@ -62,6 +62,7 @@ def check_fork(
         metadata=sent.metadata,
     )
     new = check_job(session, source.project_id, offered, whole, deployment)
+    _check_layout(before, new.config)
     _check_held_out(session, source, before, new.config)
     _check_adapter(before, new.config, number)
     _check_goes_on(session, source, new.config, number)
@@ -77,6 +78,15 @@ def _check_done(session: Session, source: Job, config: StarConfig, number: int) 
         last = max(whole, default=0)
         detail = f"Nothing can go on from iteration {number}: it is not done. The last one that is: {last}."
         raise Conflict(detail, code="iteration_not_done")
+
+
+def _check_layout(before: StarConfig, after: StarConfig) -> None:
+    """Rows, answers and the adapter that are taken over were made with the prompts of the job before."""
+    if before.is_chat is after.is_chat and before.chat == after.chat:
+        return
+    reason = "A fork goes on with rows and an adapter that were made with the layout of its job."
+    fix = "Leave layout and chat as they are, or create a new job."
+    raise Invalid.for_field("config.layout", reason, fix, code="layout_differs")
 
 
 def _check_held_out(session: Session, source: Job, before: StarConfig, after: StarConfig) -> None:

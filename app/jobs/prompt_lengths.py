@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from app.data.tokenizers import count_tokens
 from app.errors import FieldError, Invalid
 from star_engine.config.star import StarConfig
 from star_engine.data.prompts import render_prompt
@@ -89,7 +90,7 @@ def check_training_lengths(
         for example in islice(examples, SAMPLE_SIZE)
         if example.split == "train"
     ]
-    shortest = min((len(tokenizer.encode(prompt).ids) for prompt in prompts), default=0)
+    shortest = min((count_tokens(tokenizer, prompt) for prompt in prompts), default=0)
     if shortest + SHORTEST_COMPLETION > limit:
         raise Invalid.for_field(
             "config.training.max_length",
@@ -131,9 +132,9 @@ class _Lengths:
 
     def tokens(self, example: Example, route: Route, room: int) -> int:
         """The prompt's length if it may exceed `room`; else some number that does not."""
-        block = render_prompt(
+        block = render_prompt(  # as text in either layout: a turn holds no more of the example
             self.config.kind,
-            self.prompt_set,
+            replace(self.prompt_set, chat=None),
             example,
             hint=route is Route.RATIONALIZED,
             few_shot=False,
@@ -156,4 +157,4 @@ class _Lengths:
         return rationale_prompt(self.config, self.prompt_set, example, route, iteration=1)
 
     def _count(self, text: str) -> int:
-        return len(self.tokenizer.encode(text).ids)
+        return count_tokens(self.tokenizer, text)

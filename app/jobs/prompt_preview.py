@@ -8,16 +8,18 @@ from pydantic import BaseModel, Field, model_validator
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from app.data.tokenizers import needed_tokenizer
+from app.data.tokenizers import count_tokens, needed_tokenizer
 from app.database import reading
 from app.errors import FieldError, Invalid
 from app.http.schemas import In, Item, JsonObject, Text
 from app.jobs.settings import ConfigOverrides
-from app.jobs.validate import resolve_config
+from app.jobs.validate import asked_prompts, resolve_config, resolve_layout
 from app.ledger.data.base_models import get_model
 from app.ledger.data.datasets import get_dataset
 from app.ledger.data.examples import as_example, find_example
 from app.ledger.data.prompt_sets import as_prompt_set, get_prompt_set
+from app.tables.data import Model
+from app.tables.data import PromptSet as PromptSetRow
 from star_engine.config.star import StarConfig
 from star_engine.data.prompts import render_completion
 from star_engine.data.readers import read_example
@@ -101,6 +103,7 @@ def preview_prompts(
         config = resolve_config(row.kind, sent.preset, sent.config)
         example = _example(session, project_id, config.kind, sent)
         model = get_model(session, sent.model, offered) if sent.model is not None else None
+        config, prompt_set = _asked(session, config, row, model)
     if field_needing_solutions(config) and example.solution is None:
         raise Invalid.for_field(
             "example.solution",
@@ -109,7 +112,6 @@ def preview_prompts(
             code="no_solution",
             detail="The example has no worked solution.",
         )
-    prompt_set = as_prompt_set(row)
     prompt = rationale_prompt(config, prompt_set, example, Route.GENERATED, 1)
     hinted = None
     if config.rationalization.enabled:
@@ -125,6 +127,19 @@ def preview_prompts(
         return shown
     tokens = _tokens(config, shown, needed_tokenizer(model), model.id, model.context_length)
     return shown.model_copy(update={"tokens": tokens})
+
+
+def _asked(
+    session: Session, config: StarConfig, row: PromptSetRow, model: Model | None
+) -> tuple[StarConfig, PromptSet]:
+    """Settings and prompt set of a job on this model; without a model in the completion layout."""
+    if model is not None:
+        config = resolve_layout(session, config, model)
+        return config, asked_prompts(config, row, model)
+    if config.is_chat:
+        reason = "The chat layout is the model's own template."
+        raise Invalid.for_field("model", reason, "Name the model.", code="no_model", detail=reason)
+    return config, as_prompt_set(row)
 
 
 def _example(session: Session, project_id: str, kind: Kind, sent: PreviewIn) -> Example:
@@ -149,9 +164,9 @@ def _training_row(
     if text is None:
         text = next(one.rationale for one in prompt_set.for_group(example.group) or prompt_set.examples)
     prompt = training_prompt(config, prompt_set, example)
-    completion = render_completion(config.kind, text)
+    completion = render_completion(config.kind, text, prompt_set.chat, given=True)
     parts = [(0, len(prompt), config.training.loss == "all"), (len(prompt), len(prompt + completion), True)]
-    found = grade(task_of(config.kind), example, text, config.verifier.options)
+    found = grade(task_of(config.kind), example, text, config.verifier.options, stops=config.stops)
     return PreviewRowOut(
         prompt=prompt,
         completion=completion,
@@ -166,7 +181,7 @@ def _tokens(
     config: StarConfig, shown: PromptPreviewOut, tokenizer: Tokenizer, model: str, context: int
 ) -> PreviewTokensOut:
     def count(text: str) -> int:
-        return len(tokenizer.encode(text).ids)
+        return count_tokens(tokenizer, text)
 
     row = shown.training_row
     hinted = None if shown.hinted_prompt is None else count(shown.hinted_prompt)

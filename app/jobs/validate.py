@@ -18,17 +18,20 @@ from app.http.schemas import In, Moment, Name, Text
 from app.jobs.prompt_lengths import SAMPLE_SIZE, all_fit, check_prompt_lengths, check_training_lengths
 from app.jobs.settings import ConfigOverrides
 from app.ledger.data.base_models import get_model
+from app.ledger.data.chat_templates import asked_with, settled
 from app.ledger.data.datasets import get_dataset
 from app.ledger.data.examples import each_example, groups_of
-from app.ledger.data.prompt_sets import as_prompt_set, get_prompt_set
+from app.ledger.data.prompt_sets import get_prompt_set
 from app.ledger.jobs.jobs import NewJob
 from app.settings import Settings
 from app.tables.data import Dataset, Model
+from app.tables.data import PromptSet as PromptSetRow
 from app.webhooks.secrets import server_secret
 from app.webhooks.validate import JobWebhookIn, check_url
 from star_engine.config.presets import PRESETS, laid_over
 from star_engine.config.reference import nearest
 from star_engine.config.star import MAX_LORA_RANK, Labels, StarConfig
+from star_engine.data.chat_template import UnfitTemplate
 from star_engine.data.prompt_sets import groups_without_examples
 from star_engine.data.selection import check_curriculum
 from star_engine.data.validation import Unfit, check_answers, check_solutions, field_needing_solutions
@@ -97,13 +100,13 @@ def check_job(
     model = _named("model", lambda: get_model(session, sent.model, offered), sorted(offered))
     dataset = _named("dataset", lambda: get_dataset(session, project_id, sent.dataset))
     row = _named("prompt_set", lambda: get_prompt_set(session, project_id, sent.prompt_set))
-    prompt_set = as_prompt_set(row)
-    if dataset.kind != prompt_set.kind:
-        reason = f"The dataset is of kind {dataset.kind}, the prompt set of kind {prompt_set.kind}."
+    if dataset.kind != row.kind:
+        reason = f"The dataset is of kind {dataset.kind}, the prompt set of kind {row.kind}."
         raise Invalid.for_field(
             "prompt_set", reason, "Use a dataset and a prompt set of one kind.", code="kinds_differ"
         )
-    config = resolve_config(dataset.kind, sent.preset, sent.config)
+    config = resolve_layout(session, resolve_config(dataset.kind, sent.preset, sent.config), model)
+    prompt_set = asked_prompts(config, row, model)
     _check_answers(session, dataset, prompt_set, config)
     _check_splits(dataset, config)
     if not sent.allow_overlap:
@@ -210,6 +213,36 @@ def resolve_config(kind: Kind, preset: str, overrides: Mapping[str, Any]) -> Sta
         raise Invalid(
             f"The configuration is not valid: {named}.", code="invalid_config", errors=errors
         ) from failure
+
+
+def resolve_layout(session: Session, config: StarConfig, model: Model) -> StarConfig:
+    """The settings with the layout that the model's jobs have. Raises Invalid where it does not fit them."""
+    today = session.scalars(select(clock())).one().date()
+    try:
+        return settled(config, model, today)
+    except ValidationError as failure:
+        errors = field_errors(failure.errors(), "config.", nearest)
+        raise Invalid(
+            "The layout does not fit the settings.", code="invalid_config", errors=errors
+        ) from failure
+    except UnfitTemplate as unfit:
+        raise _refused_layout(unfit) from unfit
+
+
+def asked_prompts(config: StarConfig, row: PromptSetRow, model: Model) -> PromptSet:
+    """The prompt set as the job shows it to its model. Raises Invalid where the layout cannot be had."""
+    try:
+        return asked_with(config, row, model)
+    except UnfitTemplate as unfit:
+        raise _refused_layout(unfit) from unfit
+
+
+def _refused_layout(unfit: UnfitTemplate) -> Invalid:
+    reason, _, fix = str(unfit).partition(": ")
+    fix = fix or "Use layout completion."
+    return Invalid.for_field(
+        "config.layout", f"{reason.rstrip('.')}.", f"{fix[0].upper()}{fix[1:]}", code="layout_unfit"
+    )
 
 
 def _check_answers(session: Session, dataset: Dataset, prompt_set: PromptSet, config: StarConfig) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, Field
 
+from app.data.tokenizers import count_tokens
 from app.http.schemas import JsonObject
 from star_engine.config.star import StarConfig
 from star_engine.data.selection import training_steps
@@ -87,7 +88,7 @@ def _row_tokens(
     def length(texts: Sequence[str]) -> float:
         if tokenizer is None:
             return sum(len(text.encode()) for text in texts) / BYTES_PER_TOKEN / max(len(texts), 1)
-        return sum(len(tokenizer.encode(text).ids) for text in texts) / max(len(texts), 1)
+        return sum(count_tokens(tokenizer, text) for text in texts) / max(len(texts), 1)
 
     prompts = [training_prompt(config, prompt_set, example) for example in examples]
     rationales = [shown.rationale for shown in prompt_set.examples]

@@ -15,8 +15,8 @@ from app.data.datasets import ExampleOut, example_out
 from app.database import reading
 from app.errors import BadRequest, NotFound
 from app.http.schemas import Page, Resource, partial_page
+from app.ledger.data.chat_templates import prompt_set_of
 from app.ledger.data.examples import as_example, example_row_id, find_example
-from app.ledger.data.prompt_sets import load_prompt_set
 from app.ledger.jobs.jobs import get_job
 from app.ledger.results.iterations import config_of
 from app.ledger.results.rationale_pages import RationaleFilter, rationale_page
@@ -162,7 +162,7 @@ def _detail(session: Session, job: Job, rationale: Rationale, row: Example) -> R
     """Prompt and hint are rendered again from what they were made of: nothing they depend on ever changes."""
     config = config_of(job, session.get_one(Iteration, rationale.iteration_id))
     example, route = as_example(row), rationale.route
-    prompt_set = load_prompt_set(session, job.prompt_set_id)
+    prompt_set = prompt_set_of(session, job, config)
     trained = training_row_of(session, rationale.id)
     hint = hint_text(config.kind, example, config.rationalization.template)
     return RationaleDetailOut(

@@ -115,7 +115,8 @@ def _settings(config: StarConfig, sent: RegradeIn) -> tuple[StarConfig, StarConf
     settings = config.model_dump(mode="json")
     settings["training_set"] = laid_over(settings["training_set"], sent.training_set)
     try:
-        judging = StarConfig.model_validate({"kind": sent.kind or config.kind, "verifier": options})
+        reading = {"kind": sent.kind or config.kind, "verifier": options, "layout": config.layout}
+        judging = StarConfig.model_validate(reading)
         return judging, StarConfig.model_validate(settings)
     except ValidationError as failure:
         errors = field_errors(failure.errors(), "")

@@ -10,10 +10,9 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid, NotFound
 from app.http.schemas import In, Text
-from app.jobs.validate import check_lengths
+from app.jobs.validate import asked_prompts, check_lengths
 from app.ledger.data.datasets import get_dataset
 from app.ledger.data.examples import each_example
-from app.ledger.data.prompt_sets import as_prompt_set
 from app.ledger.jobs.jobs import NewJob
 from app.tables.data import Dataset, Model, PromptSet
 from app.tables.jobs import Job
@@ -133,7 +132,7 @@ def _example(kind: Kind, number: int, sent: QuestionIn) -> Example:
 
 
 def _check(session: Session, new: NewJob, examples: Iterable[Example]) -> None:
-    prompt_set = as_prompt_set(new.prompt_set)
+    prompt_set = asked_prompts(new.config, new.prompt_set, new.model)
     listed: Sequence[Example] = examples if isinstance(examples, list) else []
     without = groups_without_examples(prompt_set, {example.group for example in listed})
     if without:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.tables.base import Base, Json, JsonObject, Serial, created
@@ -82,4 +82,7 @@ class Model(Base):
     gpus: Mapped[int] = mapped_column(default=1, server_default="1")  # that the sampler spreads it over
     gpu_memory_gib: Mapped[float | None]  # of each GPU, at least
     gpu_class: Mapped[str | None]
+    is_base: Mapped[bool] = mapped_column(
+        default=False, server_default=false()
+    )  # not trained on its template
     created_at: Mapped[datetime] = created()

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from app.database import reading
 from app.ledger.data.examples import load_examples
-from app.ledger.data.prompt_sets import load_prompt_set
+from app.ledger.data.prompt_sets import as_prompt_set
 from app.ledger.queue.steps import claim_step
-from app.tables.data import Example
+from app.tables.data import Example, PromptSet
 from app.tables.jobs import Iteration
 from app.tables.rationales import Adapter, Evaluation, Rationale, TrainingExample
 from star_engine.adapters.layout import BaseModel
@@ -48,7 +48,7 @@ def ran(database_url: str, tmp_path: Path) -> tuple[World, str, RunDirectory]:
         worker.drop_gpu()
     assert world.job(job_id).status == "succeeded", world.job(job_id).status_reason
     with reading(world.engine) as session:
-        prompt_set = load_prompt_set(session, world.prompt_set_id)
+        prompt_set = as_prompt_set(session.get_one(PromptSet, world.prompt_set_id))
         train = [e for _, e in load_examples(session, world.dataset_id, "train", range(TRAIN))]
         held_out = [e for _, e in load_examples(session, world.dataset_id, "validation", range(VALIDATION))]
     script = pupil()

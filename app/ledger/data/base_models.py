@@ -49,6 +49,7 @@ class ListedModel(BaseModel):
     files: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = {}
     context_length: int | None = Field(default=None, ge=1)
     license: str | None = None
+    base: bool = False  # pretrained only: a chat template that comes with it is not what it was trained on
     requires: Requires = Requires()
 
 
@@ -167,6 +168,7 @@ def _register(session: Session, found: FoundModel) -> None:
     model.files = found.files
     model.context_length = found.context_length
     model.license = found.listed.license
+    model.is_base = found.listed.base
     for name, value in found.listed.requires:
         setattr(model, name, value)
     session.flush()

@@ -45,11 +45,6 @@ def record_prompt_set(
     return row, True
 
 
-def load_prompt_set(session: Session, prompt_set_id: str) -> PromptSet:
-    """A prompt set as the engine reads it."""
-    return as_prompt_set(session.get_one(PromptSetRow, prompt_set_id))
-
-
 def as_prompt_set(row: PromptSetRow) -> PromptSet:
     examples = tuple(
         FewShotExample(**{**example, "choices": _tuple(example["choices"])}) for example in row.examples

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from app.database import reading
 from app.errors import Conflict, Invalid, NotFound
+from app.ledger.data.chat_templates import prompt_set_of
 from app.ledger.data.examples import load_examples, selected_positions
-from app.ledger.data.prompt_sets import load_prompt_set
 from app.ledger.results.iterations import config_of
 from app.ledger.results.mixing import DatasetMix
 from app.ledger.results.rationales import as_rationale
@@ -81,7 +81,7 @@ def regrade_iteration(
 ) -> Regraded:
     """Judge and decide again, PART examples per transaction, and return the changes."""
     with reading(db) as session:
-        prompt_set = load_prompt_set(session, job.prompt_set_id)
+        prompt_set = prompt_set_of(session, job, building)
         positions = selected_positions(session, job.dataset_id, config_of(job, iteration), iteration.number)
     found = Regrading(judging, building, prompt_set)
     for some in (positions[first : first + PART] for first in range(0, len(positions), PART)):

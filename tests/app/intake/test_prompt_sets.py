@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from app.database import reading
-from app.ledger.data.prompt_sets import load_prompt_set
+from app.ledger.data.prompt_sets import as_prompt_set
+from app.tables.data import PromptSet
 from star_engine.data.prompts import render_prompt
 from star_engine.tasks.examples import Example
 from star_engine.tasks.kind import Kind
@@ -36,7 +37,7 @@ def test_published_text_format_is_read_and_rendered_back_byte_for_byte(api: Api)
     made = api.client.post("/v1/prompt-sets", json={"kind": "numeric", "text": TEXT}).json()
     assert [example["answer"] for example in made["examples"]] == ["8", "6"]
     with reading(api.engine) as session:
-        prompt_set = load_prompt_set(session, made["id"])
+        prompt_set = as_prompt_set(session.get_one(PromptSet, made["id"]))
     asked = Example(id="1", question="How many?", answer="1")
     assert render_prompt(Kind.NUMERIC, prompt_set, asked) == f"{TEXT}\n\nQ: How many?\nA:"
 
