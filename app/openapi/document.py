@@ -10,6 +10,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
+from app.http.auth import route_scope
 from app.http.problems import MEDIA_TYPE
 from app.http.schemas import PROBLEMS, ProblemOut
 from app.openapi.examples import BODIES, PARAMETERS, PROBLEM
@@ -31,7 +32,10 @@ def document(app: FastAPI, public: frozenset[str]) -> JsonObject:
     """The document of all routes. `public`: paths that need no key. Made once per process."""
     if app.openapi_schema is None:
         made = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
+        scopes = {route.unique_id: route_scope(route) for route in app.routes if isinstance(route, APIRoute)}
         for path, method, operation in operations(made):
+            if (scope := scopes[operation["operationId"]]) is not None:
+                operation["x-required-scope"] = scope.value
             _tell_errors(path, method, operation, public)
             _give_examples(operation)
         schemas = made["components"]["schemas"] | _problem_schemas()
