@@ -19,7 +19,7 @@ from star_engine.tasks.reading.final_text import FinalText, Stated, read_final_t
 from star_engine.tasks.reading.math_form import bare_expression, equal_without_library, whole_number
 from star_engine.tasks.reading.math_process import PROCESS, MathCrash, MathTimeout
 from star_engine.tasks.reading.numbers.number_conclusion import MAX_CHARACTERS as MAX_NUMERALS
-from star_engine.tasks.reading.numbers.number_conclusion import numeral_value, numerals
+from star_engine.tasks.reading.numbers.numerals import numeral_value, numerals
 from star_engine.tasks.reading.standing import is_taken_back
 from star_engine.tasks.reading.statements import Form, Statement
 from star_engine.tasks.second_opinion import last_box

@@ -21,12 +21,11 @@ from star_engine.tasks.reading.numbers.number_conclusion import (
     MAX_CHARACTERS,
     concluded_number,
     number_of_sentence,
-    numeral_value,
-    numerals,
     only_number,
 )
 from star_engine.tasks.reading.numbers.number_value import Flaw, Number
 from star_engine.tasks.reading.numbers.number_words import read_number_words
+from star_engine.tasks.reading.numbers.numerals import numeral_value, numerals
 from star_engine.tasks.reading.numbers.tolerance import Gold, Tolerance, read_tolerance
 from star_engine.tasks.reading.standing import is_taken_back
 from star_engine.tasks.reading.statements import Form, Statement
@@ -126,7 +125,12 @@ def _read(final: FinalText, one: Statement) -> Stated[Number | Flaw] | None:
 
 def _sentence_behind_label(final: FinalText, one: Statement) -> Number | None:
     """The 42 of "**Answer:** Tom has 42 pens in total."."""
-    if one.form is not Form.TAG and final.text[: one.begin].rstrip()[-1:] not in (":", "\uff1a"):
+    label = final.text[max(0, one.begin - 9) : one.begin].rstrip()[-1:]
+    if (
+        one.form is not Form.TAG
+        and label not in (":", "\uff1a")
+        and not final.text.startswith("that ", one.begin)
+    ):
         return None
     stop = min(one.end, final.sentences.around(one.begin, one.begin)[1])
     return number_of_sentence(final, (one.begin, stop), concludes=True)

@@ -121,7 +121,7 @@ _POLITE = re.compile(
     r"^[\W_]*"
     + any_of(
         r"""let me know, i hope, hope\b, feel free, if you('d| have| need| want| would| like)
-        is there anything
+        is there anything, i can (also|show|explain|help|walk|provide)
         happy to, i'(m|d be) happy, (please|do) (let|you|ask|tell), thank, good luck, would you like, want me
         you're welcome, have a\b, enjoy, have fun, any (other|more) questions"""
     )
@@ -130,10 +130,12 @@ _POLITE = re.compile(
 )
 _UNFINISHED = re.compile(words("let me, let's, i should, we need, we should"), re.IGNORECASE)
 _SUPPOSES = re.compile(
-    r"^[\W_]*(?:if|suppose|had|unless)\b|"
+    r"^[\W_]*(?:(?:however|but|note|note\s+that|also|of\s+course)\b[\W_]*)*(?:if|suppose|had|unless)\b|"
     + words("would have, if you (got|get|chose|forgot), common mistake"),
     re.IGNORECASE,
 )
+# "If the tip were included, it would be 48" is another case; "but if you count the last day, it is 7" is not.
+_WOULD = re.compile(words("would, were"), re.IGNORECASE)
 # Between two statements: that the second one replaces the first.
 _SUPERSEDES = re.compile(
     words(
@@ -181,7 +183,7 @@ def is_corrected(text: str, sentences: Sentences, position: int, end: int, judge
         if not supposes and _RETRACTED.search(sentence):
             return True
         said, strong = judge(begin, stop), _STRONG.search(sentence) is not None
-        soft = _SOFT.search(sentence) is not None
+        soft = _SOFT.search(sentence) is not None and not (supposes and _WOULD.search(sentence))
         confirms = _CONFIRMS.search(sentence) is not None and not _DENIES.search(sentence)
         denies_same = said is Says.SAME and (soft or strong) and _DENIES.search(sentence)
         if said is Says.SAME and not denies_same:

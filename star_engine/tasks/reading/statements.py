@@ -65,7 +65,7 @@ _ANSWER = re.compile(
       (?:\s+(?:to|of|for)\s+(?:the|this|that|our|your)\s+(?:(?:original|given|whole)\s+)?(?:question|problem|puzzle
         |riddle|equation|exercise|task)\b)?
       \s*(?:(?:is|are|equals|becomes|lautet|(?:should|must|would|will|has\s+to|needs\s+to)\s+be|turns\s+out\s+to\s+be
-        |comes?\s+(?:out\s+)?(?:to|as)(?:\s+be)?)\b\s*:?|of\b(?=\s*[^\w\s]?\d)|[:：=]|->|→)
+        |comes?\s+(?:out\s+)?(?:to|as)(?:\s+be)?)\b\s*:?|of\b(?=\s*[^\w\s]?\d)|[:：=]|->|→|\s[-–—]\s(?=[^\w\s]?\d|\(?[A-Z]\b))
     | (?P<foreign>(?:antwort|lösung|ergebnis)\s+(?:ist|lautet|beträgt)\b(?:\s+(?:also|daher|somit)\b)?
       | r[ée]ponse(?:\s+(?:finale|correcte|exacte))?\s+est\b | respuesta(?:\s+(?:final|correcta))?\s+es\b
       | risposta(?:\s+(?:finale|corretta|giusta))?\s+è(?!\w) | resposta(?:\s+(?:final|correta))?\s+é(?!\w)

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from star_engine.tasks.reading.numbers.number_value import MAX_DIGITS, Flaw, Number
 from star_engine.tasks.reading.numbers.number_words import read_number_words
+from star_engine.tasks.reading.numbers.restated import without_restatement
 from star_engine.tasks.reading.numbers.unit_words import is_unit_word
 
 MAX_EXPONENT = 300
@@ -16,10 +17,14 @@ MAX_CHARACTERS = 2000  # of a clause; a longer one is run-on text
 # Groups of three behind commas, {,}, thin and fixed spaces or Swiss apostrophes; Indian groups of two.
 _THIN = "\u00a0\u2009\u202f"
 _INTEGER = (
-    rf"(?:\d{{1,3}}(?:(?:,|\{{,\}}|\\,|[{_THIN}'’])\d{{3}})+(?!\d)|\d{{1,2}}(?:,\d{{2}})+,\d{{3}}(?!\d)|\d+)"
+    rf"(?:\d{{1,3}}(?:(?:,|\{{,\}}|\\,|[{_THIN}'’])\d{{3}})+(?!\d)"
+    r"|(?<![\d.,][ ])\d{1,3}(?:[ ]\d{3})+(?![ ]?\d|,\d)|\d{1,2}(?:,\d{2})+,\d{3}(?!\d)|\d+)"
 )
-# 1.080,50 and 1.234.567 can be read in one way only; 1.080 cannot, and is what English makes of it.
-_EUROPEAN = r"\d{1,3}(?:\.\d{3})+,\d{1,2}(?![\d,.]\d)|\d{1,3}(?:\.\d{3}){2,}(?!\d)"
+# 1.080,50, 1 080,50 and 1.234.567 can be read in one way only; 1.080 cannot: it is what English makes of it.
+_EUROPEAN = (
+    rf"\d{{1,3}}(?:[ {_THIN}]\d{{3}})+,\d{{1,2}}(?![\d,.]\d)"
+    r"|\d{1,3}(?:\.\d{3})+,\d{1,2}(?![\d,.]\d)|\d{1,3}(?:\.\d{3}){2,}(?!\d)"
+)
 _VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _CURRENCY = r"\\?(?:US|A|C|NZ|HK|S|R)?[$€£¥₹]|(?:USD|EUR|GBP|INR|CNY|RMB|CAD|AUD)(?=[ ]?\d)|Rs\.?(?=[ ]?\d)"
@@ -73,6 +78,9 @@ _NO_REMARK = re.compile(
 _DENIED_OTHER = re.compile(
     r"(?:,\s*|\s+)(?:and\s+)?(?:not|rather\s+than|instead\s+of)\s+[$€£]?\d[^.;\n]*$", re.IGNORECASE
 )
+_DOLLARS_AND_CENTS = re.compile(
+    r"\s+(?:dollars?|euros?)\s+and\s+(?P<cents>\d{1,2})\s+cents?\b", re.IGNORECASE
+)
 _TIME_REMARK = re.compile(
     r"\s(?:in|after|on|during|within|over|for|by|at|every|each|per|a)\s+(?:[\w-]+\s+){0,3}?(?:second|minute|hour|day|week|month|year"
     r"|night|morning|evening|weekend|trip|semester|season)s?\b(?:\s+\d+\b)?",
@@ -107,6 +115,8 @@ def read_number(text: str, start: int, end: int) -> Number | Flaw:
     if not found:
         return _read_words(clause, skipped, start)
     value = _value(found)
+    if re.match(r"\s\.\s?\d", region[found.end() : found.end() + 4]):
+        return Flaw.NOT_ONE_NUMBER  # "5 . 2"
     if value is None or (stop and stop[0] in "!?" and stop.start() == found.end() and not found["european"]):
         return Flaw.NOT_ONE_NUMBER  # "5!" is 120 or enthusiasm
     value, number_end = _scaled(value, clause, found.end())
@@ -127,6 +137,8 @@ def read_number(text: str, start: int, end: int) -> Number | Flaw:
 def _scaled(value: Fraction, clause: str, position: int) -> tuple[Fraction, int]:
     """With "billion", "dozen", "fifths" and "and a half" read into it."""
     scaled = False
+    if (change := _DOLLARS_AND_CENTS.match(clause, position)) and value.denominator == 1:
+        return value + Fraction(int(change["cents"]), 100), change.end()
     while scale := _SCALE.match(clause, position):
         value, position, scaled = value * _SCALES[scale[1].lower()], scale.end(), True
     if not scaled and value.denominator == 1:
@@ -173,7 +185,7 @@ def _value(found: re.Match[str]) -> Fraction | None:
         magnitude = Fraction(unicodedata.numeric(found["vulgar"])).limit_denominator(10)
         magnitude += int(found["vulgar_whole"] or 0)
     elif found["european"]:
-        magnitude = Fraction(found["european"].replace(".", "").replace(",", "."))
+        magnitude = Fraction(re.sub(r"[^\d,]", "", found["european"]).replace(",", "."))
     elif above is None:
         magnitude = Fraction(_digits(found["decimal"])) * Fraction(10) ** exponent
     elif int(_digits(below)) == 0:
@@ -199,14 +211,15 @@ def _flaw_behind(tail: str, value: Fraction) -> Flaw | None:
         r"[:,./^×][\d{(]|\.\.|…|\s*(?:\^(?!\s*\{?\s*\\circ)|\*\*)|\s*[xX×*]\s*\d|[-–—]\s?\$?\d", tail
     ):
         return Flaw.SEVERAL_VALUES if re.match(r"[-–—]", tail) else Flaw.NOT_ONE_NUMBER
+    tail = without_restatement(tail, value)
     for remark in _REMARK.finditer(tail):
         if _NO_REMARK.search(remark[1]) or _is_other_number(remark[1], value):
             return Flaw.SEVERAL_VALUES
-    tail = _DENIED_OTHER.sub("", tail)
+    tail = _DENIED_OTHER.sub("", _REMARK.sub(" ", tail))
     if re.match(r"\s+and\b", tail):
         return Flaw.NOT_ONE_NUMBER
     tail = re.sub(r"^\s+more\b(?!\s+than)", " ", tail)  # "$5 more to buy it"
-    tail = _LATEX.sub(" ", _REMARK.sub(" ", tail))
+    tail = _LATEX.sub(" ", tail)
     tail = _TIME_REMARK.sub(" ", tail)
     if value.denominator != 1 or abs(value) < 1:
         tail = re.sub(r"^\s*of\s+(?:an?|the|one)\s+(?=[^\W\d])", " ", tail)  # 3/4 of a mile

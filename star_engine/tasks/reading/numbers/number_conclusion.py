@@ -1,130 +1,166 @@
 """Reads the number that a text concludes with where no phrase says "the answer": "So she has 42 pens."
 
-Only the last sentence is read, only where it is clearly a conclusion, and only where it holds one candidate.
+Only one sentence is read: the last, or the one before a check, a note or an explanation at the end. It must
+say that it concludes, end in a calculation, repeat the result of the calculation before it, or say of
+something that it is so many; and it must hold one candidate. Everything else is no conclusion.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
-from fractions import Fraction
 
-from star_engine.tasks.reading.correction import is_polite
 from star_engine.tasks.reading.final_text import FinalText
+from star_engine.tasks.reading.numbers.calculation import calculated, calculated_before, ends_in_calculation
+from star_engine.tasks.reading.numbers.ending import alone_on_line, endings, last_sentence, total_of_row
 from star_engine.tasks.reading.numbers.number import read_number
-from star_engine.tasks.reading.numbers.number_value import Flaw, Number
-from star_engine.tasks.reading.numbers.number_words import NUMBER_WORDS
-from star_engine.tasks.reading.phrases import any_of, words
+from star_engine.tasks.reading.numbers.number_value import Number
+from star_engine.tasks.reading.numbers.numerals import follows_a_verb, numerals, result_of
+from star_engine.tasks.reading.numbers.result_wording import (
+    AT_THE_START,
+    CONCLUDES,
+    GIVES_UP,
+    GOES_ON,
+    OPERAND_BEFORE,
+    PLANS,
+    REMARKS,
+    RESULT_ALONE,
+    UNCERTAIN,
+    UNCERTAIN_CALCULATION,
+    VERIFIES,
+)
+from star_engine.tasks.reading.standing import is_doubted, is_taken_back
 
 Span = tuple[int, int]
 
 MAX_CHARACTERS = 600  # of a sentence that concludes; a longer one is run-on text
 
-_CONCLUDES = re.compile(
-    r"^[\W_]*"
-    + any_of(
-        """so, therefore, thus, hence, consequently, finally, altogether, overall, as a result, accordingly
-        in (total|all|conclusion|summary|the end), to conclude, this means, that means
-        also, daher, insgesamt, donc, por lo tanto"""
-    )
-    + r"\b|^[^\w]*∴|\b(?:in\s+total|altogether|in\s+all)[\W_]*$"
-    r"|^[\W_]*(?:total|result|ergebnis|sum|final\s+\w+|(?:grand\s+)?total\s+[\w\s]{1,30}?)\s*[:=]"
-    r"|^[\W_]*(?:conclusion|summary)\s*:|[,;]\s*(?:so|therefore|thus|hence)\s",
-    re.IGNORECASE,
+_SO = re.compile(
+    r"[,;]\s*(?:so|therefore|thus|hence|which\s+means(?:\s+that)?|leaving|making)\s", re.IGNORECASE
 )
-# What makes the last sentence something else than a plain conclusion.
-_UNCERTAIN = re.compile(
-    words(
-        r"""not, cannot, never, no, none, neither, nor, if, unless, whether, suppose, assum\w+, might
-        (?-i:may)
-        could, would, perhaps, maybe, possibly, probably, likely, about, approximately, roughly, around
-        nearly
-        almost, at (least|most), (more|less|fewer|greater|other) than, up to, between, either, or, seems?
-        appears?
-        wrong, incorrect, false, mistake, half, twice, double[sd]?, triple[sd]?, thrice, need(s|ed)? to
-        have to
-        let'?s, let (us|me), next, first, step, we can, we will, so far, (each|some|one) of, out of
-        except, instead
-        before, part of, rest of, estimate\w*, question, remaining \d+, too"""
-    )
-    + r"|n['’]t\b|[?≈~±<>≤≥…]",
-    re.IGNORECASE,
+_REASON = re.compile(r",?\s(?:because|since|as(?=\s+(?:you|he|she|it|they|we|i|there)\b))\b", re.IGNORECASE)
+_CONTINUED = re.compile(r",[^,]*=")  # "since each has 20, there are 10 * 20 = 200"
+_ROUNDS = re.compile(
+    r"\bround(?:s|ed|ing)?(?:\s+(?:it|this|that))?(?:\s+(?:up|down|off))?\s+to\s+(?=[$€£]?\d)", re.IGNORECASE
 )
-_NUMERAL = re.compile(
-    r"(?<![\w.,:/^])[-−]?[$€£¥₹]?\d[\d,.]*(?:/\d+)?(?<![.,])|(?<=[$€£])\d[\d,.]*(?<![.,])|[¼½¾⅓⅔]"
-)
-_ENUMERATED = re.compile(
-    r"(?:^|\n)\s*\d{1,2}[.)]\s|\b(?:step|part|case|day|equation|eq\.?|method|option|question|problem|figure|table)\s+#?\d+",
-    re.IGNORECASE,
-)
-_COPULA = re.compile(
-    r"\b(?:is|are|was|were|be|equals?|costs?|makes|of)\s+(?:only\s+|exactly\s+|therefore\s+|a\s+total\s+of\s+)?$",
-    re.IGNORECASE,
-)
-_OPERAND_BEFORE = re.compile(
-    words(
-        r"""by, than, from, (?<!left\s)(?<!up\s)with, step, question, of (the|those|these), per, for
-        add(ing)?, subtract(ing)?, plus, minus, times, another, other"""
-    )
-    + r"\s+$|[-+*/×÷−^(]\s*$",
-    re.IGNORECASE,
-)
-_SO = re.compile(r"[,;]\s*(?:so|therefore|thus|hence)\s", re.IGNORECASE)
-_EXPLANATION = re.compile(
-    r"\n[^\w\n]*(?:explanation|reasoning|breakdown|justification|here['’]s\s+(?:why|how))\b[^\n\w]*(?:\n|:)",
-    re.IGNORECASE,
-)
-_REASON = re.compile(r",?\s(?:because|since)\b", re.IGNORECASE)
-_WORDS = re.compile(r"[a-z]+", re.IGNORECASE)
+_RESTATED = re.compile(r"[,\s(]+or\s+(?=[$€£]?\d)|[,\s(]+i\.e\.,?\s", re.IGNORECASE)
+_AGAIN = re.compile(r",\s*(?:i\.e\.|that\s+is|in\s+other\s+words),?\s", re.IGNORECASE)
+_EACH = re.compile(r"\W*(?:each|every)\b", re.IGNORECASE)
 
 
 def concluded_number(final: FinalText) -> Number | None:
-    """The number that the text concludes with, or that its part before an explanation does."""
-    if explained := _EXPLANATION.search(final.text, 1, final.end):
-        before = replace(final, end=explained.start())
-        if number := _concluded(before):
+    """The number that the text concludes with, or that its part before a check or an explanation does."""
+    for part in endings(final):
+        if number := _concluded(part, explained=part.end < final.end):
             return number
-    return _concluded(final)
+    return None
 
 
-def _concluded(final: FinalText) -> Number | None:
-    """The number, or None where the end of the text is no certain conclusion."""
-    span = _last_sentence(final)
+def _concluded(final: FinalText, *, explained: bool) -> Number | None:
+    """The number, or None where the end of the text is no certain conclusion. `explained`: more follows."""
+    span = last_sentence(final)
     if span is None or final.speaks(*span):
         return None
-    return number_of_sentence(final, span)
-
-
-def number_of_sentence(final: FinalText, span: Span, *, concludes: bool = False) -> Number | None:
-    """The number that one sentence comes to. `concludes`: something before it says that it is the answer."""
-    begin, end = span
-    if end - begin > MAX_CHARACTERS:
-        return None
-    if reason := _REASON.search(final.text, begin, end):
-        end = reason.start()
-        span = begin, end
-    line_begin = final.text.rfind("\n", 0, begin) + 1
-    sentence = final.text[begin:end]
-    if line_begin == begin or not final.text[line_begin:begin].strip():
-        alone = _alone(final, begin, end)
-        if alone:
-            return alone
-    if _UNCERTAIN.search(sentence):
-        return None
-    bold = [
-        b
-        for b in final.plain.bold
-        if begin <= b[0] and b[1] <= end and re.search(r"\d", final.text[slice(*b)])
-    ]
-    emphasised = len(bold) == 1
-    if emphasised and (number := _in_bold(final.text, bold[0], span)):
+    number = number_of_sentence(final, span, explained=explained)
+    if number or not REMARKS.search(final.text, *span) or _says_more(final, span):
         return number
-    if not (emphasised or concludes or _CONCLUDES.search(sentence)):
+    before = last_sentence(replace(final, end=span[0]))
+    if before is None or final.speaks(*before) or not _is_backed(final, before):
         return None
-    if (so := list(_SO.finditer(final.text, begin, end))) and any(numerals(final.text, so[-1].end(), end)):
-        begin = so[-1].end()
-    return _in_sentence(final.text, begin, end)
+    return number_of_sentence(final, before)
+
+
+def _says_more(final: FinalText, span: Span) -> bool:
+    """Whether a remark behind a conclusion is more than one: it has a number, a doubt, or goes on."""
+    sentence = final.text[slice(*span)]
+    return any(numerals(final.text, *span)) or any(p.search(sentence) for p in (UNCERTAIN, GOES_ON))
+
+
+def number_of_sentence(
+    final: FinalText, span: Span, *, concludes: bool = False, explained: bool = False
+) -> Number | None:
+    """The number that one sentence comes to.
+
+    `concludes`: something before it says that it is the answer. `explained`: it is checked or explained.
+    """
+    if span[1] - span[0] > MAX_CHARACTERS:
+        return None
+    text = final.text
+    reason = _REASON.search(text, *span)
+    if reason and not _CONTINUED.search(text, reason.end(), span[1]):
+        explained |= any(numerals(text, reason.end(), span[1]))
+        span = span[0], reason.start()
+    if not text[text.rfind("\n", 0, span[0]) + 1 : span[0]].strip() and (
+        alone := alone_on_line(final, *span) or total_of_row(text, *span)
+    ):
+        return alone
+    sentence = text[slice(*span)]
+    uncertain = UNCERTAIN_CALCULATION if ends_in_calculation(sentence) else UNCERTAIN
+    if uncertain.search(_RESTATED.sub(" ", sentence)) or VERIFIES.search(sentence):
+        return None
+    bold = [b for b in final.plain.bold if span[0] <= b[0] and b[1] <= span[1] and any(numerals(text, *b))]
+    if len(bold) == 1 and (number := _in_bold(text, bold[0], span)):
+        return number
+    concludes = concludes or len(bold) == 1 or CONCLUDES.search(sentence) is not None
+    part = _concluding_part(text, *span)
+    number = _in_sentence(text, *part)
+    if number is None or is_doubted(text[part[0] : number.start]):
+        return None
+    if is_taken_back(text, final.sentences, number.end):
+        return None
+    if concludes or part[0] > span[0] or _is_result(final, number, span, explained):
+        return number
+    return None
+
+
+def _concluding_part(text: str, begin: int, end: int) -> Span:
+    """Of a sentence what is behind its last ", so", "i.e." or "rounded to", where a number is there."""
+    so = [found.end() for found in _SO.finditer(text, begin, end)]
+    if so and any(numerals(text, so[-1], end)):
+        begin = so[-1]
+    if again := _AGAIN.search(text, begin, end):
+        if not any(numerals(text, again.end(), end)):
+            return begin, again.start()
+        begin = again.end()
+    rounds = _ROUNDS.search(text, begin, end)
+    return (rounds.end() if rounds else begin), end
+
+
+def _in_sentence(text: str, begin: int, end: int) -> Number | None:
+    """Behind the last equals sign of a calculation, else the only number that is said of something."""
+    return calculated(text, begin, end) if text.rfind("=", begin, end) >= 0 else result_of(text, begin, end)
+
+
+def _is_result(final: FinalText, number: Number, span: Span, explained: bool) -> bool:
+    """Whether a sentence that does not say that it concludes gives a result all the same."""
+    text, (begin, end) = final.text, span
+    if AT_THE_START.search(text, begin, end) or GIVES_UP.search(text, 0, begin):
+        return False
+    if PLANS.search(text, begin, end) and not _is_backed(final, span):
+        return False
+    if "=" in text[begin : number.start] or calculated_before(text, begin) == number.value:
+        return True
+    if not _is_closed(text, end) or not follows_a_verb(text, begin, number.start):
+        return False
+    if any(numerals(text, 0, begin)):
+        return True
+    says_so = explained or final.part[0] > 0 or RESULT_ALONE.search(text, begin, end) is not None
+    return says_so and not _EACH.match(text, begin, end)
+
+
+def _is_closed(text: str, end: int) -> bool:
+    """Whether a sentence has not merely been cut at its end."""
+    if text[:end].rstrip().endswith((".", "!", "。", ")")) or end >= len(text.rstrip()):
+        return True
+    return text[end : end + 1] == "\n" or _REASON.match(text, end) is not None
+
+
+def _is_backed(final: FinalText, span: Span) -> bool:
+    """Whether a sentence says that it concludes, or gives what the calculation before it came to."""
+    if CONCLUDES.search(final.text, *span) or "=" in final.text[slice(*span)]:
+        return True
+    number = _in_sentence(final.text, *span)
+    return number is not None and calculated_before(final.text, span[0]) == number.value
 
 
 def only_number(text: str, begin: int, end: int) -> Number | None:
@@ -132,56 +168,12 @@ def only_number(text: str, begin: int, end: int) -> Number | None:
     found = list(numerals(text, begin, end))
     if (
         len(found) != 1
-        or _UNCERTAIN.search(text, begin, end)
-        or _OPERAND_BEFORE.search(text, begin, found[0].start())
+        or UNCERTAIN.search(text, begin, end)
+        or OPERAND_BEFORE.search(text, begin, found[0].start())
     ):
         return None
     number = read_number(text, found[0].start(), end)
     return number if isinstance(number, Number) else None
-
-
-def numerals(text: str, begin: int, end: int) -> Iterator[re.Match[str]]:
-    """Every numeral of a sentence, but for those that only count something: "Step 2", "1. "."""
-    counted = [found.span() for found in _ENUMERATED.finditer(text, begin, end)]
-    for found in _NUMERAL.finditer(text, begin, end):
-        if not any(first <= found.start() < last for first, last in counted):
-            yield found
-
-
-def numeral_value(numeral: str) -> Fraction | None:
-    found = read_number(numeral, 0, len(numeral))
-    return found.value if isinstance(found, Number) else None
-
-
-def _last_sentence(final: FinalText) -> Span | None:
-    """The last one that is more than politeness, emoji or a rule of dashes."""
-    ends = [end for end in final.sentences.ends if end <= final.end] or [final.end]
-    if ends[-1] < final.end:
-        ends.append(final.end)
-    for number in range(len(ends) - 1, max(-1, len(ends) - 9), -1):
-        begin = ends[number - 1] if number else 0
-        begin += len(final.text[begin : ends[number]]) - len(final.text[begin : ends[number]].lstrip())
-        end = begin + len(final.text[begin : ends[number]].rstrip())
-        if not is_polite(final.text[begin:end]):
-            return begin, end
-    return None
-
-
-def _alone(final: FinalText, begin: int, end: int) -> Number | None:
-    """A last line that is a number, with a unit at most: "42 pens"."""
-    if "=" in final.text[begin:end] or re.search(r"\d.*\s[a-z]+\s[a-z]+\s[a-z]+", final.text[begin:end]):
-        return None
-    number = read_number(final.text, begin, end)
-    if not isinstance(number, Number) or re.search(r"\w", final.text[begin : number.start]):
-        return None
-    if not re.search(r"\d", final.text[number.start : number.end]):
-        return None  # "Two years have passed"
-    previous = final.text[:begin].rstrip().rpartition("\n")[2]
-    return (
-        None
-        if isinstance(read_number(previous, 0, len(previous)), Number) and "=" not in previous
-        else number
-    )
 
 
 def _in_bold(text: str, bold: Span, sentence: Span) -> Number | None:
@@ -189,7 +181,7 @@ def _in_bold(text: str, bold: Span, sentence: Span) -> Number | None:
     if bold[0] - sentence[0] < 3 and sentence[1] - bold[1] < 3:
         return None
     number = read_number(text, *bold)
-    if not isinstance(number, Number) or _OPERAND_BEFORE.search(text, sentence[0], bold[0]):
+    if not isinstance(number, Number) or OPERAND_BEFORE.search(text, sentence[0], bold[0]):
         return None
     return None if _changed_behind(text, number, sentence[1]) else number
 
@@ -203,22 +195,3 @@ def _changed_behind(text: str, number: Number, end: int) -> bool:
         )
         is not None
     )
-
-
-def _in_sentence(text: str, begin: int, end: int) -> Number | None:
-    equals = text.rfind("=", begin, end)
-    found = list(numerals(text, equals + 1 if equals >= 0 else begin, end))
-    if not found or (equals >= 0 and text[equals + 1 : found[0].start()].strip(" $€£*-−(")):
-        return None
-    if any(word.lower() in NUMBER_WORDS for word in _WORDS.findall(text[begin:end])):
-        return None
-    values = {numeral_value(one[0]) for one in found}
-    chosen = found[0]
-    if equals < 0 and len(values) > 1:
-        chosen = found[-1]
-        if not _COPULA.search(text, begin, chosen.start()):
-            return None
-    if equals < 0 and _OPERAND_BEFORE.search(text, begin, chosen.start()):
-        return None
-    number = read_number(text, chosen.start(), end)
-    return None if isinstance(number, Flaw) else number

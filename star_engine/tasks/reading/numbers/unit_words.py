@@ -7,7 +7,7 @@ import re
 from star_engine.tasks.reading.numbers.number_words import NUMBER_WORDS
 from star_engine.tasks.reading.phrases import any_of
 
-_UNIT_LETTERS = frozenset("mgshlLWVAJNCFsa")  # "72x" is a multiple of x, and "5k" are thousands
+_UNIT_LETTERS = frozenset("mgshlLWVAJNCF")  # "72x" is a multiple of x, and "5k" are thousands
 _CHANGES_THE_VALUE = re.compile(
     any_of(
         r"""than, plus, minus, divided, multiplied, over, more, less, fewer, most, least, up, above, below
@@ -24,7 +24,7 @@ _CHANGES_THE_VALUE = re.compile(
         doubled?, tripled?, quadrupled?, twice, thrice
         percent\w*, cent(?=um), pct, permille, basis, bps
         pi, e, sin, cos, tan, cot, sec, csc, log, ln, exp, theta, alpha, beta
-        mod, modulo, choose, base, binary, hex\w*, octal"""
+        mod, modulo, base, binary, hex\w*, octal"""
     ),
     re.IGNORECASE,
 )
