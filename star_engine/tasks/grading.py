@@ -61,12 +61,15 @@ def behind_hashes(example: Asked) -> str:
     return f"#### {' '.join(example.answer.split())}"
 
 
-def stated_in_first_sentence(task: Task, example: Asked, text: str) -> int | None:
-    """Where the first sentence states the gold answer, be it all of the sentence; None where it does not."""
+def stated_in_first_sentence(task: Task, example: Asked, text: str, not_by: str | None = None) -> int | None:
+    """Where the first sentence states the gold answer, be it all of the sentence; None where it does not.
+
+    `not_by`: a rule that reads answers of the last sentence only.
+    """
     first = _FIRST_SENTENCE.search(text)
     sentence = text[: first.end()] if first else text
     for direct in (True, False):
         found = grade(task, example, sentence, direct=direct)
-        if found.is_correct and found.span:
+        if found.is_correct and found.span and found.rule != not_by:
             return found.span[0]
     return None

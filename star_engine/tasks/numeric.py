@@ -16,20 +16,20 @@ from star_engine.tasks.hints import ANY_KIND, HintForm
 from star_engine.tasks.layout import QUESTION_AND_ANSWER, answer_in_parentheses, ask_question
 from star_engine.tasks.reading.correction import Says, is_corrected
 from star_engine.tasks.reading.final_text import FinalText, Stated, read_final_text, values_that_stand, within
+from star_engine.tasks.reading.numbers.asserted import number_out_of_nowhere
 from star_engine.tasks.reading.numbers.number import read_number
 from star_engine.tasks.reading.numbers.number_conclusion import (
     MAX_CHARACTERS,
     concluded_number,
     number_of_sentence,
     only_number,
+    says_that_it_concludes,
 )
 from star_engine.tasks.reading.numbers.number_value import Flaw, Number
-from star_engine.tasks.reading.numbers.number_words import read_number_words
 from star_engine.tasks.reading.numbers.numerals import numeral_value, numerals
 from star_engine.tasks.reading.numbers.tolerance import Gold, Tolerance, read_tolerance
 from star_engine.tasks.reading.standing import is_taken_back
 from star_engine.tasks.reading.statements import Form, Statement
-from star_engine.tasks.reading.words import tokens
 from star_engine.tasks.second_opinion import last_number
 from star_engine.tasks.task import TaskOptions
 from star_engine.tasks.verdict import BadGold, Verdict, VerdictCode, no_answer
@@ -37,12 +37,9 @@ from star_engine.tasks.verdict import BadGold, Verdict, VerdictCode, no_answer
 # The last number of a text; not the 45 of 5:45, nor a minus that belongs to 48-2.
 _LONE_NUMBER = re.compile(r"(?<![\w.,:/^])(?:(?<![0-9)\]][ ])[-−])?\$?\.?[0-9][0-9,./:]*(?:[eE][-+]?[0-9]+)?")
 Fallback = Literal["last_number"]
+RESULT = "result"  # the rule of a last sentence that gives a number and no word that it concludes
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,15}")
-_NUMBER = re.compile(r"[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?")
 _CALCULATION = re.compile(r"[0-9)%]\s?[-+*/×÷−–^x]\s?[$€£(]*[0-9.]")
-_OPERATION = re.compile(
-    r"[-+*/×÷=−%^]|\b(?:x|times|plus|minus|half|twice|double|sum|total|each|per|and)\b", re.IGNORECASE
-)
 
 
 def gold_number(answer: str) -> Number:
@@ -169,7 +166,8 @@ def _without_statement(text: str, final: FinalText, gold: Gold, fallback: Fallba
     if concluded and _is_corrected(final, concluded, concluded.end):
         return no_answer(VerdictCode.AMBIGUOUS, "retracted")
     if concluded:
-        return _compared(text, final, concluded, gold, "conclusion")
+        rule = "conclusion" if says_that_it_concludes(final, concluded) else RESULT
+        return _compared(text, final, concluded, gold, rule)
     if not fallback:
         return no_answer(VerdictCode.UNPARSED, "no_anchor")
     every = list(_LONE_NUMBER.finditer(final.text, 0, final.end))
@@ -275,27 +273,9 @@ class Numeric:
 
     def asserted_at(self, example: Asked, text: str) -> int | None:
         """What stands behind a calculation is reasoned: "96 / 12 = 8" is short, but it is reasoning."""
-        at = stated_in_first_sentence(self, example, text)
-        at = _number_out_of_nowhere(example, text) if at is None else at
+        at = stated_in_first_sentence(self, example, text, not_by=RESULT)
+        at = number_out_of_nowhere(example.question, example.answer, text) if at is None else at
         return None if at is None or _CALCULATION.search(text[:at]) else at
 
     def second_opinion(self, example: Asked, text: str) -> bool | None:
         return last_number(text, example.answer)
-
-
-def _number_out_of_nowhere(example: Asked, text: str) -> int | None:
-    """The gold number where nothing has been calculated yet, though the question does not hold it."""
-    gold = read_number(example.answer, 0, len(example.answer))
-    if not isinstance(gold, Number):
-        return None
-    asked = {found[0].replace(",", "") for found in _NUMBER.finditer(example.question)}
-    asked |= {str(read_number_words(word)) for word in tokens(example.question)}
-    if gold.canonical in asked:
-        return None
-    operation = _OPERATION.search(text)
-    until = operation.start() if operation else len(text)
-    for found in _NUMBER.finditer(text, 0, until):
-        is_operand = operation and not operation[0].isalpha() and found.end() + 2 >= until
-        if found[0].replace(",", "") == gold.canonical and not is_operand:
-            return found.start()
-    return None

@@ -56,6 +56,12 @@ def concluded_number(final: FinalText) -> Number | None:
     return None
 
 
+def says_that_it_concludes(final: FinalText, number: Number) -> bool:
+    """Whether the sentence of a concluded number has a word for it: "so", "in total"."""
+    sentence = final.sentences.around(number.start, number.end)
+    return CONCLUDES.search(final.text[slice(*sentence)]) is not None
+
+
 def _concluded(final: FinalText, *, explained: bool) -> Number | None:
     """The number, or None where the end of the text is no certain conclusion. `explained`: more follows."""
     span = last_sentence(final)

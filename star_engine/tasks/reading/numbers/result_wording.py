@@ -39,10 +39,10 @@ UNCERTAIN = re.compile(
         up to, between, either, or, seems?, appears?, impossible, wrong, incorrect, false, mistake, half
         twice, double[sd]?, triple[sd]?, thrice, let'?s, let (us|me), next, first, step, we can, we will
         (we|i|you) (now )?(still )?(have|need) to, so far, (some|one) of, out of, except, instead, before
-        part of, rest of, estimate\w*, question, mentioned, problem, given, stated, remaining \d+, too, otherwise
-        without, taken from, nicht, kein\w*, vielleicht, etwa, ungefähr, oder, wenn, falls, mindestens, höchstens
-        jamais, peut-être
-        environ, ou, si, au moins, moins de, plus de, quizás, aproximadamente, unos, forse, circa, oppure"""
+        part of, rest of, estimate\w*, question, mentioned, problem, given, stated, remaining \d+, too
+        otherwise, without, taken from, nicht, kein\w*, vielleicht, etwa, ungefähr, oder, wenn, falls
+        mindestens, höchstens, jamais, peut-être, environ, ou, si, au moins, moins de, plus de, quizás
+        aproximadamente, unos, forse, circa, oppure"""
     )
     + r"|\bne\s+\w+\s+pas\b|n['’]t\b|[?≈~±<>≤≥≠…]|\\(?:neq?|leq?|geq?|approx|pm)\b",
     re.IGNORECASE,
@@ -53,8 +53,8 @@ UNCERTAIN_CALCULATION = re.compile(
         r"""cannot, never, nor, unless, whether, suppose, assum\w+, might, (?-i:may)
         could, perhaps, maybe, possibly, probably, about, approximately, roughly, around, nearly, almost
         at (least|most), or, seems?, appears?, wrong, incorrect, false, mistake, let'?s, let (us|me)
-        we can, we will, so far, instead, estimate\w*, otherwise, without, oder, ou, vielleicht, peut-être, wenn
-        falls, si"""
+        we can, we will, so far, instead, estimate\w*, otherwise, without, oder, ou, vielleicht
+        peut-être, wenn, falls, si"""
     )
     + r"|(?<!do\s)(?<!does\s)(?<!did\s)\bnot\b|(?<!do)(?<!does)(?<!did)n['’]t\b"
     r"|[?≈~±<>≤≥≠…]|\\(?:neq?|leq?|geq?|approx|pm)\b",
