@@ -46,6 +46,16 @@ class FieldError:
         return rows_in_words(self.lines or (self.line,), self.rows)
 
 
+@dataclass(frozen=True, slots=True)
+class Dependent:
+    """Something that stands in the way of a deletion."""
+
+    object: str  # job, dataset, prompt_set, file
+    id: str
+    name: str
+    reason: str
+
+
 class Problem(Exception):
     status = 500
     code = "internal_error"
@@ -58,13 +68,18 @@ class Problem(Exception):
         code: str | None = None,
         errors: tuple[FieldError, ...] = (),
         bad_rows: int | None = None,
+        dependents: tuple[Dependent, ...] = (),
     ) -> None:
-        """bad_rows: how many there are in all, of a file; `errors` need not name every one."""
+        """bad_rows: how many there are in all, of a file; `errors` need not name every one.
+
+        dependents: what stands in the way of a deletion.
+        """
         super().__init__(detail)
         self.detail = detail
         self.code = code or self.code
         self.errors = errors
         self.bad_rows = bad_rows
+        self.dependents = dependents
 
     @classmethod
     def for_field(

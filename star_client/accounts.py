@@ -31,6 +31,14 @@ class Projects:
         answer = self._transport.send(Request("GET", f"/v1/projects/{project_id}"))
         return Project.model_validate_json(answer.content)
 
+    def delete(self, project_id: str, *, contents: bool = False) -> None:
+        """Delete it and end its keys. Its usage and its audit log stay.
+
+        Raises Refused (409) while a job of it is active or, without `contents`, while it holds anything.
+        """
+        params = {"contents": "true"} if contents else {}
+        self._transport.send(Request("DELETE", f"/v1/projects/{project_id}", params))
+
     def quota(self, project_id: str) -> Quota:
         answer = self._transport.send(Request("GET", f"/v1/projects/{project_id}/quota"))
         return Quota.model_validate_json(answer.content)

@@ -13,6 +13,7 @@ from star_client import (
     cli_answers,
     cli_create,
     cli_data,
+    cli_delete,
     cli_job_verbs,
     cli_jobs,
     cli_rationales,
@@ -49,6 +50,14 @@ cli_jobs.jobs.command("curve")(cli_job_verbs.curve)
 cli_jobs.jobs.command("retention")(cli_job_verbs.retention)
 cli_jobs.jobs.command("training-set")(cli_job_verbs.training_set)
 cli_jobs.jobs.command("never-solved")(cli_job_verbs.never_solved)
+cli_jobs.jobs.command("delete")(cli_delete.delete_job)
+cli_jobs.jobs.command("archive")(cli_delete.archive_job)
+cli_jobs.jobs.command("unarchive")(cli_delete.unarchive_job)
+cli_data.datasets.command("delete")(cli_delete.delete_dataset)
+cli_data.datasets.command("archive")(cli_delete.archive_dataset)
+cli_data.datasets.command("unarchive")(cli_delete.unarchive_dataset)
+cli_data.prompt_sets.command("delete")(cli_delete.delete_prompt_set)
+cli_team.projects.command("delete")(cli_delete.delete_project)
 app.add_typer(cli_jobs.jobs, name="jobs")
 app.command("iterations")(cli_jobs.list_iterations)
 app.add_typer(cli_rationales.rationales, name="rationales")

@@ -116,10 +116,12 @@ def statistics(
 def list_datasets(
     context: typer.Context,
     name: Annotated[str | None, typer.Option(help="Only the versions of this name.")] = None,
+    archived: Annotated[bool, typer.Option("--archived", help="The archived ones only.")] = False,
     limit: Limit = 20,
     as_json: AsJson = False,
 ) -> None:
-    print_all(star(context).datasets.list(name=name, limit=limit).data, DATASET, as_json)
+    found = star(context).datasets.list(name=name, archived=archived, limit=limit)
+    print_all(found.data, DATASET, as_json)
 
 
 @prompt_sets.command("create")

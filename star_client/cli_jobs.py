@@ -46,11 +46,14 @@ def list_jobs(
     status: Annotated[list[str] | None, typer.Option(help="Only those of this status, or these.")] = None,
     name: Annotated[str | None, typer.Option(help="Only those of this name.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Only those on this dataset.")] = None,
+    archived: Annotated[bool, typer.Option("--archived", help="The archived ones only.")] = False,
     order: Annotated[str, typer.Option(help="newest, oldest or name")] = "newest",
     limit: Limit = 20,
     as_json: AsJson = False,
 ) -> None:
-    found = star(context).jobs.list(status=status, name=name, dataset=dataset, order=order, limit=limit)
+    found = star(context).jobs.list(
+        status=status, name=name, dataset=dataset, archived=archived, order=order, limit=limit
+    )
     print_all(found.data, JOB, as_json)
 
 

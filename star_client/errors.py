@@ -70,6 +70,11 @@ class ProblemError(StarError):
     request_id: str | None = None
     body: Mapping[str, Any] = field(default_factory=dict)  # as the server sent it
 
+    @property
+    def dependents(self) -> tuple[Mapping[str, Any], ...]:
+        """What stands in the way of a deletion: object, id, name and reason of each."""
+        return tuple(self.body.get("dependents") or ())
+
     def __str__(self) -> str:
         return "\n".join([self.detail, *(f"  {error}" for error in self.errors)])
 

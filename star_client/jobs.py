@@ -96,11 +96,13 @@ class Jobs:
         name: str | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        archived: bool = False,
         order: str = "newest",
         limit: int = 20,
         after: str | None = None,
     ) -> Page[Job]:
-        """`order`: newest, oldest or name. `after`: the `last_id` of the page before."""
+        """`order`: newest, oldest or name. `archived`: those that are, and no others. `after`: the `last_id`
+        of the page before."""
         params = {
             "status": status,
             "model": model,
@@ -108,6 +110,7 @@ class Jobs:
             "name": name,
             "created_after": created_after and rfc3339(created_after),
             "created_before": created_before and rfc3339(created_before),
+            "archived": "true" if archived else None,
             "order": order,
             "limit": limit,
             "after": after,
@@ -129,6 +132,19 @@ class Jobs:
     def resume(self, job_id: str, accept: str | None = None) -> Job:
         """Resume the job. `accept` names the reason it paused itself for (no_spark), to resume despite it."""
         return self._verb(job_id, "resume", None if accept is None else {"accept": accept})
+
+    def delete(self, job_id: str, *, baselines: bool = False) -> None:
+        """Delete it for good, with all that it recorded, and `baselines` with it.
+
+        Raises Refused (409) while it is active, or while something depends on it: `dependents` names what.
+        """
+        params = {"baselines": "true"} if baselines else {}
+        self._transport.send(Request("DELETE", f"/v1/jobs/{job_id}", params))
+
+    def archive(self, job_id: str, *, archived: bool = True) -> Job:
+        """Leave a job that has ended out of lists, or list it again. It can be read as before."""
+        verb = "archive" if archived else "unarchive"
+        return self._job(Request("POST", f"/v1/jobs/{job_id}/{verb}", again=True))
 
     def events(self, job_id: str, after: int = 0) -> Iterator[Event]:
         """What happens, as it happens, until the job is terminal. `after`: the last event already seen.

@@ -65,6 +65,7 @@ class Dataset(Resource):
     statistics: Json | None = None
     warnings: tuple[str, ...] = ()
     derived_from: Mapping[str, str] | None = None
+    archived_at: Timestamp | None = None
     created_at: Timestamp
 
 
@@ -163,6 +164,7 @@ class Job(Resource):
     created_at: Timestamp
     started_at: Timestamp | None = None
     finished_at: Timestamp | None = None
+    archived_at: Timestamp | None = None
     accuracies: tuple[Json, ...] = ()  # iteration, accuracy
     best: Best | None = None
 

@@ -75,15 +75,33 @@ class Datasets:
         upload = Request("POST", "/v1/datasets", params, headers, file=file, again=True)
         return Dataset.model_validate_json(self._transport.send(upload).content)
 
-    def list(self, *, name: str | None = None, limit: int = 20, after: str | None = None) -> Page[Dataset]:
-        """Newest first. name: only the versions of this name."""
-        request = Request("GET", "/v1/datasets", {"name": name, "limit": limit, "after": after})
+    def list(
+        self,
+        *,
+        name: str | None = None,
+        archived: bool = False,
+        limit: int = 20,
+        after: str | None = None,
+    ) -> Page[Dataset]:
+        """Newest first. name: only the versions of this name. archived: those that are, and no others."""
+        params = {"name": name, "archived": "true" if archived else None, "limit": limit, "after": after}
+        request = Request("GET", "/v1/datasets", params)
         return Page[Dataset].model_validate_json(self._transport.send(request).content)
 
     def get(self, dataset_id: str) -> Dataset:
         return Dataset.model_validate_json(
             self._transport.send(Request("GET", f"/v1/datasets/{dataset_id}")).content
         )
+
+    def delete(self, dataset_id: str) -> None:
+        """Delete it for good. Raises Refused (409) while something needs it: `dependents` names what."""
+        self._transport.send(Request("DELETE", f"/v1/datasets/{dataset_id}"))
+
+    def archive(self, dataset_id: str, *, archived: bool = True) -> Dataset:
+        """Leave it out of lists, or list it again. It can be read and used as before."""
+        verb = "archive" if archived else "unarchive"
+        request = Request("POST", f"/v1/datasets/{dataset_id}/{verb}", again=True)
+        return Dataset.model_validate_json(self._transport.send(request).content)
 
     def examples(self, dataset_id: str, *, split: str | None = None) -> Iterator[Example]:
         """All examples, in file order."""
@@ -132,6 +150,10 @@ class PromptSets:
     def get(self, prompt_set_id: str) -> PromptSet:
         request = Request("GET", f"/v1/prompt-sets/{prompt_set_id}")
         return PromptSet.model_validate_json(self._transport.send(request).content)
+
+    def delete(self, prompt_set_id: str) -> None:
+        """Delete it for good. Raises Refused (409) while a job uses it: `dependents` names them."""
+        self._transport.send(Request("DELETE", f"/v1/prompt-sets/{prompt_set_id}"))
 
     def preview(
         self,

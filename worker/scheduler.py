@@ -1,4 +1,6 @@
-"""Sends notifications and webhooks, ends expired leases and over-budget jobs. Any number may run at once.
+"""Sends notifications and webhooks, ends expired leases and over-budget jobs, removes what was deleted.
+
+Any number may run at once.
 
 python -m worker.scheduler
 """
@@ -17,6 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.database import make_engine
 from app.ledger.data.files import remove_deleted_files
 from app.ledger.data.staging import remove_abandoned
+from app.ledger.deletion.projects import empty_projects
+from app.ledger.deletion.remove import remove_deleted
 from app.ledger.jobs.retention import apply_retention, remove_weights
 from app.ledger.platform.deliveries import forget_deliveries
 from app.ledger.queue.budgets import end_all_exhausted
@@ -33,18 +37,21 @@ TIDY_SECONDS = 60.0
 log = structlog.get_logger()
 
 
-def turn(engine: Engine, settings: Settings) -> None:
+def turn(engine: Engine, settings: Settings, storage: Storage) -> None:
     """Run every duty once. An unavailable database or broker costs this turn, not the process."""
     try:
         reaped = reap(engine, settings)
         end_all_exhausted(engine)
         notify_again(engine, settings)
         relay(engine, publish)
-    except (SQLAlchemyError, OperationalError) as error:
+        removed = remove_deleted(engine, storage)
+    except (SQLAlchemyError, OperationalError, OSError) as error:
         log.warning("scheduler_turn_failed", error=type(error).__name__)
     else:
         if reaped:
             log.info("steps_reaped", count=reaped)
+        if removed:
+            log.info("deleted_objects_removed", count=removed)
 
 
 def tidy(engine: Engine, storage: Storage) -> None:
@@ -54,6 +61,7 @@ def tidy(engine: Engine, storage: Storage) -> None:
         removed = remove_weights(engine, storage) + remove_deleted_files(engine, storage)
         abandoned = remove_abandoned(engine)
         forget_deliveries(engine)
+        empty_projects(engine)
     except (SQLAlchemyError, OSError) as error:
         log.warning("tidying_failed", error=type(error).__name__)
     else:
@@ -74,7 +82,7 @@ def main() -> None:
     sender.start()
     log.info("scheduler_started")
     while not stopping.is_set():
-        turn(engine, settings)
+        turn(engine, settings, storage)
         if time.monotonic() - tidied >= TIDY_SECONDS:
             tidy(engine, storage)
             tidied = time.monotonic()

@@ -15,6 +15,7 @@ from app.database import transaction
 from app.failpoints import failpoint
 from app.ledger.platform.counters import count
 from app.ledger.queue.steps import Claim, Fenced, fail_step, release_step
+from app.ledger.transitions import JobGone
 from app.outages import is_outage
 from star_engine.protocols import OutOfMemory
 from worker.context import WorkerContext
@@ -29,7 +30,7 @@ OUTAGE_PAUSE_SECONDS = 1.0  # between two tries at a database that does not answ
 
 def stop(worker: WorkerContext, claim: Claim, lease: Lease, problem: Exception) -> str:
     """Release the step where nothing has failed, else record the failure."""
-    if isinstance(problem, Fenced | Released) or lease.lost or is_outage(problem):
+    if isinstance(problem, Fenced | JobGone | Released) or lease.lost or is_outage(problem):
         worker.drop_gpu()  # a lost lease has killed it already, and the working thread sees only that
         return _record(worker, claim, lease, "handed_back", lambda session: release_step(session, claim))
     failure = describe(problem)
@@ -62,7 +63,7 @@ def _record(
             with transaction(worker.engine) as session:
                 change(session)
                 failpoint("stop.before_commit")
-        except Fenced:
+        except (Fenced, JobGone):
             _count_refusal(worker)
             return "fenced"
         except SQLAlchemyError as error:

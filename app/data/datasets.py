@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from sqlalchemy import Engine
 
-from app.database import reading
-from app.http.schemas import Item, Page, Resource, page
+from app.database import reading, transaction
+from app.http.schemas import Item, Page, Resource, Timestamp, page
 from app.intake.formats import Format, format_of
 from app.intake.slots import ProjectSlots
 from app.intake.unpack import unpacked
@@ -16,6 +16,7 @@ from app.intake.uploaded_file import HowToRead, Received, checked_file, content_
 from app.ledger.data.datasets import get_dataset, list_datasets
 from app.ledger.data.examples import list_examples
 from app.ledger.data.staging import same_dataset, store_dataset
+from app.ledger.deletion import mark
 from app.settings import Settings
 from app.tables.data import Dataset, Example
 from star_engine.tasks.examples import Split
@@ -42,6 +43,7 @@ class DatasetOut(Resource):
         dict[str, str] | None,
         Field(description="job, dataset and selection, if it was derived from a job's examples."),
     ]
+    archived_at: Annotated[Timestamp | None, Field(description="Since when it is left out of lists.")]
 
 
 class ExampleOut(Item):
@@ -101,17 +103,39 @@ def upload_dataset(
 
 
 def read_datasets(
-    db: Engine, project_id: str, *, limit: int, name: str | None = None, after: str | None = None
+    db: Engine,
+    project_id: str,
+    *,
+    limit: int,
+    name: str | None = None,
+    archived: bool = False,
+    after: str | None = None,
 ) -> Page[DatasetOut]:
-    """A page of the project's datasets, newest first."""
+    """A page of the project's datasets, newest first; of the archived ones only where these are asked for."""
     with reading(db) as session:
-        found = list_datasets(session, project_id, name=name, after=after, limit=limit + 1)
+        found = list_datasets(session, project_id, name=name, archived=archived, after=after, limit=limit + 1)
     return page([dataset_out(dataset) for dataset in found], limit)
 
 
 def read_dataset(db: Engine, project_id: str, dataset_id: str) -> DatasetOut:
     with reading(db) as session:
         return dataset_out(get_dataset(session, project_id, dataset_id))
+
+
+def delete_dataset(db: Engine, project_id: str, dataset_id: str) -> None:
+    """From then on it is not there. Raises Conflict where something depends on it."""
+    with transaction(db) as session:
+        mark.delete_dataset(session, get_dataset(session, project_id, dataset_id).id)
+
+
+def archive_dataset(
+    db: Engine, project_id: str, dataset_id: str, *, archived: bool
+) -> tuple[DatasetOut, bool]:
+    """The dataset, and whether this changed it."""
+    with transaction(db) as session:
+        get_dataset(session, project_id, dataset_id)
+        dataset, changed = mark.archive_dataset(session, dataset_id, archived=archived)
+        return dataset_out(dataset), changed
 
 
 def read_examples(
@@ -155,4 +179,5 @@ def dataset_out(dataset: Dataset) -> DatasetOut:
         statistics=dataset.statistics,
         warnings=dataset.warnings or [],
         derived_from=dataset.derived_from,
+        archived_at=dataset.archived_at,
     )

@@ -11,6 +11,7 @@ from app.database import reading, transaction
 from app.errors import FieldError, Invalid
 from app.http.schemas import In, JsonObject, Name, Page, Resource, Text, page
 from app.ledger.data.prompt_sets import get_prompt_set, list_prompt_sets, record_prompt_set
+from app.ledger.deletion import mark
 from app.tables.data import PromptSet
 from star_engine.data.prompt_sets import read_prompt_set as parse_prompt_set
 from star_engine.data.row_errors import BadRows
@@ -66,6 +67,12 @@ def read_prompt_sets(
 def read_prompt_set(db: Engine, project_id: str, prompt_set_id: str) -> PromptSetOut:
     with reading(db) as session:
         return prompt_set_out(get_prompt_set(session, project_id, prompt_set_id))
+
+
+def delete_prompt_set(db: Engine, project_id: str, prompt_set_id: str) -> None:
+    """From then on it is not there. Raises Conflict where a job uses it."""
+    with transaction(db) as session:
+        mark.delete_prompt_set(session, get_prompt_set(session, project_id, prompt_set_id).id)
 
 
 def prompt_set_out(row: PromptSet) -> PromptSetOut:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
@@ -73,6 +74,8 @@ def problem_response(
     }
     if problem.bad_rows is not None:
         body["bad_rows"] = problem.bad_rows
+    if problem.dependents:
+        body["dependents"] = [asdict(one) for one in problem.dependents]
     if isinstance(problem, Unauthorized):
         headers = {**(headers or {}), "WWW-Authenticate": "Bearer"}
     headers = {**(headers or {}), **when_again(problem)}

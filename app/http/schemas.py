@@ -75,6 +75,8 @@ After = Annotated[str | None, Query(max_length=250, description="The id of the l
 OfProject = Annotated[str | None, Query(max_length=200, description="Another project; operators only.")]
 NameFilter = Annotated[str | None, Query(max_length=200, description="Only the versions of this name.")]
 
+ArchivedFilter = Annotated[bool, Query(description="The archived ones, in place of the others.")]
+
 
 class In(BaseModel):
     """A request body: a field that is not known is a mistake."""
@@ -142,10 +144,20 @@ class ErrorOut(BaseModel):
     param: str | None
 
 
+class DependentOut(BaseModel):
+    """An object that has to be deleted, or a job that has to be cancelled, first."""
+
+    object: str
+    id: str
+    name: str
+    reason: str
+
+
 class ProblemOut(BaseModel):
     """RFC 9457 problem details. `errors` names each row or field at fault and how to fix it.
 
-    `bad_rows`, of a refused upload, counts all of them, those beyond the limit of `errors` too.
+    `bad_rows`, of a refused upload, counts all of them, those beyond the limit of `errors` too. `dependents`,
+    of a refused deletion, are what needs the object.
     """
 
     type: str
@@ -157,6 +169,7 @@ class ProblemOut(BaseModel):
     request_id: str | None
     errors: list[FieldErrorOut]
     bad_rows: int | None = None
+    dependents: list[DependentOut] | None = None
     error: ErrorOut
 
 
@@ -173,6 +186,11 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         429: "The key asks too often.",
         503: "Something this server depends on is unavailable. Try again later.",
     }.items()
+}
+
+
+HAS_DEPENDENTS: dict[int | str, dict[str, Any]] = {
+    409: {"description": "It is needed: `dependents` names by what.", "model": ProblemOut}
 }
 
 

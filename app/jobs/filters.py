@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Query, Request
 
 from app.errors import Invalid
-from app.http.schemas import Moment
+from app.http.schemas import ArchivedFilter, Moment
 from app.ledger.jobs.lists import JobFilter, Order
 from app.tables.statuses import JobStatus
 
@@ -25,6 +25,7 @@ def job_filter(
     name: Annotated[str | None, Query(max_length=200, description="A part of the name.")] = None,
     created_after: Annotated[Moment | None, Query(description="RFC 3339")] = None,
     created_before: Annotated[Moment | None, Query(description="RFC 3339")] = None,
+    archived: ArchivedFilter = False,
     order: Annotated[Order, Query(description="By creation time, or by name ignoring case.")] = "newest",
 ) -> JobFilter:
     """`metadata[key]=value` as well, any number of times."""
@@ -36,6 +37,7 @@ def job_filter(
         metadata=_metadata(request),
         created_after=created_after,
         created_before=created_before,
+        archived=archived,
         order=order,
     )
 

@@ -104,6 +104,7 @@ class JobOut(Resource):
     created_by: Annotated[CreatorOut, Field(description="The API key that it was created with.")]
     started_at: Timestamp | None
     finished_at: Timestamp | None
+    archived_at: Annotated[Timestamp | None, Field(description="Since when it is left out of lists.")]
     accuracies: Annotated[list[MeasuredOut], Field(description="Held out, by iteration.")]
     best: Annotated[
         dict[str, Any] | None,
@@ -186,6 +187,7 @@ def _shown(job: Job, facts: JobFacts, ahead: Outlook | None) -> JobOut:
         created_by=CreatorOut(key=job.created_by, name=facts.created_by),
         started_at=job.started_at,
         finished_at=job.finished_at,
+        archived_at=job.archived_at,
         accuracies=[MeasuredOut(iteration=one.iteration, accuracy=one.accuracy) for one in facts.measured],
         best=facts.best,
     )

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.database import clock
 from app.ledger.events import append_event
+from app.tables.base import WITH_DELETED
 from app.tables.jobs import Job, Step
 from app.tables.statuses import JobStatus, StepStatus
 
@@ -38,16 +39,25 @@ STEP_TRANSITIONS: dict[StepStatus, frozenset[StepStatus]] = {
 TERMINAL = frozenset(status for status, nexts in JOB_TRANSITIONS.items() if not nexts)
 
 
+class JobGone(Exception):
+    """The job has been deleted and removed: nothing can be recorded for it any more."""
+
+
 def lock_job(session: Session, job_id: str) -> Job:
     """The job's row, locked until the transaction ends. Always taken before any of its steps.
+
+    Raises JobGone.
 
     FOR NO KEY UPDATE (`key_share`): rows that refer to the job (a rationale being recorded under its step's
     lock) are inserted meanwhile. With FOR UPDATE they would wait for the job, and the reaper for their step.
     """
-    return session.scalars(
-        select(Job).where(Job.id == job_id).with_for_update(key_share=True),
-        execution_options={"populate_existing": True},
-    ).one()
+    query = select(Job).where(Job.id == job_id).with_for_update(key_share=True)
+    # A deleted one too: a worker that wakes up after the deletion still has to end its step.
+    found = session.scalars(query, execution_options={"populate_existing": True, **WITH_DELETED})
+    job = found.one_or_none()
+    if job is None:
+        raise JobGone(job_id)
+    return job
 
 
 class IllegalTransition(RuntimeError):

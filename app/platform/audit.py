@@ -44,7 +44,7 @@ def read_audit(
     """A page of the project's changes, newest first. `project` is another than the caller's own."""
     last = None if after is None else _row_id(after)
     with reading(db) as session:
-        project_id = meant_project(session, caller, project)
+        project_id = meant_project(session, caller, project, with_deleted=True)
         found = list_audit(session, project_id, wanted, after=last, limit=limit + 1)
     return page([_out(entry) for entry in found], limit)
 

@@ -93,7 +93,7 @@ def read_usage(
     """A page of GPU-seconds by day, job and phase, oldest first, of claims that have ended."""
     last = None if after is None else _place(after)
     with reading(db) as session:
-        project_id = meant_project(session, caller, project)
+        project_id = meant_project(session, caller, project, with_deleted=True)
         wanted = SpentFilter(project_id, job, phase, since, until)
         found = spent(session, wanted, after=last, limit=limit + 1)
     rows = [

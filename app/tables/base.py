@@ -6,9 +6,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
 
-from sqlalchemy import JSON, BigInteger, Dialect, Integer, MetaData, Text
+from sqlalchemy import JSON, BigInteger, Dialect, Integer, MetaData, Text, event
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    ORMExecuteState,
+    Session,
+    mapped_column,
+    with_loader_criteria,
+)
 from sqlalchemy.types import TypeDecorator
 
 from app.database import UtcDateTime, clock
@@ -86,3 +93,24 @@ class Base(DeclarativeBase):
 
 def created() -> Mapped[datetime]:
     return mapped_column(default=clock())
+
+
+class Deletable:
+    """What is marked as deleted first and removed later, a batch at a time (app/ledger/deletion).
+
+    From the mark on no query finds it, so that no route can forget to look; what removes it executes its
+    queries with WITH_DELETED.
+    """
+
+    deleted_at: Mapped[datetime | None] = mapped_column()
+
+
+WITH_DELETED = {"with_deleted": True}
+_NOT_DELETED = with_loader_criteria(Deletable, lambda row: row.deleted_at.is_(None), include_aliases=True)
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _hide_deleted(state: ORMExecuteState) -> None:
+    asked = state.is_select and not state.is_column_load and not state.is_relationship_load
+    if asked and not state.execution_options.get("with_deleted", False):
+        state.statement = state.statement.options(_NOT_DELETED)

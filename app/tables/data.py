@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.tables.base import Base, Json, JsonObject, Serial, created
+from app.tables.base import Base, Deletable, Json, JsonObject, Serial, created
 from app.tables.platform import Project
 from star_engine.tasks.kind import Kind
 
 
-class Dataset(Base):
+class Dataset(Deletable, Base):
     """Uploaded examples, with splits. The same bytes read the same way are one dataset."""
 
     __tablename__ = "datasets"
@@ -31,6 +31,7 @@ class Dataset(Base):
     derived_from: Mapped[JsonObject | None] = mapped_column(Json)  # {"job", "dataset", "selection"}
     # While its examples come in nobody sees it; past this moment it counts as abandoned. None: it is whole.
     staged_until: Mapped[datetime | None]
+    archived_at: Mapped[datetime | None]  # left out of lists
     created_at: Mapped[datetime] = created()
 
 
@@ -55,7 +56,7 @@ class Example(Base):
     solution: Mapped[str | None]  # worked out by a person, its answer at the end
 
 
-class PromptSet(Base):
+class PromptSet(Deletable, Base):
     """The handful of hand-written few-shot examples."""
 
     __tablename__ = "prompt_sets"

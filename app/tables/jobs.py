@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from sqlalchemy import BigInteger, Double, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.tables.base import Base, JsonObject, Serial, created
+from app.tables.base import Base, Deletable, JsonObject, Serial, created
 from app.tables.data import Dataset, Model, PromptSet
 from app.tables.platform import ApiKey, Project
 from app.tables.statuses import JobStatus, Purpose, StepStatus
@@ -18,7 +18,7 @@ from star_engine.config.star import StarConfig
 from star_engine.loop import PhaseName, StopReason
 
 
-class Job(Base):
+class Job(Deletable, Base):
     """One STaR run. `status` is changed by app.ledger.transitions alone."""
 
     __tablename__ = "jobs"
@@ -27,6 +27,7 @@ class Job(Base):
         Index("ix_jobs_project_id_spec_sha256", "project_id", "spec_sha256"),
         Index("ix_jobs_project_id_status_id", "project_id", "status", "id"),
         Index("ix_jobs_status", "status"),
+        Index("ix_jobs_deleted_at", "deleted_at"),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey(Project.id))
@@ -57,6 +58,7 @@ class Job(Base):
     created_at: Mapped[datetime] = created()
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    archived_at: Mapped[datetime | None]  # left out of lists
 
     @cached_property
     def config(self) -> StarConfig:

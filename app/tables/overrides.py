@@ -18,7 +18,11 @@ class Override(Base):
     """A reviewer's verdict on one text of one example. Never changed: the newest of a text counts."""
 
     __tablename__ = "overrides"
-    __table_args__ = (Index("ix_overrides_job_id_example_id", "job_id", "example_id"),)
+    __table_args__ = (
+        Index("ix_overrides_job_id_example_id", "job_id", "example_id"),
+        Index("ix_overrides_example_id", "example_id"),
+        Index("ix_overrides_rationale_id", "rationale_id"),
+    )
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"))
     rationale_id: Mapped[int] = mapped_column(ForeignKey(Rationale.id, ondelete="CASCADE"))

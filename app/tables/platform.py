@@ -8,11 +8,14 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.tables.base import Base, created
+from app.tables.base import Base, Deletable, created
 
 
-class Project(Base):
-    """A team's own world: its keys see its objects and nothing else."""
+class Project(Deletable, Base):
+    """A team's own world: its keys see its objects and nothing else.
+
+    Of a deleted one the row stays where its usage does, without its name.
+    """
 
     __tablename__ = "projects"
     id: Mapped[str] = mapped_column(primary_key=True)

@@ -108,7 +108,10 @@ class Evaluation(Base):
     """One held-out example answered once, with an adapter or by a few-shot baseline."""
 
     __tablename__ = "evaluations"
-    __table_args__ = (UniqueConstraint("iteration_id", "mode", "example_id"),)
+    __table_args__ = (
+        UniqueConstraint("iteration_id", "mode", "example_id"),
+        Index("ix_evaluations_example_id", "example_id"),
+    )
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
     iteration_id: Mapped[int] = mapped_column(ForeignKey(Iteration.id, ondelete="CASCADE"))
     mode: Mapped[str]  # an EvaluationMode; of another dataset with "/" and its id behind it

@@ -29,6 +29,11 @@ ELSEWHERE = (
     "storage.before_rename",
     "storage.after_rename@2",
 )
+DELETION = (  # of a scheduler that removes what was deleted
+    "delete.before_commit@2",
+    "delete.before_commit@9",
+    "delete.after_bytes",
+)
 PREPARED = {  # nobody comes by unless this happens first
     "heartbeat.before_commit@2": "train.before_training=delay:4",
     "stop.before_commit": "sample.before_record=raise",

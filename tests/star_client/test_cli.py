@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -47,6 +48,27 @@ def test_a_prompt_set_is_made_from_the_published_text(run: Run, server: Platform
     created = run(server, "prompt-sets", "create", text, "--kind", "numeric", "--json")
     assert created.status == 0
     assert created.objects[0]["name"] == "gsm8k"
+
+
+def test_what_is_deleted_is_gone_and_what_is_needed_is_refused_with_its_dependents(
+    run: Run, server: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    job_id = server.submit(tmp_path)
+    job = run(server, "jobs", "get", job_id, "--json").objects[0]
+    refused = run(server, "datasets", "delete", job["dataset"], "--yes")
+    assert (refused.status, job_id in refused.err) == (4, True)
+    assert run(server, "jobs", "delete", job_id, "--yes").status == 4, "it is active"
+    run(server, "jobs", "cancel", job_id)
+    assert run(server, "jobs", "archive", job_id).status == 0
+    assert run(server, "jobs", "list", "--json").objects == []
+    assert [one["id"] for one in run(server, "jobs", "list", "--archived", "--json").objects] == [job_id]
+    assert run(server, "jobs", "unarchive", job_id, "--json").objects[0]["archived_at"] is None
+    assert run(server, "jobs", "delete", job_id).status == 1, "nobody has said yes"
+    assert run(server, "jobs", "delete", job_id, "--yes").status == 0
+    assert run(server, "jobs", "get", job_id).status == 3
+    assert run(server, "datasets", "delete", job["dataset"], "--yes").status == 0
+    assert run(server, "prompt-sets", "delete", job["prompt_set"], "--yes").status == 0
 
 
 def test_people_get_tables(run: Run, finished: Finished) -> None:

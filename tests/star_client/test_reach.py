@@ -47,7 +47,10 @@ DATA: dict[str, Call] = {
         map={"question": "question"},
         allow_overlap=True,
     ),
-    "datasets_list": lambda star, _: star.datasets.list(name="x"),
+    "datasets_list": lambda star, _: star.datasets.list(name="x", archived=True),
+    "datasets_delete": lambda star, _: star.datasets.delete("ds_x"),
+    "datasets_archive": lambda star, _: star.datasets.archive("ds_x"),
+    "datasets_unarchive": lambda star, _: star.datasets.archive("ds_x", archived=False),
     "datasets_get": lambda star, _: star.datasets.get("ds_x"),
     "datasets_examples": lambda star, _: list(star.datasets.examples("ds_x", split="train")),
     "dataset_statistics_statistics": lambda star, _: star.datasets.statistics(
@@ -58,6 +61,7 @@ DATA: dict[str, Call] = {
         name="x", kind="scratchpad", examples=few_shot()
     ),
     "prompt_sets_get": lambda star, _: star.prompt_sets.get("ps_x"),
+    "prompt_sets_delete": lambda star, _: star.prompt_sets.delete("ps_x"),
     "prompt_preview_preview": lambda star, _: star.prompt_sets.preview("ps_x", example={"question": "?"}),
     "verifiers_run": lambda star, _: star.verifiers.run(
         [{"kind": "exact", "completion": "x", "answer": "x"}]
@@ -74,6 +78,7 @@ JOBS: dict[str, Call] = {
         name="n",
         created_after=NOW,
         created_before=NOW,
+        archived=True,
         order="name",
     ),
     "jobs_create": lambda star, _: star.jobs.create(**WANTED),
@@ -82,6 +87,9 @@ JOBS: dict[str, Call] = {
     "jobs_pause": lambda star, _: star.jobs.pause("job_x"),
     "jobs_resume": lambda star, _: star.jobs.resume("job_x", "no_spark"),
     "job_verbs_fork": lambda star, _: star.jobs.fork("job_x", 1, config={"iterations": 3}),
+    "job_verbs_delete": lambda star, _: star.jobs.delete("job_x", baselines=True),
+    "job_verbs_archive": lambda star, _: star.jobs.archive("job_x"),
+    "job_verbs_unarchive": lambda star, _: star.jobs.archive("job_x", archived=False),
     "job_verbs_regrade": lambda star, _: star.jobs.regrade("job_x", kind="exact"),
     "retention_put": lambda star, _: star.jobs.retention("job_x", keep_last=1),
     "report_report": lambda star, _: star.jobs.report("job_x", compare=["job_y"]),
@@ -138,6 +146,7 @@ TEAM: dict[str, Call] = {
     "projects_create": lambda star, _: star.projects.create("team"),
     "projects_list": lambda star, _: star.projects.list(),
     "projects_get": lambda star, _: star.projects.get("proj_x"),
+    "projects_delete": lambda star, _: star.projects.delete("proj_x", contents=True),
     "quotas_get_of": lambda star, _: star.projects.quota("proj_x"),
     "quotas_put": lambda star, _: star.projects.set_quota("proj_x", running_jobs=2),
     "quotas_get": lambda star, _: star.usage.quota(),

@@ -5,12 +5,20 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Query, Request, Response
+from fastapi.responses import RedirectResponse
 
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Submitter, Viewer
 from app.data.base_models import read_models
 from app.data.dataset_statistics import read_statistics
-from app.data.datasets import read_dataset, read_datasets, read_examples, receive_dataset
+from app.data.datasets import (
+    archive_dataset,
+    delete_dataset,
+    read_dataset,
+    read_datasets,
+    read_examples,
+    receive_dataset,
+)
 from app.data.prompt_sets import read_prompt_sets
 from app.http.dependencies import Config, Db, OfferedModels, UploadSlots
 from app.http.router import page_router
@@ -28,9 +36,18 @@ Id = Annotated[str | None, Query(max_length=200)]
 
 
 @router.get("")
-def list_(request: Request, caller: Viewer, db: Db, name: str | None = None, after: After = None) -> Response:
-    found = read_datasets(db, caller.project_id, name=name or None, after=after, limit=ROWS)
-    return page(request, "datasets.html", caller, found=found, name=name, kinds=list(Kind))
+def list_(
+    request: Request,
+    caller: Viewer,
+    db: Db,
+    name: str | None = None,
+    archived: bool = False,
+    after: After = None,
+) -> Response:
+    found = read_datasets(
+        db, caller.project_id, name=name or None, archived=archived, after=after, limit=ROWS
+    )
+    return page(request, "datasets.html", caller, found=found, name=name, archived=archived, kinds=list(Kind))
 
 
 @router.post("")
@@ -50,6 +67,18 @@ async def upload(
     received = await receive_file(request)
     made, _ = await receive_dataset(db, caller.project_id, name, received, None, how, settings, slots)
     return Response(status_code=204, headers={"HX-Redirect": url("datasets", made.id)})
+
+
+@router.post("/{dataset_id}/delete")
+def delete(caller: Submitter, db: Db, dataset_id: str) -> Response:
+    delete_dataset(db, caller.project_id, dataset_id)
+    return RedirectResponse(url("datasets"), status_code=303)
+
+
+@router.post("/{dataset_id}/archive")
+def archive(caller: Submitter, db: Db, dataset_id: str, archived: bool = True) -> Response:
+    archive_dataset(db, caller.project_id, dataset_id, archived=archived)
+    return RedirectResponse(url("datasets", dataset_id), status_code=303)
 
 
 @router.get("/{dataset_id}")

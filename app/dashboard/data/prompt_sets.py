@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Form, Query, Request, Response
+from fastapi.responses import RedirectResponse
 
-from app.dashboard.rendering import page
-from app.dashboard.session import Viewer
+from app.dashboard.rendering import page, url
+from app.dashboard.session import Submitter, Viewer
 from app.data.base_models import read_models
 from app.data.datasets import read_datasets, read_examples
-from app.data.prompt_sets import read_prompt_set, read_prompt_sets
+from app.data.prompt_sets import delete_prompt_set, read_prompt_set, read_prompt_sets
 from app.http.dependencies import Db, OfferedModels
 from app.http.router import page_router
 from app.http.schemas import After
@@ -58,6 +59,12 @@ def show(
         chosen=chosen,
         example=example,
     )
+
+
+@router.post("/{prompt_set_id}/delete")
+def delete(caller: Submitter, db: Db, prompt_set_id: str) -> Response:
+    delete_prompt_set(db, caller.project_id, prompt_set_id)
+    return RedirectResponse(url("prompt-sets"), status_code=303)
 
 
 @router.post("/{prompt_set_id}/preview")

@@ -19,6 +19,7 @@ from app.http.dependencies import Config, Db, Feed, LastEventId
 from app.http.event_feed import BATCH
 from app.http.router import page_router
 from app.jobs.change import ResumeIn, cancel_job, pause_job, resume_job
+from app.jobs.delete import archive_job, delete_job
 from app.jobs.events import EventOut, read_newest_events, wait_for_events
 from app.jobs.read import check_job_exists, read_job
 from app.ledger.platform.keys import Caller
@@ -107,6 +108,18 @@ def resume(caller: Submitter, db: Db, settings: Config, job_id: str, accept: str
     """`accept=no_spark`: all the same."""
     sent = ResumeIn(accept="no_spark") if accept == StopReason.NO_SPARK else None
     resume_job(db, caller.project_id, job_id, settings, sent)
+    return _back(job_id)
+
+
+@router.post("/delete")
+def delete(caller: Submitter, db: Db, job_id: str) -> Response:
+    delete_job(db, caller.project_id, job_id)
+    return RedirectResponse(url("jobs"), status_code=303)
+
+
+@router.post("/archive")
+def archive(caller: Submitter, db: Db, job_id: str, archived: bool = True) -> Response:
+    archive_job(db, caller.project_id, job_id, archived=archived)
     return _back(job_id)
 
 

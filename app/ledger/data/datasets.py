@@ -19,11 +19,18 @@ def get_dataset(session: Session, project_id: str, dataset_id: str) -> Dataset:
 
 
 def list_datasets(
-    session: Session, project_id: str, *, name: str | None = None, after: str | None, limit: int
+    session: Session,
+    project_id: str,
+    *,
+    name: str | None = None,
+    archived: bool = False,
+    after: str | None,
+    limit: int,
 ) -> Sequence[Dataset]:
-    """Newest first; `after` is the id of the last one seen."""
+    """Newest first; `after` is the id of the last one seen. `archived`: those that are, and no others."""
     query = select(Dataset).where(Dataset.project_id == project_id, Dataset.staged_until.is_(None))
     query = query.order_by(Dataset.id.desc()).limit(limit)
+    query = query.where(Dataset.archived_at.is_not(None) if archived else Dataset.archived_at.is_(None))
     if name is not None:
         query = query.where(Dataset.name == name)
     if after is not None:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.database import new_id
 from app.errors import Conflict, Invalid, NotFound
 from app.failpoints import failpoint
+from app.ledger.deletion.hold import hold_inputs, hold_job
 from app.ledger.events import append_event
 from app.ledger.jobs.equal import spec_sha256
 from app.ledger.jobs.forks import ForkPoint, take_over
@@ -25,6 +26,7 @@ from app.settings import Settings
 from app.tables.base import JsonObject
 from app.tables.data import Dataset, Model, PromptSet
 from app.tables.jobs import IdempotencyKey, Iteration, Job, Step
+from app.tables.rationales import Adapter
 from app.tables.statuses import JobStatus, Purpose, StepStatus
 from star_engine.config.star import StarConfig
 from star_engine.loop import StopReason
@@ -66,6 +68,11 @@ def _create_one(
     session: Session, project_id: str, key_id: str, new: NewJob, settings: Settings, beside: Job | None = None
 ) -> Job:
     check_new_job(session, project_id)
+    hold_inputs(session, new.dataset.id, new.prompt_set.id, new.config)
+    if new.fork is not None:
+        hold_job(session, new.fork.job_id)
+    if new.adapter_id is not None:
+        hold_job(session, session.get_one(Adapter, new.adapter_id).job_id)
     job = Job(
         id=new_id("job"),
         project_id=project_id,
@@ -113,7 +120,10 @@ def remember_key(session: Session, job: Job, key: str, fingerprint: str) -> None
 
 
 def replayed_job(session: Session, project_id: str, key: str, fingerprint: str) -> Job | None:
-    """The job that this key made before, if any. Raises Invalid if the key stood for another request."""
+    """The job that this key made before, if any.
+
+    Raises Invalid if the key stood for another request, Conflict where the job was deleted.
+    """
     known = session.get(IdempotencyKey, (project_id, key))
     if known is None:
         return None
@@ -122,7 +132,14 @@ def replayed_job(session: Session, project_id: str, key: str, fingerprint: str) 
             "This Idempotency-Key was used with another request body. Use a new key for a new job.",
             code="idempotency_mismatch",
         )
-    return session.get_one(Job, known.job_id)
+    job = session.get(Job, known.job_id)
+    if job is None:
+        raise Conflict(
+            f"This Idempotency-Key has made the job {known.job_id}, which was deleted. Use a new key for a "
+            "new job.",
+            code="made_and_deleted",
+        )
+    return job
 
 
 def get_job(session: Session, project_id: str, job_id: str) -> Job:

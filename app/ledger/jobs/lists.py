@@ -27,6 +27,7 @@ class JobFilter:
     metadata: Mapping[str, str] = field(default_factory=dict)  # all of these
     created_after: datetime | None = None
     created_before: datetime | None = None
+    archived: bool = False  # those that are, and no others
     order: Order = "newest"
 
 
@@ -35,6 +36,7 @@ def list_jobs(
 ) -> Sequence[Job]:
     """List jobs without trials; `after` is the last job id of the page before."""
     query = select(Job).where(Job.project_id == project_id, Job.purpose != Purpose.TRIAL)
+    query = query.where(Job.archived_at.is_not(None) if where.archived else Job.archived_at.is_(None))
     if where.statuses:
         query = query.where(Job.status.in_(where.statuses))
     if where.model is not None:

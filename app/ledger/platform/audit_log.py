@@ -134,6 +134,8 @@ def _note(session: Session, item: object, change: str, who: Acting) -> None:
         return
     state = inspect(item)
     changed = [name for name in state.mapper.column_attrs.keys() if state.attrs[name].history.has_changes()]  # noqa: SIM118
+    if "deleted_at" in changed and item.__dict__["deleted_at"] is not None and change == "changed":
+        change = "deleted"  # its rows go later, which is nobody's decision any more
     fields = set(changed) - UNREMARKABLE if change == "changed" else set[str]()
     if change == "changed" and not fields:
         return

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from hmac import compare_digest
+from typing import Any
 from zlib import crc32
 
-from sqlalchemy import ColumnElement, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.database import clock, new_id
@@ -110,7 +111,9 @@ def authenticate_all(session: Session, keys: Collection[str]) -> dict[str, Calle
     }
     if not sent:
         return {}
-    query = select(ApiKey).where(ApiKey.id.in_({key_id for key_id, _ in sent.values()}), *_live())
+    query = _of_projects(
+        select(ApiKey).where(ApiKey.id.in_({key_id for key_id, _ in sent.values()}), *_live())
+    )
     rows = {row.id: row for row in session.scalars(query)}
     return {
         key: Caller(row.project_id, row.id, frozenset(Scope(scope) for scope in row.scopes))
@@ -123,7 +126,12 @@ def valid_keys(session: Session, key_ids: Collection[str]) -> set[str]:
     """Return the ids of those keys that are neither revoked nor expired."""
     if not key_ids:
         return set()
-    return set(session.scalars(select(ApiKey.id).where(ApiKey.id.in_(key_ids), *_live())))
+    return set(session.scalars(_of_projects(select(ApiKey.id).where(ApiKey.id.in_(key_ids), *_live()))))
+
+
+def _of_projects(query: Select[Any]) -> Select[Any]:
+    """Without the keys of deleted projects."""
+    return query.join(Project, Project.id == ApiKey.project_id)
 
 
 def _live() -> tuple[ColumnElement[bool], ...]:

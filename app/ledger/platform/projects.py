@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import NotFound
 from app.ledger.platform.keys import Caller, Scope
+from app.tables.base import WITH_DELETED
 from app.tables.platform import Project
 
 
@@ -20,8 +21,9 @@ def list_projects(session: Session, *, after: str | None, limit: int) -> Sequenc
     return session.scalars(query).all()
 
 
-def get_project(session: Session, project_id: str) -> Project:
-    project = session.get(Project, project_id)
+def get_project(session: Session, project_id: str, *, with_deleted: bool = False) -> Project:
+    options = WITH_DELETED if with_deleted else {}
+    project = session.get(Project, project_id, execution_options=options)
     if project is None:
         raise NotFound(f"There is no project {project_id}.")
     return project
@@ -31,10 +33,15 @@ def project_named(session: Session, name: str) -> Project | None:
     return session.scalars(select(Project).where(Project.name == name)).one_or_none()
 
 
-def meant_project(session: Session, caller: Caller, project_id: str | None) -> str:
-    """The project that a request is about: the caller's own unless an operator names another."""
+def meant_project(
+    session: Session, caller: Caller, project_id: str | None, *, with_deleted: bool = False
+) -> str:
+    """The project that a request is about: the caller's own unless an operator names another.
+
+    with_deleted: it may be one whose usage and audit log are all that is left of it.
+    """
     if project_id is None or project_id == caller.project_id:
         return caller.project_id
     if not caller.may(Scope.OPERATOR):
         raise NotFound(f"There is no project {project_id}.")
-    return get_project(session, project_id).id
+    return get_project(session, project_id, with_deleted=with_deleted).id

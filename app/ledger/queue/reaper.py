@@ -10,7 +10,7 @@ from app.database import clock, reading, transaction
 from app.failpoints import failpoint
 from app.ledger.queue.outbox import notify
 from app.ledger.queue.steps import end_attempt
-from app.ledger.transitions import lock_job
+from app.ledger.transitions import JobGone, lock_job
 from app.settings import Settings
 from app.tables.jobs import Outbox, Step
 from app.tables.statuses import StepStatus
@@ -40,7 +40,7 @@ def reap(engine: Engine, settings: Settings) -> int:
     for step_id, job_id in overdue:
         try:
             reaped += _reap_one(engine, settings, step_id, job_id)
-        except SQLAlchemyError as error:
+        except (JobGone, SQLAlchemyError) as error:
             log.warning("step_not_reaped", step=step_id, error=type(error).__name__)
     return reaped
 

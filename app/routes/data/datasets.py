@@ -9,6 +9,8 @@ from fastapi import Query, Request, Response
 from app.data.datasets import (
     DatasetOut,
     ExampleOut,
+    archive_dataset,
+    delete_dataset,
     read_dataset,
     read_datasets,
     read_examples,
@@ -17,7 +19,17 @@ from app.data.datasets import (
 from app.http.auth import Reader, Submitter
 from app.http.dependencies import Config, Db, UploadSlots
 from app.http.router import api_router
-from app.http.schemas import After, Limit, LongLimit, Name, NameFilter, Page, already
+from app.http.schemas import (
+    HAS_DEPENDENTS,
+    After,
+    ArchivedFilter,
+    Limit,
+    LongLimit,
+    Name,
+    NameFilter,
+    Page,
+    already,
+)
 from app.http.uploads import receive_file
 from app.intake.formats import Format
 from app.intake.mapping import parse_mapping
@@ -94,14 +106,38 @@ async def upload(
 
 @router.get("", summary="List datasets, newest first")
 def list_(
-    caller: Reader, db: Db, name: NameFilter = None, limit: Limit = 20, after: After = None
+    caller: Reader,
+    db: Db,
+    name: NameFilter = None,
+    archived: ArchivedFilter = False,
+    limit: Limit = 20,
+    after: After = None,
 ) -> Page[DatasetOut]:
-    return read_datasets(db, caller.project_id, name=name, after=after, limit=limit)
+    return read_datasets(db, caller.project_id, name=name, archived=archived, after=after, limit=limit)
 
 
 @router.get("/{dataset_id}", summary="Get a dataset")
 def get(caller: Reader, db: Db, dataset_id: str) -> DatasetOut:
     return read_dataset(db, caller.project_id, dataset_id)
+
+
+@router.delete(
+    "/{dataset_id}", status_code=204, responses=HAS_DEPENDENTS, summary="Delete a dataset for good"
+)
+def delete(caller: Submitter, db: Db, dataset_id: str) -> None:
+    """Not while a job uses it or a dataset was derived from it: 409, and `dependents` names them."""
+    delete_dataset(db, caller.project_id, dataset_id)
+
+
+@router.post("/{dataset_id}/archive", summary="Leave a dataset out of lists")
+def archive(caller: Submitter, db: Db, dataset_id: str) -> DatasetOut:
+    """It can be read and used as before."""
+    return archive_dataset(db, caller.project_id, dataset_id, archived=True)[0]
+
+
+@router.post("/{dataset_id}/unarchive", summary="List an archived dataset again")
+def unarchive(caller: Submitter, db: Db, dataset_id: str) -> DatasetOut:
+    return archive_dataset(db, caller.project_id, dataset_id, archived=False)[0]
 
 
 @router.get("/{dataset_id}/examples", summary="List the examples of a dataset, in file order")

@@ -8,13 +8,14 @@ from app.data.prompt_sets import (
     PromptSetIn,
     PromptSetOut,
     create_prompt_set,
+    delete_prompt_set,
     read_prompt_set,
     read_prompt_sets,
 )
 from app.http.auth import Reader, Submitter
 from app.http.dependencies import Db
 from app.http.router import api_router
-from app.http.schemas import After, Limit, NameFilter, Page, already
+from app.http.schemas import HAS_DEPENDENTS, After, Limit, NameFilter, Page, already
 
 router = api_router("prompt sets", "/v1/prompt-sets")
 
@@ -35,6 +36,14 @@ def list_(
     caller: Reader, db: Db, name: NameFilter = None, limit: Limit = 20, after: After = None
 ) -> Page[PromptSetOut]:
     return read_prompt_sets(db, caller.project_id, name=name, after=after, limit=limit)
+
+
+@router.delete(
+    "/{prompt_set_id}", status_code=204, responses=HAS_DEPENDENTS, summary="Delete a prompt set for good"
+)
+def delete(caller: Submitter, db: Db, prompt_set_id: str) -> None:
+    """Not while a job uses it: the answer (409) names them in `dependents`."""
+    delete_prompt_set(db, caller.project_id, prompt_set_id)
 
 
 @router.get("/{prompt_set_id}", summary="Get a prompt set")

@@ -1,14 +1,17 @@
-"""Actions on existing jobs: fork and regrade."""
+"""Actions on existing jobs: fork, regrade, archive and delete."""
 
 from __future__ import annotations
 
-from fastapi import Response
+from typing import Annotated
+
+from fastapi import Query, Response
 
 from app.http.auth import Reader, Submitter
 from app.http.dependencies import Config, Db, JobSlots, OfferedModels
 from app.http.router import api_router
-from app.http.schemas import After, LongLimit
+from app.http.schemas import HAS_DEPENDENTS, After, LongLimit
 from app.jobs.create import create_fork
+from app.jobs.delete import archive_job, delete_job
 from app.jobs.fork import ForkIn
 from app.jobs.views import JobOut
 from app.results.regrade import RegradeIn, RegradeOut, regrade_job
@@ -37,6 +40,32 @@ async def fork(
         caller.project_id, create_fork, db, caller, offered, job_id, sent, settings, idempotency_key
     )
     return made_answer(made, response)
+
+
+@router.delete("", status_code=204, responses=HAS_DEPENDENTS, summary="Delete a job for good")
+def delete(
+    caller: Submitter,
+    db: Db,
+    job_id: str,
+    baselines: Annotated[bool, Query(description="Also those beside it.")] = False,
+) -> None:
+    """With its rationales, adapters, answers, events and trials. What it used stays in the usage.
+
+    Not before it has ended, nor while a fork, a baseline, an evaluation of its adapters or a dataset that was
+    derived from it is there: the answer (409) names them in `dependents`.
+    """
+    delete_job(db, caller.project_id, job_id, baselines=baselines)
+
+
+@router.post("/archive", summary="Leave a job that has ended out of lists")
+def archive(caller: Submitter, db: Db, job_id: str) -> JobOut:
+    """It can be read as before."""
+    return archive_job(db, caller.project_id, job_id, archived=True)[0]
+
+
+@router.post("/unarchive", summary="List an archived job again")
+def unarchive(caller: Submitter, db: Db, job_id: str) -> JobOut:
+    return archive_job(db, caller.project_id, job_id, archived=False)[0]
 
 
 @router.post("/regrade", summary="Regrade: what would another verifier or other filters keep?")

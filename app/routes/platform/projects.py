@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import Response
+from fastapi import Query, Response
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
 from app.database import reading, transaction
+from app.errors import Conflict
 from app.http.auth import Operator
 from app.http.dependencies import Db
 from app.http.router import api_router
-from app.http.schemas import After, In, Limit, Name, Page, Resource, already, page
+from app.http.schemas import HAS_DEPENDENTS, After, In, Limit, Name, Page, Resource, already, page
+from app.ledger.deletion.mark import delete_project
 from app.ledger.platform.keys import create_project
 from app.ledger.platform.projects import get_project, list_projects, project_named
 from app.tables.platform import Project
@@ -52,6 +54,24 @@ def list_(caller: Operator, db: Db, limit: Limit = 20, after: After = None) -> P
 def get(caller: Operator, db: Db, project_id: str) -> ProjectOut:
     with reading(db) as session:
         return _out(get_project(session, project_id))
+
+
+@router.delete("/{project_id}", status_code=204, responses=HAS_DEPENDENTS, summary="Delete a project")
+def delete(
+    caller: Operator,
+    db: Db,
+    project_id: str,
+    contents: Annotated[bool, Query(description="With all that it holds.")] = False,
+) -> None:
+    """Its keys end at once. Its usage and its audit log stay.
+
+    Not while a job of it is active, nor, without `contents`, while it holds anything: the answer (409) names
+    that in `dependents`.
+    """
+    if project_id == caller.project_id:
+        raise Conflict("This key belongs to that project. Use another project's key.", code="own_project")
+    with transaction(db) as session:
+        delete_project(session, project_id, contents=contents)
 
 
 def _make(db: Engine, name: str) -> tuple[Project, bool]:

@@ -92,3 +92,16 @@ def test_another_projects_data_is_not_there(visitor: Visitor) -> None:
     ):
         assert visitor.get(path).status_code == 200
         assert stranger.get(path).status_code == 404
+
+
+def test_a_dataset_is_archived_and_deleted_from_its_page(visitor: Visitor) -> None:
+    upload(visitor, as_jsonl(ROWS))
+    dataset = visitor.api.client.get("/v1/datasets").json()["data"][0]["id"]
+    page = visitor.get(f"/datasets/{dataset}").text
+    assert 'data-confirm="Delete the dataset pens and its examples for good?"' in page
+    visitor.post(f"/datasets/{dataset}/archive")
+    assert dataset not in visitor.get("/datasets").text
+    assert dataset in visitor.get("/datasets", archived="true").text
+    answer = visitor.post(f"/datasets/{dataset}/delete")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/dashboard/datasets")
+    assert visitor.get(f"/datasets/{dataset}").status_code == 404

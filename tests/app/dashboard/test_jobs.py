@@ -280,3 +280,18 @@ def test_another_preset_gives_the_form_again_with_its_values_and_what_was_typed(
     tries = PRESETS["rest-em"](Kind.SCRATCHPAD).generation.samples_per_example
     assert _placeholder(page, "config.generation.samples_per_example") == str(tries)
     assert 'value="kept as typed"' in page
+
+
+def test_a_job_is_deleted_from_its_page_once_it_has_ended(visitor: Visitor) -> None:
+    job = visitor.api.job()
+    page = visitor.get(f"/jobs/{job['id']}").text
+    assert f"/dashboard/jobs/{job['id']}/delete" not in page
+    refused = visitor.post(f"/jobs/{job['id']}/delete")
+    assert refused.status_code == 409
+    assert "Cancel it first" in refused.text
+    visitor.post(f"/jobs/{job['id']}/cancel")
+    page = visitor.get(f"/jobs/{job['id']}").text
+    assert f"/dashboard/jobs/{job['id']}/delete" in page
+    assert 'data-confirm="Delete ' in page
+    assert visitor.post(f"/jobs/{job['id']}/delete").headers["location"] == "/dashboard/jobs"
+    assert visitor.get(f"/jobs/{job['id']}").status_code == 404
