@@ -28,6 +28,7 @@ from app.tables.files import File
 from app.tables.jobs import Iteration, Job, Step
 from app.tables.platform import ApiKey, Project
 from app.tables.rationales import Adapter, Evaluation, Rationale
+from app.tables.statuses import JobStatus
 from app.tables.usage import Usage
 from star_engine.config.star import StarConfig
 from tests.app.ledger.ledger_driver import claim, finish_job
@@ -291,7 +292,7 @@ def test_worker_of_a_failed_job_that_was_deleted_can_end_its_step(world: World) 
     with transaction(world.engine) as session:
         cancel_job(session, get_job(session, world.project_id, job_id))
     with transaction(world.engine) as session:  # as if the job had failed at another step's end
-        session.get_one(Job, job_id).status = "failed"
+        session.get_one(Job, job_id).status = JobStatus.FAILED
         session.flush()
         mark.delete_job(session, job_id)
     remove_all(world)
