@@ -13,7 +13,7 @@ from app.database import reading
 from app.errors import FieldError, Invalid
 from app.http.schemas import In, Item, JsonObject, Text
 from app.jobs.settings import ConfigOverrides
-from app.jobs.validate import asked_prompts, resolve_config, resolve_layout
+from app.jobs.validate import asked_prompts, refused_unfit, resolve_config, resolve_layout
 from app.ledger.data.base_models import get_model
 from app.ledger.data.datasets import get_dataset
 from app.ledger.data.examples import as_example, find_example
@@ -24,7 +24,7 @@ from star_engine.config.star import StarConfig
 from star_engine.data.prompts import render_completion
 from star_engine.data.readers import read_example
 from star_engine.data.row_errors import BadRows
-from star_engine.data.validation import field_needing_solutions
+from star_engine.data.validation import Unfit, check_answers, field_needing_solutions
 from star_engine.sampling.rationales import Route, rationale_prompt
 from star_engine.tasks.examples import Example, PromptSet
 from star_engine.tasks.grading import grade
@@ -112,6 +112,10 @@ def preview_prompts(
             code="no_solution",
             detail="The example has no worked solution.",
         )
+    try:  # a kind that reads no answer without an option of the job's
+        check_answers(config, prompt_set, ())
+    except Unfit as unfit:
+        raise refused_unfit(unfit) from unfit
     prompt = rationale_prompt(config, prompt_set, example, Route.GENERATED, 1)
     hinted = None
     if config.rationalization.enabled:

@@ -97,3 +97,14 @@ def test_few_shot_example_that_speaks_of_a_given_answer_is_refused(api: Api) -> 
 def test_preview_of_another_projects_prompt_set_is_404(api: Api) -> None:
     url = f"/v1/prompt-sets/{api.prompt_set()['id']}/preview"
     assert api.client.post(url, json={"example": EXAMPLE}, headers=api.other).status_code == 404
+
+
+def test_a_kind_that_needs_an_option_of_the_job_is_refused_without_it(sqlite_api: Api) -> None:
+    shown = [{"question": "q", "rationale": "The answer is 7.", "answer": "7"}]
+    made = sqlite_api.prompt_set(kind="pattern", examples=shown)
+    body = {"example": {"question": "q?", "answer": "42"}}
+    answer = sqlite_api.client.post(f"/v1/prompt-sets/{made['id']}/preview", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "settings_unfit")
+    config = {"verifier": {"pattern": r"answer is (\w+)"}}
+    answer = sqlite_api.client.post(f"/v1/prompt-sets/{made['id']}/preview", json={**body, "config": config})
+    assert answer.status_code == 200, answer.text
