@@ -44,7 +44,7 @@ STARTED = (
     "vllm.entrypoints.llm",
     "vllm.v1.engine.core",
     "star_engine.gpu.vllm_sampler",
-    "star_engine.gpu.lora_trainer",
+    "star_engine.gpu.training.lora_trainer",
     "worker.tasks",
     "worker.scheduler",
     "app.main",

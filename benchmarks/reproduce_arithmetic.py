@@ -210,7 +210,7 @@ def scratchpad(addition: Addition) -> str:
 
 def load(model: Path, sampler: str, device: str) -> tuple[Sampler, Trainer]:
     """Here torch and vLLM are imported, which takes seconds."""
-    from star_engine.gpu.lora_trainer import LoraTrainer
+    from star_engine.gpu.training.lora_trainer import LoraTrainer
 
     trainer = LoraTrainer(model, device=device)
     if sampler == "vllm":

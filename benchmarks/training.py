@@ -24,8 +24,8 @@ from benchmarks.training_limit import Limit, measured_flops
 from benchmarks.training_page import write_section
 from benchmarks.training_rivals import Measured, order, ours, training, trl
 from benchmarks.training_rows import FEW_SHOT_TOKENS, additions, behind_few_shots, word_problems
-from star_engine.gpu.batch_plan import common_prefixes
-from star_engine.gpu.lora_trainer import MICRO_BATCH_TOKENS, LoraTrainer
+from star_engine.gpu.training.batch_plan import common_prefixes
+from star_engine.gpu.training.lora_trainer import MICRO_BATCH_TOKENS, LoraTrainer
 from star_engine.protocols import TrainingText
 
 ROOT = Path(__file__).parents[1]

@@ -12,12 +12,12 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from star_engine.config.star import Training
-from star_engine.gpu.batch_plan import Group, plan_apart
 from star_engine.gpu.causal_lm import eos_ids, load_model, load_tokenizer
-from star_engine.gpu.lean_lora import use_lean_forward
-from star_engine.gpu.lora_run import LoraRun, Plan, Ranks
-from star_engine.gpu.shared_prefix import SharedPrefix
-from star_engine.gpu.tokenized_rows import TokenizedRow, tokenize_rows
+from star_engine.gpu.training.batch_plan import Group, plan_apart
+from star_engine.gpu.training.lean_lora import use_lean_forward
+from star_engine.gpu.training.lora_run import LoraRun, Plan, Ranks
+from star_engine.gpu.training.shared_prefix import SharedPrefix
+from star_engine.gpu.training.tokenized_rows import TokenizedRow, tokenize_rows
 from star_engine.protocols import TrainingText
 
 Run = Callable[[], float]
@@ -38,12 +38,12 @@ class AllLogits(LoraRun):
         return cross_entropy(logits.flatten(0, 1).float(), labels[:, 1:].flatten(), reduction="sum")
 
 
-def one_part(rows: Sequence[TokenizedRow], most_tokens: int) -> list[Group]:
+def one_part(rows: Sequence[TokenizedRow], most_tokens: int, device: str) -> list[Group]:
     """The whole batch at once, padded to its longest row."""
     return [Group(0, [list(rows)])]
 
 
-def row_by_row(rows: Sequence[TokenizedRow], most_tokens: int) -> list[Group]:
+def row_by_row(rows: Sequence[TokenizedRow], most_tokens: int, device: str) -> list[Group]:
     """No padding at all: every row by itself."""
     return [Group(0, [[row] for row in rows])]
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
-from star_engine.gpu.tokenized_rows import TokenizedRow
+from star_engine.gpu.training.tokenized_rows import TokenizedRow
 
 ROWS = 1024  # of the measured products: tokens that run at once
 

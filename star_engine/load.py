@@ -12,8 +12,6 @@ from star_engine.protocols import Sampler, Trainer
 from star_engine.tasks.examples import Example, PromptSet, assign_splits
 from star_engine.tasks.kind import Kind
 
-_VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's max_lora_rank may be
-
 
 def load_model(
     folder: Path | str,
@@ -28,16 +26,15 @@ def load_model(
     device: of the trainer and of the transformers sampler, as torch names it. rank: of the LoRA adapters.
     gpu_memory_utilization: vLLM's share of the GPU, 0 to 1; the trainer needs the rest.
     """
-    from star_engine.gpu.lora_trainer import LoraTrainer
+    from star_engine.gpu.training.lora_trainer import LoraTrainer
 
     base = Path(folder)
     trainer = LoraTrainer(base, device=device)
     if sampler == "vllm":
         from star_engine.gpu.vllm_sampler import VllmSampler
 
-        largest = next(known for known in _VLLM_RANKS if known >= rank)
         share = gpu_memory_utilization
-        return VllmSampler(base, max_lora_rank=largest, gpu_memory_utilization=share), trainer
+        return VllmSampler(base, device=device, max_lora_rank=rank, gpu_memory_utilization=share), trainer
     from star_engine.gpu.transformers_sampler import TransformersSampler
 
     return TransformersSampler(base, device=device), trainer

@@ -278,3 +278,18 @@ class BadAdapter(ValueError):
 
 class OutOfMemory(RuntimeError):
     """The device could not hold the batch: halve it and try again."""
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether this error, or what it was raised from, says that a device or machine has no memory left.
+
+    torch.AcceleratorError and RuntimeError say so in words where cuBLAS or the driver could not allocate;
+    vLLM's engine is another process, whose error arrives as text.
+    """
+    words = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "OutOfMemoryError", "cudaErrorMemoryAllocation")
+    while error is not None:
+        told = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+        if told or isinstance(error, OutOfMemory | MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            return True
+        error = error.__cause__ or error.__context__
+    return False

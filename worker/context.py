@@ -48,15 +48,15 @@ class WorkerContext:
     @property
     def room(self) -> int:
         """While no more requests than these wait for the sampler, it can take in another step's."""
-        if self.settings.sampler == "vllm" and self.settings.device != "cpu":
+        if self._serves_beside:
             return max(self.settings.sampler_batch, CUDA_ROOM)
         return max(1, self.settings.sampler_batch >> self.halvings)
 
-    def gpu(self, model_id: str) -> GpuProcess:
-        """The warm GPU process for this base model; another model's is ended first."""
+    def gpu(self, model_id: str, lora_rank: int) -> GpuProcess:
+        """The warm GPU process for this base model and adapters of this rank; another one is ended first."""
         with reading(self.engine) as session:
             model = session.get_one(Model, model_id)
-        spec = self._spec(model)
+        spec = self._spec(model, lora_rank)
         if self._gpu is not None and not self._gpu.matches(spec):
             self.drop_gpu()
         if self._gpu is None:
@@ -69,6 +69,11 @@ class WorkerContext:
         """Import what a GPU process needs before the first step comes, where that takes long."""
         if self.settings.sampler == "vllm":
             self._prepared = prepare(self.settings.threads, self._gpu_log)
+
+    @property
+    def _serves_beside(self) -> bool:
+        """Whether adapters are served beside the base model, not merged: then their rank sizes the engine."""
+        return self.settings.sampler == "vllm" and self.settings.device != "cpu"
 
     @property
     def _gpu_log(self) -> Path:
@@ -106,7 +111,7 @@ class WorkerContext:
             shutil.rmtree(partial)
         return folder
 
-    def _spec(self, model: Model) -> GpuSpec:
+    def _spec(self, model: Model, lora_rank: int) -> GpuSpec:
         options: dict[str, Any] = dict(self.settings.sampler_options)
         if self.settings.sampler == "scripted":
             options["script"] = self.settings.sampler_script
@@ -120,6 +125,8 @@ class WorkerContext:
             sampler_batch=max(1, self.settings.sampler_batch >> self.halvings),
             training_ranks=self.settings.gpus,
             max_length=model.context_length,
+            lora_rank=lora_rank if self._serves_beside else 0,
+            halvings=self.halvings if self.settings.sampler == "vllm" else 0,
             options=options,
         )
 
@@ -138,6 +145,6 @@ class ClaimedGpu:
         return gpu
 
     def trainer(self) -> GpuProcess:
-        gpu = self.worker.gpu(self.claim.model_id)
+        gpu = self.worker.gpu(self.claim.model_id, self.claim.config.training.lora.rank)
         gpu.check, self.lease.gpu = self.lease.check, gpu
         return gpu

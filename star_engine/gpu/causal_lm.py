@@ -27,12 +27,29 @@ def set_threads(threads: int | None) -> int:
     return torch.get_num_threads()
 
 
-def load_model(path: Path, *, dtype: torch.dtype, device: str, attention: str = "sdpa") -> Any:
-    """The model of a local folder, frozen, in evaluation mode. Never executes code from the folder."""
+def load_model(path: Path, *, dtype: torch.dtype, device: str, attention: str | None = None) -> Any:
+    """The model of a local folder, frozen, in evaluation mode. Never executes code from the folder.
+
+    Weights go to the device one by one: the machine's memory never holds the whole model beside a GPU.
+    """
     model: Any = AutoModelForCausalLM.from_pretrained(
-        path, dtype=dtype, attn_implementation=attention, local_files_only=True, use_safetensors=True
+        path,
+        dtype=dtype,
+        attn_implementation=attention or attention_of(path),
+        local_files_only=True,
+        use_safetensors=True,
+        device_map=None if device == "cpu" else {"": device},
     )
-    return model.requires_grad_(False).eval().to(device)
+    return model.requires_grad_(False).eval()
+
+
+def attention_of(path: Path) -> str:
+    """Return the attention of transformers that computes what the model of a folder was made with.
+
+    PyTorch's fused attention knows no soft cap (Gemma 2) and ignores it without a word; vLLM applies it.
+    """
+    config = AutoConfig.from_pretrained(path, local_files_only=True)
+    return "eager" if getattr(config, "attn_logit_softcapping", None) else "sdpa"
 
 
 def load_tokenizer(path: Path) -> Any:

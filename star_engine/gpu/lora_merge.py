@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
+from star_engine.adapters.weight_files import weight_files
 from star_engine.protocols import BadAdapter
 
 PREFIX = "base_model.model."
@@ -119,7 +120,7 @@ def _update(
 def weight_shapes(base_model: Path) -> dict[str, torch.Size]:
     """Shape of every weight of a model folder, read from the headers of its safetensors files."""
     shapes: dict[str, torch.Size] = {}
-    for shard in _shards(base_model):
+    for shard in weight_files(base_model):
         with safe_open(shard, framework="pt") as weights:
             names = weights.keys()
             shapes |= {name: torch.Size(weights.get_slice(name).get_shape()) for name in names}
@@ -130,14 +131,8 @@ def merged_weights(base_model: Path, updates: Mapping[str, LoraUpdate]) -> Itera
     """Yield name and value of every weight with the adapter merged, in float32 however the base is stored.
     One at a time: nothing is written, and the copy is never complete in memory.
     """
-    for shard in _shards(base_model):
+    for shard in weight_files(base_model):
         with safe_open(shard, framework="pt") as weights:
             for name in weights.keys():  # noqa: SIM118 - not a dict
                 weight = weights.get_tensor(name).float()
                 yield name, weight + updates[name].matrix() if name in updates else weight
-
-
-def _shards(model: Path) -> list[Path]:
-    if shards := sorted(model.glob("*.safetensors")):
-        return shards
-    raise ValueError(f"Base model {model.name} has no safetensors files.")

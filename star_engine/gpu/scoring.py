@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from star_engine.gpu.tokenized_rows import tokenize_rows
+from star_engine.gpu.training.tokenized_rows import tokenize_rows
 from star_engine.protocols import ScoreRequest
 
 UNLIMITED = 2**31  # tokens: what fits a scorer is said in its own words

@@ -11,7 +11,6 @@ The only file that imports vllm. How an adapter gets into the engine differs by 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
@@ -22,17 +21,15 @@ from star_engine.adapters.layout import CONFIG, WEIGHTS, file_sha256
 from star_engine.gpu.causal_lm import (
     context_length,
     eos_ids,
-    has_cuda,
     load_tokenizer,
     prompt_ids,
     set_threads,
 )
 from star_engine.gpu.lora_merge import LoraUpdate, merged_weights, read_adapter, weight_shapes
 from star_engine.gpu.scoring import ScoredText, tokenize_texts
+from star_engine.gpu.vllm_settings import engine_arguments, runs_on_cpu, set_environment
 from star_engine.protocols import BadAdapter, Completion, SampleRequest, SamplingParams, Score, ScoreRequest
 
-CPU_BLOCK = 32  # tokens of a prefix-cache block; vLLM's default of 128 recomputes up to 127 of every prompt
-CPU_ROWS = 64  # sequences that run at once on CPU
 # Texts on which two tokenizers that are not the same are likely to part: spaces, digits, unicode.
 TOKENIZER_PROBES = (
     "Q: What is 17 + 25?\nA:",
@@ -50,6 +47,7 @@ class VllmSampler:
         self,
         base_model: Path,
         *,
+        device: str | None = None,
         max_length: int | None = None,
         gpu_memory_utilization: float = 0.9,
         tensor_parallel_size: int = 1,
@@ -62,15 +60,18 @@ class VllmSampler:
     ) -> None:
         """Start the engine: seconds on CPU, up to a minute on CUDA.
 
+        `device`: "cpu" or "cuda"; None: CUDA where it is usable. `max_lora_rank` counts on CUDA only: the
+        engine reserves memory for adapters of this rank, and refuses larger ones.
         `threads` and `kv_cache_gib` count on CPU only, and yield to OMP_NUM_THREADS and
         VLLM_CPU_KVCACHE_SPACE where the process has them. `enforce_eager`: None compiles on CUDA only; on
         CPU that takes a C++ compiler and two minutes, for 1.18 times the speed (docs/benchmarks/levers.md).
         `engine`: arguments of vLLM's LLM, over those that are chosen here.
-        Raises ValueError where vLLM and transformers tokenize differently.
+        Raises ValueError where vLLM and transformers tokenize differently, and RuntimeError where CUDA is
+        asked for and not usable.
         """
-        self._on_cpu = not has_cuda()
+        self._on_cpu = runs_on_cpu(device)
         # vLLM keeps the number of threads that it finds, and nobody in this process can change it afterwards.
-        _set_environment(self._on_cpu, set_threads(threads), kv_cache_gib)
+        set_environment(self._on_cpu, set_threads(threads), kv_cache_gib)
         from vllm import LLM
 
         self._base_model = base_model
@@ -83,7 +84,7 @@ class VllmSampler:
             "tensor_parallel_size": tensor_parallel_size,
             "seed": seed,
             "enforce_eager": self._on_cpu if enforce_eager is None else enforce_eager,
-            **_device_arguments(self._on_cpu, max_lora_rank),
+            **engine_arguments(self._on_cpu, max_lora_rank),
         }
         self._llm: Any = LLM(model=str(base_model), **arguments | dict(engine or {}))
         self._engine = self._llm.llm_engine
@@ -129,7 +130,13 @@ class VllmSampler:
             return
         number = next(self._adapters)
         lora = LoRARequest(f"{adapter.name}-{number}", number, str(adapter))
-        if not self._engine.add_lora(lora):
+        try:
+            loaded = self._engine.add_lora(lora)
+        except Exception as error:  # what the engine's process says of it comes as a bare Exception
+            if self._llm.llm_engine.engine_core.resources.engine_dead:
+                raise
+            raise BadAdapter(f"vLLM does not load the adapter: {error}") from error
+        if not loaded:
             raise BadAdapter("vLLM does not load the adapter.")
         self._lora = lora
 
@@ -212,33 +219,6 @@ class VllmSampler:
         """End the engine's processes and free the device."""
         self._engine.engine_core.shutdown()
         self._engine = self._llm = None
-
-
-def _device_arguments(on_cpu: bool, max_lora_rank: int) -> dict[str, Any]:
-    if on_cpu:
-        return {"dtype": "float32", "block_size": CPU_BLOCK, "max_num_seqs": CPU_ROWS}
-    return {"enable_lora": True, "max_lora_rank": max_lora_rank, "max_loras": 1, "max_cpu_loras": 2}
-
-
-def _set_environment(on_cpu: bool, threads: int, kv_cache_gib: int) -> None:
-    """vLLM is set up by environment variables, read at its import. What the process already has counts."""
-    wanted = {
-        # On CUDA the engine has a process of its own: ending it gives all of the device's memory back.
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "1",
-        "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib),
-        # "auto" keeps a core for the scheduler, which on two cores is half; binding to fixed cores is bad
-        # company for other processes (a database, a second worker).
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "OMP_NUM_THREADS": str(threads),
-        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-        "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_LOGGING_LEVEL": "WARNING",
-    }
-    if on_cpu:  # in this process, whatever it was told: merged weights are handed over as they are, and a
-        # second one, importing torch and vllm again, starts slowly
-        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    for name, value in wanted.items():
-        os.environ.setdefault(name, value)
 
 
 def _sha256(adapter: Path) -> str:

@@ -25,7 +25,6 @@ from typing import Any
 
 from star_engine.protocols import (
     BadAdapter,
-    OutOfMemory,
     Sampler,
     SampleRequest,
     SamplingParams,
@@ -33,6 +32,7 @@ from star_engine.protocols import (
     ScoreRequest,
     Trainer,
     TrainingJob,
+    is_out_of_memory,
 )
 from worker.gpu.models import Models
 from worker.gpu.process import EXIT_OUT_OF_MEMORY, GpuSpec
@@ -95,7 +95,7 @@ def run(models: Models, call: Call, emit: Emit) -> Any:
         case "score":
             return score(models.sampler(), call, emit)
         case "train":
-            return train(models.trainer(), call, emit)
+            return train(models, call, emit)
         case "probe":
             probe = models.trainer().probe(
                 Path(message["adapter"]), message["prompts"], message["max_tokens"]
@@ -126,8 +126,20 @@ def score(scorer: Scorer, call: Call, emit: Emit) -> None:
             return
 
 
-def train(trainer: Trainer, call: Call, emit: Emit) -> None:
-    for step in trainer.train(TrainingJob.from_json(call.message["job"])):
+def train(models: Models, call: Call, emit: Emit) -> None:
+    """Train. Out of memory beside the sampler, train once more without it, from the last resume point."""
+    job = TrainingJob.from_json(call.message["job"])
+    try:
+        _train(models.trainer(), job, call, emit)
+    except Exception as error:
+        if not (is_out_of_memory(error) and models.make_room()):
+            raise
+        sys.stdout.write("The sampler makes room for the training: it is loaded again afterwards.\n")
+        _train(models.trainer(), job, call, emit)
+
+
+def _train(trainer: Trainer, job: TrainingJob, call: Call, emit: Emit) -> None:
+    for step in trainer.train(job):
         emit(asdict(step))
         if not call.arrivals.empty():  # only a cancel can have arrived
             return
@@ -171,14 +183,12 @@ def _log_call(name: str, times: Sequence[float]) -> None:
 
 def classify(error: Exception) -> tuple[str, int | None]:
     """What the worker raises, and with which status this process ends; None where models are as they were."""
-    if (
-        isinstance(error, OutOfMemory | MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    ):  # torch's own
-        return "OutOfMemory", EXIT_OUT_OF_MEMORY
     if isinstance(error, BadAdapter):
         return "BadAdapter", None
     if isinstance(error, ValueError):
         return "ValueError", None
+    if is_out_of_memory(error):
+        return "OutOfMemory", EXIT_OUT_OF_MEMORY
     return "GpuFailed", EXIT_FAILED
 
 
@@ -246,7 +256,9 @@ def serve(calls: SimpleQueue[Call], replies: Replies) -> int:
 
 def import_ahead() -> None:
     """Import vLLM and the trainer before there is a job: more than half of a cold start."""
-    for module in ("vllm", "star_engine.gpu.vllm_sampler", "star_engine.gpu.lora_trainer"):
+    # vllm itself imports nothing before it is asked; this is the module that its LLM lies in.
+    engine = "star_engine.gpu"
+    for module in ("vllm.entrypoints.llm", f"{engine}.vllm_sampler", f"{engine}.training.lora_trainer"):
         importlib.import_module(module)
 
 

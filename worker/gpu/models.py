@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from star_engine.adapters.weight_files import parameter_count
 from star_engine.protocols import Sampler, Trainer
 from star_engine.testing.fakes import RecordingTrainer, Script, ScriptedSampler
 from worker.gpu.process import GpuSpec
 
 TRAINING_SHARE = 0.25  # of a GPU's memory, for activations and optimizer; the trainer cuts its batches to fit
+BYTES_PER_WEIGHT = 2  # bfloat16, whatever the files hold
+CUDA_ROWS = 1024  # sequences that vLLM runs at once on a large GPU, its own default
 USABLE_SHARE = 0.9  # of it, vLLM's own default: the rest is for contexts and fragments
 
 
@@ -59,6 +62,14 @@ class Models:
             self._trainer = make_trainer(self._spec)
         return self._trainer
 
+    def make_room(self) -> bool:
+        """Free the sampler beside the trainer, and let them take turns from now on. False: there was none."""
+        if self._spec.device == "cpu" or self._sampler is None:
+            return False
+        self._share = None
+        self.close()
+        return True
+
     def close(self) -> None:
         """Free the sampler."""
         if self._sampler is not None:
@@ -91,7 +102,7 @@ def sampler_share(spec: GpuSpec, device_bytes: int) -> float | None:
     """
     if spec.training_ranks > 1 or spec.options.get("tensor_parallel_size", 1) > 1:
         return None
-    weights = sum(path.stat().st_size for path in spec.base_model.glob("*.safetensors")) / device_bytes
+    weights = BYTES_PER_WEIGHT * parameter_count(spec.base_model) / device_bytes
     most = USABLE_SHARE - TRAINING_SHARE - weights
     wanted = float(spec.options.get("gpu_memory_utilization", most))
     return wanted if 2 * weights <= wanted <= most else None
@@ -102,10 +113,17 @@ def make_sampler(spec: GpuSpec, share: float | None = None) -> Sampler:
         return _scripted(spec)
     if spec.sampler == "vllm":
         from star_engine.gpu.vllm_sampler import VllmSampler
+        from star_engine.gpu.vllm_settings import CPU_ROWS
 
         shared = {} if share is None else {"gpu_memory_utilization": share}
         options = {"threads": spec.threads, **spec.options, **shared}
-        return VllmSampler(spec.base_model, max_length=spec.max_length, **options)
+        return VllmSampler(
+            spec.base_model,
+            device=spec.device,
+            max_length=spec.max_length,
+            max_lora_rank=spec.lora_rank,
+            **smaller(options, spec.halvings, CPU_ROWS if spec.device == "cpu" else CUDA_ROWS),
+        )
     from star_engine.gpu.transformers_sampler import TransformersSampler
 
     return TransformersSampler(
@@ -117,16 +135,26 @@ def make_sampler(spec: GpuSpec, share: float | None = None) -> Sampler:
     )
 
 
+def smaller(options: dict[str, Any], halvings: int, rows: int) -> dict[str, Any]:
+    """Return the VllmSampler's options with half as many rows, and a tenth less of the GPU, per halving."""
+    if not halvings:
+        return options
+    engine: dict[str, Any] = dict(options.get("engine") or {})
+    engine["max_num_seqs"] = max(1, int(engine.get("max_num_seqs", rows)) >> halvings)
+    share = float(options.get("gpu_memory_utilization", USABLE_SHARE)) * 0.9**halvings
+    return options | {"engine": engine, "gpu_memory_utilization": share}
+
+
 def make_trainer(spec: GpuSpec) -> Trainer:
     if spec.sampler == "scripted":
         return RecordingTrainer(_script(spec), before_step=_named(spec.options.get("before_step")))
     if spec.training_ranks > 1:
-        from star_engine.gpu.parallel_trainer import ParallelTrainer
+        from star_engine.gpu.training.parallel_trainer import ParallelTrainer
 
         return ParallelTrainer(
             spec.base_model, ranks=spec.training_ranks, threads=spec.threads, device=spec.device
         )
-    from star_engine.gpu.lora_trainer import LoraTrainer
+    from star_engine.gpu.training.lora_trainer import LoraTrainer
 
     return LoraTrainer(spec.base_model, threads=spec.threads, device=spec.device)
 

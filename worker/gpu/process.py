@@ -7,7 +7,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,6 +53,8 @@ class GpuSpec:
     sampler_batch: int = 64  # sequences decoded at once
     training_ranks: int = 1  # processes that train together, one per GPU
     max_length: int | None = None  # tokens of prompt and completion; None: what the base model allows
+    lora_rank: int = 0  # of the adapters that vLLM serves beside the base model, on CUDA; 0: its smallest
+    halvings: int = 0  # how often vLLM's rows were halved, after the device had run out of memory
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -111,8 +113,9 @@ class GpuProcess:
         return max(self._began, self._pipe.last_progress) if self._running else time.monotonic()
 
     def matches(self, spec: GpuSpec) -> bool:
-        """Whether this process can serve a step that wants `spec`."""
-        return self.alive and self.spec == spec
+        """Whether this process can serve a step that wants `spec`. A larger LoRA rank serves smaller ones."""
+        alike = replace(self.spec, lora_rank=spec.lora_rank) == spec
+        return self.alive and alike and self.spec.lora_rank >= spec.lora_rank
 
     def log_tail(self, lines: int = 40) -> str:
         """The last lines that the child and its libraries wrote."""
@@ -262,7 +265,7 @@ def _environment(threads: int | None) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",  # base models are local and pinned; a worker never downloads one
         "OMP_WAIT_POLICY": "passive",  # where a core is shared, spinning made 1.7 s 12 s
         "PYTHONUNBUFFERED": "1",  # what it printed last is the part of the log that matters
-        "TOKENIZERS_PARALLELISM": "false",
+        "TOKENIZERS_PARALLELISM": "true",  # nothing forks there; 2,048 long prompts took seconds of one core
         "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "WARNING"),  # read when it is imported
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # CUDA cannot be used after a fork

@@ -17,7 +17,7 @@ from star_engine.config.star import StarConfig
 from star_engine.data.chat import with_chat
 from star_engine.data.chat_template import ChatTemplate, read_chat_template
 from star_engine.gpu.causal_lm import eos_ids, prompt_ids, text_after
-from star_engine.gpu.tokenized_rows import tokenize_rows
+from star_engine.gpu.training.tokenized_rows import tokenize_rows
 from star_engine.protocols import Completion, TrainingText
 from star_engine.sampling.answers import judge
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route, rationale_prompt

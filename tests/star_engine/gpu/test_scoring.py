@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 from star_engine.config.star import Training
 from star_engine.gpu import transformers_sampler
-from star_engine.gpu.lora_trainer import LoraTrainer
+from star_engine.gpu.training.lora_trainer import LoraTrainer
 from star_engine.gpu.transformers_sampler import TransformersSampler
 from star_engine.protocols import SamplingParams, Score, ScoreRequest, TrainingJob, TrainingText
 from tests.star_engine.gpu.requests import few_shot_requests, texts_to_score

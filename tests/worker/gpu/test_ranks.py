@@ -45,4 +45,4 @@ def test_training_processes_end_with_the_gpu_process_and_the_training_goes_on_in
 
 
 def _is_rank(process: psutil.Process) -> bool:
-    return "star_engine.gpu.train_rank" in process.cmdline()
+    return "star_engine.gpu.training.train_rank" in process.cmdline()

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import os
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from worker.gpu.models import TRAINING_SHARE, USABLE_SHARE, sampler_share
+from worker.gpu.models import TRAINING_SHARE, USABLE_SHARE, sampler_share, smaller
 from worker.gpu.process import GpuSpec
 
 GIB = 2**30
 
 
+def write_weights(file: Path, *, numbers: int, dtype: str) -> None:
+    """A safetensors file that claims to hold so many numbers: its header alone is written."""
+    header = json.dumps({"weight": {"dtype": dtype, "shape": [numbers], "data_offsets": [0, 0]}}).encode()
+    file.write_bytes(len(header).to_bytes(8, "little") + header)
+
+
 def spec_of(folder: Path, weights_gib: float, **given: Any) -> GpuSpec:
     """A GPU's spec for a model whose one file claims this size."""
-    with (folder / "model.safetensors").open("wb") as file:
-        os.truncate(file.fileno(), int(weights_gib * GIB))  # sparse: takes no room
+    write_weights(folder / "model.safetensors", numbers=int(weights_gib * GIB / 2), dtype="BF16")
     return GpuSpec(base_model=folder, sampler="vllm", device="cuda", **given)
 
 
@@ -45,3 +50,36 @@ def test_the_share_that_the_operator_set_counts_where_it_leaves_room(tmp_path: P
     assert share(0.4) == 0.4
     assert share(0.9) is None
     assert share(0.1) is None  # too little for the weights
+
+
+def test_the_share_counts_weights_as_they_are_loaded_and_not_the_files(tmp_path: Path) -> None:
+    """A float32 checkpoint takes half of its size; weights that lie there twice count once."""
+    write_weights(tmp_path / "model.safetensors", numbers=4 * GIB, dtype="F32")
+    spec = GpuSpec(base_model=tmp_path, sampler="vllm", device="cuda")
+    alone = sampler_share(spec, 80 * GIB)
+    assert alone == pytest.approx(USABLE_SHARE - TRAINING_SHARE - 8 / 80)
+    write_weights(tmp_path / "consolidated.safetensors", numbers=4 * GIB, dtype="BF16")
+    assert sampler_share(spec, 80 * GIB) == alone
+
+
+@pytest.mark.parametrize("memory", [24, 48, 80, 141])
+@pytest.mark.parametrize("billions", [0.5, 1.5, 3, 7, 8, 14, 32, 70])
+def test_together_they_leave_keys_and_values_as_much_as_the_weights_take(
+    tmp_path: Path, billions: float, memory: int
+) -> None:
+    write_weights(tmp_path / "model.safetensors", numbers=int(billions * 1e9), dtype="BF16")
+    share = sampler_share(GpuSpec(base_model=tmp_path, sampler="vllm", device="cuda"), memory * GIB)
+    weights = 2 * billions * 1e9 / (memory * GIB)
+    if share is not None:
+        assert share - weights >= weights
+        assert share + weights + TRAINING_SHARE <= USABLE_SHARE + 1e-9
+    else:
+        assert 3 * weights + TRAINING_SHARE > USABLE_SHARE
+
+
+def test_after_running_out_of_memory_vllm_gets_fewer_rows_and_less_of_the_gpu() -> None:
+    assert smaller({"threads": 2}, 0, 1024) == {"threads": 2}
+    shrunk = smaller({"engine": {"max_num_seqs": 100}, "gpu_memory_utilization": 0.5}, 2, 1024)
+    assert shrunk["engine"] == {"max_num_seqs": 25}
+    assert shrunk["gpu_memory_utilization"] == pytest.approx(0.405)
+    assert smaller({}, 1, 1024)["engine"] == {"max_num_seqs": 512}

@@ -13,12 +13,12 @@ from torch.nn.functional import cross_entropy
 from transformers import MistralConfig, Qwen2Config
 
 from star_engine.config.star import Lora, Training
-from star_engine.gpu.batch_plan import plan_apart, plan_batch
 from star_engine.gpu.causal_lm import load_model
-from star_engine.gpu.lean_lora import use_lean_forward
-from star_engine.gpu.lora_run import LoraRun, Ranks
-from star_engine.gpu.shared_prefix import can_share
-from star_engine.gpu.tokenized_rows import TokenizedRow
+from star_engine.gpu.training.batch_plan import plan_apart, plan_batch
+from star_engine.gpu.training.lean_lora import use_lean_forward
+from star_engine.gpu.training.lora_run import LoraRun, Ranks
+from star_engine.gpu.training.shared_prefix import can_share
+from star_engine.gpu.training.tokenized_rows import TokenizedRow
 
 PREFIX = [(7 * n) % 40 + 3 for n in range(150)]
 ROWS = [

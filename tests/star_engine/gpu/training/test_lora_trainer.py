@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from star_engine.config.star import Lora, Training
-from star_engine.gpu.lora_trainer import LoraTrainer
+from star_engine.gpu.training.lora_trainer import LoraTrainer
 from star_engine.gpu.transformers_sampler import TransformersSampler
 from star_engine.protocols import (
     BadAdapter,

@@ -11,13 +11,14 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from star_engine.config.star import Training
-from star_engine.gpu.batch_plan import Group, plan_apart, plan_batch
 from star_engine.gpu.causal_lm import logits_at
-from star_engine.gpu.shared_prefix import SharedPrefix, can_share
-from star_engine.gpu.tokenized_rows import TokenizedRow
-from star_engine.gpu.train_checkpoint import ResumePoint
+from star_engine.gpu.training.batch_plan import Group, plan_apart, plan_batch
+from star_engine.gpu.training.shared_prefix import SharedPrefix, can_share
+from star_engine.gpu.training.tokenized_rows import TokenizedRow
+from star_engine.gpu.training.train_checkpoint import ResumePoint
+from star_engine.protocols import is_out_of_memory
 
-Plan = Callable[[Sequence[TokenizedRow], int], list[Group]]
+Plan = Callable[[Sequence[TokenizedRow], int, str], list[Group]]  # rows, most tokens, kind of device
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +100,10 @@ class LoraRun:
             # Dropout is a function of step and rank: no state.
             torch.manual_seed((self._seed * 1_000_003 + self.step) * self._ranks.count + self._ranks.rank)
             try:
-                for group in self.plan(rows, most_tokens):
+                for group in self.plan(rows, most_tokens, self._device.type):
                     total += self._learn_group(group, count)
-            except torch.OutOfMemoryError:
-                if self._ranks.count == 1:
+            except RuntimeError as error:
+                if self._ranks.count == 1 or not is_out_of_memory(error):
                     raise
                 return None  # the others wait for this rank's sum: they are told with it
         return total

@@ -11,10 +11,10 @@ import torch
 from star_engine.config.schedules import FixedSchedule
 from star_engine.config.star import Lora, Training
 from star_engine.gpu.causal_lm import load_model, load_tokenizer
-from star_engine.gpu.lora_trainer import LoraTrainer
-from star_engine.gpu.tokenized_rows import batch_of_step
+from star_engine.gpu.training.lora_trainer import LoraTrainer
+from star_engine.gpu.training.tokenized_rows import batch_of_step
 from star_engine.protocols import TrainingJob, TrainingText
-from tests.star_engine.gpu.test_lora_trainer import sums
+from tests.star_engine.gpu.training.test_lora_trainer import sums
 
 STEPS, SEED = 8, 3
 TRAINING = Training(

@@ -13,7 +13,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
-from star_engine.gpu.lora_trainer import LoraTrainer
+from star_engine.gpu.training.lora_trainer import LoraTrainer
 from star_engine.protocols import BadAdapter
 from tests.star_engine.gpu.conftest import make_adapter
 

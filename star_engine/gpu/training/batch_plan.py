@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from star_engine.gpu.tokenized_rows import TokenizedRow
+from star_engine.gpu.training.tokenized_rows import TokenizedRow
 
-ENOUGH_TOKENS = 512  # of a micro-batch: from here on a shorter row is better off in the next one than padded
-SHORTER = 0.75  # ... where it is below this share of the longest row
+# Tokens of a micro-batch from which on a shorter row is better off in the next one than padded: 512 do not
+# fill a GPU, and its kernels' launches cost the same whatever a pass holds.
+ENOUGH_TOKENS = {"cpu": 512, "cuda": 8192}
+SHORTER = {"cpu": 0.75, "cuda": 0.5}  # ... where it is below this share of the longest row
 LEAST_PREFIX = 64  # tokens: a shorter one costs more to run by itself than its copies do
 # What a row's view of the prefix's keys and values weighs in memory, against the activations of a token.
 KEY_VALUE_SHARE = 0.125
@@ -23,38 +25,39 @@ class Group:
     parts: list[list[TokenizedRow]]
 
 
-def plan_batch(rows: Sequence[TokenizedRow], most_tokens: int) -> list[Group]:
+def plan_batch(rows: Sequence[TokenizedRow], most_tokens: int, device: str = "cpu") -> list[Group]:
     """Every row once. A part holds at most `most_tokens` with prefix and padding, or one row."""
     alike = common_prefixes(rows)
     alone = [row for length, group in alike if length < LEAST_PREFIX for row in group]
     groups = [
-        Group(length, micro_batches(group, most_tokens, length))
+        Group(length, micro_batches(group, most_tokens, length, device))
         for length, group in alike
         if length >= LEAST_PREFIX
     ]
-    return [*groups, *([Group(0, micro_batches(alone, most_tokens))] if alone else [])]
+    return [*groups, *([Group(0, micro_batches(alone, most_tokens, device=device))] if alone else [])]
 
 
-def plan_apart(rows: Sequence[TokenizedRow], most_tokens: int) -> list[Group]:
+def plan_apart(rows: Sequence[TokenizedRow], most_tokens: int, device: str = "cpu") -> list[Group]:
     """Plan a batch for models and adapters that cannot share a prefix."""
-    return [Group(0, micro_batches(rows, most_tokens))] if rows else []
+    return [Group(0, micro_batches(rows, most_tokens, device=device))] if rows else []
 
 
 def micro_batches(
-    rows: Sequence[TokenizedRow], most_tokens: int, prefix: int = 0
+    rows: Sequence[TokenizedRow], most_tokens: int, prefix: int = 0, device: str = "cpu"
 ) -> list[list[TokenizedRow]]:
     """Cut a step's batch into parts of like length: at most `most_tokens` with padding, at least a row.
 
     The batches themselves stay a plain random draw: sorting the training set by length would sort it by
     difficulty, and a step would see one digit count only. `prefix`: tokens that are held once for all rows.
     """
+    enough, shorter = ENOUGH_TOKENS[device], SHORTER[device]
     parts: list[list[TokenizedRow]] = []
     for row in sorted(rows, key=lambda row: len(row.ids), reverse=True):
         part = parts[-1] if parts else []
         longest = len(part[0].ids) - prefix if part else 0
         weight = longest + KEY_VALUE_SHARE * prefix
         full = prefix + weight * (len(part) + 1) > most_tokens
-        wasteful = longest * len(part) >= ENOUGH_TOKENS and len(row.ids) - prefix < SHORTER * longest
+        wasteful = longest * len(part) >= enough and len(row.ids) - prefix < shorter * longest
         if not part or full or wasteful:
             parts.append([row])
         else:

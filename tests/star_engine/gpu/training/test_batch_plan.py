@@ -8,8 +8,8 @@ from itertools import chain
 
 import pytest
 
-from star_engine.gpu.batch_plan import LEAST_PREFIX, common_prefixes, micro_batches, plan_batch
-from star_engine.gpu.tokenized_rows import TokenizedRow
+from star_engine.gpu.training.batch_plan import LEAST_PREFIX, common_prefixes, micro_batches, plan_batch
+from star_engine.gpu.training.tokenized_rows import TokenizedRow
 
 
 def row_of(length: int) -> TokenizedRow:

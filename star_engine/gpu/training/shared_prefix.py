@@ -17,7 +17,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from star_engine.gpu.causal_lm import logits_at
-from star_engine.gpu.tokenized_rows import TokenizedRow
+from star_engine.gpu.training.tokenized_rows import TokenizedRow
 
 
 def can_share(config: Any) -> bool:
@@ -31,6 +31,9 @@ class SharedPrefix:
 
     def __init__(self, model: Any, rows: Sequence[TokenizedRow], length: int, device: torch.device) -> None:
         causal = model.get_base_model()
+        if getattr(causal, "is_gradient_checkpointing", False) and causal.training:
+            # transformers would drop the prefix's keys and values, with a warning
+            raise RuntimeError("Gradient checkpointing and a shared prefix exclude each other.")
         ids = torch.tensor([rows[0].ids[: length + 1]], device=device)
         learned_by = [sum(row.learns(at) for row in rows) for at in range(1, length + 1)]
         counts = torch.tensor(learned_by, device=device)

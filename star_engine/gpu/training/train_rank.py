@@ -1,7 +1,8 @@
-"""Runs one of the processes that train an adapter together: python -m star_engine.gpu.train_rank LAUNCH_FILE
-RANK
+"""Runs one of the processes that train an adapter together.
 
-Started by star_engine/gpu/parallel_trainer.py. Standard input is a death pipe, standard output carries JSON
+    python -m star_engine.gpu.training.train_rank LAUNCH_FILE RANK
+
+Started by parallel_trainer.py. Standard input is a death pipe, standard output carries JSON
 lines to the starter (progress from rank 0, errors from any); what libraries print goes to standard error.
 """
 
@@ -20,8 +21,8 @@ from typing import Any
 from accelerate import PartialState
 from accelerate.utils import reduce
 
-from star_engine.gpu.lora_run import Ranks
-from star_engine.gpu.lora_trainer import LoraTrainer
+from star_engine.gpu.training.lora_run import Ranks
+from star_engine.gpu.training.lora_trainer import LoraTrainer
 from star_engine.protocols import TrainingJob, TrainingProgress
 
 EXIT_FAILED = 70

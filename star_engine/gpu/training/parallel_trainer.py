@@ -1,7 +1,7 @@
 """A Trainer that shares every batch out between several processes on one machine, one per GPU.
 
-Each process (star_engine/gpu/train_rank.py) holds the base model and the adapter, learns from its part of the
-batch, and adds up the gradients with the others through accelerate: gloo on CPU, NCCL on GPUs. The processes
+Each process (train_rank.py) holds the base model and the adapter, learns from its part of the batch, and
+adds up the gradients with the others through accelerate: gloo on CPU, NCCL on GPUs. The processes
 live as long as one training, so that the GPUs are free for the sampler afterwards. They are started here and
 not by `accelerate launch`: they must stay in this process's group, which is killed as a whole.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from star_engine.gpu.lora_trainer import LoraTrainer
+from star_engine.gpu.training.lora_trainer import LoraTrainer
 from star_engine.protocols import AdapterProbe, BadAdapter, OutOfMemory, TrainingJob, TrainingProgress
 
 RAISED = {kind.__name__: kind for kind in (BadAdapter, FloatingPointError, OutOfMemory, ValueError)}
@@ -79,7 +79,7 @@ def _started(launch: Path, ranks: int, threads: Any) -> Iterator[list[subprocess
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for rank in range(ranks):
-            command = [sys.executable, "-m", "star_engine.gpu.train_rank", str(launch), str(rank)]
+            command = [sys.executable, "-m", "star_engine.gpu.training.train_rank", str(launch), str(rank)]
             environment = {**os.environ, **_environment(rank, ranks, threads)}
             pipe = subprocess.PIPE
             one = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment)

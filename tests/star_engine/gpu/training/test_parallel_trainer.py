@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import load_file
 
 from star_engine.config.star import Training
-from star_engine.gpu.lora_run import LoraRun, Ranks
-from star_engine.gpu.lora_trainer import LoraTrainer
-from star_engine.gpu.parallel_trainer import ParallelTrainer
-from star_engine.gpu.tokenized_rows import TokenizedRow
+from star_engine.gpu.training.lora_run import LoraRun, Ranks
+from star_engine.gpu.training.lora_trainer import LoraTrainer
+from star_engine.gpu.training.parallel_trainer import ParallelTrainer
+from star_engine.gpu.training.tokenized_rows import TokenizedRow
 from star_engine.protocols import TrainingJob
-from tests.star_engine.gpu.test_lora_trainer import WEIGHTS, sums
+from tests.star_engine.gpu.training.test_lora_trainer import WEIGHTS, sums
 
 TRAINING = Training(batch_size=7, learning_rate=3e-3, checkpoint_every=4)  # 7: the ranks' parts are unlike
 STEPS = 10

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from star_engine.gpu.tokenized_rows import batch_of_step, batches, fitting_rows, tokenize_rows
+from star_engine.gpu.training.tokenized_rows import batch_of_step, batches, fitting_rows, tokenize_rows
 from star_engine.protocols import Segment, TrainingText
 from tests.star_engine.gpu.tokenizers import character_tokenizer, word_tokenizer
 

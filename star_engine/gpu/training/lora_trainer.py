@@ -25,12 +25,19 @@ from star_engine.gpu.causal_lm import (
     prompt_ids,
     text_after,
 )
-from star_engine.gpu.lean_lora import use_lean_forward
 from star_engine.gpu.lora_merge import PREFIX, LoraUpdate, read_adapter
-from star_engine.gpu.lora_run import Learned, LoraRun, Ranks
-from star_engine.gpu.tokenized_rows import TokenizedRow, batches, fitting_rows
-from star_engine.gpu.train_checkpoint import Checkpoints, ResumePoint, fsync
-from star_engine.protocols import AdapterProbe, BadAdapter, OutOfMemory, TrainingJob, TrainingProgress
+from star_engine.gpu.training.lean_lora import use_lean_forward
+from star_engine.gpu.training.lora_run import Learned, LoraRun, Ranks
+from star_engine.gpu.training.tokenized_rows import TokenizedRow, batches, fitting_rows
+from star_engine.gpu.training.train_checkpoint import Checkpoints, ResumePoint, fsync
+from star_engine.protocols import (
+    AdapterProbe,
+    BadAdapter,
+    OutOfMemory,
+    TrainingJob,
+    TrainingProgress,
+    is_out_of_memory,
+)
 
 # Tokens that run through the model at once. SmolLM2-135M holds about 2.5 MB of float32 activations a token.
 MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
@@ -167,7 +174,9 @@ class LoraTrainer:
         while True:
             try:
                 return run.learn(chosen, self._micro_tokens)
-            except torch.OutOfMemoryError:
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
                 longest = max(len(row.ids) for row in chosen)
             if self._micro_tokens <= longest:
                 raise OutOfMemory(

@@ -1,0 +1,40 @@
+"""The weight files of a base model, read without PyTorch: which they are, and what their headers say."""
+
+from __future__ import annotations
+
+import json
+from math import prod
+from pathlib import Path
+
+INDEX = "model.safetensors.index.json"
+
+
+def weight_files(model: Path) -> list[Path]:
+    """Return the safetensors files of a model folder: those of its index, if it has one.
+
+    Some models carry their weights a second time under names of the maker's own (`consolidated.safetensors`).
+    Raises ValueError where there are none.
+    """
+    index = model / INDEX
+    if index.is_file():
+        named = set(json.loads(index.read_text())["weight_map"].values())
+        return [model / name for name in sorted(named)]
+    if (whole := model / "model.safetensors").is_file():
+        return [whole]
+    if files := sorted(model.glob("*.safetensors")):
+        return files
+    raise ValueError(f"Base model {model.name} has no safetensors files.")
+
+
+def parameter_count(model: Path) -> int:
+    """Return how many numbers the weights of a model folder hold, whatever type they are stored in."""
+    return sum(prod(entry["shape"]) for file in weight_files(model) for entry in _header(file).values())
+
+
+def _header(file: Path) -> dict[str, dict[str, list[int]]]:
+    """Return name to {dtype, shape, data_offsets}: 8 bytes of length, then JSON (safetensors' format)."""
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        header: dict[str, dict[str, list[int]]] = json.loads(opened.read(length))
+    header.pop("__metadata__", None)
+    return header
