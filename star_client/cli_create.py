@@ -37,6 +37,11 @@ Deadline = Annotated[
     str | None, typer.Option(help="The same: seconds from now, or a time as in 2026-01-31T12:00:00Z.")
 ]
 Webhook = Annotated[str | None, typer.Option(help="Where to report its end to: https://...")]
+Layout = Annotated[
+    str | None, typer.Option(help="completion or chat; left out: chat for chat models. --set layout=...")
+]
+System = Annotated[str | None, typer.Option(help="System prompt of the chat layout. --set chat.system=...")]
+Thinking = Annotated[str | None, typer.Option(help="on or off, in the chat layout. --set chat.thinking=...")]
 DryRunOnly = Annotated[bool, typer.Option("--dry-run", help="Show what it would be. Makes no job.")]
 ReturnEqual = Annotated[
     bool,
@@ -67,6 +72,9 @@ def create(
     preset: Annotated[str | None, typer.Option(help="Settings to start from; default: star.")] = None,
     config: Config = None,
     setting: Setting = None,
+    layout: Layout = None,
+    system: System = None,
+    thinking: Thinking = None,
     baseline: Baselines = None,
     seed: Seeds = None,
     budget_gpu_seconds: GpuSeconds = None,
@@ -82,7 +90,10 @@ def create(
 ) -> None:
     """Submit a job."""
     wanted: JobRequest = {"model": model, "dataset": dataset, "prompt_set": prompt_set, "name": name}
-    wanted |= {"preset": preset, "config": merged_config(config, setting or [])}
+    wanted |= {
+        "preset": preset,
+        "config": chat_laid_over(merged_config(config, setting or []), layout, system, thinking),
+    }
     wanted |= {"baselines": baseline, "seeds": seed, "budget": budget(budget_gpu_seconds, deadline)}
     wanted |= {"webhook": {"url": webhook} if webhook else None, "priority": priority}
     wanted |= {"metadata": pairs(metadata), "return_equal": return_equal or None}
@@ -139,6 +150,19 @@ def merged_config(file: Path | None, settings: list[str]) -> dict[str, Any] | No
                 raise typer.BadParameter(f"{name} is no section.", param_hint="--set")
         section[last] = parse_yaml(value, "--set")
     return config or None
+
+
+def chat_laid_over(
+    config: dict[str, Any] | None, layout: str | None, system: str | None, thinking: str | None
+) -> dict[str, Any] | None:
+    """Put --layout, --system and --thinking over the other settings; what is wrong the API says."""
+    chat = {name: value for name, value in (("system", system), ("thinking", thinking)) if value is not None}
+    made = dict(config or {})
+    if layout is not None:
+        made["layout"] = layout
+    if chat:
+        made["chat"] = {**made.get("chat", {}), **chat}
+    return made or None
 
 
 def split_pair(text: str) -> tuple[str, str]:

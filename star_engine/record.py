@@ -127,7 +127,7 @@ class Record(MixSource, Protocol):
     def provenance(self) -> Provenance: ...
 
     def finish_verification(self, folder: Path, verification: AdapterVerification) -> None:
-        """Publish the four files of `folder`."""
+        """Publish the files of `folder`."""
 
     def answered(self) -> Set[str]:
         """Ids of the slice's examples that are answered already."""

@@ -1,4 +1,4 @@
-"""A publishable adapter: four files, allow-listed config, weights of the right shape, proof that it works."""
+"""A publishable adapter: five files, allow-listed config, weights of the right shape, proof that it works."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 CARD = "README.md"
 MANIFEST = "manifest.json"
-LAYOUT = frozenset({CONFIG, WEIGHTS, CARD, MANIFEST})
+EXAMPLE = "prompt_example.txt"  # one prompt, to the byte, as the adapter was trained to be asked
+LAYOUT = frozenset({CONFIG, WEIGHTS, CARD, MANIFEST, EXAMPLE})
 
 # What PEFT and vLLM need to load a LoRA adapter. Anything else (auto_mapping, paths of this machine, the
 # runtime config of an initialisation method) stays out: a consumer would obey it.
@@ -190,7 +191,7 @@ def _shared_prefix(one: str, other: str) -> float:
 
 
 def write_manifest(directory: Path, facts: Mapping[str, Any], verification: AdapterVerification) -> None:
-    """manifest.json: sha256 and size of the other three files, where they come from, how they were proven."""
+    """manifest.json: sha256 and size of the other files, where they come from, how they were proven."""
     files = {
         name: {"sha256": file_sha256(directory / name), "bytes": (directory / name).stat().st_size}
         for name in sorted(LAYOUT - {MANIFEST})
@@ -200,7 +201,7 @@ def write_manifest(directory: Path, facts: Mapping[str, Any], verification: Adap
 
 
 def check_layout(directory: Path) -> None:
-    """Exactly the four files, as plain files, and matching the manifest. Raises BadAdapter."""
+    """Exactly the five files, as plain files, and matching the manifest. Raises BadAdapter."""
     found = {path.name for path in directory.iterdir()}
     if found != LAYOUT or not all((directory / name).is_file() for name in LAYOUT):
         missing, extra = sorted(LAYOUT - found), sorted(found - LAYOUT)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
-from star_engine.adapters.layout import CARD, MANIFEST, BaseModel, file_sha256, pretty, write_durably
+from star_engine.adapters.layout import CARD, EXAMPLE, MANIFEST, BaseModel, file_sha256, pretty, write_durably
 from star_engine.config.fidelity import deviation_table
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
@@ -23,9 +24,13 @@ def write_card(
     iteration: int,
     coverage: Coverage,
     training_set_sha256: str,
-    licence: str | None = None,
+    licence: str | None,
+    prompt: str,
 ) -> None:
-    """Write README.md with the front matter that model hubs read. `licence` is the base model's."""
+    """Write README.md with the front matter that model hubs read. `licence` is the base model's.
+
+    prompt: one that the adapter was trained to be asked, to copy.
+    """
     write_durably(
         directory / CARD,
         _front_matter(base, licence)
@@ -46,6 +51,8 @@ def write_card(
             trained_on=_trained_on(coverage),
             examples=coverage.examples,
             sha=training_set_sha256,
+            prompted=_prompted(config),
+            prompt=_fenced(prompt),
             against=_against(config),
             config=config.model_dump_json(indent=2),
         ),
@@ -79,6 +86,29 @@ def _trained_on(coverage: Coverage) -> str:
     if coverage.given:
         return f"{coverage.given} given texts"
     return f"{coverage.generated} generated and {coverage.rationalized} rationalized"
+
+
+def _prompted(config: StarConfig) -> str:
+    """How to prompt the adapter."""
+    if not config.is_chat:
+        return (
+            f"Prompt it exactly as it was trained: the layout of kind `{config.kind}`, ending without white "
+            f"space. This is one prompt; `{EXAMPLE}` holds it to the byte:"
+        )
+    system = "no system prompt" if config.chat.system is None else "the system prompt below"
+    return (
+        f"Prompt it exactly as it was trained: in the base model's chat template (sha256 "
+        f"`{config.chat.template_sha256 or 'not recorded'}`) with {system}, as servers of chat completions "
+        f"do. This is one whole prompt; `{EXAMPLE}` holds it to the byte. Its special tokens are all there: "
+        "tokenize it with `add_special_tokens=False`."
+    )
+
+
+def _fenced(text: str) -> str:
+    """A block of code that the text cannot end."""
+    longest = max((len(ticks) for ticks in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"
 
 
 def _against(config: StarConfig) -> str:
@@ -134,7 +164,9 @@ from transformers import AutoModelForCausalLM
 model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), "path/to/this/folder")
 ```
 
-Prompt it exactly as it was trained: the layout of kind `{kind}`, ending without white space.
+{prompted}
+
+{prompt}
 
 {against}## All settings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from star_engine.adapters.layout import check_layout, judge_adapter, write_manifest
+from star_engine.adapters.layout import EXAMPLE, check_layout, judge_adapter, write_durably, write_manifest
 from star_engine.adapters.model_card import write_card
 from star_engine.adapters.probe import (
     PROBE_TOKENS,
@@ -30,7 +30,10 @@ def _run(context: Context) -> Work:
     verification = judge_adapter(probe, continue_greedily(sampler, prompts, PROBE_TOKENS))
     origin, made = record.origin(), record.provenance()
     _, sha256 = made.training_sets[-1]
-    write_card(folder, origin.base, config, context.iteration, _coverage(made), sha256, origin.licence)
+    write_durably(folder / EXAMPLE, prompts[0])
+    write_card(
+        folder, origin.base, config, context.iteration, _coverage(made), sha256, origin.licence, prompts[0]
+    )
     write_manifest(folder, _facts(context, origin, made), verification)
     check_layout(folder)
     record.finish_verification(folder, verification)
@@ -54,6 +57,12 @@ def _facts(context: Context, origin: Origin, made: Provenance) -> dict[str, Any]
             "id": origin.base.name,
             "revision": origin.base.revision,
             "files": dict(origin.base_files),
+        },
+        "prompt": {
+            "layout": context.config.layout or "completion",
+            "template_sha256": context.config.chat.template_sha256,
+            "system": context.config.chat.system,
+            "example": EXAMPLE,
         },
         "training_set_sha256": made.training_sets[-1][1],
         "training_sets": [{"iteration": number, "sha256": sha256} for number, sha256 in made.training_sets],

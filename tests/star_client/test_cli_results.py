@@ -24,6 +24,15 @@ def test_a_dry_run_shows_the_estimate_or_why_there_is_none(run: Run, finished: F
     assert (found["budget"]["gpu_seconds"], found["config"]["iterations"]) == (60, 1)
 
 
+def test_the_layout_is_chosen_and_what_does_not_fit_the_model_is_said(run: Run, finished: Finished) -> None:
+    words = ("jobs", "create", *ids_of(finished), "--set", "iterations=1", "--dry-run", "--json")
+    [found] = run(finished.server, *words, "--layout", "completion").objects
+    assert found["config"]["layout"] == "completion"
+    refused = run(finished.server, *words, "--layout", "chat", "--system", "Be brief.", "--thinking", "off")
+    assert refused.status != 0
+    assert "chat template" in " ".join(refused.err.split())
+
+
 def test_a_job_is_created_with_a_baseline_once(run: Run, server: Platform, tmp_path: Path) -> None:
     server.submit(tmp_path)
     with server.client() as star:

@@ -140,6 +140,9 @@ def test_library_and_service_publish_the_same_card_and_manifest(
             entry["path"]: b"".join(storage.open_range(entry["sha256"], 0, entry["size_bytes"]))
             for entry in adapter.files
         }
+        example = (folder / "prompt_example.txt").read_text()
+        assert files["prompt_example.txt"].decode() == example
+        assert example in files["README.md"].decode()
         assert files["README.md"].decode() == (folder / "README.md").read_text()
         service, library = (
             json.loads(text) for text in (files["manifest.json"], (folder / "manifest.json").read_text())
@@ -149,6 +152,7 @@ def test_library_and_service_publish_the_same_card_and_manifest(
                 "README.md",
                 "adapter_config.json",
                 "adapter_model.safetensors",
+                "prompt_example.txt",
             }
             for ours in ("job", "dataset", "prompt_set"):  # ids that only a service has
                 manifest.pop(ours)

@@ -40,6 +40,11 @@ GROUPS: Mapping[str, tuple[Setting, ...]] = {
         Setting("config.stop.patience", "Patience", "iterations without a better accuracy, then it stops"),
         Setting("config.seed", "Seed"),
     ),
+    "Prompts": (
+        Setting("config.layout", "Layout", "empty: chat for chat models", ("chat", "completion")),
+        Setting("config.chat.system", "System prompt", "in the chat layout"),
+        Setting("config.chat.thinking", "Thinking", "where the chat template has a switch", ("on", "off")),
+    ),
     "Generation": (
         Setting("config.generation.samples_per_example", "Tries per example"),
         Setting("config.generation.temperature", "Temperature"),
@@ -64,7 +69,8 @@ GROUPS: Mapping[str, tuple[Setting, ...]] = {
 }
 SHOWN = frozenset(setting.name for group in GROUPS.values() for setting in group)
 NUMBERS = frozenset({"priority", "budget.gpu_seconds", "from_iteration"})  # beside the settings
-FORKED = {name: group for name, group in GROUPS.items() if name != "Evaluation"}  # which a fork must keep
+KEPT = ("Prompts", "Evaluation")  # by a fork
+FORKED = {name: group for name, group in GROUPS.items() if name not in KEPT}
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,6 +147,24 @@ def test_a_chat_job_trains_on_what_was_sampled_behind_its_own_prompt(
         assert ("Target:" in found["prompt"]) is (one["route"] == "rationalized")
 
 
+def test_an_adapter_brings_a_prompt_to_copy_and_says_what_it_was_made_with(
+    done: tuple[Api, dict[str, Any]],
+) -> None:
+    api, job = done
+    adapter = api.client.get(f"/v1/jobs/{job['id']}/adapters").json()["data"][0]
+    files = {one["path"]: api.client.get(one["url"]) for one in adapter["files"]}
+    prompt = files["prompt_example.txt"].text
+    assert prompt.startswith(f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n")
+    assert prompt.endswith("<|im_start|>assistant\n")
+    assert prompt in files["README.md"].text
+    assert files["manifest.json"].json()["prompt"] == {
+        "layout": "chat",
+        "template_sha256": job["config"]["chat"]["template_sha256"],
+        "system": SYSTEM,
+        "example": "prompt_example.txt",
+    }
+
+
 def test_a_trial_asks_in_the_layout_of_the_adapters_job(done: tuple[Api, dict[str, Any]]) -> None:
     api, job = done
     adapter = api.client.get(f"/v1/jobs/{job['id']}/adapters").json()["data"][0]["id"]

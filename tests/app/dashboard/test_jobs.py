@@ -170,6 +170,15 @@ def _form(api: Api, **changes: str) -> dict[str, str]:
     }
 
 
+def test_the_form_shows_why_a_model_cannot_have_the_chosen_layout(visitor: Visitor) -> None:
+    chosen = {"config.layout": "chat", "config.chat.system": "You add."}
+    refused = visitor.post("/jobs/new/try", **_form(visitor.api, **chosen)).text
+    assert "has no chat template" in refused
+    assert 'id="f-config-layout-refused"' in refused
+    chosen = {"config.layout": "completion"}
+    assert "layout-refused" not in visitor.post("/jobs/new/try", **_form(visitor.api, **chosen)).text
+
+
 def test_the_form_shows_the_dry_run_and_makes_nothing(visitor: Visitor) -> None:
     form = _form(visitor.api)
     page = visitor.post("/jobs/new/try", **form).text

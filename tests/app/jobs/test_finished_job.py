@@ -21,7 +21,13 @@ from tests import databases
 from tests.app.api_harness import Api, addition_rows, serve, worker
 from tests.factories import CONFIG, SCRIPT
 
-LAYOUT = ["README.md", "adapter_config.json", "adapter_model.safetensors", "manifest.json"]
+LAYOUT = [
+    "README.md",
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "manifest.json",
+    "prompt_example.txt",
+]
 
 
 @dataclass(frozen=True)

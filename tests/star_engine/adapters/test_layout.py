@@ -7,6 +7,7 @@ import pytest
 
 from star_engine.adapters.layout import (
     CONFIG,
+    EXAMPLE,
     MANIFEST,
     WEIGHTS,
     AdapterVerification,
@@ -25,6 +26,7 @@ from star_engine.tasks.kind import Kind
 from star_engine.testing.fakes import make_adapter_bytes, write_adapter
 from star_engine.training_set.rows import Coverage
 
+PROMPT = "Q: What does ```x``` hold?\nA:"
 BASE = BaseModel("HuggingFaceTB/SmolLM2-135M-Instruct", "12fd25f")
 PROBE = AdapterProbe(("abcd", "efgh"), ("abxx", "efxx"), True, 1.5, 0.2)
 VERIFIED = AdapterVerification(1.5, 0.2, 2, 1.0, 2)
@@ -34,11 +36,13 @@ def publish(directory: Path) -> None:
     directory.mkdir(exist_ok=True)
     write_adapter(directory)
     rewrite_config(directory, BASE)
-    write_card(directory, BASE, StarConfig(kind=Kind.NUMERIC), 3, Coverage(10, 6, 2), "ab12", "apache-2.0")
+    config = StarConfig(kind=Kind.NUMERIC)
+    write_card(directory, BASE, config, 3, Coverage(10, 6, 2), "ab12", "apache-2.0", PROMPT)
+    (directory / EXAMPLE).write_text(PROMPT)
     write_manifest(directory, {"iteration": 3}, VERIFIED)
 
 
-def test_a_published_adapter_holds_four_files_that_match_its_manifest(tmp_path: Path) -> None:
+def test_a_published_adapter_holds_five_files_that_match_its_manifest(tmp_path: Path) -> None:
     publish(tmp_path)
     check_layout(tmp_path)
     manifest = json.loads((tmp_path / MANIFEST).read_text())
@@ -48,6 +52,7 @@ def test_a_published_adapter_holds_four_files_that_match_its_manifest(tmp_path: 
     card = (tmp_path / "README.md").read_text()
     assert card.startswith("---\nbase_model: HuggingFaceTB/SmolLM2-135M-Instruct\n")
     assert "license: apache-2.0" in card
+    assert f"````text\n{PROMPT}\n````\n" in card, "a prompt's own marks do not end its block"
     assert "6 generated and 2 rationalized of 10 examples (80.0%)" in card
 
 
@@ -179,3 +184,13 @@ def test_an_adapter_that_does_not_hold_is_refused(
 ) -> None:
     with pytest.raises(BadAdapter, match=reason):
         judge_adapter(probe, texts)
+
+
+def test_the_card_of_a_chat_adapter_names_its_template(tmp_path: Path) -> None:
+    chat = {"template_sha256": "0" * 64, "system": "Be brief."}
+    config = StarConfig.model_validate({"kind": "numeric", "layout": "chat", "chat": chat})
+    write_card(tmp_path, BASE, config, 1, Coverage(1, 1, 0), "ab12", None, "<|im_start|>user")
+    card = (tmp_path / "README.md").read_text()
+    assert "0" * 64 in card
+    assert "```text\n<|im_start|>user\n```" in card
+    assert "add_special_tokens=False" in card
