@@ -1,14 +1,14 @@
 """Indexes that deletion needs: each example and rationale that goes is looked for in the tables that name it.
 
-Revises: 0032
+Revises: 0033
 """
 
 from __future__ import annotations
 
 from migrations.indexes import build_index, remove_index
 
-revision = "0033"
-down_revision = "0032"
+revision = "0034"
+down_revision = "0033"
 branch_labels = None
 depends_on = None
 

@@ -1,6 +1,6 @@
 """Jobs, datasets, prompt sets and projects can be marked as deleted; jobs and datasets can be archived.
 
-Revises: 0031
+Revises: 0032
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0032"
-down_revision = "0031"
+revision = "0033"
+down_revision = "0032"
 branch_labels = None
 depends_on = None
 
