@@ -8,7 +8,7 @@ from __future__ import annotations
 from migrations.indexes import build_index, remove_index
 
 revision = "0034"
-down_revision = "0034"
+down_revision = "0033"
 branch_labels = None
 depends_on = None
 
