@@ -56,6 +56,7 @@ from app.routes.results import (
     retention,
     trials,
 )
+from app.sandbox import use_service
 from app.settings import Settings
 from app.storage import Storage
 
@@ -104,6 +105,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     chosen = settings or Settings()
     app = FastAPI(title="STaR as a service", version="1", lifespan=_lifespan, docs_url=None, redoc_url=None)
     app.state.settings = chosen
+    use_service(chosen.sandbox_url)
     problems.install(app)
     for module in ROUTES:
         add_routes(app, module.router)

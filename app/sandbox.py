@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 
-from star_engine.tasks.execution import Execution, Program, SandboxFailed, execution_from
+from star_engine.tasks.programs.execution import Execution, Program, SandboxFailed, execution_from, use_runner
 
 ATTEMPTS = 3  # where the service does not answer: it may just be restarted
 CONNECT_SECONDS = 5.0
 QUEUE_SECONDS = 120.0  # that a program may wait for its turn there, beyond its own wall time
 
 
+_service = ""
+
+
+def use_service(url: str) -> None:
+    """Have this process's programs executed by the service at `url`; empty: execute none."""
+    global _service  # noqa: PLW0603 - one per process, as its runner is
+    _service = url
+    use_runner(RemoteRunner(url) if url else None)
+
+
+def service_url() -> str:
+    """The address that `use_service` was given, for processes that this one starts."""
+    return _service
+
+
 class RemoteRunner:
     """A CodeRunner whose sandbox is a service at `url`. It takes as many requests at once as `size`."""
 
     def __init__(self, url: str, size: int = 4) -> None:
-        self._client = httpx2.Client(base_url=url, trust_env=False)
-        self._threads = ThreadPoolExecutor(size, thread_name_prefix="sandbox")
+        self._url, self._size = url, size
+        self._owner = 0
+        self._connect()
+
+    def _connect(self) -> None:
+        """Connections and threads do not pass a fork, and processes that verify an upload are forked."""
+        if self._owner != os.getpid():
+            self._owner = os.getpid()
+            self._client = httpx2.Client(base_url=self._url, trust_env=False)
+            self._threads = ThreadPoolExecutor(self._size, thread_name_prefix="sandbox")
 
     def run(self, programs: Sequence[Program]) -> Iterator[Execution]:
         """Have the programs executed, several at once. Raises SandboxFailed without an answer."""
+        self._connect()
         yield from self._threads.map(self._execute, programs)
 
     def close(self) -> None:

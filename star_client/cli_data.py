@@ -18,7 +18,9 @@ models = typer.Typer(no_args_is_help=True, help="Base models that jobs may use."
 
 Kind = Annotated[
     str,
-    typer.Option(help="scratchpad, numeric, choice, exact, math, pattern or date: how answers are verified."),
+    typer.Option(
+        help="scratchpad, numeric, choice, exact, math, pattern, date or code: how answers are verified."
+    ),
 ]
 
 DATASET: Columns[Dataset] = {

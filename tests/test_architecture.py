@@ -101,8 +101,15 @@ def kinds_told_apart(path: Path) -> list[str]:
 
 
 def kinds_named(nodes: Sequence[ast.expr | None]) -> int:
-    """How many names of kinds these hold; 0 where other texts stand among them: then they are words."""
-    constants = [one for node in nodes if node for one in ast.walk(node) if isinstance(one, ast.Constant)]
+    """How many names of kinds these hold; 0 where other texts stand among them: then they are words.
+
+    What is looked up is none: an error's "code" is not the kind.
+    """
+    walked = [one for node in nodes if node for one in ast.walk(node)]
+    looked_up = [one.slice for one in walked if isinstance(one, ast.Subscript)]
+    looked_up += [argument for one in walked if isinstance(one, ast.Call) for argument in one.args]
+    keys = {id(key) for one in looked_up for key in ast.walk(one)}
+    constants = [one for one in walked if isinstance(one, ast.Constant) and id(one) not in keys]
     texts = [one.value for one in constants if isinstance(one.value, str)]
     return len(texts) if set(texts) <= set(Kind) else 0
 

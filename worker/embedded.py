@@ -1,5 +1,5 @@
-"""Runs the whole platform on one machine: Valkey, API, scheduler and one worker, started and stopped
-together.
+"""Runs the whole platform on one machine: Valkey, API, scheduler, sandbox and one worker, started and
+stopped together.
 
     python -m worker.embedded [--port 8000] [--with-stdin]
 
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -32,7 +33,7 @@ from app.keys import ensure_default_key
 from app.log import configure_logging
 from app.settings import Settings
 from worker import supervised_process
-from worker.valkey import start_private_valkey
+from worker.valkey import free_port, start_private_valkey
 
 log = structlog.get_logger()
 
@@ -70,6 +71,7 @@ def run(settings: Settings, port: int, stopping: threading.Event) -> None:
         migrate(settings.resolved_database_url())
         ensure_default_key(make_engine(settings.resolved_database_url()), home)
         environment = {**os.environ, "STAR_HOME": str(home), "STAR_BROKER_URL": valkey.url}
+        environment.setdefault("STAR_SANDBOX_URL", _sandbox_url(settings))
         parts = dict(_start_parts(stack, environment, home, port))
         url = f"http://127.0.0.1:{port}"
         _wait_until_ready(url, parts, stopping)
@@ -79,6 +81,11 @@ def run(settings: Settings, port: int, stopping: threading.Event) -> None:
         while not stopping.wait(0.5):
             valkey.keep()
             _refuse_dead_parts(parts)
+
+
+def _sandbox_url(settings: Settings) -> str:
+    """Where this platform's own sandbox will answer; nowhere where it is switched off."""
+    return "" if settings.sandbox == "off" else f"http://127.0.0.1:{free_port()}"
 
 
 class _Valkey:
@@ -122,11 +129,16 @@ def _start_parts(
         "scheduler": ("-m", "worker.scheduler"),
         "worker": CELERY,
     }
+    own = urllib.parse.urlsplit(environment["STAR_SANDBOX_URL"])
+    if own.port and environment["STAR_SANDBOX_URL"] != os.environ.get("STAR_SANDBOX_URL"):
+        commands["sandbox"] = ("-m", "worker.sandbox.service", "--port", str(own.port))
     for name, arguments in commands.items():
+        # The sandbox is told nothing: it needs no setting of this platform, and has no secret to lose.
+        own_environment = {"PATH": os.environ.get("PATH", "")} if name == "sandbox" else environment
         with (logs / f"{name}.log").open("ab") as output:
             grace = WORKER_GRACE_SECONDS if name == "worker" else 10.0
             part = supervised_process.start(
-                [sys.executable, *arguments], cwd=ROOT, env=environment, output=output, grace_s=grace
+                [sys.executable, *arguments], cwd=ROOT, env=own_environment, output=output, grace_s=grace
             )
         stack.callback(supervised_process.stop, part)
         yield name, part

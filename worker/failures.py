@@ -12,10 +12,14 @@ from app.storage import CorruptArtifact, MissingArtifact
 from app.tables.base import JsonObject
 from star_engine.diagnostics.token_parity import TokenMismatch
 from star_engine.protocols import BadAdapter, OutOfMemory
+from star_engine.tasks.programs.execution import SandboxFailed
 from star_engine.training_set.rows import HintLeak
 from worker.base_models import BadModel
 from worker.gpu.process import GpuDied, GpuFailed
 from worker.lease import Stalled
+
+# What says nothing about the GPU process, which then stays warm.
+_HARMLESS = ("invalid_input", "database_error", "sandbox_failed", "hint_leak", "token_mismatch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +61,19 @@ def describe(problem: Exception) -> Failure:
     if isinstance(problem, ValueError | QuotaExceeded):
         code = problem.code if isinstance(problem, QuotaExceeded) else "invalid_input"
         return _failure(code, "user", str(problem), "Mend the data or the setting named above.", False)
-    if isinstance(problem, SQLAlchemyError):
-        hint = "The database did not answer; the step is tried again by itself."
-        return _failure("database_error", "platform", type(problem).__name__, hint)
+    if isinstance(problem, SQLAlchemyError | SandboxFailed):
+        return _not_answering(problem)
     return _failure(
         "internal_error", "platform", f"{type(problem).__name__}: {problem}", "Please report this job."
     )
+
+
+def _not_answering(problem: SQLAlchemyError | SandboxFailed) -> Failure:
+    if isinstance(problem, SandboxFailed):
+        hint = "A program was not executed, so nothing was judged; the step is tried again by itself."
+        return _failure("sandbox_failed", "platform", f"The sandbox failed: {problem}", hint)
+    hint = "The database did not answer; the step is tried again by itself."
+    return _failure("database_error", "platform", type(problem).__name__, hint)
 
 
 def _failure(code: str, category: str, message: str, hint: str, retryable: bool = True) -> Failure:
@@ -70,5 +81,5 @@ def _failure(code: str, category: str, message: str, hint: str, retryable: bool 
     return Failure(
         error,
         retryable,
-        gpu_is_lost=code not in ("invalid_input", "database_error", "hint_leak", "token_mismatch"),
+        gpu_is_lost=code not in _HARMLESS,
     )

@@ -20,7 +20,7 @@ from app.ledger.queue.capacity import capacity_of, forget_worker, note_sandbox, 
 from app.ledger.queue.steps import claim_step
 from app.log import configure_logging
 from app.storage import Storage
-from star_engine.tasks.execution import use_runner
+from star_engine.tasks.programs.execution import use_runner
 from worker.celery import celery_app, is_draining, settings
 from worker.context import WorkerContext
 from worker.sandbox.runner import probed_runner

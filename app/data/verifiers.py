@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from app.errors import Invalid, Unavailable
 from app.http.schemas import In, JsonObject
+from app.sandbox import service_url
 
 MAX_ROWS = 100
 MAX_CHARACTERS = 1_000_000  # of all rows of a request, as JSON
@@ -98,7 +99,7 @@ def run_verifiers(sent: VerifierRunIn) -> VerifierRunOut:
 
 def _judge(rows: bytes) -> Sequence[bytes]:
     """The lines that the engine's command prints within the time that there is."""
-    command = [sys.executable, "-m", "star_engine", "judge", "-"]
+    command = [sys.executable, "-m", "app.data.judge", service_url()]
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     try:
         ended = subprocess.run(

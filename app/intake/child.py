@@ -23,6 +23,7 @@ from typing import BinaryIO
 from app.errors import Invalid
 from app.given_up import stop_if_given_up
 from app.intake.reading import Reading, read_upload
+from app.sandbox import service_url, use_service
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LESS_URGENT = 5  # a third of a core's time where the API wants the core too
@@ -32,6 +33,7 @@ FAILED, BEYOND_LIMITS = 1, 3  # exit statuses; 1 is Python's own after an except
 # An arena for each of pyarrow's threads would reserve 64 MiB of the address space that is limited.
 _FRUGAL = {"OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
 _INHERITED = ("PATH", "PYTHONPATH", "TMPDIR", "LANG")
+_SANDBOX = "STAR_SANDBOX_URL"  # where solutions of kind code are executed; the address is no secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ def reader(file: BinaryIO, how: Reading, out: BinaryIO, limits: Limits) -> Itera
     command = [sys.executable, "-m", "app.intake.child", str(os.getpid()), how.as_json()]
     numbers = [str(limits.memory_bytes), str(limits.file_bytes), str(limits.seconds), str(writing)]
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    environment[_SANDBOX] = service_url()
     try:
         child = subprocess.Popen(
             [*command, *numbers],
@@ -135,6 +138,7 @@ def main(parent: str, how: str, memory: str, file_bytes: str, seconds: str, writ
     if os.getppid() != int(parent):  # it died before the line above
         return
     os.nice(LESS_URGENT)
+    use_service(os.environ.get(_SANDBOX, ""))
     for what, most in (
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_FSIZE, file_bytes),

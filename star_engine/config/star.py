@@ -15,6 +15,7 @@ from star_engine.config.chat import Chat, PromptLayout
 from star_engine.config.schedules import GeometricSchedule, Schedule
 from star_engine.config.training_set import REASONING_FILTERS, Source, TrainingSetOptions
 from star_engine.section import Section
+from star_engine.tasks.code import CodeOptions
 from star_engine.tasks.date import DateOptions
 from star_engine.tasks.hints import HintForm
 from star_engine.tasks.kind import Kind
@@ -57,7 +58,7 @@ class Generation(Section):
     """Iterations whose prompts show the few-shot examples: always, the first only, or the first so many."""
 
 
-class Verifier(DateOptions, MathOptions, PatternOptions, NumericOptions):
+class Verifier(CodeOptions, DateOptions, MathOptions, PatternOptions, NumericOptions):
     """How an answer is read from a completion: the options of every kind, of which a job sets its own kind's.
 
     The kind checks them. Names that none of these classes has are its to refuse, or those of a kind that was

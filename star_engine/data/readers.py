@@ -62,14 +62,19 @@ def read_example(row: Mapping[str, Any], kind: Kind, *, line: int = 1) -> Exampl
     """
     errors: list[RowError] = []
     task = task_of(kind)
-    native = _native(row, task)
+    try:
+        native = _native(row, task)
+    except BadGold as bad:
+        reason, _, fix = str(bad).partition("; ")
+        fix = f"{fix[:1].upper()}{fix[1:]}."
+        raise BadRows([RowError(line, "tests", f"The row {reason}.", fix)]) from None
     fields = RowFields(native, line, errors)
     fields.refuse_chat()
     question = fields.unmarked("question", fields.text("question", "Give the question as text."))
     choices = fields.choices() if task.takes_choices else None
     if not task.takes_choices:
         fields.refuse_choices(task)
-    answer, certain = fields.chosen(choices) if choices else (fields.answer(), False)
+    answer, certain = fields.chosen(choices) if choices else (fields.answer(programs=task.runs_programs), False)
     example = Example(
         id=fields.name("id") or f"row-{line}",
         question=question,
@@ -130,7 +135,7 @@ def _native(row: Mapping[str, Any], task: Task) -> Mapping[str, Any]:
     if mark is not None and isinstance(answer, str) and f"\n{mark}" in answer:
         # The whole is a human solution. STaR must not see it, or it would be plain fine-tuning.
         return {"solution": answer, **row, "answer": answer.rsplit(mark, 1)[1].strip()}
-    return row
+    return task.native(row)
 
 
 def _from_commonsenseqa(row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -30,6 +30,7 @@ from star_engine.tasks.verdict import BadGold
 
 MAX_COLUMNS = 1000  # of a row; published files have some 50
 MAX_MISSPELT = 20  # characters; the fields have 2 to 8
+MAX_TESTS = 200_000  # characters of the tests of a program, which are data and not read here
 MAX_ANSWER = 10_000  # characters: to verify one takes 0.1 ms per 1,000 of them
 ALL_FIELDS = frozenset(FIELDS)
 _GIVE_ANSWER = "Give the gold answer as text or as a number."
@@ -85,7 +86,7 @@ class RowFields:
         reason = "A chat, as fine-tuning APIs take it, not a question with an answer that can be checked."
         raise BadRows([RowError(self.line, name, reason, fix, columns=columns)])
 
-    def answer(self) -> str:
+    def answer(self, *, programs: bool = False) -> str:
         value = self.row.get("answer")
         if isinstance(value, int | float) and not isinstance(value, bool):
             shown = shown_number(value)
@@ -96,11 +97,12 @@ class RowFields:
         if isinstance(value, date):
             return value.isoformat().removesuffix("T00:00:00")
         text = self.text("answer", _GIVE_ANSWER)
-        if len(text) > MAX_ANSWER:
+        most = MAX_TESTS if programs else MAX_ANSWER
+        if len(text) > most:
             self.refuse(
                 "answer", f"{len(text)} characters long.", "Give the bare answer, without its reasons."
             )
-            return text[:MAX_ANSWER]
+            return text[:most]
         return text
 
     def chosen(self, choices: RowChoices) -> tuple[str, bool]:

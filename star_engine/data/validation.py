@@ -43,6 +43,9 @@ def check_answers(config: StarConfig, prompt_set: PromptSet, examples: Iterable[
     """
     task, options = task_of(config.kind), config.verifier.options
     name = task.required_option
+    if config.labels is Labels.MAJORITY_VOTE and task.runs_programs:
+        reason = f"answers of kind {task.kind} are programs, which cannot be voted on; use labels gold"
+        raise Unfit("config.labels", [_as_error(reason)])
     if name is not None and name not in options:
         wanted = task.options.model_fields[name].description or "which has no default"
         reason = f"the kind {task.kind} needs the option {name}, {wanted[0].lower()}{wanted[1:]}"

@@ -9,6 +9,7 @@ from star_engine.config.star import StarConfig
 from star_engine.protocols import Completion
 from star_engine.tasks.examples import Example
 from star_engine.tasks.grading import grade
+from star_engine.tasks.programs.execution import SandboxFailed
 from star_engine.tasks.reading.cut import answer_has_ended, cut_at_first_stop
 from star_engine.tasks.registry import task_of
 from star_engine.tasks.task import Task
@@ -64,6 +65,8 @@ def read_answer(config: StarConfig, example: Example, text: str, *, direct: bool
         return grade(
             task_of(config.kind), example, text, config.verifier.options, direct=direct, stops=config.stops
         )
+    except SandboxFailed:
+        raise  # ours, and no verdict: the step is tried again
     except Exception as problem:  # noqa: BLE001 - one odd completion must not end a shard of thousands
         return no_answer(VerdictCode.ERROR, f"raised_{type(problem).__name__}")
 
@@ -78,7 +81,11 @@ def answer_span(
     """
     if extracted is None:
         return None
-    found = grade(task_of(config.kind), example, text, config.verifier.options, stops=config.stops)
+    task = task_of(config.kind)
+    if task.runs_programs:  # a page that shows a text must not execute it
+        start = text.rfind(extracted)
+        return None if start < 0 else (start, start + len(extracted))
+    found = grade(task, example, text, config.verifier.options, stops=config.stops)
     return found.span if found.extracted == extracted else None
 
 

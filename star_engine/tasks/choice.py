@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from star_engine.section import Section
 from star_engine.tasks.examples import Asked, Example, choice_letter, folded
@@ -114,9 +115,13 @@ class Choice:
     solution_mark: str | None = None
     slow_gold = False
     closed_answers = True
+    runs_programs = False
     answer_shapes: tuple[str, ...] | None = None
     how_to_write = '"Q: question", "Answer Choices:", "(a) first", ..., "A: rationale (a)."'
     how_to_end = 'End it with "Therefore, the answer is text (letter)."'
+
+    def native(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        return row
 
     def ask(self, example: Asked, *, hinted: bool) -> str:
         lines = [f"Q: {example.question}", "Answer Choices:"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from star_engine.section import Section
 from star_engine.tasks.examples import Asked, Example
@@ -120,9 +122,13 @@ class Date:
     solution_mark: str | None = "####"
     slow_gold = False
     closed_answers = False
+    runs_programs = False
     answer_shapes: tuple[str, ...] | None = ("date",)
     how_to_write = '"Q: question" and on the next line "A: rationale #### answer"'
     how_to_end = 'End it with "#### 2024-03-05" or "The answer is March 5, 2024."'
+
+    def native(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        return row
 
     def ask(self, example: Asked, *, hinted: bool) -> str:
         return ask_question(example, hinted=hinted)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 from star_engine.section import Section
 from star_engine.tasks.examples import Asked, Example
@@ -194,9 +195,13 @@ class Exact:
     solution_mark: str | None = "####"
     slow_gold = False
     closed_answers = False
+    runs_programs = False
     answer_shapes: tuple[str, ...] | None = ()
     how_to_write = '"Q: question" and on the next line "A: rationale #### answer"'
     how_to_end = 'End it with "#### answer" or "The answer is answer."'
+
+    def native(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        return row
 
     def ask(self, example: Asked, *, hinted: bool) -> str:
         return ask_question(example, hinted=hinted)

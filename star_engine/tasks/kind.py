@@ -15,6 +15,7 @@ class Kind(StrEnum):
     EXACT = "exact"  # a short text after #### or "the answer is", white space and case folded
     MATH = "math"  # an expression in \\boxed{} or after ####, compared by math-verify
     PATTERN = "pattern"  # what the job's own regular expression finds: verifier.pattern
+    CODE = "code"  # a program that passes the tests of its question, executed in a sandbox
     DATE = "date"  # a calendar date, compared as ISO 8601
 
     @classmethod

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -188,9 +189,13 @@ class Math:
     solution_mark: str | None = "####"
     slow_gold = True
     closed_answers = False
+    runs_programs = False
     answer_shapes: tuple[str, ...] | None = ("expression",)
     how_to_write = '"Q: question" and on the next line "A: rationale \\boxed{answer}"'
     how_to_end = 'End it with "\\boxed{answer}" or "#### answer"'
+
+    def native(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        return row
 
     def ask(self, example: Asked, *, hinted: bool) -> str:
         return ask_question(example, hinted=hinted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from typing import Annotated, Any, Literal
@@ -225,9 +226,13 @@ class Numeric:
     solution_mark: str | None = "####"
     slow_gold = False
     closed_answers = False
+    runs_programs = False
     answer_shapes: tuple[str, ...] | None = ("integer", "decimal", "percentage", "fraction")
     how_to_write = '"Q: question" and on the next line "A: rationale #### answer"'
     how_to_end = 'End it with "#### answer"'
+
+    def native(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        return row
 
     def ask(self, example: Asked, *, hinted: bool) -> str:
         return ask_question(example, hinted=hinted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -193,9 +193,13 @@ class Pattern:
     solution_mark: str | None = "####"
     slow_gold = False
     closed_answers = False
+    runs_programs = False
     answer_shapes: tuple[str, ...] | None = None
     how_to_write = 'a JSON object {"question", "rationale", "answer"}'
     how_to_end = "End it with the answer where config.verifier.pattern finds it"
+
+    def native(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        return row
 
     def ask(self, example: Asked, *, hinted: bool) -> str:
         return ask_question(example, hinted=hinted)

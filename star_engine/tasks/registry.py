@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from star_engine.tasks.choice import Choice
+from star_engine.tasks.code import Code
 from star_engine.tasks.date import Date
 from star_engine.tasks.exact import Exact
 from star_engine.tasks.math import Math
@@ -14,7 +15,8 @@ from star_engine.tasks.scratchpad import Scratchpad
 from star_engine.tasks.task import Task, TaskOptions
 
 TASKS: dict[str, Task] = {
-    task.kind: task for task in (Numeric(), Choice(), Scratchpad(), Exact(), Math(), Pattern(), Date())
+    task.kind: task
+    for task in (Numeric(), Choice(), Scratchpad(), Exact(), Math(), Pattern(), Date(), Code())
 }
 
 

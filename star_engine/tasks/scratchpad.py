@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from star_engine.section import Section
 from star_engine.tasks.examples import Asked, Example
@@ -85,9 +87,13 @@ class Scratchpad:
     solution_mark: str | None = None
     slow_gold = False
     closed_answers = False
+    runs_programs = False
     answer_shapes: tuple[str, ...] | None = None
     how_to_write = '"Input:", the question, "Target:" and the scratchpad, each on its own line'
     how_to_end = 'End it with "</scratch>" and the answer on the next line'
+
+    def native(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        return row
 
     def ask(self, example: Asked, *, hinted: bool) -> str:
         return f"Input:\n{example.question}\nTarget:" + (f" {example.answer}" if hinted else "")

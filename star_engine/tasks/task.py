@@ -35,11 +35,15 @@ class Task(Protocol):
     # not, the check of an answer without choices is remembered by the answer.
     slow_gold: bool
     closed_answers: bool  # where a token limit cut a text behind an answer, the answer is whole all the same
+    runs_programs: bool  # whether grading executes code: then only where a sandbox is (programs/execution.py)
     # The shapes of answers (app.intake.tally) that it compares by value; (): it compares characters alone.
     # None: its answers are told from each other in another way.
     answer_shapes: tuple[str, ...] | None
     how_to_write: str  # a few-shot block, in words
     how_to_end: str  # a rationale, in words
+
+    def native(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The row in this project's fields, where it is of a format in which such questions are published."""
 
     def ask(self, example: Asked, *, hinted: bool) -> str:
         """The block that asks; `hinted`: with the gold answer in the kind's own form."""

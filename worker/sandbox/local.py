@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO
 
-from star_engine.tasks.execution import Execution, Program, SandboxFailed, Status, execution_from
+from star_engine.tasks.programs.execution import Execution, Program, SandboxFailed, Status, execution_from
 
 LAUNCHER = Path(__file__).parent / "launcher.py"
 COMMAND = (sys.executable, "-I", "-B", str(LAUNCHER))

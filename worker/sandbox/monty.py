@@ -19,7 +19,7 @@ from pydantic_monty import (
     ResourceLimits,
 )
 
-from star_engine.tasks.execution import Execution, Limits, Program, Run, SandboxFailed, Status
+from star_engine.tasks.programs.execution import Execution, Limits, Program, Run, SandboxFailed, Status
 
 GRACE_SECONDS = 5.0
 SESSIONS_PER_PROCESS = 1000

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from star_engine.tasks.execution import CodeRunner, Execution, Limits, Program, SandboxFailed, Status
+from star_engine.tasks.programs.execution import CodeRunner, Execution, Limits, Program, SandboxFailed, Status
 
 ESCAPED = "ESCAPED"
 LIMITS = Limits(cpu_s=1, wall_s=20, memory_mb=128, output_bytes=4096)

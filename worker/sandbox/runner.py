@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.sandbox import RemoteRunner
 from app.settings import Settings
-from star_engine.tasks.execution import CodeRunner
+from star_engine.tasks.programs.execution import CodeRunner
 from worker.sandbox.local import LocalRunner
 from worker.sandbox.probe import probe
 

@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from star_engine.tasks.execution import CodeRunner, Limits, Program, SandboxFailed, program_from
+from star_engine.tasks.programs.execution import CodeRunner, Limits, Program, SandboxFailed, program_from
 from worker.sandbox.local import LocalRunner
 from worker.sandbox.probe import probe
 

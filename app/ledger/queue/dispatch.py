@@ -9,12 +9,13 @@ from sqlalchemy.orm import aliased
 
 from app.database import clock
 from app.ledger.platform.quotas import HeldBack
-from app.ledger.queue.capacity import fits
+from app.ledger.queue.capacity import SANDBOX_OK, fits
 from app.tables.data import Model
 from app.tables.jobs import Iteration, Job, Step
 from app.tables.platform import Project, Worker
 from app.tables.statuses import JobStatus, StepStatus
 from star_engine.loop import MEASURING, PhaseName
+from star_engine.tasks.registry import TASKS
 
 PATIENCE_SECONDS = (
     60.0  # a project waits no longer than this for a worker that would rather keep its warm model
@@ -30,7 +31,7 @@ def next_step(
 
     None of a project that its quota holds back (app/ledger/platform/quotas.py).
     Only steps whose model needs no more than the worker has (app/ledger/queue/capacity.py), and whose job
-    does not wait for another one's answers.
+    does not wait for another one's answers. A job whose answers are programs wants a worker with a sandbox.
     Projects that fewer workers work for come first. Where that is a tie: projects that nobody has served for
     `patience_seconds`, then the higher priority, then the warm model (loading another takes minutes), then
     the project served longest ago, then what measures (sampling may be queued beside it), then age.
@@ -62,11 +63,17 @@ def next_step(
         .outerjoin(running, running.c.project_id == Job.project_id)
         .where(Step.status == StepStatus.QUEUED, Worker.id == worker_id, _not_waiting())
         .where(Step.phase.in_(list(PhaseName)))  # a newer version's other ones are for its own workers
+        .where(or_(Job.stored_config["kind"].as_string().not_in(_running()), Worker.sandbox == SANDBOX_OK))
         .where(Project.id.not_in(held.projects))
         .where(or_(Job.status != JobStatus.QUEUED, Project.id.not_in(held.starting)))
         .order_by(*order)
         .limit(1)
     )
+
+
+def _running() -> list[str]:
+    """The kinds whose answers are programs, which only workers with a sandbox judge."""
+    return [kind for kind, task in TASKS.items() if task.runs_programs]
 
 
 def _not_waiting() -> ColumnElement[bool]:

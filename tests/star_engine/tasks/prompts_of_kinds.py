@@ -53,6 +53,11 @@ CASES: dict[str, Case] = {
         FewShotExample("Capital of Chile?", "Final answer: Santiago", "Santiago"),
         Example("p", "Capital of Peru?", "Lima", solution="Final answer: Lima"),
     ),
+    "code": _case(
+        Kind.CODE,
+        FewShotExample("Add one.", "So:\n```python\ndef f(x):\n    return x + 1\n```", "assert f(1) == 2"),
+        Example("k", "Double it.", "assert g(2) == 4", solution="def g(x):\n\n    return 2 * x"),
+    ),
     "date": _case(
         Kind.DATE,
         FewShotExample("The day after 1 May 2024?", "It is the 2nd. #### 2024-05-02", "2024-05-02"),

@@ -6,8 +6,10 @@ Words are to be written backwards. Whatever fails here for want of a line elsewh
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -60,9 +62,13 @@ class Backwards:
     solution_mark: str | None = None
     slow_gold = False
     closed_answers = True
+    runs_programs = False
     answer_shapes: tuple[str, ...] | None = None
     how_to_write = '"Word: word" and on the next line "Backwards: rationale So: answer"'
     how_to_end = 'End it with "So: answer"'
+
+    def native(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        return row
 
     def ask(self, example: Asked, *, hinted: bool) -> str:
         return f"Word: {example.question}{' <- ' + example.answer if hinted else ''}\nBackwards:"

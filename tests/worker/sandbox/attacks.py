@@ -6,7 +6,7 @@ cannot know, so that it passes only where it tampers with them or reads them. Bo
 
 from __future__ import annotations
 
-from star_engine.tasks.execution import Status
+from star_engine.tasks.programs.execution import Status
 
 UNKNOWN = "7f1c9a-not-to-be-known"  # what forgeries would have to answer
 

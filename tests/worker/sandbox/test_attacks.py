@@ -18,7 +18,7 @@ import pytest
 import uvicorn
 
 from app.sandbox import RemoteRunner
-from star_engine.tasks.execution import CodeRunner, Execution, Limits, Program, Status
+from star_engine.tasks.programs.execution import CodeRunner, Execution, Limits, Program, Status
 from tests.databases import PROJECT
 from tests.worker.sandbox.attacks import BOUNDED, ESCAPES, FORGERIES, RIGHT, UNKNOWN
 from worker.sandbox.local import LAUNCHER, LocalRunner

@@ -13,7 +13,7 @@ from app.database import make_engine
 from app.ledger.queue.capacity import list_workers, note_sandbox, saw_worker
 from app.sandbox import RemoteRunner
 from app.settings import Settings
-from star_engine.tasks.execution import (
+from star_engine.tasks.programs.execution import (
     Execution,
     Program,
     Run,

@@ -1,0 +1,143 @@
+"""A job of kind code: programs are executed in the sandbox, and only by workers that have one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, select
+
+from app.database import reading, transaction
+from app.ledger.queue.capacity import note_sandbox, saw_worker
+from app.ledger.queue.steps import claim_step
+from app.tables.data import Dataset, Example, PromptSet
+from app.tables.jobs import Iteration
+from app.tables.rationales import Rationale
+from star_engine.data.readers import read_example
+from star_engine.tasks.kind import Kind
+from star_engine.tasks.programs.execution import Execution, Program, SandboxFailed, using_runner
+from tests.factories import World, make_world
+from worker.context import WorkerContext
+from worker.sandbox.local import LocalRunner
+from worker.shared_calls import work_on
+
+TRAIN, HELD_OUT = 8, 4
+
+
+def row(number: int) -> dict[str, Any]:
+    question = f"Write f(x), which returns x plus {number}."
+    return {"question": question, "tests": [f"assert f(1) == {number + 1}", f"assert f(-2) == {number - 2}"]}
+
+
+@pytest.fixture
+def world(database_url: str, tmp_path: Path) -> World:
+    script = "tests.worker.sandbox.code_pupil:pupil"
+    world = make_world(database_url, tmp_path / "home", sampler_script=script)
+    with transaction(world.engine) as session:
+        session.execute(delete(Example))
+        dataset = session.get_one(Dataset, world.dataset_id)
+        dataset.kind, dataset.splits = Kind.CODE, {"train": TRAIN, "validation": HELD_OUT}
+        prompt_set = session.get_one(PromptSet, world.prompt_set_id)
+        shown = {**row(100), "answer": read_example(row(100), Kind.CODE).answer}
+        prompt_set.kind = Kind.CODE
+        prompt_set.examples = [
+            {
+                "question": shown["question"],
+                "answer": shown["answer"],
+                "choices": None,
+                "group": None,
+                "rationale": "Add it.\n```python\ndef f(x):\n    return x + 100\n```",
+            }
+        ]
+        for number in range(TRAIN + HELD_OUT):
+            split, position = ("train", number) if number < TRAIN else ("validation", number - TRAIN)
+            read = read_example(row(number), Kind.CODE)
+            session.add(
+                Example(
+                    dataset_id=world.dataset_id,
+                    split=split,
+                    position=position,
+                    external_id=f"e{number}",
+                    question=read.question,
+                    answer=read.answer,
+                )
+            )
+    return world
+
+
+@pytest.fixture
+def context(world: World) -> Iterator[WorkerContext]:
+    context = world.worker_context()
+    yield context
+    context.drop_gpu()
+
+
+def submit(world: World) -> str:
+    options = {"verifier": {"code_timeout_s": 1}, "training_set": {"filters": []}}
+    return world.submit(kind="code", iterations=1, **options)
+
+
+def work_until_idle(context: WorkerContext) -> None:
+    while (claim := claim_step(context.engine, context.worker_id, 60, context.warm_model)) is not None:
+        work_on(context, claim)
+
+
+def say_sandbox(context: WorkerContext, problem: str | None) -> None:
+    with transaction(context.engine) as session:
+        saw_worker(session, context.worker_id)
+        note_sandbox(session, context.worker_id, problem)
+
+
+class FailsOnce:
+    """A sandbox whose service is restarted while the first programs are on their way."""
+
+    def __init__(self, behind: LocalRunner) -> None:
+        self.behind, self.failures = behind, 0
+
+    def run(self, programs: Sequence[Program]) -> Iterator[Execution]:
+        if not self.failures:
+            self.failures += 1
+            raise SandboxFailed("restarted")
+        yield from self.behind.run(programs)
+
+
+def test_a_job_of_programs_runs_to_a_verified_adapter(world: World, context: WorkerContext) -> None:
+    job_id = submit(world)
+    say_sandbox(context, None)
+    with closing(LocalRunner(2)) as runner, using_runner(runner):
+        work_until_idle(context)
+    job = world.job(job_id)
+    assert (job.status, job.stop_reason) == ("succeeded", "completed_iterations"), job.status_reason
+    with reading(world.engine) as session:
+        before, after = session.scalars(select(Iteration).order_by(Iteration.number)).all()
+        rules = dict(session.execute(select(Rationale.rule, Rationale.verdict)).all())
+    assert before.metrics["accuracy"] == 0.5
+    assert after.metrics["accuracy"] == 1.0
+    assert after.metrics["coverage"] == {"generated": 0.5, "rationalized": 0.5, "total": 1.0}
+    assert rules.keys() == {"tests", "timeout"}
+    assert rules["timeout"] == "wrong"
+
+
+def test_a_worker_without_a_sandbox_takes_no_step_of_such_a_job(world: World, context: WorkerContext) -> None:
+    submit(world)
+    assert claim_step(context.engine, context.worker_id, 60, None) is None
+    say_sandbox(context, "No Landlock.")
+    assert claim_step(context.engine, context.worker_id, 60, None) is None
+    say_sandbox(context, None)
+    assert claim_step(context.engine, context.worker_id, 60, None) is not None
+
+
+def test_a_sandbox_that_fails_costs_an_attempt_and_is_no_verdict(
+    world: World, context: WorkerContext
+) -> None:
+    job_id = submit(world)
+    say_sandbox(context, None)
+    with closing(LocalRunner(2)) as behind, using_runner(failing := FailsOnce(behind)):
+        work_until_idle(context)
+    assert failing.failures == 1
+    assert world.job(job_id).status == "succeeded"
+    with reading(world.engine) as session:
+        assert "error" not in set(session.scalars(select(Rationale.verdict)))
