@@ -74,7 +74,8 @@ def read_example(row: Mapping[str, Any], kind: Kind, *, line: int = 1) -> Exampl
     choices = fields.choices() if task.takes_choices else None
     if not task.takes_choices:
         fields.refuse_choices(task)
-    answer, certain = fields.chosen(choices) if choices else (fields.answer(programs=task.runs_programs), False)
+    plain = None if choices else fields.answer(programs=task.runs_programs)
+    answer, certain = fields.chosen(choices) if choices else (plain or "", False)
     example = Example(
         id=fields.name("id") or f"row-{line}",
         question=question,
