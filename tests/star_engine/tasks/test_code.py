@@ -10,7 +10,8 @@ import pytest
 
 from star_engine.config.star import StarConfig
 from star_engine.data.prompts import render_prompt
-from star_engine.data.readers import BadRows, read_example
+from star_engine.data.readers import read_example
+from star_engine.data.row_errors import BadRows
 from star_engine.data.validation import Unfit, check_data
 from star_engine.protocols import Completion
 from star_engine.sampling.answers import judge
