@@ -16,6 +16,7 @@ class PhaseName(StrEnum):
     TRAIN = "train"
     VERIFY_ADAPTER = "verify_adapter"
     EVALUATE = "evaluate"
+    TEST_TIME = "test_time"  # many answers to a question: of the base model, and of the last adapter
     TRIAL = "trial"  # no part of the loop: a few questions that a person puts to an adapter
 
 
@@ -31,13 +32,18 @@ ITERATION_PHASES = (
 def phases_of(config: StarConfig, iteration: int) -> tuple[PhaseName, ...]:
     """The phases of an iteration in their order; 0: what comes before the first one. Pure."""
     if iteration == 0:
-        return (PhaseName.BASELINES,) if config.evaluation.baselines else ()
+        baselines = (PhaseName.BASELINES,) if config.evaluation.baselines else ()
+        return (*baselines, *_test_time(config))
     return ITERATION_PHASES
 
 
 def closing_phases(config: StarConfig) -> tuple[PhaseName, ...]:
     """The phases that follow the last iteration, recorded with it. Pure."""
-    return ()
+    return () if config.baselines_only else _test_time(config)
+
+
+def _test_time(config: StarConfig) -> tuple[PhaseName, ...]:
+    return () if config.evaluation.test_time is None else (PhaseName.TEST_TIME,)
 
 
 # They change nothing: their accuracy is all that the rest of the run may read.

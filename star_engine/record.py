@@ -11,6 +11,7 @@ from star_engine.adapters.layout import AdapterVerification, BaseModel
 from star_engine.diagnostics.iteration import Before
 from star_engine.diagnostics.spark import Answered
 from star_engine.evaluation.accuracy import Accuracy, EvaluatedAnswer, EvaluationMode
+from star_engine.evaluation.candidates import Candidate, CandidateKey, QuestionCurves, Scored
 from star_engine.protocols import TrainingProgress
 from star_engine.sampling.rationales import Rationale, RationaleKey
 from star_engine.tasks.examples import Example
@@ -134,10 +135,31 @@ class Record(MixSource, Protocol):
 
     def add_answers(self, batch: Sequence[EvaluatedAnswer]) -> None: ...
 
+    def candidates(self) -> CandidateRecord:
+        """The slice's answers, where each question is answered many times."""
+
     def finish_evaluation(self, state: Callable[[Path, int, int], None]) -> None:
         """The slice is answered. After an adapter's last one, `state` writes the accuracy into its files:
         it is given their folder, how many answers are right, and how many there are.
         """
+
+
+class CandidateRecord(Protocol):
+    """What a slice reads and writes of candidates: many answers to each of its held-out questions."""
+
+    def examples(self) -> Sequence[Example]:
+        """The held-out examples of the slice."""
+
+    def recorded(self) -> Sequence[Candidate]:
+        """The candidates of these examples that are recorded, with their scores, by example and sample."""
+
+    def add(self, batch: Sequence[Candidate]) -> None: ...
+
+    def add_scores(self, scorer: str, found: Mapping[CandidateKey, Scored]) -> None:
+        """Keep what a scorer says of recorded candidates."""
+
+    def finish(self, questions: Sequence[QuestionCurves]) -> None:
+        """Keep what the candidates of each question come to; the slice is done."""
 
 
 class Counts(Protocol):
@@ -166,6 +188,9 @@ class Counts(Protocol):
 
     def chance(self) -> float:
         """The accuracy of guessing on this data, 0 to 1."""
+
+    def question_curves(self) -> Sequence[QuestionCurves]:
+        """What the candidates of each held-out question come to, in the order of the examples."""
 
     def training(self) -> Mapping[str, Any]:
         """The report of the iteration's training."""

@@ -11,6 +11,9 @@ iteration-3/rationales.jsonl      every try, with verdict
            /training_set.jsonl    what was trained on
            /curve.jsonl           loss, gradient norm, rate and tokens of each optimizer step
            /evaluation.jsonl      held-out answers of this iteration's model
+           /candidates.jsonl      many answers to each held-out question, where asked for
+           /candidate_scores.jsonl  how likely scorers find them
+           /test_time.jsonl       what k of them come to; all three in baselines/ for the base model
            /adapter/              adapter_config.json, adapter_model.safetensors, README.md, manifest.json
 """
 
@@ -91,7 +94,7 @@ class RunDirectory:
         The keys are those that a service shows of an iteration.
         """
         found: dict[int, dict[str, Any]] = {}
-        for line in _read(self.root / "history.jsonl"):
+        for line in lines_of(self.root / "history.jsonl"):
             known = found.setdefault(line.pop("iteration"), {"phases_done": [], "audits": {}})
             known["phases_done"].append(line.pop("phase"))
             audits = {**known["audits"], **line.pop("audits", {})}
@@ -119,7 +122,7 @@ class RunDirectory:
 
     def curve(self, number: int) -> list[TrainingProgress]:
         """Every optimizer step of the iteration's training. Steps that were done again count once."""
-        newest = {line["step"]: TrainingProgress(**line) for line in _read(self.curve_path(number))}
+        newest = {line["step"]: TrainingProgress(**line) for line in lines_of(self.curve_path(number))}
         return [newest[step] for step in sorted(newest)]
 
     def training_report(self, number: int) -> dict[str, Any]:
@@ -130,8 +133,8 @@ class RunDirectory:
         return self.iteration(number) / "rationales.jsonl"
 
     def rationales(self, number: int) -> list[Rationale]:
-        checked = {_key(line): line["checks"] for line in _read(self.checks_path(number))}
-        found = (rationale_from(line) for line in _read(self.rationales_path(number)))
+        checked = {_key(line): line["checks"] for line in lines_of(self.checks_path(number))}
+        found = (rationale_from(line) for line in lines_of(self.rationales_path(number)))
         return [replace(one, checks=checked[one.key]) if one.key in checked else one for one in found]
 
     def checks_path(self, number: int) -> Path:
@@ -147,7 +150,7 @@ class RunDirectory:
 
     def answers(self, number: int, mode: EvaluationMode, other: str | None = None) -> list[EvaluatedAnswer]:
         """`other`: the name of another dataset that is measured as well."""
-        return [EvaluatedAnswer(**line) for line in _read(self.answers_path(number, mode, other))]
+        return [EvaluatedAnswer(**line) for line in lines_of(self.answers_path(number, mode, other))]
 
     def write_training_set(
         self,
@@ -170,11 +173,11 @@ class RunDirectory:
                 write_durably(folder / name, "".join(f"{line}\n" for line in written))
 
     def decisions(self, number: int) -> list[Decision]:
-        lines = _read(self.iteration(number) / "decisions.jsonl")
+        lines = lines_of(self.iteration(number) / "decisions.jsonl")
         return [Decision(_key(line), line["kept"], line["reason"]) for line in lines]
 
     def training_set(self, number: int) -> list[TrainingExample]:
-        lines = _read(self.iteration(number) / "training_set.jsonl")
+        lines = lines_of(self.iteration(number) / "training_set.jsonl")
         return [
             TrainingExample(_key(line), line["prompt"], line["completion"], line.get("hinted", False))
             for line in lines
@@ -247,7 +250,8 @@ def _drop_torn_line(path: Path) -> None:
             os.truncate(path, whole)
 
 
-def _read(path: Path) -> Iterator[dict[str, Any]]:
+def lines_of(path: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of a file; none where there is none."""
     if not path.exists():
         return
     with path.open("rb") as file:

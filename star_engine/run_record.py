@@ -23,9 +23,11 @@ from star_engine.evaluation.accuracy import (
     select_held_out,
     summarise,
 )
+from star_engine.evaluation.candidates import QuestionCurves
 from star_engine.phases.phase import Slice
 from star_engine.protocols import TrainingProgress
 from star_engine.record import Built, Origin, Provenance
+from star_engine.run_candidates import CandidateFiles, DirectoryCandidates
 from star_engine.run_directory import JsonLines, RunDirectory, check_line, rationale_line
 from star_engine.sampling.labels import guesses_held_out
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route, solved_examples
@@ -113,6 +115,9 @@ class DirectoryCounts:
         held_out = guesses_held_out(self.run.config)
         guessed = self.run.asked_examples(None) if held_out else self.run.train
         return chance_level(self.run.config.kind, guessed)
+
+    def question_curves(self) -> list[QuestionCurves]:
+        return CandidateFiles(self.run.directory, self.iteration).question_curves()
 
     def training(self) -> dict[str, Any]:
         return self.run.directory.training_report(self.iteration)
@@ -234,6 +239,10 @@ class RunRecord:
 
     def add_answers(self, batch: Sequence[EvaluatedAnswer]) -> None:
         self._append(self._answers_path, map(asdict, batch))
+
+    def candidates(self) -> DirectoryCandidates:
+        files = CandidateFiles(self._directory, self.iteration)
+        return DirectoryCandidates(files, self.examples())
 
     def finish_evaluation(self, state: Callable[[Path, int, int], None]) -> None:
         self.close()

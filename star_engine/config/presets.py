@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from star_engine.config.evaluation import Evaluation
 from star_engine.config.schedules import EpochsSchedule, GeometricSchedule, LinearSchedule, Schedule
 from star_engine.config.star import (
     Audits,
-    Evaluation,
     Generation,
     Labels,
     Rationalization,

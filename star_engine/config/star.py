@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from star_engine.config.chat import Chat, PromptLayout
+from star_engine.config.evaluation import Evaluation
 from star_engine.config.schedules import GeometricSchedule, Schedule
 from star_engine.config.training_set import REASONING_FILTERS, Source, TrainingSetOptions
 from star_engine.section import Section
@@ -160,17 +161,6 @@ class Training(Section):
     """Optimizer steps between two checkpoints: what a crash can cost."""
     lora: Lora = Lora()
     """Shape of the adapter."""
-
-
-class Evaluation(Section):
-    split: Literal["validation", "test"] = "validation"
-    """Held-out split on which accuracy is measured."""
-    max_examples: Annotated[int, Field(ge=1)] | None = None
-    """Held-out examples that are asked at most; null: all of the split."""
-    baselines: tuple[Literal["few_shot_direct", "few_shot_cot"], ...] = ("few_shot_direct", "few_shot_cot")
-    """How the base model is asked before the first iteration."""
-    also: Annotated[tuple[str, ...], Field(max_length=8)] = ()
-    """Other datasets, by id, on which every iteration is measured: forgetting, out of distribution."""
 
 
 class Audits(Section):

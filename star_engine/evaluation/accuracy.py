@@ -84,7 +84,7 @@ def evaluation_prompt(
     The baselines always show them. What was trained on texts of the dataset is asked the way it was trained.
     """
     check_layout(config, prompt_set)
-    direct = _directly(config, mode)
+    direct = asked_directly(config, mode)
     if mode is EvaluationMode.ADAPTER and config.training_set.source is not Source.RATIONALES:
         shown = float(config.training_set.few_shot_in_prompt) == 1.0
         return render_prompt(config.kind, prompt_set, example, direct=direct, few_shot=shown)
@@ -94,7 +94,7 @@ def evaluation_prompt(
     return render_prompt(config.kind, prompt_set, example, direct=direct)
 
 
-def _directly(config: StarConfig, mode: EvaluationMode) -> bool:
+def asked_directly(config: StarConfig, mode: EvaluationMode) -> bool:
     """Whether only the answer is asked for."""
     answers = config.training_set.source is Source.ANSWERS
     return mode is EvaluationMode.FEW_SHOT_DIRECT or (mode is EvaluationMode.ADAPTER and answers)
@@ -103,7 +103,7 @@ def _directly(config: StarConfig, mode: EvaluationMode) -> bool:
 def evaluation_params(config: StarConfig, mode: EvaluationMode) -> SamplingParams:
     """Greedy, whatever the job samples with: the paper reports greedy accuracy."""
     limit = config.generation.max_tokens
-    if _directly(config, mode) and not config.is_chat:  # a chat model may think first, whatever it is shown
+    if asked_directly(config, mode) and not config.is_chat:  # a chat model may think first, whatever shown
         limit = min(limit, DIRECT_MAX_TOKENS)
     return SamplingParams(temperature=0.0, max_tokens=limit, stop=config.stops, special=config.is_chat)
 
@@ -161,7 +161,7 @@ def plan_answers(
 def _answered(
     config: StarConfig, example: Example, completion: Completion, mode: EvaluationMode, opening: str
 ) -> EvaluatedAnswer:
-    answer = judge(config, example, completion, direct=_directly(config, mode), opening=opening)
+    answer = judge(config, example, completion, direct=asked_directly(config, mode), opening=opening)
     return EvaluatedAnswer(
         example_id=example.id,
         group=example.group,

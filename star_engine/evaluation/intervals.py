@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import comb, exp, lgamma, log, log1p, sqrt
+from math import comb, exp, fsum, lgamma, log, log1p, sqrt
 
 LEVEL = 0.95
 _CLOSE = 1e-13  # where the continued fraction and the search for a root end
@@ -31,6 +31,20 @@ def accuracy_interval(correct: int, n: int, level: float = LEVEL) -> Interval:
     """Clopper-Pearson interval of correct / n. Raises ValueError where nothing was asked."""
     _check(n, correct)
     return _exact_limits(correct, n, level)
+
+
+def share_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+    """Interval of the mean of independent values between 0 and 1, such as shares of draws, one per question.
+
+    The exact limits of as many yes-or-no outcomes with the same mean, for which alone they are exact: values
+    between 0 and 1 vary less, so that the interval is too wide for them rather than too narrow. Raises
+    ValueError where there is no value.
+    """
+    if not values or min(values) < 0 or max(values) > 1:
+        raise ValueError("give one value between 0 and 1 or more")
+    total = min(float(len(values)), fsum(values))
+    nearest = round(total)
+    return _exact_limits(nearest if abs(total - nearest) < 1e-9 else total, len(values), level)
 
 
 def difference_interval(gained: int, lost: int, n: int, level: float = LEVEL) -> Interval:
@@ -87,7 +101,7 @@ def _added(one: float, other: float, together: float) -> float:
 
 
 @lru_cache(maxsize=16384)
-def _exact_limits(count: int, n: int, level: float) -> Interval:
+def _exact_limits(count: float, n: int, level: float) -> Interval:
     tail = (1 - level) / 2
     low = 0.0 if count == 0 else _beta_quantile(tail, count, n - count + 1)
     high = 1.0 if count == n else _beta_quantile(1 - tail, count + 1, n - count)

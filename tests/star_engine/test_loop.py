@@ -4,7 +4,8 @@ from unittest.mock import patch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_engine.config.star import Evaluation, StarConfig, StopRule
+from star_engine.config.evaluation import Evaluation
+from star_engine.config.star import StarConfig, StopRule
 from star_engine.config.training_set import TrainingSetOptions
 from star_engine.loop import (
     ITERATION_PHASES,

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from star_engine.adapters.layout import BaseModel, check_layout
+from star_engine.config.evaluation import Evaluation
 from star_engine.config.schedules import EpochsSchedule, LinearSchedule
 from star_engine.config.star import (
-    Evaluation,
     Generation,
     Lora,
     Rationalization,

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from star_engine.config.star import Evaluation, Generation, StarConfig
+from star_engine.config.evaluation import Evaluation
+from star_engine.config.star import Generation, StarConfig
 from star_engine.data.prompts import render_completion
 from star_engine.evaluation.accuracy import (
     EvaluatedAnswer,

@@ -1,0 +1,267 @@
+"""Candidates: many answers to one held-out question, their scores, and what k of them come to."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from star_engine.config.evaluation import TestTime
+from star_engine.config.star import StarConfig
+from star_engine.data.prompts import render_completion
+from star_engine.data.selection import sample_seed
+from star_engine.evaluation.accuracy import (
+    EvaluationMode,
+    asked_directly,
+    evaluation_params,
+    evaluation_prompt,
+)
+from star_engine.evaluation.intervals import share_interval
+from star_engine.evaluation.test_time import best_of, entropy_of, majority, pass_all, pass_at
+from star_engine.protocols import (
+    Completion,
+    SampleRequest,
+    SamplingParams,
+    Score,
+    Scorer,
+    ScoreRequest,
+    TrainingText,
+)
+from star_engine.sampling.answers import judge
+from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.verdict import VerdictCode
+
+GENERATOR = "generator"  # the scorer that every best-of-k is held against: the answering model itself
+TEXTS_PER_CALL = 64  # of a scorer, recorded together
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateKey:
+    """Unique within an iteration."""
+
+    example_id: str
+    sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a scorer says of a text: the logarithm of its probability, and of how many tokens."""
+
+    total: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One of the answers to a held-out question."""
+
+    key: CandidateKey
+    text: str  # cut at the first stop
+    verdict: str
+    extracted: str | None
+    canonical: str | None  # in normal form: what a vote counts
+    rule: str
+    prompt_tokens: int
+    tokens: int
+    finish_reason: Literal["stop", "length"]
+    request_sha256: str | None = None  # as of a rationale
+    reused: bool = False
+    scores: Mapping[str, Scored] = field(default_factory=dict)  # by scorer; none of a text that does not fit
+
+    @property
+    def is_right(self) -> bool:
+        return self.verdict == VerdictCode.CORRECT
+
+    @property
+    def vote(self) -> str | None:
+        """What it says in a vote; None: nothing."""
+        return self.extracted if self.canonical is None and self.is_right else self.canonical
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionCurves:
+    """What k answers to one question come to, for each k of `TestTime.all_ks`."""
+
+    example_id: str
+    answers: int
+    right: int
+    unparsed: int  # texts that take part in no vote
+    solutions: int  # distinct texts among the right ones
+    entropy: float  # of the stated answers, in bits
+    curves: Mapping[str, tuple[float, ...]]  # by method: pass, pass_all, majority, best_of/generator ...
+
+
+def candidate_mode(iteration: int) -> EvaluationMode:
+    """How an iteration's candidates are asked: of the base model (0) with few-shot rationales."""
+    return EvaluationMode.ADAPTER if iteration else EvaluationMode.FEW_SHOT_COT
+
+
+def candidate_params(config: StarConfig, test_time: TestTime, iteration: int) -> SamplingParams:
+    """As the greedy answer is decoded, but for temperature and top_p."""
+    greedy = evaluation_params(config, candidate_mode(iteration))
+    return replace(greedy, temperature=test_time.temperature, top_p=test_time.top_p)
+
+
+@dataclass(frozen=True, slots=True)
+class CandidatePlan:
+    """The requests for candidates, and what becomes of each completion."""
+
+    config: StarConfig
+    params: SamplingParams
+    mode: EvaluationMode
+    asked: Mapping[str, tuple[Example, CandidateKey]]  # by the request's key
+    queue: deque[SampleRequest]
+    opening: str  # see PromptSet
+
+    def finish(self, completion: Completion) -> Candidate:
+        example, key = self.asked[completion.key]
+        direct = asked_directly(self.config, self.mode)
+        answer = judge(self.config, example, completion, direct=direct, opening=self.opening)
+        return Candidate(
+            key=key,
+            text=answer.text,
+            verdict=answer.verdict,
+            extracted=answer.extracted,
+            canonical=answer.canonical,
+            rule=answer.rule,
+            prompt_tokens=completion.prompt_tokens,
+            tokens=completion.tokens,
+            finish_reason=answer.finish_reason,
+            request_sha256=completion.request_sha256,
+            reused=completion.reused,
+        )
+
+
+def plan_candidates(
+    config: StarConfig,
+    test_time: TestTime,
+    prompt_set: PromptSet,
+    examples: Iterable[Example],
+    iteration: int,
+    recorded: Set[CandidateKey],
+) -> CandidatePlan:
+    """The plan of every candidate that is not recorded. Seeds follow from example and sample alone."""
+    mode = candidate_mode(iteration)
+    asked: dict[str, tuple[Example, CandidateKey]] = {}
+    queue: deque[SampleRequest] = deque()
+    for example in examples:
+        prompt = evaluation_prompt(config, prompt_set, example, mode, iteration)
+        for sample in range(test_time.samples):
+            key = CandidateKey(example.id, sample)
+            if key not in recorded:
+                seed = sample_seed(config.seed, iteration, example.id, "test_time", sample)
+                request = SampleRequest(f"{sample}/{example.id}", prompt, seed)
+                asked[request.key] = (example, key)
+                queue.append(request)
+    params = candidate_params(config, test_time, iteration)
+    return CandidatePlan(config, params, mode, asked, queue, prompt_set.opening)
+
+
+def own_text(
+    config: StarConfig, prompt_set: PromptSet, example: Example, text: str, iteration: int
+) -> tuple[TrainingText, bool]:
+    """A candidate as its generator's likelihood is asked for: behind the prompt that it was sampled from.
+
+    The flag says whether its end is part of it: adapters learn to end with EOS; behind few-shot examples the
+    base model begins another block instead.
+    """
+    prompt = evaluation_prompt(config, prompt_set, example, candidate_mode(iteration), iteration)
+    ended = iteration > 0 or config.is_chat or not text
+    return TrainingText(prompt, render_completion(config.kind, text, prompt_set.chat)), ended
+
+
+def score_distinct(
+    scorer: Scorer, texts: Sequence[tuple[CandidateKey, TrainingText, bool]]
+) -> Iterator[dict[CandidateKey, Scored]]:
+    """Score each distinct text once and yield the scores of all candidates that have it, in batches.
+
+    A text that the scorer has no room for gets no score. It is found by scoring its batch one by one.
+    """
+    alike: dict[tuple[TrainingText, bool], list[CandidateKey]] = {}
+    for key, text, ended in texts:
+        alike.setdefault((text, ended), []).append(key)
+    distinct = list(alike.items())
+    for first in range(0, len(distinct), TEXTS_PER_CALL):
+        some = distinct[first : first + TEXTS_PER_CALL]
+        requests = [ScoreRequest(str(n), text, ended) for n, ((text, ended), _) in enumerate(some)]
+        found: dict[CandidateKey, Scored] = {}
+        for score in _scores(scorer, requests):
+            scored = Scored(score.total, len(score.logprobs))
+            found |= dict.fromkeys(some[int(score.key)][1], scored)
+        yield found
+
+
+def _scores(scorer: Scorer, requests: Sequence[ScoreRequest]) -> list[Score]:
+    try:
+        return list(scorer.score(requests))
+    except ValueError:
+        if len(requests) == 1:
+            return []
+    return [score for request in requests for score in _scores(scorer, [request])]
+
+
+def question_curves(
+    test_time: TestTime, example_id: str, candidates: Sequence[Candidate], scorers: Sequence[str]
+) -> QuestionCurves:
+    """What k of a question's candidates come to. `scorers`: whose scores best of k ranks by."""
+    ks, n = test_time.all_ks, len(candidates)
+    right = [one.is_right for one in candidates]
+    votes = [one.vote for one in candidates]
+    curves: dict[str, tuple[float, ...]] = {}
+    if "pass" in test_time.methods:
+        curves["pass"] = tuple(pass_at(n, sum(right), k) for k in ks)
+    if "pass_all" in test_time.methods:
+        curves["pass_all"] = tuple(pass_all(n, sum(right), k) for k in ks)
+    if "majority" in test_time.methods:
+        winners = {one.vote for one in candidates if one.is_right and one.vote is not None}
+        found = majority(votes, winners, ks)
+        curves["majority"] = tuple(found[k].right for k in ks)
+        curves["majority_tied"] = tuple(found[k].tied for k in ks)
+        curves["majority_unparsed"] = tuple(found[k].unparsed for k in ks)
+    if "best_of" in test_time.methods:
+        for name, scores in rankings(candidates, scorers).items():
+            curves[f"best_of/{name}"] = tuple(best_of(scores, right, k) for k in ks)
+    solutions = {" ".join(one.text.split()).casefold() for one in candidates if one.is_right}
+    return QuestionCurves(
+        example_id, n, sum(right), votes.count(None), len(solutions), entropy_of(votes), curves
+    )
+
+
+def rankings(candidates: Sequence[Candidate], scorers: Sequence[str]) -> dict[str, list[float]]:
+    """What best of k ranks by. A candidate that a scorer could not read comes last."""
+    lowest = float("-inf")
+    found = {
+        "random": [0.0 for _ in candidates],
+        "shortest": [-float(one.tokens) for one in candidates],
+    }
+    for name in scorers:
+        found[name] = [one.scores[name].total if name in one.scores else lowest for one in candidates]
+    return found
+
+
+def summary(test_time: TestTime, questions: Sequence[QuestionCurves]) -> dict[str, Any]:
+    """The curves over all questions, each point with its exact interval over questions."""
+    n = len(questions)
+    names = sorted(questions[0].curves) if questions else []
+    answers = sum(one.answers for one in questions)
+    solved = [one for one in questions if one.right]
+    return {
+        "samples": test_time.samples,
+        "temperature": test_time.temperature,
+        "n": n,
+        "ks": list(test_time.all_ks),
+        "curves": {
+            name: [_point([one.curves[name][at] for one in questions]) for at in range(len(test_time.all_ks))]
+            for name in names
+        },
+        "unparsed": round(sum(one.unparsed for one in questions) / answers, 6) if answers else 0.0,
+        "solutions": round(sum(one.solutions for one in solved) / len(solved), 4) if solved else 0.0,
+        "entropy": round(sum(one.entropy for one in questions) / n, 4) if n else 0.0,
+    }
+
+
+def _point(values: Sequence[float]) -> dict[str, float]:
+    interval = share_interval(values)
+    mean = sum(values) / len(values)
+    return {"value": round(mean, 6), "low": round(interval.low, 6), "high": round(interval.high, 6)}

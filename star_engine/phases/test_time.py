@@ -1,0 +1,100 @@
+"""Test time: k answers to each held-out question, scored, and the accuracy that k of them come to."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from star_engine.config.evaluation import TestTime
+from star_engine.config.star import StarConfig
+from star_engine.evaluation.candidates import (
+    GENERATOR,
+    Candidate,
+    CandidateKey,
+    candidate_mode,
+    candidate_params,
+    own_text,
+    plan_candidates,
+    question_curves,
+    score_distinct,
+    summary,
+)
+from star_engine.loop import PhaseName
+from star_engine.phases.phase import Alone, Ask, Asked, Context, Phase, Progress, Sizes, Slice, Work, divided
+from star_engine.protocols import TrainingText
+from star_engine.record import CandidateRecord, Counts
+
+# Questions in a step, as a share of an evaluation's: enough that steps are not all overhead.
+FEWEST_QUESTIONS = 8
+
+
+def settings_of(config: StarConfig) -> TestTime:
+    """The settings of a run that has the phase."""
+    if config.evaluation.test_time is None:
+        raise ValueError("evaluation.test_time is not set: the run has no phase test_time")
+    return config.evaluation.test_time
+
+
+def _run(context: Context) -> Work:
+    config, test_time = context.config, settings_of(context.config)
+    record = context.record.candidates()
+    examples = record.examples()
+    known = {one.key for one in record.recorded()}
+    total, done = len(examples) * test_time.samples, len(known)
+
+    def add(batch: Sequence[Candidate]) -> Progress:
+        nonlocal done
+        record.add(batch)
+        done += len(batch)
+        return Progress(done, total, "answers")
+
+    yield Progress(done, total, "answers")
+    plan = plan_candidates(config, test_time, context.prompt_set, examples, context.iteration, known)
+    yield Ask(plan, context.iteration, add)
+    if "best_of" in test_time.methods:
+        yield Alone()
+        yield from _score(context, record)
+    by_example: dict[str, list[Candidate]] = defaultdict(list)
+    for one in record.recorded():
+        by_example[one.key.example_id].append(one)
+    scorers = (GENERATOR,) if "best_of" in test_time.methods else ()
+    record.finish(
+        [question_curves(test_time, example.id, by_example[example.id], scorers) for example in examples]
+    )
+
+
+def _score(context: Context, record: CandidateRecord) -> Iterator[Progress]:
+    """How likely the answering model finds its own answers: what any verifier has to beat."""
+    config = context.config
+    asked = {example.id: example for example in record.examples()}
+    open_: list[tuple[CandidateKey, TrainingText, bool]] = []
+    for one in record.recorded():
+        if GENERATOR not in one.scores:
+            example = asked[one.key.example_id]
+            text, ended = own_text(config, context.prompt_set, example, one.text, context.iteration)
+            open_.append((one.key, text, ended))
+    if not open_:
+        return
+    done = 0
+    for found in score_distinct(context.gpu.sampler(context.iteration), open_):
+        record.add_scores(GENERATOR, found)
+        done += len(found)
+        yield Progress(done, len(open_), "scores")
+
+
+def _slices(config: StarConfig, iteration: int, sizes: Sizes, size: int) -> Iterator[Slice]:
+    """With fewer questions in a step than an evaluation has, since each takes many answers."""
+    questions = max(min(size, FEWEST_QUESTIONS), size // settings_of(config).samples)
+    return divided(sizes.held_out(None), questions, candidate_mode(iteration), None)
+
+
+def _asks(config: StarConfig, iteration: int, part: Slice) -> Asked:
+    return Asked(iteration, candidate_params(config, settings_of(config), iteration))
+
+
+def _metrics(config: StarConfig, counts: Counts) -> dict[str, Any]:
+    return {"test_time": summary(settings_of(config), counts.question_curves())}
+
+
+TEST_TIME = Phase(PhaseName.TEST_TIME, _run, _slices, _metrics, _asks)
