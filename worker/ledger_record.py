@@ -63,6 +63,7 @@ from star_engine.training_set.window import window
 from worker.adapter_files import publish, rewritten
 from worker.checkpoints import Checkpoints
 from worker.context import WorkerContext
+from worker.ledger_candidates import LedgerCandidates
 
 ASKED: dict[EvaluationMode, Asked] = {
     EvaluationMode.FEW_SHOT_COT: "base",
@@ -261,6 +262,12 @@ class LedgerRecord:
     def add_answers(self, batch: Sequence[EvaluatedAnswer]) -> None:
         with self._recording() as session:
             record_evaluations(session, self.claim, self._mode, batch, self._row_ids)
+
+    def candidates(self) -> LedgerCandidates:
+        asked = self.examples()
+        return LedgerCandidates(
+            self.worker, self.claim, asked, self._row_ids, self._recording, self._finishing
+        )
 
     def finish_evaluation(self, state: Callable[[Path, int, int], None]) -> None:
         """Finish the evaluation if this is the last step: steps that end at once both check under the job's

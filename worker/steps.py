@@ -13,8 +13,8 @@ from app.failpoints import failpoint
 from app.ledger.data.chat_templates import asked_with
 from app.ledger.queue.steps import Claim
 from app.ledger.results.adapters import answering_model
-from app.ledger.results.completion_cache import recorded_evaluations, recorded_tries
 from app.tables.data import Model, PromptSet
+from app.ledger.results.completion_cache import recorded_answers, recorded_evaluations, recorded_tries
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Ask, Context, Progress, Work, slice_from
 from star_engine.phases.table import PHASES
@@ -27,6 +27,7 @@ from worker.settle import stop
 
 log = structlog.get_logger()
 
+FIND = {PhaseName.SAMPLE: recorded_tries, PhaseName.TEST_TIME: recorded_answers}
 RECORD_SECONDS = 1.0  # a person may be waiting for the answers of a trial
 
 
@@ -50,7 +51,7 @@ def report(lease: Lease, progress: Progress) -> None:
 
 def reusing(worker: WorkerContext, claim: Claim, lease: Lease, ask: Ask[Any]) -> ReusingPlan[Any]:
     """The plan of an Ask, its requests looked up first among what the project's jobs have answered before."""
-    find = recorded_tries if claim.phase == PhaseName.SAMPLE else recorded_evaluations
+    find = FIND.get(claim.phase, recorded_evaluations)
     with reading(worker.engine) as session:
         model, _ = answering_model(session, claim.job_id, claim.model_id, ask.iteration)
 

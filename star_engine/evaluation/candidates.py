@@ -33,6 +33,7 @@ from star_engine.tasks.examples import Example, PromptSet
 from star_engine.tasks.verdict import VerdictCode
 
 GENERATOR = "generator"  # the scorer that every best-of-k is held against: the answering model itself
+IMPOSSIBLE = -1e9  # in place of minus infinity, which JSON cannot hold
 TEXTS_PER_CALL = 64  # of a scorer, recorded together
 
 
@@ -187,7 +188,7 @@ def score_distinct(
         requests = [ScoreRequest(str(n), text, ended) for n, ((text, ended), _) in enumerate(some)]
         found: dict[CandidateKey, Scored] = {}
         for score in _scores(scorer, requests):
-            scored = Scored(score.total, len(score.logprobs))
+            scored = Scored(max(score.total, IMPOSSIBLE), len(score.logprobs))
             found |= dict.fromkeys(some[int(score.key)][1], scored)
         yield found
 

@@ -22,6 +22,7 @@ IN_PHASE = {
     "train": ("before_training", "step@2", "before_record", "before_finish"),
     "verify_adapter": ("progress", "before_record", "before_finish", "after_finish"),
     "evaluate": ("before_record", "after_record@2", "before_finish", "after_finish"),
+    "test_time": ("before_record", "after_record@5", "before_finish", "after_finish"),
 }
 ELSEWHERE = (
     "claim.before_commit@2",
@@ -38,6 +39,9 @@ PREPARED = {  # nobody comes by unless this happens first
     "heartbeat.before_commit@2": "train.before_training=delay:4",
     "stop.before_commit": "sample.before_record=raise",
 }
+
+
+SETTINGS = {"evaluation": {"test_time": {"samples": 2}}}  # with which a job has all of these phases
 
 
 def of_phase(phase: str) -> list[str]:
@@ -60,7 +64,7 @@ def survives(world: World, broker_url: str, action: Action, points: Sequence[str
         running.scheduler()
         names = ("first", "second") if action == "stop" else ("worker",)
         workers = [running.worker(name, STAR_FAILPOINTS=broken) for name in names]
-        job_id = world.submit(iterations=1)
+        job_id = world.submit(iterations=1, **SETTINGS)
         sleepers = Sleepers(running)
         running.wait_for(job_id, "succeeded", seconds=280, meanwhile=sleepers.wake)
         wait_until(sleepers.wake, "who was stopped is awake again")

@@ -17,13 +17,14 @@ from app.ledger.results.iterations import config_of
 from app.ledger.results.rationales import training_rows
 from app.ledger.transitions import JOB_TRANSITIONS
 from app.storage import Storage
+from app.tables.candidates import Candidate, QuestionCurve
 from app.tables.jobs import Event, Iteration, Job, Step
 from app.tables.rationales import Adapter, Evaluation, Rationale
 from app.tables.statuses import JobStatus, StepStatus
 from app.tables.usage import Usage
 from star_engine.adapters.roles import AdapterRole
 from star_engine.config.star import StarConfig
-from star_engine.loop import ITERATION_PHASES, PhaseName, StopReason
+from star_engine.loop import PhaseName, StopReason, closing_phases, phases_of
 from star_engine.sampling.rationales import RationaleKey, Route
 from star_engine.training_set.rows import TrainingExample, training_set_sha256
 from tests.factories import TRAIN, VALIDATION, World
@@ -132,7 +133,9 @@ def _check_order(session: Session, job: Job) -> None:
 def _check_iteration(session: Session, world: World, job: Job, iteration: Iteration) -> None:
     config = config_of(job, iteration)
     done = [PhaseName(name) for name in iteration.phases_done]
-    expected = [PhaseName.BASELINES] if iteration.number == 0 else list(ITERATION_PHASES)
+    expected = list(phases_of(config, iteration.number))
+    if iteration.number == config.iterations:
+        expected += closing_phases(config)
     assert done == expected[: len(done)], f"phases of iteration {iteration.number}: {done}"
     if PhaseName.SAMPLE in done:
         _check_rationales(session, config, iteration)
@@ -144,6 +147,8 @@ def _check_iteration(session: Session, world: World, job: Job, iteration: Iterat
         _check_evaluations(session, iteration, config.evaluation.baselines)
     if PhaseName.EVALUATE in done:
         _check_evaluations(session, iteration, ("adapter",))
+    if PhaseName.TEST_TIME in done:
+        _check_candidates(session, config, iteration)
 
 
 def _check_rationales(session: Session, config: StarConfig, iteration: Iteration) -> None:
@@ -198,6 +203,17 @@ def _check_evaluations(session: Session, iteration: Iteration, modes: Iterable[s
     assert Counter(item.mode for item in answers) == dict.fromkeys(modes, VALIDATION)
     keys: Sequence[tuple[str, int]] = [(item.mode, item.example_id) for item in answers]
     assert len(keys) == len(set(keys))
+
+
+def _check_candidates(session: Session, config: StarConfig, iteration: Iteration) -> None:
+    test_time = config.evaluation.test_time
+    assert test_time is not None
+    found = session.scalars(select(Candidate).where(Candidate.iteration_id == iteration.id)).all()
+    keys = {(one.example_id, one.sample) for one in found}
+    assert len(found) == len(keys) == VALIDATION * test_time.samples
+    assert all(set(one.scores or {}) == {"generator"} for one in found)
+    curves = session.scalars(select(QuestionCurve).where(QuestionCurve.iteration_id == iteration.id)).all()
+    assert sorted(one.example_id for one in curves) == sorted({one.example_id for one in found})
 
 
 def _check_success(session: Session, job: Job) -> None:

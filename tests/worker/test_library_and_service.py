@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ from app.ledger.data.examples import load_examples
 from app.ledger.data.prompt_sets import as_prompt_set
 from app.ledger.queue.steps import claim_step
 from app.tables.data import Example, PromptSet
+from app.ledger.results.candidates import as_candidate
+from app.ledger.results.counts import read_question_curves
+from app.tables.candidates import Candidate
 from app.tables.jobs import Iteration
 from app.tables.rationales import Adapter, Evaluation, Rationale, TrainingExample
 from star_engine.adapters.layout import BaseModel
 from star_engine.config.star import StarConfig
 from star_engine.evaluation.accuracy import EvaluationMode
 from star_engine.run import run_star
+from star_engine.run_candidates import CandidateFiles
 from star_engine.run_directory import RunDirectory
 from star_engine.testing.fakes import RecordingTrainer, ScriptedSampler
 from star_engine.training_set.rows import training_set_sha256
@@ -32,6 +37,7 @@ SETTINGS: dict[str, Any] = {
     "examples_per_iteration": 10,  # fewer than the split has: shares are of the iteration's examples
     "generation": {"max_tokens": 400, "temperature": 0.7, "samples_per_example": 2},
     "training_set": {"filters": ["answer_only"], "window": 2},
+    "evaluation": {"test_time": {"samples": 3}},
 }
 OF_THE_SERVICE = {"seconds", "reused"}  # metrics of claims and of the completion cache
 
@@ -173,6 +179,28 @@ def test_library_and_service_record_the_same_answers(ran: tuple[World, str, RunD
                 answers = directory.answers(iteration.number, mode)
                 library = sorted((one.example_id, one.text, one.verdict) for one in answers)
                 assert sorted(tuple(row) for row in rows) == library != []
+
+
+def test_library_and_service_record_the_same_candidates_and_curves(
+    ran: tuple[World, str, RunDirectory],
+) -> None:
+    world, job_id, directory = ran
+    with reading(world.engine) as session:
+        for iteration in _iterations(session, job_id):
+            rows = session.execute(
+                select(Candidate, Example.external_id)
+                .join(Example, Example.id == Candidate.example_id)
+                .where(Candidate.iteration_id == iteration.id)
+            )
+            files = CandidateFiles(directory, iteration.number)
+            library = {one.key: replace(one, request_sha256=None, reused=False) for one in files.candidates()}
+            service = {}
+            for row, name in rows:
+                one = as_candidate(row, name)
+                service[one.key] = replace(one, request_sha256=None, reused=False)
+            assert {key.sample for key in service} == (set() if iteration.number == 1 else {0, 1, 2})
+            assert service == library
+            assert read_question_curves(session, iteration.id) == files.question_curves()
 
 
 def _iterations(session: Session, job_id: str) -> list[Iteration]:

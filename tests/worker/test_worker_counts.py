@@ -13,6 +13,8 @@ from sqlalchemy import select
 
 from app.database import reading
 from app.ledger.queue.steps import Claim, claim_step
+from app.ledger.results.counts import read_question_curves
+from app.tables.candidates import Candidate
 from app.tables.data import Example
 from app.tables.jobs import Iteration
 from app.tables.rationales import Evaluation, Rationale, TrainingExample
@@ -25,6 +27,7 @@ SETTINGS: dict[str, Any] = {
     "seed": 7,
     "generation": {"max_tokens": 400, "temperature": 0.7, "samples_per_example": 2},
     "rationalization": {"probability": 0.8},
+    "evaluation": {"test_time": {"samples": 3}},
 }
 
 
@@ -54,6 +57,8 @@ def test_one_worker_and_three_record_the_same(database_url: str, tmp_path: Path)
     assert tries(world, shared) == tries(world, alone) != []
     assert training_sets(world, shared) == training_sets(world, alone) != []
     assert answers(world, shared) == answers(world, alone) != []
+    assert candidates(world, shared) == candidates(world, alone) != []
+    assert curves(world, shared) == curves(world, alone) != []
 
 
 @contextmanager
@@ -120,3 +125,24 @@ def answers(world: World, job_id: str) -> list[Any]:
     )
     with reading(world.engine) as session:
         return sorted(tuple(row) for row in session.execute(rows))
+
+
+def candidates(world: World, job_id: str) -> list[Any]:
+    """Every answer where a question has many, with what its generator makes of it."""
+    rows = (
+        select(Iteration.number, Candidate.example_id, Candidate.sample, Candidate.text, Candidate.scores)
+        .join(Iteration, Iteration.id == Candidate.iteration_id)
+        .where(Iteration.job_id == job_id)
+    )
+    with reading(world.engine) as session:
+        return sorted((number, *place, str(scores)) for number, *place, scores in session.execute(rows))
+
+
+def curves(world: World, job_id: str) -> list[Any]:
+    """What the answers to each question come to, and the metrics of them all."""
+    query = select(Iteration).filter_by(job_id=job_id).order_by(Iteration.number)
+    with reading(world.engine) as session:
+        return [
+            (one.metrics.get("test_time"), read_question_curves(session, one.id))
+            for one in session.scalars(query)
+        ]

@@ -169,7 +169,8 @@ def _next_beside(session: Session, job: Job, config: StarConfig, phase: PhaseRef
 
 def _plan_steps(session: Session, job: Job, config: StarConfig, phase: PhaseRef, settings: Settings) -> int:
     """Insert a phase's steps and, if it is an iteration's first, the iteration; how many steps there are."""
-    if job.purpose != Purpose.STAR or phase.name is phases_of(config, phase.iteration)[0]:
+    here = select(Iteration.id).where(Iteration.job_id == job.id, Iteration.number == phase.iteration)
+    if session.scalar(here) is None:
         session.add(Iteration(job_id=job.id, number=phase.iteration, phases_done=[], metrics={}))
     held = job.status in (JobStatus.PAUSING, JobStatus.PAUSED)
     sizes = _Sizes(session, job)

@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.tables.base import JsonObject
+from app.tables.candidates import Candidate
 from app.tables.jobs import Iteration, Job
 from app.tables.rationales import Evaluation, Rationale
 from star_engine.loop import PhaseName
@@ -51,12 +52,35 @@ def recorded_evaluations(session: Session, project_id: str, keys: Sequence[str])
     }
 
 
+def recorded_answers(session: Session, project_id: str, keys: Sequence[str]) -> dict[str, Recorded]:
+    """The same among all candidates: many answers to each held-out question."""
+    query: Any = (
+        select(
+            Candidate.request_sha256,
+            Candidate.text,
+            Candidate.prompt_tokens,
+            Candidate.tokens,
+            Candidate.finish_reason,
+        )
+        .join(Iteration, Iteration.id == Candidate.iteration_id)
+        .join(Job, Job.id == Iteration.job_id)
+        .where(Job.project_id == project_id)
+    )
+    return {
+        row[0]: Recorded(*row[1:])
+        for some in _parts(keys)
+        for row in session.execute(query.where(Candidate.request_sha256.in_(some)))
+    }
+
+
 def reused_in(session: Session, iteration: Iteration, phase: PhaseName) -> JsonObject:
     """Count the answers of a closed phase that cost no GPU time, by phase, together with earlier phases."""
     if phase is PhaseName.SAMPLE:
         query = select(func.count()).where(Rationale.iteration_id == iteration.id, Rationale.reused)
     elif phase in (PhaseName.BASELINES, PhaseName.EVALUATE):
         query = select(func.count()).where(Evaluation.iteration_id == iteration.id, Evaluation.reused)
+    elif phase is PhaseName.TEST_TIME:
+        query = select(func.count()).where(Candidate.iteration_id == iteration.id, Candidate.reused)
     else:
         return {}
     before = iteration.metrics.get("reused", {})

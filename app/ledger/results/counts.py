@@ -11,12 +11,14 @@ from sqlalchemy.orm import Session
 
 from app.ledger.data.examples import guessing_chance, selected_positions
 from app.ledger.results.evaluation_modes import recorded_mode
+from app.tables.candidates import QuestionCurve
 from app.tables.data import Example
 from app.tables.jobs import Iteration, Job
 from app.tables.rationales import Adapter, Evaluation, Rationale
 from star_engine.adapters.roles import AdapterRole
 from star_engine.diagnostics.spark import Answered
 from star_engine.evaluation.accuracy import Accuracy, EvaluationMode, accuracy_of, outcome
+from star_engine.evaluation.candidates import QuestionCurves
 from star_engine.sampling.rationales import Route
 from star_engine.tasks.verdict import VerdictCode
 
@@ -103,6 +105,9 @@ class IterationCounts:
     def chance(self) -> float:
         return guessing_chance(self.session, self.job.dataset_id, self.job.config)
 
+    def question_curves(self) -> list[QuestionCurves]:
+        return read_question_curves(self.session, self.iteration.id)
+
     def training(self) -> dict[str, Any]:
         query = select(Adapter.training).where(
             Adapter.job_id == self.job.id,
@@ -115,3 +120,25 @@ class IterationCounts:
 def selected_count(session: Session, job: Job, number: int) -> int:
     """How many train examples iteration `number` asks."""
     return len(selected_positions(session, job.dataset_id, job.config, number))
+
+
+def read_question_curves(session: Session, iteration_id: int) -> list[QuestionCurves]:
+    """Of every held-out question of an iteration, in the order of the examples."""
+    query = (
+        select(QuestionCurve, Example.external_id)
+        .join(Example, Example.id == QuestionCurve.example_id)
+        .where(QuestionCurve.iteration_id == iteration_id)
+        .order_by(Example.position)
+    )
+    return [
+        QuestionCurves(
+            example_id=name,
+            answers=row.answers,
+            right=row.right,
+            unparsed=row.unparsed,
+            solutions=row.solutions,
+            entropy=row.entropy,
+            curves={method: tuple(values) for method, values in row.curves.items()},
+        )
+        for row, name in session.execute(query)
+    ]

@@ -1,0 +1,52 @@
+"""Many answers to one held-out question, and what k of them come to."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Double, ForeignKey, UniqueConstraint, false
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.tables.base import Base, JsonObject, Serial, created
+from app.tables.data import Example
+from app.tables.jobs import Iteration
+
+
+class Candidate(Base):
+    """One of the answers to a held-out question: of an iteration's adapter, or of the base model (0)."""
+
+    __tablename__ = "candidates"
+    __table_args__ = (UniqueConstraint("iteration_id", "example_id", "sample"),)
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    iteration_id: Mapped[int] = mapped_column(ForeignKey(Iteration.id, ondelete="CASCADE"))
+    example_id: Mapped[int] = mapped_column(ForeignKey(Example.id))
+    sample: Mapped[int]
+    text: Mapped[str]
+    extracted: Mapped[str | None]
+    canonical: Mapped[str | None]  # what a vote counts
+    verdict: Mapped[str]
+    rule: Mapped[str]
+    prompt_tokens: Mapped[int]
+    tokens: Mapped[int]
+    finish_reason: Mapped[str]
+    scores: Mapped[JsonObject | None]  # {"generator": [logarithm of the probability, tokens]}, by scorer
+    sampler_adapter_id: Mapped[str | None]  # None: the base model
+    request_sha256: Mapped[str | None] = mapped_column(index=True)  # as of a rationale
+    reused: Mapped[bool] = mapped_column(server_default=false())
+    created_at: Mapped[datetime] = created()
+
+
+class QuestionCurve(Base):
+    """What k candidates of one held-out question come to, for each k of the job's settings."""
+
+    __tablename__ = "question_curves"
+    __table_args__ = (UniqueConstraint("iteration_id", "example_id"),)
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    iteration_id: Mapped[int] = mapped_column(ForeignKey(Iteration.id, ondelete="CASCADE"))
+    example_id: Mapped[int] = mapped_column(ForeignKey(Example.id))
+    answers: Mapped[int]
+    right: Mapped[int]
+    unparsed: Mapped[int]
+    solutions: Mapped[int]
+    entropy: Mapped[float] = mapped_column(Double)
+    curves: Mapped[JsonObject]  # {"pass": [...], "majority": [...], "best_of/generator": [...]}
