@@ -47,6 +47,7 @@ from app.routes.platform import api_keys, audit, health, metrics, projects, quot
 from app.routes.results import (
     adapters,
     answers,
+    candidates,
     curves,
     exports,
     iterations,
@@ -78,6 +79,7 @@ ROUTES = (
     rationales,
     overrides,
     answers,
+    candidates,
     exports,
     report,
     adapters,

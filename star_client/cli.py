@@ -11,6 +11,7 @@ import typer
 from star_client import (
     cli_adapters,
     cli_answers,
+    cli_candidates,
     cli_create,
     cli_data,
     cli_delete,
@@ -62,6 +63,8 @@ app.add_typer(cli_jobs.jobs, name="jobs")
 app.command("iterations")(cli_jobs.list_iterations)
 app.add_typer(cli_rationales.rationales, name="rationales")
 app.command("answers")(cli_answers.list_answers)
+app.command("candidates")(cli_candidates.list_candidates)
+app.command("test-time")(cli_candidates.show_test_time)
 app.add_typer(cli_adapters.adapters, name="adapters")
 app.add_typer(cli_team.webhooks, name="webhooks")
 app.add_typer(cli_team.keys, name="keys")

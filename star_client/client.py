@@ -8,6 +8,7 @@ from types import TracebackType
 
 from star_client.accounts import ApiKeys, AuditLog, Projects, Usages, Workers
 from star_client.adapters import Adapters
+from star_client.candidates import Candidates
 from star_client.connection import find_connection
 from star_client.jobs import Jobs
 from star_client.never_solved import NeverSolved
@@ -41,6 +42,7 @@ class StarClient:
         self.jobs = Jobs(self._transport)
         self.rationales = Rationales(self._transport)
         self.answers = Answers(self._transport)
+        self.candidates = Candidates(self._transport)
         self.never_solved = NeverSolved(self._transport)
         self.adapters = Adapters(self._transport)
         self.webhooks = Webhooks(self._transport)

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import httpx2
 
+from star_client.candidates import TestTimeCurves
 from star_client.downloads import save
 from star_client.errors import ServerFailed
 from star_client.job_request import JobRequest, body_of
@@ -195,6 +196,11 @@ class Jobs:
         params = {"format": "csv"}
         path = f"/v1/jobs/{job_id}/iterations/{number}/curve"
         return self._transport.send(Request("GET", path, params)).text
+
+    def test_time(self, job_id: str) -> tuple[TestTimeCurves, ...]:
+        """Accuracy over k answers to a question: of the base model, and at the end of the last adapter."""
+        answer = self._transport.send(Request("GET", f"/v1/jobs/{job_id}/test-time"))
+        return tuple(map(TestTimeCurves.model_validate, answer.json()["data"]))
 
     def coverage(self, job_id: str) -> tuple[Coverage, ...]:
         """Return what each iteration solved, kept and covered, and the churn between iterations."""

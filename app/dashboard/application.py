@@ -17,7 +17,15 @@ from app.dashboard.data import datasets, prompt_sets, verifiers
 from app.dashboard.jobs import compare, job, job_list, new_job
 from app.dashboard.middleware import BlankFields, SecurityHeaders
 from app.dashboard.rendering import page, sign_in_url
-from app.dashboard.results import adapters, answers, curve, example_history, job_adapters, rationales
+from app.dashboard.results import (
+    adapters,
+    answers,
+    candidates,
+    curve,
+    example_history,
+    job_adapters,
+    rationales,
+)
 from app.dashboard.static_files import StaticFiles
 from app.errors import Problem, Unauthorized
 from app.http.auth import check_scopes
@@ -37,6 +45,7 @@ PAGES = (
     curve,
     rationales,
     answers,
+    candidates,
     example_history,
     job_adapters,
     adapters,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from app.data.tokenizers import count_tokens
 from app.http.schemas import JsonObject
+from app.ledger.queue.estimates import candidates_in
 from star_engine.config.star import StarConfig
 from star_engine.data.selection import training_steps
 from star_engine.tasks.examples import Example, PromptSet
@@ -63,6 +64,7 @@ def workload(
     held_out = min(int(splits.get(config.evaluation.split, 0)), config.evaluation.max_examples or 10**9)
     a_turn = asked * (config.generation.samples_per_example + config.rationalization.enabled) + held_out
     tries = iterations * a_turn + held_out * len(config.evaluation.baselines)
+    tries += held_out * candidates_in(config) * (2 if iterations else 1)
     trained, sampled = sum(steps) * of_step, tries * config.generation.max_tokens // 2
     slow, fast = (
         trained / learnt + sampled / made

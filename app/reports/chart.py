@@ -1,4 +1,4 @@
-"""A line chart of shares over iterations as inline SVG."""
+"""A line chart of shares as inline SVG."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def svg(chart: Chart) -> str:
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-size="12">\n',
             f"<title>{escape(chart.title)}</title>\n",
-            *_axes(first, last),
+            *_axes(chart, first, last),
             *_lines(chart, first, last),
             "</svg>\n",
         )
     )
 
 
-def _axes(first: int, last: int) -> Iterator[str]:
+def _axes(chart: Chart, first: int, last: int) -> Iterator[str]:
     right, bottom = LEFT + PLOT_WIDTH, TOP + PLOT_HEIGHT
     for hundredths in (0, 25, 50, 75, 100):
         y = _y(hundredths / 100)
@@ -37,9 +37,10 @@ def _axes(first: int, last: int) -> Iterator[str]:
         yield f'<text x="{LEFT - 6}" y="{y + 4}" text-anchor="end">{hundredths} %</text>\n'
     for number in range(first, last + 1, 1 + (last - first) // MAX_TICKS):
         x = _x(number, first, last)
-        yield f'<text x="{x}" y="{bottom + 18}" text-anchor="middle">{number}</text>\n'
+        written = chart.ticks[number] if number < len(chart.ticks) else str(number)
+        yield f'<text x="{x}" y="{bottom + 18}" text-anchor="middle">{escape(written)}</text>\n'
     middle = LEFT + PLOT_WIDTH / 2
-    yield f'<text x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">iteration</text>\n'
+    yield f'<text x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">{escape(chart.x_label)}</text>\n'
 
 
 def _lines(chart: Chart, first: int, last: int) -> Iterator[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from app.http.schemas import rfc3339
 from app.ledger.jobs.report import Coverage, JobReport
-from app.reports import audits, claims, relatives
+from app.reports import audits, claims, relatives, test_time
 from app.reports.accuracies import NONE, accuracy_row, group_cell, name_of, share_cell
 from app.tables.jobs import Job
 from star_engine.evaluation.accuracy import EvaluationMode
@@ -27,10 +27,12 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Shares (0 to 1) over iterations, one line per name."""
+    """Shares (0 to 1) over iterations or the like, one line per name."""
 
     title: str
     lines: Mapping[str, tuple[tuple[int, float], ...]]
+    x_label: str = "iteration"
+    ticks: tuple[str, ...] = ()  # written at 0, 1, 2 ... in place of these numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ def make_document(job: Job, report: JobReport) -> Document:
         _accuracy,
         _against,
         _over_seeds,
+        _test_time,
         _beside,
         _groups,
         _differences,
@@ -120,6 +123,16 @@ def _over_seeds(report: JobReport) -> Section | None:
     return Section(
         "Over seeds", claims.seeds_text(found), Table(claims.SEEDS_HEADER, claims.seed_rows(found))
     )
+
+
+def _test_time(report: JobReport) -> Section | None:
+    measured = report.test_time
+    if not measured:
+        return None
+    lines = test_time.lines(measured, MAX_LINES)
+    chart = Chart("Accuracy over k answers to a question", lines, "answers (k)", test_time.ticks(measured))
+    table = Table(test_time.header(measured), test_time.rows(measured))
+    return Section("Many answers to a question", test_time.TEXT, table, chart)
 
 
 def _beside(report: JobReport) -> Section | None:

@@ -229,6 +229,22 @@ def question_curves(
     )
 
 
+CURVES = {
+    "pass": "pass@k: any is right",
+    "pass_all": "pass^k: all are right",
+    "majority": "maj@k: majority vote",
+    "best_of/generator": "best of k by its own likelihood",
+    "best_of/shortest": "best of k: the shortest",
+    "best_of/random": "best of k: at random",
+}
+
+
+def curve_label(name: str) -> str | None:
+    """A curve as people read it; None: a share of votes that is no accuracy (tied, unparsed)."""
+    scorer = name.partition("/")[2]
+    return CURVES.get(name, f"best of k by {scorer.replace('_', ' ')}" if scorer else None)
+
+
 def rankings(candidates: Sequence[Candidate], scorers: Sequence[str]) -> dict[str, list[float]]:
     """What best of k ranks by. A candidate that a scorer could not read comes last."""
     lowest = float("-inf")

@@ -114,6 +114,7 @@ class Platform:
             "iterations": 2,
             "generation": {"max_tokens": 100},
             "training": {"schedule": {"kind": "linear", "start": 3, "add": 1}, "batch_size": 4},
+            "evaluation": {"test_time": {"samples": 2}},
             **changes,
         }
         with self.client() as star:

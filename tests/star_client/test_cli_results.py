@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from pyarrow.parquet import read_table
+
 from tests.app.api_harness import MODEL
 from tests.star_client.conftest import Finished, Run
 from tests.star_client.recorded_platform import Platform
@@ -168,6 +170,27 @@ def test_held_out_answers_are_listed_and_read_in_full(run: Run, finished: Finish
     full = run(server, "answers", job_id, "--iteration", 1, "--against", "few_shot_cot", "--full").out
     assert found[0]["text"].strip().splitlines()[-1] in full
     assert "held against, " in full
+
+
+def test_many_answers_to_a_question_are_listed_saved_and_summed_up(
+    run: Run, finished: Finished, tmp_path: Path
+) -> None:
+    server, job_id = finished.server, finished.job_id
+    base, last = run(server, "test-time", job_id, "--json").objects
+    assert (base["iteration"], last["iteration"], last["ks"]) == (0, 2, [1, 2])
+    printed = run(server, "test-time", job_id).out
+    assert "majority" in printed
+    assert f"{100 * last['curves']['pass'][1]['value']:.1f}%" in printed
+    listed = run(server, "candidates", job_id, "--iteration", 2, "--limit", 0, "--json").objects
+    assert len(listed) == 2 * last["n"]
+    assert {one["sample"] for one in listed} == {0, 1}
+    assert "logprob" in run(server, "candidates", job_id).out
+    for name in ("answers.jsonl", "answers.parquet"):
+        assert run(server, "candidates", job_id, "--iteration", 2, "--output", tmp_path / name).status == 0
+    lines = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    rows = read_table(tmp_path / "answers.parquet").to_pylist()
+    assert rows == lines
+    assert [(row["sample"], row["text"]) for row in rows] == [(one["sample"], one["text"]) for one in listed]
 
 
 def test_the_curve_of_a_training_is_printed_and_exported(run: Run, finished: Finished) -> None:

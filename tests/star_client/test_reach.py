@@ -114,6 +114,13 @@ JOBS: dict[str, Call] = {
         changed="lost",
         against="few_shot_cot",
     ),
+    "candidates_list": lambda star, _: star.candidates.list(
+        "job_x", iteration=1, verdict="wrong", example="e"
+    ),
+    "candidates_test_time": lambda star, _: star.jobs.test_time("job_x"),
+    "candidates_download": lambda star, folder: star.candidates.download(
+        "job_x", 1, folder / "c.parquet", format="parquet"
+    ),
     "rationales_list": lambda star, _: star.rationales.list("job_x", **FILTERS, example="e", text="carry"),
     "rationales_get": lambda star, _: star.rationales.get("job_x", "rat_x"),
     "rationales_history": lambda star, _: star.jobs.history("job_x", "row-1"),

@@ -37,6 +37,7 @@ def test_an_equal_job_is_answered_where_that_is_asked_for(finished: Finished) ->
         "iterations": 2,
         "generation": {"max_tokens": 100},
         "training": {"schedule": {"kind": "linear", "start": 3, "add": 1}, "batch_size": 4},
+        "evaluation": {"test_time": {"samples": 2}},
     }
     again = finished.star.jobs.create(
         model=job.model, dataset=job.dataset, prompt_set=job.prompt_set, config=config, return_equal=True

@@ -12,7 +12,7 @@ from star_engine.config.presets import PRESETS
 from star_engine.evaluation.accuracy import EvaluationMode
 from star_engine.evaluation.report import AccuracyRow, GroupAccuracy
 from star_engine.filters.funnel import STAGES
-from star_engine.loop import ITERATION_PHASES
+from star_engine.loop import PhaseName
 
 Spec = dict[str, Any]
 Values = Sequence[float | None]
@@ -135,7 +135,7 @@ def _seconds(phase: str) -> Callable[[Mapping[str, Any]], float | None]:
 
 
 LOSS = {"First step": _training("loss_first"), "Last step": _training("loss_last")}
-PHASE_SECONDS = {_label(phase): _seconds(phase) for phase in ITERATION_PHASES}
+PHASE_SECONDS = {_label(phase): _seconds(phase) for phase in PhaseName}
 
 
 def _over(

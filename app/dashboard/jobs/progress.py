@@ -11,7 +11,7 @@ from app.jobs.views import JobOut
 from app.results.iterations import IterationOut
 from app.tables.statuses import JobStatus
 from star_engine.config.star import StarConfig
-from star_engine.loop import phases_of
+from star_engine.loop import closing_phases, phases_of
 
 MAX_STEPS = 60  # of the stepper: beyond, those that have not begun are left out
 
@@ -50,7 +50,11 @@ def _stepper_step(job: JobOut, number: int, one: IterationOut | None) -> Stepper
 
 def phases(job: JobOut, one: IterationOut) -> list[PhaseStep]:
     """Return the phases of one iteration in their order."""
-    names = phases_of(StarConfig.model_validate(job.config), one.number)
+    config = StarConfig.model_validate(job.config)
+    names, closing = phases_of(config, one.number), closing_phases(config)
+    at_its_end = one.number == job.iterations or (one.number == job.iteration and job.phase in closing)
+    if one.number and (at_its_end or not {*closing}.isdisjoint(one.phases_done)):
+        names += closing
     seconds = one.metrics.get("seconds", {})
     found = []
     for name in names:

@@ -39,9 +39,9 @@ function drawChart(place) {
     height: HEIGHT,
     series,
     bands,
-    scales: { x: { time: false }, y: spec.unit === "share" ? { range: [0, 1] } : {} },
+    scales: { x: { time: false, ...(spec.log ? { distr: 3, log: 2 } : {}) }, y: spec.unit === "share" ? { range: [0, 1] } : {} },
     axes: [
-      { ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] },
+      { ...axis, ...(spec.log ? { splits: () => spec.x, values: (_, ks) => ks } : {}), incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] },
       { ...axis, size: 60, values: (_, ticks) => ticks.map(written) },
     ],
     cursor: { y: false },

@@ -64,6 +64,7 @@ class JobReport:
     cost: tuple[PhaseCost, ...]
     relatives: tuple[Relative, ...]
     over_seeds: OverSeeds | None = None
+    test_time: tuple[dict[str, Any], ...] = ()  # by iteration: star_engine.evaluation.candidates.summary
     method: str = "STaR"  # what made the adapters
 
 
@@ -83,6 +84,11 @@ def read_report(session: Session, job: Job, compared: Sequence[Job] = ()) -> Job
         cost=_cost(session, job),
         relatives=read_relatives(session, job, compared),
         over_seeds=read_over_seeds(session, job),
+        test_time=tuple(
+            {"iteration": one.number, **one.metrics["test_time"]}
+            for one in iterations
+            if "test_time" in one.metrics
+        ),
     )
 
 

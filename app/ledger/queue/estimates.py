@@ -181,6 +181,8 @@ def _units(phase: PhaseName, config: StarConfig, number: int, splits: JsonObject
         return float(asked * tries)
     if phase is PhaseName.EVALUATE:
         return float(held_out)
+    if phase is PhaseName.TEST_TIME:
+        return float(held_out * candidates_in(config))
     return _sequences(config, number, asked * tries) if phase is PhaseName.TRAIN else 1.0
 
 
@@ -189,12 +191,18 @@ def _units_done(
 ) -> float:
     if PHASES[phase].asks:
         tries = config.generation.samples_per_example if phase is PhaseName.SAMPLE else 1
+        tries = candidates_in(config) if phase is PhaseName.TEST_TIME else tries
         return float((work["stop"] - work["start"]) * tries)
     if phase is not PhaseName.TRAIN:
         return 1.0
     if isinstance(config.training.schedule, EpochsSchedule):  # the rows are not known here, the steps are
         return float(progress.get("total", 0) * _rows_of_step(config.training))
     return _sequences(config, number, 0)
+
+
+def candidates_in(config: StarConfig) -> int:
+    """Answers to each held-out question in a phase test_time; 0 where there is none."""
+    return 0 if config.evaluation.test_time is None else config.evaluation.test_time.samples
 
 
 def _sequences(config: StarConfig, number: int, rows: int) -> float:

@@ -76,6 +76,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
         named = "".join(json.dumps({**row, "id": f"<b>{n}</b>/{n}"}) + "\n" for n, row in enumerate(rows))
         dataset = api.dataset(named, validation=8)["id"]
         config = {name: value for name, value in CONFIG.items() if name != "kind"}
+        config |= {"evaluation": {"test_time": {"samples": 3}}}
         job = api.job(dataset=dataset, config=config, name="<i>addition</i>")
         with worker(api) as work_off:
             work_off()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from star_engine.evaluation.candidates import (
     GENERATOR,
     Candidate,
     CandidateKey,
+    QuestionCurves,
     Scored,
     question_curves,
     score_distinct,
@@ -38,7 +39,7 @@ def now_and_then(request: SampleRequest, adapter: Path | None) -> str:
     return (master if lucky else pupil)(request, adapter)
 
 
-def curves_of(run: Path, iteration: int) -> list[object]:
+def curves_of(run: Path, iteration: int) -> list[QuestionCurves]:
     found = CandidateFiles(RunDirectory(run), iteration).question_curves()
     return sorted(found, key=lambda one: one.example_id)
 
@@ -126,11 +127,11 @@ def test_equal_texts_are_scored_once_and_one_that_does_not_fit_costs_the_others_
     class Scorer:
         def use(self, adapter: Path | None) -> None: ...
 
-        def score(self, requests: Sequence[ScoreRequest]) -> list[Score]:  # type: ignore[override]
+        def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
             if any("long" in request.text.completion for request in requests):
                 raise ValueError("Text has 9 tokens; 2 to 8 fit the model.")
             asked.extend(request.text.completion for request in requests)
-            return [Score(request.key, (-1.0, -2.0)) for request in requests]
+            return iter([Score(request.key, (-1.0, -2.0)) for request in requests])
 
     texts = ["same", "same", "too long", "other"]
     wanted = [(CandidateKey("q", n), TrainingText("Q:", f" {text}"), True) for n, text in enumerate(texts)]
