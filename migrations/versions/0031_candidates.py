@@ -1,6 +1,6 @@
 """Many answers to one held-out question, and what k of them come to.
 
-Revises: 0029
+Revises: 0030
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from sqlalchemy.dialects import postgresql
 
 from app.database import UtcDateTime
 
-revision = "0030"
-down_revision = "0029"
+revision = "0031"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 
