@@ -63,7 +63,7 @@ from star_engine.training_set.window import window
 from worker.adapter_files import publish, rewritten
 from worker.checkpoints import Checkpoints
 from worker.context import WorkerContext
-from worker.ledger_candidates import LedgerCandidates
+from worker.records.candidates import LedgerCandidates
 
 ASKED: dict[EvaluationMode, Asked] = {
     EvaluationMode.FEW_SHOT_COT: "base",

@@ -1,6 +1,6 @@
 """Many answers to one held-out question, and what k of them come to.
 
-Revises: 0030
+Revises: 0031
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from sqlalchemy.dialects import postgresql
 
 from app.database import UtcDateTime
 
-revision = "0031"
-down_revision = "0030"
+revision = "0032"
+down_revision = "0031"
 branch_labels = None
 depends_on = None
 
