@@ -13,8 +13,8 @@ from app.failpoints import failpoint
 from app.ledger.data.chat_templates import asked_with
 from app.ledger.queue.steps import Claim
 from app.ledger.results.adapters import answering_model
-from app.tables.data import Model, PromptSet
 from app.ledger.results.completion_cache import recorded_answers, recorded_evaluations, recorded_tries
+from app.tables.data import Model, PromptSet
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Ask, Context, Progress, Work, slice_from
 from star_engine.phases.table import PHASES

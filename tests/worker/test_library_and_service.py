@@ -15,10 +15,10 @@ from app.database import reading
 from app.ledger.data.examples import load_examples
 from app.ledger.data.prompt_sets import as_prompt_set
 from app.ledger.queue.steps import claim_step
-from app.tables.data import Example, PromptSet
 from app.ledger.results.candidates import as_candidate
 from app.ledger.results.counts import read_question_curves
 from app.tables.candidates import Candidate
+from app.tables.data import Example, PromptSet
 from app.tables.jobs import Iteration
 from app.tables.rationales import Adapter, Evaluation, Rationale, TrainingExample
 from star_engine.adapters.layout import BaseModel
