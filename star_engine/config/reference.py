@@ -149,7 +149,8 @@ def _optional_type(annotation: Any) -> Any:
     inner = _sections(annotation)
     if not inner or get_origin(annotation) is tuple:
         return annotation
-    return Union[tuple(_optional(one) for one in inner)]  # noqa: UP007 - made of a list
+    nothing = (None,) if type(None) in get_args(annotation) else ()
+    return Union[(*(_optional(one) for one in inner), *nothing)]  # noqa: UP007 - made of a list
 
 
 def nearest(path: str) -> str | None:
