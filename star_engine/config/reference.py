@@ -150,7 +150,7 @@ def _optional_type(annotation: Any) -> Any:
     if not inner or get_origin(annotation) is tuple:
         return annotation
     nothing = (None,) if type(None) in get_args(annotation) else ()
-    return Union[(*(_optional(one) for one in inner), *nothing)]  # noqa: UP007 - made of a list
+    return Union[(*(_optional(one) for one in inner), *nothing)]
 
 
 def nearest(path: str) -> str | None:

@@ -1,6 +1,6 @@
 """Many answers to one held-out question, and what k of them come to.
 
-Revises: 0033
+Revises: 0034
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from sqlalchemy.dialects import postgresql
 
 from app.database import UtcDateTime
 
-revision = "0034"
-down_revision = "0033"
+revision = "0035"
+down_revision = "0034"
 branch_labels = None
 depends_on = None
 
