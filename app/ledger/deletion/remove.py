@@ -22,6 +22,7 @@ from app.failpoints import failpoint
 from app.ledger.data.artifacts import needed
 from app.storage import Storage
 from app.tables.base import WITH_DELETED
+from app.tables.candidates import Candidate, QuestionCurve
 from app.tables.data import Dataset, Example, PromptSet
 from app.tables.jobs import Event, Iteration, Job, Step
 from app.tables.overrides import Override
@@ -105,6 +106,8 @@ def _recorded(job_id: str) -> Iterator[tuple[Any, ColumnElement[bool]]]:
     yield Override, Override.job_id == job_id
     yield Rationale, Rationale.job_id == job_id
     yield Evaluation, Evaluation.iteration_id.in_(iterations)
+    yield Candidate, Candidate.iteration_id.in_(iterations)
+    yield QuestionCurve, QuestionCurve.iteration_id.in_(iterations)
     yield TrainingCurve, TrainingCurve.iteration_id.in_(iterations)
     yield TrialAnswer, TrialAnswer.job_id == job_id
     yield WebhookDelivery, WebhookDelivery.job_id == job_id
