@@ -134,15 +134,23 @@ def create_prompt_set(
     name: Annotated[str | None, typer.Option(help="Default: the file's name.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a prompt set from .json or .yaml (a list of examples with question, rationale and answer), or
+    """Create a prompt set from .json or .yaml (a list of examples with question, rationale and answer,
+    or with messages), or
     from text with Q: and A: as published with the papers.
     """
     content: dict[str, Any] = {"text": file.read_text()}
     if file.suffix in (".json", ".yaml", ".yml"):
         loaded = read_yaml(file)
-        content = {"examples": loaded["examples"] if isinstance(loaded, dict) else loaded}
+        content = {"examples": examples_in(loaded)}
     found = star(context).prompt_sets.create(name=name or file.stem, kind=kind, **content)
     print_one(found, PROMPT_SET, as_json)
+
+
+def examples_in(loaded: Any) -> Any:
+    """Examples of a file: a list, or under `examples`; one with `messages` alone is a conversation."""
+    if not isinstance(loaded, dict):
+        return loaded
+    return loaded.get("examples", [loaded])
 
 
 @prompt_sets.command("list")

@@ -134,8 +134,8 @@ class PromptSets:
         examples: Sequence[Mapping[str, Any]] | None = None,
         text: str | None = None,
     ) -> PromptSet:
-        """Give either `examples` (question, rationale, answer, choices?, group?) or the published text format
-        ("Q: ...\\nA: ..."). Raises Refused for an example whose own answer does not verify."""
+        """Give `examples` (question, rationale, answer, choices?, group?; or messages) or the published text
+        format ("Q: ...\\nA: ..."). Raises Refused for an example whose own answer does not verify."""
         body: dict[str, Any] = {"name": name, "kind": kind}
         body |= {"text": text} if examples is None else {"examples": list(examples)}
         request = Request(

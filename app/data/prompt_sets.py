@@ -19,7 +19,7 @@ from star_engine.tasks.kind import Kind
 
 
 class PromptSetIn(In):
-    """Examples as objects, or the few-shot prompt itself as the papers publish it."""
+    """Examples as objects (question, rationale, answer; or messages), or the few-shot prompt as published."""
 
     name: Name = "prompt set"
     kind: Kind

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from star_engine.data.messages import native_few_shot
 from star_engine.data.prompts import stops
 from star_engine.data.readers import read_example
 from star_engine.data.row_errors import BadRows, RowError
@@ -24,8 +25,9 @@ from star_engine.tasks.task import Task
 def read_prompt_set(data: Mapping[str, Any] | str | bytes, kind: Kind | None = None) -> PromptSet:
     """A checked prompt set from parsed JSON, JSON text or plain text. Raises BadRows with every mistake.
 
-    JSON is {"kind", "examples": [{"question", "rationale", "answer", "choices"?, "group"?}]}. Plain text is
-    the few-shot prompt itself, blocks separated by blank lines; there the answer is read from the
+    JSON is {"kind", "examples": [{"question", "rationale", "answer", "choices"?, "group"?}]}; an entry may be
+    a conversation instead, {"messages": [...]} with a user and an assistant turn for each example. Plain text
+    is the few-shot prompt itself, blocks separated by blank lines; there the answer is read from the
     rationale, which for the kind pattern no one but the job could do. `kind` is needed only where the data
     does not say it (JSON without a kind; text that several kinds share is else numeric) and must agree where
     it does.
@@ -129,14 +131,14 @@ def _from_json(data: Mapping[str, Any], kind: Kind | None) -> PromptSet:
         raise _refused("kind", f"{named!r} is no kind.", f"Use one of {', '.join(TASKS)}.")
     if kind is not None and named != kind:
         raise _refused("kind", f"The prompt set is of kind {named}, not {kind}.", "Use one kind for both.")
-    rows = data.get("examples")
+    rows = data.get("examples", [data] if "messages" in data else None)
     if not isinstance(rows, list | tuple):
         raise _refused("examples", "Not a list.", 'Write "examples": [{...}, ...].')
     examples: list[FewShotExample] = []
     errors: list[RowError] = []
     for number, row in enumerate(rows, start=1):
         try:
-            examples.append(_one_from_json(row, Kind(named), number))
+            examples += _entry_from_json(row, Kind(named), number)
         except BadRows as bad:
             errors.extend(bad.errors)
     if errors:
@@ -144,11 +146,18 @@ def _from_json(data: Mapping[str, Any], kind: Kind | None) -> PromptSet:
     return PromptSet(Kind(named), tuple(examples))
 
 
-def _one_from_json(row: Any, kind: Kind, number: int) -> FewShotExample:
+def _entry_from_json(row: Any, kind: Kind, number: int) -> list[FewShotExample]:
+    """One example, or those of a conversation."""
     if not isinstance(row, Mapping):
         raise BadRows(
             [RowError(number, "row", "Not an object.", 'Write {"question": ..., "rationale": ...}.')]
         )
+    alone = {name: value for name, value in row.items() if name not in ("kind", "name")}
+    rows = native_few_shot(alone, task_of(kind), number)
+    return [_one_from_json(one, kind, number) for one in rows]
+
+
+def _one_from_json(row: Mapping[str, Any], kind: Kind, number: int) -> FewShotExample:
     rationale = row.get("rationale")
     errors = []
     if not isinstance(rationale, str) or not rationale.strip():

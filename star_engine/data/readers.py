@@ -1,7 +1,7 @@
 """Rows as people have them, read strictly: every mistake is named, with its row, field and fix.
 
-Native rows are {"id"?, "question", "answer", "choices"?, "solution"?, "group"?, "split"?}. The published
-formats of GSM8K and CommonsenseQA are recognised as they are.
+Native rows are {"id"?, "question", "answer", "choices"?, "solution"?, "group"?, "split"?}; "messages" may
+stand for question and solution. The published formats of GSM8K and CommonsenseQA are recognised as they are.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from star_engine.data.choices import BadChoices, counted_from, read_choices
+from star_engine.data.messages import native_row
 from star_engine.data.row_errors import BadRows, RowError, gold_error
 from star_engine.data.row_fields import RowFields
 from star_engine.tasks.examples import Example
@@ -63,7 +64,7 @@ def read_example(row: Mapping[str, Any], kind: Kind, *, line: int = 1) -> Exampl
     errors: list[RowError] = []
     task = task_of(kind)
     try:
-        native = _native(row, task)
+        native = _native(native_row(row, line), task)
     except BadGold as bad:
         reason, _, fix = str(bad).partition("; ")
         fix = f"{fix[:1].upper()}{fix[1:]}."
