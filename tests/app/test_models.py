@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
 from app.database import make_engine, reading
-from app.ledger.data.base_models import BadModelsFile, register_models
+from app.ledger.data.base_models import LONGEST_CONTEXT, BadModelsFile, register_models
 from app.main import create_app
 from app.settings import Settings
 from app.tables.data import Model
@@ -129,6 +129,26 @@ def test_folder_that_does_not_tell_its_context_needs_it_in_the_list(
         register_models(engine, models_file)
     register_models(engine, allow(models_file, {"id": "tiny", "location": "tiny", "context_length": 7}))
     assert known(engine, "tiny").context_length == 7
+
+
+def test_quantized_model_stops_the_start_with_the_reason(engine: Engine, models_file: Path) -> None:
+    config = models_file.parent / "tiny" / "config.json"
+    quantized = {"quantization_config": {"quant_method": "fp8"}}
+    config.write_text(json.dumps(json.loads(config.read_text()) | quantized))
+    with pytest.raises(BadModelsFile, match=r"model tiny: its weights are quantized \(fp8\)"):
+        register_models(engine, models_file)
+
+
+def test_a_context_that_no_gpu_would_hold_is_shortened_unless_the_list_says_it(
+    engine: Engine, models_file: Path
+) -> None:
+    config = models_file.parent / "tiny" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": 131_072}))
+    register_models(engine, models_file)
+    assert known(engine, "tiny").context_length == LONGEST_CONTEXT
+    allow(models_file, {"id": "tiny", "location": "tiny", "context_length": 131_072})
+    register_models(engine, models_file)
+    assert known(engine, "tiny").context_length == 131_072
 
 
 def test_named_allow_list_that_is_missing_stops_the_start(sqlite_database_url: str, tmp_path: Path) -> None:

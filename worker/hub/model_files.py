@@ -8,6 +8,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from star_engine.adapters.supported import why_unsupported
+
 WANTED = (
     "config.json",
     "generation_config.json",
@@ -63,6 +65,8 @@ def check_folder(folder: Path, what: str) -> None:
                 f"{what} asks in {name} for code of its own (auto_map), which is never run here: use a "
                 "model that the installed transformers knows."
             )
+    if (reason := why_unsupported(read_json(folder / "config.json", what))) is not None:
+        raise Unusable(f"{what}: {reason}")
 
 
 def read_json(path: Path, what: str) -> Mapping[str, Any]:

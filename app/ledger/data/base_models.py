@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -19,7 +19,11 @@ from app.file_hashes import FileHashes
 from app.settings import GPU_CLASS
 from app.tables.data import Model
 from app.tables.jobs import Job
+from star_engine.adapters.supported import why_unsupported
 
+# Tokens, unless an entry states more: one sequence of 131,072 takes 16 GiB on a GPU that runs an 8B model,
+# and vLLM does not start where one sequence does not fit.
+LONGEST_CONTEXT = 32_768
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length")  # of a config.json
 
 
@@ -119,6 +123,8 @@ def read_listed(path: Path) -> list[ListedModel]:
 def _inspect(listed: ListedModel, beside: Path, hashes: FileHashes) -> FoundModel:
     folder = (beside / listed.location).resolve()
     if folder.is_dir():
+        if (reason := why_unsupported(_config(folder))) is not None:
+            raise BadModelsFile(f"model {listed.id}: {reason}")
         context = listed.context_length or context_length(listed.id, folder)
         files = hash_files(folder, hashes)
         _check_pins(listed, files)
@@ -141,15 +147,22 @@ def _check_pins(listed: ListedModel, files: dict[str, str]) -> None:
 
 
 def context_length(model_id: str, folder: Path) -> int:
-    """Tokens that the model of a folder was made for. Raises BadModelsFile where config.json does not say."""
-    config = folder / "config.json"
-    values = json.loads(config.read_text()) if config.is_file() else {}
+    """Tokens that the model of a folder was made for, at most LONGEST_CONTEXT.
+
+    Raises BadModelsFile where config.json does not say.
+    """
+    values = _config(folder)
     for key in _CONTEXT_KEYS:
         if isinstance(values.get(key), int):
-            return int(values[key])
+            return min(int(values[key]), LONGEST_CONTEXT)
     raise BadModelsFile(
-        f"model {model_id}: {config} does not tell the context length: give `context_length`."
+        f"model {model_id}: {folder / 'config.json'} does not tell the context length: give `context_length`."
     )
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    config = folder / "config.json"
+    return json.loads(config.read_text()) if config.is_file() else {}
 
 
 def _register(session: Session, found: FoundModel) -> None:
