@@ -17,6 +17,7 @@ from star_engine.tasks.layout import QUESTION_AND_ANSWER, answer_in_parentheses,
 from star_engine.tasks.reading.correction import Says, is_corrected, offers_another
 from star_engine.tasks.reading.dressing import undress
 from star_engine.tasks.reading.final_text import FinalText, Stated, read_final_text, values_that_stand, within
+from star_engine.tasks.reading.sentences import Sentences
 from star_engine.tasks.reading.standing import is_taken_back
 from star_engine.tasks.reading.statements import Form, Statement
 from star_engine.tasks.second_opinion import ends_with
@@ -160,15 +161,20 @@ def _readings(final: FinalText, one: Statement) -> Iterator[Span]:
 
 def is_text_corrected(final: FinalText, stated: str, position: int) -> bool:
     """Whether the text behind a stated answer takes it back. Any other text may be another answer."""
+    return takes_back_text(final.text, final.sentences, (position, final.end), stated)
+
+
+def takes_back_text(text: str, sentences: Sentences, behind: Span, stated: str) -> bool:
+    """The same of a text without dressing: whether text[behind] takes back or replaces what was stated."""
     same = re.compile(rf"(?<!\w){re.escape(stated.strip())}(?!\w)", re.IGNORECASE)
 
     def judge(begin: int, end: int) -> Says:
-        if same.search(final.text, begin, end):
+        if same.search(text, begin, end):
             return Says.SAME
-        another = offers_another(sentence := final.text[begin:end]) or _JUST_ANOTHER.match(sentence)
+        another = offers_another(sentence := text[begin:end]) or _JUST_ANOTHER.match(sentence)
         return Says.OTHER if another or _CALLED.search(sentence) else Says.NOTHING
 
-    return is_corrected(final.text, final.sentences, position, final.end, judge)
+    return is_corrected(text, sentences, *behind, judge)
 
 
 def _compared(text: str, final: FinalText, span: Span, gold: str, rule: str) -> Verdict:

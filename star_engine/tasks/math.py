@@ -27,6 +27,7 @@ from star_engine.tasks.second_opinion import last_box
 from star_engine.tasks.task import TaskOptions
 from star_engine.tasks.verdict import BadGold, SlowGold, Verdict, VerdictCode, no_answer
 
+_ASIDE = re.compile(r",?\s(?:where|which|since|because)\s", re.IGNORECASE)  # "is 12, where 12 = 3 * 4"
 DEFAULT_TIMEOUT = 5.0  # seconds per completion; a plain comparison takes 0.01
 MAX_CHARACTERS = 1000  # a longer answer is run-on text, and parsing time grows faster than length
 
@@ -107,13 +108,15 @@ def _extent(final: FinalText, one: Statement) -> tuple[int, int]:
             if re.fullmatch(r"\s*(?:,|,?\s*(?:and|or)\b)\s*", final.text[end : following[0]]):
                 end = following[1]
         return maths[0][0], end
-    return one.begin, stop
+    aside = _ASIDE.search(final.text, one.begin, stop)
+    return one.begin, aside.start() if aside else stop
 
 
 def _raw(text: str, final: FinalText, begin: int, end: int) -> Expression:
     """The expression as written, with the braces and delimiters that undressing took off."""
     for spans, originals in (
         (final.plain.boxes, final.plain.raw_boxes),
+        (final.plain.values, final.plain.raw_values),
         (final.plain.maths, final.plain.raw_maths),
     ):
         if (begin, end) in spans:
@@ -140,7 +143,11 @@ def _is_corrected(final: FinalText, stated: str, position: int) -> bool:
 
     def judge(begin: int, end: int) -> Says:
         begin = max(begin, end - MAX_NUMERALS)
-        found = [numeral_value(one[0]) for one in numerals(final.text, begin, end)]
+        maths = [math for math in final.plain.maths if begin <= math[0] and math[1] <= end]
+        said = [(math[1], bare_expression(final.text[slice(*math)])) for math in maths]
+        said += [(one.end(), one[0]) for one in numerals(final.text, begin, end)]
+        found = [numeral_value(one) for _, one in sorted(said)]
+        found = [value for value in found if value is not None]
         return Says.NOTHING if not found else Says.SAME if found[-1] == number else Says.OTHER
 
     return is_corrected(final.text, final.sentences, position, final.end, judge)

@@ -12,7 +12,7 @@ import re2  # type: ignore[import-untyped]
 from pydantic import Field, field_validator
 
 from star_engine.section import Section
-from star_engine.tasks.exact import Exact, exact_form, gold_text
+from star_engine.tasks.exact import Exact, exact_form, gold_text, takes_back_text
 from star_engine.tasks.examples import Asked, Example
 from star_engine.tasks.grading import check_against_itself
 from star_engine.tasks.hints import ANY_KIND, HintForm
@@ -21,11 +21,20 @@ from star_engine.tasks.reading.correction import is_superseded
 from star_engine.tasks.reading.final_text import FinalText, read_final_text
 from star_engine.tasks.reading.numbers.number import read_number
 from star_engine.tasks.reading.numbers.number_value import Number
+from star_engine.tasks.reading.phrases import words
+from star_engine.tasks.reading.sentences import split_sentences
 from star_engine.tasks.task import TaskOptions
 from star_engine.tasks.verdict import Verdict, VerdictCode, no_answer
 
 MAX_PATTERN_CHARACTERS = 1000
+_REACH = 400  # characters of a sentence in front of a match that are looked at
 _MEMORY = 8 << 20  # bytes for a compiled pattern; RE2's own default, which refuses ((a{1000}){1000})
+_DENIED = re.compile(
+    words("not, never, wrong, incorrect, mistake\\w*, false, instead of, rather than, nicht, pas")
+    + r"|n['’]t\b",
+    re.IGNORECASE,
+)
+_CONCLUDES = re.compile(words("so, therefore, thus, hence, final(ly)?, answer, result"), re.IGNORECASE)
 _EXAMPLE = r"'Final answer: (\w+)'"
 
 
@@ -70,6 +79,7 @@ class _Found:
     text: str
     start: int
     end: int
+    whole_start: int  # of the whole match
     is_whole: bool  # False where it is only a part of what stands there: the 42 of 42.5
 
 
@@ -88,12 +98,19 @@ def verify_pattern(text: str, answer: str, pattern: str | None = None) -> Verdic
     if not found:
         return no_answer(VerdictCode.UNPARSED, "no_match")
     last = found[-1]
+    sentences = split_sentences(text)
+    begin, _ = sentences.around(last.whole_start, last.whole_start)
+    if _DENIED.search(text, max(begin, last.whole_start - _REACH), last.whole_start):
+        return no_answer(VerdictCode.UNPARSED, "denied")
     others = [one for one in found if exact_form(one.text) != exact_form(last.text)]
     # What takes the last of them back stands behind all the others, too.
-    if others and not is_superseded(text, others[-1].end, last.start):
+    between = (others[-1].end, last.start) if others else (0, 0)
+    if others and not (is_superseded(text, *between) or _CONCLUDES.search(text, *between)):
         return no_answer(VerdictCode.AMBIGUOUS, "matches_disagree")
     if not last.is_whole:
         return no_answer(VerdictCode.UNPARSED, "part_of_a_longer_answer")
+    if takes_back_text(text, sentences, (last.end, final.part[1]), last.text):
+        return no_answer(VerdictCode.AMBIGUOUS, "retracted")
     return _compared(last, gold, "pattern")
 
 
@@ -108,7 +125,7 @@ def verify_direct_pattern(text: str, answer: str, pattern: str | None = None) ->
     stop = len(text.rstrip())
     if start >= stop:
         return no_answer(VerdictCode.UNPARSED, "nothing_stated")
-    return _compared(_Found(text[start:stop], start, stop, True), gold, "direct")
+    return _compared(_Found(text[start:stop], start, stop, start, True), gold, "direct")
 
 
 def _matches(text: str, final: FinalText, pattern: str | None) -> list[_Found]:
@@ -116,11 +133,15 @@ def _matches(text: str, final: FinalText, pattern: str | None) -> list[_Found]:
     begin, end = final.part
     found = list(_found_in(text[begin:end], pattern))
     if found:
-        return [_Found(one.text, one.start + begin, one.end + begin, one.is_whole) for one in found]
+        return [
+            _Found(one.text, one.start + begin, one.end + begin, one.whole_start + begin, one.is_whole)
+            for one in found
+        ]
     undressed = []
     for one in _found_in(final.text, pattern):
         start, stop = final.plain.original(one.start, one.end)
-        undressed.append(_Found(text[start:stop], start, stop, one.is_whole))
+        whole, _ = final.plain.original(one.whole_start, one.end)
+        undressed.append(_Found(text[start:stop], start, stop, whole, one.is_whole))
     return undressed
 
 
@@ -134,7 +155,9 @@ def _found_in(text: str, pattern: str | None) -> Iterator[_Found]:
         if start < end:
             # Where the pattern says what stands behind the answer, the answer ends where it says.
             is_whole = match.end() > end or _ends_there(text, start, end)
-            yield _Found(text[start:end], start, end, is_whole and not _begins_earlier(text, start))
+            yield _Found(
+                text[start:end], start, end, match.start(), is_whole and not _begins_earlier(text, start)
+            )
 
 
 def _ends_there(text: str, start: int, end: int) -> bool:

@@ -7,6 +7,8 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from star_engine.tasks.reading.box_context import value_around
+
 Span = tuple[int, int]
 
 
@@ -22,6 +24,8 @@ class Plain:
     maths: tuple[Span, ...]  # contents of $..$ and \\(..\\)
     raw_boxes: tuple[Span, ...]  # the same boxes as offsets into the original
     raw_maths: tuple[Span, ...]
+    values: tuple[Span, ...]  # of each box: what it stands for together with what stands around it
+    raw_values: tuple[Span, ...]
 
     def original(self, begin: int, end: int) -> Span:
         """The span of the original text that text[begin:end] was, dressing at its two ends left out."""
@@ -58,7 +62,7 @@ _BOLD = re.compile(r"\*\*(?=\S)([^*\n]+)\*\*|<(?:b|strong)>([^<\n]+)<")
 _DOLLARS = re.compile(r"(?<![\\$])\$(?=[^\s$])((?:\\.|[^$\\\n])*)(?<=\S)\$(?![0-9$])")
 _PARENTHESES = re.compile(r"\\\((.{0,300}?)\\\)")
 _BRACES = re.compile(
-    r"(?P<box>\\boxed\s*\{)|(?P<wrap>\\(?:text|textbf|textit|mathrm|mathbf|boldsymbol|mbox)\s*\{)"
+    r"(?P<box>\\(?:boxed|fbox)\s*\{)|(?P<bare>\\boxed(?:\s+|(?=\d))(?P<token>-?\d[\d.,]*(?<![.,])|[A-Za-z]\b))|(?P<wrap>\\(?:text|textbf|textit|mathrm|mathbf|boldsymbol|mbox)\s*\{)"
     r"|(?P<comma>\{,\})|\\[{}]|(?P<open>\{)|(?P<close>\})"
 )
 
@@ -67,7 +71,12 @@ def undress(text: str, begin: int = 0, end: int | None = None) -> Plain:
     """text[begin:end] without dressing."""
     part = text[begin:end]
     gone: list[Span] = []
-    boxes = list(_unbrace(part, gone)) if "\\" in part else []
+    commands: list[Span] = []
+    boxes = list(_unbrace(part, gone, commands)) if "\\" in part else []
+    around = [value_around(part, command) for command in commands]
+    values = [
+        box if all_of == it else all_of for box, it, all_of in zip(boxes, commands, around, strict=True)
+    ]
     gone += [found.span("first") if found["first"] else found.span() for found in _DRESSING.finditer(part)]
     for italic in _ITALIC.finditer(part) if "*" in part else ():
         gone += [(italic.start(), italic.start() + 1), (italic.end() - 1, italic.end())]
@@ -75,10 +84,10 @@ def undress(text: str, begin: int = 0, end: int | None = None) -> Plain:
     gone += [(edge, edge + 1) for first, last in maths for edge in (first - 1, last)]
     maths += [found.span(1) for found in _PARENTHESES.finditer(part)] if "\\(" in part else []
     bold = [found.span(found.lastindex or 0) for found in _BOLD.finditer(part)]
-    return _kept(part, begin, sorted(gone), boxes, bold, sorted(maths))
+    return _kept(part, begin, sorted(gone), (boxes, bold, sorted(maths), values))
 
 
-def _unbrace(part: str, gone: list[Span]) -> Iterator[Span]:
+def _unbrace(part: str, gone: list[Span], commands: list[Span]) -> Iterator[Span]:
     """Contents of outermost boxes with balanced braces, in one pass; wrappers and boxes are taken off.
 
     An unclosed box is no statement and stays as it is: a text of open boxes must not cost n squared.
@@ -89,6 +98,11 @@ def _unbrace(part: str, gone: list[Span]) -> Iterator[Span]:
         name = brace.lastgroup
         if name == "comma":
             gone += [(brace.start(), brace.start() + 1), (brace.end() - 1, brace.end())]
+        elif name == "bare":
+            gone.append((brace.start(), brace.start("token")))
+            if not open_boxes:
+                commands.append(brace.span())
+                yield brace.span("token")
         elif name in ("box", "wrap", "open"):
             stack.append((name, brace.start(), brace.end()))
             open_boxes += name == "box"
@@ -98,12 +112,12 @@ def _unbrace(part: str, gone: list[Span]) -> Iterator[Span]:
             if opened != "open":
                 gone += [(start, inner), brace.span()]
             if opened == "box" and not open_boxes:
+                commands.append((start, brace.end()))
                 yield inner, brace.start()
 
 
-def _kept(
-    part: str, begin: int, gone: list[Span], boxes: list[Span], bold: list[Span], maths: list[Span]
-) -> Plain:
+def _kept(part: str, begin: int, gone: list[Span], found: tuple[list[Span], ...]) -> Plain:
+    """The text without what is gone. `found`: spans of boxes, bold text, math and the values of boxes."""
     pieces: list[str] = []
     starts: list[int] = []
     origins: list[int] = []
@@ -118,12 +132,19 @@ def _kept(
     if not starts:
         starts, origins = [0], [begin]
     to_plain = _PlainPosition(starts, origins, begin, length)
+    plain = [tuple((to_plain(a), to_plain(b)) for a, b in spans) for spans in found]
+    raw = [tuple((begin + a, begin + b) for a, b in spans) for spans in found]
     return Plain(
         "".join(pieces),
         tuple(starts),
         tuple(origins),
-        *(tuple((to_plain(a), to_plain(b)) for a, b in spans) for spans in (boxes, bold, maths)),
-        *(tuple((begin + a, begin + b) for a, b in spans) for spans in (boxes, maths)),
+        boxes=plain[0],
+        bold=plain[1],
+        maths=plain[2],
+        values=plain[3],
+        raw_boxes=raw[0],
+        raw_maths=raw[2],
+        raw_values=raw[3],
     )
 
 

@@ -13,7 +13,9 @@ _WRAPPED = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
 _WORD = re.compile(r"[A-Za-z]{3,}")
 _PROSE = re.compile(r"[A-Za-z]{3,}(?: [A-Za-z]+)*")
 _REPEATING = re.compile(r"(?<![\d.])(\d*)\.(\d*)\\overline\s*\{?(\d+)\}?")
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _SIZES = re.compile(r"\\(?:left|right|displaystyle)(?![a-zA-Z])\s*|\\[!,](?=\d{3})")
+_COEFFICIENT = re.compile(r"\d\s*[A-Za-z](?![A-Za-z0-9])")  # 5a is no number of ares
 _PERCENT_WORD = re.compile(r"\s*\\(?:text|mathrm)\s*\{\s*per\s?cent\s*\}")
 
 
@@ -31,11 +33,31 @@ def equal_without_library(gold: str, answer: str) -> bool | None:
         return False
     if {_opening(compact[0]), _opening(compact[1])} == {"{", "("}:
         return False  # a set and a tuple
-    return None
+    return _equal_lists(compact[0], compact[1])
+
+
+def _equal_lists(gold: str, answer: str) -> bool | None:
+    """Whether two lists are the same, where one holds a value twice or is longer; None for the library.
+
+    The library takes "2, 2, 3" and "2, 3, 3" for one set.
+    """
+    lists = [sorted(_listed(one)) for one in (gold, answer)]
+    if max(map(len, lists)) < 2:
+        return None
+    if len(lists[0]) != len(lists[1]):
+        return False
+    repeats = any(len(set(one)) < len(one) for one in lists)
+    return lists[0] == lists[1] if repeats else None
+
+
+def _listed(compact: str) -> list[str]:
+    """The parts of "2,3" and of "{2,3}"; one part for whatever else has commas in it."""
+    inner = compact.removeprefix("\\{").removesuffix("\\}")
+    return [compact] if re.search(r"[()\[\]|]|\d,\d{3}(?!\d)", inner) else inner.split(",")
 
 
 def whole_number(text: str) -> Number | None:
-    if "'" in text or "!" in text:
+    if "'" in text or "!" in text or _COEFFICIENT.search(_WRAPPED.sub(" ", text)):
         return None
     unwrapped = _WRAPPED.sub(lambda wrapped: wrapped[1], text)
     found = read_number(unwrapped, 0, len(unwrapped))
@@ -77,7 +99,7 @@ def bare_expression(text: str) -> str:
     """Without math delimiters, sizes of brackets and a \\text{} around all of it; per cent as a sign."""
     bare = text.strip().strip("$").strip().removeprefix("\\(").removesuffix("\\)").strip()
     bare = bare.removeprefix("\\[").removesuffix("\\]").strip()
-    bare = _SIZES.sub("", bare)
+    bare = _SIZES.sub("", _BOX.sub("{", bare))
     bare = _PERCENT_WORD.sub("\\\\%", bare)
     bare = _REPEATING.sub(_as_fraction, bare)
     wrapped = _WRAPPED.fullmatch(bare)

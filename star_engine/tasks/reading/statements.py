@@ -137,7 +137,7 @@ def _leads_to(text: str, outer: Statement, inner: Statement) -> bool:
 
 
 def _boxed(plain: Plain) -> Iterator[Statement]:
-    for begin, end in plain.boxes:
+    for begin, end in plain.values:
         yield Statement(Form.BOXED, begin, begin, end)
 
 
