@@ -30,8 +30,8 @@ MAX_PATTERN_CHARACTERS = 1000
 _REACH = 400  # characters of a sentence in front of a match that are looked at
 _MEMORY = 8 << 20  # bytes for a compiled pattern; RE2's own default, which refuses ((a{1000}){1000})
 _DENIED = re.compile(
-    words("not, never, wrong, incorrect, mistake\\w*, false, instead of, rather than, nicht, pas")
-    + r"|n['’]t\b",
+    r"(?:\b(?:not|never|wrong|incorrect|mistake\w*|false|instead\s+of|rather\s+than|nicht|pas)\b|n['’]t\b)"
+    r"(?:(?!\bbut\b)[^,;\n])*$",
     re.IGNORECASE,
 )
 _CONCLUDES = re.compile(words("so, therefore, thus, hence, final(ly)?, answer, result"), re.IGNORECASE)
@@ -104,7 +104,7 @@ def verify_pattern(text: str, answer: str, pattern: str | None = None) -> Verdic
         return no_answer(VerdictCode.UNPARSED, "denied")
     others = [one for one in found if exact_form(one.text) != exact_form(last.text)]
     # What takes the last of them back stands behind all the others, too.
-    between = (others[-1].end, last.start) if others else (0, 0)
+    between = (others[-1].end, last.whole_start) if others else (0, 0)
     if others and not (is_superseded(text, *between) or _CONCLUDES.search(text, *between)):
         return no_answer(VerdictCode.AMBIGUOUS, "matches_disagree")
     if not last.is_whole:
