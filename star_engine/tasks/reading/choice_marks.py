@@ -10,6 +10,8 @@ from star_engine.tasks.reading.choice_options import Mark, Options, find_mention
 from star_engine.tasks.reading.phrases import any_of, words
 
 _PARENTHESISED = re.compile(r"\(\s*([A-Za-z])\s*\)")
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
+ORDINAL = re.compile(rf"\b({'|'.join(_ORDINALS)})\s+(?:option|choice|answer)\b", re.IGNORECASE)
 _NAMED = r"(?:(?:answer\s+)?(?:option|choice|letter|answer|statement)\s+)"
 # "B", "B.", "B)", "B:" behind a phrase; a small letter only where nothing but punctuation follows.
 _LETTER = re.compile(
@@ -20,10 +22,11 @@ _LETTER = re.compile(
 _LEAD = re.compile(
     r"""(?:[\s*_`"'“‘:>\-–—,]|[\u2713-\u27bf\U0001f300-\U0001faff→⇒]\ufe0f?|\b"""
     + any_of(
-        """so, therefore, thus, clearly, definitely
+        r"""so, therefore, thus, clearly, definitely
         obviously, indeed, hence, then, simply, most likely, likely
         most probably, option, choice, answer, letter, number, that, is, the (option|choice|letter|answer)
-        called, known as"""
+        called, known as, la, le, die, der, das, el, il, donc, also, somit, antwort, réponse, lettre, letra
+        buchstabe, opción, opzione, not \S+? but( rather)?"""
     )
     + r"\b[\s:,]*)*",
     re.IGNORECASE,
@@ -159,6 +162,10 @@ class MarkedText:
             return inside
         gap = _WHICH_IS.match(self.text, position, end) or _GAP.match(self.text, position, end)
         start = gap.end() if gap else position
+        return self.named_at(start, end)
+
+    def named_at(self, start: int, end: int) -> Mark | None:
+        """The choice whose text, behind an article at most, begins at a position."""
         return self._mention_at(start, end) or self._mention_at(self._article_end(start, end), end)
 
     def _mention_at(self, start: int, end: int) -> Mark | None:
@@ -188,6 +195,10 @@ class MarkedText:
         """Raise LettersDisagree where text and letter are of two choices, or another choice is added."""
         if beside is not None and beside.label != mark.label:
             raise LettersDisagree("letter_and_text_disagree")
+        next_letter = _PARENTHESISED.match(self.text, behind + (self.text[behind : behind + 1] == " "), end)
+        next_label = self.options.label(next_letter[1]) if next_letter else None
+        if next_label and next_label != mark.label:
+            raise LettersDisagree("several_letters")  # "(b) (c)"
         more = _ANOTHER.match(self.text, behind, end)
         if not more:
             return
@@ -211,6 +222,12 @@ def mark_choices(text: str, options: Options) -> MarkedText:
         for found in _PARENTHESISED.finditer(text)
         if (label := options.label(found[1]))
     ]
+    letters += [
+        Mark(label, found.start(), found.end())
+        for found in ORDINAL.finditer(text)
+        if (label := options.label(chr(ord("a") + _ORDINALS.index(found[1].lower()))))
+    ]
+    letters.sort(key=lambda letter: letter.start)
     letters = [letter for letter in letters if not {letter.start, letter.end - 1} <= named]
     lettered = {position for letter in letters for position in range(letter.start, letter.end)}
     outside = [mention for mention in mentions if mention.start not in lettered]

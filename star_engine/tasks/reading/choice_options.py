@@ -11,6 +11,7 @@ from star_engine.tasks.exact import fold
 from star_engine.tasks.verdict import BadGold
 
 MAX_CHOICES = 26
+_ARTICLE = re.compile(r"^(?:the|an?) (?=\w)")  # "the umbrella" names the choice "an umbrella"
 _WORD_CHARACTER = re.compile(r"\w")
 
 
@@ -39,7 +40,10 @@ class Options:
 
     def label_of_text(self, text: str) -> str | None:
         folded = fold(text.replace("’", "'"))
-        return self.labels[self.folded.index(folded)] if folded in self.folded else None
+        if folded in self.folded:
+            return self.labels[self.folded.index(folded)]
+        plain = _ARTICLE.sub("", folded)
+        return self.labels[self.plain.index(plain)] if plain in self.plain else None
 
 
 def read_options(choices: Sequence[str] | None) -> Options:
@@ -101,6 +105,9 @@ def _straight(character: str) -> str:
 def _options(choices: tuple[str, ...]) -> Options:
     folded = tuple(fold(text.replace("’", "'")) for text in choices)
     labels = tuple(chr(ord("a") + folded.index(text)) for text in folded)
-    return Options(
-        choices, labels, folded, tuple(_plain(text.strip().rstrip(".") or text)[0] for text in choices)
-    )
+    plain = [_plain(text.strip().rstrip(".") or text)[0] for text in choices]
+    bare = [_ARTICLE.sub("", text) for text in plain]
+    distinct = [
+        one if len(one) > 2 and bare.count(one) == 1 else text for one, text in zip(bare, plain, strict=True)
+    ]
+    return Options(choices, labels, folded, tuple(distinct))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from star_engine.tasks.reading.choice_marks import LettersDisagree, MarkedText
+from star_engine.tasks.reading.choice_conclusion import settled_choice, ticked_choice
+from star_engine.tasks.reading.choice_marks import ORDINAL, LettersDisagree, MarkedText
 from star_engine.tasks.reading.choice_options import Mark, Options
 from star_engine.tasks.reading.correction import Says, is_corrected, is_polite, offers_another
 from star_engine.tasks.reading.final_text import FinalText, Stated, within
@@ -19,7 +20,9 @@ MAX_DRESSING = 80  # characters of a line that is a choice and nothing else, bes
 _LINE = re.compile(r"\S[^\n]*")
 _NAMED = r"(?:(?:answer\s+)?(?:option|choice)\s+)?"
 _BARE_LETTER = re.compile(rf"[\s*_(\[]*{_NAMED}[(\[]*([A-Za-z])[\s*_).:,\]]*", re.IGNORECASE)
-_LETTER_FIRST = re.compile(rf"[\s*_]*{_NAMED}[(\[]?([A-Za-z])[).:\]]+[\s*_:–-]*(?=\S)", re.IGNORECASE)
+_LETTER_FIRST = re.compile(
+    rf"[\s*_]*{_NAMED}[(\[]?([A-Za-z])(?:[).:\]]+[\s*_:–-]*|\s*[–—-]\s+)(?=\S)", re.IGNORECASE
+)
 _LETTER_LAST = re.compile(r"(.+?)[\s*_]*\(([A-Za-z])\)[\s.]*")
 _OPTION = re.compile(r"\b(?:option|choice)\s+([A-Za-z])\b", re.IGNORECASE)
 # A sentence that names a choice to exclude it, to compare it, or to leave it open.
@@ -97,7 +100,9 @@ def _named_before(final: FinalText, marked: MarkedText, one: Statement) -> Mark 
     """The one choice named in front of "is the correct answer"."""
     mark = marked.stated(one.begin, one.end)
     named = {mention.label for mention in marked.mentioned(one.begin, one.end)}
-    if mark is None and len(named) == 1 and not _EXCLUDES.search(final.text, one.begin, one.end):
+    named |= {letter.label for letter in marked.anywhere(one.begin, one.end)}
+    said = ORDINAL.sub(" ", final.text[one.begin : one.end])  # "the second option" excludes nothing
+    if mark is None and len(named) == 1 and not _EXCLUDES.search(said):
         letters = marked.anywhere(one.begin, one.end)
         return letters[0] if letters else None
     return mark if mark and named <= {mark.label} else None
@@ -113,7 +118,27 @@ def choice_without_statement(final: FinalText, marked: MarkedText) -> Stated[Mar
     for mark, (begin, end) in reversed(list(zip(whole, lines, strict=True))):
         if mark and len(named) == 1 and (mark.end - mark.start == 1 or begin in (lines[0][0], lines[-1][0])):
             return Stated(Statement(Form.ANSWER_IS, begin, begin, end), mark, mark.start, mark.end)
+    listed = [(line, _listed(marked, line)) for line in lines]
+    mark = ticked_choice(marked, listed) or _settled(final, marked, lines[-1])
+    if mark is not None:
+        return Stated(
+            Statement(Form.VALUE_FIRST, mark.start, mark.start, mark.end), mark, mark.start, mark.end
+        )
     return _in_last_sentence(final, marked, lines[-1])
+
+
+def _listed(marked: MarkedText, line: Span) -> Mark | None:
+    """The choice that a line of a list is about: "B: dries you"."""
+    first = _LETTER_FIRST.match(marked.text, *line)
+    label = marked.options.label(first[1]) if first else None
+    if first and label:
+        return Mark(label, *first.span(1))
+    return next((one for one in marked.mentions if line[0] <= one.start < line[0] + 6), None)
+
+
+def _settled(final: FinalText, marked: MarkedText, line: Span) -> Mark | None:
+    span = _last_sentence(final, marked, line)
+    return None if final.rejects(*span) else settled_choice(marked, *span)
 
 
 def _line_mark(final: FinalText, marked: MarkedText, line: Span) -> Mark | None:

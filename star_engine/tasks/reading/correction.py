@@ -40,7 +40,7 @@ _RETRACTED = re.compile(
     ).replace("WRONG", _WRONG),
     re.IGNORECASE,
 )
-_HEAD = r"^[\W_]*(?:(?:p\.?\s?s\.?|oh|and|so|well|yes|ah|um|okay|ok)\b[\s,.…-]*)*"
+_HEAD = r"^[\W_]*(?:(?:p\.?\s?s\.?|oh|and|so|well|yes|ah|um|hm+|okay|ok)\b[\s,.…-]*)*"
 # Whoever writes these takes something back, whatever follows.
 _STRONG = re.compile(
     _HEAD
@@ -95,7 +95,8 @@ _CONCLUDES = re.compile(
 _ALTERNATIVE = re.compile(
     words(
         """(might|may|could)( also)? be, also (possible|correct|right|works?|acceptable), (is|are) possible
-        would( also)? work, works? (too|as well), another( possible)? answer, just as good
+        would( also)? (work|do|fit|be (fine|ok|okay|acceptable|right|correct))
+        works? (too|as well), another( possible)? answer, just as good
         possibly, perhaps, maybe, alternatively, then again, rather(?! than), nein, non"""
     )
     + "|"

@@ -61,7 +61,7 @@ _OPENERS = frozenset(
 )
 _ANSWER = re.compile(
     r"""\b(?:
-      (?P<noun>answer|ans|option|choice|statement)\b(?:\s+(?:choice|option|letter|here)\b)?(?:,\s*(?:then|therefore|thus)\b,?)?
+      (?P<noun>answer|ans|option|choice|letter|statement)\b(?:\s+(?:choice|option|letter|here)\b)?(?:,\s*(?:then|therefore|thus)\b,?)?
       (?:\s+(?:to|of|for)\s+(?:the|this|that|our|your)\s+(?:(?:original|given|whole)\s+)?(?:question|problem|puzzle
         |riddle|equation|exercise|task)\b)?
       \s*(?:(?:is|are|equals|becomes|lautet|(?:should|must|would|will|has\s+to|needs\s+to)\s+be|turns\s+out\s+to\s+be
@@ -78,7 +78,16 @@ _ANSWER = re.compile(
 _HEADING = re.compile(
     r"^[^\w\n]*(?:(?:the|my)\s+)?(?:(?:final|correct)\s+)?answer[^\w\n]*\n", re.IGNORECASE | re.MULTILINE
 )
-_LETTER_LABEL = re.compile(r"^A:(?=\s*\S)", re.MULTILINE)
+_LETTER_LABEL = re.compile(
+    r"^A:(?=\s*\S)|^[^\w\n]*(?:[Mm]y\s+)?(?:[Ff]inal\s+)?(?:[Pp]ick|[Cc]hoice|[Ss]election|[Dd]ecision)\s*:(?=\s*\S)",
+    re.MULTILINE,
+)
+# {"reasoning": "...", "answer": "B"}
+_JSON = re.compile(
+    r"[{,]\s*\"(?:final[_ ]?|correct[_ ]?)?(?:answer|choice|option|label|result)\"\s*:\s*"
+    r"(?:\"([^\"\n]*)\"|([^\s\"\[{][^,}\n]*))",
+    re.IGNORECASE,
+)
 # Exactly four: five are a Markdown heading of level 5. "#### The answer is 72" states 72.
 _HASHES = re.compile(r"(?<!#)####(?!#)")
 # "#### Step 2: the eggs", "#### Final Answer" and "#### 1. Understand the problem" are headings.
@@ -102,7 +111,7 @@ _VALUE_FIRST = re.compile(
 )
 _CHOSEN = re.compile(
     r"\bI(?:['’]?d|\s+would|\s+will|['’]ll|\s+therefore)?\s+"
-    + any_of("choose, pick, select, go with, answer( with)?, say")
+    + any_of("choose, pick, select, go (with|for), opt for, settle on, answer( with)?, say")
     + r"\b:?",
     re.IGNORECASE,
 )
@@ -113,7 +122,7 @@ def find_statements(plain: Plain, sentences: Sentences) -> list[Statement]:
     """All of them by position; the one inside another ("The answer is \\boxed{x}") speaks for both."""
     text = plain.text
     found = [*_boxed(plain), *_tagged(text), *_hashed(text), *_answer_is(text), *_headings(text)]
-    found += [*_value_first(text, sentences), *_chosen(text), *_labelled(text)]
+    found += [*_value_first(text, sentences), *_chosen(text), *_labelled(text), *_keyed(text)]
     found.sort(key=lambda one: (one.begin, one.start))
     kept: list[Statement] = []
     for one in found:
@@ -162,7 +171,7 @@ def _hashed(text: str) -> Iterator[Statement]:
 def _answer_is(text: str) -> Iterator[Statement]:
     for phrase in _ANSWER.finditer(text):
         named = _noun_phrase(text, phrase.start()) if phrase["noun"] else (phrase.start(), False)
-        if phrase["noun"] and phrase["noun"].lower() in ("option", "choice", "statement"):
+        if phrase["noun"] and phrase["noun"].lower() in ("option", "choice", "letter", "statement"):
             praised = _words_before(text, phrase.start(), 1)
             named = named if praised and praised[0][0] in _PRAISE else None
         if named is None or (phrase["foreign"] and not _is_praised_abroad(text, phrase.start())):
@@ -216,6 +225,11 @@ def _labelled(text: str) -> Iterator[Statement]:
     for label in _LETTER_LABEL.finditer(text):
         begin = _skip_space(text, label.end())
         yield Statement(Form.ANSWER_IS, label.start(), begin, _line_end(text, begin))
+
+
+def _keyed(text: str) -> Iterator[Statement]:
+    for key in _JSON.finditer(text):
+        yield Statement(Form.TAG, key.start(), *key.span(key.lastindex or 0), is_final=True)
 
 
 def _value_first(text: str, sentences: Sentences) -> Iterator[Statement]:

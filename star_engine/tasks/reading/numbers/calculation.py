@@ -10,7 +10,6 @@ from star_engine.tasks.reading.numbers.number_value import Number
 from star_engine.tasks.reading.numbers.numerals import are_aside, numeral_value, numerals
 
 _WHAT_EQUALS = re.compile(r"[^=→⇒\n,;:]*$")
-_NAME = re.compile(r"\W*[^\W\d_]*\W*|(?:[^\W\d_]{2,}[\W_]*)+")
 _UNKNOWN = re.compile(r"(?<![A-Za-z\\'’])(?![aIi]\s+[a-z])[A-Za-z](?![A-Za-z'’])")
 _TIMES = re.compile(r"(?<=[\d)\s])x(?=\s*[$(\d])|(?<=\d)\s?[mglhs]\b")
 _OPERATION = re.compile(r"[\d)%]\s?[-+*/×÷−·x]|\\(?:times|cdot|div|frac)|[\w)]\s[-+*/×÷−·]\s[\w($]")
@@ -58,4 +57,5 @@ def _is_calculation(text: str, begin: int, equals: int) -> bool:
     """Whether what stands before an equals sign is worked out, or a name: not the 5x + 10 of "= 40"."""
     left = _WHAT_EQUALS.search(text, begin, equals)
     side = left[0] if left else ""
-    return _NAME.fullmatch(side) is not None or not _UNKNOWN.search(_TIMES.sub(" ", side))
+    is_expression = re.search(r"[\d+*/×÷^()−-]", side) is not None
+    return not (is_expression and _UNKNOWN.search(_TIMES.sub(" ", side)))

@@ -258,7 +258,7 @@ _UNITS_BEHIND = re.compile(
 def _read_words(clause: str, begin: int, offset: int) -> Number | Flaw:
     """Words are a number where they are all that is stated but a unit: "one of them" is no 1."""
     words = clause[begin:].rstrip(" .,;:!*_`\"'”’)。")
-    remark = re.search(r"\s*\(([^()]*)\)$", words)
+    remark = re.search(r"\s*\(([^()]*)\)?$", words)
     if (
         remark
         and (digits := _NUMBER.fullmatch(remark[1]))
