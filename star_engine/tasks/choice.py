@@ -12,9 +12,9 @@ from star_engine.tasks.examples import Asked, Example, choice_letter, folded
 from star_engine.tasks.grading import check_against_itself, grade, stated_in_first_sentence
 from star_engine.tasks.hints import ANY_KIND, HINT_MARK, HintForm
 from star_engine.tasks.layout import Layout
-from star_engine.tasks.reading.choice_marks import LettersDisagree, mark_choices
-from star_engine.tasks.reading.choice_options import Mark, Options, read_options
-from star_engine.tasks.reading.choice_reading import (
+from star_engine.tasks.reading.choices.choice_marks import LettersDisagree, mark_choices
+from star_engine.tasks.reading.choices.choice_options import Mark, Options, read_options
+from star_engine.tasks.reading.choices.choice_reading import (
     choice_without_statement,
     is_choice_corrected,
     read_choice,

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from star_engine.tasks.reading.choice_marks import MarkedText
-from star_engine.tasks.reading.choice_options import Mark
+from star_engine.tasks.reading.choices.choice_marks import MarkedText
+from star_engine.tasks.reading.choices.choice_options import Mark
 from star_engine.tasks.reading.phrases import any_of, words
 
 Span = tuple[int, int]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from star_engine.tasks.reading.choice_options import Mark, Options, find_mentions
+from star_engine.tasks.reading.choices.choice_options import Mark, Options, find_mentions
 from star_engine.tasks.reading.phrases import any_of, words
 
 _PARENTHESISED = re.compile(r"\(\s*([A-Za-z])\s*\)")

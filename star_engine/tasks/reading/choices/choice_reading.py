@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from star_engine.tasks.reading.choice_conclusion import settled_choice, ticked_choice
-from star_engine.tasks.reading.choice_marks import ORDINAL, LettersDisagree, MarkedText
-from star_engine.tasks.reading.choice_options import Mark, Options
+from star_engine.tasks.reading.choices.choice_conclusion import settled_choice, ticked_choice
+from star_engine.tasks.reading.choices.choice_marks import ORDINAL, LettersDisagree, MarkedText
+from star_engine.tasks.reading.choices.choice_options import Mark, Options
 from star_engine.tasks.reading.correction import Says, is_corrected, is_polite, offers_another
 from star_engine.tasks.reading.final_text import FinalText, Stated, within
 from star_engine.tasks.reading.phrases import words
