@@ -164,3 +164,12 @@ def logits_at(model: Any, rows: torch.Tensor, columns: torch.Tensor) -> Iterator
         yield
     finally:
         handle.remove()
+
+
+def refuse_sliding_window(config: Any, max_length: int) -> None:
+    """Slots hold every token and show every row all of its own: right only where the window never slides."""
+    window = getattr(config, "sliding_window", None)
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    used = getattr(config, "use_sliding_window", True) if kinds <= {"full_attention"} else True
+    if kinds - {"full_attention", "sliding_attention"} or (window and used and max_length > window):
+        raise ValueError("This sampler knows full attention only: use the vLLM sampler for this model.")

@@ -32,6 +32,7 @@ class Waiting(Protocol):
 
 
 R = TypeVar("R", bound=Waiting)
+T = TypeVar("T")
 
 
 @dataclass(slots=True, eq=False)

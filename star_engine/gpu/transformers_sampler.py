@@ -6,10 +6,10 @@ Always float32, on every device: an adapter merged into bfloat16 weights would b
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,11 +22,12 @@ from star_engine.gpu.causal_lm import (
     load_tokenizer,
     logits_at,
     prompt_ids,
+    refuse_sliding_window,
     text_after,
 )
 from star_engine.gpu.kv_slots import ATTENTION, Keeper, Prefix, Slots
 from star_engine.gpu.lora_merge import read_adapter
-from star_engine.gpu.sampling_batch import Batch, R, Row, behind, common_prefix, make_draws
+from star_engine.gpu.sampling_batch import Batch, R, Row, T, behind, common_prefix, make_draws
 from star_engine.gpu.scoring import ScoredText, tokenize_texts
 from star_engine.gpu.stop_tokens import StopTokens
 from star_engine.gpu.token_choice import choose
@@ -65,7 +66,7 @@ class TransformersSampler:
         self._model = load_model(base_model, dtype=torch.float32, device=device, attention=ATTENTION)
         self._tokenizer = load_tokenizer(base_model)
         self._max_length = context_length(base_model, max_length)
-        _refuse_sliding_window(self._model.config, self._max_length)
+        refuse_sliding_window(self._model.config, self._max_length)
         self._batch_size = batch_size
         small = self._model.num_parameters() < SMALL
         self._threads = threads or (1 if small else torch.get_num_threads())
@@ -90,18 +91,23 @@ class TransformersSampler:
 
     def stream(self, queue: deque[SampleRequest], params: SamplingParams) -> Iterator[Completion]:
         """See Sampler. ValueError, naming the key, for a prompt that leaves no room for a completion."""
+        return self.decode(lambda: self._take(queue, params), lambda batch: self._advance(batch, params))
+
+    def decode(self, take: Callable[[], list[Row]], advance: Callable[[Batch], list[T]]) -> Iterator[T]:
+        """Run rows until `take` gives no more. `advance` appends the next token to each row of a batch, takes
+        out those that have ended, and says what comes of that."""
         torch.set_num_threads(self._threads)
-        while waiting := self._take(queue, params):
+        while waiting := take():
             while waiting:
                 running = Batch(self._shared_prefix(waiting))
                 while (rows := self._joining(waiting, running)) or running.alive:
                     for fresh in self._prefill(running.prefix, rows):
-                        yield from self._advance(fresh, params)
+                        yield from advance(fresh)
                         running.merge(fresh)
                     if running.alive:
                         self._decode(running)
-                        yield from self._advance(running, params)
-                    waiting += self._take(queue, params)
+                        yield from advance(running)
+                    waiting += take()
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
         """See Scorer. Texts whose prompts begin alike run together, as completions do."""
@@ -131,9 +137,10 @@ class TransformersSampler:
     def _take(self, queue: deque[SampleRequest], params: SamplingParams) -> list[Row]:
         requests = [queue.popleft() for _ in range(len(queue))]
         encoded = prompt_ids(self._tokenizer, [request.prompt for request in requests])
-        return [self._row(request, ids, params) for request, ids in zip(requests, encoded, strict=True)]
+        return [self.row(request, ids, params) for request, ids in zip(requests, encoded, strict=True)]
 
-    def _row(self, request: SampleRequest, ids: list[int], params: SamplingParams) -> Row:
+    def row(self, request: SampleRequest, ids: list[int], params: SamplingParams) -> Row:
+        """Raises ValueError, naming the key, for a prompt that leaves no room for a completion."""
         own = params.of(request)
         limit = min(own.max_tokens, self._max_length - len(ids))
         if not ids or limit < 1:
@@ -215,6 +222,15 @@ class TransformersSampler:
         return self._forward(tokens.to(self._device), positions, slots, rows, columns)
 
     @torch.inference_mode()
+    def logprobs_of(self, ids: Sequence[int]) -> torch.Tensor:
+        """What comes behind each token of a prompt: log-probabilities, shape (tokens, vocabulary)."""
+        torch.set_num_threads(self._threads)
+        slots = Slots(Prefix(()), torch.tensor([len(ids)], device=self._device))
+        columns = torch.arange(len(ids), device=self._device)
+        logits = self._first_pass(slots, [np.array(ids)], torch.zeros_like(columns), columns)
+        return logits.log_softmax(-1)
+
+    @torch.inference_mode()
     def _score_pass(self, prefix: Prefix, texts: Sequence[ScoredText]) -> list[Score]:
         start = len(prefix.ids)
         own = [np.array(text.tokens[start:-1]) for text in texts]  # nothing is asked behind the last token
@@ -261,38 +277,30 @@ class TransformersSampler:
             if row is None:
                 continue
             row.generated.append(tokens[index])
-            if completion := self._finished(row):
+            if completion := self.finished(row):
                 done.append(completion)
                 batch.rows[index] = None
         if done:
             batch.close_gaps()
         return done
 
-    def _finished(self, row: Row) -> Completion | None:
+    def finished(self, row: Row) -> Completion | None:
+        """What a row has come to, where its last token ended it."""
         last = row.generated[-1]
         if last in self._eos:
-            return self._completion(row, self._text(row, row.generated[:-1]), "stop")
+            return self._completion(row, self.text(row, row.generated[:-1]), "stop")
         if last in row.enders:
-            text = self._text(row, row.generated)
+            text = self.text(row, row.generated)
             if (found := first_stop(text, row.stop)) is not None:
                 return self._completion(row, text[: found[0]], "stop", found[1])
         if len(row.generated) == row.limit:
-            return self._completion(row, self._text(row, row.generated), "length")
+            return self._completion(row, self.text(row, row.generated), "length")
         return None
 
-    def _text(self, row: Row, generated: Sequence[int]) -> str:
+    def text(self, row: Row, generated: Sequence[int]) -> str:
         return text_after(self._tokenizer, row.ids.tolist(), generated, special=row.special)
 
     def _completion(
         self, row: Row, text: str, reason: Literal["stop", "length"], stopped_by: str | None = None
     ) -> Completion:
         return Completion(row.request.key, text, len(row.ids), len(row.generated), reason, stopped_by)
-
-
-def _refuse_sliding_window(config: Any, max_length: int) -> None:
-    """Slots hold every token and show every row all of its own: right only where the window never slides."""
-    window = getattr(config, "sliding_window", None)
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    used = getattr(config, "use_sliding_window", True) if kinds <= {"full_attention"} else True
-    if kinds - {"full_attention", "sliding_attention"} or (window and used and max_length > window):
-        raise ValueError("This sampler knows full attention only: use the vLLM sampler for this model.")

@@ -50,7 +50,7 @@ __all__ = [
 
 Order = Literal["first", "last", "shuffled"]
 LIKELY, UNLIKELY = 0.9, 0.05  # probabilities of a word
-_WORD = re.compile(r"\s*\S+|\s+")
+WORD = re.compile(r"\s*\S+|\s+")  # a token of the fakes
 
 
 def from_table(table: Mapping[str, str]) -> Script:
@@ -60,19 +60,19 @@ def from_table(table: Mapping[str, str]) -> Script:
 
 def word_ids(text: str) -> list[int]:
     """Token ids of the fakes: equal words have equal ones."""
-    return [int(sha256(word.encode("utf-8", "replace")).hexdigest()[:8], 16) for word in _WORD.findall(text)]
+    return [int(sha256(word.encode("utf-8", "replace")).hexdigest()[:8], 16) for word in WORD.findall(text)]
 
 
 def count_words(text: str) -> int:
     """Tokens of the fakes: a word with the white space before it."""
-    return len(_WORD.findall(text))
+    return len(WORD.findall(text))
 
 
 def _learned_words(text: TrainingText) -> list[tuple[int, str]]:
     """The words of the completion that no masked span touches, each with its number."""
     return [
         (number, word[0])
-        for number, word in enumerate(_WORD.finditer(text.completion))
+        for number, word in enumerate(WORD.finditer(text.completion))
         if not any(word.start() < end and start < word.end() for start, end in text.masked)
     ]
 
@@ -122,7 +122,7 @@ class ScriptedSampler:
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
         """A word that the script would write at its place is LIKELY, any other UNLIKELY."""
         for request in requests:
-            written = _WORD.findall(
+            written = WORD.findall(
                 self._script(SampleRequest(request.key, request.text.prompt), self.adapter)
             )
             asked = _learned_words(request.text)
@@ -151,7 +151,7 @@ class ScriptedSampler:
         own = params.of(request)
         text = self._script(request, self.adapter)
         end, stop = first_stop(text, own.stop) or (len(text), None)
-        words = _WORD.findall(text[:end])
+        words = WORD.findall(text[:end])
         cut = len(words) > own.max_tokens
         return Completion(
             key=request.key,
@@ -231,7 +231,7 @@ class RecordingTrainer:
 
 
 def _first_words(text: str, count: int) -> str:
-    return "".join(_WORD.findall(text)[:count])
+    return "".join(WORD.findall(text)[:count])
 
 
 def _input_sha256(job: TrainingJob) -> str:

@@ -14,139 +14,21 @@ import signal
 import sys
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any
 
 from star_engine.protocols import (
     BadAdapter,
-    Sampler,
-    SampleRequest,
-    SamplingParams,
-    Scorer,
-    ScoreRequest,
-    Trainer,
-    TrainingJob,
     is_out_of_memory,
 )
+from worker.gpu.calls import Call, JsonObject, run
 from worker.gpu.models import Models
 from worker.gpu.process import EXIT_OUT_OF_MEMORY, GpuSpec
 
 EXIT_FAILED = 70
-JsonObject = dict[str, Any]
-Emit = Callable[[JsonObject], None]
-
-
-@dataclass(slots=True)
-class Call:
-    """One command, and the messages that arrive while it runs: requests, end, cancel."""
-
-    message: JsonObject
-    arrivals: SimpleQueue[JsonObject] = field(default_factory=SimpleQueue)
-
-
-class Inbox(deque[SampleRequest]):
-    """The sampler's queue. Looking at its length takes in what has arrived: requests join a running batch
-    between two steps of the sampler, in the sampler's own thread."""
-
-    def __init__(self, arrivals: SimpleQueue[JsonObject]) -> None:
-        super().__init__()
-        self.ended = False  # by the worker: no more requests, or no more interest
-        self._arrivals = arrivals
-
-    def __len__(self) -> int:
-        self.look()
-        return super().__len__()
-
-    def look(self) -> None:
-        while not self._arrivals.empty():
-            self._take()
-
-    def wait(self) -> None:
-        """Wait until there are requests or the call has ended."""
-        while not (len(self) or self.ended):
-            self._take()
-
-    def _take(self) -> None:
-        message = self._arrivals.get()
-        self.ended |= "end" in message or "cancel" in message
-        self.extend(map(SampleRequest.from_json, message.get("requests", ())))
-
-
-def run(models: Models, call: Call, emit: Emit) -> Any:
-    """Run the command and return its result; events on the way go to `emit`."""
-    message = call.message
-    match message["call"]:
-        case "use":
-            return models.use(_path(message["adapter"]))
-        case "count_tokens":
-            return models.sampler().count_tokens(message["texts"])
-        case "token_ids":
-            return models.sampler().token_ids(message["texts"])
-        case "training_token_ids":
-            return models.trainer().training_token_ids(message["texts"])
-        case "stream":
-            return stream(models.sampler(), call, emit)
-        case "score":
-            return score(models.sampler(), call, emit)
-        case "train":
-            return train(models, call, emit)
-        case "probe":
-            probe = models.trainer().probe(
-                Path(message["adapter"]), message["prompts"], message["max_tokens"]
-            )
-            return asdict(probe)
-        case other:
-            raise ValueError(f"The GPU process knows no command {other}.")
-
-
-def stream(sampler: Sampler, call: Call, emit: Emit) -> None:
-    """Sample until the worker ends the call: when the queue is empty, completions that are still on their way
-    to the worker may bring more requests back."""
-    params = SamplingParams(**call.message["params"] | {"stop": tuple(call.message["params"]["stop"])})
-    inbox = Inbox(call.arrivals)
-    while not inbox.ended:
-        for completion in sampler.stream(inbox, params):
-            emit(asdict(completion))
-            inbox.look()
-            if inbox.ended:
-                return
-        inbox.wait()
-
-
-def score(scorer: Scorer, call: Call, emit: Emit) -> None:
-    for one in scorer.score([ScoreRequest.from_json(text) for text in call.message["texts"]]):
-        emit(asdict(one))
-        if not call.arrivals.empty():  # only a cancel can have arrived
-            return
-
-
-def train(models: Models, call: Call, emit: Emit) -> None:
-    """Train. Out of memory beside the sampler, train once more without it, from the last resume point."""
-    job = TrainingJob.from_json(call.message["job"])
-    try:
-        _train(models.trainer(), job, call, emit)
-    except Exception as error:
-        if not (is_out_of_memory(error) and models.make_room()):
-            raise
-        sys.stdout.write("The sampler makes room for the training: it is loaded again afterwards.\n")
-        _train(models.trainer(), job, call, emit)
-
-
-def _train(trainer: Trainer, job: TrainingJob, call: Call, emit: Emit) -> None:
-    for step in trainer.train(job):
-        emit(asdict(step))
-        if not call.arrivals.empty():  # only a cancel can have arrived
-            return
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)
 
 
 def answer(models: Models, call: Call, replies: Replies) -> int | None:
@@ -233,7 +115,7 @@ def read_commands(descriptor: int, calls: SimpleQueue[Call]) -> None:
         with os.fdopen(descriptor, "rb") as pipe:
             for line in pipe:
                 message = json.loads(line)
-                if "requests" in message or "end" in message or "cancel" in message:
+                if "requests" in message or "dropped" in message or "end" in message or "cancel" in message:
                     call.arrivals.put(message)
                 else:
                     call = Call(message)

@@ -11,6 +11,8 @@ from typing import Any
 from star_engine.adapters.weight_files import parameter_count
 from star_engine.protocols import Sampler, Trainer
 from star_engine.testing.fakes import RecordingTrainer, Script, ScriptedSampler
+from star_engine.testing.writer import ScriptedWriter
+from star_engine.writing import Writer
 from worker.gpu.process import GpuSpec
 
 TRAINING_SHARE = 0.25  # of a GPU's memory, for activations and optimizer; the trainer cuts its batches to fit
@@ -33,6 +35,7 @@ class Models:
             self._share = sampler_share(spec, device_bytes())
         self._sampler: Sampler | None = None
         self._trainer: Trainer | None = None
+        self._writer: Writer | None = None
         self._adapter: Path | None = None
         self._sure = False  # whether the sampler holds that adapter: not after one that was refused
 
@@ -54,6 +57,12 @@ class Models:
             if self._adapter is not None:
                 self._sampler.use(self._adapter)
         return self._sampler
+
+    def writer(self) -> Writer:
+        """For those who talk to the model: it holds a sampler of its own, which no step uses."""
+        if self._writer is None:
+            self._writer = make_writer(self._spec)
+        return self._writer
 
     def trainer(self) -> Trainer:
         if self._trainer is None:
@@ -143,6 +152,25 @@ def smaller(options: dict[str, Any], halvings: int, rows: int) -> dict[str, Any]
     engine["max_num_seqs"] = max(1, int(engine.get("max_num_seqs", rows)) >> halvings)
     share = float(options.get("gpu_memory_utilization", USABLE_SHARE)) * 0.9**halvings
     return options | {"engine": engine, "gpu_memory_utilization": share}
+
+
+def make_writer(spec: GpuSpec) -> Writer:
+    """Raises ValueError for a sampler that writes whole texts only."""
+    if spec.sampler == "scripted":
+        return ScriptedWriter(_script(spec))
+    if spec.sampler == "vllm":
+        raise ValueError("vLLM answers by a server of its own.")
+    from star_engine.gpu.transformers_sampler import TransformersSampler
+    from star_engine.gpu.transformers_writer import TransformersWriter
+
+    sampler = TransformersSampler(
+        spec.base_model,
+        max_length=spec.max_length,
+        batch_size=spec.sampler_batch,
+        threads=spec.threads,
+        device=spec.device,
+    )
+    return TransformersWriter(sampler, spec.base_model, spec.max_length)
 
 
 def make_trainer(spec: GpuSpec) -> Trainer:

@@ -23,6 +23,7 @@ from star_engine.protocols import (
     TrainingJob,
     TrainingProgress,
 )
+from star_engine.writing import Piece, WriteRequest, piece_from_json
 from worker.gpu.pipe import POLL_SECONDS, GpuDied, GpuPipe
 
 __all__ = ["GpuDied", "GpuFailed", "GpuProcess", "GpuSpec"]
@@ -148,6 +149,33 @@ class GpuProcess:
         finally:
             self._leave(call)
 
+    def write_with(self, adapter: Path | None) -> None:
+        """Writer.use: what `use` says to the sampler stays."""
+        self._ask("write_with", adapter=_text(adapter))
+
+    def render(self, messages: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
+        return tuple(self._ask("render", messages=list(messages)))
+
+    def write(self, queue: deque[WriteRequest], dropped: set[str]) -> Iterator[Piece]:
+        """See Writer. What is appended to the queue is sent on within a quarter of a second."""
+        call = self._begin("write")
+        try:
+            writing = self._send_texts(call, queue)
+            while writing:
+                for message in self._arrived(call):
+                    piece = piece_from_json(message["event"])
+                    if piece.key in writing:
+                        yield piece
+                    if piece.ends:
+                        writing.discard(piece.key)
+                    self._drop(writing, dropped)
+                self._drop(writing, dropped)
+                writing |= self._send_texts(call, queue)
+            self._pipe.send({"end": True})
+            self._next(call)
+        finally:
+            self._leave(call)
+
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
         """See Scorer."""
         call = self._begin("score", texts=[request.to_json() for request in requests])
@@ -206,7 +234,7 @@ class GpuProcess:
         if call != self._running:
             raise RuntimeError("This call to the GPU process was given up when the next one began.")
 
-    def _send_requests(self, call: int, queue: deque[SampleRequest]) -> int:
+    def _send_requests(self, call: int, queue: deque[SampleRequest] | deque[WriteRequest]) -> int:
         self._require(call)
         count = len(queue)
         for start in range(0, count, REQUESTS_PER_LINE):
@@ -214,24 +242,42 @@ class GpuProcess:
             self._pipe.send({"requests": [request.to_json() for request in taken]})
         return count
 
+    def _send_texts(self, call: int, queue: deque[WriteRequest]) -> set[str]:
+        """Send what is in the queue; the keys of it."""
+        keys = {request.key for request in queue}
+        self._send_requests(call, queue)
+        return keys
+
+    def _drop(self, writing: set[str], dropped: set[str]) -> None:
+        if dropped:
+            self._pipe.send({"dropped": sorted(dropped)})
+            writing -= dropped
+            dropped.clear()
+
     def _next(self, call: int) -> dict[str, Any]:
         """The next message of this call; errors are raised. What abandoned calls still say is dropped."""
         self._require(call)
         while True:
-            self._look()
-            while self._pipe.messages:
-                message = self._pipe.messages.popleft()
-                if message["id"] != call:
-                    continue
-                if "error" in message:
-                    raise self._error(**message["error"])
+            for message in self._arrived(call):
                 return message
+
+    def _arrived(self, call: int) -> Iterator[dict[str, Any]]:
+        """The messages of this call that are there; where there are none, a moment is waited for some."""
+        self._look()
+        if not self._pipe.messages:
             try:
                 self._pipe.pump()
             except GpuDied as death:
                 if death.exit_code == EXIT_OUT_OF_MEMORY:
                     raise OutOfMemory("The GPU process ran out of memory.") from death
                 raise
+        while self._pipe.messages:
+            message = self._pipe.messages.popleft()
+            if message["id"] != call:
+                continue
+            if "error" in message:
+                raise self._error(**message["error"])
+            yield message
 
     def _look(self) -> None:
         if time.monotonic() - self._checked >= POLL_SECONDS:

@@ -26,7 +26,7 @@ from star_engine.protocols import (
 from star_engine.testing.fakes import ScriptedSampler
 from tests.worker.gpu_scripts import REPLY_LIKE, obey
 from tests.worker.gpus import LONG, OPTIONS, SPEC, requests, sample, wait_until
-from worker.gpu.child import Call, stream
+from worker.gpu.calls import Call, stream
 from worker.gpu.process import GpuProcess, GpuSpec
 
 

@@ -1,0 +1,166 @@
+"""The commands that the GPU process obeys, and the requests that arrive while one of them runs."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from star_engine.protocols import (
+    Sampler,
+    SampleRequest,
+    SamplingParams,
+    Scorer,
+    ScoreRequest,
+    Trainer,
+    TrainingJob,
+    is_out_of_memory,
+)
+from star_engine.writing import Writer, WriteRequest
+from worker.gpu.models import Models
+
+JsonObject = dict[str, Any]
+Emit = Callable[[JsonObject], None]
+
+
+@dataclass(slots=True)
+class Call:
+    """One command, and the messages that arrive while it runs: requests, end, cancel."""
+
+    message: JsonObject
+    arrivals: SimpleQueue[JsonObject] = field(default_factory=SimpleQueue)
+
+
+R = TypeVar("R")
+
+
+class Inbox(deque[R]):
+    """The sampler's queue. Looking at its length takes in what has arrived: requests join a running batch
+    between two steps of the sampler, in the sampler's own thread."""
+
+    def __init__(self, arrivals: SimpleQueue[JsonObject], read: Callable[[JsonObject], R]) -> None:
+        super().__init__()
+        self.ended = False  # by the worker: no more requests, or no more interest
+        self.dropped: set[str] = set()  # keys of requests whose answer nobody waits for any more
+        self._read = read
+        self._arrivals = arrivals
+
+    def __len__(self) -> int:
+        self.look()
+        return super().__len__()
+
+    def look(self) -> None:
+        while not self._arrivals.empty():
+            self._take()
+
+    def wait(self) -> None:
+        """Wait until there are requests or the call has ended."""
+        while not (len(self) or self.ended):
+            self._take()
+
+    def _take(self) -> None:
+        message = self._arrivals.get()
+        self.ended |= "end" in message or "cancel" in message
+        self.dropped.update(message.get("dropped", ()))
+        self.extend(map(self._read, message.get("requests", ())))
+
+
+def run(models: Models, call: Call, emit: Emit) -> Any:
+    """Run the command and return its result; events on the way go to `emit`."""
+    message = call.message
+    match message["call"]:
+        case "use":
+            return models.use(_path(message["adapter"]))
+        case "count_tokens":
+            return models.sampler().count_tokens(message["texts"])
+        case "token_ids":
+            return models.sampler().token_ids(message["texts"])
+        case "training_token_ids":
+            return models.trainer().training_token_ids(message["texts"])
+        case "stream":
+            return stream(models.sampler(), call, emit)
+        case "score":
+            return score(models.sampler(), call, emit)
+        case "write" | "write_with" | "render":
+            return run_writer(models.writer(), call, emit)
+        case "train":
+            return train(models, call, emit)
+        case "probe":
+            probe = models.trainer().probe(
+                Path(message["adapter"]), message["prompts"], message["max_tokens"]
+            )
+            return asdict(probe)
+        case other:
+            raise ValueError(f"The GPU process knows no command {other}.")
+
+
+def run_writer(writer: Writer, call: Call, emit: Emit) -> Any:
+    """Do what those ask who talk to the model."""
+    message = call.message
+    match message["call"]:
+        case "write":
+            return write(writer, call, emit)
+        case "write_with":
+            return writer.use(_path(message["adapter"]))
+        case _:
+            return list(writer.render(message["messages"]))
+
+
+def stream(sampler: Sampler, call: Call, emit: Emit) -> None:
+    """Sample until the worker ends the call: when the queue is empty, completions that are still on their way
+    to the worker may bring more requests back."""
+    params = SamplingParams(**call.message["params"] | {"stop": tuple(call.message["params"]["stop"])})
+    inbox = Inbox(call.arrivals, SampleRequest.from_json)
+    while not inbox.ended:
+        for completion in sampler.stream(inbox, params):
+            emit(asdict(completion))
+            inbox.look()
+            if inbox.ended:
+                return
+        inbox.wait()
+
+
+def write(writer: Writer, call: Call, emit: Emit) -> None:
+    """Write texts until the worker ends the call, as `stream` does."""
+    inbox = Inbox(call.arrivals, WriteRequest.from_json)
+    while not inbox.ended:
+        for piece in writer.write(inbox, inbox.dropped):
+            emit(asdict(piece))
+            inbox.look()
+            if inbox.ended:
+                return
+        inbox.wait()
+
+
+def score(scorer: Scorer, call: Call, emit: Emit) -> None:
+    for one in scorer.score([ScoreRequest.from_json(text) for text in call.message["texts"]]):
+        emit(asdict(one))
+        if not call.arrivals.empty():  # only a cancel can have arrived
+            return
+
+
+def train(models: Models, call: Call, emit: Emit) -> None:
+    """Train. Out of memory beside the sampler, train once more without it, from the last resume point."""
+    job = TrainingJob.from_json(call.message["job"])
+    try:
+        _train(models.trainer(), job, call, emit)
+    except Exception as error:
+        if not (is_out_of_memory(error) and models.make_room()):
+            raise
+        sys.stdout.write("The sampler makes room for the training: it is loaded again afterwards.\n")
+        _train(models.trainer(), job, call, emit)
+
+
+def _train(trainer: Trainer, job: TrainingJob, call: Call, emit: Emit) -> None:
+    for step in trainer.train(job):
+        emit(asdict(step))
+        if not call.arrivals.empty():  # only a cancel can have arrived
+            return
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
