@@ -32,6 +32,7 @@ from app.jobs.polled import PolledJobs
 from app.ledger.data.base_models import register_models
 from app.log import configure_logging
 from app.openapi.document import document
+from app.results.completions import new_client
 from app.routes.data import (
     dataset_statistics,
     datasets,
@@ -51,6 +52,7 @@ from app.routes.results import (
     curves,
     exports,
     iterations,
+    openai_completions,
     overrides,
     rationales,
     report,
@@ -93,6 +95,7 @@ ROUTES = (
     workers,
     openai_files,
     openai_fine_tuning,
+    openai_completions,
 )
 # Paths whose bodies may be longer than JSON's.
 UPLOADS = frozenset({"/v1/datasets", "/v1/files", "/dashboard/datasets"})
@@ -139,6 +142,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.event_feed = feed = EventFeed(engine, settings.streams_per_key)
         app.state.keys = Keys(engine, RateLimits(settings), Strangers(settings))
         app.state.polled_jobs = polled = PolledJobs(engine)
+        app.state.servers = servers = new_client()
         async with create_task_group() as tasks:
             tasks.start_soon(feed.run)
             tasks.start_soon(polled.run)
@@ -146,6 +150,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             with when_told_to_stop(feed.close):
                 yield
             tasks.cancel_scope.cancel()
+        await servers.aclose()
     finally:
         engine.dispose()
 

@@ -84,6 +84,13 @@ class Settings(BaseSettings):
     sandbox_url: str = ""
     sandbox_size: int | None = Field(default=None, ge=1)  # programs at once; None: the cores less one
     sandbox_user: str = ""  # whom they run as where a worker is started by root; empty: as the worker's user
+    serving_host: str = "127.0.0.1"  # where `python -m worker.serving` listens
+    serving_port: int = Field(default=0, ge=0, le=65535)  # 0: any that is free
+    serving_url: str = ""  # where the API reaches it; empty: host and port
+    serving_models: list[str] | None = None  # ids that it serves; None: all of the allow-list
+    serving_queue: int = Field(default=256, ge=1)  # texts that wait or are written; half for a project
+    serving_idle_seconds: float = Field(default=600, gt=0)  # after which it gives its model's memory back
+    serving_nice: int = Field(default=10, ge=0, le=19)  # on CPU: jobs that run on this machine come first
 
     @model_validator(mode="after")
     def _lease_outlives_heartbeats(self) -> Settings:

@@ -4,7 +4,7 @@ the probability of each token, prompts given as tokens, and conversations."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -18,13 +18,14 @@ from star_engine.protocols import SamplingParams
 class WriteRequest:
     """One text to be written. `key` comes back with each piece of it.
 
-    prompt: text, which the tokenizer may put its BOS before, or tokens as they are. logprobs: of each token,
-    with so many of the likeliest ones at its place; None: of none. echo: the prompt is part of the text;
-    only then may params.max_tokens be 0. stream: pieces as they come, not one when it is done.
+    prompt: text, which the tokenizer may put its BOS before; tokens as they are; or a conversation: messages
+    with `role` and `content`, which the model's chat template renders up to where it answers. logprobs: of
+    each token, with so many of the likeliest ones at its place; None: of none. echo: the prompt is part of
+    the text; only then may params.max_tokens be 0. stream: pieces as they come, not one when it is done.
     """
 
     key: str
-    prompt: str | tuple[int, ...]
+    prompt: str | tuple[int, ...] | tuple[dict[str, Any], ...]
     params: SamplingParams = field(default_factory=SamplingParams)
     seed: int | None = None
     logprobs: int | None = None
@@ -90,8 +91,6 @@ class Writer(Protocol):
         """Yield the pieces of all texts until the queue is empty and nothing runs.
 
         The caller may append to the queue while it iterates, and put the keys of texts that nobody wants any
-        more into `dropped`: no piece of them follows.
+        more into `dropped`: no piece of them follows. A prompt that cannot be written on, such as a
+        conversation for a model without a chat template, ends with an `error`.
         """
-
-    def render(self, messages: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
-        """Tokens of a conversation up to where the model answers. ValueError where it has no template."""

@@ -89,9 +89,10 @@ class WorkerContext:
         """A folder with the adapter's config and weights, sha256 checked; None if there is none."""
         with reading(self.engine) as session:
             adapter = adapter_to_ask(session, job_id, iteration)
-        return None if adapter is None else self._unpack(adapter)
+        return None if adapter is None else self.unpack(adapter)
 
-    def _unpack(self, adapter: Adapter) -> Path:
+    def unpack(self, adapter: Adapter) -> Path:
+        """A folder with the adapter's config and weights, sha256 checked."""
         wanted = {
             entry["path"]: entry["sha256"] for entry in adapter.files if entry["path"] in (CONFIG, WEIGHTS)
         }

@@ -1,5 +1,4 @@
-"""Runs the whole platform on one machine: Valkey, API, scheduler, sandbox and one worker, started and
-stopped together.
+"""Runs the whole platform on one machine: Valkey, API, scheduler, sandbox, a worker and a server of models.
 
     python -m worker.embedded [--port 8000] [--with-stdin]
 
@@ -128,6 +127,7 @@ def _start_parts(
         "api": ("-m", "app.server", "--port", str(port)),
         "scheduler": ("-m", "worker.scheduler"),
         "worker": CELERY,
+        "serving": ("-m", "worker.serving"),
     }
     own = urllib.parse.urlsplit(environment["STAR_SANDBOX_URL"])
     if own.port and environment["STAR_SANDBOX_URL"] != os.environ.get("STAR_SANDBOX_URL"):

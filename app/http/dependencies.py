@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Annotated, Any
 
+import httpx2
 from fastapi import Depends, Header, Query, Request
 from sqlalchemy import Engine
 
@@ -53,6 +54,11 @@ async def _job_slots(request: Request) -> slots.ProjectSlots:
     return found
 
 
+async def _servers(request: Request) -> httpx2.AsyncClient:
+    client: httpx2.AsyncClient = request.app.state.servers
+    return client
+
+
 async def _event_feed(request: Request) -> EventFeed:
     feed: EventFeed = request.app.state.event_feed
     return feed
@@ -61,6 +67,7 @@ async def _event_feed(request: Request) -> EventFeed:
 Db = Annotated[Engine, Depends(_engine)]
 Config = Annotated[Settings, Depends(_settings)]
 Artifacts = Annotated[Storage, Depends(_storage)]
+Servers = Annotated[httpx2.AsyncClient, Depends(_servers)]
 OfferedModels = Annotated[frozenset[str], Depends(_offered_models)]  # ids on the allow-list
 UploadSlots = Annotated[slots.ProjectSlots, Depends(_upload_slots)]
 DryRunSlots = Annotated[slots.ProjectSlots, Depends(_dry_run_slots)]

@@ -51,6 +51,18 @@ class Worker(Base):
     sandbox: Mapped[str | None]  # ok: it has passed its probe; else why it runs no programs; None: not probed
 
 
+class Server(Base):
+    """A process that answers people who talk to a model; the API passes their requests on to it."""
+
+    __tablename__ = "servers"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    url: Mapped[str]
+    token: Mapped[str]  # what the API shows it: only who can read the ledger may ask
+    models: Mapped[list[Any] | None]  # ids of the base models that it serves; None: all that are offered
+    loaded: Mapped[str | None]  # the one that it holds now
+    seen_at: Mapped[datetime]
+
+
 class Counter(Base):
     """How often something happened that leaves no other trace, such as a refused effect."""
 

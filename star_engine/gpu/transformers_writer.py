@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,15 +42,6 @@ class TransformersWriter:
     def use(self, adapter: Path | None) -> None:
         self._sampler.use(adapter)
 
-    def render(self, messages: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
-        if not self._tokenizer.chat_template:
-            raise ValueError(
-                "This model has no chat template, so it does not know what a conversation is: send its "
-                "prompt as text to /v1/completions."
-            )
-        text = self._tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
-        return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
-
     def write(self, queue: deque[WriteRequest], dropped: set[str]) -> Iterator[Piece]:
         self._texts.clear()
         at_once: list[Piece] = []  # of texts that need no row, or get none
@@ -79,10 +70,7 @@ class TransformersWriter:
 
     def _begin(self, request: WriteRequest, at_once: list[Piece]) -> list[Row]:
         """The row of a request; none where it asks for its prompt alone. ValueError where it cannot run."""
-        if isinstance(request.prompt, str):
-            (ids,) = prompt_ids(self._tokenizer, [request.prompt])
-        else:
-            ids = list(request.prompt)
+        ids = self._tokens(request.prompt)
         if not 0 < len(ids) < self._max_length:
             raise ValueError(f"The prompt has {len(ids)} tokens; 1 to {self._max_length - 1} fit the model.")
         if max(ids) >= len(self._tokenizer):
@@ -100,6 +88,20 @@ class TransformersWriter:
         row = self._sampler.row(asked, ids, request.params)
         self._texts[row] = text
         return [row]
+
+    def _tokens(self, prompt: str | tuple[Any, ...]) -> list[int]:
+        if isinstance(prompt, str):
+            (ids,) = prompt_ids(self._tokenizer, [prompt])
+            return ids
+        if not (prompt and isinstance(prompt[0], dict)):
+            return list(prompt)
+        if not self._tokenizer.chat_template:
+            raise ValueError(
+                "This model has no chat template, so it does not know what a conversation is: send its "
+                "prompt as text to /v1/completions."
+            )
+        text = self._tokenizer.apply_chat_template(list(prompt), add_generation_prompt=True, tokenize=False)
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _echo(self, text: _Text, ids: Sequence[int]) -> str:
         """The prompt as text, with the scores of its tokens where they are wanted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,6 @@ class ScriptedWriter:
             read_weights(adapter)
         self._adapter = adapter
 
-    def render(self, messages: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
-        lines = [f"{message['role']}: {message['content']}\n" for message in messages]
-        return tuple(map(ord, "".join([*lines, "assistant:"])))
-
     def write(self, queue: deque[WriteRequest], dropped: set[str]) -> Iterator[Piece]:
         """A word of each text in turn."""
         running: list[Iterator[Piece]] = []
@@ -45,9 +41,9 @@ class ScriptedWriter:
                     yield piece
 
     def _pieces(self, request: WriteRequest, dropped: set[str]) -> Iterator[Piece]:
-        prompt = request.prompt if isinstance(request.prompt, str) else "".join(map(chr, request.prompt))
+        prompt = _as_text(request.prompt)
         asked = SampleRequest(request.key, prompt, request.seed)
-        text = self._script(asked, self._adapter)
+        text = self._script(asked, self._adapter) if request.params.max_tokens else ""
         end, _ = first_stop(text, request.params.stop) or (len(text), None)
         words, limit = WORD.findall(text[:end]), request.params.max_tokens
         counts = (len(WORD.findall(prompt)), min(len(words), limit))
@@ -68,3 +64,12 @@ class ScriptedWriter:
             TokenScore(word, None if first and not number else LOGPROB, ((word, LOGPROB),))
             for number, word in enumerate(words)
         )
+
+
+def _as_text(prompt: str | tuple[Any, ...]) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    if all(isinstance(token, int) for token in prompt):
+        return "".join(map(chr, prompt))
+    lines = [f"{message['role']}: {message['content']}\n" for message in prompt]
+    return "".join([*lines, "assistant:"])

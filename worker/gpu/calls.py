@@ -85,7 +85,7 @@ def run(models: Models, call: Call, emit: Emit) -> Any:
             return stream(models.sampler(), call, emit)
         case "score":
             return score(models.sampler(), call, emit)
-        case "write" | "write_with" | "render":
+        case "write" | "write_with":
             return run_writer(models.writer(), call, emit)
         case "train":
             return train(models, call, emit)
@@ -104,10 +104,8 @@ def run_writer(writer: Writer, call: Call, emit: Emit) -> Any:
     match message["call"]:
         case "write":
             return write(writer, call, emit)
-        case "write_with":
-            return writer.use(_path(message["adapter"]))
         case _:
-            return list(writer.render(message["messages"]))
+            return writer.use(_path(message["adapter"]))
 
 
 def stream(sampler: Sampler, call: Call, emit: Emit) -> None:

@@ -153,9 +153,6 @@ class GpuProcess:
         """Writer.use: what `use` says to the sampler stays."""
         self._ask("write_with", adapter=_text(adapter))
 
-    def render(self, messages: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
-        return tuple(self._ask("render", messages=list(messages)))
-
     def write(self, queue: deque[WriteRequest], dropped: set[str]) -> Iterator[Piece]:
         """See Writer. What is appended to the queue is sent on within a quarter of a second."""
         call = self._begin("write")
@@ -249,10 +246,10 @@ class GpuProcess:
         return keys
 
     def _drop(self, writing: set[str], dropped: set[str]) -> None:
-        if dropped:
-            self._pipe.send({"dropped": sorted(dropped)})
-            writing -= dropped
-            dropped.clear()
+        keys = [dropped.pop() for _ in range(len(dropped))]  # another thread may add some meanwhile
+        if keys:
+            self._pipe.send({"dropped": keys})
+            writing.difference_update(keys)
 
     def _next(self, call: int) -> dict[str, Any]:
         """The next message of this call; errors are raised. What abandoned calls still say is dropped."""

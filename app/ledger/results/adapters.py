@@ -166,3 +166,11 @@ def _of_job(session: Session, job_id: str, which: str) -> str | None:
     if which == "last":
         return verified[-1].id if verified else None
     return next((one.id for one in verified if str(one.iteration_number) == which), None)
+
+
+def adapter_by_id(session: Session, adapter_id: str) -> Adapter:
+    """A verified adapter of any project: who asks for it has been checked before. Else NotFound."""
+    found = session.get(Adapter, adapter_id)
+    if found is None or found.verification is None:
+        raise NotFound(f"There is no adapter {adapter_id}.")
+    return found

@@ -150,5 +150,22 @@ def test_text_that_nobody_wants_any_more_frees_its_place(writer: TransformersWri
 
 
 def test_model_without_a_chat_template_says_what_to_use(writer: TransformersWriter) -> None:
-    with pytest.raises(ValueError, match="/v1/completions"):
-        writer.render([{"role": "user", "content": "Hello"}])
+    (pieces,) = write(writer, WriteRequest("one", ({"role": "user", "content": "Hello"},), GREEDY)).values()
+    assert "/v1/completions" in (pieces[0].error or "")
+
+
+def test_conversation_is_rendered_with_the_model_s_own_template(
+    sampler: TransformersSampler, tiny_model: Path, tmp_path: Path
+) -> None:
+    for path in tiny_model.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    template = (
+        "{% for m in messages %}Q: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}A:{% endif %}"
+    )
+    (tmp_path / "chat_template.jinja").write_text(template)
+    found = write(
+        TransformersWriter(sampler, tmp_path, 400),
+        WriteRequest("chat", ({"role": "user", "content": "What is 17 + 25?"},), GREEDY),
+        WriteRequest("text", PROMPT, GREEDY),
+    )
+    assert text_of(found["chat"]) == text_of(found["text"])

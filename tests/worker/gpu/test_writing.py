@@ -56,8 +56,9 @@ def test_text_that_is_dropped_says_no_more_and_does_not_hold_up_the_call(gpu: Gp
 
 
 def test_conversation_is_rendered_by_the_model(gpu: GpuProcess) -> None:
-    tokens = gpu.render([{"role": "user", "content": "Hi"}])
-    assert "".join(map(chr, tokens)) == "user: Hi\nassistant:"
+    request = WriteRequest("0", ({"role": "user", "content": "Hi"},), SamplingParams(max_tokens=0), echo=True)
+    pieces = list(gpu.write(deque([request]), set()))
+    assert "".join(piece.text for piece in pieces) == "user: Hi\nassistant:"
 
 
 @pytest.mark.parametrize("logprobs", [None, 2])

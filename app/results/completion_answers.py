@@ -1,0 +1,58 @@
+"""What the OpenAI client reads of a text that was written."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from app.http.schemas import Item
+
+
+class UsageOut(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class CompletionLogprobsOut(BaseModel):
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
+    text_offset: list[int]
+
+
+class CompletionChoiceOut(BaseModel):
+    index: int
+    text: str
+    logprobs: CompletionLogprobsOut | None
+    finish_reason: Literal["stop", "length"]
+
+
+class CompletionOut(Item):
+    object: Literal["text_completion"] = "text_completion"
+    created: int
+    model: str
+    choices: list[CompletionChoiceOut]
+    usage: UsageOut
+
+
+class MessageOut(BaseModel):
+    role: Literal["assistant"]
+    content: str
+    refusal: None
+
+
+class ChatChoiceOut(BaseModel):
+    index: int
+    message: MessageOut
+    logprobs: dict[str, Any] | None
+    finish_reason: Literal["stop", "length"]
+
+
+class ChatOut(Item):
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[ChatChoiceOut]
+    usage: UsageOut

@@ -1,0 +1,140 @@
+"""Has a text written by a base model or an adapter: the request goes on to a process that serves it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import httpx2
+import structlog
+from fastapi.concurrency import run_in_threadpool
+from sqlalchemy import Engine
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from app.database import reading
+from app.errors import Conflict, Gone, Invalid, NotFound, Problem, RateLimited, Unavailable
+from app.ledger.data.base_models import get_model
+from app.ledger.platform.keys import Caller
+from app.ledger.platform.servers import live_servers
+from app.ledger.results.adapters import get_adapter
+from app.results.completion_requests import Asked, ChatIn, check_known
+from app.tables.platform import Server
+from star_engine.adapters.roles import AdapterRole
+
+log = structlog.get_logger()
+
+SERVER_TIMEOUT = httpx2.Timeout(
+    connect=3.0, read=900.0, write=30.0, pool=30.0
+)  # a cold model is loaded first
+MAX_CONNECTIONS = 1000  # to servers; their queues are shorter
+ADAPTER, JOB = "adp_", "job_"
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who is to write, and the servers that can have it written."""
+
+    model_id: str
+    adapter_id: str | None
+    servers: Sequence[Server]
+
+
+def new_client() -> httpx2.AsyncClient:
+    """Connections to servers, kept open between requests."""
+    limits = httpx2.Limits(max_connections=MAX_CONNECTIONS)
+    return httpx2.AsyncClient(timeout=SERVER_TIMEOUT, limits=limits, trust_env=False)
+
+
+async def complete(
+    db: Engine, client: httpx2.AsyncClient, caller: Caller, offered: frozenset[str], sent: Asked
+) -> Response:
+    """The server's answer, passed on as it comes. Raises NotFound for a model that cannot be asked."""
+    check_known(sent)
+    writer = await run_in_threadpool(find_writer, db, caller.project_id, offered, sent.model)
+    answer = await _ask(client, writer, caller.project_id, sent)
+    if answer.status_code != httpx2.codes.OK:
+        raise await _refusal(answer)
+    if sent.stream:
+        return StreamingResponse(_passed_on(answer), media_type="text/event-stream")
+    try:
+        await answer.aread()
+        return JSONResponse(answer.json())
+    except (httpx2.HTTPError, ValueError) as problem:
+        raise _lost(problem) from problem
+    finally:
+        await answer.aclose()
+
+
+def find_writer(db: Engine, project_id: str, offered: frozenset[str], name: str) -> Writer:
+    """Raises NotFound, Invalid or Gone for a name that nobody writes by; Unavailable where no server runs."""
+    with reading(db) as session:
+        adapter_id = None
+        if name.startswith((ADAPTER, JOB)) and name not in offered:
+            adapter, job = get_adapter(session, project_id, name)
+            if adapter.role is not AdapterRole.GENERATOR:
+                raise Invalid.for_field("model", f"{name} judges texts.", "Name an adapter that writes them.")
+            if adapter.deleted_at is not None:
+                raise Gone(f"The weights of {name} have been deleted.", code="adapter_deleted")
+            adapter_id, model_id = adapter.id, job.model_id
+            if model_id not in offered:
+                raise Conflict(f"The base model of {name}, {model_id}, is offered no more.")
+        else:
+            model_id = get_model(session, name, offered).id
+        servers = live_servers(session, model_id)
+    if not servers:
+        raise Unavailable(
+            f"No server of {model_id} is running. The operator starts one with `python -m worker.serving`.",
+            code="no_server",
+        )
+    return Writer(model_id, adapter_id, servers)
+
+
+async def _ask(client: httpx2.AsyncClient, writer: Writer, project_id: str, sent: Asked) -> httpx2.Response:
+    """The head of the answer of the first server that can be reached."""
+    path = "/v1/chat/completions" if isinstance(sent, ChatIn) else "/v1/completions"
+    headers = {
+        "Content-Type": "application/json",
+        "X-Star-Model": writer.model_id,
+        "X-Star-Project": project_id,
+    }
+    if writer.adapter_id is not None:
+        headers["X-Star-Adapter"] = writer.adapter_id
+    body = sent.model_dump_json(exclude_unset=True).encode()
+    for server in writer.servers:
+        own = headers | {"Authorization": f"Bearer {server.token}"}
+        request = client.build_request("POST", f"{server.url}{path}", headers=own, content=body)
+        try:
+            return await client.send(request, stream=True)
+        except httpx2.ConnectError:
+            log.warning("server_not_reached", server=server.id)
+        except httpx2.HTTPError as problem:
+            raise _lost(problem) from problem
+    raise Unavailable(f"The servers of {writer.model_id} cannot be reached. Try again in a moment.")
+
+
+async def _passed_on(answer: httpx2.Response) -> AsyncIterator[bytes]:
+    try:
+        async for part in answer.aiter_raw():
+            yield part
+    finally:
+        await answer.aclose()
+
+
+async def _refusal(answer: httpx2.Response) -> Problem:
+    try:
+        await answer.aread()
+        told = answer.json()
+        code, message = str(told["code"]), str(told["message"])
+    except (httpx2.HTTPError, ValueError, LookupError) as problem:
+        return _lost(problem)
+    finally:
+        await answer.aclose()
+    kinds: dict[int, type[Problem]] = {404: NotFound, 422: Invalid, 429: RateLimited}
+    return kinds.get(answer.status_code, Unavailable)(message, code=code)
+
+
+def _lost(problem: Exception) -> Unavailable:
+    log.warning("server_lost", error=type(problem).__name__)
+    return Unavailable(
+        "The server of the model ended while it wrote this. Send it again.", code="server_lost"
+    )

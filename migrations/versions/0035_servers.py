@@ -1,0 +1,31 @@
+"""Processes that answer people who talk to a model.
+
+Revises: 0034
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0035"
+down_revision = "0034"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "servers",
+        sa.Column("id", sa.String(), primary_key=True),
+        sa.Column("url", sa.String(), nullable=False),
+        sa.Column("token", sa.String(), nullable=False),
+        sa.Column("models", sa.JSON().with_variant(postgresql.JSONB(), "postgresql")),
+        sa.Column("loaded", sa.String()),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("servers")

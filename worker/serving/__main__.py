@@ -1,0 +1,122 @@
+"""A server of the models that jobs start from and of the adapters that they make.
+
+    python -m worker.serving
+
+It says in the ledger where it is and what it holds; the API passes on to it what people ask. It works on no
+step. On CPU it is nicer than a worker, so that jobs on the same machine come first; on a GPU give it one of
+its own (CUDA_VISIBLE_DEVICES).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+import uvicorn
+from sqlalchemy import Engine as Database
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.database import make_engine, transaction
+from app.ledger.platform.servers import ANNOUNCE_SECONDS, announce_server, forget_server
+from app.log import configure_logging
+from app.settings import Settings
+from app.storage import Storage
+from worker.context import WorkerContext
+from worker.serving.engine import Engine
+from worker.serving.http import create_app
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 0.5  # how late the ledger may learn that another model is held
+
+
+class Announcer:
+    """Lets the ledger know that this server is there, until it is stopped."""
+
+    def __init__(self, database: Database, settings: Settings, engine: Engine, url: str, token: str) -> None:
+        self.id = f"{socket.gethostname()}:{os.getpid()}"
+        self._database, self._settings, self._engine = database, settings, engine
+        self._url, self._token = url, token
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        said: str | None = None
+        left = 0.0
+        while not self._stopping.is_set():
+            if left <= 0 or self._engine.loaded != said:
+                said, left = self._engine.loaded, ANNOUNCE_SECONDS
+                self._say(said)
+            self._stopping.wait(LOOK_SECONDS)
+            left -= LOOK_SECONDS
+
+    def stop(self) -> None:
+        self._stopping.set()
+        try:
+            with transaction(self._database) as session:
+                forget_server(session, self.id)
+        except SQLAlchemyError as error:
+            log.warning("server_not_forgotten", error=type(error).__name__)
+
+    def _say(self, loaded: str | None) -> None:
+        models = self._settings.serving_models
+        try:
+            with transaction(self._database) as session:
+                announce_server(session, self.id, self._url, self._token, models, loaded)
+        except SQLAlchemyError as error:
+            log.warning("server_not_announced", error=type(error).__name__)
+
+
+def main() -> None:
+    configure_logging()
+    settings = Settings()
+    os.nice(settings.serving_nice)
+    database = make_engine(settings.resolved_database_url(), pool_size=2)
+    context = WorkerContext(
+        engine=database,
+        storage=Storage(settings.resolved_storage_url()),
+        settings=settings,
+        worker_id=f"serving:{os.getpid()}",
+        draining=lambda: False,
+    )
+    engine, token = Engine(context), secrets.token_urlsafe(32)
+    with socket.create_server((settings.serving_host, settings.serving_port)) as listening:
+        url = settings.serving_url or f"http://{settings.serving_host}:{listening.getsockname()[1]}"
+        announcer = Announcer(database, settings, engine, url, token)
+        threads = [
+            threading.Thread(target=_or_end, args=(part.run,), name=name)
+            for name, part in (("engine", engine), ("announcer", announcer))
+        ]
+        for thread in threads:
+            thread.start()
+        log.info("server_ready", url=url)
+        config = uvicorn.Config(
+            create_app(engine, token), log_config=None, access_log=False, timeout_graceful_shutdown=5
+        )
+        try:
+            uvicorn.Server(config).run(sockets=[listening])
+        finally:
+            announcer.stop()
+            engine.stop()
+            for thread in threads:
+                thread.join()
+
+
+def _or_end(work: Callable[[], None]) -> None:
+    """A thread that fails takes the server with it: one that cannot answer must not say that it can."""
+    try:
+        work()
+    except Exception:
+        log.exception("server_failed")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # before uvicorn listens, too
+    with suppress(KeyboardInterrupt):  # uvicorn raises the signal again that it has obeyed
+        main()

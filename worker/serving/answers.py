@@ -1,0 +1,180 @@
+"""The OpenAI client's requests as texts to be written, and what was written in its words."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.results.completion_requests import MAX_TOKENS, Asked, ChatIn, CompletionIn
+from star_engine.protocols import SamplingParams
+from star_engine.writing import Piece, TokenScore, WriteRequest
+
+JsonObject = dict[str, Any]
+DEFAULT_TOKENS = 16  # of a completion, as OpenAI's own API has it
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(slots=True)
+class Choice:
+    """One text of an answer, as far as it has come."""
+
+    index: int
+    text: str = ""
+    scores: list[TokenScore] = field(default_factory=list)
+    finish_reason: str | None = None
+    prompt_tokens: int = 0
+    tokens: int = 0
+
+    def add(self, piece: Piece) -> None:
+        self.text += piece.text
+        self.scores += piece.scores
+        self.finish_reason = piece.finish_reason
+        self.prompt_tokens, self.tokens = piece.prompt_tokens, piece.tokens
+
+
+class Answer:
+    """The answer to one request: which texts it asks for, and how they are shown."""
+
+    def __init__(self, sent: CompletionIn | ChatIn) -> None:
+        self.sent = sent
+        self.chat = isinstance(sent, ChatIn)
+        self.id = f"{'chatcmpl' if self.chat else 'cmpl'}-{secrets.token_hex(12)}"
+        self._created = int(time.time())
+        self.requests = tuple(_requests(self.id, sent))
+        self.choices = {request.key: Choice(n) for n, request in enumerate(self.requests)}
+
+    @property
+    def ended(self) -> bool:
+        return all(choice.finish_reason for choice in self.choices.values())
+
+    def whole(self) -> JsonObject:
+        """The answer in one piece."""
+        kind = "chat.completion" if self.chat else "text_completion"
+        return {**self._head(kind), "choices": [self._choice(one) for one in self.choices.values()]} | {
+            "usage": self._usage()
+        }
+
+    def begin(self) -> Iterator[bytes]:
+        """What a stream of a conversation starts with."""
+        if self.chat:
+            for choice in self.choices.values():
+                yield self._event(choice.index, {"delta": {"role": "assistant", "content": ""}})
+
+    def event(self, piece: Piece) -> bytes:
+        """A piece as an event of a stream."""
+        choice = self.choices[piece.key]
+        shown: JsonObject = {"delta": {"content": piece.text}} if self.chat else {"text": piece.text}
+        shown["logprobs"] = self._logprobs(piece.scores, len(choice.text) - len(piece.text))
+        return self._event(choice.index, shown, piece.finish_reason)
+
+    def last(self) -> Iterator[bytes]:
+        options = self.sent.stream_options
+        if options is not None and options.include_usage:
+            yield _event({**self._head(self._chunk), "choices": [], "usage": self._usage()})
+        yield DONE
+
+    @property
+    def _chunk(self) -> str:
+        return "chat.completion.chunk" if self.chat else "text_completion"
+
+    def _head(self, kind: str) -> JsonObject:
+        return {"id": self.id, "object": kind, "created": self._created, "model": self.sent.model}
+
+    def _event(self, index: int, shown: JsonObject, reason: str | None = None) -> bytes:
+        choice = {"index": index, **shown, "finish_reason": reason}
+        return _event({**self._head(self._chunk), "choices": [choice]})
+
+    def _choice(self, choice: Choice) -> JsonObject:
+        shown: JsonObject
+        if self.chat:
+            shown = {"message": {"role": "assistant", "content": choice.text, "refusal": None}}
+        else:
+            shown = {"text": choice.text}
+        shown["logprobs"] = self._logprobs(choice.scores, 0)
+        return {"index": choice.index, **shown, "finish_reason": choice.finish_reason}
+
+    def _usage(self) -> JsonObject:
+        """A prompt that several texts continue is counted once."""
+        alike = max(1, self.sent.n or 1)
+        asked = sum(choice.prompt_tokens for choice in self.choices.values() if choice.index % alike == 0)
+        written = sum(choice.tokens for choice in self.choices.values())
+        return {"prompt_tokens": asked, "completion_tokens": written, "total_tokens": asked + written}
+
+    def _logprobs(self, scores: Sequence[TokenScore], start: int) -> JsonObject | None:
+        if not scores:
+            return None
+        return _of_chat(scores) if self.chat else _of_completion(scores, start)
+
+
+def error_event(error: Mapping[str, Any]) -> bytes:
+    """What a stream that has begun can still say of a problem."""
+    return _event({"error": dict(error)})
+
+
+def _event(body: Mapping[str, Any]) -> bytes:
+    return b"data: " + json.dumps(body, ensure_ascii=False).encode() + b"\n\n"
+
+
+def _of_completion(scores: Sequence[TokenScore], start: int) -> JsonObject:
+    offsets = [start + sum(len(score.text) for score in scores[:at]) for at in range(len(scores))]
+    return {
+        "tokens": [score.text for score in scores],
+        "token_logprobs": [score.logprob for score in scores],
+        "top_logprobs": [None if score.logprob is None else _top(score) for score in scores],
+        "text_offset": offsets,
+    }
+
+
+def _top(score: TokenScore) -> dict[str, float]:
+    """The likeliest tokens by their text; the one that stands there is always among them."""
+    top = dict(reversed(score.top))
+    return top if score.logprob is None else {score.text: score.logprob} | top
+
+
+def _of_chat(scores: Sequence[TokenScore]) -> JsonObject:
+    return {
+        "content": [
+            {**_token(score.text, score.logprob or 0.0), "top_logprobs": [_token(*one) for one in score.top]}
+            for score in scores
+        ],
+        "refusal": None,
+    }
+
+
+def _token(text: str, logprob: float) -> JsonObject:
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+
+
+def _requests(answer_id: str, sent: CompletionIn | ChatIn) -> Iterator[WriteRequest]:
+    params, stream = _params(sent), bool(sent.stream)
+    if isinstance(sent, ChatIn):
+        prompts: tuple[Any, ...] = (tuple(message.as_json() for message in sent.messages),)
+        logprobs, echo = (sent.top_logprobs or 0) if sent.logprobs else None, False
+    else:
+        prompts, logprobs, echo = sent.prompts, sent.logprobs, bool(sent.echo)
+    number = 0
+    for prompt in prompts:
+        for copy in range(sent.n or 1):
+            seed = None if sent.seed is None else sent.seed + copy
+            yield WriteRequest(f"{answer_id}/{number}", prompt, params, seed, logprobs, echo, stream)
+            number += 1
+
+
+def _params(sent: Asked) -> SamplingParams:
+    if isinstance(sent, ChatIn):
+        limit = sent.max_completion_tokens or sent.max_tokens or MAX_TOKENS
+    elif isinstance(sent, CompletionIn) and sent.max_tokens is not None:
+        limit = sent.max_tokens
+    else:
+        limit = DEFAULT_TOKENS
+    return SamplingParams(
+        temperature=1.0 if sent.temperature is None else sent.temperature,
+        top_p=1.0 if sent.top_p is None else sent.top_p,
+        top_k=sent.top_k or 0,
+        max_tokens=limit,
+        stop=sent.stops,
+    )
