@@ -52,6 +52,19 @@ BODIES: dict[str, dict[str, Any]] = {
     "overrides_create": {JSON: {"verdict": "wrong", "reason": "The second step is false."}},
     "exports_derive": {JSON: {"name": "never solved", "held_out": True}},
     "quotas_put": {JSON: {"running_jobs": 4, "queued_jobs": 20, "gpu_hours": 100}},
+    "openai_completions_create": {
+        JSON: {
+            "model": "job_01m8j6wkfa5tv8f1ka5avy68e3:best",
+            "prompt": "Q: What is 14 * 3?\nA:",
+            "max_tokens": 100,
+        }
+    },
+    "openai_completions_chat": {
+        JSON: {
+            "model": "adp_01m8j6wkfa5tv8f1ka5avy68e3",
+            "messages": [{"role": "user", "content": "What is 14 * 3?"}],
+        }
+    },
     "jobs_resume": {JSON: {"accept": "no_spark"}},
     "adapters_change": {JSON: {"pinned": True}},
     "retention_put": {JSON: {"keep_last": 1, "keep_best": True, "days": 90}},

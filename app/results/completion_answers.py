@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from app.http.schemas import Item
 
 
-class UsageOut(BaseModel):
+class TokensOut(BaseModel):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
@@ -34,7 +34,7 @@ class CompletionOut(Item):
     created: int
     model: str
     choices: list[CompletionChoiceOut]
-    usage: UsageOut
+    usage: TokensOut
 
 
 class MessageOut(BaseModel):
@@ -55,4 +55,4 @@ class ChatOut(Item):
     created: int
     model: str
     choices: list[ChatChoiceOut]
-    usage: UsageOut
+    usage: TokensOut

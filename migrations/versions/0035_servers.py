@@ -18,11 +18,11 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "servers",
-        sa.Column("id", sa.String(), primary_key=True),
-        sa.Column("url", sa.String(), nullable=False),
-        sa.Column("token", sa.String(), nullable=False),
+        sa.Column("id", sa.Text(), primary_key=True),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("token", sa.Text(), nullable=False),
         sa.Column("models", sa.JSON().with_variant(postgresql.JSONB(), "postgresql")),
-        sa.Column("loaded", sa.String()),
+        sa.Column("loaded", sa.Text()),
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -123,3 +123,30 @@ def make_draws(request: SampleRequest, count: int) -> list[float]:
     source = torch.Generator().manual_seed(seed)
     numbers: list[float] = torch.rand(count, generator=source, dtype=torch.float64).tolist()
     return numbers
+
+
+class StopTokens:
+    """The tokens that can complete a stop string, found once for each set of them: only after these is a
+    row's text decoded and searched."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._pieces: list[str] = []
+        self._known: dict[tuple[str, ...], frozenset[int]] = {(): frozenset()}
+
+    def of(self, stop: tuple[str, ...]) -> frozenset[int]:
+        """Return the tokens behind which one of these stop strings may stand."""
+        if stop not in self._known:
+            self._known[stop] = self._find({text[-1] for text in stop})
+        return self._known[stop]
+
+    def _find(self, ends: set[str]) -> frozenset[int]:
+        if not self._pieces:
+            self._pieces = self._tokenizer.batch_decode([[token] for token in range(len(self._tokenizer))])
+        if " " in ends:  # some decoders drop a leading space of a single token
+            return frozenset(range(len(self._pieces)))
+        return frozenset(
+            token
+            for token, piece in enumerate(self._pieces)
+            if "\ufffd" in piece or not ends.isdisjoint(piece)
+        )

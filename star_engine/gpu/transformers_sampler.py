@@ -27,9 +27,8 @@ from star_engine.gpu.causal_lm import (
 )
 from star_engine.gpu.kv_slots import ATTENTION, Keeper, Prefix, Slots
 from star_engine.gpu.lora_merge import read_adapter
-from star_engine.gpu.sampling_batch import Batch, R, Row, T, behind, common_prefix, make_draws
+from star_engine.gpu.sampling_batch import Batch, R, Row, StopTokens, T, behind, common_prefix, make_draws
 from star_engine.gpu.scoring import ScoredText, tokenize_texts
-from star_engine.gpu.stop_tokens import StopTokens
 from star_engine.gpu.token_choice import choose
 from star_engine.protocols import Completion, SampleRequest, SamplingParams, Score, ScoreRequest
 from star_engine.sampling.stops import first_stop
