@@ -29,6 +29,7 @@ from worker.gpu.process import GpuDied, GpuFailed, GpuProcess
 log = structlog.get_logger()
 
 TURN_SECONDS = 5.0
+MAX_RANK = 64  # of adapters that are served beside each other
 UNREADY = "The model could not be loaded here: the operator's log says why."
 BROKEN = "The model's process ended while it wrote this. Send it again."
 
@@ -164,7 +165,7 @@ class Engine:
             with reading(context.engine) as session:
                 adapter = adapter_by_id(session, target.adapter_id)
             folder = context.unpack(adapter)
-        gpu = context.gpu(target.model_id)
+        gpu = context.gpu(target.model_id, MAX_RANK)
         gpu.check = self._check
         gpu.write_with(folder)
         return gpu

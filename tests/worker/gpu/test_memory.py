@@ -10,7 +10,8 @@ import pytest
 
 from star_engine.config.star import Training
 from star_engine.protocols import OutOfMemory, TrainingJob, TrainingProgress, is_out_of_memory
-from worker.gpu.child import Call, classify, train
+from worker.gpu.calls import Call, train
+from worker.gpu.child import classify
 from worker.gpu.models import Models
 from worker.gpu.process import EXIT_OUT_OF_MEMORY, GpuProcess, GpuSpec
 
