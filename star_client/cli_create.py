@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from star_client.cli_jobs import JOB, follow
-from star_client.invocation import AsJson, parse_yaml, read_yaml, star
+from star_client.invocation import AsJson, star
 from star_client.job_request import JobRequest, Limits
 from star_client.objects_results import DryRun, Span, Warned
 from star_client.printing import Columns, print_one
+from star_client.yaml_files import parse_value, read_settings
 
 Config = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, help="YAML or JSON: changes to the preset.")
@@ -42,6 +43,9 @@ Layout = Annotated[
 ]
 System = Annotated[str | None, typer.Option(help="System prompt of the chat layout. --set chat.system=...")]
 Thinking = Annotated[str | None, typer.Option(help="on or off, in the chat layout. --set chat.thinking=...")]
+AllowOverlap = Annotated[
+    bool, typer.Option("--allow-overlap", help="Run although held-out questions are trained on.")
+]
 DryRunOnly = Annotated[bool, typer.Option("--dry-run", help="Show what it would be. Makes no job.")]
 ReturnEqual = Annotated[
     bool,
@@ -84,6 +88,7 @@ def create(
     metadata: Metadata = None,
     idempotency_key: OneKey = None,
     return_equal: ReturnEqual = False,
+    allow_overlap: AllowOverlap = False,
     dry_run: DryRunOnly = False,
     watch: Annotated[bool, typer.Option("--watch", help="Go on with star jobs watch.")] = False,
     as_json: AsJson = False,
@@ -97,6 +102,7 @@ def create(
     wanted |= {"baselines": baseline, "seeds": seed, "budget": budget(budget_gpu_seconds, deadline)}
     wanted |= {"webhook": {"url": webhook} if webhook else None, "priority": priority}
     wanted |= {"metadata": pairs(metadata), "return_equal": return_equal or None}
+    wanted |= {"allow_overlap": allow_overlap or None}
     client = star(context)
     if dry_run:
         return print_one(client.jobs.dry_run(**wanted), DRY_RUN, as_json)
@@ -137,7 +143,7 @@ def pairs(texts: list[str] | None) -> dict[str, str] | None:
 
 def merged_config(file: Path | None, settings: list[str]) -> dict[str, Any] | None:
     """Merge the settings of --set into the file's; None means no changes to the preset."""
-    config = read_yaml(file) if file is not None else {}
+    config = read_settings(file) if file is not None else {}
     if not isinstance(config, dict):
         raise typer.BadParameter(f"{file} must hold settings by name.", param_hint="--config")
     for setting in settings:
@@ -148,7 +154,7 @@ def merged_config(file: Path | None, settings: list[str]) -> dict[str, Any] | No
             section = section.setdefault(name, {})
             if not isinstance(section, dict):
                 raise typer.BadParameter(f"{name} is no section.", param_hint="--set")
-        section[last] = parse_yaml(value, "--set")
+        section[last] = parse_value(value)
     return config or None
 
 

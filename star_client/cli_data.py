@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from star_client.invocation import AsJson, File, Limit, read_yaml, star
+from star_client.invocation import AsJson, File, Limit, star
 from star_client.objects import BaseModelInfo, Dataset, Preset, PromptSet
 from star_client.printing import Columns, console, moment, print_all, print_json, print_one, print_text
+from star_client.yaml_files import read_text, read_texts
 
 datasets = typer.Typer(no_args_is_help=True, help="Questions with answers.")
 prompt_sets = typer.Typer(no_args_is_help=True, help="Few-shot examples with hand-written rationales.")
@@ -61,18 +62,21 @@ def upload_dataset(
     name: Annotated[str | None, typer.Option(help="Default: the file's name.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the choice of held-out rows.")] = 0,
     form: Annotated[
-        str | None, typer.Option("--format", help="jsonl, csv or parquet; default: as it looks.")
+        str | None, typer.Option("--format", help="jsonl, json, csv or parquet; default: as it looks.")
     ] = None,
     columns: Annotated[
-        list[str] | None, typer.Option("--map", help="question=prompt, or choices=A,B,C: your columns.")
+        list[str] | None,
+        typer.Option(
+            "--map", help="Your columns: question=prompt, choices=A,B,C, question=Body,Question (joined)."
+        ),
     ] = None,
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="Take held-out rows whose question is trained on.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Upload JSONL, CSV or Parquet, also as .gz or .zst: question, answer and, where wanted, choices,
-    solution, id, group and split per row."""
+    """Upload JSONL, a JSON array, CSV or Parquet, also as .gz or .zst: question, answer and, where wanted,
+    choices, solution, id, group and split per row."""
     found = star(context).datasets.upload(
         file,
         kind=kind,
@@ -138,10 +142,12 @@ def create_prompt_set(
     or with messages), or
     from text with Q: and A: as published with the papers.
     """
-    content: dict[str, Any] = {"text": file.read_text()}
+    content: dict[str, Any] = {"text": read_text(file)}
     if file.suffix in (".json", ".yaml", ".yml"):
-        loaded = read_yaml(file)
-        content = {"examples": examples_in(loaded)}
+        examples = examples_in(read_texts(file))
+        if not isinstance(examples, list):
+            raise typer.BadParameter(f"{file} holds no list of examples, nor one under the key examples.")
+        content = {"examples": examples}
     found = star(context).prompt_sets.create(name=name or file.stem, kind=kind, **content)
     print_one(found, PROMPT_SET, as_json)
 

@@ -11,6 +11,7 @@ import typer
 from star_client.invocation import REFUSED, AsJson, File, star
 from star_client.printing import console, print_json, print_text
 from star_client.verifiers import Judgement
+from star_client.yaml_files import read_text
 
 verifiers = typer.Typer(no_args_is_help=True, help="How texts are judged, tried out without a job.")
 
@@ -37,10 +38,7 @@ def run(context: typer.Context, file: File, as_json: AsJson = False) -> None:
 
 def rows_of(file: Path) -> list[dict[str, Any]]:
     """The objects of a file. Wrong usage, naming the line, where one is none."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as problem:
-        raise typer.BadParameter(f"{file} is not UTF-8: {problem}.") from problem
+    text = read_text(file)
     if text.lstrip().startswith("["):
         pieces = [("", text)]
     else:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import yaml
 
 from star_client.client import StarClient
 from star_client.errors import Damaged, NotAuthorised, NotFound, Refused, StarError
@@ -35,15 +34,3 @@ def exit_status(error: StarError) -> int:
 def star(context: typer.Context) -> StarClient:
     """The client of this invocation, closed when it ends."""
     return context.with_resource(StarClient(context.find_root().obj))
-
-
-def read_yaml(file: Path) -> Any:
-    """The content of a YAML or JSON file."""
-    return parse_yaml(file.read_text(), str(file))
-
-
-def parse_yaml(text: str, where: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise typer.BadParameter(f"{where} is no valid YAML: {error}") from error

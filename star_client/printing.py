@@ -14,6 +14,7 @@ from rich.text import Text
 
 from star_client.errors import ProblemError, StarError
 from star_client.objects import Fields, Rationale, rfc3339
+from star_client.wording import in_command_line
 
 F = TypeVar("F", bound=Fields)
 Columns = Mapping[str, Callable[[F], object]]
@@ -82,7 +83,7 @@ def print_error(error: StarError, as_json: bool) -> None:
             body = dict(error.body) or {"code": error.code, "detail": error.detail}
         sys.stderr.write(json.dumps(body) + "\n")
         return
-    sys.stderr.write(f"{error}\n")
+    sys.stderr.write(f"{in_command_line(str(error))}\n")
 
 
 def _cell(value: object) -> Text:

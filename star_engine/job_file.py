@@ -14,16 +14,15 @@ from star_engine.config.presets import PRESETS, laid_over
 from star_engine.config.star import StarConfig
 from star_engine.data.chat import pinned, with_chat
 from star_engine.data.chat_template import UnfitTemplate, read_chat_template
+from star_engine.data.files import read_file, text_of, told_once
 from star_engine.data.prompt_sets import groups_without_examples, read_prompt_set
-from star_engine.data.readers import read_examples
-from star_engine.data.row_errors import BadRows, RowError
+from star_engine.data.row_errors import BadRows
 from star_engine.section import Section
+from star_engine.settings_yaml import load_settings
 from star_engine.tasks.examples import Example, PromptSet, assign_splits
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.registry import TASKS
 from star_engine.training_set.mixing import check_mix
-
-_SHOWN_ERRORS = 20
 
 
 class JobFile(Section):
@@ -67,7 +66,7 @@ class Job:
 def read_job(path: Path) -> Job:
     """Read a job file, its dataset and its prompt set. Raises BadJob before any model is loaded."""
     try:
-        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+        written = load_settings(text_of(path.read_bytes()))
         file = _resolved(JobFile.model_validate(written), path.parent)
         config = _config(file)
         prompt_set = read_prompt_set(file.prompt_set.read_bytes(), config.kind)
@@ -135,15 +134,12 @@ def _config(file: JobFile) -> StarConfig:
 
 def _examples(dataset: Path, kind: Kind) -> list[Example]:
     try:
-        with dataset.open("rb") as lines:
-            found = list(read_examples(lines, kind))
+        return read_file(dataset, kind)
     except OSError as problem:
         raise BadJob(str(problem)) from problem
-    errors = [item for item in found if isinstance(item, RowError)]
-    if errors:
-        shown = "\n".join(str(error) for error in errors[:_SHOWN_ERRORS])
-        raise BadJob(f"{dataset.name} has {len(errors)} mistakes:\n{shown}")
-    return [item for item in found if isinstance(item, Example)]
+    except BadRows as bad:
+        count = "1 mistake" if len(bad.errors) == 1 else f"{len(bad.errors)} mistakes"
+        raise BadJob(f"{dataset.name} has {count}:\n{told_once(bad.errors)}") from bad
 
 
 def _check(

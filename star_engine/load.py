@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from star_engine.data.files import read_file
 from star_engine.data.prompt_sets import read_prompt_set
-from star_engine.data.readers import read_examples
-from star_engine.data.row_errors import BadRows, RowError
 from star_engine.protocols import Sampler, Trainer
 from star_engine.tasks.examples import Example, PromptSet, assign_splits
 from star_engine.tasks.kind import Kind
@@ -43,16 +42,12 @@ def load_model(
 def load_dataset(
     path: Path | str, kind: Kind | str, *, held_out: int = 200, seed: int = 0
 ) -> tuple[list[Example], list[Example]]:
-    """The train and the held-out examples of a JSONL file.
+    """The train and the held-out examples of a file of JSONL, or of a JSON array.
 
     held_out: how many examples are taken from the train split where no row is marked as validation. Raises
     BadRows, which names every mistake.
     """
-    with Path(path).open("rb") as lines:
-        found = list(read_examples(lines, Kind(kind)))
-    if errors := [item for item in found if isinstance(item, RowError)]:
-        raise BadRows(errors)
-    split = assign_splits([item for item in found if isinstance(item, Example)], held_out, seed)
+    split = assign_splits(read_file(Path(path), Kind(kind)), held_out, seed)
     train = [example for example in split if example.split == "train"]
     return train, [example for example in split if example.split == "validation"]
 

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from app.dashboard.jobs.states import explain, verbs
 from app.dashboard.session import PATH, csrf_token
 from app.dashboard.static_files import static_url
+from app.dashboard.wording import in_the_form
 from app.http.schemas import rfc3339
 from app.ledger.platform.keys import Caller, Scope
 from star_engine.evaluation.answer import WORDS
@@ -101,6 +102,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
+        "in_the_form": in_the_form,
         "percent": percent,
         "number": number,
         "duration": duration,

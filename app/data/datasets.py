@@ -11,7 +11,7 @@ from app.database import reading, transaction
 from app.http.schemas import Item, Page, Resource, Timestamp, page
 from app.intake.formats import Format, format_of
 from app.intake.slots import ProjectSlots
-from app.intake.unpack import unpacked
+from app.intake.unpack import unpacked, unreadable
 from app.intake.uploaded_file import HowToRead, Received, checked_file, content_sha256
 from app.ledger.data.datasets import get_dataset, list_datasets
 from app.ledger.data.examples import list_examples
@@ -19,6 +19,7 @@ from app.ledger.data.staging import same_dataset, store_dataset
 from app.ledger.deletion import mark
 from app.settings import Settings
 from app.tables.data import Dataset, Example
+from star_engine.data.row_errors import BadRows
 from star_engine.tasks.examples import Split
 from star_engine.tasks.kind import Kind
 
@@ -97,7 +98,11 @@ def upload_dataset(
             known = same_dataset(session, project_id, sha)
         if known is not None:
             return known, False
-        as_what = format_ or format_of(plain.file, received.name, received.content_type)
+        try:
+            looks = format_of(plain.file, received.name, received.content_type, how.mapping)
+        except BadRows as bad:
+            raise unreadable(bad) from bad
+        as_what = looks if looks is Format.JSON and format_ is Format.JSONL else format_ or looks
         with checked_file(plain, as_what, how, settings) as checked:
             return store_dataset(db, project_id, name, checked)
 

@@ -13,6 +13,8 @@ from typing import BinaryIO, Protocol
 import zstandard
 
 from app.errors import Invalid
+from star_engine.data.files import as_utf8
+from star_engine.data.row_errors import BadRows
 
 MAGIC = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 MAX_RATIO = 100  # text shrinks 3 to 30 times; a bomb of gzip 1,000 times, one of zstd 30,000 times
@@ -47,7 +49,7 @@ def unpacked(received: BinaryIO, encoding: str, most_bytes: int) -> Iterator[Unp
     codec = encoding or _codec(received)
     with TemporaryFile() as plain:
         digest, size = sha256(), 0
-        for chunk in _pieces(received, codec):
+        for chunk in _as_text(_pieces(received, codec)):
             size += len(chunk)
             _check_size(size, received.tell(), most_bytes)
             digest.update(chunk)
@@ -55,6 +57,21 @@ def unpacked(received: BinaryIO, encoding: str, most_bytes: int) -> Iterator[Unp
         plain.flush()
         plain.seek(0)
         yield Unpacked(plain, digest.hexdigest(), size)
+
+
+def _as_text(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Re-encode UTF-16 as UTF-8, so that whatever follows reads one encoding."""
+    try:
+        yield from as_utf8(chunks)
+    except BadRows as bad:
+        raise unreadable(bad) from bad
+
+
+def unreadable(bad: BadRows) -> Invalid:
+    """Refuse a file as a whole."""
+    [error] = bad.errors
+    detail = f"The file cannot be read. {error.reason}"
+    return Invalid.for_field("file", error.reason, error.fix, code="unreadable_file", detail=detail)
 
 
 def _codec(file: BinaryIO) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from star_engine.data.files import text_of
 from star_engine.data.messages import native_few_shot
 from star_engine.data.prompts import stops
 from star_engine.data.readers import read_example
@@ -33,7 +34,7 @@ def read_prompt_set(data: Mapping[str, Any] | str | bytes, kind: Kind | None = N
     it does.
     """
     if isinstance(data, bytes):
-        data = _decoded(data)
+        data = text_of(data)
     if isinstance(data, str) and data.lstrip().startswith("{"):
         data = _parsed(data)
     found = _from_text(data, kind) if isinstance(data, str) else _from_json(data, kind)
@@ -102,13 +103,6 @@ def _speaks_of_the_hint(kind: Kind, example: FewShotExample) -> bool:
     return hint_markers(shown) is not None
 
 
-def _decoded(data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as problem:
-        raise _refused("file", f"Not UTF-8: {problem}.", "Save the file as UTF-8.") from problem
-
-
 def _parsed(data: str) -> Mapping[str, Any]:
     try:
         parsed: Mapping[str, Any] = json.loads(
@@ -170,7 +164,7 @@ def _one_from_json(row: Mapping[str, Any], kind: Kind, number: int) -> FewShotEx
         raise BadRows([*errors, *bad.errors]) from bad
     if errors:
         raise BadRows(errors)
-    return _with_rationale(example, str(rationale))
+    return _with_rationale(example, str(rationale).rstrip())  # YAML ends a block with a line break
 
 
 def _with_rationale(example: Example, rationale: str) -> FewShotExample:

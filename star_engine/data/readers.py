@@ -70,7 +70,7 @@ def read_example(row: Mapping[str, Any], kind: Kind, *, line: int = 1) -> Exampl
         fix = f"{fix[:1].upper()}{fix[1:]}."
         raise BadRows([RowError(line, "tests", f"The row {reason}.", fix)]) from None
     fields = RowFields(native, line, errors)
-    fields.refuse_chat()
+    fields.refuse_no_row()
     question = fields.unmarked("question", fields.text("question", "Give the question as text."))
     choices = fields.choices() if task.takes_choices else None
     if not task.takes_choices:
@@ -121,7 +121,9 @@ def parse_row(text: str | bytes, line: int) -> Mapping[str, Any]:
         ) from problem
     except (ValueError, RecursionError) as problem:  # ValueError also for an integer of over 4300 digits
         fix = "Write one JSON object per line (JSONL)."
-        raise BadRows([RowError(line, "row", f"Not JSON: {problem}.", fix)]) from problem
+        is_json = decoded.lstrip().startswith(("{", "["))  # else one reason for all lines of a table
+        reason = f"Not JSON: {problem}." if is_json else "Not JSON: the line does not begin with {."
+        raise BadRows([RowError(line, "row", reason, fix)]) from problem
     if not isinstance(row, dict):
         fix = 'Write {"question": ..., "answer": ...}.'
         raise BadRows([RowError(line, "row", f"A {type(row).__name__}, not an object.", fix)])

@@ -77,14 +77,27 @@ class RowFields:
         fix = f"{fix} If {meant!r} is that, rename it to {field!r}."
         return self.errors.append(RowError(self.line, field, "Missing.", fix, columns=((field, meant),)))
 
-    def refuse_chat(self) -> None:
-        """Raise BadRows for a chat: where its gold answer stands only its author knows."""
-        if "question" in self.row or (chat := chat_columns(self.row)) is None:
-            return
+    def refuse_no_row(self) -> None:
+        """Raise BadRows for a chat, whose gold answer only its author can name, and for a wrapped file."""
+        if "question" in self.row:
+            return None
+        if (chat := chat_columns(self.row)) is None:
+            return self._refuse_wrapped()
         name, columns = chat
         fix = 'Write {"question": ..., "answer": ...}, the answer alone without the reasoning.'
         reason = "A chat, as fine-tuning APIs take it, not a question with an answer that can be checked."
         raise BadRows([RowError(self.line, name, reason, fix, columns=columns)])
+
+    def _refuse_wrapped(self) -> None:
+        lists = [
+            name
+            for name, value in self.row.items()
+            if isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value)
+        ]
+        if len(lists) == 1 and len(self.row) <= 4:
+            reason = f"One object that holds the rows, in a list under {lists[0]!r}."
+            fix = f"Send that list alone: jq '.{lists[0]}' FILE > rows.json."
+            raise BadRows([RowError(self.line, lists[0], reason, fix)])
 
     def answer(self, *, programs: bool = False) -> str:
         value = self.row.get("answer")

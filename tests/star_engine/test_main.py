@@ -67,7 +67,7 @@ def test_settings_are_laid_over_a_preset(tmp_path: Path) -> None:
         ({"config": {"kind": "choice"}}, "of kind scratchpad, not choice"),
         ({"dataset": "missing.jsonl"}, "missing.jsonl"),
         ({"datasets": "train.jsonl"}, "datasets"),
-        ({"dataset": "prompts.json"}, "prompts.json has 2 mistakes"),
+        ({"dataset": "prompts.json"}, "prompts.json has 1 mistake:\\n.*holds the rows"),
         ({"config": {"kind": "scratchpad", "evaluation": {"split": "test"}}}, "0 held out"),
     ],
 )
@@ -76,6 +76,56 @@ def test_a_job_that_cannot_run_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(BadJob, match=reason):
         read_job(write_job(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_json_array_is_a_dataset_too(tmp_path: Path, encoding: str, indent: int | None) -> None:
+    path = write_job(tmp_path, dataset="rows.json")
+    rows = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    (tmp_path / "rows.json").write_text(json.dumps(rows, indent=indent), encoding=encoding)
+    job = read_job(path)
+    assert len(job.train) + len(job.held_out) == 30
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"question;answer\n1 + 1;2\n" * 3, "row 1, 2 and 4 more, row: Not JSON"),
+        (b'{"question": "1 + 1"}\n' * 3, "row 1, 2 and 1 more, answer: Missing."),
+        (b"%PDF-1.7", "row 1, file: It is a PDF."),
+        (b"caf\xe9\n", "Not UTF-8"),
+        (b'{"prompt": "1 + 1", "answer": "2"}\n', "If 'prompt' is that, rename it to 'question'."),
+        (b"[{}, {", "Not JSON"),
+    ],
+)
+def test_a_dataset_that_cannot_be_read_is_told_without_a_traceback(
+    tmp_path: Path, content: bytes, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_job(tmp_path, dataset="rows")
+    (tmp_path / "rows").write_bytes(content)
+    assert command.main(["check", str(path)]) == 2
+    told = capsys.readouterr().err
+    assert reason in told
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"dataset: 2024-01-02\nwhen: .nan\n", "when"),
+        (b"a: [", "expected"),
+        (b"a: 1\na: 2\n", "stands there twice"),
+        (b"caf\xe9: 1", "Not UTF-8"),
+        (b"[" * 5000, "nested too deep"),
+    ],
+)
+def test_a_job_file_that_cannot_be_read_is_told_without_a_traceback(
+    tmp_path: Path, content: bytes, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_bytes(content)
+    assert command.main(["check", str(path)]) == 2
+    assert reason in capsys.readouterr().err
 
 
 def test_a_group_without_few_shot_examples_is_refused(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from app.http.dependencies import Config, Db, OfferedModels, UploadSlots
 from app.http.router import page_router
 from app.http.schemas import After, Name
 from app.http.uploads import receive_file
+from app.intake.mapping import parse_mapping
 from app.intake.uploaded_file import HowToRead
 from star_engine.tasks.examples import Split
 from star_engine.tasks.kind import Kind
@@ -60,10 +61,11 @@ async def upload(
     kind: Kind,
     name: Annotated[Name, Query()] = "dataset",
     validation: Annotated[int, Query(ge=0, le=10**9)] = 0,
+    columns: Annotated[str | None, Query(alias="map", max_length=4000)] = None,
     allow_overlap: bool = False,
 ) -> Response:
     """The file alone is the form, the rest is in the query, as app.js sends it. Refusals are fragments."""
-    how = HowToRead(kind, validation, seed=0, allow_overlap=allow_overlap)
+    how = HowToRead(kind, validation, 0, parse_mapping(columns), allow_overlap)
     received = await receive_file(request)
     made, _ = await receive_dataset(db, caller.project_id, name, received, None, how, settings, slots)
     return Response(status_code=204, headers={"HX-Redirect": url("datasets", made.id)})

@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import FormData
 
+from app.dashboard.wording import in_the_form
 from app.database import new_id
 from app.errors import Invalid, Problem
 from app.http.problems import field_errors
@@ -68,7 +69,8 @@ GROUPS: Mapping[str, tuple[Setting, ...]] = {
     ),
 }
 SHOWN = frozenset(setting.name for group in GROUPS.values() for setting in group)
-NUMBERS = frozenset({"priority", "budget.gpu_seconds", "from_iteration"})  # beside the settings
+# Fields beside the settings whose values are JSON.
+NUMBERS = frozenset({"priority", "budget.gpu_seconds", "from_iteration", "allow_overlap"})
 KEPT = ("Prompts", "Evaluation")  # by a fork
 FORKED = {name: group for name, group in GROUPS.items() if name not in KEPT}
 
@@ -105,7 +107,7 @@ def filled(sent: FormData, refused: Problem | None = None) -> Filled:
     rest: list[str] = []
     for error in refused.errors:
         place = _place(error.field, values)
-        text = f"{error.reason} {error.fix}"
+        text = f"{error.reason} {in_the_form(error.fix)}"
         text = text if place == error.field else f"{error.field}: {text}"
         (beside[place] if place else rest).append(text)
     return Filled(values, chosen, dict(beside), refused if rest or not refused.errors else None)

@@ -33,7 +33,16 @@ router = page_router("/jobs")
 
 CHOICES = 100  # newest datasets and prompt sets to choose from
 SAME_SECONDS = 5.0  # for which the second press of a button waits for the first
-FIELDS = ("name", "model", "dataset", "prompt_set", "preset", "priority", "budget.gpu_seconds")
+FIELDS = (
+    "name",
+    "model",
+    "dataset",
+    "prompt_set",
+    "preset",
+    "priority",
+    "budget.gpu_seconds",
+    "allow_overlap",
+)
 FORK_FIELDS = ("name", "from_iteration", "priority")
 
 

@@ -54,6 +54,23 @@ def test_a_refused_upload_reports_each_bad_row_and_stores_nothing(visitor: Visit
     assert visitor.api.client.get("/v1/datasets").json()["data"] == []
 
 
+def test_a_refused_upload_says_the_fix_in_the_controls_of_the_form(visitor: Visitor) -> None:
+    rows = [{"prompt": "How many?", "label": "2"}]
+    told = unescape(upload(visitor, as_jsonl(rows)).text)
+    assert "Or map it: question:prompt,answer:label in the field Columns." in told
+    answer = upload(visitor, as_jsonl(rows), map="question:prompt,answer:label")
+    assert answer.status_code == 204, answer.text
+
+
+def test_overlap_is_taken_where_the_form_says_so(visitor: Visitor) -> None:
+    row = {"question": "How many?", "answer": "2"}
+    rows = as_jsonl([row, {**row, "split": "validation"}])
+    refused = upload(visitor, rows)
+    assert "or choose to take held-out questions that are trained on." in unescape(refused.text)
+    assert upload(visitor, rows, allow_overlap="true").status_code == 204
+    assert 'name="allow_overlap"' in visitor.get("/datasets").text
+
+
 def test_an_upload_without_the_token_is_refused(visitor: Visitor) -> None:
     files = {"file": ("rows.jsonl", as_jsonl(ROWS))}
     answer = visitor.client.post("/dashboard/datasets", params={"kind": "numeric"}, files=files)

@@ -182,7 +182,7 @@ BAD_ROWS: list[tuple[str, str, bytes, int | None, str, str]] = [
     ("no answer", "scratchpad", b'{"question": "1 + 1"}', 1, "answer", "Missing"),
     ("empty question", "scratchpad", b'{"question": " ", "answer": "2"}', 1, "question", "empty"),
     ("misspelt field", "scratchpad", b'{"question": "1 + 1", "anwser": "2"}', 1, "anwser", "'answer'"),
-    ("not JSON", "scratchpad", b"question,answer\n1 + 1,2\n", 1, "row", "Not JSON"),
+    ("not JSON", "scratchpad", b"What is 1 + 1? 2\n", 1, "row", "Not JSON"),
     ("a list", "scratchpad", b"[1, 2]", 1, "row", "not an object"),
     ("not UTF-8", "scratchpad", b'{"question": "caf\xe9", "answer": "2"}', 1, "row", "UTF-8"),
     ("NUL", "scratchpad", b'{"question": "1 \\u0000 1", "answer": "2"}', 1, "question", "NUL"),

@@ -101,7 +101,7 @@ def test_a_few_shot_example_that_teaches_a_fault_is_refused(rationale: str, reas
         ({"kind": "choice", "examples": [ROW | {"rationale": None}]}, "Missing, empty"),
         ({"kind": "choice", "examples": [ROW | {"answer": "c"}]}, "no choice"),
         ("{", "Not JSON"),
-        (b"\xff\xfe", "Not UTF-8"),
+        (b"caf\xe9", "Not UTF-8"),
         ("Tell me more", "Not laid out"),
         ("Q: How many?\nA: Many.", "No answer can be read"),
         ("Input:\n1 + 1\nTarget: 2\n<scratch>\n</scratch>\n2", "Shows the hint"),

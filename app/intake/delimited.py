@@ -1,0 +1,139 @@
+"""Reads CSV, whatever separates its cells."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from app.intake.mapping import Columns, check_columns, mapped
+from app.intake.rows import Row, bad_row, too_long
+from star_engine.data.row_errors import BadRows, RowError
+
+SEPARATORS = ",;\t|"
+_NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}
+Lines = Iterator[tuple[int, bytes | None]]
+
+
+def csv_rows(file: BinaryIO, mapping: Columns, most_bytes: int) -> Iterator[Row]:
+    """Yield the records under the names of the fields. Raises BadRows for a header that cannot be used."""
+    csv.field_size_limit(most_bytes)
+    separator, said = _separator(file, mapping, most_bytes)
+    lines = numbered_lines(file, most_bytes)
+    text = _Text(lines, most_bytes)
+    if said:  # "sep=;", which Excel writes and reads
+        next(text)
+    names: list[str] | None = None
+    for line, record in _records(text, separator):
+        if isinstance(record, BadRows):
+            yield line, record
+        elif names is None:
+            names = _header(record)
+            check_columns(names, mapping)
+        elif any(cell.strip() for cell in record):
+            yield line, _from_cells(names, record, mapping, line, separator)
+
+
+def has_the_columns(first: str, separator: str, mapping: Columns) -> bool:
+    """Return whether a line, split so, is the header of a table of questions and answers."""
+    try:
+        names = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
+        check_columns(names, mapping)
+    except (csv.Error, BadRows):
+        return False
+    return True
+
+
+def numbered_lines(file: BinaryIO, most_bytes: int, first: int = 1) -> Lines:
+    """Yield a file's lines with their numbers; None for one that is too long, of which no more is held."""
+    line = first - 1
+    while text := file.readline(most_bytes + 1):
+        line += 1
+        if len(text) <= most_bytes:
+            yield line, text
+            continue
+        while text and not text.endswith(b"\n"):
+            text = file.readline(most_bytes)
+        yield line, None
+
+
+def _separator(file: BinaryIO, mapping: Columns, most_bytes: int) -> tuple[str, bool]:
+    """Return what separates the cells, and whether a line of its own says so.
+
+    The comma, unless it makes no header with the needed columns and another character does. Where none does,
+    the character that makes the most columns: its header is what the refusal shows.
+    """
+    first = file.readline(most_bytes + 1).decode("utf-8-sig", "replace").rstrip("\r\n")
+    file.seek(0)
+    if first.lower().startswith("sep=") and len(first) == 5:
+        return first[4], True
+    for separator in SEPARATORS:
+        if has_the_columns(first, separator, mapping):
+            return separator, False
+    return max(SEPARATORS, key=first.count), False
+
+
+@dataclass(slots=True)
+class _Text:
+    """Decodes lines for the csv module. It goes on after an error, which a generator would not."""
+
+    lines: Lines
+    most_bytes: int
+    line: int = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        self.line, text = next(self.lines)
+        if text is None:
+            raise too_long(self.line, self.most_bytes)
+        try:
+            return text.decode("utf-8-sig" if self.line == 1 else "utf-8")
+        except UnicodeDecodeError as problem:
+            raise bad_row(self.line, f"Not UTF-8: {problem}.", "Save the file as UTF-8.") from problem
+
+
+def _records(text: _Text, separator: str) -> Iterator[tuple[int, list[str] | BadRows]]:
+    """Yield records with their first line. After one that cannot be read, the next line begins anew."""
+    reader = csv.reader(text, strict=True, delimiter=separator)
+    while True:
+        began = text.line + 1
+        try:
+            yield began, next(reader)
+        except StopIteration:
+            return
+        except BadRows as bad:
+            yield text.line, bad
+        except csv.Error as problem:
+            fix = f'Quote a cell with a {_NAMES.get(separator, separator)} or a quote: "a ""b""".'
+            yield began, bad_row(began, f"Not CSV: {problem}.", fix)
+
+
+def _header(record: list[str]) -> list[str]:
+    names = [name.strip() for name in record]
+    if len(set(names)) < len(names):
+        raise bad_row(1, "Two columns have one name.", "Give every column a name of its own.")
+    return names
+
+
+def _from_cells(
+    names: list[str], record: list[str], mapping: Columns, line: int, separator: str
+) -> Mapping[str, Any] | BadRows:
+    if len(record) != len(names):
+        reason = f"It has {len(record)} cells, the header {len(names)}."
+        return bad_row(line, reason, f"Quote cells that hold a {_NAMES.get(separator, separator)}.")
+    cells: dict[str, Any] = {name: cell for name, cell in zip(names, record, strict=True) if cell.strip()}
+    try:
+        row = dict(mapped(cells, mapping, line))
+        choices = row.get("choices")
+        if isinstance(choices, str):
+            row["choices"] = json.loads(choices)
+        return row
+    except BadRows as bad:
+        return bad
+    except (ValueError, RecursionError):
+        fix = 'Write ["first", "second"], or map several columns: map=choices:A,choices:B.'
+        return BadRows([RowError(line, "choices", "The cell is no JSON list.", fix)])
