@@ -11,8 +11,7 @@ from hashlib import blake2b
 from typing import Any
 
 from app.intake.lines import joined
-from app.intake.mapping import Columns, fixes_in_http
-from app.intake.rows import Row
+from app.intake.mapping import Columns, Row, fixes_in_http
 from app.intake.tally import Tally
 from star_engine.data.readers import read_example
 from star_engine.data.row_errors import BadRows, RowError

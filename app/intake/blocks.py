@@ -20,8 +20,7 @@ from typing import BinaryIO, NoReturn
 
 from app.intake.batches import Batch, Rules, batches_of
 from app.intake.formats import Format, rows_of
-from app.intake.mapping import Columns
-from app.intake.rows import Row
+from app.intake.mapping import Columns, Row
 
 BLOCK = 1 << 20  # bytes; 3,000 rows of GSM8K, verified in 60 ms
 PR_SET_PDEATHSIG = 1  # linux/prctl.h

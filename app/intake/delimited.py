@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from app.intake.mapping import Columns, check_columns, mapped
-from app.intake.rows import Row, bad_row, too_long
-from star_engine.data.row_errors import BadRows, RowError
+from app.intake.mapping import Columns, Row, check_columns, mapped
+from star_engine.data.row_errors import BadRows, RowError, bad_row, too_long
 
 SEPARATORS = ",;\t|"
 _NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}

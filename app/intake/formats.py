@@ -13,12 +13,11 @@ from typing import Any, BinaryIO
 
 from app.intake.delimited import SEPARATORS, csv_rows, has_the_columns, numbered_lines
 from app.intake.json_values import json_values
-from app.intake.mapping import Columns, mapped
+from app.intake.mapping import Columns, Row, mapped
 from app.intake.parquet import parquet_rows
-from app.intake.rows import Row, bad_row, too_long
 from star_engine.data.files import check_known, is_json_values
 from star_engine.data.readers import parse_row
-from star_engine.data.row_errors import BadRows
+from star_engine.data.row_errors import BadRows, bad_row, too_long
 
 MAX_DEPTH = 32
 PARQUET_MAGIC = b"PAR1"

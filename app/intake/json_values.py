@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from app.intake.rows import Row, bad_row, too_long
+from app.intake.mapping import Row
+from star_engine.data.row_errors import bad_row, too_long
 
 CHUNK = 64 << 10
 _DECODER = json.JSONDecoder(parse_float=str)

@@ -14,6 +14,7 @@ from star_engine.data.row_errors import BadRows, RowError
 SEVERAL = ("choices", "question")  # fields that may take several columns; a question joins their texts
 MAX_COLUMNS = 64
 Columns = tuple[tuple[str, tuple[str, ...]], ...]  # field -> columns; several make the choices, or are joined
+Row = tuple[int, Mapping[str, Any] | BadRows]  # line, counted from 1, and what stands there
 _HOW = 'Write map=question:prompt,answer:label, or JSON: {"question": "prompt", "choices": ["A", "B"]}.'
 
 

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from app.intake.mapping import Columns, check_columns, mapped, read_from
-from app.intake.rows import Row, bad_row, too_long
+from app.intake.mapping import Columns, Row, check_columns, mapped, read_from
 from star_engine.data.numbers import shown_number
-from star_engine.data.row_errors import BadRows
+from star_engine.data.row_errors import BadRows, bad_row, too_long
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -73,3 +73,12 @@ def rows_in_words(lines: Sequence[int], rows: int) -> str:
     if rows == 2:
         return f"row {lines[0]} and {lines[1]}"
     return f"row {lines[0]}, {lines[1]} and {rows - 2} more"
+
+
+def too_long(line: int, most_bytes: int) -> BadRows:
+    return bad_row(line, f"Longer than {most_bytes} bytes.", "Shorten it; a row holds one question.")
+
+
+def bad_row(line: int, reason: str, fix: str) -> BadRows:
+    """Return a mistake in a row as a whole."""
+    return BadRows([RowError(line, "row", reason, fix)])
