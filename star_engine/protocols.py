@@ -206,19 +206,60 @@ class Sampler(Scorer, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class PreferencePair:
+    """Two completions of one prompt, the first to be preferred: text of a job that learns preferences.
+
+    reference_chosen, reference_rejected: the logarithm of each one's probability under the reference model,
+    as `Score.total` says it. They are computed once and recorded, so that the training holds one model only.
+    """
+
+    chosen: TrainingText
+    rejected: TrainingText
+    reference_chosen: float
+    reference_rejected: float
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """How pairs are learned. beta: of DPO. nll: weight of the chosen text's own negative log-likelihood per
+    token, as in iterative RPO; 0: DPO alone.
+    """
+
+    beta: float = 0.1
+    nll: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingJob:
     """One training: what to learn, how, and where to write.
 
-    The type of `data` says which loss is minimised: texts are learned by cross-entropy.
+    The type of `data` says which loss is minimised: texts are learned by cross-entropy, pairs by DPO. A batch
+    of pairs has `settings.batch_size` of them, or as many as `settings.batch_tokens` holds with both texts.
     """
 
-    data: tuple[TrainingText, ...]
+    data: tuple[TrainingText, ...] | tuple[PreferencePair, ...]
     settings: Training
     steps: int  # optimizer steps
     seed: int
     out: Path  # folder that holds the adapter afterwards
     checkpoints: Path  # folder of resume points
     start: Path | None = None  # adapter to go on from; None: fresh weights on the base model
+    preference: Preference | None = None  # of pairs
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where pairs come without their loss, or texts with that of pairs."""
+        pairs = any(isinstance(one, PreferencePair) for one in self.data)
+        if pairs != (self.preference is not None):
+            raise ValueError("Pairs are learned with `preference`, texts without it: give both or neither.")
+
+    @property
+    def texts(self) -> tuple[TrainingText, ...]:
+        """All texts, in order; of a pair the chosen one first."""
+        found: list[TrainingText] = []
+        for one in self.data:
+            found += [one.chosen, one.rejected] if isinstance(one, PreferencePair) else [one]
+        return tuple(found)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` makes the same job of, in another process."""
@@ -243,6 +284,8 @@ class TrainingProgress:
     grad_norm: float  # of all trained weights together, before it is clipped
     learning_rate: float  # of this step
     too_long: int = 0  # rows that were left out, since they have more tokens than training.max_length
+    margin: float | None = None  # of pairs: mean over the batch, in nats; before the step
+    pair_accuracy: float | None = None  # of pairs: share of the batch with a margin above zero
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,7 +189,7 @@ class RecordingTrainer:
         self.runs: list[TrainingRun] = []
 
     def train(self, job: TrainingJob) -> Iterator[TrainingProgress]:
-        rows, training, checkpoints = job.data, job.settings, job.checkpoints
+        rows, training, checkpoints = job.texts, job.settings, job.checkpoints
         digest = _input_sha256(job)
         done = _newest_checkpoint(checkpoints, digest)
         self.runs.append(TrainingRun(rows, job.steps, job.seed, job.start, done))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,10 +14,11 @@ from torch.nn.functional import cross_entropy
 from star_engine.config.star import Training
 from star_engine.gpu.causal_lm import logits_at
 from star_engine.gpu.training.batch_plan import Group, plan_apart, plan_batch
+from star_engine.gpu.training.pair_loss import TokenizedPair, pair_parts, summed_pairs
 from star_engine.gpu.training.shared_prefix import SharedPrefix, can_share
 from star_engine.gpu.training.tokenized_rows import TokenizedRow
 from star_engine.gpu.training.train_checkpoint import ResumePoint
-from star_engine.protocols import is_out_of_memory
+from star_engine.protocols import Preference, is_out_of_memory
 
 Plan = Callable[[Sequence[TokenizedRow], int, str], list[Group]]  # rows, most tokens, kind of device
 
@@ -48,6 +50,8 @@ class Learned:
     loss: float  # mean of a token that counts
     grad_norm: float  # before it was clipped
     learning_rate: float
+    margin: float | None = None  # of pairs, as in TrainingProgress
+    pair_accuracy: float | None = None
 
 
 class LoraRun:
@@ -74,9 +78,27 @@ class LoraRun:
         Raises FloatingPointError before anything is updated where the loss or a gradient is not finite, and
         torch.OutOfMemoryError, on all ranks alike, where one of them has run out of memory.
         """
-        self._optimizer.zero_grad(set_to_none=True)
         count = sum(row.loss_tokens for row in rows)
-        total = self._add_up(self._accumulate(self._ranks.part(rows), count, most_tokens))
+        own = self._ranks.part(rows)
+        [total] = self._sums(partial(self._learn_rows, own, count, most_tokens), 1)
+        return self._update(total)
+
+    def learn_pairs(
+        self, pairs: Sequence[TokenizedPair], preference: Preference, most_tokens: int
+    ) -> Learned:
+        """Take one optimizer step on these pairs. Raises as `learn` does."""
+        own = sorted(pairs, key=lambda pair: pair.length, reverse=True)[self._ranks.rank :: self._ranks.count]
+        learn = partial(self._learn_pairs, own, preference, len(pairs), most_tokens)
+        total, margin, right = self._sums(learn, 3)
+        return replace(self._update(total), margin=margin, pair_accuracy=right)
+
+    def _sums(self, learn: Callable[[], list[float]], count: int) -> list[float]:
+        """Gradients of a whole batch, and its `count` sums. learn: this rank's part of both."""
+        self._optimizer.zero_grad(set_to_none=True)
+        return self._add_up(self._accumulate(learn), count)
+
+    def _update(self, total: float) -> Learned:
+        """Let the optimizer take its step on the gradients that were added up."""
         clipped = torch.nn.utils.clip_grad_norm_(self._weights.values(), self._training.max_grad_norm)
         norm = clipped.item()
         if not (math.isfinite(total) and math.isfinite(norm)):
@@ -92,40 +114,56 @@ class LoraRun:
         self.step += 1
         return Learned(total, norm, rate)
 
-    def _accumulate(self, rows: Sequence[TokenizedRow], count: int, most_tokens: int) -> float | None:
-        """Gradients of this rank's rows; its share of the loss, None where its memory did not suffice."""
-        total = 0.0
+    def _accumulate(self, learn: Callable[[], list[float]]) -> list[float] | None:
+        """Gradients of this rank's part; its share of the sums, None where its memory did not suffice."""
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             # Dropout is a function of step and rank: no state.
             torch.manual_seed((self._seed * 1_000_003 + self.step) * self._ranks.count + self._ranks.rank)
             try:
-                for group in self.plan(rows, most_tokens, self._device.type):
-                    total += self._learn_group(group, count)
+                return learn()
             except RuntimeError as error:
                 if self._ranks.count == 1 or not is_out_of_memory(error):
                     raise
                 return None  # the others wait for this rank's sum: they are told with it
-        return total
 
-    def _add_up(self, loss: float | None) -> float:
-        """Sum the gradients over all ranks, in one message; the loss of the whole batch."""
-        if self._ranks.count == 1 and loss is not None:
-            return loss
+    def _learn_rows(self, rows: Sequence[TokenizedRow], count: int, most_tokens: int) -> list[float]:
+        total = 0.0
+        for group in self.plan(rows, most_tokens, self._device.type):
+            total += self._learn_group(group, count)
+        return [total]
+
+    def _learn_pairs(
+        self, pairs: Sequence[TokenizedPair], preference: Preference, count: int, most_tokens: int
+    ) -> list[float]:
+        """Gradients of pairs; their share of loss, margin and accuracy."""
+        sums = [0.0, 0.0, 0.0]
+        for part in pair_parts(pairs, most_tokens):
+            logprobs = self.row_logprobs([row for pair in part for row in pair.rows])
+            found = summed_pairs(part, logprobs, preference, count)
+            found.loss.backward()  # type: ignore[no-untyped-call]
+            one = (found.loss.item(), found.margin, found.right)
+            sums = [before + more for before, more in zip(sums, one, strict=True)]
+        return sums
+
+    def _add_up(self, sums: list[float] | None, count: int) -> list[float]:
+        """Sum the gradients over all ranks, in one message; the `count` sums of the whole batch."""
+        if self._ranks.count == 1 and sums is not None:
+            return sums
         for weight in self._weights.values():
-            if weight.grad is None or loss is None:
+            if weight.grad is None or sums is None:
                 weight.grad = torch.zeros_like(weight)
-        facts = torch.tensor([loss or 0.0, float(loss is None)], device=self._device)
+        facts = torch.tensor([*(sums or [0.0] * count), float(sums is None)], device=self._device)
         parts = [weight.grad.flatten() for weight in self._weights.values()]
         summed = self._ranks.add(torch.cat([*parts, facts]))
-        total, failed = summed[-2:].tolist()
+        *totals, failed = summed[-count - 1 :].tolist()
         if failed:
             raise torch.OutOfMemoryError("A training process ran out of memory.")
         start = 0
         for weight in self._weights.values():
             weight.grad.copy_(summed[start : start + weight.numel()].view_as(weight))
             start += weight.numel()
-        return float(total)
+        return [float(total) for total in totals]
 
     def _learn_group(self, group: Group, count: int) -> float:
         """Gradients of rows that begin alike; their share of the loss."""
@@ -148,6 +186,19 @@ class LoraRun:
 
         Padding is on the right, where none sees it. A row's last token predicts nothing and is left out.
         """
+        logits, wanted, _ = self._learned_logits(rows, prefix)
+        return cross_entropy(logits, wanted, reduction="sum")
+
+    def row_logprobs(self, rows: Sequence[TokenizedRow]) -> torch.Tensor:
+        """Return the logarithm of each row's probability, over the tokens that are learned."""
+        logits, wanted, row = self._learned_logits(rows, None)
+        losses = cross_entropy(logits, wanted, reduction="none")
+        return -torch.zeros(len(rows), device=losses.device).index_add(0, row, losses)
+
+    def _learned_logits(
+        self, rows: Sequence[TokenizedRow], prefix: SharedPrefix | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the logits before each learned token, the token, and the number of its row."""
         behind = 0 if prefix is None else prefix.length
         longest = max(len(row.ids) for row in rows)
         ids = torch.tensor(
@@ -163,7 +214,7 @@ class LoraRun:
         past = {} if prefix is None else {"past_key_values": prefix.cache(len(rows))}
         with logits_at(self._model.get_base_model(), row, column - 1):
             logits = self._model(input_ids=ids[:, :-1], use_cache=bool(past), **past).logits
-        return cross_entropy(logits.squeeze(0).float(), ids[row, column], reduction="sum")
+        return logits.squeeze(0).float(), ids[row, column], row
 
     def state(self) -> dict[str, torch.Tensor]:
         """Weights and both moments of the optimizer, by weight name; the step count is the run's own."""

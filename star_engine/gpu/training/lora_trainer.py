@@ -28,8 +28,9 @@ from star_engine.gpu.causal_lm import (
 from star_engine.gpu.lora_merge import PREFIX, LoraUpdate, read_adapter
 from star_engine.gpu.training.lean_lora import use_lean_forward
 from star_engine.gpu.training.lora_run import Learned, LoraRun, Ranks
-from star_engine.gpu.training.tokenized_rows import TokenizedRow, batches, fitting_rows
+from star_engine.gpu.training.tokenized_rows import batches
 from star_engine.gpu.training.train_checkpoint import Checkpoints, ResumePoint, fsync
+from star_engine.gpu.training.training_data import TrainingData, training_data
 from star_engine.protocols import (
     AdapterProbe,
     BadAdapter,
@@ -82,17 +83,17 @@ class LoraTrainer:
         training = job.settings
         max_length = min(training.max_length, self._max_length)
         eos = self._tokenizer.eos_token_id
-        rows = fitting_rows(self._tokenizer, job.data, max_length, eos, training.loss)
-        saved = Checkpoints(job.checkpoints, self._input_hash(rows, job))
+        data = training_data(self._tokenizer, job, max_length, eos)
+        lengths = data.lengths
+        saved = Checkpoints(job.checkpoints, self._input_hash(data, job))
         with self._adapted(training, job.seed, job.start) as model:
             run = LoraRun(model, training, job.seed, self._device, self._ranks)
             tokens = run.resume(saved.newest())
-            lengths = [len(row.ids) for row in rows]
             drawn = batches(lengths, training.batch_size, training.batch_tokens, job.seed, run.step)
             while run.step < job.steps:
-                chosen = [rows[n] for n in next(drawn)]
-                learned = self._fitting_step(run, chosen)
-                tokens += sum(len(row.ids) for row in chosen)
+                batch = next(drawn)
+                learned = self._fitting_step(run, data, batch)
+                tokens += sum(lengths[n] for n in batch)
                 due = run.step % training.checkpoint_every == 0 and run.step < job.steps
                 if due and self._ranks.first:
                     saved.save(ResumePoint(run.step, tokens, run.state()))
@@ -103,7 +104,9 @@ class LoraTrainer:
                     tokens,
                     learned.grad_norm,
                     learned.learning_rate,
-                    too_long=len(job.data) - len(rows),
+                    too_long=len(job.data) - len(lengths),
+                    margin=learned.margin,
+                    pair_accuracy=learned.pair_accuracy,
                 )
             if self._ranks.first:
                 self._write(model, job.out)
@@ -169,15 +172,15 @@ class LoraTrainer:
         ended = takewhile(lambda token: token not in self._eos, generated)
         return text_after(self._tokenizer, prompt, list(ended))
 
-    def _fitting_step(self, run: LoraRun, chosen: Sequence[TokenizedRow]) -> Learned:
+    def _fitting_step(self, run: LoraRun, data: TrainingData, batch: Sequence[int]) -> Learned:
         """Take one optimizer step, in smaller parts from now on if the device runs out of memory."""
         while True:
             try:
-                return run.learn(chosen, self._micro_tokens)
+                return data.learn(run, batch, self._micro_tokens)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                longest = max(len(row.ids) for row in chosen)
+                longest = data.longest(batch)
             if self._micro_tokens <= longest:
                 raise OutOfMemory(
                     f"One training row of {longest} tokens does not fit the device's memory: lower "
@@ -241,7 +244,7 @@ class LoraTrainer:
                 Path(folder, name).replace(out / name)
         fsync(out)
 
-    def _input_hash(self, rows: Sequence[TokenizedRow], job: TrainingJob) -> str:
+    def _input_hash(self, data: TrainingData, job: TrainingJob) -> str:
         """Hash everything that decides the resulting weights, base model included: checkpoints belong to this
         hash.
         """
@@ -251,9 +254,8 @@ class LoraTrainer:
         versions = [torch.__version__, peft.__version__, str(self._device)]
         facts = [settings, job.steps, job.seed, ARITHMETIC, versions]
         digest.update(json.dumps(facts, sort_keys=True).encode())
-        for row in rows:
-            masked = [sorted(row.masked)] if row.masked else []
-            digest.update(json.dumps([row.start, row.ids, *masked]).encode())
+        for part in data.hashed():
+            digest.update(part.encode())
         for name, weight in self._base.named_parameters():
             some = (
                 weight.detach().flatten()[:64].float().cpu().numpy()

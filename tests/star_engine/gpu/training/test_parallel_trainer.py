@@ -88,5 +88,5 @@ def test_memory_that_one_rank_lacks_stops_the_step_on_all(tiny_model: Path) -> N
     run = LoraRun(model, training, 0, torch.device("cpu"), Ranks(0, 2, other_failed))
     before = model.weight.detach().clone()
     with pytest.raises(torch.OutOfMemoryError):
-        run._add_up(0.5)
+        run._add_up([0.5], 1)
     assert torch.equal(model.weight, before)

@@ -1,0 +1,81 @@
+"""What a training learns from, as tokens: texts, or preference pairs. A batch is named by numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from star_engine.gpu.training.lora_run import Learned, LoraRun
+from star_engine.gpu.training.pair_loss import TokenizedPair, fitting_pairs
+from star_engine.gpu.training.tokenized_rows import TokenizedRow, fitting_rows
+from star_engine.protocols import Preference, PreferencePair, TrainingJob, TrainingText
+
+
+class TrainingData(Protocol):
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each row or pair."""
+
+    def longest(self, batch: Sequence[int]) -> int:
+        """Tokens of the longest text of a batch: what has to run through the model at once."""
+
+    def learn(self, run: LoraRun, batch: Sequence[int], most_tokens: int) -> Learned: ...
+
+    def hashed(self) -> Iterator[str]:
+        """All that decides what is learned from it."""
+
+
+def training_data(tokenizer: Any, job: TrainingJob, max_length: int, eos: int) -> TrainingData:
+    """Raises ValueError for what cannot be learned: see `fitting_rows` and `fitting_pairs`."""
+    if job.preference is None:
+        texts = [one for one in job.data if isinstance(one, TrainingText)]
+        return Texts(fitting_rows(tokenizer, texts, max_length, eos, job.settings.loss))
+    pairs = [one for one in job.data if isinstance(one, PreferencePair)]
+    return Pairs(fitting_pairs(tokenizer, pairs, max_length, eos), job.preference)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    rows: Sequence[TokenizedRow]
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(row.ids) for row in self.rows]
+
+    def longest(self, batch: Sequence[int]) -> int:
+        return max(len(self.rows[n].ids) for n in batch)
+
+    def learn(self, run: LoraRun, batch: Sequence[int], most_tokens: int) -> Learned:
+        return run.learn([self.rows[n] for n in batch], most_tokens)
+
+    def hashed(self) -> Iterator[str]:
+        return map(_row_hashed, self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    pairs: Sequence[TokenizedPair]
+    preference: Preference
+
+    @property
+    def lengths(self) -> list[int]:
+        return [pair.length for pair in self.pairs]
+
+    def longest(self, batch: Sequence[int]) -> int:
+        return 2 * max(len(row.ids) for n in batch for row in self.pairs[n].rows)
+
+    def learn(self, run: LoraRun, batch: Sequence[int], most_tokens: int) -> Learned:
+        return run.learn_pairs([self.pairs[n] for n in batch], self.preference, most_tokens)
+
+    def hashed(self) -> Iterator[str]:
+        yield json.dumps(["pairs", self.preference.beta, self.preference.nll])
+        for pair in self.pairs:
+            yield json.dumps([pair.reference_chosen, pair.reference_rejected, pair.weight])
+            yield from map(_row_hashed, pair.rows)
+
+
+def _row_hashed(row: TokenizedRow) -> str:
+    masked = [sorted(row.masked)] if row.masked else []
+    return json.dumps([row.start, row.ids, *masked])
