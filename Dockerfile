@@ -63,6 +63,7 @@ WORKDIR /srv/star
 # Caches of compiled kernels lie in the home folder, a volume in docker-compose.yml: a restart does not compile again.
 ENV PATH=/opt/star/bin:$PATH PYTHONUNBUFFERED=1 STAR_HOME=/var/lib/star \
     XDG_CACHE_HOME=/var/lib/star/cache TRITON_CACHE_DIR=/var/lib/star/cache/triton \
+    TORCHINDUCTOR_CACHE_DIR=/var/lib/star/cache/inductor \
     HF_HOME=/var/lib/star/cache/huggingface HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1
 USER star
 HEALTHCHECK --interval=30s --timeout=20s --start-period=60s --retries=3 CMD ["python", "-m", "worker.health"]
