@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 
+from obstore.exceptions import GenericError, PermissionDeniedError, UnauthenticatedError
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -14,6 +15,19 @@ OUTAGE_STATES = (
     "53300",  # too many connections
     "40",  # deadlock, serialization failure
     "55P03",  # lock timeout: somebody holds on to a row
+)
+AWAY = frozenset(  # what a network or a disk says that is not there
+    {
+        errno.EIO,
+        errno.ESTALE,
+        errno.EROFS,
+        errno.ENODEV,
+        errno.ENOTCONN,
+        errno.ETIMEDOUT,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+    }
 )
 FULL_STATE = "53100"  # of PostgreSQL: its disk is full
 
@@ -32,6 +46,13 @@ def is_outage(problem: Exception) -> bool:
         return getattr(problem.orig, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_CANTOPEN"))
     state = getattr(problem.orig, "sqlstate", None)
     return state is None or state.startswith(OUTAGE_STATES)
+
+
+def is_storage_outage(problem: Exception) -> bool:
+    """Whether the storage is away, or refuses this deployment until its operator does something."""
+    if isinstance(problem, OSError) and not isinstance(problem, FileNotFoundError):
+        return problem.errno in AWAY
+    return isinstance(problem, GenericError | PermissionDeniedError | UnauthenticatedError)
 
 
 def is_disk_full(problem: Exception) -> bool:

@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     heartbeat_seconds: float = Field(default=10, gt=0)
     stall_seconds: float = Field(default=900, gt=0)  # no progress for this long: the GPU process is replaced
     max_attempts: int = Field(default=3, ge=1)  # per step
+    # Pause after the platform's first failure of a step; each next is three times as long, up to a limit.
+    retry_seconds: float = Field(default=5, gt=0)
+    retry_max_seconds: float = Field(default=3600, gt=0)
     redispatch_seconds: float = Field(default=30, gt=0)  # a queued step is notified again after this long
     scheduler_seconds: float = Field(default=0.5, gt=0)  # pause between two turns of the scheduler
     record_batch: int = Field(default=64, ge=1)  # rationales per transaction; what a crash can cost

@@ -101,6 +101,12 @@ def resume(
     print_one(star(context).jobs.resume(job_id, accept), JOB, as_json)
 
 
+@jobs.command("retry")
+def retry(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
+    """Go on with a failed job from the step that failed."""
+    print_one(star(context).jobs.retry(job_id), JOB, as_json)
+
+
 @jobs.command("report")
 def report(
     context: typer.Context,

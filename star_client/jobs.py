@@ -134,6 +134,10 @@ class Jobs:
         """Resume the job. `accept` names the reason it paused itself for (no_spark), to resume despite it."""
         return self._verb(job_id, "resume", None if accept is None else {"accept": accept})
 
+    def retry(self, job_id: str) -> Job:
+        """Go on with a failed job from the step that failed; its attempts count anew."""
+        return self._verb(job_id, "retry")
+
     def delete(self, job_id: str, *, baselines: bool = False) -> None:
         """Delete it for good, with all that it recorded, and `baselines` with it.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
 
 from app.errors import QuotaExceeded
-from app.outages import is_disk_full
+from app.outages import is_disk_full, is_storage_outage
 from app.storage import CorruptArtifact, MissingArtifact
 from app.tables.base import JsonObject
 from star_engine.diagnostics.token_parity import TokenMismatch
@@ -27,6 +27,7 @@ class Failure:
     error: JsonObject  # {code, category (user | platform | capacity), message, hint, log_tail?}
     retryable: bool
     gpu_is_lost: bool = True
+    passes: bool = False  # the platform's, and waited out: it uses up no attempt of the step
 
 
 _NOTHING_TRAINED = {
@@ -55,25 +56,38 @@ def describe(problem: Exception) -> Failure:
     if isinstance(problem, BadModel | CorruptArtifact | MissingArtifact):
         hint = "Ask the people who run the platform to restore the file; the job can then be submitted again."
         return _failure("bad_artifact", "platform", str(problem), hint, retryable=False)
-    if is_disk_full(problem):
-        hint = "Free some space on the worker's or the storage's disk; what was recorded so far is kept."
-        return _failure("disk_full", "platform", "There is no space left on the disk.", hint)
+    if (passing := _passing_failure(problem)) is not None:
+        return passing
     if isinstance(problem, ValueError | QuotaExceeded):
         code = problem.code if isinstance(problem, QuotaExceeded) else "invalid_input"
         return _failure(code, "user", str(problem), "Mend the data or the setting named above.", False)
-    if isinstance(problem, SQLAlchemyError | SandboxFailed):
-        return _not_answering(problem)
+    if isinstance(problem, SQLAlchemyError):
+        hint = "Please report this job: the database refused what its step recorded."
+        return _failure("database_error", "platform", type(problem).__name__, hint)
     return _failure(
         "internal_error", "platform", f"{type(problem).__name__}: {problem}", "Please report this job."
     )
 
 
-def _not_answering(problem: SQLAlchemyError | SandboxFailed) -> Failure:
+def _passing_failure(problem: Exception) -> Failure | None:
+    """What the platform lacks for a while: it is waited out, and uses up no attempt of the step."""
+    if is_disk_full(problem):
+        hint = "Free some space on the worker's or the storage's disk; what was recorded so far is kept."
+        return _passing("disk_full", "There is no space left on the disk.", hint)
+    if is_storage_outage(problem):
+        hint = "The storage did not answer; the step is tried again by itself."
+        return _passing("storage_error", f"{type(problem).__name__}: {problem}", hint)
     if isinstance(problem, SandboxFailed):
         hint = "A program was not executed, so nothing was judged; the step is tried again by itself."
-        return _failure("sandbox_failed", "platform", f"The sandbox failed: {problem}", hint)
-    hint = "The database did not answer; the step is tried again by itself."
-    return _failure("database_error", "platform", type(problem).__name__, hint)
+        return _passing("sandbox_failed", f"The sandbox failed: {problem}", hint)
+    if isinstance(problem, OperationalError | InternalError | InterfaceError):
+        hint = "The database did not answer; the step is tried again by itself."
+        return _passing("database_error", type(problem).__name__, hint)
+    return None
+
+
+def _passing(code: str, message: str, hint: str) -> Failure:
+    return replace(_failure(code, "platform", message, hint), passes=True)
 
 
 def _failure(code: str, category: str, message: str, hint: str, retryable: bool = True) -> Failure:

@@ -46,7 +46,13 @@ def stop(worker: WorkerContext, claim: Claim, lease: Lease, problem: Exception) 
         lease,
         "failed",
         lambda session: fail_step(
-            session, claim, failure.error, retryable=retryable, settings=worker.settings, work=halved
+            session,
+            claim,
+            failure.error,
+            retryable=retryable,
+            settings=worker.settings,
+            passes=failure.passes,
+            work=halved,
         ),
     )
 

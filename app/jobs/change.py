@@ -12,6 +12,7 @@ from app.database import transaction
 from app.http.schemas import In
 from app.jobs.views import JobOut, show_job
 from app.ledger.jobs import jobs as ledger
+from app.ledger.jobs import retry
 from app.settings import Settings
 from app.tables.jobs import Job
 
@@ -40,6 +41,11 @@ def resume_job(
     return _changed(
         db, project_id, job_id, lambda session, job: ledger.resume_job(session, job, settings, accept)
     )
+
+
+def retry_job(db: Engine, project_id: str, job_id: str, settings: Settings) -> tuple[JobOut, bool]:
+    """The job, and whether this changed its status. Raises Conflict where it has not failed."""
+    return _changed(db, project_id, job_id, lambda session, job: retry.retry_job(session, job, settings))
 
 
 def _changed(

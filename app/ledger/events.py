@@ -13,6 +13,7 @@ from app.tables.jobs import Event, Job
 
 EVENT_TYPES = (
     "job.created",
+    "job.retried",
     "job.queued",
     "job.running",
     "job.pausing",

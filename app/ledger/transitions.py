@@ -23,7 +23,7 @@ JOB_TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
     _J.CANCELLING: frozenset({_J.CANCELLED}),
     _J.CANCELLED: frozenset(),
     _J.SUCCEEDED: frozenset(),
-    _J.FAILED: frozenset(),
+    _J.FAILED: frozenset({_J.QUEUED, _J.RUNNING}),  # by a retry that somebody asked for
 }
 
 _S = StepStatus
@@ -32,11 +32,13 @@ STEP_TRANSITIONS: dict[StepStatus, frozenset[StepStatus]] = {
     _S.HELD: frozenset({_S.QUEUED, _S.CANCELLED}),
     _S.RUNNING: frozenset({_S.QUEUED, _S.HELD, _S.SUCCEEDED, _S.FAILED, _S.CANCELLED}),
     _S.SUCCEEDED: frozenset(),
-    _S.FAILED: frozenset(),
-    _S.CANCELLED: frozenset(),
+    _S.FAILED: frozenset({_S.QUEUED}),  # where its job is retried
+    _S.CANCELLED: frozenset({_S.QUEUED}),
 }
 
-TERMINAL = frozenset(status for status, nexts in JOB_TRANSITIONS.items() if not nexts)
+# A job that has ended goes on only where somebody retries a failed one.
+TERMINAL = frozenset({_J.CANCELLED, _J.SUCCEEDED, _J.FAILED})
+ENDED_STEPS = frozenset({_S.SUCCEEDED, _S.FAILED, _S.CANCELLED})
 
 
 class JobGone(Exception):
@@ -69,6 +71,7 @@ def move_job(session: Session, job: Job, to: JobStatus, **data: Any) -> None:
     if to not in JOB_TRANSITIONS.get(job.status, ()):
         raise IllegalTransition(f"job {job.id}: {job.status} -> {to}")
     job.status = to
+    job.finished_at = None
     if to is JobStatus.RUNNING and job.started_at is None:
         job.started_at = clock()
     if to in TERMINAL:

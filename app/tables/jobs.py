@@ -125,6 +125,10 @@ class Step(Base):
     progress: Mapped[JsonObject]  # {"done": 64, "total": 128, ...}: shown to people, decides nothing
     error: Mapped[JsonObject | None]
     checkpoint: Mapped[JsonObject | None]  # training: {"name", "files": [{path, sha256}]}, for any machine
+    not_before: Mapped[datetime | None]  # nobody claims it earlier: the platform has failed it
+    passing_failures: Mapped[int] = mapped_column(
+        default=0, server_default="0"
+    )  # of the platform, no attempts
     notified_at: Mapped[datetime | None] = mapped_column("rung_at")  # when its last notification went out
     created_at: Mapped[datetime] = created()
     started_at: Mapped[datetime | None]  # of the last claim; later where it shared its worker's time

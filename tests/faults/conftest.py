@@ -12,6 +12,7 @@ QUICK: dict[str, Any] = {
     "heartbeat_seconds": 1.0,
     "scheduler_seconds": 0.2,
     "redispatch_seconds": 2.0,
+    "retry_seconds": 0.2,
     "record_batch": 2,
     "max_attempts": 10,  # on a busy machine a lease of 3 s runs out without any fault as well
 }

@@ -86,6 +86,7 @@ JOBS: dict[str, Call] = {
     "jobs_cancel": lambda star, _: star.jobs.cancel("job_x", baselines=True),
     "jobs_pause": lambda star, _: star.jobs.pause("job_x"),
     "jobs_resume": lambda star, _: star.jobs.resume("job_x", "no_spark"),
+    "jobs_retry": lambda star, _: star.jobs.retry("job_x"),
     "job_verbs_fork": lambda star, _: star.jobs.fork("job_x", 1, config={"iterations": 3}),
     "job_verbs_delete": lambda star, _: star.jobs.delete("job_x", baselines=True),
     "job_verbs_archive": lambda star, _: star.jobs.archive("job_x"),

@@ -18,7 +18,7 @@ from app.dashboard.session import Submitter, Viewer
 from app.http.dependencies import Config, Db, Feed, LastEventId
 from app.http.event_feed import BATCH
 from app.http.router import page_router
-from app.jobs.change import ResumeIn, cancel_job, pause_job, resume_job
+from app.jobs.change import ResumeIn, cancel_job, pause_job, resume_job, retry_job
 from app.jobs.delete import archive_job, delete_job
 from app.jobs.events import EventOut, read_newest_events, wait_for_events
 from app.jobs.read import check_job_exists, read_job
@@ -108,6 +108,12 @@ def resume(caller: Submitter, db: Db, settings: Config, job_id: str, accept: str
     """`accept=no_spark`: all the same."""
     sent = ResumeIn(accept="no_spark") if accept == StopReason.NO_SPARK else None
     resume_job(db, caller.project_id, job_id, settings, sent)
+    return _back(job_id)
+
+
+@router.post("/retry")
+def retry(caller: Submitter, db: Db, settings: Config, job_id: str) -> Response:
+    retry_job(db, caller.project_id, job_id, settings)
     return _back(job_id)
 
 

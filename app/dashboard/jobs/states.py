@@ -48,7 +48,7 @@ def explain(job: JobOut) -> str:
 
 def verbs(job: JobOut) -> frozenset[str]:
     """Return the actions the job's state allows: cancel, pause, resume, accept (resume despite the reason),
-    fork, archive, unarchive, delete.
+    fork, retry, archive, unarchive, delete.
     """
     nexts = JOB_TRANSITIONS.get(job.status, frozenset())
     found = set()
@@ -62,6 +62,8 @@ def verbs(job: JobOut) -> frozenset[str]:
         found.add("accept")
     if job.purpose is Purpose.STAR and job.started_at is not None:
         found.add("fork")
+    if job.status is JobStatus.FAILED:
+        found.add("retry")
     if job.is_terminal:
         found |= {"delete", "unarchive" if job.archived_at else "archive"}
     return frozenset(found)

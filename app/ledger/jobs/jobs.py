@@ -239,5 +239,5 @@ def _refuse_terminal(job: Job, verb: str) -> None:
 
 
 def _move_waiting_steps(session: Session, job: Job, old: StepStatus, new: StepStatus) -> list[str]:
-    moved = update(Step).where(Step.job_id == job.id, Step.status == old).values(status=new)
+    moved = update(Step).where(Step.job_id == job.id, Step.status == old).values(status=new, not_before=None)
     return list(session.scalars(moved.returning(Step.id)))

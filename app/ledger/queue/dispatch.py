@@ -62,6 +62,7 @@ def next_step(
         .join(Worker, fits())
         .outerjoin(running, running.c.project_id == Job.project_id)
         .where(Step.status == StepStatus.QUEUED, Worker.id == worker_id, _not_waiting())
+        .where(is_due())
         .where(Step.phase.in_(list(PhaseName)))  # a newer version's other ones are for its own workers
         .where(or_(Job.stored_config["kind"].as_string().not_in(_running()), Worker.sandbox == SANDBOX_OK))
         .where(Project.id.not_in(held.projects))
@@ -74,6 +75,11 @@ def next_step(
 def _running() -> list[str]:
     """The kinds whose answers are programs, which only workers with a sandbox judge."""
     return [kind for kind, task in TASKS.items() if task.runs_programs]
+
+
+def is_due() -> ColumnElement[bool]:
+    """Whether a step does not wait for the platform to recover."""
+    return or_(Step.not_before.is_(None), Step.not_before <= clock())
 
 
 def _not_waiting() -> ColumnElement[bool]:

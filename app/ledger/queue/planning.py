@@ -150,7 +150,8 @@ def _enter_phase(session: Session, job: Job, config: StarConfig, phase: PhaseRef
     facts = {"phase": phase.name, "iteration": phase.iteration, "steps": count}
     append_event(session, job, "phase.started", facts)
     following = _next_beside(session, job, config, phase) if settings.pipeline else None
-    if following is not None:
+    # A job that is retried enters a phase once more, and what runs alongside it may be planned already.
+    if following is not None and not session.scalar(select(exists().where(*_steps_of(job, following)))):
         _plan_steps(session, job, config, following, settings)
     if planned:
         advance(session, job, settings)

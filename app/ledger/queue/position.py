@@ -6,15 +6,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select
 from sqlalchemy.orm import Session
 
+from app.database import UtcDateTime, clock
 from app.ledger.queue.capacity import fitting_by_model, live_workers
 from app.tables.jobs import Job, Step
 from app.tables.platform import Project
 from app.tables.statuses import JobStatus, StepStatus
 
-Why = Literal["running", "next", "workers_busy", "no_worker", "no_fitting_worker", "paused", "ending"]
+Why = Literal[
+    "running", "next", "workers_busy", "no_worker", "no_fitting_worker", "retrying", "paused", "ending"
+]
+LONG_AGO = literal(datetime(1970, 1, 1, tzinfo=UTC), UtcDateTime())
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -44,12 +48,13 @@ class Queue:
     waiting: tuple[Waiting, ...]  # in the order in which they are served
     running: dict[str, int]  # steps that run now, by job
     fitting: dict[str, int]  # live workers, by model
+    retrying: dict[str, datetime]  # when the first step of a job is tried again whose steps all wait for that
     live: int  # workers
     busy: int  # workers: one may hold several steps
 
 
 def read_queue(session: Session) -> Queue:
-    """Five queries, however many jobs are to be shown."""
+    """Six queries, however many jobs are to be shown."""
     by_job = (
         select(Job.id, Job.project_id, func.count(), func.count(Step.lease_owner.distinct()))
         .join(Step, Step.job_id == Job.id)
@@ -77,7 +82,11 @@ def read_queue(session: Session) -> Queue:
     waiting.sort(key=lambda one: one.order)
     owners = select(func.count(Step.lease_owner.distinct())).where(Step.status == StepStatus.RUNNING)
     busy = session.scalar(owners) or 0
-    return Queue(tuple(waiting), running, fitting_by_model(session), live_workers(session), busy)
+    due = func.min(func.coalesce(Step.not_before, LONG_AGO))
+    later = select(Step.job_id, due).where(Step.status == StepStatus.QUEUED).group_by(Step.job_id)
+    retrying = {job_id: when for job_id, when in session.execute(later.having(due > clock()))}  # noqa: C416
+    fitting = fitting_by_model(session)
+    return Queue(tuple(waiting), running, fitting, retrying, live_workers(session), busy)
 
 
 def place_of(queue: Queue, job: Job) -> Place:
@@ -90,6 +99,10 @@ def place_of(queue: Queue, job: Job) -> Place:
     if job.id in queue.running:
         count = queue.running[job.id]
         return Place(None, None, "running", f"{_steps(count)} of it {_is(count)} being worked on.")
+    if job.id in queue.retrying:
+        when = queue.retrying[job.id].strftime("%H:%M:%S UTC")
+        message = f"The platform has failed it, and tries again at {when}. No attempt of its own is used up."
+        return Place(None, None, "retrying", message)
     position, ahead = _position(queue, job.id)
     if queue.live == 0:
         return Place(position, ahead, "no_worker", "No worker is running. Tell the operator.")

@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import clock, reading, transaction
 from app.failpoints import failpoint
+from app.ledger.queue.dispatch import is_due
 from app.ledger.queue.outbox import notify
 from app.ledger.queue.steps import end_attempt
 from app.ledger.transitions import JobGone, lock_job
@@ -68,7 +69,9 @@ def notify_again(engine: Engine, settings: Settings) -> int:
         silent = or_(Step.notified_at.is_(None), Step.notified_at < clock(-settings.redispatch_seconds))
         old_enough = Step.created_at < clock(-settings.redispatch_seconds)
         waiting = exists().where(Outbox.step_id == Step.id)
-        query = select(Step.id).where(Step.status == StepStatus.QUEUED, old_enough, silent, ~waiting)
+        query = select(Step.id).where(
+            Step.status == StepStatus.QUEUED, old_enough, silent, ~waiting, is_due()
+        )
         step_ids = list(session.scalars(query.order_by(Step.id).limit(RINGS_PER_TURN)))
     if not step_ids:
         return 0

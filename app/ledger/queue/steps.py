@@ -5,6 +5,7 @@ Locks are taken in one order, job then step: claiming, finishing, cancelling and
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,6 +25,7 @@ from app.ledger.queue.outbox import notify
 from app.ledger.queue.planning import advance
 from app.ledger.queue.shards import leave_some
 from app.ledger.transitions import (
+    ENDED_STEPS,
     STEP_TRANSITIONS,
     TERMINAL,
     IllegalTransition,
@@ -197,6 +199,7 @@ def fail_step(
     *,
     retryable: bool,
     settings: Settings,
+    passes: bool = False,
     work: JsonObject | None = None,
 ) -> None:
     """Record a failed attempt: the step is queued again, or its job fails with this error.
@@ -208,7 +211,7 @@ def fail_step(
     check_fence(session, claim)
     if work:
         session.execute(update(Step).where(Step.id == claim.step_id).values(work={**claim.work, **work}))
-    end_attempt(session, job, claim.step_id, error, retryable=retryable, settings=settings)
+    end_attempt(session, job, claim.step_id, error, retryable=retryable, settings=settings, passes=passes)
 
 
 def end_attempt(
@@ -220,6 +223,7 @@ def end_attempt(
     retryable: bool,
     settings: Settings,
     outcome: Outcome = "failed",
+    passes: bool = False,
 ) -> None:
     """The same for a caller that holds the job's lock and knows that the attempt is over (the reaper)."""
     step = _fresh(session, step_id)
@@ -233,12 +237,18 @@ def end_attempt(
     step.error = {**error, **place}
     session.flush()
     wanted = job.status is JobStatus.RUNNING
-    if not wanted or (retryable and step.attempt < settings.max_attempts):
+    if not wanted or passes or (retryable and step.attempt < settings.max_attempts):
+        pause = _pause_seconds(step, settings) if passes else None
         if wanted:
-            append_event(
-                session, job, "step.retried", {"code": error["code"], "message": error["message"], **place}
-            )
-        _return_step(session, job, step_id)
+            facts = {"code": error["code"], "message": error["message"], **place}
+            when = {} if pause is None else {"retry_in_seconds": round(pause, 1)}
+            append_event(session, job, "step.retried", facts | when)
+        if pause is not None:
+            step.attempt -= 1
+            step.passing_failures += 1
+            step.not_before, step.notified_at = clock(pause), None
+            session.flush()
+        _return_step(session, job, step_id, at_once=pause is None)
     else:
         _move_step(session, step_id, StepStatus.FAILED)
         job.status_reason = step.error
@@ -250,6 +260,13 @@ def end_attempt(
         )
         drop_waiting_steps(session, job)
     settle(session, job)
+
+
+def _pause_seconds(step: Step, settings: Settings) -> float:
+    """Seconds, minutes, then as long as the settings allow: three times as long each time, less up to half
+    at random, so that the steps of many jobs do not come back together."""
+    longest = min(settings.retry_max_seconds, settings.retry_seconds * 3 ** min(step.passing_failures, 30))
+    return float(longest * random.uniform(0.5, 1))
 
 
 def settle(session: Session, job: Job) -> None:
@@ -271,7 +288,7 @@ def _held_by(claim: Claim) -> tuple[Any, ...]:
     return (Step.id == claim.step_id, Step.fence == claim.fence, Step.status == StepStatus.RUNNING)
 
 
-def _return_step(session: Session, job: Job, step_id: str) -> None:
+def _return_step(session: Session, job: Job, step_id: str, *, at_once: bool = True) -> None:
     """What becomes of a step that stops unfinished follows from its job."""
     status = job.status
     if status in TERMINAL or status is JobStatus.CANCELLING:
@@ -280,7 +297,8 @@ def _return_step(session: Session, job: Job, step_id: str) -> None:
         _move_step(session, step_id, StepStatus.HELD)
     else:
         _move_step(session, step_id, StepStatus.QUEUED)
-        notify(session, [step_id])
+        if at_once:
+            notify(session, [step_id])
 
 
 def _move_step(session: Session, step_id: str, to: StepStatus) -> None:
@@ -290,6 +308,6 @@ def _move_step(session: Session, step_id: str, to: StepStatus) -> None:
     step.status = to
     step.lease_owner = None
     step.lease_until = None
-    if not STEP_TRANSITIONS[to]:
+    if to in ENDED_STEPS:
         step.finished_at = clock()
     session.flush()

@@ -12,7 +12,7 @@ from app.http.ranges import matches
 from app.http.router import api_router
 from app.http.schemas import After, Limit, Page, ProblemOut, already
 from app.jobs.baselines import JobFamilyIn
-from app.jobs.change import ResumeIn, cancel_job, pause_job, resume_job
+from app.jobs.change import ResumeIn, cancel_job, pause_job, resume_job, retry_job
 from app.jobs.create import Made, create_family, try_family
 from app.jobs.dry_run import DryRunOut
 from app.jobs.filters import job_filter
@@ -144,6 +144,12 @@ def resume(
 ) -> JobOut:
     """A job that paused itself returns 409 with the reason. Only `no_spark` can be accepted."""
     return _changed(response, resume_job(db, caller.project_id, job_id, settings, sent))
+
+
+@router.post("/{job_id}/retry", status_code=202, responses=already(JobOut), summary="Retry a failed job")
+def retry(caller: Submitter, db: Db, settings: Config, response: Response, job_id: str) -> JobOut:
+    """It continues from the step that failed, with all that it has recorded, and its attempts count anew."""
+    return _changed(response, retry_job(db, caller.project_id, job_id, settings))
 
 
 def _changed(response: Response, answer: tuple[JobOut, bool]) -> JobOut:

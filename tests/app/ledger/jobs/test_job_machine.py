@@ -16,6 +16,7 @@ from sqlalchemy import select, update
 from app.database import clock, reading, transaction
 from app.errors import Conflict
 from app.ledger.jobs.jobs import cancel_job, get_job, pause_job, resume_job
+from app.ledger.jobs.retry import retry_job
 from app.ledger.queue.reaper import notify_again, reap
 from app.ledger.queue.steps import Claim, Fenced, claim_step, fail_step, finish_step, heartbeat, release_step
 from app.tables.jobs import Job, Step
@@ -38,7 +39,9 @@ class JobMachine(RuleBasedStateMachine):
         if not TEMPLATE.exists():
             migrate(f"sqlite:///{TEMPLATE}")
         shutil.copy(TEMPLATE, self.home / "star.db")
-        self.world: World = make_world(f"sqlite:///{self.home / 'star.db'}", self.home, max_attempts=3)
+        self.world: World = make_world(
+            f"sqlite:///{self.home / 'star.db'}", self.home, max_attempts=3, retry_seconds=0.001
+        )
         self.claims: list[Claim] = []
         self.jobs: list[str] = []
         self.submit()
@@ -81,7 +84,7 @@ class JobMachine(RuleBasedStateMachine):
                 finish_step(session, held, self.world.settings)
 
     @precondition(lambda self: self.claims)
-    @rule(data=st.data(), how=st.sampled_from(["beat", "back", "fail", "fail for good"]))
+    @rule(data=st.data(), how=st.sampled_from(["beat", "back", "fail", "fail for good", "platform"]))
     def touch(self, data: st.DataObject, how: str) -> None:
         held = data.draw(st.sampled_from(self.claims))
         with suppress(Fenced), transaction(self.world.engine) as session:
@@ -91,7 +94,14 @@ class JobMachine(RuleBasedStateMachine):
                 release_step(session, held)
             else:
                 retryable = how == "fail"
-                fail_step(session, held, ERROR, retryable=retryable, settings=self.world.settings)
+                fail_step(
+                    session,
+                    held,
+                    ERROR,
+                    retryable=retryable,
+                    settings=self.world.settings,
+                    passes=how == "platform",
+                )
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data())
@@ -103,13 +113,15 @@ class JobMachine(RuleBasedStateMachine):
         reap(self.world.engine, self.world.settings)
         notify_again(self.world.engine, self.world.settings)
 
-    @rule(data=st.data(), verb=st.sampled_from(["cancel", "pause", "resume", "resume"]))
+    @rule(data=st.data(), verb=st.sampled_from(["cancel", "pause", "resume", "resume", "retry", "retry"]))
     def ask(self, data: st.DataObject, verb: str) -> None:
         job_id = data.draw(st.sampled_from(self.jobs))
         with suppress(Conflict), transaction(self.world.engine) as session:
             job = get_job(session, self.world.project_id, job_id)
             if verb == "resume":
                 resume_job(session, job, self.world.settings)
+            elif verb == "retry":
+                retry_job(session, job, self.world.settings)
             else:
                 {"cancel": cancel_job, "pause": pause_job}[verb](session, job)
 

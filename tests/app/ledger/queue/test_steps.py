@@ -22,7 +22,7 @@ from app.ledger.queue.steps import (
     release_step,
 )
 from app.ledger.results.rationales import record_rationales
-from app.ledger.transitions import STEP_TRANSITIONS, lock_job
+from app.ledger.transitions import ENDED_STEPS, STEP_TRANSITIONS, lock_job
 from app.tables.jobs import Job, Outbox, Step
 from app.tables.rationales import Rationale
 from app.tables.statuses import StepStatus
@@ -251,10 +251,13 @@ def test_recording_does_not_wait_for_a_holder_of_the_jobs_lock(
         sample(world, held)
 
 
-def test_every_legal_move_of_a_step_is_listed_and_terminal_ones_have_no_way_out() -> None:
+def test_every_legal_move_of_a_step_is_listed_and_what_has_ended_can_only_be_queued_again() -> None:
     assert set(STEP_TRANSITIONS) == set(StepStatus)
-    ends = {status for status, nexts in STEP_TRANSITIONS.items() if not nexts}
-    assert ends == {StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.CANCELLED}
+    assert {status: STEP_TRANSITIONS[status] for status in ENDED_STEPS} == {
+        StepStatus.SUCCEEDED: frozenset(),
+        StepStatus.FAILED: {StepStatus.QUEUED},
+        StepStatus.CANCELLED: {StepStatus.QUEUED},
+    }
 
 
 def test_the_first_claim_of_the_next_phase_waits_for_the_last_step_of_this_one(world: World) -> None:
