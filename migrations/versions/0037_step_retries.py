@@ -1,6 +1,6 @@
 """A step that the platform has failed waits before it is tried again, without using up an attempt.
 
-Revises: 0035
+Revises: 0036
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0036"
-down_revision = "0035"
+revision = "0037"
+down_revision = "0036"
 branch_labels = None
 depends_on = None
 
