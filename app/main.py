@@ -18,7 +18,7 @@ from app.dashboard.reference import DOCS, add_reference
 from app.dashboard.session import PATH
 from app.database import make_engine
 from app.http import problems
-from app.http.admission import Admission, Keys
+from app.http.admission import SIGN_IN, Admission, Keys
 from app.http.auth import PUBLIC, check_scopes
 from app.http.event_feed import EventFeed
 from app.http.given_up import GivenUp
@@ -33,6 +33,7 @@ from app.ledger.data.base_models import register_models
 from app.log import configure_logging
 from app.openapi.document import document
 from app.results.completions import new_client
+from app.platform.oidc import Provider
 from app.routes.data import (
     dataset_statistics,
     datasets,
@@ -44,7 +45,7 @@ from app.routes.data import (
     verifiers,
 )
 from app.routes.jobs import events, job_verbs, jobs, openai_fine_tuning
-from app.routes.platform import api_keys, audit, health, metrics, projects, quotas, webhooks, workers
+from app.routes.platform import api_keys, audit, health, metrics, projects, quotas, sign_in, webhooks, workers
 from app.routes.results import (
     adapters,
     answers,
@@ -93,6 +94,7 @@ ROUTES = (
     trials,
     retention,
     workers,
+    sign_in,
     openai_files,
     openai_fine_tuning,
     openai_completions,
@@ -115,7 +117,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for module in ROUTES:
         add_routes(app, module.router)
     add_reference(app)
-    check_scopes(app, PUBLIC | {DOCS})
+    check_scopes(app, PUBLIC | SIGN_IN | {DOCS})
     app.mount(PATH, create_dashboard(app))
     app.openapi = lambda: document(app, PUBLIC)  # type: ignore[method-assign]  # how FastAPI means it
     app.add_middleware(GivenUp)
@@ -138,6 +140,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         named = "broker_url" in settings.model_fields_set
         app.state.broker = Broker(settings.broker_url if named else None)
         app.state.storage = Storage(settings.resolved_storage_url())
+        app.state.identity_provider = Provider(settings) if settings.oidc_issuer else None
         app.state.offered_models = _offer_models(engine, settings)
         app.state.event_feed = feed = EventFeed(engine, settings.streams_per_key)
         app.state.keys = Keys(engine, RateLimits(settings), Strangers(settings))

@@ -70,6 +70,15 @@ class Settings(BaseSettings):
     )  # pause after the first; each next is five times longer
     webhook_seconds: float = Field(default=15, gt=0, le=20)  # for the whole of one attempt
 
+    public_url: str = ""  # of this server, as browsers reach it; needed by the identity provider alone
+    oidc_issuer: str = ""  # people sign in with this identity provider; empty: with API keys alone
+    oidc_client_id: str = ""
+    oidc_client_secret: str = ""  # empty: a public client
+    oidc_scope: str = "openid profile email groups"
+    oidc_groups_claim: str = "groups"
+    oidc_roles: dict[str, str] = {}  # group to project:scope, such as {"ml": "research:submit"}
+    oidc_key_seconds: float = Field(default=43_200, gt=0)  # for which a personal key lives
+
     sampler: Literal["transformers", "vllm", "scripted"] = "transformers"
     sampler_script: str | None = None  # module:function of the scripted sampler, which the tests use
     sampler_options: dict[str, Any] = {}
@@ -99,6 +108,18 @@ class Settings(BaseSettings):
     def _lease_outlives_heartbeats(self) -> Settings:
         if self.lease_seconds < 3 * self.heartbeat_seconds:
             raise ValueError("STAR_LEASE_SECONDS must be at least three times STAR_HEARTBEAT_SECONDS")
+        return self
+
+    @model_validator(mode="after")
+    def _sign_in_is_complete(self) -> Settings:
+        missing = [name for name in ("public_url", "oidc_client_id", "oidc_roles") if not getattr(self, name)]
+        if self.oidc_issuer and missing:
+            named = ", ".join(f"STAR_{name.upper()}" for name in missing)
+            raise ValueError(f"STAR_OIDC_ISSUER needs {named} too")
+        for group, role in self.oidc_roles.items():
+            project, _, scope = role.rpartition(":")
+            if not project or scope not in ("read", "submit", "admin", "operator"):
+                raise ValueError(f"STAR_OIDC_ROLES: {group!r} must be project:scope, not {role!r}")
         return self
 
     def resolved_database_url(self) -> str:

@@ -213,9 +213,9 @@ def shown(found: list[float]) -> str:
 
 
 ABOUT = f"""Milliseconds: median / 99th percentile of the quiet project's requests, one every
-{PAUSE_SECONDS * 1000:.0f} ms: its job, its jobs, its datasets, its job's events. Goals: beside one noisy project at
-most {GOAL:.0f} times the quiet project's own p99; `/healthz` beside strangers at most {HEALTH_GOAL_MS:.0f} ms.
-Clients and server share the machine."""
+{PAUSE_SECONDS * 1000:.0f} ms: its job, its jobs, its datasets, its job's events. Goals: beside one noisy
+project at most {GOAL:.0f} times the quiet project's own p99; `/healthz` beside strangers at most
+{HEALTH_GOAL_MS:.0f} ms. Clients and server share the machine."""
 
 
 def main() -> None:

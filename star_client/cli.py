@@ -17,6 +17,7 @@ from star_client import (
     cli_delete,
     cli_job_verbs,
     cli_jobs,
+    cli_login,
     cli_rationales,
     cli_team,
     cli_verifiers,
@@ -72,6 +73,8 @@ app.add_typer(cli_team.projects, name="projects")
 app.command("usage")(cli_team.list_usage)
 app.command("quota")(cli_team.show_quota)
 app.command("audit")(cli_team.list_audit)
+app.command("login")(cli_login.login)
+app.command("logout")(cli_login.logout)
 app.command("workers")(cli_team.list_workers)
 
 

@@ -50,9 +50,10 @@ class Transport:
         self.base_url = connection.base_url
         self._pause = pause
         self._answered = False
+        headers = {"Authorization": f"Bearer {connection.api_key}"} if connection.api_key else {}
         self._client = httpx2.Client(
             base_url=url,
-            headers={"Authorization": f"Bearer {connection.api_key}", "User-Agent": "star-client"},
+            headers={**headers, "User-Agent": "star-client"},
             timeout=TIMEOUT,
             trust_env=url.host not in LOOPBACK,  # a company's proxy does not lead to this machine
         )

@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
-from app.dashboard import front, platform, sign_in
+from app.dashboard import front, oidc, platform, sign_in
 from app.dashboard.data import datasets, prompt_sets, verifiers
 from app.dashboard.jobs import compare, job, job_list, new_job
 from app.dashboard.middleware import BlankFields, SecurityHeaders
@@ -39,6 +39,7 @@ PAGES = (
     platform,
     front,
     sign_in,
+    oidc,
     job_list,
     new_job,
     job,
@@ -52,7 +53,7 @@ PAGES = (
     compare,
 )
 PACKED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream", "application/x-tar")  # weights
-PUBLIC = frozenset({"/sign-in", "/static"})
+PUBLIC = frozenset({"/sign-in", "/oidc/start", "/oidc/callback", "/static"})
 
 
 def create_dashboard(api: FastAPI) -> FastAPI:

@@ -10,20 +10,23 @@ from fastapi.responses import RedirectResponse
 from app.dashboard.rendering import page, url
 from app.dashboard.session import PATH, Viewer, forget, keep, refuse_other_sites
 from app.http.admission import Keys, client_address
+from app.http.dependencies import Config
 from app.http.router import page_router
+from app.settings import Settings
 
 router = page_router()
 Next = Annotated[str, Form(max_length=2000)]
 
 
 @router.get("/sign-in")
-def form(request: Request, next: str = "") -> Response:  # noqa: A002 - the usual name in a URL
-    return page(request, "sign_in.html", None, next=_own(next), refused=None)
+def form(request: Request, settings: Config, next: str = "") -> Response:  # noqa: A002 - the usual name in a URL
+    return _form(request, settings, own_page(next))
 
 
 @router.post("/sign-in")
 async def sign_in(
     request: Request,
+    settings: Config,
     key: Annotated[str, Form(max_length=200)] = "",
     next: Next = "",  # noqa: A002
 ) -> Response:
@@ -32,8 +35,8 @@ async def sign_in(
     refusal = (await keys.admit(key.strip(), client_address(request.scope))).refusal
     if refusal is not None:
         said, status = refusal.detail, refusal.status
-        return page(request, "sign_in.html", None, status=status, next=_own(next), refused=said)
-    response = RedirectResponse(_own(next), status_code=303)
+        return _form(request, settings, own_page(next), refused=said, status=status)
+    response = RedirectResponse(own_page(next), status_code=303)
     keep(request, response, key.strip())
     return response
 
@@ -45,6 +48,14 @@ def sign_out(caller: Viewer) -> Response:
     return response
 
 
-def _own(asked: str) -> str:
+def _form(
+    request: Request, settings: Settings, next_page: str, *, refused: str | None = None, status: int = 200
+) -> Response:
+    issuer = settings.oidc_issuer
+    shown = {"next": next_page, "refused": refused, "issuer": issuer, "choose": False}
+    return page(request, "sign_in.html", None, status=status, **shown)
+
+
+def own_page(asked: str) -> str:
     """Return the URL only if it is a page of the dashboard: never another site or scheme."""
     return asked if asked.startswith(f"{PATH}/") and "\\" not in asked else url("jobs")

@@ -8,13 +8,15 @@ Who is not admitted has no body: whatever they send is neither read nor kept.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import anyio
 from anyio import CapacityLimiter, to_thread
+from fastapi import Depends
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers
-from starlette.requests import cookie_parser
+from starlette.requests import Request, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.database import reading
@@ -30,7 +32,17 @@ PAGES = "/dashboard"
 STATIC = f"{PAGES}/static/"
 # Where no key is asked for, and none is looked up.
 OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
-SIGN_IN = f"{PAGES}/sign-in"  # the only body that is read without a key: the key is in it
+# Where a body is read without a key: what the key follows from is in it.
+SIGN_IN = frozenset(
+    {
+        f"{PAGES}/sign-in",
+        f"{PAGES}/oidc/start",
+        f"{PAGES}/oidc/callback",
+        "/v1/sign-in",
+        "/v1/sign-in/device",
+        "/v1/sign-in/device/token",
+    }
+)
 _NO_KEY = {"api": "Send your API key in the header `Authorization: Bearer star_...`.", "pages": "Sign in."}
 
 
@@ -104,6 +116,21 @@ class Keys:
         except SQLAlchemyError:
             return None
 
+    def count_sign_in(self, address: str) -> None:
+        """Raises RateLimited for an address that begins sign-ins too often: each costs a call elsewhere."""
+        if (shut_out := self._strangers.sign_in(address)) is not None:
+            wait = f"Wait {shut_out.reset_seconds} s."
+            raise RateLimited(f"Too many sign-ins came from this address. {wait}", code="too_many_sign_ins")
+
+
+async def sign_in_place(request: Request) -> None:
+    """Dependency of routes that anybody may call who wants to sign in."""
+    keys: Keys = request.app.state.keys
+    keys.count_sign_in(client_address(request.scope))
+
+
+SignInPlace = Annotated[None, Depends(sign_in_place)]
+
 
 class Admission:
     """ASGI middleware outside everything that reads a body."""
@@ -113,7 +140,7 @@ class Admission:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].removeprefix(scope.get("root_path", "")) if scope["type"] == "http" else ""
-        if scope["type"] != "http" or path == SIGN_IN:
+        if scope["type"] != "http" or path in SIGN_IN:
             await self.app(scope, receive, send)
             return
         if path in OPEN or path.startswith(STATIC):

@@ -102,6 +102,13 @@ class Strangers:
     def wrong_key(self, address: str) -> None:
         self._window.hit(self._limit, address)
 
+    def sign_in(self, address: str) -> Allowance | None:
+        """Count a sign-in as a person; return the limit that this address has exceeded, or None."""
+        name = f"sign-in {address}"
+        if self._window.hit(self._limit, name):
+            return None
+        return _standing(self._window, self._limit, name, "address", allowed=False)
+
     def remember(self, key: str) -> None:
         name = sha256(key.encode()).digest()
         self._known[name] = None

@@ -65,6 +65,9 @@ BODIES: dict[str, dict[str, Any]] = {
             "messages": [{"role": "user", "content": "What is 14 * 3?"}],
         }
     },
+    "sign_in_token": {
+        JSON: {"device_code": "GmRhmhcxhwAzkoEqiMEg_DnyEysNkuNhszIySk9eS", "project": "research"}
+    },
     "jobs_resume": {JSON: {"accept": "no_spark"}},
     "adapters_change": {JSON: {"pinned": True}},
     "retention_put": {JSON: {"keep_last": 1, "keep_best": True, "days": 90}},

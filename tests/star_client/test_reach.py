@@ -180,6 +180,9 @@ TEAM: dict[str, Call] = {
 }
 CALLS = DATA | JOBS | ADAPTERS | TEAM
 ELSEWHERE = {  # why no method of this name is called here
+    "sign_in_get": "says whether there is a provider; star_client.sign_in needs none of it",
+    "sign_in_device": "star_client.sign_in: test_login.py",
+    "sign_in_token": "star_client.sign_in: test_login.py",
     "health_healthz": "for load balancers",
     "health_readyz": "for load balancers",
     "metrics_metrics": "for Prometheus",
