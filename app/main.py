@@ -32,8 +32,8 @@ from app.jobs.polled import PolledJobs
 from app.ledger.data.base_models import register_models
 from app.log import configure_logging
 from app.openapi.document import document
-from app.results.completions import new_client
 from app.platform.oidc import Provider
+from app.results.completions import new_client
 from app.routes.data import (
     dataset_statistics,
     datasets,
