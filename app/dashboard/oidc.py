@@ -16,9 +16,9 @@ from app.dashboard.session import PATH, keep
 from app.dashboard.sign_in import own_page
 from app.errors import Forbidden, Problem
 from app.http.admission import SignInPlace
-from app.http.dependencies import Config, Db, IdentityProvider
+from app.http.dependencies import Config, Db
 from app.http.router import page_router
-from app.platform.sign_in import needed_provider, personal_key
+from app.platform.sign_in import IdentityProvider, needed_provider, personal_key
 
 router = page_router("/oidc")
 

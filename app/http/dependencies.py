@@ -12,7 +12,6 @@ from sqlalchemy import Engine
 from app.errors import BadRequest
 from app.http.event_feed import EventFeed
 from app.intake import slots
-from app.platform.oidc import Provider
 from app.settings import Settings
 from app.storage import Storage
 
@@ -60,11 +59,6 @@ async def _servers(request: Request) -> httpx2.AsyncClient:
     return client
 
 
-async def _identity_provider(request: Request) -> Provider | None:
-    found: Provider | None = request.app.state.identity_provider
-    return found
-
-
 async def _event_feed(request: Request) -> EventFeed:
     feed: EventFeed = request.app.state.event_feed
     return feed
@@ -79,7 +73,6 @@ UploadSlots = Annotated[slots.ProjectSlots, Depends(_upload_slots)]
 DryRunSlots = Annotated[slots.ProjectSlots, Depends(_dry_run_slots)]
 JobSlots = Annotated[slots.ProjectSlots, Depends(_job_slots)]
 Feed = Annotated[EventFeed, Depends(_event_feed)]
-IdentityProvider = Annotated[Provider | None, Depends(_identity_provider)]  # None: there is none
 
 
 Seq = Annotated[int, Query(ge=0, lt=2**31, description="The seq of the last event seen.")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import structlog
+from fastapi import Depends, Request
 from pydantic import BaseModel, Field
 from sqlalchemy import Engine
 
@@ -16,6 +17,14 @@ from app.platform.oidc import Person, Provider, place_of
 from app.settings import Settings
 
 log = structlog.get_logger()
+
+
+async def _identity_provider(request: Request) -> Provider | None:
+    found: Provider | None = request.app.state.identity_provider
+    return found
+
+
+IdentityProvider = Annotated[Provider | None, Depends(_identity_provider)]  # None: there is none
 
 
 class SignInOut(BaseModel):

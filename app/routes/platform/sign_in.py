@@ -5,11 +5,12 @@ from __future__ import annotations
 from fastapi import Response
 
 from app.http.admission import SignInPlace
-from app.http.dependencies import Config, Db, IdentityProvider
+from app.http.dependencies import Config, Db
 from app.http.router import api_router
 from app.platform.sign_in import (
     DeviceOut,
     DeviceTokenIn,
+    IdentityProvider,
     PersonalKeyOut,
     SignInOut,
     finish_device,
