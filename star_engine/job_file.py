@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from star_engine.config.star import StarConfig
 from star_engine.data.chat import pinned, with_chat
 from star_engine.data.chat_template import UnfitTemplate, read_chat_template
 from star_engine.data.files import read_file, text_of, told_once
+from star_engine.data.overlap import trained_on, without_few_shot
 from star_engine.data.prompt_sets import groups_without_examples, read_prompt_set
 from star_engine.data.row_errors import BadRows
 from star_engine.section import Section
@@ -40,6 +41,7 @@ class JobFile(Section):
     device: str = "cpu"  # of the trainer and the transformers sampler, as torch names it
     gpu_memory_utilization: float = Field(default=0.5, gt=0, le=1)  # vLLM's; the trainer shares the GPU
     output: Path
+    allow_overlap: bool = False  # run although held-out questions are trained on
     held_out: int = Field(default=200, ge=1)  # carved from train where the dataset marks no validation split
     train: int | None = Field(default=None, ge=1)  # take only the first examples of the train split
     preset: str | None = None
@@ -78,12 +80,28 @@ def read_job(path: Path) -> Job:
     train, held_out = _split(file, config, file.dataset)
     _check(file, prompt_set, train, held_out)
     also, mixed = _other_datasets(file, config)
+    if not file.allow_overlap:
+        _check_overlap({file.dataset.name: train, **mixed}, {file.dataset.name: held_out, **also})
+    if not without_few_shot(prompt_set, held_out):
+        raise BadJob("Every held-out example is a few-shot example of the prompt set; hold out others.")
     try:
         check_mix(config, prompt_set, mixed)
     except ValueError as problem:
         raise BadJob(str(problem)) from problem
     _check_groups(prompt_set, (example for examples in also.values() for example in examples))
     return Job(file, config, train[: file.train], held_out, prompt_set, also, mixed)
+
+
+def _check_overlap(train: Mapping[str, Iterable[Example]], held_out: Mapping[str, Sequence[Example]]) -> None:
+    for name, questions in held_out.items():
+        for where, examples in train.items():
+            found = list(trained_on(questions, examples))
+            if found:
+                held, same = found[0]
+                raise BadJob(
+                    f"{len(found)} held-out questions of {name} are trained on: {held.id!r} asks the same as "
+                    f"{same.id!r} of {where}. Remove them, or set allow_overlap: true in the job file."
+                )
 
 
 def _split(

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.data.tokenizers import count_tokens, tokenizer_of
 from app.http.schemas import Timestamp
+from app.jobs.overlap import few_shot_held_out
 from app.jobs.validate import asked_prompts
 from app.jobs.views import UnknownOut
 from app.jobs.workload import COUNTED, WorkOut, workload
@@ -110,7 +111,11 @@ def dry_run(session: Session, new: NewJob) -> DryRunOut:
         prompt_set=new.prompt_set.id,
         config=new.config.model_dump(mode="json"),
         budget=DryRunBudget(gpu_seconds=new.budget_gpu_seconds, deadline=new.deadline_at),
-        warnings=[*_warnings(new, queue, tokenizer, left), *_training_warnings(new, work)],
+        warnings=[
+            *_warnings(new, queue, tokenizer, left),
+            *_few_shot_warnings(session, new, prompt_set),
+            *_training_warnings(new, work),
+        ],
         preview=_preview(session, new, prompt_set, tokenizer),
         estimate=_estimate(new, queue, history, left),
         work=work,
@@ -185,6 +190,16 @@ def _warnings(
             f"The budget of {limit:g} GPU-seconds is below the expected {left.gpu_seconds.expected:.0f}."
         )
         yield WarningOut(code="budget_below_estimate", message=message)
+
+
+def _few_shot_warnings(session: Session, new: NewJob, prompt_set: PromptSet) -> Iterator[WarningOut]:
+    count = few_shot_held_out(session, new.dataset, prompt_set, new.config.evaluation.split)
+    if count:
+        message = (
+            f"{count} held-out examples are few-shot examples of the prompt set too: they are left out of "
+            "every evaluation."
+        )
+        yield WarningOut(code="few_shot_held_out", message=message)
 
 
 def _training_warnings(new: NewJob, work: WorkOut) -> Iterator[WarningOut]:

@@ -15,6 +15,7 @@ from app.database import clock
 from app.errors import FieldError, Invalid, NotFound
 from app.http.problems import field_errors
 from app.http.schemas import In, Moment, Name, Text
+from app.jobs.overlap import check_other_datasets, few_shot_held_out
 from app.jobs.prompt_lengths import SAMPLE_SIZE, all_fit, check_prompt_lengths, check_training_lengths
 from app.jobs.settings import ConfigOverrides
 from app.ledger.data.base_models import get_model
@@ -121,6 +122,9 @@ def check_job(
     for other in config.evaluation.also:
         measured = _other_dataset(session, project_id, dataset, other, "config.evaluation.also", split)
         _check_dataset_lengths(session, model, prompt_set, config, measured, [split])
+    if not sent.allow_overlap:
+        check_other_datasets(session, dataset, config)
+    few_shot_held_out(session, dataset, prompt_set, split)
     return NewJob(
         name=sent.name or dataset.name,
         config=config,

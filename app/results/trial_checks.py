@@ -18,6 +18,7 @@ from app.tables.data import Dataset, Model, PromptSet
 from app.tables.jobs import Job
 from app.tables.rationales import Adapter
 from app.tables.statuses import Purpose
+from star_engine.adapters.roles import AdapterRole
 from star_engine.config.star import StarConfig
 from star_engine.data.prompt_sets import groups_without_examples
 from star_engine.tasks.examples import Example
@@ -95,6 +96,9 @@ def _new_job(
     config: StarConfig,
     dataset: Dataset,
 ) -> NewJob:
+    if adapter.role is not AdapterRole.GENERATOR:
+        reason = f"{adapter.id} is a {adapter.role}: it judges texts and writes none."
+        raise Invalid.for_field("adapter", reason, "Name an adapter of the role generator.")
     if adapter.deleted_at is not None:
         raise Conflict("The adapter's weights have been deleted.", code="adapter_deleted")
     return NewJob(

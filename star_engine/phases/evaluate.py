@@ -9,6 +9,7 @@ from typing import Any
 
 from star_engine.adapters.model_card import state_accuracy
 from star_engine.config.star import StarConfig
+from star_engine.data.overlap import without_few_shot
 from star_engine.diagnostics.spark import MAX_SHOWN, spark_facts, spark_mode
 from star_engine.evaluation.accuracy import (
     Accuracy,
@@ -27,7 +28,8 @@ def _run(context: Context) -> Work:
     config, record, mode = context.config, context.record, context.part.mode
     if mode is None:
         raise ValueError("a slice that evaluates says how its examples are asked")
-    examples, answered = record.examples(), record.answered()
+    examples = without_few_shot(context.prompt_set, record.examples())
+    answered = record.answered()
     done, reused = len(answered), 0
 
     def add(batch: Sequence[EvaluatedAnswer]) -> Progress:

@@ -8,6 +8,7 @@ from typing import Any
 
 from star_engine.config.evaluation import TestTime
 from star_engine.config.star import StarConfig
+from star_engine.data.overlap import without_few_shot
 from star_engine.evaluation.candidates import (
     GENERATOR,
     Candidate,
@@ -39,7 +40,7 @@ def settings_of(config: StarConfig) -> TestTime:
 def _run(context: Context) -> Work:
     config, test_time = context.config, settings_of(context.config)
     record = context.record.candidates()
-    examples = record.examples()
+    examples = without_few_shot(context.prompt_set, record.examples())
     known = {one.key for one in record.recorded()}
     total, done = len(examples) * test_time.samples, len(known)
 

@@ -15,6 +15,8 @@ from app.ledger.data.files import remove_deleted_files
 from app.ledger.jobs.retention import apply_retention, remove_weights
 from app.storage import MissingArtifact, Storage
 from app.tables.files import File
+from app.tables.rationales import Adapter
+from star_engine.adapters.roles import AdapterRole
 from tests import databases
 from tests.app.api_harness import Api, addition_rows, serve, worker
 from tests.factories import CONFIG, SCRIPT
@@ -102,6 +104,25 @@ def test_a_trial_is_answered_by_adapter_and_base_and_judged_where_the_answer_is_
     assert found["adapter", 1]["text"].endswith("4 5")
     assert found["adapter", 1]["verdict"] is None
     assert found["base", 0]["verdict"] != "correct"  # it forgets the carry
+
+
+def test_an_adapter_that_judges_texts_is_asked_no_questions(api: Api, job: str) -> None:
+    adapter = adapters(api, job)[-1]["id"]
+    wanted = {"dataset": api.dataset()["id"], "split": "validation"}
+    with transaction(api.engine) as session:
+        session.get_one(Adapter, adapter).role = AdapterRole.VERIFIER
+    try:
+        refused = [
+            ask(api, adapter, {"question": "1 + 1", "group": "1"}),
+            api.client.post(f"/v1/adapters/{adapter}/evaluate", json=wanted),
+        ]
+    finally:
+        with transaction(api.engine) as session:
+            session.get_one(Adapter, adapter).role = AdapterRole.GENERATOR
+    for answer in refused:
+        assert answer.status_code == 422, answer.text
+        [error] = answer.json()["errors"]
+        assert (error["field"], error["fix"]) == ("adapter", "Name an adapter of the role generator.")
 
 
 def test_trials_are_not_listed_as_jobs_and_belong_to_their_project(api: Api, job: str) -> None:

@@ -78,6 +78,22 @@ def test_a_job_that_cannot_run_is_refused_with_the_reason(
         read_job(write_job(tmp_path, **changes))
 
 
+def test_held_out_questions_that_are_trained_on_are_refused_unless_the_job_file_allows_it(
+    tmp_path: Path,
+) -> None:
+    path = write_job(tmp_path)
+    rows = (tmp_path / "train.jsonl").read_text().splitlines()
+    again = [
+        json.dumps({**json.loads(row), "id": f"again-{n}", "split": "validation"})
+        for n, row in enumerate(rows[:2])
+    ]
+    (tmp_path / "train.jsonl").write_text("\n".join([*rows, *again]))
+    with pytest.raises(BadJob, match="2 held-out questions of train"):
+        read_job(path)
+    path.write_text(path.read_text() + "allow_overlap: true\n")
+    assert len(read_job(path).held_out) == 2
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 @pytest.mark.parametrize("indent", [None, 1])
 def test_a_json_array_is_a_dataset_too(tmp_path: Path, encoding: str, indent: int | None) -> None:
@@ -162,7 +178,7 @@ def write_job_with_sums(folder: Path, **sections: Any) -> Path:
     (folder / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     training = {"schedule": {"kind": "linear", "start": 3, "add": 0}, "lora": {"rank": 2}}
     config = {"kind": "scratchpad", "iterations": 1, "training": training, **sections}
-    return write_job(folder, config=config, other_datasets={"sums": "sums.jsonl"})
+    return write_job(folder, allow_overlap=True, config=config, other_datasets={"sums": "sums.jsonl"})
 
 
 def test_a_job_file_names_datasets_to_measure_along_and_to_mix_in(

@@ -16,11 +16,13 @@ from star_engine.config.star import (
     Training,
 )
 from star_engine.config.training_set import TrainingSetOptions
+from star_engine.data.overlap import without_few_shot
 from star_engine.evaluation.accuracy import EvaluationMode
 from star_engine.loop import ITERATION_PHASES, PhaseName
 from star_engine.protocols import BadAdapter, SampleRequest, TrainingJob, TrainingProgress
 from star_engine.run import Event, run_star
 from star_engine.run_directory import OtherRun, RunDirectory
+from star_engine.tasks.examples import Example
 from star_engine.tasks.kind import Kind
 from star_engine.testing.fakes import (
     Order,
@@ -102,6 +104,21 @@ def test_a_whole_run_climbs_with_rationalization(tmp_path: Path) -> None:
             "| held-out accuracy | 100.0% (24 of 24 of the split validation) |"
             in (adapter / "README.md").read_text()
         )
+
+
+def test_held_out_questions_that_the_prompt_set_shows_are_asked_by_no_evaluation(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    shown = [
+        Example(f"shown-{n}", one.question, one.answer, group=one.group)
+        for n, one in enumerate(ADDITION.examples)
+    ]
+    held_out = [*HELD_OUT, *shown]
+    list(run_star(config(iterations=1), TRAIN, held_out, ADDITION, bench.sampler, bench.trainer, tmp_path))
+    wanted = {one.id for one in without_few_shot(ADDITION, held_out)}
+    assert len(wanted) < len(held_out)
+    record = RunDirectory(tmp_path)
+    for iteration, mode in ((0, EvaluationMode.FEW_SHOT_COT), (1, EvaluationMode.ADAPTER)):
+        assert {one.example_id for one in record.answers(iteration, mode)} == wanted
 
 
 def test_without_rationalization_only_the_known_is_learned(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.app.api_harness import Api, addition_rows
+from tests.app.api_harness import Api, addition_rows, few_shot
 
 NUMERIC = json.dumps({"question": "How many?", "answer": "3"}) + "\n"
 
@@ -31,7 +31,7 @@ FIELDS = pytest.mark.parametrize("field", ["evaluation.also", "training_set.mix"
 @FIELDS
 def test_a_job_names_another_dataset_of_its_project_and_kind(api: Api, field: str) -> None:
     other = api.dataset(addition_rows(20))
-    job = api.job(config=naming(field, other["id"]))
+    job = api.job(config=naming(field, other["id"]), allow_overlap=True)
     section, name = field.split(".")
     assert other["id"] in json.dumps(job["config"][section][name])
 
@@ -56,6 +56,43 @@ def test_a_dataset_that_is_not_the_projects_is_unknown(api: Api, field: str) -> 
         assert (code, where) == ("unknown_dataset", f"config.{field}")
 
 
+@FIELDS
+def test_a_question_that_one_dataset_holds_out_and_another_trains_on_is_refused(api: Api, field: str) -> None:
+    body = api.job_body()
+    trained, held = (
+        api.client.get(f"/v1/datasets/{body['dataset']}/examples", params={"split": split}).json()["data"][0]
+        for split in ("train", "validation")
+    )
+    row = {**(trained if field == "evaluation.also" else held), "question": f" {trained['question']}  "}
+    if field == "training_set.mix":
+        row["question"] = held["question"].upper()
+    marked = {name: row[name] for name in ("question", "answer", "group")}
+    rows = [{**marked, "split": "validation" if field == "evaluation.also" else "train"}]
+    rows += [
+        {"question": f"{n} + 1", "answer": str(n + 1), "group": "1", "split": split}
+        for n, split in ((7, "train"), (8, "validation"))
+    ]
+    other = api.dataset("\n".join(map(json.dumps, rows)), validation=0)["id"]
+    code, where, fix = refusal(api, {**body, "config": naming(field, other)})
+    assert (code, where) == ("overlap", f"config.{field}")
+    assert fix == "Remove one of the two, or set allow_overlap to true."
+    taken = {**body, "config": naming(field, other), "allow_overlap": True}
+    assert api.client.post("/v1/jobs", json=taken).status_code == 201
+
+
+def test_few_shot_examples_among_the_held_out_ones_are_counted_and_must_not_be_all_of_them(api: Api) -> None:
+    shown = few_shot()[0]
+    held = {"question": shown["question"], "answer": shown["answer"], "group": "1", "split": "validation"}
+    rows = addition_rows(20) + json.dumps(held)
+    other = {"question": "9 + 0", "answer": "9", "group": "1", "split": "validation"}
+    body = api.job_body(dataset=api.dataset(rows, validation=0)["id"])
+    assert refusal(api, body)[0] == "few_shot_held_out"
+    dataset = api.dataset(rows + "\n" + json.dumps(other), validation=0)["id"]
+    tried = api.client.post("/v1/jobs", json={**body, "dataset": dataset, "dry_run": True}).json()
+    [warning] = [one for one in tried["warnings"] if one["code"] == "few_shot_held_out"]
+    assert warning["message"].startswith("1 held-out examples are few-shot examples of the prompt set too")
+
+
 def test_a_dataset_with_nothing_held_out_is_not_measured_along(api: Api) -> None:
     other = api.dataset(addition_rows(20), validation=0)
     code, where, _ = refusal(api, api.job_body(config=naming("evaluation.also", other["id"])))
@@ -65,7 +102,7 @@ def test_a_dataset_with_nothing_held_out_is_not_measured_along(api: Api) -> None
 def test_groups_without_few_shot_examples_are_refused_where_training_prompts_show_them(api: Api) -> None:
     rows = addition_rows(20).replace('"group": "1"', '"group": "far"')
     config = naming("training_set.mix", api.dataset(rows)["id"])
-    api.job(config=config)
+    api.job(config=config, allow_overlap=True)
     config["training_set"]["few_shot_in_prompt"] = True
     code, where, fix = refusal(api, api.job_body(config=config))
     assert (code, where) == ("groups_without_examples", "config.training_set.mix")
