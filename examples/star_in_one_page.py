@@ -43,7 +43,7 @@ def star(
         # Line 7: fine-tune the original model M, not M_(n-1), on all that was kept.
         adapter = folder / f"adapter-{n}"
         trainer_job = TrainingJob(
-            tuple(TrainingText(row.prompt, row.completion) for row in rows),
+            tuple(TrainingText(row.prompt, row.completion, end=prompt_set.end) for row in rows),
             config.training,
             steps_in(config.training.schedule, n, rows=len(rows), batch_size=config.training.batch_size),
             training_seed(config.seed, n),

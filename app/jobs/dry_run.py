@@ -14,6 +14,7 @@ from app.jobs.overlap import few_shot_held_out
 from app.jobs.validate import asked_prompts
 from app.jobs.views import UnknownOut
 from app.jobs.workload import COUNTED, WorkOut, workload
+from app.ledger.data.chat_templates import why_not_chat
 from app.ledger.data.examples import each_example, load_examples, selected_positions
 from app.ledger.jobs.jobs import NewJob
 from app.ledger.queue.estimates import (
@@ -184,6 +185,9 @@ def _warnings(
     if not queue.fitting.get(new.model.id):
         message = f"No running worker has what the model {new.model.id} needs: the job would wait."
         yield WarningOut(code="no_worker", message=message)
+    unfit = None if new.config.is_chat else why_not_chat(new.model)
+    if unfit is not None:
+        yield WarningOut(code="not_in_chat", message=f"The model is not asked in its chat template. {unfit}")
     limit = new.budget_gpu_seconds
     if limit is not None and isinstance(left, Left) and limit < left.gpu_seconds.expected:
         message = (

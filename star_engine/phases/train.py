@@ -58,9 +58,7 @@ def _run(context: Context) -> Work:
         record.finish_training(None, {})
         return
     rows = in_window(context.config, [rows for _, rows in record.training_sets()])
-    chat = context.prompt_set.chat
-    end = None if chat is None else chat.end
-    texts = tuple(TrainingText(row.prompt, row.completion, end=end) for row in rows)
+    texts = tuple(TrainingText(row.prompt, row.completion, end=context.prompt_set.end) for row in rows)
     tokens = None if training.batch_tokens is None else _tokens_in(context, texts)
     steps = training_steps(training, context.iteration, len(rows), tokens)
     seed = training_seed(context.config.seed, context.iteration)

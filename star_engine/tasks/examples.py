@@ -77,6 +77,11 @@ class PromptSet:
         """What the end of its prompts has begun for the model: nothing but in some chat templates."""
         return "" if self.chat is None else self.chat.opening
 
+    @property
+    def end(self) -> str | None:
+        """The token that rows end with; None: the tokenizer's EOS."""
+        return None if self.chat is None else self.chat.end
+
     def for_group(self, group: str | None) -> tuple[FewShotExample, ...]:
         """The few-shot examples to show for an example of this group.
 

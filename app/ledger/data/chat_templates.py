@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from app.errors import Conflict
 from app.ledger.data.prompt_sets import as_prompt_set
 from app.tables.data import Model
 from app.tables.data import PromptSet as PromptSetRow
@@ -58,6 +59,17 @@ def default_layout(model: Model) -> PromptLayout:
     return "chat" if known else "completion"
 
 
+def why_not_chat(model: Model) -> str | None:
+    """Why a model that comes with a chat template is not asked in it; None where nothing is to be said."""
+    if model.is_base or not Path(model.location).is_dir():
+        return None
+    try:
+        chat_template_of(model)
+    except UnfitTemplate as unfit:
+        return str(unfit)
+    return None
+
+
 def settled(config: StarConfig, model: Model, today: date) -> StarConfig:
     """The settings of a new job with its layout, and with all that its prompts follow from.
 
@@ -78,6 +90,13 @@ def asked_with(config: StarConfig, row: PromptSetRow, model: Model, folder: Path
 
 
 def prompt_set_of(session: Session, job: Job, config: StarConfig | None = None) -> PromptSet:
-    """A job's prompt set as it is asked; `config`: of one of its iterations, where that is another."""
+    """A job's prompt set as it is asked; `config`: of one of its iterations, where that is another.
+
+    Raises Conflict where the model's template is not here any more.
+    """
     row = session.get_one(PromptSetRow, job.prompt_set_id)
-    return asked_with(config or job.config, row, session.get_one(Model, job.model_id))
+    try:
+        return asked_with(config or job.config, row, session.get_one(Model, job.model_id))
+    except UnfitTemplate as unfit:
+        detail = f"The prompts of {job.id} cannot be rendered. {unfit}"
+        raise Conflict(detail, code="template_unavailable") from unfit

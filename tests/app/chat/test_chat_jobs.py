@@ -10,6 +10,8 @@ import pytest
 import yaml
 from transformers import PreTrainedTokenizerFast
 
+from app.database import transaction
+from app.tables.data import Model
 from star_engine.data.chat_template import read_chat_template
 from star_engine.gpu.causal_lm import prompt_ids
 from tests.app.api_harness import MODEL, Api, serve, worker
@@ -109,7 +111,10 @@ def test_a_template_that_cannot_be_used_leaves_the_model_its_completion_layout(
         (home / "chat" / "generation_config.json").write_text("{}")
         (home / "chat" / "tokenizer_config.json").write_text("{}")
     with serve(sqlite_database_url, home, models_file=home / "chat-models.yaml") as api:
-        assert api.job()["config"]["layout"] == "completion"
+        shown = api.client.post("/v1/jobs", json=api.job_body(dry_run=True)).json()
+        assert shown["config"]["layout"] == "completion"
+        told = {one["code"]: one["message"] for one in shown["warnings"]}
+        assert "<|im_end|>" in told["not_in_chat"]
         refused = api.client.post("/v1/jobs", json=api.job_body(config={"layout": "chat"})).json()
         assert "<|im_end|>" in refused["errors"][0]["reason"]
 
@@ -163,6 +168,16 @@ def test_an_adapter_brings_a_prompt_to_copy_and_says_what_it_was_made_with(
         "system": SYSTEM,
         "example": "prompt_example.txt",
     }
+
+
+def test_prompts_whose_template_is_gone_are_told_as_such(done: tuple[Api, dict[str, Any]]) -> None:
+    api, job = done
+    url = f"/v1/jobs/{job['id']}/rationales"
+    one = api.client.get(url, params={"limit": 1}).json()["data"][0]
+    with transaction(api.engine) as session:
+        session.get_one(Model, MODEL).location = "no/such/folder"
+    found = api.client.get(f"{url}/{one['id']}")
+    assert (found.status_code, found.json()["code"]) == (409, "template_unavailable")
 
 
 def test_a_trial_asks_in_the_layout_of_the_adapters_job(done: tuple[Api, dict[str, Any]]) -> None:
