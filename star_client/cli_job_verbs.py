@@ -1,10 +1,10 @@
-"""star jobs fork, regrade, coverage, curve, retention, never-solved, training-set."""
+"""star jobs fork, regrade, coverage, curve, retention, never-solved, training-set, pairs."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -134,6 +134,18 @@ def training_set(
 ) -> None:
     """Download what the adapter of an iteration was trained on."""
     written = star(context).jobs.download_training_set(job_id, iteration, file, format=form)
+    console.print(str(written), soft_wrap=True)
+
+
+def preferences(
+    context: typer.Context,
+    job_id: JobId,
+    iteration: Annotated[int, typer.Argument(min=1)],
+    file: NewFile,
+    shape: Annotated[Literal["dpo", "kto"], typer.Option(help="What reads it: TRL's DPO or KTO.")] = "dpo",
+) -> None:
+    """Download what an iteration kept beside the wrong tries at the same question."""
+    written = star(context).jobs.download_pairs(job_id, iteration, file, shape=shape)
     console.print(str(written), soft_wrap=True)
 
 

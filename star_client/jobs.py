@@ -265,6 +265,13 @@ class Jobs:
         path = f"/v1/jobs/{job_id}/iterations/{number}/training-set"
         return save(self._transport, Request("GET", path, {"format": format}), file)
 
+    def download_pairs(
+        self, job_id: str, number: int, file: Path, *, shape: Literal["dpo", "kto"] = "dpo"
+    ) -> Path:
+        """What was kept beside the wrong tries at the same question, as TRL's trainers read it."""
+        path = f"/v1/jobs/{job_id}/iterations/{number}/pairs"
+        return save(self._transport, Request("GET", path, {"shape": shape}), file)
+
     def _verb(
         self,
         job_id: str,

@@ -99,6 +99,10 @@ def test_what_was_not_solved_and_trained_on_is_written(run: Run, finished: Finis
     assert run(server, "jobs", "training-set", job_id, 1, tmp_path / "set.jsonl").status == 0
     rows = (tmp_path / "set.jsonl").read_text().splitlines()
     assert {"prompt", "completion"} <= json.loads(rows[0]).keys()
+    pairs = tmp_path / "pairs.jsonl"
+    assert run(server, "jobs", "pairs", job_id, 1, pairs, "--shape", "kto").status == 0
+    labels = [json.loads(line)["label"] for line in pairs.read_text().splitlines()]
+    assert labels.count(True) == len(rows)
     assert run(server, "jobs", "never-solved", job_id, tmp_path / "never.jsonl").status == 0
     assert (tmp_path / "never.jsonl").exists()
 

@@ -101,6 +101,9 @@ JOBS: dict[str, Call] = {
     "iterations_training_set": lambda star, folder: star.jobs.download_training_set(
         "job_x", 1, folder / "t.parquet", format="parquet"
     ),
+    "iterations_pairs": lambda star, folder: star.jobs.download_pairs(
+        "job_x", 1, folder / "pairs.jsonl", shape="kto"
+    ),
     "events_list": lambda star, _: star.jobs.list_events("job_x", wait=1),
     "events_stream": lambda star, _: next(star.jobs.events("job_x")),
     "exports_download": lambda star, folder: star.never_solved.download("job_x", folder / "never.jsonl"),

@@ -17,6 +17,7 @@ from app.tables.rationales import TrainingExample as TrainingRow
 from star_engine.adapters.roles import AdapterRole
 from star_engine.config.star import StarConfig
 from star_engine.sampling.rationales import RationaleKey, Route
+from star_engine.tasks.verdict import VerdictCode
 from star_engine.training_set.rows import TrainingExample, keeps_hint
 
 PAGE = 500  # training examples read per transaction: a slow reader must not hold one open
@@ -61,6 +62,49 @@ def each_training_example(engine: Engine, iteration_id: int, config: StarConfig)
         if len(rows) < PAGE:
             return
         after = rows[-1][0].position
+
+
+def each_with_wrong_tries(engine: Engine, iteration_id: int) -> Iterator[tuple[TrainingRow, list[str]]]:
+    """The iteration's own rows in order, each with the texts of the wrong tries at its example.
+
+    Wrong is what was asked without a hint, ended by itself and was judged so by the verifier: neither what
+    could not be read, nor what a reviewer has decided.
+    """
+    after = -1
+    while True:
+        with reading(engine) as session:
+            rows = session.execute(_own_page(iteration_id, after)).all()
+            wrong = _wrong_tries(session, iteration_id, {example_id for _, example_id in rows})
+        for row, example_id in rows:
+            yield row, wrong.get(example_id, [])
+        if len(rows) < PAGE:
+            return
+        after = rows[-1][0].position
+
+
+def _own_page(iteration_id: int, after: int) -> Select[TrainingRow, int]:
+    return (
+        select(TrainingRow, Rationale.example_id)
+        .join(Rationale, Rationale.id == TrainingRow.rationale_id)
+        .where(TrainingRow.iteration_id == iteration_id, TrainingRow.position > after)
+        .order_by(TrainingRow.position)
+        .limit(PAGE)
+    )
+
+
+def _wrong_tries(session: Session, iteration_id: int, examples: set[int]) -> dict[int, list[str]]:
+    query = select(Rationale.example_id, Rationale.text).where(
+        Rationale.iteration_id == iteration_id,
+        Rationale.example_id.in_(examples),
+        Rationale.route == Route.GENERATED,
+        Rationale.verdict == VerdictCode.WRONG,
+        Rationale.finish_reason == "stop",
+        Rationale.override_id.is_(None),
+    )
+    found: dict[int, list[str]] = {}
+    for example_id, text in session.execute(query.order_by(Rationale.example_id, Rationale.sample)):
+        found.setdefault(example_id, []).append(text)
+    return found
 
 
 def _with_adapter(job_id: str) -> Select[Iteration, str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 from fastapi import Path, Query
@@ -18,6 +19,7 @@ from app.http.schemas import Limit, Page
 from app.ledger.jobs.jobs import get_job
 from app.ledger.results.iterations import config_of, each_training_example, get_iteration
 from app.results.iterations import IterationOut, read_iteration, read_iterations
+from app.results.pairs import Shape, read_pairs
 from star_engine.training_set.rows import training_fields, training_line
 
 router = api_router("iterations", "/v1/jobs/{job_id}/iterations")
@@ -75,3 +77,22 @@ def training_set(
         answer = send_export(lines, "application/x-ndjson", f"{name}.jsonl")
     answer.headers["X-Training-Set-SHA256"] = iteration.training_set_sha256
     return answer
+
+
+@router.get("/{number}/pairs", summary="Download preferences", response_class=StreamingResponse)
+def pairs(
+    caller: Reader,
+    db: Db,
+    job_id: str,
+    number: Number,
+    shape: Annotated[
+        Shape, Query(description="dpo: chosen and rejected; kto: one text and a label.")
+    ] = "dpo",
+) -> StreamingResponse:
+    """Download what was kept beside the wrong tries at the same question, as TRL's DPOTrainer (`prompt`,
+    `chosen`, `rejected`) or KTOTrainer (`prompt`, `completion`, `label`) reads it. Prompts are as they were
+    trained on. Rows without a wrong try make no pair.
+    """
+    rows = read_pairs(db, caller.project_id, job_id, number, shape)
+    lines = (f"{json.dumps(row, ensure_ascii=False)}\n".encode() for row in rows)
+    return send_export(lines, "application/x-ndjson", f"{job_id}-iteration-{number}-{shape}.jsonl")

@@ -315,6 +315,31 @@ def test_training_set_has_the_sha256_that_its_iteration_names(finished: Finished
     assert finished.client.get(f"{finished.url}/iterations/0/training-set").status_code == 409
 
 
+def test_pairs_are_what_was_kept_beside_the_wrong_tries_at_the_same_question(finished: Finished) -> None:
+    def lines(path: str, **params: str) -> list[dict[str, Any]]:
+        answer = finished.client.get(f"{finished.url}/iterations/1/{path}", params=params)
+        return [json.loads(line) for line in answer.text.splitlines()]
+
+    kept = {row["example_id"]: row for row in lines("training-set")}
+    tries = finished.all("/rationales", 50, iteration=1, route="generated", verdict="wrong")
+    wrong = [one for one in tries if one["example"]["id"] in kept and one["finish_reason"] == "stop"]
+    assert wrong
+    expected = {
+        (row["prompt"], row["completion"], "\n" + one["text"])
+        for one in wrong
+        for row in [kept[one["example"]["id"]]]
+    }
+    pairs = lines("pairs")
+    assert {(row["prompt"], row["chosen"], row["rejected"]) for row in pairs} == expected
+    assert len(pairs) == len(expected)
+    labelled = lines("pairs", shape="kto")
+    assert [row["completion"] for row in labelled if row["label"]] == [
+        row["completion"] for row in kept.values()
+    ]
+    assert sum(not row["label"] for row in labelled) == len(wrong)
+    assert finished.client.get(f"{finished.url}/iterations/0/pairs").status_code == 409
+
+
 def test_adapter_lists_its_four_files_with_size_and_sha256(finished: Finished) -> None:
     first, second = finished.get("/adapters")["data"]
     assert (first["iteration"], second["iteration"]) == (1, 2)
