@@ -52,6 +52,14 @@ class Rival:
 
 
 @dataclass(frozen=True, slots=True)
+class Vote:
+    """The base model's majority vote, few-shot, over all answers that it gave to a question."""
+
+    answers: int  # to each question
+    correct: Mapping[int, bool]  # by row id of the example; a tie is wrong
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """The chosen iteration against one rival; p and interval are corrected for the choice."""
 
@@ -98,16 +106,19 @@ def answer(
     *,
     planned: int = 0,
     direct: Mapping[int, bool] | None = None,
+    vote: Vote | None = None,
 ) -> Answer:
     """Answer "did STaR help?" from everything recorded on the held-out examples.
 
     planned: iterations that the job may run. They count as choices even where it stopped or is looked at
     earlier, since when that happens may hang on what they brought. direct: the outcome of direct fine-tuning
-    on the same examples, where it was run.
+    on the same examples, where it was run. vote: that of the base model, where it was measured.
     """
     best = best_iteration(outcomes)
     few_shot = reference(outcomes)
     rivals = [Rival(_few_shot_name(few_shot), few_shot.correct)] if few_shot else []
+    if vote is not None and vote.correct:
+        rivals.append(Rival(f"{FEW_SHOT} with a majority vote of {vote.answers}", vote.correct))
     rivals += [Rival(DIRECT, direct)] if direct else []
     missing = _not_run(method, few_shot, direct)
     if best is None:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import case, extract, func, select
 from sqlalchemy.orm import Session
 
-from app.ledger.jobs.outcomes import read_iterations, read_outcomes
+from app.ledger.jobs.outcomes import read_iterations, read_outcomes, read_vote
 from app.ledger.jobs.relations import Relative, direct_outcome, read_relatives
 from app.ledger.jobs.replicates import read_over_seeds
 from app.tables.data import Example
@@ -76,7 +76,13 @@ def read_report(session: Session, job: Job, compared: Sequence[Job] = ()) -> Job
     method = METHODS[config.training_set.source]
     direct = direct_outcome(session, job, compared)
     return JobReport(
-        answer=answer(outcomes, method, planned=choices(config, outcomes), direct=direct),
+        answer=answer(
+            outcomes,
+            method,
+            planned=choices(config, outcomes),
+            direct=direct,
+            vote=read_vote(session, job, iterations),
+        ),
         method=method,
         accuracies=accuracy_rows(outcomes, _groups(session, job)),
         coverage=_coverage(session, iterations),

@@ -59,6 +59,15 @@ def test_the_report_has_the_same_numbers_and_a_chart(finished: Finished) -> None
     assert f"{100 * last:.1f} %" in row
 
 
+def test_the_reports_answer_holds_the_adapter_against_the_base_models_vote(finished: Finished) -> None:
+    answer = finished.api("/report", format="json")["answer"]
+    [voted] = [one for one in answer["comparisons"] if "majority vote of 3" in one["against"]]
+    base = finished.api(PLACE)["data"][0]
+    assert voted["accuracy"] == base["curves"]["majority"][-1]["value"]
+    assert voted["difference"]["n"] == base["n"]
+    assert "a majority vote of 3" in answer["sentence"]
+
+
 def test_a_job_without_the_setting_has_no_such_tab_and_its_page_says_which_setting(visitor: Visitor) -> None:
     job = visitor.api.job()["id"]
     assert "/test-time" not in visitor.get(f"/jobs/{job}").text

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from star_engine.evaluation.accuracy import EvaluationMode
-from star_engine.evaluation.answer import DIRECT, Answer, Verdict, answer
+from star_engine.evaluation.answer import DIRECT, Answer, Verdict, Vote, answer
 from star_engine.evaluation.intervals import (
     Interval,
     accuracy_interval,
@@ -90,6 +90,23 @@ def test_beating_few_shot_prompting_and_losing_to_direct_fine_tuning_is_worse() 
     assert "Few-shot prompting with rationales gets 8.3 %" in found.sentence
     assert "STaR is better." in found.sentence
     assert "not run" not in found.sentence
+
+
+def test_beating_one_greedy_few_shot_answer_and_not_the_vote_of_many_is_no_help() -> None:
+    """A vote costs as much as many answers, but no training: what it reaches is not the training's gain."""
+    outcomes = measured(40, cot=range(10), m1=range(30))
+    found = answer(outcomes, vote=Vote(16, right(40, range(2, 30))))
+    assert answer(outcomes).verdict is Verdict.HELPED
+    assert found.verdict is Verdict.NO_DIFFERENCE
+    assert found.sentence.startswith(
+        "STaR is not shown to differ here from few-shot prompting with a majority vote of 16: "
+        "iteration 1 gets 75.0 % of 40 held-out examples right, few-shot prompting with a majority vote of "
+        "16 70.0 %, a difference of +5.0 points"
+    )
+    assert [one.against for one in found.comparisons] == [
+        "few-shot prompting with rationales",
+        "few-shot prompting with a majority vote of 16",
+    ]
 
 
 def test_help_against_both_says_both() -> None:
