@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from star_engine.config.evaluation import Evaluation
+from star_engine.config.evaluation import Evaluation, TestTime
 from star_engine.config.schedules import EpochsSchedule, GeometricSchedule, LinearSchedule, Schedule
 from star_engine.config.star import (
     Audits,
@@ -161,6 +161,25 @@ def rest_em(kind: Kind) -> StarConfig:
     )
 
 
+def expert_iteration(kind: Kind) -> StarConfig:
+    """Expert iteration, for language models as in Havrilla et al. 2024 (arXiv 2403.04642): 96 tries at T = 1.
+
+    In each of its 4 rounds the base model is trained anew on the distinct right answers of all rounds so far.
+    RFT is one such round; ReST-EM trains on the newest round's, at most 10 of each question. How many rounds
+    and the three epochs are ours. At the end and at the beginning 32 answers to each held-out question say
+    what training has narrowed: that paper finds it to solve little beyond what 96 tries of the base model do.
+    """
+    return StarConfig(
+        kind=kind,
+        iterations=4,
+        training=_training(EpochsSchedule(epochs=3)),
+        generation=Generation(temperature=1.0, samples_per_example=96),
+        rationalization=Rationalization(enabled=False),
+        training_set=TrainingSetOptions(window="all"),
+        evaluation=Evaluation(test_time=TestTime(samples=32, temperature=1.0)),
+    )
+
+
 def star_majority_vote(kind: Kind) -> StarConfig:
     """STaR on questions without answers, an ablation of the paper (Appendix H): the vote stands for the gold.
 
@@ -226,6 +245,7 @@ PRESETS: dict[str, Callable[[Kind], StarConfig]] = {
     "gold-rationale-fine-tune": gold_rationale_fine_tune,
     "rft": rft,
     "rest-em": rest_em,
+    "expert-iteration": expert_iteration,
     "star-majority-vote": star_majority_vote,
 }
 

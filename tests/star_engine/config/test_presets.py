@@ -5,6 +5,7 @@ import pytest
 from star_engine.config.presets import (
     PRESETS,
     direct_fine_tune,
+    expert_iteration,
     few_shot_cot,
     few_shot_direct,
     laid_beside,
@@ -19,7 +20,7 @@ from star_engine.config.presets import (
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import TrainingSetOptions
 from star_engine.data.selection import steps_in, training_steps
-from star_engine.loop import IterationHistory, PhaseName, PhaseRef, Stop, StopReason, next_phase
+from star_engine.loop import IterationHistory, PhaseName, PhaseRef, Stop, StopReason, next_phase, phases_of
 from star_engine.tasks.hints import HintForm
 from star_engine.tasks.kind import Kind
 
@@ -105,6 +106,10 @@ def test_the_sampling_presets_sample_and_do_not_rationalize() -> None:
     assert rest_em(Kind.NUMERIC).training_set.max_per_example == 10
     assert not rft(Kind.NUMERIC).rationalization.enabled
     assert not rest_em(Kind.NUMERIC).rationalization.enabled
+    experts = expert_iteration(Kind.NUMERIC)
+    assert (experts.generation.samples_per_example, experts.training_set.window) == (96, "all")
+    assert experts.training.start_from == "base"
+    assert phases_of(experts, 0) == (PhaseName.BASELINES, PhaseName.TEST_TIME)
 
 
 def test_the_few_shot_presets_measure_one_baseline_and_train_nothing() -> None:

@@ -1,0 +1,55 @@
+"""The example of a verifier: its questions do not overlap, and its page says what was found."""
+
+from __future__ import annotations
+
+from examples.addition.verifier import CONTROL, REWARD, SCORERS, TEST_TIME, VERIFIER, Found, page, questions
+from star_engine.evaluation.candidates import (
+    GENERATOR,
+    Candidate,
+    CandidateKey,
+    QuestionCurves,
+    Scored,
+    question_curves,
+)
+
+
+def curves(name: str) -> QuestionCurves:
+    """Four right of 16: the verifier finds them, the model's own likelihood does not."""
+    found = []
+    for sample in range(16):
+        right = sample < 4
+        scores = {VERIFIER: right, REWARD: right, CONTROL: right, GENERATOR: not right}
+        answer = "7" if right else "8"
+        found.append(
+            Candidate(
+                CandidateKey(name, sample),
+                f"{answer} of {sample}",
+                "correct" if right else "wrong",
+                answer,
+                answer,
+                "last",
+                1,
+                9,
+                "stop",
+                scores={scorer: Scored(float(high), 9) for scorer, high in scores.items()},
+            )
+        )
+    return question_curves(TEST_TIME, name, found, SCORERS)
+
+
+def test_held_out_questions_are_none_of_the_learned_ones() -> None:
+    learned = questions(20, seed=1)
+    tested = questions(20, seed=2, taken=frozenset(one.question for one in learned))
+    assert len(learned) == len(tested) == 60
+    assert not {one.question for one in learned} & {one.question for one in tested}
+    assert {one.group for one in tested} == {"2", "3", "4"}
+
+
+def test_the_page_has_every_control_beside_the_verifier() -> None:
+    found = Found(0, pairs=12, all_right=1, all_wrong=2, curves=[curves("a"), curves("b")])
+    text = "\n".join(page([found], 60.0, "command"))
+    assert "| best of k by the verifier's likelihood | 25.0 |" in text
+    for control in ("by its own likelihood", "the shortest", "at random", "tuned on right tries alone"):
+        assert control in text
+    assert "| verifier's likelihood against best of k by its own likelihood | +100.0 |" in text
+    assert "2 train questions without a right try" in text

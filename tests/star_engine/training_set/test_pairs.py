@@ -1,0 +1,78 @@
+"""Which tries are paired: right with wrong ones of one question, evenly, and reproducibly."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from star_engine.sampling.rationales import Rationale, RationaleKey, Route
+from star_engine.training_set.pairs import DrawnPairs, draw_pairs
+
+
+def tried(
+    name: str,
+    sample: int,
+    verdict: str,
+    text: str | None = None,
+    *,
+    route: Route = Route.GENERATED,
+    cut: bool = False,
+) -> Rationale:
+    said = text or f"{name} {verdict} {sample}"
+    key = RationaleKey(name, route, sample)
+    return Rationale(key, said, verdict, None, "last", 3, 4, "length" if cut else "stop")
+
+
+def drawn(tries: Sequence[Rationale], most: int = 8, seed: int = 0) -> DrawnPairs:
+    return draw_pairs(["a", "b", "c"], tries, most, seed)
+
+
+def samples(found: DrawnPairs) -> list[tuple[int, int]]:
+    return [(pair.chosen.key.sample, pair.rejected.key.sample) for pair in found.pairs]
+
+
+MIXED = [tried("a", n, "correct" if n < 3 else "wrong") for n in range(9)]
+
+
+def test_only_right_and_wrong_tries_at_one_question_are_paired() -> None:
+    found = drawn([*MIXED, tried("b", 0, "correct"), tried("c", 0, "wrong"), tried("c", 1, "wrong")])
+    assert {pair.chosen.key.example_id for pair in found.pairs} == {"a"}
+    assert all(pair.chosen.verdict == "correct" and pair.rejected.verdict == "wrong" for pair in found.pairs)
+    assert (found.all_right, found.all_wrong) == (1, 1)
+
+
+def test_no_text_is_in_more_pairs_than_an_even_share() -> None:
+    found = drawn(MIXED)
+    assert len(found.pairs) == len(set(samples(found))) == 8
+    chosen = Counter(right for right, _ in samples(found))
+    assert max(chosen.values()) == 3
+    assert max(Counter(wrong for _, wrong in samples(found)).values()) <= 3
+
+
+def test_all_pairs_are_taken_where_there_are_few() -> None:
+    few = [tried("a", 0, "correct"), tried("a", 1, "correct"), tried("a", 2, "wrong")]
+    assert sorted(samples(drawn(few))) == [(0, 2), (1, 2)]
+    assert len(drawn(few, most=1).pairs) == 1
+
+
+def test_pairs_depend_on_tries_and_seed_and_not_on_the_order_of_the_tries() -> None:
+    assert drawn(MIXED) == drawn(list(reversed(MIXED)))
+    assert drawn(MIXED, seed=1) != drawn(MIXED)
+
+
+def test_what_says_nothing_was_cut_off_or_saw_the_answer_is_in_no_pair() -> None:
+    unfit = [
+        tried("a", 1, "unparsed"),
+        tried("a", 2, "ambiguous"),
+        tried("a", 3, "wrong", cut=True),
+        tried("a", 0, "correct", route=Route.RATIONALIZED),
+    ]
+    assert drawn([tried("a", 0, "correct"), *unfit]).pairs == ()
+    assert drawn([*unfit, tried("a", 9, "wrong")]).pairs == ()
+
+
+def test_texts_that_differ_in_case_and_white_space_alone_are_one() -> None:
+    alike = [
+        tried("a", n, "wrong", text) for n, text in enumerate(("It is  8.", "it is 8.\n", "It is 8."), 1)
+    ]
+    assert samples(drawn([tried("a", 0, "correct"), *alike])) == [(0, 1)]
