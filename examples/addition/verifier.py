@@ -274,7 +274,8 @@ def main() -> None:
     sent = parser.parse_args()
     began = time.monotonic()
     found = []
-    command = f"python -m examples.addition.verifier --seeds {sent.seeds}"
+    sizes = f"--seeds {sent.seeds} --train {sent.train} --test {sent.test}"
+    command = f"python -m examples.addition.verifier {sizes}"
     for seed in range(sent.seeds):
         found.append(run(sent.out, seed, sent.train, sent.test))
         text = "\n".join(page(found, time.monotonic() - began, command))
