@@ -112,6 +112,22 @@ check: .venv/.complete mypy  ## Lint, types, import rules, lock file and migrati
 	.venv/bin/alembic upgrade head
 	.venv/bin/alembic check
 
+# What the images hold, from the lock file: to be published beside them. Every pinned dependency must be in it.
+.PHONY: sbom
+sbom: | $(filter .uv/%,$(UV))  ## Write dist/sbom.cdx.json: the software bill of materials (CycloneDX)
+	@mkdir -p dist
+	$(UV) export --frozen --quiet --no-dev --extra worker --format cyclonedx1.5 --output-file dist/sbom.cdx.json 2>/dev/null
+	python3 -m tests.check_sbom dist/sbom.cdx.json pyproject.toml
+
+# Fails for a known vulnerability; says so where the database of them cannot be reached from here.
+.PHONY: audit
+audit: | $(filter .uv/%,$(UV))  ## Look the locked dependencies up in the database of known vulnerabilities
+	@if out=$$($(UV) audit --frozen --no-dev --preview-features audit-command 2>&1); then echo "$$out"
+	elif grep -qiE 'request failed|dns error|connect' <<<"$$out"; then
+		echo "NOT AUDITED: the database of vulnerabilities could not be reached ($$(grep -oE 'https?://[^ )]+' <<<"$$out" | head -1))."
+	else echo "$$out"; exit 1
+	fi
+
 .PHONY: plot
 plot: .venv/.complete  ## Run the README's two addition jobs again; reports and figure into docs/runs/
 	.venv/bin/python -m examples.addition.plot
