@@ -9,7 +9,8 @@ from functools import cache
 
 import structlog
 from anyio import create_task_group
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import RedirectResponse
 from sqlalchemy import Engine
 
 from app.broker import Broker
@@ -111,13 +112,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     configure_logging()
     chosen = settings or Settings()
     app = FastAPI(title="STaR as a service", version="1", lifespan=_lifespan, docs_url=None, redoc_url=None)
+    app.router.redirect_slashes = False  # its redirects name the host that a request claims
     app.state.settings = chosen
     use_service(chosen.sandbox_url)
     problems.install(app)
     for module in ROUTES:
         add_routes(app, module.router)
     add_reference(app)
-    check_scopes(app, PUBLIC | SIGN_IN | {DOCS})
+    app.add_route(PATH, _to_the_dashboard, include_in_schema=False)
+    check_scopes(app, PUBLIC | SIGN_IN | {DOCS, PATH})
     app.mount(PATH, create_dashboard(app))
     app.openapi = lambda: document(app, PUBLIC)  # type: ignore[method-assign]  # how FastAPI means it
     app.add_middleware(GivenUp)
@@ -126,6 +129,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RateLimitHeaders)
     app.add_middleware(RequestLog)  # added last: outermost
     return app
+
+
+async def _to_the_dashboard(_: Request) -> Response:
+    return RedirectResponse(f"{PATH}/", status_code=307)
 
 
 @asynccontextmanager

@@ -59,6 +59,7 @@ PUBLIC = frozenset({"/sign-in", "/oidc/start", "/oidc/callback", "/static"})
 def create_dashboard(api: FastAPI) -> FastAPI:
     """Shares the API's database, storage and settings."""
     dashboard = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    dashboard.router.redirect_slashes = False
     dashboard.state = api.state
     for kind in (Problem, RequestValidationError, HTTPException, Exception):
         dashboard.add_exception_handler(kind, _refused)

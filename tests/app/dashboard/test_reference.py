@@ -26,3 +26,10 @@ def test_reference_loads_nothing_from_elsewhere_and_may_not(visitor: Visitor) ->
 
 def test_the_address_that_fastapi_redirected_to_is_gone(visitor: Visitor) -> None:
     assert visitor.client.get("/docs/oauth2-redirect").status_code == 404
+
+
+def test_no_redirect_names_a_host_that_the_request_claims(visitor: Visitor) -> None:
+    for path in ("/dashboard", "/dashboard/", "/dashboard/jobs/", "/v1/jobs/", "/v1/datasets/"):
+        answer = visitor.client.get(path, headers={"host": "elsewhere.example"}, follow_redirects=False)
+        assert "elsewhere" not in answer.headers.get("location", ""), path
+    assert visitor.client.get("/dashboard").url.path == "/dashboard/jobs"
