@@ -1,4 +1,4 @@
-"""Checks a software bill of materials: CycloneDX, every component pinned, no dependency of the project missing.
+"""Checks a software bill of materials: CycloneDX, everything pinned, no dependency of the project missing.
 
 python -m tests.check_sbom dist/sbom.cdx.json pyproject.toml
 """
