@@ -154,6 +154,31 @@ def test_prompt_is_scored_without_a_token_written(client: openai.OpenAI) -> None
     assert (choice.logprobs.top_logprobs or [])[1] == {tokens[1]: -0.5}
 
 
+def test_multiple_choice_of_lm_eval_is_scored(client: openai.OpenAI, served: Finished) -> None:
+    """The body that lm-eval 0.4.13 (local-completions) sends for a batch, and what it reads of the answer."""
+    contexts, endings = ["Input:\n1 + 1\nTarget:", "Input:\n2 + 2\nTarget:"], [" yes", " surely not"]
+    body = {
+        "model": MODEL,
+        "prompt": [list(map(ord, one + end)) for one, end in zip(contexts, endings, strict=True)],
+        "temperature": 0,
+        "max_tokens": 1,
+        "logprobs": 1,
+        "seed": 1234,
+        "echo": True,
+    }
+    answer = httpx2.post(
+        f"{served.server.url}/v1/completions",
+        json=body,
+        headers={"Authorization": f"Bearer {served.server.key}"},
+    ).json()
+    for choice, context, end in zip(answer["choices"], contexts, endings, strict=True):
+        begin, told = count_words(context), choice["logprobs"]
+        tokens, logprobs = told["tokens"][begin:-1], told["token_logprobs"][begin:-1]
+        assert "".join(tokens) == end
+        assert sum(logprobs) == -0.5 * count_words(end)
+        assert all(token in top for token, top in zip(tokens, told["top_logprobs"][begin:-1], strict=True))
+
+
 def test_prompt_of_tokens_is_continued(client: openai.OpenAI) -> None:
     answer = client.completions.create(
         model=MODEL, prompt=[ord(character) for character in QUESTION], max_tokens=100, temperature=0
