@@ -53,13 +53,12 @@ class Datasets:
         map: Mapping[str, str | Sequence[str]] | None = None,  # noqa: A002 - its name over HTTP
         allow_overlap: bool = False,
     ) -> Dataset:
-        """Upload JSONL, CSV or Parquet, plain or compressed with gzip or zstd, as the file is.
+        """Upload JSONL, a JSON array, CSV or Parquet, plain or compressed with gzip or zstd, as the file is.
 
         kind: scratchpad, numeric, choice, exact, math, pattern, date or code. A row has question, answer
         (of kind code: tests) and, where wanted, choices, solution, id, group and split; `map` names columns
-        that are called otherwise, as in
-        `{"question": "prompt", "choices": ["A", "B"]}`. format: jsonl, csv or parquet; left out, the server
-        looks. allow_overlap: take held-out rows whose question is trained on. validation: how many rows to
+        that are called otherwise, as in `{"question": "prompt", "choices": ["A", "B"]}`.
+        format: jsonl, json, csv or parquet; left out, the server looks. allow_overlap: take held-out rows whose question is trained on. validation: how many rows to
         hold out, where no row has a split. The same file read in the same way is the same dataset: it is
         not stored twice. Raises Refused, whose `errors` name each bad line; then nothing is stored.
         """

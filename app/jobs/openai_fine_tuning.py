@@ -95,6 +95,7 @@ def as_job(sent: FineTuningIn, dataset_id: str) -> JobIn:
         preset=sent.preset,
         config=config,
         metadata=sent.metadata or {},
+        allow_overlap=sent.allow_overlap,
     )
 
 

@@ -18,7 +18,7 @@ UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _AS_CSV = "Save the sheet as CSV (UTF-8) and send that."
 _FOREIGN: tuple[tuple[bytes, str, str], ...] = (  # first bytes, what it is, the fix
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook (.xls)", _AS_CSV),
-    (b"PK\x03\x04", "a ZIP archive or an Office document", f"Send the data file itself. {_AS_CSV}"),
+    (b"PK\x03\x04", "a ZIP archive", "Unpack it and send the data file itself."),
     (b"%PDF", "a PDF", "Send the rows as JSONL, CSV or Parquet."),
     (b"ARROW1", "an Arrow (Feather) file", "Write it as Parquet: df.to_parquet(...)."),
     (b"version https://git-lfs", "a Git LFS pointer, not the data", "Fetch the file first: git lfs pull."),
@@ -35,6 +35,8 @@ _FOREIGN: tuple[tuple[bytes, str, str], ...] = (  # first bytes, what it is, the
 def check_known(head: bytes) -> None:
     """Raise BadRows for the first bytes of a file that holds no rows we can read, naming what it is."""
     start = head.removeprefix(codecs.BOM_UTF8).lstrip()[:100].lower()
+    if head.startswith(b"PK\x03\x04") and (b"xl/" in head or b"[Content_Types].xml" in head):
+        raise _whole_file("It is an Excel workbook (.xlsx).", _AS_CSV)
     for magic, what, fix in _FOREIGN:
         if head.startswith(magic) or start.startswith(magic.lower()):
             raise _whole_file(f"It is {what}.", fix)

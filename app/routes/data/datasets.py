@@ -81,7 +81,8 @@ async def upload(
             alias="map",
             max_length=4000,
             description="Columns with other names: `question:prompt,answer:label`, or as JSON "
-            '`{"question": "prompt", "choices": ["A", "B"]}`.',
+            '`{"question": "prompt", "choices": ["A", "B"]}`. Several columns for `question` are joined; '
+            "`messages.0.content` is a column inside another.",
         ),
     ] = None,
     allow_overlap: Annotated[
@@ -92,9 +93,9 @@ async def upload(
     ] = False,
 ) -> DatasetOut:
     """A file as the body or in the multipart field `file`, plain, gzip or zstd: JSONL with one
-    `{"question", "answer", "choices"?, "solution"?, "id"?, "group"?, "split"?}` per line, or CSV or Parquet
-    with these columns. Every bad row is counted, the first are described, and nothing is stored. The same
-    content again is answered with 200 and the dataset that there is.
+    `{"question", "answer", "choices"?, "solution"?, "id"?, "group"?, "split"?}` per line, or a
+    JSON array, CSV or Parquet with these columns, in UTF-8 or UTF-16. Every bad row is counted, the mistakes
+    are described, equal ones together, and nothing is stored. The same content again is answered with 200 and the dataset that there is.
     """
     how = HowToRead(kind, validation, seed, parse_mapping(columns), allow_overlap)
     received = await receive_file(request)

@@ -93,6 +93,12 @@ def test_columns_of_a_semicolon_table_are_named_with_the_mapping(sqlite_api: Api
 @pytest.mark.parametrize(
     ("content", "reason", "fix"),
     [
+        (
+            b"PK\x03\x04\x14\x00[Content_Types].xml\x00xl/",
+            "an Excel workbook (.xlsx)",
+            "Save the sheet as CSV",
+        ),
+        (b"PK\x03\x04\x14\x00rows.jsonl", "a ZIP archive", "Unpack it"),
         (b"%PDF-1.7 ...", "It is a PDF.", "JSONL, CSV or Parquet"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1", "an old Excel workbook", "Save the sheet as CSV"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "a Git LFS pointer", "git lfs pull"),
