@@ -58,7 +58,8 @@ class Datasets:
         kind: scratchpad, numeric, choice, exact, math, pattern, date or code. A row has question, answer
         (of kind code: tests) and, where wanted, choices, solution, id, group and split; `map` names columns
         that are called otherwise, as in `{"question": "prompt", "choices": ["A", "B"]}`.
-        format: jsonl, json, csv or parquet; left out, the server looks. allow_overlap: take held-out rows whose question is trained on. validation: how many rows to
+        format: jsonl, json, csv or parquet; left out, the server looks. allow_overlap:
+        take held-out rows whose question is trained on. validation: how many rows to
         hold out, where no row has a split. The same file read in the same way is the same dataset: it is
         not stored twice. Raises Refused, whose `errors` name each bad line; then nothing is stored.
         """

@@ -95,7 +95,8 @@ async def upload(
     """A file as the body or in the multipart field `file`, plain, gzip or zstd: JSONL with one
     `{"question", "answer", "choices"?, "solution"?, "id"?, "group"?, "split"?}` per line, or a
     JSON array, CSV or Parquet with these columns, in UTF-8 or UTF-16. Every bad row is counted, the mistakes
-    are described, equal ones together, and nothing is stored. The same content again is answered with 200 and the dataset that there is.
+    are described, equal ones together, and nothing is stored. The same content
+    again is answered with 200 and the dataset that there is.
     """
     how = HowToRead(kind, validation, seed, parse_mapping(columns), allow_overlap)
     received = await receive_file(request)
