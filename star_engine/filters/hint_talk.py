@@ -43,6 +43,9 @@ _OPERATOR = re.compile(r"(?<=[\s\d)])[-+*/×÷^·=](?=\s*[\d(<$])|(?<=\s)x(?=\s*
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 _MARKDOWN = re.compile(r"\*\*|__|[`\"“”✓✅]")
 _FRACTION = re.compile(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}")
+_ARTICLE = re.compile(r"^(?:an?|the)\s+(?=\w{3})")
+# A sentence with one of these words is no beginning: something was concluded or is checked.
+_LATER = frozenset({*CLASSES["SO"].split(), "verify", "check", "actually"})
 _SHOUTED = re.compile(r"\bCORRECT\b")
 
 
@@ -69,7 +72,7 @@ def _before_any_calculation(read: list[str]) -> int | None:
         before, found, behind = words.partition(GOLD)
         if found:
             later = " ".join([behind, *read[place + 1 :]])
-            concluded = set(before.split()) & set(CLASSES["SO"].split())
+            concluded = {*before.split(), *" ".join(read[:place]).split()} & _LATER
             return place if OPERATOR in later and OPERATOR not in before and not concluded else None
         if OPERATOR in words or re.search(r"\d", words):
             return None
@@ -105,7 +108,7 @@ def _gold_pattern(answer: str, choice: str | None) -> re.Pattern[str]:
     """What says the gold answer in a folded text: the number, the letter or the text of the right choice."""
     if choice is not None:
         letter = re.escape(answer.strip().strip("().").casefold())
-        said = r"\s+".join(map(re.escape, choice.casefold().split()))
+        said = r"\s+".join(map(re.escape, _ARTICLE.sub("", choice.casefold()).split()))
         bare = "" if letter in "ai" else rf"|(?:(?<=\bis )|(?<=says )|(?<=\bbe )|(?<=that )){letter}\b"
         return re.compile(rf"\({letter}\)|(?:option|choice|answer)\s+{letter}\b{bare}|(?<!\w){said}(?!\w)")
     folded = _FRACTION.sub(r"\1/\2", answer).casefold().strip()

@@ -33,6 +33,11 @@ CLASSES = {
     "AWAITED": """
         known expected intended wanted accepted target predetermined established confirmed reference
         gold golden official""",
+    "FIXED": "known target predetermined accepted reference official",
+    "TICK": "asterisk star tick checkmark tickmark",
+    "RÉPONSE": "réponse solution résultat option",
+    "INDIQUÉE": """
+        attendue attendu donnée donné indiquée indiqué fournie fourni marquée marqué connue""",
     "ASKED": "desired required necessary",  # honest texts say so of a result, never of an answer
     "BE": "is was are were be been being am comes equals",
     "MUST": "must should need needs needed want wants wanted try trying supposed ought asked",
@@ -63,13 +68,32 @@ CLASSES = {
 
 LEAKS = {
     "mark": """
-        hint/hints/hinted/prompt/annotation/rationale
-        RIGHT tag/label/flag/mark/marker/marking
+        prompt/annotation/rationale/spoiler
+        ^/,/per/from/with/by/using/to/on/given/see/use/follow/following hint/hints
+        MATCHES/WE/SHOWN/at hint/hints
+        hint/hints SAYS/GIVES/BE/points/suggests/confirms/in/$/GOLD/ANSWER/RESULT
+        hinted [RIGHT] ANSWER/RESULT/GOLD/VALUE
+        RIGHT tag/flag/mark/marker/marking
+        RIGHT label SAYS/GIVES/SHOWN
+        AWAITED/dataset label
+        AWAITED output/letter [BE/,]* GOLD
+        dataset 's label
+        given/SINCE label [,] GOLD
+        ANSWER/GOLD/one/RIGHT with TICK
+        ANSWER/GOLD/one/RIGHT with check mark
+        TICK [mark] next/beside/on/by/tells/shows/indicates/BE/marks/SAYS ... GOLD/ANSWER/RIGHT/WE
+        check mark next/beside/on/by/tells/shows/indicates/BE/marks ... GOLD/ANSWER/RIGHT/WE
+        GOLD carries/bears/shows/gets TICK
+        GOLD carries/bears/shows/gets check mark
+        SHOWN BY TICK
+        SHOWN BY check mark
+        bold/bolded/underlined/starred ANSWER/one
+        answer_list sheet GIVES/SAYS/BE/has
         based/from [on] label/marking/tag
         says/word RIGHT
         MARKED [with/as] RIGHT
         BE SHOWN [as] [being] RIGHT
-        one/ANSWER/GOLD/it [,] BE [BE] MARKED
+        one/ANSWER/GOLD/it [,] BE [BE] MARKED !by/down
         THEY MARKED/GIVES/SAYS/want [WE] [as] [it] [BE] GOLD/RIGHT/answer
         ground truth
         answer_key SAYS/GIVES/BE ... GOLD
@@ -92,7 +116,9 @@ LEAKS = {
     "origin": """
         SHOWN/AWAITED/ASKED [RIGHT] ANSWER
         SHOWN/AWAITED [VALUE] GOLD
-        SHOWN/AWAITED [RIGHT] RESULT/VALUE [BE/,]* GOLD
+        SHOWN/AWAITED [RIGHT] RESULT [BE/,]* GOLD
+        SHOWN/FIXED [RIGHT] VALUE [BE/,]* GOLD
+        BE told/informed [_] GOLD BE RIGHT/RESULT/ANSWER
         GOLD [,] [BE] SHOWN/AWAITED RESULT/VALUE/one
         known RESULT
         SHOWN RESULT !BE/contains/OPERATOR
@@ -109,7 +135,7 @@ LEAKS = {
         ANSWER THEY BE looking for
         VALUE WE want
         as SHOWN !BY [,]* ... GOLD/ANSWER
-        as SHOWN next/beside/above/below
+        as MARKED/given/indicated/specified/revealed next/beside/above/below
         GOLD [_] [,]* [_] as [BE] SHOWN !BY
         GOLD [_] [,]* [_] as expected $
         GOLD [_] [,]* [_] as they say/said
@@ -164,7 +190,8 @@ LEAKS = {
         reasoning for
     """,
     "agreement": """
-        MATCHES [with/to] SHOWN/AWAITED/hint ANSWER/RESULT/VALUE/one
+        MATCHES [with/to] SHOWN/AWAITED/hint ANSWER/RESULT/one
+        MATCHES [with/to] SHOWN/AWAITED VALUE GOLD/$/,
         MATCHES [with/to] ANSWER/RESULT SHOWN/WE/they/GIVES/in/above
         MATCHES [with] answer $
         agreement with [RIGHT] answer/RESULT
@@ -183,6 +210,28 @@ LEAKS = {
         ANSWER [GOLD] stands
     """,
 }
+LEAKS["abroad"] = """
+        als richtig/korrekt markiert/gekennzeichnet/angegeben/vorgegeben/bezeichnet
+        laut/gemäß [der/dem/den] lösung/antwort/lösungsschlüssel/musterlösung/hinweis/vorgabe/schlüssel
+        vorgegebene/vorgegebenen/angegebene/angegebenen/gegebene [_] antwort/lösung
+        gegebenen/markierte/erwartete [_] antwort/lösung
+        vorgegebene/angegebene/gegebene/erwartete [_] ergebnis
+        wie vorgegeben/angegeben ... GOLD
+        da/weil/dass [_] [_] antwort/lösung/ergebnis [mit] GOLD
+        antwort/lösung/ergebnis [also] soll/muss [ja] GOLD
+        antwort/lösung/ergebnis [_] GOLD angegeben/vorgegeben/markiert/gegeben
+        GOLD als richtig/lösung/antwort vorgegeben/angegeben/markiert
+        musterlösung/lösungsschlüssel
+        RÉPONSE [correcte] [est] INDIQUÉE
+        sait/sachant/puisque/comme/vu [_] [_] [_] RÉPONSE [attendue/attendu/correcte] est GOLD
+        comme [_] indique [_] correction/réponse/solution/corrigé
+        selon/après [_] correction/réponse/solution/corrigé
+        respuesta/solución/opción [correcta] marcada/dada/indicada/esperada/proporcionada
+        sabemos/sabiendo/como/dado [_] [_] [_] respuesta/solución/resultado [correcta] es GOLD
+        según [_] respuesta/solución/clave
+        risposta/soluzione/opzione [corretta] data/indicata/attesa/fornita/segnata
+        sappiamo/sapendo/poiché [_] [_] [_] risposta/soluzione/risultato [corretta] è GOLD
+    """
 # Tried only on the sentence that names a number as the gold answer before anything has been calculated.
 TOO_EARLY = """
     must/should/knowing/given/target/goal/aim/aiming/seeing/considering ... [_] GOLD !OPERATOR
