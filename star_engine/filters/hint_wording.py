@@ -69,7 +69,7 @@ CLASSES = {
 LEAKS = {
     "mark": """
         prompt/annotation/rationale/spoiler
-        ^/,/per/from/with/by/using/to/on/given/see/use/follow/following hint/hints
+        ^/,/per/from/with/by/using/to/on/given/see/use/follow/following/looking/considering hint/hints
         MATCHES/WE/SHOWN/at hint/hints
         hint/hints SAYS/GIVES/BE/points/suggests/confirms/in/$/GOLD/ANSWER/RESULT
         hinted [RIGHT] ANSWER/RESULT/GOLD/VALUE
@@ -99,6 +99,7 @@ LEAKS = {
         answer_key SAYS/GIVES/BE ... GOLD
         key SAYS/GIVES/BE ... GOLD
         according to [_] ANSWER/RESULT/key/label/answer_key
+        per answer_key/key
         per instruction/instructions/ANSWER
         RIGHT [ANSWER] according/per [to] choices/options/question/problem/prompt/list
         ANSWER/RESULT/VALUE [SHOWN] in [SOURCE] ['s] BRACKET
@@ -121,6 +122,9 @@ LEAKS = {
         BE told/informed [_] GOLD BE RIGHT/RESULT/ANSWER
         GOLD [,] [BE] SHOWN/AWAITED RESULT/VALUE/one
         known RESULT
+        AWAITED RESULT GIVES/SAYS/picks/chooses/names/uses
+        SHOWN in RESULT/answer/key/answer_key
+        REACH/get desired GOLD
         SHOWN RESULT !BE/contains/OPERATOR
         ANSWER/RESULT [GOLD] [,]* [as] [WE/they] [BE]* SHOWN !by/below/from/as/in
         ANSWER/RESULT [GOLD] [,]* [as] [WE/they] [BE]* SHOWN as !a/in
@@ -177,6 +181,7 @@ LEAKS = {
         !is _ WHY [BE] _ [BE] RIGHT
         ^ WHY [BE] _ [BE] RIGHT
         figure why
+        justify/explain why it BE GOLD
         how do they get there
         how ... GOLD
         aim/aiming for/at GOLD
@@ -224,6 +229,7 @@ LEAKS["abroad"] = """
         musterlösung/lösungsschlüssel
         RÉPONSE [correcte] [est] INDIQUÉE
         sait/sachant/puisque/comme/vu [_] [_] [_] RÉPONSE [attendue/attendu/correcte] est GOLD
+        comme indiqué/donné/marqué
         comme [_] indique [_] correction/réponse/solution/corrigé
         selon/après [_] correction/réponse/solution/corrigé
         respuesta/solución/opción [correcta] marcada/dada/indicada/esperada/proporcionada
@@ -237,7 +243,7 @@ TOO_EARLY = """
     must/should/knowing/given/target/goal/aim/aiming/seeing/considering ... [_] GOLD !OPERATOR
     to be/equal ... GOLD !OPERATOR
     needed/ASKED/wanted GOLD !OPERATOR
-    RIGHT/ANSWER/RESULT/SHOWN/AWAITED/SAYS/SINCE ... [_] [_] GOLD !OPERATOR
+    RIGHT/ANSWER/RESULT/SHOWN/AWAITED/SAYS/SINCE !down ... [_] [_] GOLD !OPERATOR
     confirm/explain/claim/wrote/know/problem/question/statement ... [_] [_] GOLD !OPERATOR
     GOLD ... [_] [_] RIGHT/ANSWER/SHOWN/AWAITED/problem/question
 """

@@ -19,8 +19,10 @@ from star_engine.tasks.reading.correction import Says, is_corrected
 from star_engine.tasks.reading.final_text import FinalText, Stated, read_final_text, values_that_stand, within
 from star_engine.tasks.reading.math_form import bare_expression, equal_without_library, whole_number
 from star_engine.tasks.reading.math_process import PROCESS, MathCrash, MathTimeout
+from star_engine.tasks.reading.numbers.ending import last_sentence
 from star_engine.tasks.reading.numbers.number_conclusion import MAX_CHARACTERS as MAX_NUMERALS
 from star_engine.tasks.reading.numbers.numerals import numeral_value, numerals
+from star_engine.tasks.reading.numbers.result_wording import CONCLUDES, UNCERTAIN
 from star_engine.tasks.reading.standing import is_taken_back
 from star_engine.tasks.reading.statements import Form, Statement
 from star_engine.tasks.second_opinion import last_box
@@ -28,6 +30,7 @@ from star_engine.tasks.task import TaskOptions
 from star_engine.tasks.verdict import BadGold, SlowGold, Verdict, VerdictCode, no_answer
 
 _ASIDE = re.compile(r",?\s(?:where|which|since|because)\s", re.IGNORECASE)  # "is 12, where 12 = 3 * 4"
+_GIVEN = re.compile(r"\s*[A-Za-z](?:_\w|_\{\w+\})?(?:\([a-z]\))?\s*=\s*([^=<>≠≤≥]+)")
 DEFAULT_TIMEOUT = 5.0  # seconds per completion; a plain comparison takes 0.01
 MAX_CHARACTERS = 1000  # a longer answer is run-on text, and parsing time grows faster than length
 
@@ -64,7 +67,10 @@ def verify_math(text: str, answer: str, timeout_s: float = DEFAULT_TIMEOUT) -> V
         return no_answer(VerdictCode.UNPARSED, "thinking_not_closed")
     standing = values_that_stand(final, lambda one: _read(text, final, one))
     if not standing:
-        return no_answer(VerdictCode.UNPARSED, "no_anchor")
+        concluded = _concluded(text, final)
+        if concluded is None:
+            return no_answer(VerdictCode.UNPARSED, "no_anchor")
+        return _compared([concluded], answer, timeout_s, "conclusion")
     last = standing[-1]
     if _is_corrected(final, last.value.text, last.end):
         return no_answer(VerdictCode.AMBIGUOUS, "retracted")
@@ -94,6 +100,22 @@ def _read(text: str, final: FinalText, one: Statement) -> Stated[Expression] | N
         return None
     stated = _raw(text, final, begin, end)
     return Stated(one, stated, begin, end) if stated.text else None
+
+
+def _concluded(text: str, final: FinalText) -> Expression | None:
+    """The 5 of a last sentence "Hence, $n = 5$.": one formula that gives a name its value."""
+    span = last_sentence(final)
+    if span is None or final.speaks(*span):
+        return None
+    sentence = final.text[slice(*span)]
+    inside = [n for n, math in enumerate(final.plain.maths) if span[0] <= math[0] and math[1] <= span[1]]
+    if len(inside) != 1 or not CONCLUDES.search(sentence) or UNCERTAIN.search(sentence):
+        return None
+    if re.search(r"\w", final.text[final.plain.maths[inside[0]][1] : span[1]]):
+        return None
+    begin, end = final.plain.raw_maths[inside[0]]
+    given = _GIVEN.fullmatch(text, begin, end)
+    return _trimmed(text, given.start(1), end) if given else None
 
 
 def _extent(final: FinalText, one: Statement) -> tuple[int, int]:

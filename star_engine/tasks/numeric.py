@@ -40,6 +40,10 @@ _LONE_NUMBER = re.compile(r"(?<![\w.,:/^])(?:(?<![0-9)\]][ ])[-−])?\$?\.?[0-9]
 Fallback = Literal["last_number"]
 RESULT = "result"  # the rule of a last sentence that gives a number and no word that it concludes
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,15}")
+_GROUPS = re.compile(
+    r"[\s*$}]{1,4}(pair|couple|twin|trio|triplet|quartet|fortnight|decade|centur(?:y|ies)|score)(?:s|ies)?\b",
+    re.IGNORECASE,
+)
 _CALCULATION = re.compile(r"[0-9)%]\s?[-+*/×÷−–^x]\s?[$€£(]*[0-9.]")
 
 
@@ -190,6 +194,14 @@ def _compared(text: str, final: FinalText, found: Number, gold: Gold, rule: str)
     return Verdict(code, text[start:end], canonical, str(rule), (start, end))
 
 
+def _counting_single_things(found: Verdict, example: Asked, text: str) -> Verdict:
+    """4 pairs are 8 things: a number of groups is right only where the question counts them."""
+    group = _GROUPS.match(text, found.span[1]) if found.is_correct and found.span else None
+    if group is None or group[1].lower()[:4] in (example.question + example.answer).lower():
+        return found
+    return no_answer(VerdictCode.UNPARSED, "counts_groups")
+
+
 class NumericOptions(Section):
     fallback: Fallback | None = None
     """Where no answer is marked as one: null leaves it unparsed, last_number takes the last number."""
@@ -268,10 +280,10 @@ class Numeric:
         return None
 
     def grade(self, example: Asked, text: str, options: TaskOptions) -> Verdict:
-        return verify_numeric(text, example.answer, **options)
+        return _counting_single_things(verify_numeric(text, example.answer, **options), example, text)
 
     def grade_direct(self, example: Asked, text: str, options: TaskOptions) -> Verdict:
-        return verify_direct_numeric(text, example.answer, **options)
+        return _counting_single_things(verify_direct_numeric(text, example.answer, **options), example, text)
 
     def is_answer(self, example: Asked, text: str) -> bool:
         return grade(self, example, text, direct=True).is_correct

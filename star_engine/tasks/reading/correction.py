@@ -108,7 +108,7 @@ _CONFIRMS = re.compile(
     words(
         """correct, match(es)?, confirm(s|ed)?, verified, verifies, checks? out, consistent
         as expected, the same
-        agrees?, yes"""
+        agrees?, yes, which (is|was) (what|the (original|given|initial|starting))"""
     )
     + "|[✓✔✅]",
     re.IGNORECASE,

@@ -79,7 +79,7 @@ _HEADING = re.compile(
     r"^[^\w\n]*(?:(?:the|my)\s+)?(?:(?:final|correct)\s+)?answer[^\w\n]*\n", re.IGNORECASE | re.MULTILINE
 )
 _LETTER_LABEL = re.compile(
-    r"^A:(?=\s*\S)|^[^\w\n]*(?:[Mm]y\s+)?(?:[Ff]inal\s+)?(?:[Pp]ick|[Cc]hoice|[Ss]election|[Dd]ecision)\s*:(?=\s*\S)",
+    r"^A:(?=\s*\S)|^[^\w\n]*(?:[Mm]y\s+)?(?:[Ff]inal\s+|[Ss]elected\s+|[Cc]hosen\s+)?(?:[Oo]ption|[Aa]nswer|[Pp]ick|[Cc]hoice|[Ss]election|[Dd]ecision)\s*:(?=\s*\S)",
     re.MULTILINE,
 )
 # {"reasoning": "...", "answer": "B"}

@@ -21,7 +21,7 @@ _LEAVES = re.compile(
     r"\b(?:leaves|leaving|left)\s+(?:(?:us|me|you|with|only|just|option|choice|behind)\s+)*", re.IGNORECASE
 )
 _SO = re.compile(
-    r"[,;—–]\s*(?:and\s+)?(?:so|therefore|thus|hence)\b,?\s+|\b(?:conclusion|verdict|result)\s*:\s+",
+    r"[,;—–]\s*(?:and\s+)?(?:so|therefore|thus|hence)\b,?\s+|(?:→|⇒|[=-]>)\s*|\b(?:conclusion|verdict|result)\s*:\s+",
     re.IGNORECASE,
 )
 _OPENS = re.compile(
@@ -50,7 +50,9 @@ _SETTLED = re.compile(
     + r")\b",
     re.IGNORECASE,
 )
-_BECAUSE = re.compile(r",?\s+(?:because|since|as|for|which|so\s+that)\s", re.IGNORECASE)
+_BECAUSE = re.compile(r",?\s+(?:because|since|as|for|which|so\s+that|[-–—])\s", re.IGNORECASE)
+# Behind "C) an umbrella - ": a reason, not the "no" of a list that is gone through.
+_EXPLAINS = re.compile(r"(?!(?:no|yes|wrong|incorrect|not|too|does|is)\b)\w+(?:\W+\w+){2}", re.IGNORECASE)
 _COPULA = re.compile(
     r"\b(?:is|are|be|would\s+be)\s+(?:(?:an?|the|simply|therefore)\s+)*[\"'“(*]*$", re.IGNORECASE
 )
@@ -111,7 +113,9 @@ def _alone_or_preferred(marked: MarkedText, begin: int, end: int, *, led_to: boo
     if _UNSETTLED.search(_without(text, marked, begin, stop)):
         return None
     settled = _SETTLED.match(text, behind, stop)
-    return mark if settled or ((led_to or start > begin) and _ENDS.match(text, behind, stop)) else None
+    explained = beside is not None and reason is not None and _EXPLAINS.match(text, reason.end(), end)
+    settles = led_to or explained or start > begin
+    return mark if settled or (settles and _ENDS.match(text, behind, stop)) else None
 
 
 def _said_at_the_end(marked: MarkedText, begin: int, end: int) -> Mark | None:

@@ -61,7 +61,8 @@ _REASON = re.compile(words("because, since, as, for, so that") + r"|[;:]", re.IG
 _LINKS = re.compile(r"\b(?:and|a\s+kind)\b", re.IGNORECASE)
 _DENIES = re.compile(
     words(
-        """not, no, never, wrong, incorrect, cannot, unlikely, too, isn, doesn, fails?, less, least, false
+        r"""not, no, never, wrong, incorrect, cannot, unlikely, too(?= \w), isn, doesn, fails?, less
+        least, false
         lacks?, only, neither"""
     )
     + r"|n['’]t\b",

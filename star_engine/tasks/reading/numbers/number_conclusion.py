@@ -15,7 +15,7 @@ from star_engine.tasks.reading.numbers.calculation import calculated, calculated
 from star_engine.tasks.reading.numbers.ending import alone_on_line, endings, last_sentence, total_of_row
 from star_engine.tasks.reading.numbers.number import read_number
 from star_engine.tasks.reading.numbers.number_value import Number
-from star_engine.tasks.reading.numbers.numerals import follows_a_verb, numerals, result_of
+from star_engine.tasks.reading.numbers.numerals import follows_a_verb, numerals, result_of, says_a_result
 from star_engine.tasks.reading.numbers.result_wording import (
     AT_THE_START,
     CONCLUDES,
@@ -36,8 +36,16 @@ Span = tuple[int, int]
 MAX_CHARACTERS = 600  # of a sentence that concludes; a longer one is run-on text
 
 _SO = re.compile(
-    r"[,;]\s*(?:so|therefore|thus|hence|which\s+means(?:\s+that)?|leaving|making)\s", re.IGNORECASE
+    r"[,;]\s*(?:so|therefore|thus|hence|which\s+means(?:\s+that)?|(?:which\s+leaves|leaving)(?:\s+\w+\s+with)?"
+    r"|which\s+(?:gives|makes)|giving|making|for\s+a\s+total\s+of)\s",
+    re.IGNORECASE,
 )
+_INTRODUCTION = re.compile(
+    r"[\W_]*(?:(?:so|then|therefore|thus|hence|finally|now)\b,?\s+)?"
+    r"(?:after|with|in|for|at|by|over|from|during|on|given|when|once|\w+ing)\s[^,;:=\n]{2,100},\s",
+    re.IGNORECASE,
+)
+_RESULT_HEADING = re.compile(r"\b(?:result|answer|conclusion|final|total)\b[^\w\n]*$", re.IGNORECASE)
 _REASON = re.compile(r",?\s(?:because|since|as(?=\s+(?:you|he|she|it|they|we|i|there)\b))\b", re.IGNORECASE)
 _CONTINUED = re.compile(r",[^,]*=")  # "since each has 20, there are 10 * 20 = 200"
 _ROUNDS = re.compile(
@@ -114,13 +122,22 @@ def number_of_sentence(
         return None
     if is_taken_back(text, final.sentences, number.end):
         return None
-    if concludes or part[0] > span[0] or _is_result(final, number, span, explained):
+    if concludes or _says_so(text, span, part) or _is_result(final, number, span, explained):
         return number
     return None
 
 
+def _says_so(text: str, span: Span, part: Span) -> bool:
+    """Whether a part of a sentence begins behind a word that concludes, and not behind an introduction."""
+    introduction = _INTRODUCTION.match(text, *span)
+    return part[0] > (introduction.end() if introduction else span[0])
+
+
 def _concluding_part(text: str, begin: int, end: int) -> Span:
     """Of a sentence what is behind its last ", so", "i.e." or "rounded to", where a number is there."""
+    introduction = _INTRODUCTION.match(text, begin, end)
+    if introduction and any(numerals(text, introduction.end(), end)):
+        begin = introduction.end()
     so = [found.end() for found in _SO.finditer(text, begin, end)]
     if so and any(numerals(text, so[-1], end)):
         begin = so[-1]
@@ -148,9 +165,13 @@ def _is_result(final: FinalText, number: Number, span: Span, explained: bool) ->
         return True
     if not _is_closed(text, end) or not follows_a_verb(text, begin, number.start):
         return False
-    if any(numerals(text, 0, begin)):
+    introduction = _INTRODUCTION.match(text, begin, number.start)
+    if any(numerals(text, 0, introduction.end() if introduction else begin)):
         return True
-    says_so = explained or final.part[0] > 0 or RESULT_ALONE.search(text, begin, end) is not None
+    if says_a_result(text, begin, number.start):
+        return True
+    heading = _RESULT_HEADING.search(text[max(0, begin - 60) : begin].rstrip()) is not None
+    says_so = explained or heading or final.part[0] > 0 or RESULT_ALONE.search(text, begin, end) is not None
     return says_so and not _EACH.match(text, begin, end)
 
 

@@ -20,7 +20,7 @@ from star_engine.tasks.reading.numbers.result_wording import (
 Span = tuple[int, int]
 
 _NUMERAL = re.compile(
-    r"\d*[¼½¾⅓⅔]|(?<![\w.,:/^])[-−]?[$€£¥₹]?"
+    r"\d*[¼½¾⅓⅔]|(?:(?<![\w.,:/^])|(?<=[\u3040-\u9fff]))[-−]?[$€£¥₹]?"
     r"(?:\d{1,3}(?:[ \u00a0\u2009\u202f]\d{3})+(?!\d)(?:,\d+)?|\d[\d,.]*(?:/\d+)?(?<![.,]))"
     r"(?:[ ]?(?:×|x|\\times|\\cdot|·|\*)[ ]?10[ ]?\^[ ]?\{?[-−]?\d+\}?)?|(?<=[$€£])\d[\d,.]*(?<![.,])"
 )
@@ -39,12 +39,14 @@ _IN_BRACKETS = re.compile(r"\([^()\n]*\)")
 _SPELT = re.compile(
     rf"\b(?:{'|'.join(sorted(NUMBER_WORDS - {'one'}, key=len, reverse=True))})\b", re.IGNORECASE
 )
+_WHEN = re.compile(r"^(?:in|after|within)\b", re.IGNORECASE)
 _ADVERBS = re.compile(
     r"(?:\b(?:only|exactly|just|still|now|then|therefore|thus|hence|also|a\s+total\s+of|the\s+total\s+of|in\s+total"
     r"|altogether|all\s+together|together|insgesamt|noch|nur|genau|somit|damit|also|donc|encore|au\s+total|en\s+tout"
     r"|en\s+total|in\s+totale|ancora|todavía|quedan?|another|equal)\s+)+[$€£]?$",
     re.IGNORECASE,
 )
+_AS_SUBJECT = re.compile(r"[$€£\d.,]+\s+(?!of\b)\w+(?:\s+\w+)?\s+(?:are|were|remain|remained)\b")
 _WORD_BEFORE = re.compile(r"([^\W\d_]+)[’']?(?:s|re)?\s+[$€£]?$")
 _BREAK = re.compile(r"[,;:]|\b(?:and|but|while|or|und|aber|et|mais|y|pero|e|ma)\b", re.IGNORECASE)
 MAX_NUMERALS = 12  # of a sentence that gives a result; one with more is a list
@@ -76,10 +78,14 @@ def result_of(text: str, begin: int, end: int) -> Number | None:
     outside = [one for one in found if not any(first < one[0] < last for first, last in brackets)]
     said = outside or found
     spelt = [one.span() for one in _SPELT.finditer(text, begin, end)]
+    spelt = [one for one in spelt if not text[max(begin, one[0] - 2) : one[0] - 1].isdigit()]  # 2 million
     spelt = [one for one in spelt if not any(first < one[0] < last for first, last in brackets)]
     asides = {one: aside for one in (*said, *spelt) if (aside := _aside(text, begin, one[0]))}
     main = [one for one in said if one not in asides]
     words = [one for one in spelt if one not in asides]
+    if not main and len(said) == 1 and not words and _WHEN.search(asides[said[0]]):
+        number = read_number(text, said[0][0], end)  # "So the pool is full in 16 minutes"
+        return number if isinstance(number, Number) else None
     if not main:
         return _spelt_result(text, words, begin, end) if words and not said else None
     if words:
@@ -115,7 +121,9 @@ def as_written_there(number: Number, sentence: str, text: str) -> Number:
 def follows_a_verb(text: str, begin: int, position: int) -> bool:
     """Whether a number stands where a sentence says what something comes to: "has 42", "costs only $42"."""
     before = text[max(begin, position - 80) : position]
-    if RESULT_BEFORE.search(before):
+    if not re.search(r"\w", before) and _AS_SUBJECT.match(text, position):
+        return True
+    if says_a_result(text, begin, position):
         return True
     if adverbs := _ADVERBS.search(before):
         before = before[: adverbs.start()]
@@ -127,6 +135,11 @@ def follows_a_verb(text: str, begin: int, position: int) -> bool:
         and word[1].lower() not in NO_RESULT_BEFORE
         and (word[1].islower() or not before[: word.start()].strip())
     )
+
+
+def says_a_result(text: str, begin: int, position: int) -> bool:
+    """Whether the words in front of a number say that it is a result: "adds up to", "for a total of"."""
+    return RESULT_BEFORE.search(text[max(begin, position - 80) : position]) is not None
 
 
 def _chosen(text: str, main: Sequence[Span], begin: int) -> Span | None:

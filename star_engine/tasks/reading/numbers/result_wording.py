@@ -10,7 +10,7 @@ from star_engine.tasks.reading.phrases import any_of, words
 _THEREFORE = """therefore, thus, hence, consequently, accordingly, daher, somit, folglich, deshalb, demnach
     donc, par conséquent, por lo tanto, por tanto, entonces, quindi, dunque, pertanto, portanto, dus"""
 CONCLUDES = re.compile(
-    r"^[\W_]*"
+    r"^[\W_]*(?:and\s+)?"
     + any_of(
         f"""so, {_THEREFORE}, finally, altogether, overall, as a result
         in (total|all|conclusion|summary|the end|short), to (conclude|sum up|summarize|summarise), summing up
@@ -24,7 +24,7 @@ CONCLUDES = re.compile(
     + r"\b|^[\W_]*(?:因此|所以|一共|总共|總共|よって|したがって|따라서)|^[^\w]*[∴⇒→]|^[^\w\n]*=>"
     r"|\b(?:in\s+total|altogether|in\s+all|all\s+together|together)[\W_]*$"
     r"|^[\W_]*(?:total|result|ergebnis|sum|summe|profit|difference|remaining|resultado|résultat|output"
-    r"|final\s+\w+|(?:grand\s+)?total\s+[\w\s]{1,30}?)\s*[:=]"
+    r"|final|average(?:\s+[\w\s]{1,30}?)?|mean|change|final\s+\w+|(?:grand\s+)?total\s+[\w\s]{1,30}?)\s*[:=]"
     r"|^[\W_]*(?:conclusion|summary)\s*:|[,;]\s*(?:so|therefore|thus|hence)\s|^[^,;:.]{1,60}?\b"
     + any_of(_THEREFORE)
     + r"\b",
@@ -36,7 +36,7 @@ UNCERTAIN = re.compile(
         r"""not, cannot, never, no, none, neither, nor, if, unless, whether, suppose, assum\w+, might
         (?-i:may), could, perhaps, maybe, possibly, probably, likely, about, approximately, roughly, around
         nearly, almost, at (least|most), (more|less|fewer|greater|other|larger|smaller|higher|lower) than
-        up to, between, either, or, seems?, appears?, impossible, wrong, incorrect, false, mistake, half
+        between, either, or, seems?, appears?, impossible, wrong, incorrect, false, mistake, half
         twice, double[sd]?, triple[sd]?, thrice, let'?s, let (us|me), next, first, step, we can, we will
         (we|i|you) (now )?(still )?(have|need) to, so far, (some|one) of, out of, except, instead, before
         part of, rest of, estimate\w*, question, mentioned, problem, given, stated, remaining \d+, too
@@ -44,7 +44,8 @@ UNCERTAIN = re.compile(
         mindestens, höchstens, jamais, peut-être, environ, ou, si, au moins, moins de, plus de, quizás
         aproximadamente, unos, forse, circa, oppure"""
     )
-    + r"|\bne\s+\w+\s+pas\b|n['’]t\b|[?≈~±<>≤≥≠…]|\\(?:neq?|leq?|geq?|approx|pm)\b",
+    + r"|(?<!adds\s)(?<!add\s)(?<!adding\s)(?<!sums\s)\bup\s+to\b|\bne\s+\w+\s+pas\b|n['’]t\b"
+    r"|[?≈~±<>≤≥≠…]|\\(?:neq?|leq?|geq?|approx|pm)\b",
     re.IGNORECASE,
 )
 # The same of a sentence that ends in a calculation, which says more of what it means by itself.
@@ -72,7 +73,8 @@ RESULT_ALONE = re.compile(
     words(
         r"""left, remaining, remains?, in total, altogether, in all, total, sum, price, cost of, rate, profit
         average, area, volume, distance, number of, discount, value, result, difference, perimeter, speed
-        probability, amount, trip, needs?, takes?, receives?, ends up, now, more, count, temperature, age
+        probability, amount, trip, is, are, will, needs?, takes?, receives?, ends up, now, more, count
+        temperature, age
         insgesamt, übrig, beträgt, gesamt\w*, noch, total\w*, totale, prix, donc, reçoit, restent, quedan"""
     ),
     re.IGNORECASE,
@@ -96,7 +98,7 @@ OPERAND_BEFORE = re.compile(
 # The 20 of "10 cups for 20 people", the 10 % of "after the 10% discount": said beside the result.
 ASIDE = re.compile(
     r"(?:\b(?:from\s+[$€£]?\d[\d,.]*\d?%?(?:\s+\w+)?\s+to|"
-    r"(?<!left\s)(?<!up\s)(?<!end\s)with|for|after|by|(?<!result\s)(?<!results\s)(?<!resulted\s)in|from|at"
+    r"(?<!left\s)(?<!up\s)(?<!end\s)(?<!finishes\s)(?<!ends\s)with|for|after|by|(?<!result\s)(?<!results\s)(?<!resulted\s)in|from|at"
     r"|over|within|during|per|every|on|among|since|until|across|to\s+(?:the|his|her|their|each|all)"
     r"|of\s+(?:the|his|her|their|its|these|those)|in\s+den|für|nach|pro|bei|pour|après|dans|para|por|per)\s+"
     r"(?:(?:the|a|an|his|her|their|its|all|each|every|last|next|only|just|these|those|other|another|both"
@@ -136,7 +138,7 @@ RESULT_BEFORE = re.compile(
     r"|discount|remainder|number|balance|distance|salary|age|score)\s+of\s+[^\w\s]?$"
     r"|\b(?:amounts?|comes?|adds?\s+up|equal|equals|up|equivalent|rises?|rose|fell|falls?|drops?|dropped"
     r"|increases?|decreases?|increased|decreased|sums?\s+up|reduces?|reduced)\s+to\s+[^\w\s]?$"
-    r"|\b(?:results?|resulting)\s+in\s+[^\w\s]?$|\b(?:left|ends?\s+up|ended\s+up)\s+with\s+[^\w\s]?$"
+    r"|\b(?:results?|resulting)\s+in\s+[^\w\s]?$|\b(?:left|ends?(?:\s+up)?|ended\s+up|finish(?:es|ed)?)\s+with\s+[^\w\s]?$"
     r"|\bsich\s+auf\s+[^\w\s]?$|\best\s+(?:donc\s+)?de\s+[^\w\s]?$|\bsoit\s+[^\w\s]?$|\bes\s+(?:de\s+)?[^\w\s]?$"
     r"|\b(?:gives|giving|leaves|leaving)\s+(?:us|her|him|them|me|you|\w+)\s+(?:with\s+)?[^\w\s]?$"
     r"|\bin\s+(?:total|all|the\s+end)\s+[^\w\s]?$|\bau\s+total\s+[^\w\s]?$|\bin\s+totale\s+[^\w\s]?$",

@@ -38,7 +38,7 @@ def changes_the_value(word: str) -> bool:
 def is_unit_word(word: str) -> bool:
     """Whether a word behind a number says only what was counted."""
     if len(word) == 1 and word < "\u2e80":  # a Chinese or Japanese counter is one letter
-        return word in _UNIT_LETTERS
+        return word in _UNIT_LETTERS or word == "à"
     if not word.isalpha() or (word.lower() in NUMBER_WORDS and word.lower() != "one"):
         return False
     return not changes_the_value(word)
