@@ -86,7 +86,7 @@ LEAKS = {
         GOLD carries/bears/shows/gets TICK
         GOLD carries/bears/shows/gets check mark
         SHOWN BY TICK
-        SHOWN BY check mark
+        SHOWN/going BY check mark
         bold/bolded/underlined/starred ANSWER/one
         answer_list sheet GIVES/SAYS/BE/has
         based/from [on] label/marking/tag
@@ -224,7 +224,7 @@ LEAKS["abroad"] = """
         wie vorgegeben/angegeben ... GOLD
         da/weil/dass [_] [_] antwort/lösung/ergebnis [mit] GOLD
         antwort/lösung/ergebnis [also] soll/muss [ja] GOLD
-        antwort/lösung/ergebnis [_] GOLD angegeben/vorgegeben/markiert/gegeben
+        antwort/lösung/ergebnis [_] [_] GOLD angegeben/vorgegeben/markiert/gegeben
         GOLD als richtig/lösung/antwort vorgegeben/angegeben/markiert
         musterlösung/lösungsschlüssel
         RÉPONSE [correcte] [est] INDIQUÉE

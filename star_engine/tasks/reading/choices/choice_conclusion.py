@@ -44,8 +44,9 @@ _ENDS = re.compile(r"[\s*_`\"'”’)\].!。]*$")
 _SETTLED = re.compile(
     r"[\s*_`\"'”’)]*(?:"
     + any_of(
-        r"""it is, makes? (the )?(most|more|best)? ?sense, fits?( best| the best)?, works?( best)?
-        remains?, is left, is the (best|right|correct|only|most \w+)( \w+)?, is (correct|right|best)"""
+        r"""it is, makes?( the)?( most| more| best)? sense, fits?( best| the best)?, works?( best)?
+        remains?, is left, is the (best|right|correct|only|most \w+)( \w+)?, is (correct|right|best)
+        is what (you|we|one|they) (needs?|wants?)"""
     )
     + r")\b",
     re.IGNORECASE,
@@ -57,6 +58,7 @@ _COPULA = re.compile(
     r"\b(?:is|are|be|would\s+be)\s+(?:(?:an?|the|simply|therefore)\s+)*[\"'“(*]*$", re.IGNORECASE
 )
 _BARE = re.compile(r"(?<![\w'’.])([A-Z])(?![\w'’+#*-])")
+_BARE_BEFORE = re.compile(r"\b([A-Z])[).:]\s+(?:(?:an?|the)\s+)?$")
 _UNSETTLED = re.compile(
     words(
         r"""not, cannot, never, neither, nor, none, except, unlike, incorrect, wrong, rather than, other than
@@ -125,7 +127,11 @@ def _said_at_the_end(marked: MarkedText, begin: int, end: int) -> Mark | None:
     if len({mark.label for mark in named}) != 1 or any(marked.anywhere(begin, end)):
         return None
     mark = max(named, key=lambda one: one.end)
-    if not _ENDS.match(text, mark.end, end) or not _COPULA.search(text, begin, mark.start):
+    letter = _BARE_BEFORE.search(text, begin, mark.start)  # "the best fit is C) a ladder"
+    said = letter.start() if letter else mark.start
+    if not _ENDS.match(text, mark.end, end) or not _COPULA.search(text, begin, said):
+        return None
+    if letter and marked.options.label(letter[1]) != mark.label:
         return None
     says_little = text[mark.start : mark.end].casefold() in _ASSENT or mark.end - mark.start < 3
     return None if says_little or _UNSETTLED.search(_without(text, marked, begin, end)) else mark

@@ -119,7 +119,8 @@ def choice_without_statement(final: FinalText, marked: MarkedText) -> Stated[Mar
     for mark, (begin, end) in reversed(list(zip(whole, lines, strict=True))):
         if mark and len(named) == 1 and (mark.end - mark.start == 1 or begin in (lines[0][0], lines[-1][0])):
             return Stated(Statement(Form.ANSWER_IS, begin, begin, end), mark, mark.start, mark.end)
-    listed = [(line, _listed(marked, line)) for line in lines]
+    starts = {mention.start: mention for mention in marked.mentions}
+    listed = [(line, _listed(marked, starts, line)) for line in lines]
     mark = ticked_choice(marked, listed) or _settled(final, marked, lines[-1])
     if mark is not None:
         return Stated(
@@ -128,13 +129,13 @@ def choice_without_statement(final: FinalText, marked: MarkedText) -> Stated[Mar
     return _in_last_sentence(final, marked, lines[-1])
 
 
-def _listed(marked: MarkedText, line: Span) -> Mark | None:
+def _listed(marked: MarkedText, starts: dict[int, Mark], line: Span) -> Mark | None:
     """The choice that a line of a list is about: "B: dries you"."""
     first = _LETTER_FIRST.match(marked.text, *line)
     label = marked.options.label(first[1]) if first else None
     if first and label:
         return Mark(label, *first.span(1))
-    return next((one for one in marked.mentions if line[0] <= one.start < line[0] + 6), None)
+    return next((starts[at] for at in range(line[0], line[0] + 6) if at in starts), None)
 
 
 def _settled(final: FinalText, marked: MarkedText, line: Span) -> Mark | None:

@@ -42,7 +42,7 @@ _SO = re.compile(
 )
 _INTRODUCTION = re.compile(
     r"[\W_]*(?:(?:so|then|therefore|thus|hence|finally|now)\b,?\s+)?"
-    r"(?:after|with|in|for|at|by|over|from|during|on|given|when|once|\w+ing)\s[^,;:=\n]{2,100},\s",
+    r"(?:after|with|in|for|at|by|over|from|during|on|given|when|once|since|because|\w+ing)\s[^,;:\n]{2,100},\s",
     re.IGNORECASE,
 )
 _RESULT_HEADING = re.compile(r"\b(?:result|answer|conclusion|final|total)\b[^\w\n]*$", re.IGNORECASE)
@@ -172,7 +172,7 @@ def _is_result(final: FinalText, number: Number, span: Span, explained: bool) ->
         return True
     heading = _RESULT_HEADING.search(text[max(0, begin - 60) : begin].rstrip()) is not None
     says_so = explained or heading or final.part[0] > 0 or RESULT_ALONE.search(text, begin, end) is not None
-    return says_so and not _EACH.match(text, begin, end)
+    return says_so and (explained or not _EACH.match(text, begin, end))
 
 
 def _is_closed(text: str, end: int) -> bool:

@@ -29,7 +29,7 @@ _ENUMERATED = re.compile(
     r"|table|chapter|page|week|round|grade|class|room|amc|aime)\s+#?\d+",
     re.IGNORECASE,
 )
-_OF_SO_MANY = re.compile(r"\s+of\s+(?:the|his|her|their|those|these)\s+$", re.IGNORECASE)
+_OF_SO_MANY = re.compile(r"\d\s+(?:\w+\s+)?of\s+(?:the|his|her|their|those|these)\s+$", re.IGNORECASE)
 _CONTINENTAL = re.compile(
     r"\b(?:der|die|das|und|ist|sind|noch|insgesamt|zahlt|beträgt|kostet|also|somit|für|le|la|les|est|donc|el|los|es|il|sono|são)\b",
     re.IGNORECASE,

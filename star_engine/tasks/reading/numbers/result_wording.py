@@ -137,7 +137,7 @@ RESULT_BEFORE = re.compile(
     r"\b(?:total|sum|profit|loss|average|rate|speed|price|value|amount|area|cost|volume|length|result|rest"
     r"|discount|remainder|number|balance|distance|salary|age|score)\s+of\s+[^\w\s]?$"
     r"|\b(?:amounts?|comes?|adds?\s+up|equal|equals|up|equivalent|rises?|rose|fell|falls?|drops?|dropped"
-    r"|increases?|decreases?|increased|decreased|sums?\s+up|reduces?|reduced)\s+to\s+[^\w\s]?$"
+    r"|increases?|decreases?|increased|decreased|sums?|totals?|sums?\s+up|reduces?|reduced)\s+to\s+[^\w\s]?$"
     r"|\b(?:results?|resulting)\s+in\s+[^\w\s]?$|\b(?:left|ends?(?:\s+up)?|ended\s+up|finish(?:es|ed)?)\s+with\s+[^\w\s]?$"
     r"|\bsich\s+auf\s+[^\w\s]?$|\best\s+(?:donc\s+)?de\s+[^\w\s]?$|\bsoit\s+[^\w\s]?$|\bes\s+(?:de\s+)?[^\w\s]?$"
     r"|\b(?:gives|giving|leaves|leaving)\s+(?:us|her|him|them|me|you|\w+)\s+(?:with\s+)?[^\w\s]?$"
