@@ -111,6 +111,8 @@ def mistake(words: list[str]) -> str:
         if first not in command.commands:
             return f"no command {first}"
         command = command.commands[first]
+    if command.context_settings.get("ignore_unknown_options"):
+        return ""  # another program reads the rest
     places = [one.nargs for one in command.params if isinstance(one, TyperArgument)]
     options = {name: one for one in command.params if isinstance(one, TyperOption) for name in one.opts}
     needed = {name for name, one in options.items() if one.required}
