@@ -16,8 +16,8 @@ from rich.console import Console
 
 from examples.platform import ROOT, running_platform
 from examples.report import write_report
+from star_client.cli.watch import watch_job
 from star_client.client import StarClient
-from star_client.watch import watch_job
 
 MODEL = "SmolLM2-135M-Instruct"
 

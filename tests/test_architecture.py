@@ -35,7 +35,14 @@ IMPORT_AND_LIST = "import importlib, sys; importlib.import_module(sys.argv[1]); 
 
 @pytest.mark.parametrize(
     "module",
-    ["app.main", "star_client.cli", "worker.celery", "worker.embedded", "worker.scheduler", "worker.tasks"],
+    [
+        "app.main",
+        "star_client.cli.main",
+        "worker.celery",
+        "worker.embedded",
+        "worker.scheduler",
+        "worker.tasks",
+    ],
 )
 def test_fresh_interpreter_imports_it_without_anything_of_a_gpu(module: str) -> None:
     command = [sys.executable, "-c", IMPORT_AND_LIST, module]
@@ -139,7 +146,7 @@ def test_a_ladder_on_kinds_is_found(tmp_path: Path, line: str, told: bool) -> No
     assert bool(kinds_told_apart(path)) is told
 
 
-@pytest.mark.parametrize("package", ["app", "star_engine", "worker"])
+@pytest.mark.parametrize("package", ["app", "star_engine", "star_client", "worker"])
 def test_folders_hold_at_most_eighteen_modules(package: str) -> None:
     folders = Counter(path.parent for path in (PROJECT / package).rglob("*.py") if path.stem != "__init__")
     assert {str(folder): count for folder, count in folders.items() if count > MAX_MODULES} == {}

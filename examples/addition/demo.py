@@ -22,10 +22,10 @@ from rich.console import Console
 from examples.addition import outcome
 from examples.addition.generate import write_task
 from examples.platform import ROOT, running_platform
+from star_client.cli.watch import watch_job
 from star_client.client import StarClient
 from star_client.errors import StarError
 from star_client.objects import Job
-from star_client.watch import watch_job
 
 MODEL = "addition-tiny"
 # Found by trying: docs/runs/addition.md has the curves. Retrains from the base model in every iteration.

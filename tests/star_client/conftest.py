@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from star_client.cli import main
+from star_client.cli.main import main
 from star_client.client import StarClient
 from tests.star_client.recorded_platform import Platform, platform
 

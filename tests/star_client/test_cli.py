@@ -214,7 +214,7 @@ def test_interrupting_a_watch_ends_with_130_and_leaves_the_job_alone(
 ) -> None:
     job_id = server.submit(tmp_path)
     server.wire.requests.clear()
-    command = [sys.executable, "-m", "star_client.cli", "jobs", "watch", job_id]
+    command = [sys.executable, "-m", "star_client.cli.main", "jobs", "watch", job_id]
     environment = {**os.environ, "STAR_URL": server.url, "STAR_API_KEY": server.key}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -14,7 +14,7 @@ import pytest
 import typer.main
 from typer.core import TyperArgument, TyperGroup, TyperOption
 
-from star_client.cli import app
+from star_client.cli.main import app
 from star_client.client import StarClient
 from star_client.errors import Refused
 from tests.star_client.conftest import Finished

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from app.main import create_app
 from app.settings import Settings
-from star_client.cli import app
+from star_client.cli.main import app
 from star_client.connection import find_connection, keys_file
 from star_client.errors import NotAuthorised, NotFound
 from star_client.sign_in import keep_key, sign_in

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.star_client.recorded_platform import wait_until
 
-STAR = [sys.executable, "-m", "star_client.cli"]
+STAR = [sys.executable, "-m", "star_client.cli.main"]
 
 
 def free_port() -> int:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from star_client.cli.watch import outcome, snapshots, verdict_line, watch_job
 from star_client.client import StarClient
 from star_client.objects_results import Answer
-from star_client.watch import outcome, snapshots, verdict_line, watch_job
 from tests.star_client.conftest import Finished
 from tests.star_client.recorded_platform import Platform
 

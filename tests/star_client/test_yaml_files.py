@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import typer
 
-from star_client.wording import in_command_line
-from star_client.yaml_files import parse_value, read_settings, read_text, read_texts
+from star_client.cli.wording import in_command_line
+from star_client.cli.yaml_files import parse_value, read_settings, read_text, read_texts
 from star_engine.settings_yaml import load_settings
 
 

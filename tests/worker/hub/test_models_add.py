@@ -196,7 +196,7 @@ def test_star_command_adds_a_real_model_through_a_mirror(hub: Hub, home: Path) -
     """As an operator does it: HF_ENDPOINT in the environment, weights that are loaded and write a token."""
     environment = os.environ | {"HF_ENDPOINT": hub.url, "STAR_SAMPLER": "transformers"}
     environment |= {"HF_HOME": str(home / "cache")}
-    command = [sys.executable, "-m", "star_client.cli", "models", "add", NAME]
+    command = [sys.executable, "-m", "star_client.cli.main", "models", "add", NAME]
     added = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True)
     assert added.returncode == DONE, added.stderr
     assert f"{NAME} is on" in added.stdout

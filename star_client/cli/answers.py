@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from star_client.invocation import AsJson, JobId, star
+from star_client.cli.invocation import AsJson, JobId, star
+from star_client.cli.printing import Columns, print_all, print_text, shorten
 from star_client.objects_results import HeldOutAnswer
-from star_client.printing import Columns, print_all, print_text, shorten
 from star_client.resources import LARGEST_PAGE
 
 ANSWER: Columns[HeldOutAnswer] = {

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from star_client.cli_jobs import JOB, follow
-from star_client.invocation import AsJson, star
+from star_client.cli.invocation import AsJson, star
+from star_client.cli.jobs import JOB, follow
+from star_client.cli.printing import Columns, print_one
+from star_client.cli.yaml_files import parse_value, read_settings
 from star_client.job_request import JobRequest, Limits
 from star_client.objects_results import DryRun, Span, Warned
-from star_client.printing import Columns, print_one
-from star_client.yaml_files import parse_value, read_settings
 
 Config = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, help="YAML or JSON: changes to the preset.")

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from star_client.invocation import AsJson, File, Limit, star
+from star_client.cli.invocation import AsJson, File, Limit, star
+from star_client.cli.printing import Columns, console, moment, print_all, print_json, print_one, print_text
+from star_client.cli.yaml_files import read_text, read_texts
 from star_client.objects import BaseModelInfo, Dataset, Preset, PromptSet
-from star_client.printing import Columns, console, moment, print_all, print_json, print_one, print_text
-from star_client.yaml_files import read_text, read_texts
 
 datasets = typer.Typer(no_args_is_help=True, help="Questions with answers.")
 prompt_sets = typer.Typer(no_args_is_help=True, help="Few-shot examples with hand-written rationales.")

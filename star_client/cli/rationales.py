@@ -8,10 +8,18 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from star_client.invocation import AsJson, JobId, star
+from star_client.cli.invocation import AsJson, JobId, star
+from star_client.cli.printing import (
+    Columns,
+    moment,
+    print_all,
+    print_json,
+    print_one,
+    print_rationale,
+    shorten,
+)
 from star_client.objects import Rationale
 from star_client.objects_results import Override
-from star_client.printing import Columns, moment, print_all, print_json, print_one, print_rationale, shorten
 from star_client.resources import LARGEST_PAGE
 
 

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from star_client.cli.wording import in_command_line
 from star_client.errors import ProblemError, StarError
 from star_client.objects import Fields, Rationale, rfc3339
-from star_client.wording import in_command_line
 
 F = TypeVar("F", bound=Fields)
 Columns = Mapping[str, Callable[[F], object]]

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from star_client.candidates import Candidate, TestTimeCurves
-from star_client.invocation import AsJson, JobId, star
-from star_client.printing import Columns, print_all, print_text, shorten
+from star_client.cli.invocation import AsJson, JobId, star
+from star_client.cli.printing import Columns, print_all, print_text, shorten
 from star_client.resources import LARGEST_PAGE
 
 CANDIDATE: Columns[Candidate] = {

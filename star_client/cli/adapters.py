@@ -10,13 +10,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
-from star_client.cli_jobs import JOB, follow
+from star_client.cli.invocation import FAILED, OUTCOMES, AsJson, Limit, star
+from star_client.cli.jobs import JOB, follow
+from star_client.cli.printing import Columns, console, moment, print_all, print_json, print_one, shorten
 from star_client.client import StarClient
 from star_client.errors import NotFound
-from star_client.invocation import FAILED, OUTCOMES, AsJson, Limit, star
 from star_client.objects import Adapter, AdapterFile
 from star_client.objects_results import TrialAnswer
-from star_client.printing import Columns, console, moment, print_all, print_json, print_one, shorten
 
 adapters = typer.Typer(no_args_is_help=True, help="The LoRA weights of an iteration.")
 

@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from star_client.cli_create import Config, Metadata, OneKey, Setting, merged_config, pairs
-from star_client.cli_data import DATASET
-from star_client.cli_jobs import JOB
-from star_client.invocation import AsJson, JobId, star
+from star_client.cli.create import Config, Metadata, OneKey, Setting, merged_config, pairs
+from star_client.cli.data import DATASET
+from star_client.cli.invocation import AsJson, JobId, star
+from star_client.cli.jobs import JOB
+from star_client.cli.printing import Columns, console, print_all, print_json, print_one
 from star_client.jobs import ExportFormat
 from star_client.objects_results import Coverage, CurveStep, Flip, RegradedIteration
-from star_client.printing import Columns, console, print_all, print_json, print_one
 
 COVERAGE: Columns[Coverage] = {
     "iteration": lambda one: one.iteration,

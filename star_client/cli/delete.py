@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from star_client.cli_data import DATASET
-from star_client.cli_jobs import JOB
-from star_client.invocation import AsJson, JobId, star
-from star_client.printing import print_one
+from star_client.cli.data import DATASET
+from star_client.cli.invocation import AsJson, JobId, star
+from star_client.cli.jobs import JOB
+from star_client.cli.printing import print_one
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")]
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET")]

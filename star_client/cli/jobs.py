@@ -1,4 +1,4 @@
-"""The commands `star jobs` and `star iterations`; see also cli_create and cli_job_verbs."""
+"""The commands `star jobs` and `star iterations`; see also create.py and job_verbs.py."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from star_client.client import StarClient
-from star_client.invocation import (
+from star_client.cli.invocation import (
     INTERRUPTED,
     OUTCOMES,
     AsJson,
@@ -16,9 +15,7 @@ from star_client.invocation import (
     Limit,
     star,
 )
-from star_client.jobs import ReportFormat
-from star_client.objects import Job
-from star_client.printing import (
+from star_client.cli.printing import (
     Columns,
     console,
     moment,
@@ -26,7 +23,10 @@ from star_client.printing import (
     print_json,
     print_one,
 )
-from star_client.watch import iteration_table, outcome, snapshots, verdict_line, watch_job
+from star_client.cli.watch import iteration_table, outcome, snapshots, verdict_line, watch_job
+from star_client.client import StarClient
+from star_client.jobs import ReportFormat
+from star_client.objects import Job
 
 jobs = typer.Typer(no_args_is_help=True, help="STaR runs.")
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from star_client.invocation import AsJson, Limit, star
+from star_client.cli.invocation import AsJson, Limit, star
+from star_client.cli.printing import Columns, console, moment, print_all, print_json, print_one
 from star_client.objects_platform import (
     ApiKey,
     AuditEntry,
@@ -19,7 +20,6 @@ from star_client.objects_platform import (
     Webhook,
     Worker,
 )
-from star_client.printing import Columns, console, moment, print_all, print_json, print_one
 
 webhooks = typer.Typer(no_args_is_help=True, help="Where events are reported to.")
 keys = typer.Typer(no_args_is_help=True, help="API keys of the project; needs the scope admin.")
