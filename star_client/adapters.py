@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 
@@ -58,16 +59,20 @@ class Adapters:
         *,
         beside_base: bool = False,
         max_tokens: int | None = None,
+        idempotency_key: str | None = None,
     ) -> Trial:
         """Ask it a few questions (at most 32), greedily; returns at once. See `trial` and `ask`.
 
         A question is its text, or `{"question", "choices"?, "answer"?, "group"?}`; with an answer it is
-        judged. beside_base: ask the base model too, few-shot. Sent once.
+        judged. beside_base: ask the base model too, few-shot. Sent with an Idempotency-Key, so that a retry
+        makes one trial.
         """
         asked = [{"question": one} if isinstance(one, str) else dict(one) for one in questions]
         body: dict[str, Any] = {"questions": asked, "beside_base": beside_base}
         body |= {} if max_tokens is None else {"max_tokens": max_tokens}
-        answer = self._transport.send(Request("POST", f"/v1/adapters/{adapter_id}/generate", json=body))
+        headers = {"Idempotency-Key": idempotency_key or str(uuid4())}
+        path = f"/v1/adapters/{adapter_id}/generate"
+        answer = self._transport.send(Request("POST", path, headers=headers, json=body, again=True))
         return Trial.model_validate_json(answer.content)
 
     def trial(self, trial_id: str, *, wait: float = 0) -> Trial:
@@ -102,13 +107,16 @@ class Adapters:
         split: str | None = None,
         max_examples: int | None = None,
         name: str | None = None,
+        idempotency_key: str | None = None,
     ) -> Job:
         """Evaluate it on a held-out split (test, or validation) of a dataset, as a job whose only iteration
-        carries the accuracy. Sent once.
+        carries the accuracy. Sent with an Idempotency-Key, so that a retry makes one job.
         """
         given = {"dataset": dataset, "split": split, "max_examples": max_examples, "name": name}
         body = {field: value for field, value in given.items() if value is not None}
-        answer = self._transport.send(Request("POST", f"/v1/adapters/{adapter_id}/evaluate", json=body))
+        headers = {"Idempotency-Key": idempotency_key or str(uuid4())}
+        path = f"/v1/adapters/{adapter_id}/evaluate"
+        answer = self._transport.send(Request("POST", path, headers=headers, json=body, again=True))
         return Job.model_validate_json(answer.content)
 
     def archive(self, adapter_id: str, file: Path) -> Path:

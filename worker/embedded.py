@@ -12,6 +12,7 @@ import fcntl
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -60,7 +61,7 @@ def run(settings: Settings, port: int, stopping: threading.Event) -> None:
     """
     home = settings.home.absolute()
     home.mkdir(parents=True, exist_ok=True)
-    home.chmod(0o700)  # questions, rationales, hashes of keys: nobody else's on this machine
+    _make_private(home)
     with _only_one(home), ExitStack() as stack:
         _refuse_taken(port)
         # Not below home, whose path may be longer than the 107 characters of a socket's.
@@ -161,6 +162,22 @@ def _refuse_dead_parts(parts: dict[str, subprocess.Popen[bytes]]) -> None:
     for name, part in parts.items():
         if part.poll() is not None:
             raise RuntimeError(f"The {name} ended with status {part.returncode}; see logs/{name}.log.")
+
+
+def _make_private(home: Path) -> None:
+    """Take from others what they may still read or write here, made by a version that set no umask.
+
+    Questions, rationales and hashes of keys are nobody else's on this machine.
+    """
+    changed = 0
+    for path in (home, *home.rglob("*")):
+        with suppress(FileNotFoundError):  # a file that a part of an older version is just removing
+            mode = stat.S_IMODE(path.lstat().st_mode)
+            if not path.is_symlink() and mode & 0o077:
+                path.chmod(mode & 0o700)
+                changed += 1
+    if changed:
+        log.info("files_made_private", home=str(home), count=changed)
 
 
 @contextmanager

@@ -10,12 +10,14 @@ import anyio
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from app.database import reading, transaction
 from app.http.schemas import Resource
+from app.jobs.once import fingerprint_of, made_once
 from app.jobs.views import JobOut, show_job
 from app.ledger.jobs import trials as ledger
-from app.ledger.jobs.jobs import create_job
+from app.ledger.jobs.jobs import create_job, remember_key
 from app.ledger.jobs.trials import Asked
 from app.ledger.platform.keys import Caller
 from app.ledger.results.adapters import get_adapter
@@ -49,13 +51,27 @@ class TrialOut(Resource):
     answers: list[TrialAnswerOut]
 
 
-def create_trial(db: Engine, caller: Caller, adapter_id: str, sent: TrialIn, settings: Settings) -> TrialOut:
+def create_trial(
+    db: Engine, caller: Caller, adapter_id: str, sent: TrialIn, settings: Settings, key: str | None = None
+) -> tuple[TrialOut, bool]:
+    """The trial, and whether an earlier request with this Idempotency-Key had made it."""
+    project_id = caller.project_id
     asked: list[Asked] = ["base", "adapter"] if sent.beside_base else ["adapter"]
-    with transaction(db) as session:
-        adapter, job = get_adapter(session, caller.project_id, adapter_id)
-        new, examples = check_trial(session, adapter, job, sent)
-        trial = ledger.create_trial(session, caller.project_id, caller.key_id, new, examples, asked, settings)
-        return _out(*ledger.get_trial(session, caller.project_id, trial.id))
+    fingerprint = fingerprint_of(f"generate {adapter_id}", sent.model_dump_json())
+
+    def make() -> TrialOut:
+        with transaction(db) as session:
+            adapter, job = get_adapter(session, project_id, adapter_id)
+            new, examples = check_trial(session, adapter, job, sent)
+            trial = ledger.create_trial(session, project_id, caller.key_id, new, examples, asked, settings)
+            if key is not None:
+                remember_key(session, trial, key, fingerprint)
+            return _out(*ledger.get_trial(session, project_id, trial.id))
+
+    def show(session: Session, trial: Job) -> TrialOut:
+        return _out(*ledger.get_trial(session, project_id, trial.id))
+
+    return made_once(db, project_id, key, fingerprint, make, show)
 
 
 async def wait_for_trial(db: Engine, project_id: str, trial_id: str, wait: float) -> TrialOut:
@@ -70,13 +86,30 @@ async def wait_for_trial(db: Engine, project_id: str, trial_id: str, wait: float
 
 
 def create_evaluation(
-    db: Engine, caller: Caller, adapter_id: str, sent: EvaluationIn, settings: Settings
-) -> JobOut:
-    """Create an evaluation job; its only iteration carries the accuracy, as in the adapter's own job."""
-    with transaction(db) as session:
-        adapter, job = get_adapter(session, caller.project_id, adapter_id)
-        new = check_evaluation(session, caller.project_id, adapter, job, sent)
-        return show_job(session, create_job(session, caller.project_id, caller.key_id, new, settings))
+    db: Engine,
+    caller: Caller,
+    adapter_id: str,
+    sent: EvaluationIn,
+    settings: Settings,
+    key: str | None = None,
+) -> tuple[JobOut, bool]:
+    """An evaluation job, and whether an earlier request with this Idempotency-Key had made it.
+
+    Its only iteration carries the accuracy, as in the adapter's own job.
+    """
+    project_id = caller.project_id
+    fingerprint = fingerprint_of(f"evaluate {adapter_id}", sent.model_dump_json())
+
+    def make() -> JobOut:
+        with transaction(db) as session:
+            adapter, job = get_adapter(session, project_id, adapter_id)
+            new = check_evaluation(session, project_id, adapter, job, sent)
+            made = create_job(session, project_id, caller.key_id, new, settings)
+            if key is not None:
+                remember_key(session, made, key, fingerprint)
+            return show_job(session, made)
+
+    return made_once(db, project_id, key, fingerprint, make, show_job)
 
 
 def _read(db: Engine, project_id: str, trial_id: str) -> TrialOut:

@@ -154,6 +154,22 @@ def test_an_adapter_is_measured_on_another_dataset_as_a_job(api: Api, job: str) 
     assert (iteration["metrics"]["evaluated"]["n"], iteration["metrics"]["accuracy"]) == (7, 1.0)
 
 
+@pytest.mark.parametrize("verb", ["generate", "evaluate"])
+def test_one_idempotency_key_asks_an_adapter_once(api: Api, job: str, verb: str) -> None:
+    questions = {"questions": [{"question": "1 + 2"}]}
+    body = questions if verb == "generate" else {"dataset": api.dataset()["id"], "split": "validation"}
+    url, key = f"/v1/adapters/{job}:last/{verb}", {"Idempotency-Key": f"once {verb}"}
+    first = api.client.post(url, json=body, headers=key)
+    again = api.client.post(url, json=body, headers=key)
+    assert (first.status_code, again.status_code) == (202, 202), first.text
+    assert first.json()["id"] == again.json()["id"]
+    assert (first.headers.get("Idempotent-Replayed"), again.headers["Idempotent-Replayed"]) == (None, "true")
+    other = api.client.post(url, json={**body, "max_tokens": 7}, headers=key)
+    if verb == "generate":
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+    api.work_off()
+
+
 def test_an_evaluation_without_examples_in_its_split_is_refused(api: Api, job: str) -> None:
     body = {"dataset": api.dataset()["id"], "split": "test"}
     refused = api.client.post(f"/v1/adapters/{job}:last/evaluate", json=body)

@@ -223,7 +223,7 @@ def test_every_call_asks_for_its_operation_with_all_its_parameters(
         assert parse_qs(server.wire.queries[-1]).keys() >= query - PAGED, name
 
 
-@pytest.mark.parametrize("name", ["jobs_create", "job_verbs_fork"])
+@pytest.mark.parametrize("name", ["jobs_create", "job_verbs_fork", "trials_generate", "trials_evaluate"])
 def test_what_makes_a_job_is_sent_under_a_key(
     star: StarClient, server: Platform, tmp_path: Path, name: str
 ) -> None:

@@ -17,11 +17,13 @@ import psutil
 import pytest
 import redis
 import yaml
+from structlog.testing import capture_logs
 
 from tests.app.api_harness import MODEL, addition_rows, few_shot, make_model
 from tests.databases import PROJECT
 from tests.factories import SCRIPT, make_world
 from tests.platforms import platform, wait_until
+from worker.embedded import _make_private
 from worker.valkey import free_port
 
 
@@ -125,3 +127,19 @@ def test_what_is_no_message_does_not_end_a_worker(
         running.scheduler()
         running.wait_for(world.submit(iterations=1), "succeeded")
         assert running.parts[name].poll() is None
+
+
+def test_files_of_a_version_without_a_umask_are_made_private(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir(mode=0o755)
+    for path in (tmp_path / "star.db", tmp_path / "logs" / "api.log"):
+        path.write_text("x")
+        path.chmod(0o644)
+    (tmp_path / "link").symlink_to("/etc/hostname")
+    before = stat.S_IMODE(Path("/etc/hostname").stat().st_mode)
+    with capture_logs() as said:
+        _make_private(tmp_path)
+        _make_private(tmp_path)
+    modes = {path.name: stat.S_IMODE(path.lstat().st_mode) for path in tmp_path.rglob("*")}
+    assert (modes["logs"], modes["star.db"], modes["api.log"]) == (0o700, 0o600, 0o600)
+    assert stat.S_IMODE(Path("/etc/hostname").stat().st_mode) == before, "a link leads out of the folder"
+    assert [one["event"] for one in said] == ["files_made_private"], "the second time there is nothing to do"

@@ -93,7 +93,7 @@ def ask(
     listed = tuple(line.strip() for line in choices.splitlines() if line.strip())
     one = QuestionIn(question=question, answer=answer or None, choices=listed or None, group=group or None)
     sent = TrialIn(questions=(one,), beside_base=beside_base)
-    made = create_trial(db, caller, adapter_id, sent, settings)
+    made, _ = create_trial(db, caller, adapter_id, sent, settings)
     if request.headers.get("hx-request") is None:
         return RedirectResponse(url("adapters", adapter_id, trial=made.id), status_code=303)
     return _trial(request, caller, made)

@@ -16,6 +16,7 @@ from app.http.auth import Reader, Submitter
 from app.http.dependencies import Artifacts, Config, Db, JobSlots, OfferedModels, UploadSlots
 from app.http.router import api_router
 from app.http.schemas import After, Item, Limit, Page, page
+from app.jobs.once import fingerprint_of, made_once
 from app.jobs.openai_fine_tuning import FineTuningIn, as_job, check_before_data, dataset_of
 from app.jobs.validate import check_job
 from app.ledger.events import newest_events
@@ -25,11 +26,13 @@ from app.ledger.jobs.jobs import (
     create_job,
     get_job,
     pause_job,
+    remember_key,
     resume_job,
 )
 from app.ledger.jobs.lists import JobFilter, list_jobs
 from app.ledger.platform.keys import Caller
 from app.ledger.results.iterations import list_iterations
+from app.routes.jobs.jobs import IdempotencyKey
 from app.settings import Settings
 from app.tables.data import Dataset
 from app.tables.files import FineTuningJob
@@ -96,6 +99,7 @@ async def create(
     uploads: UploadSlots,
     slots: JobSlots,
     sent: FineTuningIn,
+    idempotency_key: IdempotencyKey = None,
 ) -> FineTuningJobOut:
     """Create a fine-tuning job. `extra_body` carries `prompt_set` and optionally `preset`, `config`,
     `validation`.
@@ -103,7 +107,7 @@ async def create(
     project = caller.project_id
     kind = await run_in_threadpool(check_before_data, db, project, offered, sent)
     dataset = await uploads.run(project, dataset_of, db, storage, settings, project, sent, kind)
-    return await slots.run(project, _create, db, caller, settings, offered, sent, dataset)
+    return await slots.run(project, _create, db, caller, settings, offered, sent, dataset, idempotency_key)
 
 
 def _create(
@@ -113,15 +117,23 @@ def _create(
     offered: frozenset[str],
     sent: FineTuningIn,
     dataset: Dataset,
+    key: str | None,
 ) -> FineTuningJobOut:
-    with reading(db) as session:
-        new = check_job(session, caller.project_id, offered, as_job(sent, dataset.id), settings)
-    with transaction(db) as session:
-        job = create_job(session, caller.project_id, caller.key_id, new, settings)
-        files = (sent.training_file, sent.validation_file)
-        session.add(FineTuningJob(job_id=job.id, training_file=files[0], validation_file=files[1]))
-        session.flush()
-        return _out(session, job)
+    fingerprint = fingerprint_of("fine_tuning", sent.model_dump_json())
+
+    def make() -> FineTuningJobOut:
+        with reading(db) as session:
+            new = check_job(session, caller.project_id, offered, as_job(sent, dataset.id), settings)
+        with transaction(db) as session:
+            job = create_job(session, caller.project_id, caller.key_id, new, settings)
+            files = (sent.training_file, sent.validation_file)
+            session.add(FineTuningJob(job_id=job.id, training_file=files[0], validation_file=files[1]))
+            session.flush()
+            if key is not None:
+                remember_key(session, job, key, fingerprint)
+            return _out(session, job)
+
+    return made_once(db, caller.project_id, key, fingerprint, make, _out)[0]
 
 
 @router.get("", summary="List jobs as fine-tuning jobs, newest first")

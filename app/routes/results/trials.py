@@ -12,16 +12,25 @@ from app.http.router import api_router
 from app.jobs.views import JobOut
 from app.results.trial_checks import EvaluationIn, TrialIn
 from app.results.trials import TrialOut, create_evaluation, create_trial, wait_for_trial
+from app.routes.jobs.jobs import IdempotencyKey
 
 router = api_router("adapters", "/v1")
 
 
 @router.post("/adapters/{adapter_id}/generate", status_code=202, summary="Ask an adapter a few questions")
 def generate(
-    caller: Submitter, db: Db, settings: Config, response: Response, adapter_id: str, sent: TrialIn
+    caller: Submitter,
+    db: Db,
+    settings: Config,
+    response: Response,
+    adapter_id: str,
+    sent: TrialIn,
+    idempotency_key: IdempotencyKey = None,
 ) -> TrialOut:
     """A worker that has the base model loaded answers first. Wait for it with GET /v1/trials/{id}?wait=30."""
-    made = create_trial(db, caller, adapter_id, sent, settings)
+    made, replayed = create_trial(db, caller, adapter_id, sent, settings, idempotency_key)
+    if replayed:
+        response.headers["Idempotent-Replayed"] = "true"
     response.headers["Location"] = f"/v1/trials/{made.id}"
     return made
 
@@ -39,9 +48,17 @@ async def trial(
 
 @router.post("/adapters/{adapter_id}/evaluate", status_code=202, summary="Evaluate an adapter on a dataset")
 def evaluate(
-    caller: Submitter, db: Db, settings: Config, response: Response, adapter_id: str, sent: EvaluationIn
+    caller: Submitter,
+    db: Db,
+    settings: Config,
+    response: Response,
+    adapter_id: str,
+    sent: EvaluationIn,
+    idempotency_key: IdempotencyKey = None,
 ) -> JobOut:
     """Create an evaluation job; its only iteration carries the accuracy, as in the adapter's own job."""
-    made = create_evaluation(db, caller, adapter_id, sent, settings)
+    made, replayed = create_evaluation(db, caller, adapter_id, sent, settings, idempotency_key)
+    if replayed:
+        response.headers["Idempotent-Replayed"] = "true"
     response.headers["Location"] = f"/v1/jobs/{made.id}"
     return made
