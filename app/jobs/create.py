@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
@@ -21,6 +22,9 @@ from app.ledger.jobs.equal import same_job, spec_sha256
 from app.ledger.jobs.jobs import NewJob, create_job, get_job, remember_key, replayed_job
 from app.ledger.platform.keys import Caller
 from app.settings import Settings
+from app.tables.jobs import Job
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,3 +140,42 @@ def _make(
         failpoint("job.before_commit")
     failpoint("job.after_commit")
     return Made(made, deduplicated=same is not None)
+
+
+def fingerprint_of(operation: str, body: str) -> str:
+    """The SHA-256 that tells another request under the same key. `operation`: with the ids in its path."""
+    return sha256(f"{operation} {body}".encode()).hexdigest()
+
+
+def made_once(
+    db: Engine,
+    project_id: str,
+    key: str | None,
+    fingerprint: str,
+    make: Callable[[], Answer],
+    show: Callable[[Session, Job], Answer],
+) -> tuple[Answer, bool]:
+    """The answer, and whether an earlier request with this key had made its job.
+
+    `make` calls `remember_key` in the transaction that makes the job. Raises Invalid where the key stood for
+    another request, and Conflict where its job was deleted or another request has been at it for long.
+    """
+    if key is None:
+        return make(), False
+
+    def before() -> Answer | None:
+        with reading(db) as session:
+            job = replayed_job(session, project_id, key, fingerprint)
+            return None if job is None else show(session, job)
+
+    if (known := before()) is not None:  # replays do not wait for each other
+        return known, True
+    with only_one(db, project_id, key):
+        if (known := before()) is not None:
+            return known, True
+        try:
+            return make(), False
+        except IntegrityError:  # another process was first
+            if (known := before()) is None:
+                raise
+            return known, True

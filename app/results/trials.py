@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.database import reading, transaction
 from app.http.schemas import Resource
-from app.jobs.once import fingerprint_of, made_once
+from app.jobs.create import fingerprint_of, made_once
 from app.jobs.views import JobOut, show_job
 from app.ledger.jobs import trials as ledger
 from app.ledger.jobs.jobs import create_job, remember_key

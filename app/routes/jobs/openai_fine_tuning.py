@@ -16,7 +16,7 @@ from app.http.auth import Reader, Submitter
 from app.http.dependencies import Artifacts, Config, Db, JobSlots, OfferedModels, UploadSlots
 from app.http.router import api_router
 from app.http.schemas import After, Item, Limit, Page, page
-from app.jobs.once import fingerprint_of, made_once
+from app.jobs.create import fingerprint_of, made_once
 from app.jobs.openai_fine_tuning import FineTuningIn, as_job, check_before_data, dataset_of
 from app.jobs.validate import check_job
 from app.ledger.events import newest_events
