@@ -18,7 +18,7 @@ from app.http.dependencies import Db
 from app.http.downloads import ExportFormat, send_export
 from app.http.parquet import MEDIA_TYPE, chunks_of, parquet_file
 from app.http.router import api_router
-from app.http.schemas import In, Name
+from app.http.schemas import In, Name, already
 from app.ledger.jobs.jobs import get_job
 from app.ledger.results.never_solved import derive_dataset, each_never_solved
 from app.tables.jobs import Job
@@ -64,7 +64,12 @@ def download(
     )
 
 
-@router.post("/dataset", status_code=201, summary="Create a dataset of the examples a job never solved")
+@router.post(
+    "/dataset",
+    status_code=201,
+    responses=already(DatasetOut),
+    summary="Create a dataset of the examples a job never solved",
+)
 def derive(
     caller: Submitter, db: Db, job_id: str, response: Response, sent: DerivedIn | None = None
 ) -> DatasetOut:
