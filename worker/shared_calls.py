@@ -32,6 +32,7 @@ from star_engine.sampling.shared_calls import sent_by, sent_from
 from worker.context import ClaimedGpu, WorkerContext
 from worker.gpu.process import GpuProcess
 from worker.lease import Lease, Released
+from worker.sandbox.recorded import recording
 from worker.settle import stop
 from worker.steps import begin, drive, report, reusing, work_alone
 
@@ -63,6 +64,11 @@ def work_on(worker: WorkerContext, claim: Claim) -> None:
 
     This and `work_alone` are the only places that catch everything.
     """
+    with recording(worker.engine, claim):
+        _work_on(worker, claim)
+
+
+def _work_on(worker: WorkerContext, claim: Claim) -> None:
     worker.halvings = claim.work.get("halvings", 0)
     asked = _asked_by(claim.config, claim.phase, claim.iteration, claim.work)
     if asked is None:

@@ -24,6 +24,7 @@ from app.storage import Storage
 from app.tables.base import WITH_DELETED
 from app.tables.candidates import Candidate, QuestionCurve
 from app.tables.data import Dataset, Example, PromptSet
+from app.tables.executions import Execution
 from app.tables.jobs import Event, Iteration, Job, Step
 from app.tables.overrides import Override
 from app.tables.rationales import (
@@ -92,6 +93,7 @@ def _remove_job(engine: Engine, storage: Storage, job_id: str, grace: timedelta,
         return False
     failpoint("delete.after_bytes")
     with transaction(engine) as session:
+        session.connection().execute(delete(Execution).where(Execution.job_id == job_id))
         session.connection().execute(delete(Job).where(Job.id == job_id))
         failpoint("delete.before_commit")
     log.info("job_removed", job=job_id)

@@ -26,6 +26,7 @@ CONSEQUENCES = frozenset(
         "evaluations",
         "events",
         "examples",
+        "executions",
         "idempotency_keys",
         "iterations",
         "outbox",

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.database import clock
 from app.ledger.platform.counters import counters
+from app.tables.executions import Execution
 from app.tables.jobs import Event, Job, Outbox, Step
 from app.tables.statuses import StepStatus
 from app.tables.usage import Usage
@@ -61,6 +62,7 @@ def read_metrics(session: Session) -> Iterator[Metric]:
         ("phase",),
         select(Usage.phase, func.sum(Usage.gpu_seconds)).group_by(Usage.phase),
     )
+    yield from _executions(session)
     retries = select(func.count()).where(Event.type == "step.retried")
     yield _one(
         "star_step_retries_total",
@@ -70,6 +72,15 @@ def read_metrics(session: Session) -> Iterator[Metric]:
     )
     for name, value in sorted(counters(session).items()):
         yield _one(f"star_{name}_total", "counter", "See app/ledger/platform/counters.py.", value)
+
+
+def _executions(session: Session) -> Iterator[Metric]:
+    by_project = select(Execution.project_id).group_by(Execution.project_id)
+    for name, text, value in (
+        ("star_executions_total", "Programs executed in a sandbox, by project.", func.count()),
+        ("star_sandbox_seconds_total", "CPU seconds of them.", func.sum(Execution.cpu_ms) / 1000.0),
+    ):
+        yield _by(session, name, "counter", text, ("project",), by_project.add_columns(value))
 
 
 def _ages(session: Session) -> Iterator[Metric]:

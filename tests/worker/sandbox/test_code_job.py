@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,7 @@ from sqlalchemy import delete, select
 from app.database import reading, transaction
 from app.ledger.queue.capacity import note_sandbox, saw_worker
 from app.ledger.queue.steps import claim_step
+from app.ledger.results.executions import executed
 from app.tables.data import Dataset, Example, PromptSet
 from app.tables.jobs import Iteration
 from app.tables.rationales import Rationale
@@ -21,6 +23,7 @@ from star_engine.tasks.kind import Kind
 from star_engine.tasks.programs.execution import Execution, Program, SandboxFailed, using_runner
 from tests.factories import World, make_world
 from worker.context import WorkerContext
+from worker.ledger_record import LedgerRecord
 from worker.sandbox.local import LocalRunner
 from worker.shared_calls import work_on
 
@@ -119,6 +122,43 @@ def test_a_job_of_programs_runs_to_a_verified_adapter(world: World, context: Wor
     assert after.metrics["coverage"] == {"generated": 0.5, "rationalized": 0.5, "total": 1.0}
     assert rules.keys() == {"tests", "timeout"}
     assert rules["timeout"] == "wrong"
+
+
+class Counted:
+    """A sandbox that says how often each program was executed."""
+
+    def __init__(self, behind: LocalRunner) -> None:
+        self.behind, self.times = behind, Counter[str]()
+
+    def run(self, programs: Sequence[Program]) -> Iterator[Execution]:
+        self.times.update(program.sha256 for program in programs)
+        yield from self.behind.run(programs)
+
+
+def test_no_program_is_executed_twice_though_its_step_is_done_again(
+    world: World, context: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = submit(world)
+    say_sandbox(context, None)
+    with closing(LocalRunner(2)) as behind, using_runner(counted := Counted(behind)):
+        begun = LedgerRecord.add_tries
+
+        def fail_once(record: LedgerRecord, batch: Any) -> None:
+            monkeypatch.setattr(LedgerRecord, "add_tries", begun)
+            raise OSError("lost before it was recorded")
+
+        monkeypatch.setattr(LedgerRecord, "add_tries", fail_once)
+        work_until_idle(context)
+        second = world.submit(
+            kind="code", iterations=1, seed=5, verifier={"code_timeout_s": 1}, training_set={"filters": []}
+        )
+        work_until_idle(context)
+    assert {world.job(first).status, world.job(second).status} == {"succeeded"}
+    assert set(counted.times.values()) == {1}
+    with reading(world.engine) as session:
+        count, seconds = executed(session, first)
+        assert executed(session, second)[0] == 0
+    assert (count, seconds > 0) == (len(counted.times), True)
 
 
 def test_a_worker_without_a_sandbox_takes_no_step_of_such_a_job(world: World, context: WorkerContext) -> None:

@@ -1,0 +1,61 @@
+"""Programs of a claimed step: found among what the project has executed, or executed once and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from app.database import reading, transaction
+from app.failpoints import failpoint
+from app.ledger.queue.steps import Claim
+from app.ledger.results.executions import record_execution, recorded_execution
+from star_engine.tasks.programs.execution import (
+    CodeRunner,
+    Execution,
+    Program,
+    current_runner,
+    has_runner,
+    using_runner,
+)
+from star_engine.tasks.registry import task_of
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRunner:
+    """Executes what nobody of the project has executed before, and records it before anything is judged.
+
+    So a step that is done again judges its texts by the same executions, whatever a program does by chance.
+    """
+
+    engine: Engine
+    project_id: str
+    job_id: str
+    behind: CodeRunner
+
+    def run(self, programs: Sequence[Program]) -> Iterator[Execution]:
+        with reading(self.engine) as session:
+            known = [recorded_execution(session, self.project_id, program) for program in programs]
+        new = [program for program, found in zip(programs, known, strict=True) if found is None]
+        executed = self.behind.run(new)
+        for program, found in zip(programs, known, strict=True):
+            yield found or self._record(program, next(executed))
+
+    def _record(self, program: Program, found: Execution) -> Execution:
+        failpoint("execution.before_commit")
+        with transaction(self.engine) as session:
+            record_execution(session, self.project_id, self.job_id, program, found)
+        with reading(self.engine) as session:  # another worker may have been first: one answer for all
+            return recorded_execution(session, self.project_id, program) or found
+
+
+@contextmanager
+def recording(engine: Engine, claim: Claim) -> Iterator[None]:
+    """Record the executions of a claimed step, where its answers are programs and this worker runs any."""
+    if not task_of(claim.config.kind).runs_programs or not has_runner():
+        yield
+        return
+    with using_runner(RecordedRunner(engine, claim.project_id, claim.job_id, current_runner())):
+        yield
