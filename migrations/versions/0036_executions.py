@@ -1,6 +1,6 @@
 """Programs that were executed for jobs: what came of each, so that none is executed again.
 
-Revises: 0034
+Revises: 0035
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0035"
-down_revision = "0034"
+revision = "0036"
+down_revision = "0035"
 branch_labels = None
 depends_on = None
 
