@@ -55,9 +55,9 @@ class Datasets:
     ) -> Dataset:
         """Upload JSONL, a JSON array, CSV or Parquet, plain or compressed with gzip or zstd, as the file is.
 
-        kind: scratchpad, numeric, choice, exact, math, pattern, date or code. A row has question, answer
-        (of kind code: tests) and, where wanted, choices, solution, id, group and split; `map` names columns
-        that are called otherwise, as in `{"question": "prompt", "choices": ["A", "B"]}`.
+        kind: scratchpad, numeric, choice, exact, math, pattern, date, code or program. A row has question,
+        answer (of kind code: tests) and, where wanted, choices, solution, id, group and split; `map` names
+        columns that are called otherwise, as in `{"question": "prompt", "choices": ["A", "B"]}`.
         format: jsonl, json, csv or parquet; left out, the server looks. allow_overlap:
         take held-out rows whose question is trained on. validation: how many rows to
         hold out, where no row has a split. The same file read in the same way is the same dataset: it is

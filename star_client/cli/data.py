@@ -20,7 +20,7 @@ models = typer.Typer(no_args_is_help=True, help="Base models that jobs may use."
 Kind = Annotated[
     str,
     typer.Option(
-        help="scratchpad, numeric, choice, exact, math, pattern, date or code: how answers are verified."
+        help="scratchpad, numeric, choice, exact, math, pattern, date, code or program: how answers are read."
     ),
 ]
 

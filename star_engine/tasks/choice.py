@@ -21,8 +21,8 @@ from star_engine.tasks.reading.choices.choice_reading import (
     whole_line,
 )
 from star_engine.tasks.reading.final_text import FinalText, Stated, read_final_text, values_that_stand
+from star_engine.tasks.reading.second_opinion import last_choice
 from star_engine.tasks.reading.statements import Form
-from star_engine.tasks.second_opinion import last_choice
 from star_engine.tasks.task import TaskOptions
 from star_engine.tasks.verdict import BadGold, Verdict, VerdictCode, no_answer
 

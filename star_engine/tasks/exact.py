@@ -17,10 +17,10 @@ from star_engine.tasks.layout import QUESTION_AND_ANSWER, answer_in_parentheses,
 from star_engine.tasks.reading.correction import Says, is_corrected, offers_another
 from star_engine.tasks.reading.dressing import undress
 from star_engine.tasks.reading.final_text import FinalText, Stated, read_final_text, values_that_stand, within
+from star_engine.tasks.reading.second_opinion import ends_with
 from star_engine.tasks.reading.sentences import Sentences
 from star_engine.tasks.reading.standing import is_taken_back
 from star_engine.tasks.reading.statements import Form, Statement
-from star_engine.tasks.second_opinion import ends_with
 from star_engine.tasks.task import TaskOptions
 from star_engine.tasks.verdict import BadGold, Verdict, VerdictCode, no_answer
 

@@ -16,6 +16,7 @@ class Kind(StrEnum):
     MATH = "math"  # an expression in \\boxed{} or after ####, compared by math-verify
     PATTERN = "pattern"  # what the job's own regular expression finds: verifier.pattern
     CODE = "code"  # a program that passes the tests of its question, executed in a sandbox
+    PROGRAM = "program"  # what the job's own Python calls right: verifier.program
     DATE = "date"  # a calendar date, compared as ISO 8601
 
     @classmethod

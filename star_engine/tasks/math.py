@@ -23,9 +23,9 @@ from star_engine.tasks.reading.numbers.ending import last_sentence
 from star_engine.tasks.reading.numbers.number_conclusion import MAX_CHARACTERS as MAX_NUMERALS
 from star_engine.tasks.reading.numbers.numerals import numeral_value, numerals
 from star_engine.tasks.reading.numbers.result_wording import CONCLUDES, UNCERTAIN
+from star_engine.tasks.reading.second_opinion import last_box
 from star_engine.tasks.reading.standing import is_taken_back
 from star_engine.tasks.reading.statements import Form, Statement
-from star_engine.tasks.second_opinion import last_box
 from star_engine.tasks.task import TaskOptions
 from star_engine.tasks.verdict import BadGold, SlowGold, Verdict, VerdictCode, no_answer
 

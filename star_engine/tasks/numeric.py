@@ -29,9 +29,9 @@ from star_engine.tasks.reading.numbers.number_conclusion import (
 from star_engine.tasks.reading.numbers.number_value import Flaw, Number
 from star_engine.tasks.reading.numbers.numerals import numeral_value, numerals
 from star_engine.tasks.reading.numbers.tolerance import Gold, Tolerance, read_tolerance
+from star_engine.tasks.reading.second_opinion import last_number
 from star_engine.tasks.reading.standing import is_taken_back
 from star_engine.tasks.reading.statements import Form, Statement
-from star_engine.tasks.second_opinion import last_number
 from star_engine.tasks.task import TaskOptions
 from star_engine.tasks.verdict import BadGold, Verdict, VerdictCode, no_answer
 

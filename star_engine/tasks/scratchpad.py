@@ -12,8 +12,8 @@ from star_engine.tasks.examples import Asked, Example
 from star_engine.tasks.grading import check_against_itself, grade
 from star_engine.tasks.hints import ANY_KIND, HintForm
 from star_engine.tasks.layout import Layout
+from star_engine.tasks.reading.second_opinion import last_line_digits
 from star_engine.tasks.reading.words import tokens
-from star_engine.tasks.second_opinion import last_line_digits
 from star_engine.tasks.task import TaskOptions
 from star_engine.tasks.verdict import BadGold, Verdict, VerdictCode, no_answer
 

@@ -58,6 +58,11 @@ CASES: dict[str, Case] = {
         FewShotExample("Add one.", "So:\n```python\ndef f(x):\n    return x + 1\n```", "assert f(1) == 2"),
         Example("k", "Double it.", "assert g(2) == 4", solution="def g(x):\n\n    return 2 * x"),
     ),
+    "program": _case(
+        Kind.PROGRAM,
+        FewShotExample("Prove 1 = 1.", "It holds by definition. #### rfl", "1 = 1"),
+        Example("r", "Prove 2 = 2.", "2 = 2", solution="#### rfl"),
+    ),
     "date": _case(
         Kind.DATE,
         FewShotExample("The day after 1 May 2024?", "It is the 2nd. #### 2024-05-02", "2024-05-02"),

@@ -94,7 +94,7 @@ def test_a_bad_gold_answer_is_an_error_and_never_a_wrong_completion(
 def test_every_kind_has_a_gold_answer_that_verifies_against_itself() -> None:
     for kind, (answer, choices, options) in {**GOLDS, "math": ("x^2", None, {})}.items():
         check_gold(kind, answer, choices, **options)
-    assert set(TASKS) == {*GOLDS, "math", "code"}  # code: tests/star_engine/tasks/test_code.py
+    assert set(TASKS) == {*GOLDS, "math", "code", "program"}  # these two: test_code.py, test_program.py
 
 
 def test_an_answer_that_reads_as_something_else_in_a_completion_is_refused_at_upload() -> None:
