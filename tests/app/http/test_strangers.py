@@ -14,7 +14,7 @@ from starlette.types import Message
 
 from app.dashboard.application import create_dashboard
 from app.database import transaction
-from app.http.admission import LINGER_BYTES
+from app.http.admission import LINGER_BYTES, SIGN_IN
 from app.http.uploads import JSON_BYTES, JSON_VALUES
 from app.ledger.platform.keys import Scope, create_key, create_project, revoke
 from app.main import UPLOADS, create_app
@@ -27,7 +27,7 @@ PATHS = [
     (method, prefix + route.path.replace(":path}", "}"))
     for prefix, app in (("", APP), ("/dashboard", create_dashboard(APP)))
     for route in app.routes
-    if isinstance(route, APIRoute) and route.path != "/sign-in"
+    if isinstance(route, APIRoute) and prefix + route.path not in SIGN_IN
     for method in route.methods & {*TAKES_BODY}
 ]
 WRONG = "star_00000000_" + "0" * 43 + "_000000"
