@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.database import reading
 from app.errors import Problem, RateLimited, Unauthorized, Unavailable
+from app.given_up import client_gone
 from app.http.rate_limits import Allowance, RateLimits, Strangers
 from app.ledger.platform.keys import Caller, authenticate_all
 
@@ -139,6 +140,9 @@ class Admission:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # On a kept connection a request starts in the context of the one before it, whose client counts as
+        # gone once it was answered. A look-up is shared by requests: nobody's leaving may stop it either.
+        client_gone.set(None)
         path = scope["path"].removeprefix(scope.get("root_path", "")) if scope["type"] == "http" else ""
         if scope["type"] != "http" or path in SIGN_IN:
             await self.app(scope, receive, send)

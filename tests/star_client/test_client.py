@@ -226,7 +226,7 @@ def test_the_report_of_a_job_comes_in_three_forms(finished: Finished) -> None:
     iterations = [row["iteration"] for row in found["accuracies"] if row["mode"] == "adapter"]
     assert iterations == [1, 2]
     assert [row["phase"] for row in found["cost"]] == [
-        "baselines", "sample", "build", "train", "verify_adapter", "evaluate"
+        "baselines", "sample", "build", "train", "verify_adapter", "evaluate", "test_time"
     ]  # fmt: skip
     best = finished.star.jobs.get(finished.job_id).best
     assert best is not None

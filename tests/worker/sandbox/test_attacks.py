@@ -20,6 +20,7 @@ import uvicorn
 from app.sandbox import RemoteRunner
 from star_engine.tasks.programs.execution import CodeRunner, Execution, Limits, Program, Status
 from tests.databases import PROJECT
+from tests.platforms import wait_until
 from tests.worker.sandbox.attacks import BOUNDED, ESCAPES, FORGERIES, RIGHT, UNKNOWN
 from worker.sandbox.local import LAUNCHER, LocalRunner
 from worker.sandbox.monty import MontyRunner
@@ -76,6 +77,7 @@ def serve(behind: CodeRunner) -> Iterator[str]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
+        wait_until(lambda: server.started, "the sandbox service listens", 60)
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
