@@ -9,7 +9,8 @@ from __future__ import annotations
 from contextvars import ContextVar
 from threading import Event
 
-# Set by app.http.given_up for each request, and copied into the threads that work for it.
+# Set by app.http.given_up for each request (and taken back by app.http.admission before the next one on its
+# connection), and copied into the threads that work for it.
 client_gone: ContextVar[Event | None] = ContextVar("client_gone", default=None)
 
 

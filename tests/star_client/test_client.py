@@ -6,6 +6,7 @@ import json
 import socket
 from pathlib import Path
 
+import httpx2
 import pytest
 from pydantic import ValidationError
 
@@ -278,3 +279,13 @@ def test_a_training_set_is_read_by_its_line_feeds_alone() -> None:
     for size in (1, 5, len(data)):
         chunks = [data[start : start + size] for start in range(0, len(data), size)]
         assert list(_lines(chunks)) == [row, row]
+
+
+def test_a_request_that_follows_a_download_on_its_connection_is_not_given_up(server: Platform) -> None:
+    """It starts in the context of the one before it, whose client counts as gone once it has its answer."""
+    purpose = {"purpose": "fine-tune"}
+    file = {"file": ("train.jsonl", b'{"messages": []}\n' * 100)}
+    with httpx2.Client(base_url=server.url, headers={"Authorization": f"Bearer {server.key}"}) as client:
+        content = f"/v1/files/{client.post('/v1/files', files=file, data=purpose).json()['id']}/content"
+        answers = [client.get(path).status_code for _ in range(20) for path in (content, "/v1/jobs")]
+    assert set(answers) == {200}
