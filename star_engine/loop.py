@@ -185,6 +185,7 @@ def _stop_after(
         return None
     last_stage = all(stage.from_iteration <= number for stage in config.curriculum)
     whole = last_stage and config.examples_per_iteration is None and config.labels is Labels.GOLD
+    whole = whole and not config.selection.recorded  # its solve rate is of some
     if whole and (by_number[number].solve_rate or 0.0) >= 1.0:
         return StopReason.COVERAGE_SATURATED
     return StopReason.PLATEAU if _without_gain(known, rule.min_gain) >= rule.patience else None

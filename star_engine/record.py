@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from star_engine.adapters.layout import AdapterVerification, BaseModel
+from star_engine.data.adaptive import Outcome, Selected
 from star_engine.diagnostics.iteration import Before
 from star_engine.diagnostics.spark import Answered
 from star_engine.evaluation.accuracy import Accuracy, EvaluatedAnswer, EvaluationMode
@@ -88,8 +89,13 @@ class Record(MixSource, Protocol):
 
     def add_checks(self, found: Mapping[RationaleKey, Mapping[str, bool]]) -> None: ...
 
-    def finish_sample(self, found: Mapping[str, Any]) -> None:
-        """Keep what the diagnostics found; the slice is sampled."""
+    def surplus(self) -> Set[str]:
+        """Ids of the examples that were asked beyond what the iteration's training set needs."""
+
+    def finish_sample(self, found: Mapping[str, Any], outcomes: Mapping[str, Outcome]) -> None:
+        """Keep what the diagnostics found, and where examples are selected by it what became of each of the
+        slice's; the slice is sampled.
+        """
 
     def finish_build(self, built: Built) -> bool:
         """Record the training set. False if an override arrived meanwhile: then read and build again."""
@@ -166,7 +172,10 @@ class Counts(Protocol):
     """The recorded counts of one iteration, on which all of a phase's metrics depend."""
 
     def selected(self) -> int:
-        """How many train examples the iteration asks."""
+        """How many train examples the iteration asks, without those beyond what it needs."""
+
+    def selection(self) -> Selected | None:
+        """The iteration's selection, where it is recorded."""
 
     def verdicts(self) -> Mapping[str, Mapping[str, int]]:
         """Tries by route and verdict."""

@@ -14,7 +14,7 @@ from star_engine.data.prompts import check_layout
 from star_engine.data.selection import check_curriculum
 from star_engine.data.validation import check_data
 from star_engine.loop import Pause, PhaseName, PhaseRef, Stop, next_in_any_case, next_phase
-from star_engine.phases.phase import Ask, Context, Progress, Slice, Work
+from star_engine.phases.phase import Ask, Context, Phase, Progress, Slice, Work
 from star_engine.phases.table import PHASES
 from star_engine.protocols import Sampler, Trainer
 from star_engine.record import Origin
@@ -109,6 +109,7 @@ class _Driver:
     local_sampler: Sampler
     local_trainer: Trainer
     ahead: tuple[Slice, _Begun] | None = None  # the first slice of the phase that follows, asked already
+    sampled: int = 0  # places of the iteration's selection that earlier waves of the phase have sampled
 
     def sampler(self, iteration: int) -> Sampler:
         self.local_sampler.use(self.run.directory.adapter(iteration) if iteration else None)
@@ -117,8 +118,8 @@ class _Driver:
     def trainer(self) -> Trainer:
         return self.local_trainer
 
-    def selected(self, iteration: int) -> int:
-        return self.run.selected(iteration)
+    def selected(self, iteration: int) -> range:
+        return range(self.sampled, self.run.selected(iteration))
 
     def held_out(self, dataset: str | None) -> int:
         return self.run.held_out_count(dataset)
@@ -127,7 +128,7 @@ class _Driver:
         """Run a phase, slice by slice, and record it as done; returns its metrics."""
         phase, config = PHASES[step.name], self.run.config
         found: dict[str, Any] = {}
-        for part in phase.slices(config, step.iteration, self, _UNDIVIDED):
+        for part in self._parts(phase, step.iteration):
             begun = self._begin(step, part)
             for item in begun.work:
                 if isinstance(item, Ask):
@@ -139,6 +140,16 @@ class _Driver:
         facts = {**phase.metrics(config, counts), **found}
         self.run.directory.finish(step, facts)
         return facts
+
+    def _parts(self, phase: Phase, iteration: int) -> Iterator[Slice]:
+        """The slices of a phase, wave after wave."""
+        self.sampled, more = 0, True
+        while more:
+            yield from phase.slices(self.run.config, iteration, self, _UNDIVIDED)
+            if phase.in_waves:
+                self.sampled = self.run.selected(iteration)
+            more = phase.in_waves and self.run.selections.go_on(iteration)
+        self.sampled = 0
 
     def _begin(self, step: PhaseRef, part: Slice) -> _Begun:
         if self.ahead is not None and (self.ahead[0], self.ahead[1].step) == (part, step):

@@ -5,6 +5,7 @@ history.jsonl                     one line per finished phase, with its metrics
 baselines/few_shot_cot.jsonl      answers of the base model
 also/                             answers on other datasets that are measured as well
 iteration-3/rationales.jsonl      every try, with verdict
+           /selection.json        examples asked, in order, with what became of each, where that decides
            /checks.jsonl          what the checks that cost samples found, where asked for
            /mixed.jsonl           texts of other datasets, where some are mixed in
            /decisions.jsonl       kept or dropped, with the reason
@@ -30,6 +31,7 @@ from typing import Any
 
 from star_engine.adapters.layout import write_durably
 from star_engine.config.star import StarConfig
+from star_engine.data.adaptive import Selected, selected_from
 from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode
 from star_engine.loop import IterationHistory, PhaseName, PhaseRef
 from star_engine.phases.build import own_rows
@@ -136,6 +138,16 @@ class RunDirectory:
         checked = {_key(line): line["checks"] for line in lines_of(self.checks_path(number))}
         found = (rationale_from(line) for line in lines_of(self.rationales_path(number)))
         return [replace(one, checks=checked[one.key]) if one.key in checked else one for one in found]
+
+    def selection(self, number: int) -> Selected | None:
+        """Which examples the iteration asks, where that is recorded."""
+        path = self.iteration(number) / "selection.json"
+        return selected_from(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+
+    def write_selection(self, number: int, selected: Selected) -> None:
+        self.iteration(number).mkdir(parents=True, exist_ok=True)
+        path = self.iteration(number) / "selection.json"
+        write_durably(path, json.dumps(selected.as_json()) + "\n")
 
     def checks_path(self, number: int) -> Path:
         return self.iteration(number) / "checks.jsonl"

@@ -12,7 +12,7 @@ from typing import Any
 from star_engine.adapters.layout import AdapterVerification
 from star_engine.adapters.model_card import is_measured
 from star_engine.config.star import StarConfig
-from star_engine.data.selection import select_train
+from star_engine.data.adaptive import Outcome, Selected
 from star_engine.diagnostics.iteration import Before
 from star_engine.diagnostics.spark import Answered, chance_level
 from star_engine.evaluation.accuracy import (
@@ -29,6 +29,7 @@ from star_engine.protocols import TrainingProgress
 from star_engine.record import Built, Origin, Provenance
 from star_engine.run_candidates import CandidateFiles, DirectoryCandidates
 from star_engine.run_directory import JsonLines, RunDirectory, check_line, rationale_line
+from star_engine.run_selections import RunSelections
 from star_engine.sampling.labels import guesses_held_out
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route, solved_examples
 from star_engine.tasks.examples import Example, PromptSet
@@ -50,11 +51,14 @@ class Run:
     also: Mapping[str, Sequence[Example]]  # by the names of evaluation.also
     mixed: Mapping[str, Sequence[Example]]  # by the names of training_set.mix
 
-    def train_examples(self, iteration: int) -> list[Example]:
-        """The train examples that an iteration asks."""
-        groups = [example.group for example in self.train]
-        chosen = select_train(self.config, len(self.train), iteration, groups)
-        return [self.train[position] for position in chosen]
+    def train_examples(self, iteration: int, part: Slice = Slice()) -> list[Example]:
+        """The train examples that a slice of an iteration asks, in the order of the dataset."""
+        return [self.train[position] for position in sorted(part.of(self.selections.positions(iteration)))]
+
+    @property
+    def selections(self) -> RunSelections:
+        """Which train examples each iteration asks."""
+        return RunSelections(self.config, self.train, self.directory)
 
     def asked_examples(self, dataset: str | None) -> list[Example]:
         """The held-out examples that are asked, of the run's own dataset or of another one."""
@@ -62,7 +66,8 @@ class Run:
         return [examples[position] for position in select_held_out(self.config, len(examples))]
 
     def selected(self, iteration: int) -> int:
-        return len(self.train_examples(iteration))
+        """How many train examples an iteration asks so far."""
+        return len(self.selections.positions(iteration))
 
     def held_out_count(self, dataset: str | None) -> int:
         return len(self.asked_examples(dataset))
@@ -76,7 +81,11 @@ class DirectoryCounts:
     iteration: int
 
     def selected(self) -> int:
-        return self.run.selected(self.iteration)
+        selected = self.selection()
+        return self.run.selected(self.iteration) if selected is None else len(selected.used_positions)
+
+    def selection(self) -> Selected | None:
+        return self.run.selections.of(self.iteration)
 
     def verdicts(self) -> dict[str, dict[str, int]]:
         found: dict[str, Counter[str]] = defaultdict(Counter)
@@ -134,13 +143,12 @@ class RunRecord:
     _lines: dict[Path, JsonLines] = field(default_factory=dict)
 
     def examples(self) -> list[Example]:
-        asked = self.run.train_examples(self.iteration)
-        if self.part.mode is not None:
-            asked = self.run.asked_examples(self.part.dataset)
-        return asked[self.part.start : self.part.stop]
+        if self.part.mode is None:
+            return self.run.train_examples(self.iteration, self.part)
+        return self.run.asked_examples(self.part.dataset)[self.part.start : self.part.stop]
 
     def iteration_examples(self, count: int | None = None) -> list[Example]:
-        return self.run.train_examples(self.iteration)[:count]
+        return self.run.train_examples(self.iteration, Slice(0, count))
 
     def probe_examples(self, count: int) -> list[Example]:
         return (self.run.asked_examples(None) or list(self.run.train))[:count]
@@ -179,9 +187,14 @@ class RunRecord:
         lines = (check_line(key, results) for key, results in found.items())
         self._append(self._directory.checks_path(self.iteration), lines)
 
-    def finish_sample(self, found: Mapping[str, Any]) -> None:
+    def surplus(self) -> Set[str]:
+        return self.run.selections.surplus(self.iteration)
+
+    def finish_sample(self, found: Mapping[str, Any], outcomes: Mapping[str, Outcome]) -> None:
         self.close()
-        self.found["audits"] = dict(found)
+        self.run.selections.record(self.iteration, outcomes)
+        if found:
+            self.found["audits"] = dict(found)
 
     def finish_build(self, built: Built) -> bool:
         mixed = [one for texts in built.mixed for one in texts]

@@ -17,9 +17,10 @@ from sqlalchemy.orm import Session
 
 from app.database import reading, transaction
 from app.failpoints import failpoint
-from app.ledger.data.examples import load_examples, selected_positions, split_size
+from app.ledger.data.examples import load_examples, split_size
 from app.ledger.jobs.trials import Asked, open_questions, record_trial_answer
-from app.ledger.queue.steps import Claim, finish_step
+from app.ledger.queue.steps import Claim, check_fence, finish_step
+from app.ledger.queue.waves import asked_positions, record_outcomes, selection_of
 from app.ledger.results.adapters import (
     answering_model,
     find_adapter,
@@ -50,6 +51,7 @@ from app.tables.data import Model
 from app.tables.jobs import Iteration, Job
 from app.tables.overrides import Override
 from star_engine.adapters.layout import CONFIG, LAYOUT, WEIGHTS, AdapterVerification, BaseModel
+from star_engine.data.adaptive import Outcome
 from star_engine.diagnostics.iteration import Before
 from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode, select_held_out
 from star_engine.loop import PhaseName
@@ -79,6 +81,7 @@ class LedgerRecord:
     claim: Claim
     part: Slice
     _row_ids: dict[str, int] = field(default_factory=dict)  # of the slice's examples, by example id
+    _positions: dict[str, int] = field(default_factory=dict)  # the same in their split
     _try_ids: dict[RationaleKey, int] = field(default_factory=dict)
     _mixed_ids: dict[str, dict[str, int]] = field(default_factory=dict)  # by dataset, then example id
     _overrides: Overrides = field(default_factory=lambda: Overrides(0, {}))
@@ -89,11 +92,13 @@ class LedgerRecord:
         config, dataset_id = self.claim.config, self.part.dataset or self.claim.dataset_id
         with self._reading() as session:
             if self.part.mode is None:
-                split, selection = "train", self._selected(session)
+                split, positions = "train", sorted(self.part.of(self._selected(session)))
             else:
                 split = config.evaluation.split
-                selection = select_held_out(config, split_size(session, dataset_id, split))
-            rows = load_examples(session, dataset_id, split, self.part.of(selection))
+                held_out = select_held_out(config, split_size(session, dataset_id, split))
+                positions = list(self.part.of(held_out))
+            rows = load_examples(session, dataset_id, split, positions)
+        self._positions = {one.id: position for (_, one), position in zip(rows, positions, strict=True)}
         self._row_ids = {example.id: row_id for row_id, example in rows}
         return [example for _, example in rows]
 
@@ -155,10 +160,23 @@ class LedgerRecord:
         with transaction(self.worker.engine) as session:
             record_checks(session, self.claim, {self._try_ids[key]: one for key, one in found.items()})
 
-    def finish_sample(self, found: Mapping[str, Any]) -> None:
+    def surplus(self) -> Set[str]:
+        claim = self.claim
+        with self._reading() as session:
+            selected = selection_of(session, claim.job_id, claim.iteration)
+            if selected is None or not selected.surplus:
+                return frozenset()
+            return {one.id for one in self._load(session, claim.dataset_id, "train", selected.surplus)}
+
+    def finish_sample(self, found: Mapping[str, Any], outcomes: Mapping[str, Outcome]) -> None:
         with self._finishing() as session:
             if found:
                 record_audits(session, self.claim, found)
+            if outcomes:
+                lock_job(session, self.claim.job_id)  # as finish_step, in this transaction too
+                check_fence(session, self.claim)
+                by_position = {self._positions[name]: one for name, one in outcomes.items()}
+                record_outcomes(claimed_iteration(session, self.claim), by_position)
 
     def finish_build(self, built: Built) -> bool:
         claim, read = self.claim, self._overrides
@@ -336,9 +354,9 @@ class LedgerRecord:
     def _folder(self, purpose: str) -> Path:
         return self.worker.folder / purpose / self.claim.step_id
 
-    def _selected(self, session: Session) -> list[int]:
+    def _selected(self, session: Session) -> Sequence[int]:
         claim = self.claim
-        return selected_positions(session, claim.dataset_id, claim.config, claim.iteration)
+        return asked_positions(session, claim.job_id, claim.dataset_id, claim.config, claim.iteration)
 
     def _window(self, session: Session) -> Sequence[Iteration]:
         return iterations_among(session, self.claim.job_id, window(self.claim.config, self.claim.iteration))

@@ -11,6 +11,7 @@ from typing import Any
 
 from star_engine.config.evaluation import Evaluation, TestTime
 from star_engine.config.schedules import EpochsSchedule, GeometricSchedule, LinearSchedule, Schedule
+from star_engine.config.selection import Selection, SelectionOrder
 from star_engine.config.star import (
     Audits,
     Generation,
@@ -180,6 +181,25 @@ def expert_iteration(kind: Kind) -> StarConfig:
     )
 
 
+def adastar(kind: Kind) -> StarConfig:
+    """AdaSTaR (Koh et al. 2025, arXiv 2505.16322): what was not tried for longest, the hardest first, until
+    the steps have their rows.
+
+    The paper's: 40 x 1.2^(n-1) steps of 8 rows, one try at T = 1.0 and top-p 0.9 and one with the hint, all
+    training sets so far, the share done with is accuracy squared. It runs for as long as its budget; 10
+    iterations are ours, and so is giving up an example after 10 iterations without a right try, whose gold
+    answer is probably wrong. Accuracy is that of sampling with the hint's rescues, as in its released code.
+    """
+    return StarConfig(
+        kind=kind,
+        iterations=10,
+        selection=Selection(order=SelectionOrder.ADAPTIVE, max_unsolved=10),
+        generation=Generation(temperature=1.0, top_p=0.9),
+        training_set=TrainingSetOptions(window="all"),
+        training=Training(schedule=GeometricSchedule(start=40, factor=1.2), batch_size=8, warmup_steps=100),
+    )
+
+
 def star_majority_vote(kind: Kind) -> StarConfig:
     """STaR on questions without answers, an ablation of the paper (Appendix H): the vote stands for the gold.
 
@@ -246,6 +266,7 @@ PRESETS: dict[str, Callable[[Kind], StarConfig]] = {
     "rft": rft,
     "rest-em": rest_em,
     "expert-iteration": expert_iteration,
+    "adastar": adastar,
     "star-majority-vote": star_majority_vote,
 }
 

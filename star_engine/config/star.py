@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from star_engine.config.chat import Chat, PromptLayout
 from star_engine.config.evaluation import Evaluation
 from star_engine.config.schedules import GeometricSchedule, Schedule
+from star_engine.config.selection import Selection, SelectionOrder
 from star_engine.config.training_set import REASONING_FILTERS, Source, TrainingSetOptions
 from star_engine.section import Section
 from star_engine.tasks.code import CodeOptions
@@ -212,6 +213,8 @@ class StarConfig(Section):
     """Train examples drawn for an iteration; null: the whole train split."""
     curriculum: tuple[CurriculumStage, ...] = ()
     """Stages that restrict the train examples to groups; empty: every group in every iteration."""
+    selection: Selection = Selection()
+    """Which of them an iteration asks, where that follows from what the iterations before found."""
     layout: PromptLayout | None = None
     """Prompts as text to go on from, or as a conversation in the model's chat template. Null: chat for models
     that have a template and are not listed as base models, else completion; as a library always completion.
@@ -290,6 +293,27 @@ class StarConfig(Section):
             raise ValueError("checks are held against the gold answer; leave training_set.checks empty")
         if self.training_set.mix:
             raise ValueError("mixed rows are trained on by gold answers; leave training_set.mix empty")
+        return self
+
+    @model_validator(mode="after")
+    def _selectable(self) -> Self:
+        """Something is known of each example, and the rows to sample for can be counted beforehand."""
+        chosen = self.selection
+        if not chosen.recorded:
+            return self
+        if self.training_set.source is not Source.RATIONALES:
+            raise ValueError(f"training_set.source {self.training_set.source} samples nothing to select by")
+        if self.labels is not Labels.GOLD:
+            raise ValueError(
+                "the win rates that examples are selected by are of gold answers, which a majority vote must "
+                "not see; leave selection out"
+            )
+        counted = self.training.batch_tokens is None and self.training.schedule.kind != "epochs"
+        if chosen.order is SelectionOrder.ADAPTIVE and chosen.rows is None and not counted:
+            raise ValueError(
+                "how many rows an iteration needs follows from steps x batch_size; for a schedule of epochs "
+                "or batch_tokens set selection.rows"
+            )
         return self
 
     @model_validator(mode="after")

@@ -69,12 +69,28 @@ def select_train(
 
     `groups`: the group of every train example in order; needed only where there is a curriculum.
     """
+    return drawn_from(config, iteration, in_stage(config, count, iteration, groups))
+
+
+def in_stage(
+    config: StarConfig, count: int, iteration: int, groups: Sequence[str | None] | None = None
+) -> Sequence[int]:
+    """Positions of the train examples that the curriculum allows in iteration n, ascending."""
     stages = [stage for stage in config.curriculum if stage.from_iteration <= iteration]
-    asked: Sequence[int] = range(count)
     if stages and groups is not None:
-        asked = [position for position, group in enumerate(groups) if group in stages[-1].groups]
+        return [position for position, group in enumerate(groups) if group in stages[-1].groups]
+    return range(count)
+
+
+def drawn_from(config: StarConfig, iteration: int, asked: Sequence[int]) -> list[int]:
+    """`examples_per_iteration` of these positions, drawn by the seed, in their order."""
     drawn = select_examples(len(asked), config.examples_per_iteration, config.seed, iteration)
     return [asked[position] for position in drawn]
+
+
+def tie(seed: int, position: int) -> int:
+    """What orders examples that are equal otherwise: the dataset's own order would prefer its beginning."""
+    return _hash(seed, "tie", position)
 
 
 def check_curriculum(config: StarConfig, groups: Iterable[str | None]) -> None:

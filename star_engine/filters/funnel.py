@@ -8,6 +8,7 @@ from star_engine.filters.registry import FILTERS, REASONS
 from star_engine.tasks.registry import task_of
 
 KEPT = "kept"
+SURPLUS = "surplus"
 
 # What takes a rationale out before it reaches this stage. In the order of the funnel; every reason once.
 _SHORT = ("answer_only", "too_short")
@@ -21,7 +22,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "deduplicated": ("duplicate",),
     "leak_free": (*(name for name in FILTERS if name not in _SHORT), *CHECKS.values()),
     "long_enough": _SHORT,
-    "trained": ("cap",),
+    "trained": ("cap", SURPLUS),
 }
 
 

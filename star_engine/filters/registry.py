@@ -64,6 +64,7 @@ REASONS: Mapping[str, str] = {
     "hint_needed": "without the hint the rationale does not lead to the answer",
     "other_order": "with the choices in another order the answer is another one",
     "cap": "the example has its most rationales already",
+    "surplus": "the examples before it gave the iteration all the rows that it needs",
 }
 
 

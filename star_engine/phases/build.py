@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 from typing import Any
 
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
 from star_engine.diagnostics.iteration import Before, audit_iteration
-from star_engine.filters.funnel import KEPT, funnel
+from star_engine.filters.funnel import KEPT, SURPLUS, funnel
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Context, Phase, Progress, Work
 from star_engine.record import Built, Counts
@@ -18,7 +19,7 @@ from star_engine.tasks.examples import Example, PromptSet
 from star_engine.training_set.diagnosis import diagnose
 from star_engine.training_set.mixing import MixSource, mix_all
 from star_engine.training_set.overrides import overruled, say_overridden
-from star_engine.training_set.rows import audit_hints, build, decide, in_order, training_set_sha256
+from star_engine.training_set.rows import Decision, audit_hints, build, decide, in_order, training_set_sha256
 
 
 def build_iteration(
@@ -30,16 +31,19 @@ def build_iteration(
     before: Before,
     overrides: Mapping[RationaleKey, str],
     mixed: MixSource,
+    surplus: Set[str] = frozenset(),
 ) -> Built:
     """Decide, strip the hints, prove that they are gone, mix other datasets in. Raises HintLeak.
 
-    `overrides`: verdicts of people, which replace the verifier's and a majority's. Too few rows of the run's
-    own pause it, however many are mixed in: then `diagnosis` says why.
+    `overrides`: verdicts of people, which replace the verifier's and a majority's. `surplus`: ids of examples
+    whose tries are recorded and not trained on. Too few rows of the run's own pause it, however many are
+    mixed in: then `diagnosis` says why.
     """
     rationales = in_order(examples, tries)
     seen = labelled(config, examples, rationales)
     judged = overruled(seen.rationales, overrides)
-    decisions = say_overridden(decide(config, prompt_set, seen.examples, judged), overrides)
+    decided = say_overridden(decide(config, prompt_set, seen.examples, judged), overrides)
+    decisions = _without_surplus(decided, surplus)
     own = build(config, prompt_set, seen.examples, judged, decisions)
     audit_hints(config, prompt_set, seen.examples, judged, own)
     added = mix_all(config, prompt_set, iteration, len(own), mixed)
@@ -53,6 +57,14 @@ def build_iteration(
         diagnosis=None if len(own) >= config.training_set.min_kept else diagnose(decisions),
         diagnostics=audit_iteration(config, prompt_set, iteration, examples, final, decisions, before),
     )
+
+
+def _without_surplus(decisions: Sequence[Decision], surplus: Set[str]) -> list[Decision]:
+    """The same decisions, with what would be kept of these examples dropped."""
+    return [
+        replace(one, kept=False, reason=SURPLUS) if one.kept and one.key.example_id in surplus else one
+        for one in decisions
+    ]
 
 
 def _run(context: Context) -> Work:
@@ -69,6 +81,7 @@ def _run(context: Context) -> Work:
             record.before(),
             record.overrides(tries),
             record,
+            record.surplus(),
         )
         recorded = record.finish_build(built)
 

@@ -117,8 +117,8 @@ class Context:
 class Sizes(Protocol):
     """How many examples there are to divide into slices."""
 
-    def selected(self, iteration: int) -> int:
-        """Train examples that an iteration asks."""
+    def selected(self, iteration: int) -> range:
+        """Places in the selection of an iteration's train examples that are to be sampled next."""
 
     def held_out(self, dataset: str | None) -> int:
         """Held-out examples that are asked, of the run's own dataset or of another one."""
@@ -129,9 +129,12 @@ def whole(config: StarConfig, iteration: int, sizes: Sizes, size: int) -> Iterat
     yield Slice()
 
 
-def divided(count: int, size: int, mode: EvaluationMode | None, dataset: str | None) -> Iterator[Slice]:
-    """Slices of at most `size` examples each, of sizes that differ by at most one."""
-    return (Slice(start, stop, mode, dataset) for start, stop in shard_bounds(count, size))
+def divided(
+    count: int, size: int, mode: EvaluationMode | None, dataset: str | None, first: int = 0
+) -> Iterator[Slice]:
+    """Slices of at most `size` examples each, of sizes that differ by at most one; they begin at `first`."""
+    bounds = shard_bounds(count, size)
+    return (Slice(first + start, first + stop, mode, dataset) for start, stop in bounds)
 
 
 def uncounted(config: StarConfig, counts: Counts) -> dict[str, Any]:
@@ -150,3 +153,5 @@ class Phase:
     # What the first Ask of a slice will be, known before it runs; None: the phase shares no call.
     asks: Callable[[StarConfig, int, Slice], Asked] | None = None
     uses_gpu: bool = True
+    # Whether what its slices record may call for more of them: see star_engine.data.adaptive.
+    in_waves: bool = False

@@ -12,6 +12,7 @@ from typing import Any
 
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
+from star_engine.data.adaptive import Outcome, summary
 from star_engine.diagnostics.determinism import TwicePlan, drawn_again, grade_determinism
 from star_engine.diagnostics.token_parity import MAX_EXAMPLES, parity_texts, token_digests
 from star_engine.loop import PhaseName
@@ -26,6 +27,7 @@ from star_engine.sampling.rationales import (
     sampling_params,
 )
 from star_engine.tasks.examples import Example
+from star_engine.training_set.outcomes import outcomes_of
 from star_engine.training_set.resample_filters import Checked, plan_checks, to_check
 
 
@@ -69,7 +71,11 @@ def _run(context: Context) -> Work:
     if config.training_set.checks or first:
         yield Alone()
         yield from _check(context, examples)
-    record.finish_sample(_diagnose(context, plan) if first else {})
+    outcomes: dict[str, Outcome] = {}
+    if config.selection.recorded:
+        tries_made = record.tries([example.id for example in examples])
+        outcomes = outcomes_of(config, context.prompt_set, examples, tries_made)
+    record.finish_sample(_diagnose(context, plan) if first else {}, outcomes)
 
 
 def _check(context: Context, examples: Sequence[Example]) -> Work:
@@ -105,7 +111,8 @@ def _diagnose(context: Context, plan: TwicePlan) -> dict[str, Any]:
 
 
 def _slices(config: StarConfig, iteration: int, sizes: Sizes, size: int) -> Iterator[Slice]:
-    return divided(sizes.selected(iteration), size, None, None)
+    places = sizes.selected(iteration)
+    return divided(len(places), size, None, None, places.start)
 
 
 def _asks(config: StarConfig, iteration: int, part: Slice) -> Asked:
@@ -116,8 +123,10 @@ def _metrics(config: StarConfig, counts: Counts) -> dict[str, Any]:
     sampled = {route: dict(verdicts) for route, verdicts in counts.verdicts().items()}
     if config.training_set.source is not Source.RATIONALES:
         return {"sampled": sampled}  # nothing was asked, so nothing was solved
-    asked = counts.selected()
-    return {"sampled": sampled, "solve_rate": round(counts.solved() / asked, 6) if asked else 0.0}
+    asked, selection = counts.selected(), counts.selection()
+    solved = counts.solved() if selection is None else selection.solved
+    found = {"sampled": sampled, "solve_rate": round(solved / asked, 6) if asked else 0.0}
+    return found if selection is None else {**found, "selection": summary(selection)}
 
 
-SAMPLE = Phase(PhaseName.SAMPLE, _run, _slices, _metrics, _asks)
+SAMPLE = Phase(PhaseName.SAMPLE, _run, _slices, _metrics, _asks, in_waves=True)

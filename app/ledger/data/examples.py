@@ -54,13 +54,14 @@ def split_size(session: Session, dataset_id: str, split: str) -> int:
 
 def selected_positions(session: Session, dataset_id: str, config: StarConfig, iteration: int) -> list[int]:
     """Positions of the train examples that this iteration asks: see select_train()."""
-    groups: list[str | None] | None = None
-    if config.curriculum:
-        query = select(ExampleRow.group).where(
-            ExampleRow.dataset_id == dataset_id, ExampleRow.split == "train"
-        )
-        groups = list(session.scalars(query.order_by(ExampleRow.position)))
+    groups = train_groups(session, dataset_id) if config.curriculum else None
     return select_train(config, split_size(session, dataset_id, "train"), iteration, groups)
+
+
+def train_groups(session: Session, dataset_id: str) -> list[str | None]:
+    """The group of every train example, by position."""
+    query = select(ExampleRow.group).where(ExampleRow.dataset_id == dataset_id, ExampleRow.split == "train")
+    return list(session.scalars(query.order_by(ExampleRow.position)))
 
 
 def each_example(

@@ -47,6 +47,7 @@ def take_over(session: Session, job: Job, point: ForkPoint) -> None:
             phases_done=old.phases_done,
             metrics=old.metrics,
             training_set_sha256=old.training_set_sha256,
+            selection=old.selection,
             stored_config=old.stored_config or source.stored_config,
             finished_at=old.finished_at,
         )

@@ -170,7 +170,9 @@ def _plan(config: StarConfig) -> Iterator[tuple[int, PhaseName]]:
 
 
 def _units(phase: PhaseName, config: StarConfig, number: int, splits: JsonObject) -> float:
-    """How much work a phase is. An upper bound where a curriculum asks fewer, or filters keep fewer."""
+    """How much work a phase is. An upper bound where a curriculum or a selection asks fewer, or filters keep
+    fewer.
+    """
     asked = min(splits.get("train", 0), config.examples_per_iteration or splits.get("train", 0))
     held_out = splits.get(config.evaluation.split, 0)
     held_out = min(held_out, config.evaluation.max_examples or held_out)

@@ -17,8 +17,9 @@ from app.ledger.data.examples import split_size
 from app.ledger.events import append_event
 from app.ledger.queue.budgets import end_exhausted
 from app.ledger.queue.outbox import notify
+from app.ledger.queue.waves import asked_positions, begin_selection, continue_selection, selection_of
 from app.ledger.results.completion_cache import reused_in
-from app.ledger.results.counts import IterationCounts, selected_count
+from app.ledger.results.counts import IterationCounts
 from app.ledger.transitions import move_job
 from app.settings import Settings
 from app.tables.jobs import Iteration, Job, Step
@@ -52,6 +53,8 @@ def advance(session: Session, job: Job, settings: Settings) -> None:
     if job.phase is not None:
         if _has_open_steps(session, job, job.phase):
             return
+        if PHASES[job.phase].in_waves and _plan_wave(session, job, settings):
+            return
         _close_phase(session, job, job.phase)
     config = job.config
     decision = _decide(session, job, config)
@@ -76,6 +79,20 @@ def _decide(session: Session, job: Job, config: StarConfig) -> PhaseRef | Stop |
     adapter = session.get_one(Adapter, job.adapter_id)
     name = PhaseName.EVALUATE if job.purpose == Purpose.EVALUATION else PhaseName.TRIAL
     return PhaseRef(adapter.iteration_number, name)
+
+
+def _plan_wave(session: Session, job: Job, settings: Settings) -> bool:
+    """Plan more steps of the job's phase if what its steps found asks for them; whether any came."""
+    if not continue_selection(session, job, _iteration(session, job, job.iteration)):
+        return False
+    if not end_exhausted(session, job):
+        _plan_steps(session, job, job.config, PhaseRef(job.iteration, PhaseName.SAMPLE), settings)
+    return True
+
+
+def _iteration(session: Session, job: Job, number: int) -> Iteration:
+    query = select(Iteration).where(Iteration.job_id == job.id, Iteration.number == number)
+    return session.scalars(query).one()
 
 
 def read_history(session: Session, job: Job) -> Sequence[IterationHistory]:
@@ -113,9 +130,7 @@ def _steps_of(job: Job, phase: PhaseRef) -> tuple[ColumnElement[bool], ...]:
 
 
 def _close_phase(session: Session, job: Job, phase: PhaseName) -> None:
-    iteration = session.scalars(
-        select(Iteration).where(Iteration.job_id == job.id, Iteration.number == job.iteration)
-    ).one()
+    iteration = _iteration(session, job, job.iteration)
     found = PHASES[phase].metrics(job.config, IterationCounts(session, job, iteration))
     seconds = {**iteration.metrics.get("seconds", {}), phase: _phase_seconds(session, job, phase)}
     found |= reused_in(session, iteration, phase)
@@ -173,6 +188,8 @@ def _plan_steps(session: Session, job: Job, config: StarConfig, phase: PhaseRef,
     here = select(Iteration.id).where(Iteration.job_id == job.id, Iteration.number == phase.iteration)
     if session.scalar(here) is None:
         session.add(Iteration(job_id=job.id, number=phase.iteration, phases_done=[], metrics={}))
+    if PHASES[phase.name].in_waves:
+        begin_selection(session, job, _iteration(session, job, phase.iteration))
     held = job.status in (JobStatus.PAUSING, JobStatus.PAUSED)
     sizes = _Sizes(session, job)
     parts = PHASES[phase.name].slices(config, phase.iteration, sizes, settings.shard_examples)
@@ -189,12 +206,17 @@ def _plan_steps(session: Session, job: Job, config: StarConfig, phase: PhaseRef,
             status=StepStatus.HELD if held else StepStatus.QUEUED,
             progress={},
         )
-        for shard, part in enumerate(parts)
+        for shard, part in enumerate(parts, _next_shard(session, job, phase))
     ]
     session.add_all(steps)
     if not held:
         notify(session, [step.id for step in steps])
     return len(steps)
+
+
+def _next_shard(session: Session, job: Job, phase: PhaseRef) -> int:
+    newest = session.scalar(select(func.max(Step.shard)).where(*_steps_of(job, phase)))
+    return 0 if newest is None else newest + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +226,12 @@ class _Sizes:
     session: Session
     job: Job
 
-    def selected(self, iteration: int) -> int:
-        return selected_count(self.session, self.job, iteration)
+    def selected(self, iteration: int) -> range:
+        session, job = self.session, self.job
+        selected = selection_of(session, job.id, iteration)
+        sampled = 0 if selected is None else len(selected.outcomes)
+        asked = asked_positions(session, job.id, job.dataset_id, job.config, iteration)
+        return range(sampled, len(asked))
 
     def held_out(self, dataset: str | None) -> int:
         config = self.job.config

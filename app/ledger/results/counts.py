@@ -10,12 +10,14 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.ledger.data.examples import guessing_chance, selected_positions
+from app.ledger.queue.waves import selection_of
 from app.ledger.results.evaluation_modes import recorded_mode
 from app.tables.candidates import QuestionCurve
 from app.tables.data import Example
 from app.tables.jobs import Iteration, Job
 from app.tables.rationales import Adapter, Evaluation, Rationale
 from star_engine.adapters.roles import AdapterRole
+from star_engine.data.adaptive import Selected
 from star_engine.diagnostics.spark import Answered
 from star_engine.evaluation.accuracy import Accuracy, EvaluationMode, accuracy_of, outcome
 from star_engine.evaluation.candidates import QuestionCurves
@@ -32,7 +34,13 @@ class IterationCounts:
     iteration: Iteration
 
     def selected(self) -> int:
-        return selected_count(self.session, self.job, self.iteration.number)
+        selected, job = self.selection(), self.job
+        if selected is not None:
+            return len(selected.used_positions)
+        return len(selected_positions(self.session, job.dataset_id, job.config, self.iteration.number))
+
+    def selection(self) -> Selected | None:
+        return selection_of(self.session, self.job.id, self.iteration.number)
 
     def verdicts(self) -> dict[str, dict[str, int]]:
         counts = self.session.execute(
@@ -115,11 +123,6 @@ class IterationCounts:
             Adapter.role == AdapterRole.GENERATOR,
         )
         return dict(self.session.scalars(query).one_or_none() or {})
-
-
-def selected_count(session: Session, job: Job, number: int) -> int:
-    """How many train examples iteration `number` asks."""
-    return len(selected_positions(session, job.dataset_id, job.config, number))
 
 
 def read_question_curves(session: Session, iteration_id: int) -> list[QuestionCurves]:

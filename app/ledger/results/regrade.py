@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from app.database import reading
 from app.errors import Conflict, Invalid, NotFound
 from app.ledger.data.chat_templates import prompt_set_of
-from app.ledger.data.examples import load_examples, selected_positions
+from app.ledger.data.examples import load_examples
+from app.ledger.queue.waves import asked_positions
 from app.ledger.results.iterations import config_of
 from app.ledger.results.mixing import DatasetMix
 from app.ledger.results.rationales import as_rationale
@@ -82,7 +83,8 @@ def regrade_iteration(
     """Judge and decide again, PART examples per transaction, and return the changes."""
     with reading(db) as session:
         prompt_set = prompt_set_of(session, job, building)
-        positions = selected_positions(session, job.dataset_id, config_of(job, iteration), iteration.number)
+        config, number = config_of(job, iteration), iteration.number
+        positions = sorted(asked_positions(session, job.id, job.dataset_id, config, number))
     found = Regrading(judging, building, prompt_set)
     for some in (positions[first : first + PART] for first in range(0, len(positions), PART)):
         with reading(db) as session:

@@ -1,0 +1,39 @@
+"""What an iteration's tries at each example came to: what the selection of later examples goes by."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from star_engine.config.star import StarConfig
+from star_engine.data.adaptive import Outcome
+from star_engine.sampling.rationales import Rationale, Route
+from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.verdict import VerdictCode
+from star_engine.training_set.rows import decide
+
+
+def outcomes_of(
+    config: StarConfig, prompt_set: PromptSet, examples: Sequence[Example], tries: Sequence[Rationale]
+) -> dict[str, Outcome]:
+    """The outcome of each example by its id, from all tries at it.
+
+    `rows` are those that `decide` keeps: an example's decisions hang on its own tries alone.
+    """
+    kept = Counter(one.key.example_id for one in decide(config, prompt_set, examples, tries) if one.kept)
+    counts: dict[str, Counter[tuple[Route, bool]]] = defaultdict(Counter)
+    for one in tries:
+        counts[one.key.example_id][one.key.route, one.verdict == VerdictCode.CORRECT] += 1
+    return {example.id: _outcome(counts[example.id], kept[example.id]) for example in examples}
+
+
+def _outcome(counts: Counter[tuple[Route, bool]], rows: int) -> Outcome:
+    right = counts[Route.GENERATED, True]
+    hinted_right = counts[Route.RATIONALIZED, True]
+    return Outcome(
+        tries=right + counts[Route.GENERATED, False],
+        right=right,
+        hinted=hinted_right + counts[Route.RATIONALIZED, False],
+        hinted_right=hinted_right,
+        rows=rows,
+    )
