@@ -17,7 +17,7 @@ from star_client.downloads import save
 from star_client.errors import ServerFailed
 from star_client.job_request import JobRequest, body_of
 from star_client.objects import Event, Iteration, Job, Page, Rationale, TrainingRow, rfc3339
-from star_client.objects_results import Answer, Coverage, DryRun, Regrade, TrainingCurve
+from star_client.objects_results import Answer, Coverage, DryRun, ExampleProgress, Regrade, TrainingCurve
 from star_client.resources import LARGEST_PAGE, every
 from star_client.transport import Request, Transport
 
@@ -205,6 +205,14 @@ class Jobs:
         """Accuracy over k answers to a question: of the base model, and at the end of the last adapter."""
         answer = self._transport.send(Request("GET", f"/v1/jobs/{job_id}/test-time"))
         return tuple(map(TestTimeCurves.model_validate, answer.json()["data"]))
+
+    def examples(self, job_id: str, *, state: str | None = None) -> Iterator[ExampleProgress]:
+        """The train examples that were tried: what the model still fails, since when, tried how often.
+
+        `state`: solved, forgotten, unsolved, or suspect (probably a wrong answer key).
+        """
+        path = f"/v1/jobs/{job_id}/examples"
+        return every(self._transport, path, ExampleProgress, {"limit": LARGEST_PAGE, "state": state})
 
     def coverage(self, job_id: str) -> tuple[Coverage, ...]:
         """Return what each iteration solved, kept and covered, and the churn between iterations."""

@@ -7,6 +7,27 @@ from collections.abc import Mapping
 from star_client.objects import Example, Fields, Json, Page, Resource, Timestamp
 
 
+class ExampleProgress(Fields):
+    """What became of one train example so far.
+
+    `state`: solved, forgotten, unsolved, or suspect (probably a wrong answer key). `since`: the iteration
+    from which on it was solved, or was not.
+    """
+
+    id: str
+    example: Example
+    state: str
+    since: int
+    iterations: int
+    last_iteration: int
+    tries: int
+    right: int
+    hinted: int
+    hinted_right: int
+    win_rate: float
+    trained: int
+
+
 class DatasetStatistics(Fields):
     """`statistics` was counted at upload; `tokens` and `few_shot` where a model or a prompt set was named."""
 

@@ -23,6 +23,7 @@ from app.dashboard.results import (
     candidates,
     curve,
     example_history,
+    example_progress,
     job_adapters,
     rationales,
 )
@@ -47,6 +48,7 @@ PAGES = (
     rationales,
     answers,
     candidates,
+    example_progress,
     example_history,
     job_adapters,
     adapters,

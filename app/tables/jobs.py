@@ -90,9 +90,7 @@ class Iteration(Base):
     phases_done: Mapped[list[Any]]
     metrics: Mapped[JsonObject]  # solve_rate, coverage, accuracy, ... as the phases close
     training_set_sha256: Mapped[str | None]
-    selection: Mapped[
-        JsonObject | None
-    ]  # what it asks, where that is recorded: data/adaptive.py
+    selection: Mapped[JsonObject | None]  # what it asks, where that is recorded: data/adaptive.py
     # Of an iteration that was taken over: what it was made with. None: the job's.
     stored_config: Mapped[JsonObject | None] = mapped_column("config")
     created_at: Mapped[datetime] = created()

@@ -1,8 +1,9 @@
-"""star jobs fork, regrade, coverage, curve, retention, never-solved, training-set, pairs."""
+"""star jobs fork, regrade, examples, coverage, curve, retention, never-solved, training-set, pairs."""
 
 from __future__ import annotations
 
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,9 +13,9 @@ from star_client.cli.create import Config, Metadata, OneKey, Setting, merged_con
 from star_client.cli.data import DATASET
 from star_client.cli.invocation import AsJson, JobId, star
 from star_client.cli.jobs import JOB
-from star_client.cli.printing import Columns, console, print_all, print_json, print_one
+from star_client.cli.printing import Columns, console, print_all, print_json, print_one, shorten
 from star_client.jobs import ExportFormat
-from star_client.objects_results import Coverage, CurveStep, Flip, RegradedIteration
+from star_client.objects_results import Coverage, CurveStep, ExampleProgress, Flip, RegradedIteration
 
 COVERAGE: Columns[Coverage] = {
     "iteration": lambda one: one.iteration,
@@ -23,6 +24,16 @@ COVERAGE: Columns[Coverage] = {
     "newly solved": lambda one: one.churn and one.churn.get("newly_solved"),
     "forgotten": lambda one: one.churn and one.churn.get("forgotten"),
     "never solved": lambda one: one.churn and one.churn.get("never"),
+}
+EXAMPLE: Columns[ExampleProgress] = {
+    "example": lambda one: one.id,
+    "state": lambda one: one.state,
+    "since": lambda one: one.since,
+    "tried in": lambda one: one.iterations,
+    "right": lambda one: f"{one.right} of {one.tries}",
+    "with hint": lambda one: f"{one.hinted_right} of {one.hinted}",
+    "trained in": lambda one: one.trained,
+    "question": lambda one: shorten(one.example.question, 40),
 }
 CURVE: Columns[CurveStep] = {
     "step": lambda one: one.step,
@@ -95,6 +106,20 @@ def regrade(
 def coverage(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
     """What each iteration solved, covered, forgot and never solved."""
     print_all(star(context).jobs.coverage(job_id), COVERAGE, as_json)
+
+
+def examples(
+    context: typer.Context,
+    job_id: JobId,
+    state: Annotated[
+        str | None, typer.Option(help="solved, forgotten, unsolved, or suspect: probably a wrong answer key")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="At most this many; 0: all.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """What the model still fails of the train examples, since when, and how often it was tried."""
+    found = star(context).jobs.examples(job_id, state=state)
+    print_all(islice(found, limit or None), EXAMPLE, as_json)
 
 
 def curve(

@@ -118,6 +118,7 @@ JOBS: dict[str, Call] = {
         changed="lost",
         against="few_shot_cot",
     ),
+    "example_progress_list": lambda star, _: next(star.jobs.examples("job_x", state="unsolved")),
     "candidates_list": lambda star, _: star.candidates.list(
         "job_x", iteration=1, verdict="wrong", example="e"
     ),
