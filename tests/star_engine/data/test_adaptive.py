@@ -80,7 +80,8 @@ def by_the_paper(settings: StarConfig, fates: list[list[Outcome]], rows: int) ->
 
 @given(fates=FATES, rows=st.integers(1, 60))
 def test_iterations_take_and_finish_what_the_papers_heap_does(fates: list[list[Outcome]], rows: int) -> None:
-    settings, history = config(rows=rows), {}
+    settings = config(rows=rows)
+    history: dict[int, Selected] = {}
     for number, fate in enumerate(fates, 1):
         history[number] = sampled(settings, number, history, fate)
     found = [(list(one.used_positions), one.done_with) for one in history.values()]
