@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     # Pause after the platform's first failure of a step; each next is three times as long, up to a limit.
     retry_seconds: float = Field(default=5, gt=0)
     retry_max_seconds: float = Field(default=3600, gt=0)
+    retry_limit: int = Field(default=100, ge=1)  # such failures of a step, some four days: its job then fails
     redispatch_seconds: float = Field(default=30, gt=0)  # a queued step is notified again after this long
     scheduler_seconds: float = Field(default=0.5, gt=0)  # pause between two turns of the scheduler
     record_batch: int = Field(default=64, ge=1)  # rationales per transaction; what a crash can cost

@@ -96,7 +96,7 @@ ATTEMPTS = (
     Attempt("print without end", "while True:\n    print('x' * 1000)", Status.OUTPUT_LIMIT),
     Attempt("open a GPU", _GPU),
 )
-_RIGHT = Program("def double(x):\n    return 2 * x", tests=("assert double(21) == 42",), limits=LIMITS)
+RIGHT = Program("def double(x):\n    return 2 * x", tests=("assert double(21) == 42",), limits=LIMITS)
 _WRONG = Program(
     "import os\ndef double(x):\n    os._exit(0)", tests=("assert double(21) == 42",), limits=LIMITS
 )
@@ -118,7 +118,7 @@ def probe(runner: CodeRunner) -> str | None:
         )
         programs = [Program(one.code, (one.stdin,), limits=LIMITS) for one in attempts]
         try:
-            *found, right, wrong = runner.run([*programs, _RIGHT, _WRONG])
+            *found, right, wrong = runner.run([*programs, RIGHT, _WRONG])
         except SandboxFailed as failure:
             return f"The sandbox cannot be started: {failure}."
         if right.status is not Status.OK or right.passed != (True,):

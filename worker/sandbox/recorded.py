@@ -21,6 +21,7 @@ from star_engine.tasks.programs.execution import (
     using_runner,
 )
 from star_engine.tasks.registry import task_of
+from worker.sandbox.unrunnable import executions
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class RecordedRunner:
         with reading(self.engine) as session:
             known = [recorded_execution(session, self.project_id, program) for program in programs]
         new = [program for program, found in zip(programs, known, strict=True) if found is None]
-        executed = self.behind.run(new)
+        executed = executions(self.behind, new)
         for program, found in zip(programs, known, strict=True):
             yield found or self._record(program, next(executed))
 

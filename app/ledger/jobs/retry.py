@@ -20,7 +20,7 @@ WAS_OPEN = (StepStatus.FAILED, StepStatus.CANCELLED)  # of a failed job: what en
 
 
 def retry_job(session: Session, job: Job, settings: Settings) -> Job:
-    """Go on with a failed job; its steps have all their attempts again. Asked twice it goes on once.
+    """Go on with a failed job, whose steps are tried as if for the first time. Asked twice it goes on once.
 
     Raises Conflict for a job in any other state, or where an adapter that it goes on from was deleted, and
     QuotaExceeded.
@@ -39,7 +39,8 @@ def retry_job(session: Session, job: Job, settings: Settings) -> Job:
     append_event(session, job, "job.retried", {"code": reason.get("code"), "phase": reason.get("phase")})
     job.status_reason = job.stop_reason = job.archived_at = None
     move_job(session, job, JobStatus.QUEUED if job.started_at is None else JobStatus.RUNNING)
-    again = {"status": StepStatus.QUEUED, "attempt": 0, "finished_at": None, "not_before": None}
+    again = {"status": StepStatus.QUEUED, "attempt": 0, "passing_failures": 0}
+    again |= {"finished_at": None, "not_before": None}
     ended = update(Step).where(Step.job_id == job.id, Step.status.in_(WAS_OPEN))
     notify(session, session.scalars(ended.values(**again).returning(Step.id)).all())
     advance(session, job, settings)

@@ -237,6 +237,7 @@ def end_attempt(
     step.error = {**error, **place}
     session.flush()
     wanted = job.status is JobStatus.RUNNING
+    passes = passes and step.passing_failures < settings.retry_limit
     if not wanted or passes or (retryable and step.attempt < settings.max_attempts):
         pause = _pause_seconds(step, settings) if passes else None
         if wanted:

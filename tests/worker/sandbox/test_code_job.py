@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from app.ledger.queue.capacity import note_sandbox, saw_worker
 from app.ledger.queue.steps import claim_step
 from app.ledger.results.executions import executed
 from app.tables.data import Dataset, Example, PromptSet
-from app.tables.jobs import Iteration
+from app.tables.jobs import Event, Iteration
 from app.tables.rationales import Rationale
 from star_engine.data.readers import read_example
 from star_engine.tasks.kind import Kind
@@ -26,6 +27,7 @@ from tests.factories import World, make_world
 from worker.context import WorkerContext
 from worker.ledger_record import LedgerRecord
 from worker.sandbox.local import LocalRunner
+from worker.sandbox.unrunnable import executions
 from worker.shared_calls import work_on
 
 TRAIN, HELD_OUT = 8, 4
@@ -103,17 +105,24 @@ def say_sandbox(context: WorkerContext, problem: str | None) -> None:
         note_sandbox(session, context.worker_id, problem)
 
 
-class FailsOnce:
-    """A sandbox whose service is restarted while the first programs are on their way."""
+@dataclass
+class Failing:
+    """A sandbox that fails at the first requests, and always at programs with a certain text."""
 
-    def __init__(self, behind: LocalRunner) -> None:
-        self.behind, self.failures = behind, 0
+    behind: LocalRunner
+    first: int = 0  # requests that it fails at
+    at: str = "\0"  # what it cannot run
+    failures: int = 0
 
     def run(self, programs: Sequence[Program]) -> Iterator[Execution]:
-        if not self.failures:
+        if self.failures < self.first:
             self.failures += 1
             raise SandboxFailed("restarted")
-        yield from self.behind.run(programs)
+        for program in programs:
+            if self.at in program.code:
+                self.failures += 1
+                raise SandboxFailed("no answer")
+            yield from self.behind.run([program])
 
 
 def test_a_job_of_programs_runs_to_a_verified_adapter(world: World, context: WorkerContext) -> None:
@@ -182,9 +191,36 @@ def test_a_worker_without_a_sandbox_takes_no_step_of_such_a_job(world: World, co
 def test_a_sandbox_that_fails_is_waited_out_and_is_no_verdict(world: World, context: WorkerContext) -> None:
     job_id = submit(world)
     say_sandbox(context, None)
-    with closing(LocalRunner(2)) as behind, using_runner(failing := FailsOnce(behind)):
+    with closing(LocalRunner(2)) as behind, using_runner(failing := Failing(behind, first=4)):
         work_until_ended(world, context, job_id)
-    assert failing.failures == 1
+    assert failing.failures == 4
     assert world.job(job_id).status == "succeeded"
     with reading(world.engine) as session:
         assert "error" not in set(session.scalars(select(Rationale.verdict)))
+        waited = session.scalars(select(Event).where(Event.type == "step.retried")).all()
+    assert {event.data["code"] for event in waited} == {"sandbox_failed"}
+
+
+def test_a_program_that_always_breaks_the_sandbox_is_wrong_and_its_job_ends(
+    world: World, context: WorkerContext
+) -> None:
+    job_id = submit(world)
+    say_sandbox(context, None)
+    with closing(LocalRunner(2)) as behind, using_runner(failing := Failing(behind, at="return x + 3")):
+        work_until_ended(world, context, job_id)
+    assert failing.failures >= 3
+    assert world.job(job_id).status == "succeeded"
+    with reading(world.engine) as session:
+        broken = select(Rationale.verdict, Rationale.rule).where(Rationale.text.contains("return x + 3\n"))
+        assert set(session.execute(broken).all()) == {("wrong", "error")}
+        assert not session.scalars(select(Event).where(Event.type == "step.retried")).all()
+
+
+def test_programs_after_one_that_breaks_the_sandbox_are_executed_in_their_order() -> None:
+    programs = [Program(f"print({number})", ("",)) for number in (1, 7, 2, 7, 3)]
+    with closing(LocalRunner(2)) as behind:
+        found = list(executions(Failing(behind, at="7"), programs))
+        assert [one.status for one in found] == ["ok", "error", "ok", "error", "ok"]
+        assert [one.runs[0].stdout for one in found if one.runs] == ["1\n", "2\n", "3\n"]
+        with pytest.raises(SandboxFailed):
+            list(executions(Failing(behind, first=9), programs))

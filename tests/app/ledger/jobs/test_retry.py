@@ -66,6 +66,24 @@ def test_failure_of_the_platform_uses_up_no_attempt_however_often_it_comes(world
     check(world)
 
 
+def test_failure_of_the_platform_that_does_not_pass_ends_the_job_with_its_reason(world: World) -> None:
+    settings = world.settings.model_copy(update={"retry_limit": 4})
+    job_id = world.submit(iterations=1)
+    failures = 0
+    while world.job(job_id).status != "failed":
+        held = claim(world)
+        with transaction(world.engine) as session:
+            fail_step(session, held, FULL, retryable=True, passes=True, settings=settings)
+        let_pass(world, held)
+        failures += 1
+    assert failures == 4 + settings.max_attempts
+    assert (world.job(job_id).status_reason or {})["code"] == "disk_full"
+    retry(world, job_id)
+    held = claim(world)
+    fail(world, held, passes=True)
+    assert (step_of(world, held).passing_failures, world.job(job_id).status) == (1, "running")
+
+
 def test_pauses_grow_up_to_the_longest(world: World) -> None:
     world.submit(iterations=1)
     pauses = []
