@@ -6,6 +6,7 @@ Problem
 ├── Forbidden       403  the key lacks the scope
 ├── NotFound        404  it does not exist, or belongs to another project (never 403)
 ├── Conflict        409  the object is not in a state that allows this
+├── ChangedSince    412  the object is another version than the one that If-Match names
 ├── Gone            410  its bytes are not stored any more
 ├── Invalid         422  the request is understood and refused; `errors` name row, field, reason and fix
 ├── QuotaExceeded   403  the project's quota is used up; `errors` names it, its usage and the fix
@@ -127,6 +128,10 @@ class QuotaExceeded(Problem):
 
 class RateLimited(Problem):
     status, code, title = 429, "rate_limited", "Too many requests"
+
+
+class ChangedSince(Problem):
+    status, title, code = 412, "Precondition failed", "changed_since"
 
 
 class Gone(Problem):

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Any
 
+from star_client.errors import SecretLost
 from star_client.objects import Page, rfc3339
-from star_client.objects_platform import ApiKey, AuditEntry, Project, Quota, Usage, Worker
+from star_client.objects_platform import ApiKey, AuditEntry, DataRetention, Project, Quota, Usage, Worker
 from star_client.resources import LARGEST_PAGE, every
-from star_client.transport import Request, Transport
+from star_client.transport import Request, Transport, once
 
 
 class Projects:
@@ -76,15 +77,17 @@ class ApiKeys:
         scopes: Sequence[str] = ("submit",),
         expires_in_seconds: int | None = None,
         project: str | None = None,
+        idempotency_key: str | None = None,
     ) -> ApiKey:
         """Scopes: read, submit, admin. The answer, and only it, holds the key. `project`: operators only.
 
-        Sent once: a repetition would make a second key.
+        Sent with an Idempotency-Key, so that a retry makes no second one. Raises SecretLost where the key was
+        made and the answer did not arrive: the server keeps no secret.
         """
         given = {"expires_in_seconds": expires_in_seconds, "project": project}
         body: dict[str, Any] = {"name": name, "scopes": [*scopes]}
         body |= {field: value for field, value in given.items() if value is not None}
-        return self._one(Request("POST", "/v1/api-keys", json=body))
+        return self._with_secret(once("/v1/api-keys", body, idempotency_key))
 
     def list(self, *, project: str | None = None, limit: int = 20, after: str | None = None) -> Page[ApiKey]:
         request = Request("GET", "/v1/api-keys", {"project": project, "limit": limit, "after": after})
@@ -93,16 +96,52 @@ class ApiKeys:
     def get(self, key_id: str) -> ApiKey:
         return self._one(Request("GET", f"/v1/api-keys/{key_id}"))
 
-    def rotate(self, key_id: str, *, grace_seconds: int | None = None) -> ApiKey:
-        """A new key in the place of this one; both work until the grace is over."""
+    def rotate(
+        self, key_id: str, *, grace_seconds: int | None = None, idempotency_key: str | None = None
+    ) -> ApiKey:
+        """A new key in the place of this one; both work until the grace is over. Sent as by `create`."""
         body = {} if grace_seconds is None else {"grace_seconds": grace_seconds}
-        return self._one(Request("POST", f"/v1/api-keys/{key_id}/rotate", json=body))
+        return self._with_secret(once(f"/v1/api-keys/{key_id}/rotate", body, idempotency_key))
 
     def revoke(self, key_id: str) -> ApiKey:
         return self._one(Request("POST", f"/v1/api-keys/{key_id}/revoke", again=True))
 
+    def _with_secret(self, request: Request) -> ApiKey:
+        made = self._one(request)
+        if made.key is None:
+            raise SecretLost(
+                f"{made.id} was made, but the answer that showed its secret was lost, and it is not stored. "
+                f"Revoke it (star keys revoke {made.id}) and create another."
+            )
+        return made
+
     def _one(self, request: Request) -> ApiKey:
         return ApiKey.model_validate_json(self._transport.send(request).content)
+
+
+class DataRetentions:
+    """For how long the project keeps texts, events and files."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def get(self, *, project: str | None = None) -> DataRetention:
+        request = Request("GET", "/v1/data-retention", {"project": project})
+        return DataRetention.model_validate_json(self._transport.send(request).content)
+
+    def set(
+        self,
+        *,
+        text_days: int | None = None,
+        event_days: int | None = None,
+        file_days: int | None = None,
+        project: str | None = None,
+    ) -> DataRetention:
+        """Replace the rule: what is left out is kept for good. What is too old by it goes within minutes, and
+        cannot be restored. Needs the scope admin; `project`: operators only."""
+        body = {"text_days": text_days, "event_days": event_days, "file_days": file_days}
+        request = Request("PUT", "/v1/data-retention", {"project": project}, json=body, again=True)
+        return DataRetention.model_validate_json(self._transport.send(request).content)
 
 
 class Usages:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from star_client.accounts import ApiKeys, AuditLog, Projects, Usages, Workers
+from star_client.accounts import ApiKeys, AuditLog, DataRetentions, Projects, Usages, Workers
 from star_client.adapters import Adapters
 from star_client.candidates import Candidates
 from star_client.connection import find_connection
@@ -48,6 +48,7 @@ class StarClient:
         self.webhooks = Webhooks(self._transport)
         self.projects = Projects(self._transport)
         self.api_keys = ApiKeys(self._transport)
+        self.data_retention = DataRetentions(self._transport)
         self.usage = Usages(self._transport)
         self.audit = AuditLog(self._transport)
         self.workers = Workers(self._transport)

@@ -3,6 +3,7 @@
 StarError
 ├── Unreachable      no server known, or none that answers
 ├── Damaged          downloaded bytes do not have the promised sha256
+├── SecretLost       a key was made, and the answer that held its secret did not arrive
 └── ProblemError     the server answered with a problem (RFC 9457)
     ├── NotAuthorised    401, 403
     ├── NotFound         404
@@ -29,6 +30,10 @@ class Unreachable(StarError):
 
 
 class Damaged(StarError):
+    pass
+
+
+class SecretLost(StarError):
     pass
 
 

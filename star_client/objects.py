@@ -66,6 +66,7 @@ class Dataset(Resource):
     warnings: tuple[str, ...] = ()
     derived_from: Mapping[str, str] | None = None
     archived_at: Timestamp | None = None
+    created_by: Json | None = None  # key, name
     created_at: Timestamp
 
 
@@ -85,6 +86,7 @@ class PromptSet(Resource):
     kind: str
     sha256: str
     examples: tuple[Json, ...] = ()
+    created_by: Json | None = None  # key, name
     created_at: Timestamp
 
 
@@ -165,6 +167,7 @@ class Job(Resource):
     started_at: Timestamp | None = None
     finished_at: Timestamp | None = None
     archived_at: Timestamp | None = None
+    texts_removed_at: Timestamp | None = None
     accuracies: tuple[Json, ...] = ()  # iteration, accuracy
     best: Best | None = None
 

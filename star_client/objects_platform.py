@@ -71,6 +71,15 @@ class Quota(Fields):
     adapter_bytes: Standing
 
 
+class DataRetention(Fields):
+    """Days after the end of a job, or the upload of a file. None: for good."""
+
+    project: str
+    text_days: int | None = None
+    event_days: int | None = None
+    file_days: int | None = None
+
+
 class Usage(Fields):
     """The GPU-seconds of one job's phase on one day (UTC)."""
 

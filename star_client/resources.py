@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from star_client.objects import BaseModelInfo, Dataset, Example, Fields, Page, Preset, PromptSet, Rationale
 from star_client.objects_results import DatasetStatistics, HeldOutAnswer, Override, PromptPreview
-from star_client.transport import Request, Transport
+from star_client.transport import Request, Transport, once
 
 LARGEST_PAGE = 1000
 CONTENT_TYPES = {".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
@@ -238,13 +238,21 @@ class Rationales:
         request = Request("GET", f"/v1/jobs/{job_id}/rationales/{rationale_id}")
         return Rationale.model_validate_json(self._transport.send(request).content)
 
-    def override(self, job_id: str, rationale_id: str, *, verdict: str, reason: str) -> Override:
+    def override(
+        self,
+        job_id: str,
+        rationale_id: str,
+        *,
+        verdict: str,
+        reason: str,
+        idempotency_key: str | None = None,
+    ) -> Override:
         """Judge this text of this example yourself: correct or wrong, from the next iteration or fork on.
 
-        Sent once; each is kept, the newest counts.
+        Each is kept, the newest counts. Sent with an Idempotency-Key, so that a retry records it once.
         """
         path = f"/v1/jobs/{job_id}/rationales/{rationale_id}/override"
-        answer = self._transport.send(Request("POST", path, json={"verdict": verdict, "reason": reason}))
+        answer = self._transport.send(once(path, {"verdict": verdict, "reason": reason}, idempotency_key))
         return Override.model_validate_json(answer.content)
 
     def overrides(self, job_id: str, rationale_id: str) -> tuple[Override, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 
@@ -38,6 +39,11 @@ class Request:
     @property
     def safe(self) -> bool:
         return self.again or self.method == "GET"
+
+
+def once(path: str, json: Any = None, key: str | None = None) -> Request:
+    """A POST that makes one object however often it is sent: under `key`, or a random Idempotency-Key."""
+    return Request("POST", path, headers={"Idempotency-Key": key or str(uuid4())}, json=json, again=True)
 
 
 class Transport:

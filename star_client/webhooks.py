@@ -7,7 +7,7 @@ from typing import Any
 
 from star_client.objects import Page
 from star_client.objects_platform import Delivery, Webhook
-from star_client.transport import Request, Transport
+from star_client.transport import Request, Transport, once
 
 
 class Webhooks:
@@ -16,14 +16,21 @@ class Webhooks:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def create(self, url: str, *, events: Sequence[str] | None = None, description: str = "") -> Webhook:
+    def create(
+        self,
+        url: str,
+        *,
+        events: Sequence[str] | None = None,
+        description: str = "",
+        idempotency_key: str | None = None,
+    ) -> Webhook:
         """The answer, and only it, holds the secret. Raises Refused for an address in a private network.
 
-        Sent once: where the answer is lost, look at `list` before sending it again.
+        Sent with an Idempotency-Key: a retry makes no second webhook, and its answer holds the secret too.
         """
         body: dict[str, Any] = {"url": url, "description": description}
         body |= {} if events is None else {"events": list(events)}
-        return self._one(Request("POST", "/v1/webhooks", json=body))
+        return self._one(once("/v1/webhooks", body, idempotency_key))
 
     def list(self, *, job: str | None = None, limit: int = 20, after: str | None = None) -> Page[Webhook]:
         request = Request("GET", "/v1/webhooks", {"job": job, "limit": limit, "after": after})
@@ -64,7 +71,7 @@ class Webhooks:
 
     def test(self, webhook_id: str) -> Delivery:
         """Have an event of type webhook.test delivered."""
-        answer = self._transport.send(Request("POST", f"/v1/webhooks/{webhook_id}/test"))
+        answer = self._transport.send(once(f"/v1/webhooks/{webhook_id}/test"))
         return Delivery.model_validate_json(answer.content)
 
     def redeliver(self, webhook_id: str, delivery_id: str) -> Delivery:
@@ -75,7 +82,7 @@ class Webhooks:
     def rotate_secret(self, webhook_id: str, *, grace_seconds: int | None = None) -> Webhook:
         """Create a new secret. Until the grace period ends, deliveries are signed with both."""
         body = {} if grace_seconds is None else {"grace_seconds": grace_seconds}
-        return self._one(Request("POST", f"/v1/webhooks/{webhook_id}/rotate-secret", json=body))
+        return self._one(once(f"/v1/webhooks/{webhook_id}/rotate-secret", body))
 
     def _one(self, request: Request) -> Webhook:
         return Webhook.model_validate_json(self._transport.send(request).content)

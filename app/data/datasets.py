@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 from sqlalchemy import Engine
 
 from app.database import reading, transaction
-from app.http.schemas import Item, Page, Resource, Timestamp, page
+from app.http.idempotency import UNKEYED, Once
+from app.http.schemas import Item, MadeByOut, Page, Resource, Timestamp, made_by, page
 from app.intake.formats import Format, format_of
 from app.intake.slots import ProjectSlots
 from app.intake.unpack import unpacked, unreadable
@@ -45,6 +47,7 @@ class DatasetOut(Resource):
         Field(description="job, dataset and selection, if it was derived from a job's examples."),
     ]
     archived_at: Annotated[Timestamp | None, Field(description="Since when it is left out of lists.")]
+    created_by: MadeByOut | None
 
 
 class ExampleOut(Item):
@@ -68,12 +71,15 @@ async def receive_dataset(
     how: HowToRead,
     settings: Settings,
     slots: ProjectSlots,
+    once: Once = UNKEYED,
 ) -> tuple[DatasetOut, bool]:
     """Uploads the received file and closes it. Returns the dataset and whether it is new."""
     try:
         dataset, new = await slots.run(
             project_id, upload_dataset, db, project_id, name, received, format_, how, settings
         )
+        if once.key is not None:
+            await run_in_threadpool(once.remember_existing, db, dataset.id)
     finally:
         received.file.close()
     return dataset_out(dataset), new
@@ -185,4 +191,5 @@ def dataset_out(dataset: Dataset) -> DatasetOut:
         warnings=dataset.warnings or [],
         derived_from=dataset.derived_from,
         archived_at=dataset.archived_at,
+        created_by=made_by(dataset.created_by, dataset.creator),
     )

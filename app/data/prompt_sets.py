@@ -9,7 +9,8 @@ from sqlalchemy import Engine
 
 from app.database import reading, transaction
 from app.errors import FieldError, Invalid
-from app.http.schemas import In, JsonObject, Name, Page, Resource, Text, page
+from app.http.idempotency import UNKEYED, Once
+from app.http.schemas import In, JsonObject, MadeByOut, Name, Page, Resource, Text, made_by, page
 from app.ledger.data.prompt_sets import get_prompt_set, list_prompt_sets, record_prompt_set
 from app.ledger.deletion import mark
 from app.tables.data import PromptSet
@@ -40,9 +41,12 @@ class PromptSetOut(Resource):
     kind: Kind
     sha256: str
     examples: list[dict[str, Any]]
+    created_by: MadeByOut | None
 
 
-def create_prompt_set(db: Engine, project_id: str, sent: PromptSetIn) -> tuple[PromptSetOut, bool]:
+def create_prompt_set(
+    db: Engine, project_id: str, sent: PromptSetIn, once: Once = UNKEYED
+) -> tuple[PromptSetOut, bool]:
     """The prompt set and whether it is new. Raises Invalid for a rationale that misses its answer."""
     try:
         examples = {"kind": sent.kind, "examples": sent.examples}
@@ -52,6 +56,7 @@ def create_prompt_set(db: Engine, project_id: str, sent: PromptSetIn) -> tuple[P
         raise Invalid("The prompt set cannot be used.", code="invalid_prompt_set", errors=errors) from bad
     with transaction(db) as session:
         row, new = record_prompt_set(session, project_id, sent.name, prompt_set)
+        once.remember(session, row.id)
     return prompt_set_out(row), new
 
 
@@ -84,4 +89,5 @@ def prompt_set_out(row: PromptSet) -> PromptSetOut:
         kind=row.kind,
         sha256=row.sha256,
         examples=row.examples,
+        created_by=made_by(row.created_by, row.creator),
     )

@@ -99,6 +99,18 @@ class Resource(Item):
 SomeItem = TypeVar("SomeItem", bound=Item)
 
 
+class MadeByOut(BaseModel):
+    """The API key that made it, and its name then: of a personal key, the person's."""
+
+    key: str
+    name: str
+
+
+def made_by(key: str | None, name: str | None) -> MadeByOut | None:
+    """None for what was made before this was recorded, or by the platform."""
+    return None if key is None else MadeByOut(key=key, name=name or "")
+
+
 class Page(BaseModel, Generic[SomeItem]):
     """A slice of a list. Ask for the next one with `after` set to `last_id`."""
 
@@ -191,6 +203,11 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 HAS_DEPENDENTS: dict[int | str, dict[str, Any]] = {
     409: {"description": "It is needed: `dependents` names by what.", "model": ProblemOut}
+}
+
+
+CHANGED: dict[int | str, dict[str, Any]] = {
+    412: {"description": "It has changed since the version that If-Match names.", "model": ProblemOut}
 }
 
 

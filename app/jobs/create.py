@@ -19,7 +19,7 @@ from app.jobs.dry_run import DryRunOut, dry_run
 from app.jobs.fork import ForkIn, check_fork
 from app.jobs.views import JobOut, show_new_job
 from app.ledger.jobs.equal import same_job, spec_sha256
-from app.ledger.jobs.jobs import NewJob, create_job, get_job, remember_key, replayed_job
+from app.ledger.jobs.jobs import NewJob, create_job, job_with_texts, remember_key, replayed_job
 from app.ledger.platform.keys import Caller
 from app.settings import Settings
 from app.tables.jobs import Job
@@ -74,7 +74,8 @@ def create_fork(
     """A job that continues from an iteration of this one. `key` is the Idempotency-Key."""
 
     def check(session: Session) -> NewJob:
-        return check_fork(session, offered, get_job(session, caller.project_id, job_id), sent, settings)
+        job = job_with_texts(session, caller.project_id, job_id)
+        return check_fork(session, offered, job, sent, settings)
 
     fingerprint = sha256(f"fork {job_id} {sent.model_dump_json()}".encode()).hexdigest()
     return _make_once(db, caller, settings, key, fingerprint=fingerprint, check=check)

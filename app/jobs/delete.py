@@ -6,15 +6,25 @@ from sqlalchemy import Engine
 
 from app.database import transaction
 from app.failpoints import failpoint
+from app.http.ranges import ANY_VERSION, Expected
 from app.jobs.views import JobOut, show_job
 from app.ledger.deletion import mark
 from app.ledger.jobs.jobs import get_job
 
 
-def delete_job(db: Engine, project_id: str, job_id: str, *, baselines: bool = False) -> None:
+def delete_job(
+    db: Engine,
+    project_id: str,
+    job_id: str,
+    *,
+    baselines: bool = False,
+    expected: Expected = ANY_VERSION,
+) -> None:
     """From then on it is not there. Raises Conflict while it is active, or where something depends on it."""
     with transaction(db) as session:
-        mark.delete_job(session, get_job(session, project_id, job_id).id, baselines=baselines)
+        job = get_job(session, project_id, job_id)
+        expected.check(session, job, lambda: show_job(session, job))
+        mark.delete_job(session, job.id, baselines=baselines)
     failpoint("delete.after_mark")
 
 

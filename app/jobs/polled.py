@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from itertools import islice
 from threading import Lock
 from time import monotonic
@@ -28,10 +27,12 @@ from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Engine
 
 from app.database import reading
+from app.http.ranges import etag_of
 from app.jobs.views import show_job
 from app.ledger.jobs.jobs import get_job
 from app.ledger.jobs.lists import find_jobs
 from app.tables.jobs import Job
+from app.turns import give_turn_back
 
 VIEW_SECONDS = 1.0
 VIEWS = 1000  # of 3 kB
@@ -78,6 +79,7 @@ class PolledJobs:
 
     async def read(self, project_id: str, job_id: str, *, polled: bool) -> View:
         """The view of a job of this project. Raises NotFound. `polled`: it may be VIEW_SECONDS old."""
+        give_turn_back()  # hundreds of polls share one look at the database
         poll, look = Poll(project_id, job_id, polled), self._next
         look.polls.add(poll)
         self._wanted.set()
@@ -153,8 +155,9 @@ class Views:
         began = monotonic()
         with reading(engine) as session:
             job = session.get_one(Job, job_id)
-            body = show_job(session, job).model_dump_json().encode()
-        view = View(body, f'"{sha256(body).hexdigest()[:32]}"', _row(job), began)
+            shown = show_job(session, job)
+            body = shown.model_dump_json().encode()
+        view = View(body, etag_of(shown), _row(job), began)
         with self._lock:
             self._views[job_id] = view
             self._views.move_to_end(job_id)

@@ -55,6 +55,9 @@ class MeasuredOut(BaseModel):
 class CreatorOut(BaseModel):
     key: str
     name: str
+    person: Annotated[
+        str | None, Field(description="Whose personal key it is: the identity provider's subject.")
+    ]
 
 
 class UnknownOut(BaseModel):
@@ -105,6 +108,10 @@ class JobOut(Resource):
     started_at: Timestamp | None
     finished_at: Timestamp | None
     archived_at: Annotated[Timestamp | None, Field(description="Since when it is left out of lists.")]
+    texts_removed_at: Annotated[
+        Timestamp | None,
+        Field(description="Since when its rationales and answers are gone, by the project's retention."),
+    ]
     accuracies: Annotated[list[MeasuredOut], Field(description="Held out, by iteration.")]
     best: Annotated[
         dict[str, Any] | None,
@@ -184,10 +191,11 @@ def _shown(job: Job, facts: JobFacts, ahead: Outlook | None) -> JobOut:
         estimated_start_at=ahead.start_at if ahead else None,
         estimated_end_at=ahead.end_at if ahead else None,
         estimate_unavailable=UnknownOut(code=unknown.code, message=unknown.message) if unknown else None,
-        created_by=CreatorOut(key=job.created_by, name=facts.created_by),
+        created_by=CreatorOut(key=job.created_by, name=facts.created_by, person=facts.created_by_person),
         started_at=job.started_at,
         finished_at=job.finished_at,
         archived_at=job.archived_at,
+        texts_removed_at=job.texts_removed_at,
         accuracies=[MeasuredOut(iteration=one.iteration, accuracy=one.accuracy) for one in facts.measured],
         best=facts.best,
     )

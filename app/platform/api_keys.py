@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from app.database import reading, transaction
 from app.errors import Conflict, Forbidden
+from app.http.idempotency import UNKEYED, Once
 from app.http.schemas import In, Name, Page, Resource, Text, Timestamp, page
 from app.ledger.platform.keys import Caller, Scope, find_key, issue_key, list_keys, revoke, rotate
 from app.ledger.platform.projects import meant_project
@@ -41,13 +42,16 @@ class ApiKeyOut(Resource):
     expires_at: Timestamp | None
     revoked_at: Timestamp | None
     replaces: str | None
+    person: Annotated[
+        str | None, Field(description="Whose personal key it is: the identity provider's subject.")
+    ]
 
 
 class NewApiKeyOut(ApiKeyOut):
     key: Annotated[str, Field(description="The key itself, shown only once.")]
 
 
-def create_key(db: Engine, caller: Caller, sent: ApiKeyIn) -> NewApiKeyOut:
+def create_key(db: Engine, caller: Caller, sent: ApiKeyIn, once: Once = UNKEYED) -> NewApiKeyOut:
     """Raises Forbidden for a key that could do more than the caller's own."""
     _refuse_more(caller, sent.scopes)
     with transaction(db) as session:
@@ -55,6 +59,7 @@ def create_key(db: Engine, caller: Caller, sent: ApiKeyIn) -> NewApiKeyOut:
         row, key = issue_key(
             session, project_id, sent.name, sent.scopes, lives_seconds=sent.expires_in_seconds
         )
+        once.remember(session, row.id)
     return NewApiKeyOut(**dict(_out(row)), key=key)
 
 
@@ -84,7 +89,9 @@ def revoke_key(db: Engine, caller: Caller, api_key_id: str) -> ApiKeyOut:
     return _out(row)
 
 
-def rotate_key(db: Engine, caller: Caller, api_key_id: str, sent: RotationIn) -> NewApiKeyOut:
+def rotate_key(
+    db: Engine, caller: Caller, api_key_id: str, sent: RotationIn, once: Once = UNKEYED
+) -> NewApiKeyOut:
     """A new key like this one, which works on for the grace period. Raises Conflict for a revoked key."""
     with transaction(db) as session:
         old = find_key(session, caller, api_key_id)
@@ -92,6 +99,7 @@ def rotate_key(db: Engine, caller: Caller, api_key_id: str, sent: RotationIn) ->
         if old.revoked_at is not None:
             raise Conflict(f"{api_key_id} is revoked. Create a new key.", code="key_revoked")
         row, key = rotate(session, old, sent.grace_seconds)
+        once.remember(session, row.id)
     return NewApiKeyOut(**dict(_out(row)), key=key)
 
 
@@ -112,4 +120,5 @@ def _out(row: ApiKey) -> ApiKeyOut:
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         replaces=row.replaces,
+        person=row.person,
     )

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from app.database import reading, transaction
 from app.errors import BadRequest
+from app.http.ranges import ANY_VERSION, Expected
 from app.http.schemas import In, Item, Page, partial_page
 from app.ledger.platform.keys import Caller
 from app.ledger.platform.projects import get_project, meant_project
@@ -71,10 +72,17 @@ def read_quota(db: Engine, project_id: str) -> QuotaOut:
         return _out(project_id, standings(session, get_project(session, project_id).id))
 
 
-def change_quota(db: Engine, project_id: str, sent: QuotaIn) -> QuotaOut:
+def limits_of(shown: QuotaOut) -> QuotaIn:
+    """The quota without what is used of it: what its ETag is made of."""
+    return QuotaIn.model_construct(**{name: getattr(shown, name).limit for name in QuotaIn.model_fields})
+
+
+def change_quota(db: Engine, project_id: str, sent: QuotaIn, expected: Expected = ANY_VERSION) -> QuotaOut:
     """Replace the whole quota. Usage above it stays; nothing new starts."""
     with transaction(db) as session:
-        set_quota(session, get_project(session, project_id).id, sent.model_dump())
+        project = get_project(session, project_id)  # it stands for the quota, which may not be there yet
+        expected.check(session, project, lambda: limits_of(_out(project_id, standings(session, project_id))))
+        set_quota(session, project.id, sent.model_dump())
         return _out(project_id, standings(session, project_id))
 
 

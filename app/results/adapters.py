@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from app.database import reading, transaction
 from app.errors import Gone, NotFound
 from app.http.downloads import StoredFile
+from app.http.ranges import ANY_VERSION, Expected
 from app.http.schemas import In, Page, Resource, Timestamp, page
 from app.http.tar import TarMember
 from app.ledger.jobs import retention
@@ -79,17 +80,27 @@ def read_adapter(db: Engine, project_id: str, adapter_id: str) -> AdapterOut:
         return _out(*get_adapter(session, project_id, adapter_id))
 
 
-def change_adapter(db: Engine, project_id: str, adapter_id: str, sent: AdapterChanges) -> AdapterOut:
+def change_adapter(
+    db: Engine,
+    project_id: str,
+    adapter_id: str,
+    sent: AdapterChanges,
+    expected: Expected = ANY_VERSION,
+) -> AdapterOut:
     with transaction(db) as session:
         adapter, job = get_adapter(session, project_id, adapter_id)
+        expected.check(session, adapter, lambda: _out(adapter, job))
         retention.pin_adapter(session, adapter, pinned=sent.pinned)
         return _out(adapter, job)
 
 
-def delete_adapter(db: Engine, project_id: str, adapter_id: str) -> AdapterOut:
+def delete_adapter(
+    db: Engine, project_id: str, adapter_id: str, expected: Expected = ANY_VERSION
+) -> AdapterOut:
     """Deletes the weights; card and manifest stay."""
     with transaction(db) as session:
         adapter, job = get_adapter(session, project_id, adapter_id)
+        expected.check(session, adapter, lambda: _out(adapter, job))
         retention.delete_adapter(session, adapter)
         return _out(adapter, job)
 

@@ -16,7 +16,7 @@ from app.database import reading
 from app.errors import BadRequest
 from app.http.schemas import Page, Resource, page
 from app.ledger.data.examples import find_example
-from app.ledger.jobs.jobs import get_job
+from app.ledger.jobs.jobs import get_job, job_with_texts
 from app.ledger.results.answers import (
     Against,
     AnswerFilter,
@@ -93,7 +93,7 @@ def read_answers(
 ) -> Page[AnswerOut]:
     """A page by iteration, mode and example. Raises BadRequest for an `against` that has no answers."""
     with reading(db) as session:
-        job = get_job(session, project_id, job_id)
+        job = job_with_texts(session, project_id, job_id)
         against = _against(answered(session, job_id), wanted)
         example, dataset = wanted.example, wanted.dataset or job.dataset_id
         found = answer_page(

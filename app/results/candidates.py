@@ -16,7 +16,7 @@ from app.database import reading
 from app.errors import BadRequest
 from app.http.schemas import Page, Resource, page
 from app.ledger.data.examples import find_example
-from app.ledger.jobs.jobs import get_job
+from app.ledger.jobs.jobs import job_with_texts
 from app.ledger.results.candidates import CandidateFilter, FoundCandidate, candidate_page
 from app.ledger.results.iterations import get_iteration, list_iterations
 from app.results.answers import VerdictName
@@ -107,7 +107,7 @@ def read_candidates(
 ) -> Page[CandidateOut]:
     """A page by iteration, example and sample."""
     with reading(db) as session:
-        job = get_job(session, project_id, job_id)
+        job = job_with_texts(session, project_id, job_id)
         example = wanted.example
         found = candidate_page(
             session,
@@ -126,7 +126,7 @@ def read_candidates(
 def each_candidate(db: Engine, project_id: str, job_id: str, number: int) -> Iterator[dict[str, Any]]:
     """Every candidate of an iteration as a flat row, for a file. Raises NotFound before the first one."""
     with reading(db) as session:
-        get_iteration(session, get_job(session, project_id, job_id).id, number)
+        get_iteration(session, job_with_texts(session, project_id, job_id).id, number)
     return _rows(db, job_id, number)
 
 
@@ -158,7 +158,7 @@ def _rows(db: Engine, job_id: str, number: int) -> Iterator[dict[str, Any]]:
 
 def read_test_time(db: Engine, project_id: str, job_id: str) -> TestTimeOut:
     with reading(db) as session:
-        job = get_job(session, project_id, job_id)
+        job = job_with_texts(session, project_id, job_id)
         found = [
             TestTimeCurvesOut(iteration=one.number, **one.metrics["test_time"])
             for one, _ in list_iterations(session, job.id, after=-1, limit=MAX_ITERATIONS)

@@ -19,6 +19,7 @@ from app.ledger.platform.servers import live_servers
 from app.ledger.results.adapters import get_adapter
 from app.results.completion_requests import Asked, ChatIn, check_known
 from app.tables.platform import Server
+from app.turns import give_turn_back
 from star_engine.adapters.roles import AdapterRole
 
 log = structlog.get_logger()
@@ -51,6 +52,7 @@ async def complete(
     """The server's answer, passed on as it comes. Raises NotFound for a model that cannot be asked."""
     check_known(sent)
     writer = await run_in_threadpool(find_writer, db, caller.project_id, offered, sent.model)
+    give_turn_back()  # the server has a queue of its own, and shares it between projects
     answer = await _ask(client, writer, caller.project_id, sent)
     if answer.status_code != httpx2.codes.OK:
         raise await _refusal(answer)

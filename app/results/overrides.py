@@ -9,8 +9,10 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.database import reading, transaction
+from app.errors import NotFound
+from app.http.idempotency import UNKEYED, Once
 from app.http.schemas import In, Page, Resource, Text, page
-from app.ledger.jobs.jobs import get_job
+from app.ledger.jobs.jobs import job_with_texts
 from app.ledger.platform.keys import Caller
 from app.ledger.results.overrides import honoured_from, override_history, override_verdict
 from app.results.rationales import rationale_of
@@ -36,6 +38,9 @@ class OverrideOut(Resource):
     reason: str
     reviewer: str
     key: str
+    person: Annotated[
+        str | None, Field(description="The reviewer, by the identity provider's subject; null: no person.")
+    ]
 
 
 class NewOverrideOut(OverrideOut):
@@ -46,13 +51,27 @@ class NewOverrideOut(OverrideOut):
 
 
 def create_override(
-    db: Engine, caller: Caller, job_id: str, rationale_id: str, sent: OverrideIn
+    db: Engine, caller: Caller, job_id: str, rationale_id: str, sent: OverrideIn, once: Once = UNKEYED
 ) -> NewOverrideOut:
     """Overrules the verifier for this text. The last override of a text counts."""
     with transaction(db) as session:
         job, rationale = _found(session, caller.project_id, job_id, rationale_id)
         made = override_verdict(session, caller, job, rationale, sent.verdict, sent.reason)
+        once.remember(session, f"ovr_{made.id}")
         return NewOverrideOut(**dict(_out(made)), honoured_from=honoured_from(session, job))
+
+
+def read_override(
+    db: Engine, caller: Caller, job_id: str, rationale_id: str, override_id: str
+) -> NewOverrideOut:
+    """One override of the rationale; else NotFound."""
+    with reading(db) as session:
+        job, rationale = _found(session, caller.project_id, job_id, rationale_id)
+        history = override_history(session, job, rationale)
+        found = next((one for one in history if f"ovr_{one.id}" == override_id), None)
+        if found is None:
+            raise NotFound(f"There is no override {override_id}.")
+        return NewOverrideOut(**dict(_out(found)), honoured_from=honoured_from(session, job))
 
 
 def read_overrides(db: Engine, project_id: str, job_id: str, rationale_id: str) -> Page[OverrideOut]:
@@ -64,7 +83,7 @@ def read_overrides(db: Engine, project_id: str, job_id: str, rationale_id: str) 
 
 
 def _found(session: Session, project_id: str, job_id: str, rationale_id: str) -> tuple[Job, Rationale]:
-    job = get_job(session, project_id, job_id)
+    job = job_with_texts(session, project_id, job_id)
     return job, rationale_of(session, job, rationale_id)[0]
 
 
@@ -78,4 +97,5 @@ def _out(row: Override) -> OverrideOut:
         reason=row.reason,
         reviewer=row.reviewer,
         key=row.key_id,
+        person=row.person,
     )

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from app.database import reading
 from app.errors import Conflict
 from app.ledger.data.chat_templates import asked_with
-from app.ledger.jobs.jobs import get_job
+from app.ledger.jobs.jobs import job_with_texts
 from app.ledger.results.iterations import config_of, each_with_wrong_tries, get_iteration
 from app.tables.data import Model, PromptSet
 from star_engine.data.prompts import render_completion
@@ -22,7 +22,7 @@ Row = dict[str, Any]
 def read_pairs(db: Engine, project_id: str, job_id: str, number: int, shape: Shape) -> Iterator[Row]:
     """The rows in the training set's order. Raises Conflict where there is none yet."""
     with reading(db) as session:
-        job = get_job(session, project_id, job_id)
+        job = job_with_texts(session, project_id, job_id)
         iteration, _ = get_iteration(session, job.id, number)
         if iteration.training_set_sha256 is None:
             raise Conflict(f"Iteration {number} has no training set yet.", code="training_set_not_built")

@@ -17,7 +17,7 @@ from app.errors import BadRequest, NotFound
 from app.http.schemas import Page, Resource, partial_page
 from app.ledger.data.chat_templates import prompt_set_of
 from app.ledger.data.examples import as_example, example_row_id, find_example
-from app.ledger.jobs.jobs import get_job
+from app.ledger.jobs.jobs import job_with_texts
 from app.ledger.results.iterations import config_of
 from app.ledger.results.rationale_pages import RationaleFilter, rationale_page
 from app.ledger.results.rationales import find_rationale, trained_in, training_row_of
@@ -108,7 +108,7 @@ def read_rationales(
 ) -> Page[RationaleOut]:
     """A page of the job's rationales that pass the filters, oldest first."""
     with reading(db) as session:
-        job = get_job(session, project_id, job_id)
+        job = job_with_texts(session, project_id, job_id)
         filters = wanted.filters
         if wanted.example is not None:
             example = example_row_id(session, job.dataset_id, wanted.example)
@@ -120,7 +120,7 @@ def read_rationales(
 
 def read_rationale(db: Engine, project_id: str, job_id: str, rationale_id: str) -> RationaleDetailOut:
     with reading(db) as session:
-        job = get_job(session, project_id, job_id)
+        job = job_with_texts(session, project_id, job_id)
         return _detail(session, job, *rationale_of(session, job, rationale_id))
 
 
@@ -129,7 +129,7 @@ def read_history(
 ) -> Page[RationaleOut]:
     """All tries at one example over all iterations, in the order in which they were recorded."""
     with reading(db) as session:
-        job = get_job(session, project_id, job_id)
+        job = job_with_texts(session, project_id, job_id)
         example = find_example(session, job.dataset_id, example_id)
         return _page(session, job, RationaleFilter(example=example.id), limit, after)
 

@@ -12,7 +12,7 @@ from app.database import reading
 from app.errors import Invalid
 from app.http.problems import field_errors
 from app.http.schemas import In, Item, JsonObject, Page, page
-from app.ledger.jobs.jobs import get_job
+from app.ledger.jobs.jobs import job_with_texts
 from app.ledger.results.iterations import config_of
 from app.ledger.results.regrade import ChangedPage, Regraded, iterations_to_regrade, regrade_iteration
 from app.results.rationales import row_id_of
@@ -88,7 +88,7 @@ def regrade_job(
     """Which verdicts flip, which decisions change, and what the training sets would be."""
     number = None if sent.iteration == "all" else sent.iteration
     with reading(db) as session:
-        job = get_job(session, project_id, job_id)
+        job = job_with_texts(session, project_id, job_id)
         iterations = iterations_to_regrade(session, job, number)
     changed = ChangedPage(limit, None if after is None else row_id_of(after))
     found = [

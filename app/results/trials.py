@@ -27,6 +27,7 @@ from app.settings import Settings
 from app.tables.jobs import Job
 from app.tables.rationales import TrialAnswer
 from app.tables.statuses import JobStatus
+from app.turns import give_turn_back
 
 POLL_SECONDS = 0.25
 
@@ -82,6 +83,7 @@ async def wait_for_trial(db: Engine, project_id: str, trial_id: str, wait: float
         left = deadline - monotonic()
         if found.is_terminal or left <= 0:
             return found
+        give_turn_back()
         await anyio.sleep(min(POLL_SECONDS, left))
 
 

@@ -19,7 +19,7 @@ class Candidate(Base):
     __table_args__ = (UniqueConstraint("iteration_id", "example_id", "sample"),)
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
     iteration_id: Mapped[int] = mapped_column(ForeignKey(Iteration.id, ondelete="CASCADE"))
-    example_id: Mapped[int] = mapped_column(ForeignKey(Example.id))
+    example_id: Mapped[int] = mapped_column(ForeignKey(Example.id), index=True)
     sample: Mapped[int]
     text: Mapped[str]
     extracted: Mapped[str | None]
@@ -43,7 +43,7 @@ class QuestionCurve(Base):
     __table_args__ = (UniqueConstraint("iteration_id", "example_id"),)
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
     iteration_id: Mapped[int] = mapped_column(ForeignKey(Iteration.id, ondelete="CASCADE"))
-    example_id: Mapped[int] = mapped_column(ForeignKey(Example.id))
+    example_id: Mapped[int] = mapped_column(ForeignKey(Example.id), index=True)
     answers: Mapped[int]
     right: Mapped[int]
     unparsed: Mapped[int]

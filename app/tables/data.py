@@ -32,6 +32,8 @@ class Dataset(Deletable, Base):
     # While its examples come in nobody sees it; past this moment it counts as abandoned. None: it is whole.
     staged_until: Mapped[datetime | None]
     archived_at: Mapped[datetime | None]  # left out of lists
+    created_by: Mapped[str | None]  # the key's id
+    creator: Mapped[str | None]  # its name then; of a personal key the person's
     created_at: Mapped[datetime] = created()
 
 
@@ -61,12 +63,14 @@ class PromptSet(Deletable, Base):
 
     __tablename__ = "prompt_sets"
     id: Mapped[str] = mapped_column(primary_key=True)
-    project_id: Mapped[str] = mapped_column(ForeignKey(Project.id))
+    project_id: Mapped[str] = mapped_column(ForeignKey(Project.id), index=True)
     name: Mapped[str]
     kind: Mapped[Kind]
     examples: Mapped[list[Any]]
     sha256: Mapped[str]
     version: Mapped[int] = mapped_column(server_default="1")  # as of datasets
+    created_by: Mapped[str | None]  # as of datasets
+    creator: Mapped[str | None]
     created_at: Mapped[datetime] = created()
 
 

@@ -17,7 +17,7 @@ class File(Base):
 
     __tablename__ = "files"
     id: Mapped[str] = mapped_column(primary_key=True)
-    project_id: Mapped[str] = mapped_column(ForeignKey(Project.id))
+    project_id: Mapped[str] = mapped_column(ForeignKey(Project.id), index=True)
     filename: Mapped[str]
     purpose: Mapped[str]
     sha256: Mapped[str] = mapped_column(index=True)  # its name in the storage

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import BigInteger, Double, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.tables.base import Base, Deletable, JsonObject, Serial, created
@@ -38,8 +38,8 @@ class Job(Deletable, Base):
     stop_reason: Mapped[StopReason | None]
     status_reason: Mapped[JsonObject | None]  # {code, message, hint}: why it is paused or has failed
     stored_config: Mapped[JsonObject] = mapped_column("config")  # a StarConfig, as JSON; never changed
-    dataset_id: Mapped[str] = mapped_column(ForeignKey(Dataset.id))
-    prompt_set_id: Mapped[str] = mapped_column(ForeignKey(PromptSet.id))
+    dataset_id: Mapped[str] = mapped_column(ForeignKey(Dataset.id), index=True)
+    prompt_set_id: Mapped[str] = mapped_column(ForeignKey(PromptSet.id), index=True)
     model_id: Mapped[str] = mapped_column(ForeignKey(Model.id))
     priority: Mapped[int] = mapped_column(default=0)
     labels: Mapped[JsonObject]  # the user's own metadata
@@ -49,7 +49,7 @@ class Job(Deletable, Base):
     budget_gpu_seconds: Mapped[float | None] = mapped_column(Double)
     deadline_at: Mapped[datetime | None]
     spec_sha256: Mapped[str | None]  # of all that the outcome follows from: equal jobs have equal ones
-    created_by: Mapped[str] = mapped_column(ForeignKey(ApiKey.id))
+    created_by: Mapped[str] = mapped_column(ForeignKey(ApiKey.id), index=True)
     forked_from: Mapped[str | None] = mapped_column(index=True)  # id of the job whose iterations it took over
     baseline_of: Mapped[str | None] = mapped_column(index=True)  # id of the job that it was asked for beside
     baseline: Mapped[str | None]  # by which preset
@@ -59,6 +59,9 @@ class Job(Deletable, Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     archived_at: Mapped[datetime | None]  # left out of lists
+    texts_removed_at: Mapped[datetime | None]  # as the project's retention says; so are its events
+    texts_left: Mapped[bool] = mapped_column(default=False, server_default=false())  # of those: not all yet
+    events_removed_at: Mapped[datetime | None]
 
     @cached_property
     def config(self) -> StarConfig:
@@ -160,11 +163,12 @@ class Outbox(Base):
 
 
 class IdempotencyKey(Base):
-    """Written in the transaction of the job that it stands for."""
+    """Written in the transaction of what it stands for: a job, or an object of another kind."""
 
     __tablename__ = "idempotency_keys"
     project_id: Mapped[str] = mapped_column(ForeignKey(Project.id), primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
-    fingerprint: Mapped[str]  # sha256 of the request body
-    job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"))
+    fingerprint: Mapped[str]  # sha256 of the request
+    job_id: Mapped[str | None] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"), index=True)
+    object_id: Mapped[str | None]  # of what is no job
     created_at: Mapped[datetime] = created()

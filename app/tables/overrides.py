@@ -30,6 +30,7 @@ class Override(Base):
     text_sha256: Mapped[str]
     verdict: Mapped[str]  # correct | wrong
     reason: Mapped[str]
-    key_id: Mapped[str] = mapped_column(ForeignKey(ApiKey.id))
-    reviewer: Mapped[str]  # the key's name then
+    key_id: Mapped[str] = mapped_column(ForeignKey(ApiKey.id), index=True)
+    reviewer: Mapped[str]  # the key's name then; of a personal key the person's
+    person: Mapped[str | None]  # as of the key
     created_at: Mapped[datetime] = created()

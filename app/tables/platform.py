@@ -29,13 +29,14 @@ class ApiKey(Base):
 
     __tablename__ = "api_keys"
     id: Mapped[str] = mapped_column(primary_key=True)
-    project_id: Mapped[str] = mapped_column(ForeignKey(Project.id))
+    project_id: Mapped[str] = mapped_column(ForeignKey(Project.id), index=True)
     name: Mapped[str]
     secret_sha256: Mapped[str] = mapped_column(unique=True)
     scopes: Mapped[list[Any]]  # of read, submit, admin, operator
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     replaces: Mapped[str | None]  # the key that was rotated
+    person: Mapped[str | None]  # whose it is: the identity provider's subject; None: of no person
     created_at: Mapped[datetime] = created()
 
 

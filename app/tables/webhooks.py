@@ -20,7 +20,9 @@ class Webhook(Base):
     __table_args__ = (Index("ix_webhooks_project_id_id", "project_id", "id"),)
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey(Project.id))
-    job_id: Mapped[str | None] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"))  # None: of every job
+    job_id: Mapped[str | None] = mapped_column(
+        ForeignKey(Job.id, ondelete="CASCADE"), index=True
+    )  # None: of every job
     url: Mapped[str]
     events: Mapped[list[Any]]  # types such as job.succeeded, or job.* or *
     description: Mapped[str]
@@ -44,7 +46,9 @@ class WebhookDelivery(Base):
         primary_key=True
     )  # the same on every attempt: receivers know repeats by it
     webhook_id: Mapped[str] = mapped_column(ForeignKey(Webhook.id, ondelete="CASCADE"))
-    job_id: Mapped[str | None] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"))  # None: a test
+    job_id: Mapped[str | None] = mapped_column(
+        ForeignKey(Job.id, ondelete="CASCADE"), index=True
+    )  # None: a test
     seq: Mapped[int | None]  # of the job's event
     event_type: Mapped[str]
     status: Mapped[str]  # pending | delivered | failed

@@ -12,6 +12,7 @@ from star_client.cli.printing import Columns, console, moment, print_all, print_
 from star_client.objects_platform import (
     ApiKey,
     AuditEntry,
+    DataRetention,
     Delivery,
     Project,
     Quota,
@@ -86,6 +87,13 @@ QUOTA: Columns[Quota] = {
     "bytes of datasets": lambda one: standing(one.dataset_bytes),
     "bytes of adapters": lambda one: standing(one.adapter_bytes),
 }
+
+RETENTION: Columns[DataRetention] = {
+    "texts, days": lambda one: one.text_days or "for good",
+    "events, days": lambda one: one.event_days or "for good",
+    "files, days": lambda one: one.file_days or "for good",
+}
+KeptDays = Annotated[int | None, typer.Option(min=0, help="Days to keep them; 0: for good.")]
 
 WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK")]
 KeyId = Annotated[str, typer.Argument(metavar="KEY", help="Its id: key_...")]
@@ -232,6 +240,28 @@ def show_quota(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         return print_json(found)
     return print_one(found, QUOTA, as_json)
+
+
+def data_retention(
+    context: typer.Context,
+    texts: KeptDays = None,
+    events: KeptDays = None,
+    files: KeptDays = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show, or set, for how many days texts and events of ended jobs, and files, are kept.
+
+    With an option the project's rule is changed, for which the key needs the scope admin; 0 keeps for good.
+    What is too old by it is removed within minutes and cannot be restored.
+    """
+    rules = star(context).data_retention
+    found = rules.get()
+    given = {"text_days": texts, "event_days": events, "file_days": files}
+    changed = {name: days or None for name, days in given.items() if days is not None}
+    if changed:
+        before = {name: getattr(found, name) for name in given}
+        found = rules.set(**{**before, **changed})
+    print_one(found, RETENTION, as_json)
 
 
 def list_audit(

@@ -4,11 +4,15 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from importlib import import_module
+from pkgutil import iter_modules
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import UniqueConstraint, select
 
+import app.tables
 from app.database import clock, make_engine, new_id, reading
+from app.tables.base import Base
 
 
 @pytest.fixture
@@ -42,3 +46,17 @@ def test_each_of_several_threads_makes_ids_in_order(switch_often: None) -> None:
         made = list(pool.map(lambda _: [new_id("job") for _ in range(500)], range(8)))
     assert made == [sorted(of_one) for of_one in made]
     assert len({one for of_one in made for one in of_one}) == 8 * 500
+
+
+def test_every_reference_to_another_table_has_an_index() -> None:
+    """Whoever deletes a row looks for it in each table that refers to its own, and waits for a whole scan."""
+    for module in iter_modules(app.tables.__path__):
+        import_module(f"app.tables.{module.name}")
+    unindexed = set()
+    for table in Base.metadata.sorted_tables:
+        unique = [one for one in table.constraints if isinstance(one, UniqueConstraint)]
+        begun = {next(iter(one.columns)).name for one in (*table.indexes, *unique, table.primary_key)}
+        unindexed |= {(table.name, key.parent.name) for key in table.foreign_keys} - {
+            (table.name, column) for column in begun
+        }
+    assert unindexed == {("jobs", "model_id")}, "base models are never deleted; everything else is"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -50,6 +51,7 @@ class Wire:
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     queries: list[str] = field(default_factory=list)  # of the same
+    statuses: Counter[int] = field(default_factory=Counter)  # of what was answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -59,7 +61,7 @@ class Wire:
         self.queries.append(scope["query_string"].decode())
         fault = next((one for one in self.faults if one.times and scope["path"].endswith(one.path_end)), None)
         if fault is None:
-            return await self.app(scope, receive, send)
+            return await self.app(scope, receive, counted(send, self.statuses))
         fault.times -= 1
         if fault.status is None:
             return await self.app(scope, receive, broken(send, fault))
@@ -71,6 +73,15 @@ class Wire:
     def sent(self, method: str, path_end: str) -> list[dict[str, str]]:
         """Headers of the requests like this."""
         return [found[2] for found in self.requests if found[0] == method and found[1].endswith(path_end)]
+
+
+def counted(send: Send, statuses: Counter[int]) -> Send:
+    async def counting(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses[message["status"]] += 1
+        await send(message)
+
+    return counting
 
 
 def broken(send: Send, fault: Fault) -> Send:
@@ -187,8 +198,9 @@ def platform(database_url: str, home: Path) -> Iterator[Platform]:
         sampler_script=SCRIPT,
         shard_examples=6,
         webhook_secret="of this platform alone",
-        rate_limit="1000000/minute",
-        wrong_key_limit="1000000/minute",  # schemathesis sends hundreds from one address
+        rate_limit="1000000/minute",  # schemathesis sends thousands with one key, from one address
+        project_rate_limit="1000000/minute",
+        wrong_key_limit="1000000/minute",
     )
     engine = make_engine(database_url)
     with transaction(engine) as session:

@@ -161,6 +161,8 @@ TEAM: dict[str, Call] = {
     "projects_delete": lambda star, _: star.projects.delete("proj_x", contents=True),
     "quotas_get_of": lambda star, _: star.projects.quota("proj_x"),
     "quotas_put": lambda star, _: star.projects.set_quota("proj_x", running_jobs=2),
+    "data_retention_get": lambda star, _: star.data_retention.get(project="proj_x"),
+    "data_retention_put": lambda star, _: star.data_retention.set(text_days=30, project="proj_x"),
     "quotas_get": lambda star, _: star.usage.quota(),
     "quotas_usage": lambda star, _: list(
         star.usage.every(job="job_x", phase="train", since=TODAY, until=TODAY, project="proj_x")
@@ -224,8 +226,14 @@ def test_every_call_asks_for_its_operation_with_all_its_parameters(
         assert parse_qs(server.wire.queries[-1]).keys() >= query - PAGED, name
 
 
-@pytest.mark.parametrize("name", ["jobs_create", "job_verbs_fork", "trials_generate", "trials_evaluate"])
-def test_what_makes_a_job_is_sent_under_a_key(
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("jobs_create", "job_verbs_fork", "trials_generate", "trials_evaluate", "overrides_create"),
+        *("api_keys_create", "api_keys_rotate", "webhooks_create", "webhooks_rotate_secret", "webhooks_test"),
+    ],
+)
+def test_what_would_make_a_second_object_is_sent_under_a_key(
     star: StarClient, server: Platform, tmp_path: Path, name: str
 ) -> None:
     with suppress(ProblemError):

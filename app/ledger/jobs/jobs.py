@@ -9,13 +9,14 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.database import new_id
-from app.errors import Conflict, Invalid, NotFound
+from app.errors import Conflict, Gone, NotFound
 from app.failpoints import failpoint
 from app.ledger.deletion.hold import hold_inputs, hold_job
 from app.ledger.events import append_event
 from app.ledger.jobs.equal import spec_sha256
 from app.ledger.jobs.forks import ForkPoint, take_over
 from app.ledger.jobs.relations import baselines_of
+from app.ledger.platform.idempotency import known_key
 from app.ledger.platform.quotas import check_new_job, check_resume
 from app.ledger.platform.webhooks import create_webhook
 from app.ledger.queue.outbox import notify
@@ -124,14 +125,9 @@ def replayed_job(session: Session, project_id: str, key: str, fingerprint: str) 
 
     Raises Invalid if the key stood for another request, Conflict where the job was deleted.
     """
-    known = session.get(IdempotencyKey, (project_id, key))
+    known = known_key(session, project_id, key, fingerprint)
     if known is None:
         return None
-    if known.fingerprint != fingerprint:
-        raise Invalid(
-            "This Idempotency-Key was used with another request body. Use a new key for a new job.",
-            code="idempotency_mismatch",
-        )
     job = session.get(Job, known.job_id)
     if job is None:
         raise Conflict(
@@ -146,6 +142,18 @@ def get_job(session: Session, project_id: str, job_id: str) -> Job:
     job = session.get(Job, job_id)
     if job is None or job.project_id != project_id:
         raise NotFound(f"There is no job {job_id}.")
+    return job
+
+
+def job_with_texts(session: Session, project_id: str, job_id: str) -> Job:
+    """The same; Gone where its texts were removed, as the project's retention says."""
+    job = get_job(session, project_id, job_id)
+    if job.texts_removed_at is not None:
+        raise Gone(
+            f"The texts of {job_id} were removed on {job.texts_removed_at:%Y-%m-%d}, as the project's "
+            "retention says. Its metrics, its report and its adapters are kept.",
+            code="texts_removed",
+        )
     return job
 
 

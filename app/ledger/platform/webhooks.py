@@ -97,13 +97,21 @@ def send_test(session: Session, webhook: Webhook) -> WebhookDelivery:
 
 def redeliver(session: Session, webhook: Webhook, delivery_id: str) -> WebhookDelivery:
     """Send a delivery again. Raises NotFound, or Conflict if the webhook is disabled."""
-    delivery = session.get(WebhookDelivery, delivery_id, with_for_update={"key_share": True})
-    if delivery is None or delivery.webhook_id != webhook.id:
-        raise NotFound(f"There is no delivery {delivery_id} of this webhook.")
+    delivery = get_delivery(session, webhook, delivery_id, lock=True)
     _refuse_disabled(webhook)
     send_again(webhook, delivery)
     session.flush()
     session.refresh(delivery)
+    return delivery
+
+
+def get_delivery(
+    session: Session, webhook: Webhook, delivery_id: str, *, lock: bool = False
+) -> WebhookDelivery:
+    locked = {"with_for_update": {"key_share": True}} if lock else {}
+    delivery = session.get(WebhookDelivery, delivery_id, **locked)
+    if delivery is None or delivery.webhook_id != webhook.id:
+        raise NotFound(f"There is no delivery {delivery_id} of this webhook.")
     return delivery
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from app.data.datasets import (
     DatasetOut,
@@ -18,6 +19,7 @@ from app.data.datasets import (
 )
 from app.http.auth import Reader, Submitter
 from app.http.dependencies import Config, Db, UploadSlots
+from app.http.idempotency import UploadedOnce, replayed
 from app.http.router import api_router
 from app.http.schemas import (
     HAS_DEPENDENTS,
@@ -63,6 +65,7 @@ async def upload(
     db: Db,
     settings: Config,
     slots: UploadSlots,
+    once: UploadedOnce,
     request: Request,
     response: Response,
     kind: Annotated[Kind, Query(description="How answers are verified.")],
@@ -100,7 +103,15 @@ async def upload(
     """
     how = HowToRead(kind, validation, seed, parse_mapping(columns), allow_overlap)
     received = await receive_file(request)
-    dataset, new = await receive_dataset(db, caller.project_id, name, received, format_, how, settings, slots)
+    once = await run_in_threadpool(once.of_file, received.file)
+    if (known := await run_in_threadpool(once.made, db)) is not None:
+        received.file.close()
+        return await run_in_threadpool(
+            replayed, known, response, lambda one: read_dataset(db, caller.project_id, one)
+        )
+    dataset, new = await receive_dataset(
+        db, caller.project_id, name, received, format_, how, settings, slots, once
+    )
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
     return dataset

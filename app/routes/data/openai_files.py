@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, get_args
 
-from fastapi import Request
+from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
@@ -17,6 +17,7 @@ from app.database import reading, transaction
 from app.errors import Invalid
 from app.http.auth import Reader, Submitter
 from app.http.dependencies import Artifacts, Db
+from app.http.idempotency import Once, UploadedOnce, made_once
 from app.http.router import api_router
 from app.http.schemas import After, Item, Limit, Page, page
 from app.http.uploads import receive_form
@@ -59,7 +60,9 @@ _UPLOAD = {"requestBody": {"required": True, "content": {"multipart/form-data": 
 
 
 @router.post("", summary="Upload a file, as the OpenAI client does", openapi_extra=_UPLOAD)
-async def upload(caller: Submitter, db: Db, storage: Artifacts, request: Request) -> FileOut:
+async def upload(
+    caller: Submitter, db: Db, storage: Artifacts, once: UploadedOnce, request: Request, response: Response
+) -> FileOut:
     """Upload a file. Its rows are validated when a job names it, since the prompt set determines the kind of
     answers.
 
@@ -71,10 +74,20 @@ async def upload(caller: Submitter, db: Db, storage: Artifacts, request: Request
             raise Invalid.for_field(
                 "purpose", "Input should be 'fine-tune'.", "Send the purpose of the file."
             )
-        return await run_in_threadpool(_store, db, storage, caller.project_id, received, said["purpose"])
+        once = await run_in_threadpool(once.of_file, received.file)
+        return await run_in_threadpool(
+            made_once,
+            db,
+            once,
+            response,
+            lambda: _store(db, storage, caller.project_id, received, said["purpose"], once),
+            lambda file_id: get(caller, db, file_id),
+        )
 
 
-def _store(db: Engine, storage: Storage, project_id: str, received: Received, purpose: str) -> FileOut:
+def _store(
+    db: Engine, storage: Storage, project_id: str, received: Received, purpose: str, once: Once
+) -> FileOut:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "file"
         with path.open("wb") as copy:
@@ -84,7 +97,9 @@ def _store(db: Engine, storage: Storage, project_id: str, received: Received, pu
             check_dataset(session, project_id, size)
         sha = storage.area(area_of(project_id)).put_file(path)
     with transaction(db) as session:
-        return _out(record_file(session, project_id, received.name or "file", purpose, sha, size))
+        file = record_file(session, project_id, received.name or "file", purpose, sha, size)
+        once.remember(session, file.id)
+        return _out(file)
 
 
 @router.get("", summary="List files, newest first")

@@ -14,6 +14,7 @@ from app.data.prompt_sets import (
 )
 from app.http.auth import Reader, Submitter
 from app.http.dependencies import Db
+from app.http.idempotency import MadeOnce, made_once
 from app.http.router import api_router
 from app.http.schemas import HAS_DEPENDENTS, After, Limit, NameFilter, Page, already
 
@@ -21,14 +22,19 @@ router = api_router("prompt sets", "/v1/prompt-sets")
 
 
 @router.post("", status_code=201, responses=already(PromptSetOut), summary="Create a prompt set")
-def create(caller: Submitter, db: Db, sent: PromptSetIn, response: Response) -> PromptSetOut:
+def create(caller: Submitter, db: Db, once: MadeOnce, sent: PromptSetIn, response: Response) -> PromptSetOut:
     """Create a prompt set. Each rationale must lead to its answer. An equal prompt set is
     returned with 200.
     """
-    made, new = create_prompt_set(db, caller.project_id, sent)
-    response.status_code = 201 if new else 200
-    response.headers["Location"] = f"/v1/prompt-sets/{made.id}"
-    return made
+
+    def make() -> PromptSetOut:
+        made, new = create_prompt_set(db, caller.project_id, sent, once)
+        response.status_code = 201 if new else 200
+        return made
+
+    answer = made_once(db, once, response, make, lambda one: read_prompt_set(db, caller.project_id, one))
+    response.headers["Location"] = f"/v1/prompt-sets/{answer.id}"
+    return answer
 
 
 @router.get("", summary="List prompt sets, newest first")

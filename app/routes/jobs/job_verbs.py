@@ -8,14 +8,16 @@ from fastapi import Query, Response
 
 from app.http.auth import Reader, Submitter
 from app.http.dependencies import Config, Db, JobSlots, OfferedModels
+from app.http.idempotency import IdempotencyKey
+from app.http.ranges import IfMatch
 from app.http.router import api_router
-from app.http.schemas import HAS_DEPENDENTS, After, LongLimit
+from app.http.schemas import CHANGED, HAS_DEPENDENTS, After, LongLimit
 from app.jobs.create import create_fork
 from app.jobs.delete import archive_job, delete_job
 from app.jobs.fork import ForkIn
 from app.jobs.views import JobOut
 from app.results.regrade import RegradeIn, RegradeOut, regrade_job
-from app.routes.jobs.jobs import IdempotencyKey, made_answer
+from app.routes.jobs.jobs import made_answer
 
 router = api_router("jobs", "/v1/jobs/{job_id}")
 
@@ -42,10 +44,11 @@ async def fork(
     return made_answer(made, response)
 
 
-@router.delete("", status_code=204, responses=HAS_DEPENDENTS, summary="Delete a job for good")
+@router.delete("", status_code=204, responses=HAS_DEPENDENTS | CHANGED, summary="Delete a job for good")
 def delete(
     caller: Submitter,
     db: Db,
+    expected: IfMatch,
     job_id: str,
     baselines: Annotated[bool, Query(description="Also those beside it.")] = False,
 ) -> None:
@@ -54,7 +57,7 @@ def delete(
     Not before it has ended, nor while a fork, a baseline, an evaluation of its adapters or a dataset that was
     derived from it is there: the answer (409) names them in `dependents`.
     """
-    delete_job(db, caller.project_id, job_id, baselines=baselines)
+    delete_job(db, caller.project_id, job_id, baselines=baselines, expected=expected)
 
 
 @router.post("/archive", summary="Leave a job that has ended out of lists")

@@ -8,6 +8,7 @@ from fastapi import Depends, Header, Query, Request, Response
 
 from app.http.auth import Reader, Submitter
 from app.http.dependencies import Config, Db, DryRunSlots, JobSlots, OfferedModels
+from app.http.idempotency import IdempotencyKey
 from app.http.ranges import matches
 from app.http.router import api_router
 from app.http.schemas import After, Limit, Page, ProblemOut, already
@@ -30,12 +31,6 @@ NOT_MADE: dict[int | str, dict[str, Any]] = {
         "model": ProblemOut,
     },
 }
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        max_length=255, description="Repeating a request with the same key and body creates no second job."
-    ),
-]
 
 
 async def _polled_jobs(request: Request) -> PolledJobs:

@@ -14,6 +14,7 @@ from app.database import reading, transaction
 from app.errors import BadRequest
 from app.http.auth import Reader, Submitter
 from app.http.dependencies import Artifacts, Config, Db, JobSlots, OfferedModels, UploadSlots
+from app.http.idempotency import IdempotencyKey
 from app.http.router import api_router
 from app.http.schemas import After, Item, Limit, Page, page
 from app.jobs.create import fingerprint_of, made_once
@@ -32,7 +33,6 @@ from app.ledger.jobs.jobs import (
 from app.ledger.jobs.lists import JobFilter, list_jobs
 from app.ledger.platform.keys import Caller
 from app.ledger.results.iterations import list_iterations
-from app.routes.jobs.jobs import IdempotencyKey
 from app.settings import Settings
 from app.tables.data import Dataset
 from app.tables.files import FineTuningJob

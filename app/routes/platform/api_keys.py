@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import Response
+from fastapi.responses import JSONResponse
 
 from app.http.auth import Admin
 from app.http.dependencies import Db
+from app.http.idempotency import MadeOnce, made_once
 from app.http.router import api_router
 from app.http.schemas import After, Limit, OfProject, Page
 from app.platform.api_keys import (
@@ -22,11 +26,28 @@ from app.platform.api_keys import (
 
 router = api_router("api keys", "/v1/api-keys")
 
+NO_SECRET: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "An earlier request with this Idempotency-Key has made it. Its secret was shown then "
+        "and is not stored: if that answer was lost, revoke this key and create another.",
+        "model": ApiKeyOut,
+    }
+}
 
-@router.post("", status_code=201, summary="Create an API key")
-def create(caller: Admin, db: Db, sent: ApiKeyIn, response: Response) -> NewApiKeyOut:
+
+@router.post(
+    "", status_code=201, response_model=NewApiKeyOut, responses=NO_SECRET, summary="Create an API key"
+)
+def create(caller: Admin, db: Db, once: MadeOnce, sent: ApiKeyIn, response: Response) -> Any:
     """Create a key. A key cannot create one with more rights than its own."""
-    return _new(create_key(db, caller, sent), response)
+    made = made_once(
+        db,
+        once,
+        response,
+        lambda: create_key(db, caller, sent, once),
+        lambda key_id: read_key(db, caller, key_id),
+    )
+    return _answer(made, response)
 
 
 @router.get("", summary="List API keys, newest first")
@@ -47,13 +68,31 @@ def revoke_(caller: Admin, db: Db, api_key_id: str) -> ApiKeyOut:
     return revoke_key(db, caller, api_key_id)
 
 
-@router.post("/{api_key_id}/rotate", status_code=201, summary="Rotate an API key")
-def rotate_(caller: Admin, db: Db, api_key_id: str, sent: RotationIn, response: Response) -> NewApiKeyOut:
+@router.post(
+    "/{api_key_id}/rotate",
+    status_code=201,
+    response_model=NewApiKeyOut,
+    responses=NO_SECRET,
+    summary="Rotate an API key",
+)
+def rotate_(
+    caller: Admin, db: Db, once: MadeOnce, api_key_id: str, sent: RotationIn, response: Response
+) -> Any:
     """Rotate a key. Both keys work until the old one's grace period ends."""
-    return _new(rotate_key(db, caller, api_key_id, sent), response)
+    made = made_once(
+        db,
+        once,
+        response,
+        lambda: rotate_key(db, caller, api_key_id, sent, once),
+        lambda key_id: read_key(db, caller, key_id),
+    )
+    return _answer(made, response)
 
 
-def _new(made: NewApiKeyOut, response: Response) -> NewApiKeyOut:
+def _answer(made: ApiKeyOut, response: Response) -> Any:
+    """A new key as it is; one that was made before without its secret, as its own response."""
     response.headers["Location"] = f"/v1/api-keys/{made.id}"
     response.headers["Cache-Control"] = "no-store"
-    return made
+    if isinstance(made, NewApiKeyOut):
+        return made
+    return JSONResponse(made.model_dump(mode="json"), 200, headers=dict(response.headers))

@@ -2,58 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Query, Response
-from sqlalchemy import Engine
-from sqlalchemy.exc import IntegrityError
 
-from app.database import reading, transaction
-from app.errors import Conflict
 from app.http.auth import Operator
 from app.http.dependencies import Db
+from app.http.idempotency import MadeOnce, made_once
 from app.http.router import api_router
-from app.http.schemas import HAS_DEPENDENTS, After, In, Limit, Name, Page, Resource, already, page
-from app.ledger.deletion.mark import delete_project
-from app.ledger.platform.keys import create_project
-from app.ledger.platform.projects import get_project, list_projects, project_named
-from app.tables.platform import Project
+from app.http.schemas import HAS_DEPENDENTS, After, Limit, Page, already
+from app.platform.projects import (
+    ProjectIn,
+    ProjectOut,
+    create_project,
+    delete_project,
+    read_project,
+    read_projects,
+)
 
 router = api_router("projects", "/v1/projects")
 
 
-class ProjectIn(In):
-    name: Name
-
-
-class ProjectOut(Resource):
-    object: Literal["project"] = "project"
-    name: str
-
-
 @router.post("", status_code=201, responses=already(ProjectOut), summary="Create a project")
-def create(caller: Operator, db: Db, sent: ProjectIn, response: Response) -> ProjectOut:
+def create(caller: Operator, db: Db, once: MadeOnce, sent: ProjectIn, response: Response) -> ProjectOut:
     """Names are unique: an existing project of this name is returned with 200."""
-    try:
-        project, new = _make(db, sent.name)
-    except IntegrityError:  # the same request came in beside this one
-        project, new = _make(db, sent.name)
-    response.status_code = 201 if new else 200
-    response.headers["Location"] = f"/v1/projects/{project.id}"
-    return _out(project)
+
+    def make() -> ProjectOut:
+        made, new = create_project(db, sent, once)
+        response.status_code = 201 if new else 200
+        return made
+
+    answer = made_once(db, once, response, make, lambda one: read_project(db, one))
+    response.headers["Location"] = f"/v1/projects/{answer.id}"
+    return answer
 
 
 @router.get("", summary="List projects, newest first")
 def list_(caller: Operator, db: Db, limit: Limit = 20, after: After = None) -> Page[ProjectOut]:
-    with reading(db) as session:
-        found = list_projects(session, after=after, limit=limit + 1)
-    return page([_out(project) for project in found], limit)
+    return read_projects(db, limit=limit, after=after)
 
 
 @router.get("/{project_id}", summary="Get a project")
 def get(caller: Operator, db: Db, project_id: str) -> ProjectOut:
-    with reading(db) as session:
-        return _out(get_project(session, project_id))
+    return read_project(db, project_id)
 
 
 @router.delete("/{project_id}", status_code=204, responses=HAS_DEPENDENTS, summary="Delete a project")
@@ -68,17 +59,4 @@ def delete(
     Not while a job of it is active, nor, without `contents`, while it holds anything: the answer (409) names
     that in `dependents`.
     """
-    if project_id == caller.project_id:
-        raise Conflict("This key belongs to that project. Use another project's key.", code="own_project")
-    with transaction(db) as session:
-        delete_project(session, project_id, contents=contents)
-
-
-def _make(db: Engine, name: str) -> tuple[Project, bool]:
-    with transaction(db) as session:
-        known = project_named(session, name)
-        return known or create_project(session, name), known is None
-
-
-def _out(project: Project) -> ProjectOut:
-    return ProjectOut(id=project.id, created_at=project.created_at, name=project.name)
+    delete_project(db, caller, project_id, contents=contents)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Response
 
 from app.http.auth import Operator, Reader
 from app.http.dependencies import Db
+from app.http.ranges import IfMatch, tagged
 from app.http.router import api_router
-from app.http.schemas import After, Day, LongLimit, OfProject, Page
+from app.http.schemas import CHANGED, After, Day, LongLimit, OfProject, Page
 from app.platform.quotas import (
     QuotaIn,
     QuotaOut,
     UsageOut,
     change_quota,
+    limits_of,
     read_own_quota,
     read_quota,
     read_usage,
@@ -24,19 +26,27 @@ router = api_router("usage", "/v1")
 
 
 @router.get("/quota", summary="Get the project's quota and usage")
-def get(caller: Reader, db: Db) -> QuotaOut:
-    return read_own_quota(db, caller)
+def get(caller: Reader, db: Db, response: Response) -> QuotaOut:
+    return _tagged(response, read_own_quota(db, caller))
 
 
 @router.get("/projects/{project_id}/quota", summary="Get a project's quota")
-def get_of(caller: Operator, db: Db, project_id: str) -> QuotaOut:
-    return read_quota(db, project_id)
+def get_of(caller: Operator, db: Db, response: Response, project_id: str) -> QuotaOut:
+    """Its ETag is that of the limits: what is used of them does not change it."""
+    return _tagged(response, read_quota(db, project_id))
 
 
-@router.put("/projects/{project_id}/quota", summary="Set a project's quota")
-def put(caller: Operator, db: Db, project_id: str, sent: QuotaIn) -> QuotaOut:
+@router.put("/projects/{project_id}/quota", responses=CHANGED, summary="Set a project's quota")
+def put(
+    caller: Operator, db: Db, expected: IfMatch, response: Response, project_id: str, sent: QuotaIn
+) -> QuotaOut:
     """Replace the quota. Usage above it stays; nothing new starts."""
-    return change_quota(db, project_id, sent)
+    return _tagged(response, change_quota(db, project_id, sent, expected))
+
+
+def _tagged(response: Response, shown: QuotaOut) -> QuotaOut:
+    tagged(response, limits_of(shown))
+    return shown
 
 
 @router.get("/usage", summary="List GPU-seconds by day, job and phase, oldest first")

@@ -8,8 +8,9 @@ from fastapi.responses import StreamingResponse
 from app.http.auth import Reader, Submitter
 from app.http.dependencies import Artifacts, Db
 from app.http.downloads import send_archive, send_file
+from app.http.ranges import IfMatch, tagged
 from app.http.router import api_router
-from app.http.schemas import After, Limit, Page
+from app.http.schemas import CHANGED, After, Limit, Page
 from app.results.adapters import (
     AdapterChanges,
     AdapterOut,
@@ -38,22 +39,29 @@ def list_all(
 
 
 @router.get("/adapters/{adapter_id}", summary="Get an adapter")
-def get(caller: Reader, db: Db, adapter_id: str) -> AdapterOut:
+def get(caller: Reader, db: Db, response: Response, adapter_id: str) -> AdapterOut:
     """`job_...:best`, `job_...:last` and `job_...:3` (an iteration) work wherever an adapter id does."""
-    return read_adapter(db, caller.project_id, adapter_id)
+    return tagged(response, read_adapter(db, caller.project_id, adapter_id))
 
 
-@router.patch("/adapters/{adapter_id}", summary="Pin or unpin an adapter")
-def change(caller: Submitter, db: Db, adapter_id: str, sent: AdapterChanges) -> AdapterOut:
-    return change_adapter(db, caller.project_id, adapter_id, sent)
+@router.patch("/adapters/{adapter_id}", responses=CHANGED, summary="Pin or unpin an adapter")
+def change(
+    caller: Submitter,
+    db: Db,
+    expected: IfMatch,
+    response: Response,
+    adapter_id: str,
+    sent: AdapterChanges,
+) -> AdapterOut:
+    return tagged(response, change_adapter(db, caller.project_id, adapter_id, sent, expected))
 
 
-@router.delete("/adapters/{adapter_id}", summary="Delete the weights of an adapter")
-def delete(caller: Submitter, db: Db, adapter_id: str) -> AdapterOut:
+@router.delete("/adapters/{adapter_id}", responses=CHANGED, summary="Delete the weights of an adapter")
+def delete(caller: Submitter, db: Db, expected: IfMatch, response: Response, adapter_id: str) -> AdapterOut:
     """Delete an adapter's weights. They can no longer be downloaded or asked; the bytes are removed an hour
     later.
     """
-    return delete_adapter(db, caller.project_id, adapter_id)
+    return tagged(response, delete_adapter(db, caller.project_id, adapter_id, expected))
 
 
 @router.get(

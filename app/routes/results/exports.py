@@ -11,15 +11,16 @@ from fastapi.responses import StreamingResponse
 from pydantic import StrictBool
 from sqlalchemy import Engine
 
-from app.data.datasets import DatasetOut, dataset_out
+from app.data.datasets import DatasetOut, dataset_out, read_dataset
 from app.database import reading
 from app.http.auth import Reader, Submitter
 from app.http.dependencies import Db
 from app.http.downloads import ExportFormat, send_export
+from app.http.idempotency import MadeOnce, made_once
 from app.http.parquet import MEDIA_TYPE, chunks_of, parquet_file
 from app.http.router import api_router
 from app.http.schemas import In, Name, already
-from app.ledger.jobs.jobs import get_job
+from app.ledger.jobs.jobs import job_with_texts
 from app.ledger.results.never_solved import derive_dataset, each_never_solved
 from app.tables.jobs import Job
 
@@ -49,7 +50,7 @@ def download(
 ) -> StreamingResponse:
     """Train examples that were tried, and never solved without a hint. Either form can be uploaded again."""
     with reading(db) as session:
-        job = get_job(session, caller.project_id, job_id)
+        job = job_with_texts(session, caller.project_id, job_id)
     rows = _rows(db, job)
     if format_ is ExportFormat.PARQUET:
         return send_export(
@@ -71,19 +72,30 @@ def download(
     summary="Create a dataset of the examples a job never solved",
 )
 def derive(
-    caller: Submitter, db: Db, job_id: str, response: Response, sent: DerivedIn | None = None
+    caller: Submitter,
+    db: Db,
+    once: MadeOnce,
+    job_id: str,
+    response: Response,
+    sent: DerivedIn | None = None,
 ) -> DatasetOut:
     """Create a dataset from the examples; `derived_from` names the job and dataset. An equal one is returned
     with 200.
     """
     with reading(db) as session:
-        job = get_job(session, caller.project_id, job_id)
+        job = job_with_texts(session, caller.project_id, job_id)
     wanted = sent or DerivedIn()
     name = wanted.name or f"{job.name[:180]}, never solved"
-    dataset, new = derive_dataset(db, job, name, held_out=wanted.held_out)
-    response.status_code = 201 if new else 200
-    response.headers["Location"] = f"/v1/datasets/{dataset.id}"
-    return dataset_out(dataset)
+
+    def make() -> DatasetOut:
+        dataset, new = derive_dataset(db, job, name, held_out=wanted.held_out)
+        once.remember_existing(db, dataset.id)
+        response.status_code = 201 if new else 200
+        return dataset_out(dataset)
+
+    answer = made_once(db, once, response, make, lambda one: read_dataset(db, caller.project_id, one))
+    response.headers["Location"] = f"/v1/datasets/{answer.id}"
+    return answer
 
 
 def _rows(db: Engine, job: Job) -> Iterator[dict[str, Any]]:

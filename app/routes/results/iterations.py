@@ -16,7 +16,7 @@ from app.http.downloads import ExportFormat, send_export
 from app.http.parquet import MEDIA_TYPE, chunks_of, parquet_file
 from app.http.router import api_router
 from app.http.schemas import Limit, Page
-from app.ledger.jobs.jobs import get_job
+from app.ledger.jobs.jobs import job_with_texts
 from app.ledger.results.iterations import config_of, each_training_example, get_iteration
 from app.results.iterations import IterationOut, read_iteration, read_iterations
 from app.results.pairs import Shape, read_pairs
@@ -63,7 +63,7 @@ def training_set(
     as Parquet.
     """
     with reading(db) as session:
-        job = get_job(session, caller.project_id, job_id)
+        job = job_with_texts(session, caller.project_id, job_id)
         iteration, _ = get_iteration(session, job.id, number)
     if iteration.training_set_sha256 is None:
         raise Conflict(f"Iteration {number} has no training set yet.", code="training_set_not_built")

@@ -15,7 +15,7 @@ from app.http.auth import Reader
 from app.http.dependencies import Db
 from app.http.router import api_router
 from app.http.schemas import Limit, Page, Resource, page
-from app.ledger.jobs.jobs import get_job
+from app.ledger.jobs.jobs import job_with_texts
 from app.ledger.jobs.relations import Relative
 from app.ledger.jobs.report import Coverage, JobReport, PhaseCost, read_coverage
 from app.reports.document import make_document
@@ -112,7 +112,7 @@ def coverage(
 ) -> Page[CoverageOut]:
     """Newly solved, retained, forgotten and never solved: tried without a hint, counted per example."""
     with reading(db) as session:
-        job = get_job(session, caller.project_id, job_id)
+        job = job_with_texts(session, caller.project_id, job_id)
         rows = read_coverage(session, job)
     return page([_coverage(job, row) for row in rows if row.iteration > after], limit)
 

@@ -9,8 +9,9 @@ from pydantic import Field, StrictBool, StrictInt
 from app.database import transaction
 from app.http.auth import Submitter
 from app.http.dependencies import Db
+from app.http.ranges import IfMatch
 from app.http.router import api_router
-from app.http.schemas import In
+from app.http.schemas import CHANGED, In
 from app.jobs.views import JobOut, show_job
 from app.ledger.jobs.jobs import get_job
 from app.ledger.jobs.retention import set_retention
@@ -28,9 +29,11 @@ class RetentionIn(In):
     days: Annotated[float | None, Field(gt=0, description="After the job's end; then none is kept.")] = None
 
 
-@router.put("", summary="Set which adapters of a job to keep")
-def put(caller: Submitter, db: Db, job_id: str, sent: RetentionIn) -> JobOut:
+@router.put("", responses=CHANGED, summary="Set which adapters of a job to keep")
+def put(caller: Submitter, db: Db, expected: IfMatch, job_id: str, sent: RetentionIn) -> JobOut:
+    """If-Match takes the job's ETag."""
     with transaction(db) as session:
         job = get_job(session, caller.project_id, job_id)
+        expected.check(session, job, lambda: show_job(session, job))
         set_retention(session, job, sent.model_dump())
         return show_job(session, job)
