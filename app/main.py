@@ -27,6 +27,7 @@ from app.http.rate_limits import RateLimitHeaders, RateLimits, Strangers
 from app.http.request_log import RequestLog
 from app.http.router import add_routes
 from app.http.shutdown import when_told_to_stop
+from app.http.turns import Turns
 from app.http.uploads import BodyLimit
 from app.intake.slots import ProjectSlots
 from app.jobs.polled import PolledJobs
@@ -46,7 +47,18 @@ from app.routes.data import (
     verifiers,
 )
 from app.routes.jobs import events, job_verbs, jobs, openai_fine_tuning
-from app.routes.platform import api_keys, audit, health, metrics, projects, quotas, sign_in, webhooks, workers
+from app.routes.platform import (
+    api_keys,
+    audit,
+    data_retention,
+    health,
+    metrics,
+    projects,
+    quotas,
+    sign_in,
+    webhooks,
+    workers,
+)
 from app.routes.results import (
     adapters,
     answers,
@@ -93,6 +105,7 @@ ROUTES = (
     api_keys,
     audit,
     projects,
+    data_retention,
     quotas,
     trials,
     retention,
@@ -127,6 +140,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.openapi = lambda: document(app, PUBLIC)  # type: ignore[method-assign]  # how FastAPI means it
     app.add_middleware(GivenUp)
     app.add_middleware(BodyLimit, upload_paths=UPLOADS, settings=chosen)
+    app.add_middleware(Turns, at_once=chosen.requests_at_once, without=UPLOADS)
     app.add_middleware(Admission)
     app.add_middleware(RateLimitHeaders)
     app.add_middleware(RequestLog)  # added last: outermost

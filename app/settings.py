@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     max_line_bytes: int = Field(default=1 << 20, ge=1)
     max_rows: int = Field(default=10_000_000, ge=1)
     max_row_errors: int = Field(default=100, ge=1)  # bad rows described per upload; all are counted
+    requests_at_once: int = Field(default=4, ge=1)  # of a project, by one API process; the rest of it wait
     uploads_at_once: int = Field(default=2, ge=1)  # read and stored by one API process; the rest wait
     dry_runs_at_once: int = Field(default=2, ge=1)  # likewise, of jobs that are tried out
     jobs_made_at_once: int = Field(default=4, ge=1)  # likewise, of jobs and forks that are checked and made

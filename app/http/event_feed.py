@@ -22,6 +22,7 @@ from app.errors import RateLimited
 from app.ledger.event_tail import News, Position, news_since, replay
 from app.ledger.platform.keys import valid_keys
 from app.tables.jobs import Event
+from app.turns import give_turn_back
 
 TICK_SECONDS = 0.25  # how late somebody who waits may learn of an event
 OUTAGE_SECONDS = 1.0  # between two tries while the database does not answer
@@ -201,6 +202,7 @@ class EventFeed:
 
     @contextmanager
     def _watching(self, job_id: str, position: Position) -> Iterator[Watch]:
+        give_turn_back()
         watch = self._watches.setdefault(job_id, Watch(position))
         watch.watchers += 1
         self._wanted.set()

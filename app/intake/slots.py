@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 from anyio import CapacityLimiter, to_thread
 
 from app.given_up import stop_if_given_up
+from app.turns import give_turn_back
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,6 +25,7 @@ class ProjectSlots:
 
     async def run(self, project_id: str, call: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         """The call's result, from a thread of its own: those that wait here do not hold up other requests."""
+        give_turn_back()  # a project that uploads all day goes on reading beside it
         own = self._of.setdefault(project_id, CapacityLimiter(self._each))
         try:
             async with own:
