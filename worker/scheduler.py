@@ -19,10 +19,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.database import make_engine
 from app.ledger.data.files import remove_deleted_files
 from app.ledger.data.staging import remove_abandoned
+from app.ledger.deletion.by_age import remove_by_age
 from app.ledger.deletion.projects import empty_projects
 from app.ledger.deletion.remove import remove_deleted
 from app.ledger.jobs.retention import apply_retention, remove_weights
 from app.ledger.platform.deliveries import forget_deliveries
+from app.ledger.platform.idempotency import forget_keys
 from app.ledger.queue.budgets import end_all_exhausted
 from app.ledger.queue.outbox import relay
 from app.ledger.queue.reaper import notify_again, reap
@@ -61,12 +63,20 @@ def tidy(engine: Engine, storage: Storage) -> None:
         removed = remove_weights(engine, storage) + remove_deleted_files(engine, storage)
         abandoned = remove_abandoned(engine)
         forget_deliveries(engine)
+        forget_keys(engine)
         empty_projects(engine)
+        aged = remove_by_age(engine)
     except (SQLAlchemyError, OSError) as error:
         log.warning("tidying_failed", error=type(error).__name__)
     else:
-        if deleted or removed or abandoned:
-            log.info("tidied", adapters_deleted=deleted, artifacts_removed=removed, uploads_removed=abandoned)
+        if deleted or removed or abandoned or aged:
+            log.info(
+                "tidied",
+                adapters_deleted=deleted,
+                artifacts_removed=removed,
+                uploads_removed=abandoned,
+                aged=aged,
+            )
 
 
 def main() -> None:

@@ -51,6 +51,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "prompt_preview_preview": {JSON: {"example": _QUESTION, "model": PARAMETERS["model_id"]}},
     "overrides_create": {JSON: {"verdict": "wrong", "reason": "The second step is false."}},
     "exports_derive": {JSON: {"name": "never solved", "held_out": True}},
+    "data_retention_put": {JSON: {"text_days": 365, "event_days": 90, "file_days": 30}},
     "quotas_put": {JSON: {"running_jobs": 4, "queued_jobs": 20, "gpu_hours": 100}},
     "openai_completions_create": {
         JSON: {

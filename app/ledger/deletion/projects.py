@@ -16,6 +16,7 @@ from app.tables.files import File
 from app.tables.jobs import IdempotencyKey, Job
 from app.tables.platform import ApiKey, Project
 from app.tables.quotas import Quota
+from app.tables.retention import RetentionRule
 from app.tables.usage import Usage
 from app.tables.webhooks import Webhook
 
@@ -49,7 +50,7 @@ def _empty(engine: Engine, project_id: str) -> bool:
         for table in (Dataset, PromptSet, File):
             alive = update(table).where(table.project_id == project_id, table.deleted_at.is_(None))
             session.connection().execute(alive.values(deleted_at=clock()))
-        for other in (Webhook, Quota):
+        for other in (Webhook, Quota, RetentionRule):
             session.connection().execute(delete(other).where(other.project_id == project_id))
         failpoint("delete.before_commit")
     return _remove_keys(engine, project_id)

@@ -80,7 +80,7 @@ def _jobs(engine: Engine, grace: timedelta) -> list[str]:
 def _remove_job(engine: Engine, storage: Storage, job_id: str, grace: timedelta, ends: float) -> bool:
     """Whether the job is gone for good; False: it was time to stop, or its bytes stay for a while."""
     for table, which in _recorded(job_id):
-        if not _remove_rows(engine, Job, job_id, table, which, ends):
+        if not remove_rows(engine, Job, job_id, table, which, ends):
             return False
     with reading(engine) as session:
         over = select(Job.id).where(Job.id == job_id, Job.deleted_at <= clock(-grace.total_seconds()))
@@ -136,7 +136,7 @@ def _unused(engine: Engine, table: type[Dataset] | type[PromptSet], refers: Any)
 
 def _remove_dataset(engine: Engine, dataset_id: str, ends: float) -> bool:
     try:
-        if not _remove_rows(engine, Dataset, dataset_id, Example, Example.dataset_id == dataset_id, ends):
+        if not remove_rows(engine, Dataset, dataset_id, Example, Example.dataset_id == dataset_id, ends):
             return False
         with transaction(engine) as session:
             session.connection().execute(delete(Dataset).where(Dataset.id == dataset_id))
@@ -147,7 +147,7 @@ def _remove_dataset(engine: Engine, dataset_id: str, ends: float) -> bool:
     return True
 
 
-def _remove_rows(
+def remove_rows(
     engine: Engine,
     owner: type[Job] | type[Dataset],
     owner_id: str,

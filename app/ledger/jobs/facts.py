@@ -34,6 +34,7 @@ class JobFacts:
     best: dict[str, Any] | None  # iteration, accuracy, adapter_id, few_shot, below_few_shot
     measured: Sequence[Measured]  # by iteration
     created_by: str  # the name of the key
+    created_by_person: str | None  # whose personal key it is
     gpu_seconds: float  # of claims that have ended
     webhook: Webhook | None  # its own
     beside: list[Job]  # baselines and replicates, asked for beside it, in the order of the request
@@ -44,8 +45,8 @@ def job_facts(session: Session, jobs: Sequence[Job]) -> dict[str, JobFacts]:
     ids = [job.id for job in jobs]
     progress, measured = progress_of(session, ids), measured_of(session, ids)
     best = _best(measured)
-    keys = select(ApiKey.id, ApiKey.name).where(ApiKey.id.in_({job.created_by for job in jobs}))
-    names = {key_id: name for key_id, name in session.execute(keys)}  # noqa: C416 - a result is no mapping
+    by = {job.created_by for job in jobs}
+    keys = {key.id: key for key in session.scalars(select(ApiKey).where(ApiKey.id.in_(by)))}
     sums = select(Usage.job_id, func.sum(Usage.gpu_seconds)).where(Usage.job_id.in_(ids))
     spent = {name: seconds for name, seconds in session.execute(sums.group_by(Usage.job_id))}  # noqa: C416
     hooks = {hook.job_id: hook for hook in session.scalars(select(Webhook).where(Webhook.job_id.in_(ids)))}
@@ -57,7 +58,8 @@ def job_facts(session: Session, jobs: Sequence[Job]) -> dict[str, JobFacts]:
             progress=progress.get(job.id, {}),
             best=best.get(job.id),
             measured=measured.get(job.id, ()),
-            created_by=names[job.created_by],
+            created_by=keys[job.created_by].name,
+            created_by_person=keys[job.created_by].person,
             gpu_seconds=spent.get(job.id) or 0.0,
             webhook=hooks.get(job.id),
             beside=beside[job.id],

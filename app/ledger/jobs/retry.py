@@ -30,6 +30,8 @@ def retry_job(session: Session, job: Job, settings: Settings) -> Job:
         raise NotFound(f"There is no job {job.id}.")
     if job.status in (JobStatus.QUEUED, JobStatus.RUNNING):
         return job
+    if job.texts_removed_at is not None:
+        raise Conflict("Its texts were removed, as the project's retention says.", code="texts_removed")
     if job.status is not JobStatus.FAILED:
         raise Conflict(f"The job is {job.status}; only a failed one can be retried.", code="job_not_failed")
     _refuse_without_adapter(session, job)
