@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
-from app.dashboard import front, oidc, platform, sign_in
+from app.dashboard import front, oidc, platform, projects, sign_in, webhooks
 from app.dashboard.data import datasets, prompt_sets, verifiers
 from app.dashboard.jobs import compare, job, job_list, new_job
 from app.dashboard.middleware import BlankFields, SecurityHeaders
@@ -37,6 +37,8 @@ PAGES = (
     datasets,
     prompt_sets,
     verifiers,
+    webhooks,
+    projects,
     platform,
     front,
     sign_in,

@@ -20,6 +20,7 @@ from app.ledger.platform.audit_log import AuditFilter
 from app.ledger.platform.keys import Caller, Scope
 from app.platform.api_keys import DAY, ApiKeyIn, create_key, read_keys, revoke_key
 from app.platform.audit import read_audit
+from app.platform.data_retention import read_data_retention
 from app.platform.quotas import read_own_quota, read_usage
 from app.platform.workers import read_workers
 from app.tables.statuses import JobStatus
@@ -39,6 +40,7 @@ def overview(request: Request, caller: Viewer, db: Db, offered: OfferedModels) -
         workers=read_workers(db, limit=1000).data,
         waiting=read_jobs(db, caller.project_id, JobFilter(statuses=WAITING), limit=100),
         quota=read_own_quota(db, caller),
+        kept=read_data_retention(db, caller),
         models=read_models(db, offered, limit=100).data,
     )
 

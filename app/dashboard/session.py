@@ -37,6 +37,7 @@ class Signed(Requires):
 Viewer = Annotated[Caller, Depends(Signed(Scope.READ))]
 Submitter = Annotated[Caller, Depends(Signed(Scope.SUBMIT))]
 Admin = Annotated[Caller, Depends(Signed(Scope.ADMIN))]
+Operator = Annotated[Caller, Depends(Signed(Scope.OPERATOR))]
 
 
 def csrf_token(request: Request) -> str:

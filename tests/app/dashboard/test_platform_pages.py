@@ -53,3 +53,69 @@ def test_keys_and_audit_log_are_for_admins(visitor: Visitor) -> None:
         assert answer.status_code == 403
         assert "lacks the scope" in answer.text
     assert reader.post("/platform/keys", name="more").status_code == 403
+
+
+def test_a_webhook_is_made_tested_sent_again_and_deleted(visitor: Visitor) -> None:
+    hook = {"address": "https://93.184.215.14/hook", "description": "<i>mine</i>"}
+    made = visitor.post("/platform/webhooks", **hook)
+    assert made.status_code == 201
+    secret = re.search(r"whsec_[\w+/=]+", made.text)
+    assert secret is not None
+    ask = visitor.api.client.get
+    webhook = ask("/v1/webhooks").json()["data"][0]
+    assert (webhook["url"], webhook["events"]) == (hook["address"], ["*"])
+    listed = visitor.get("/platform/webhooks").text
+    assert webhook["id"] in listed
+    assert "<i>mine" not in listed
+    page = f"/platform/webhooks/{webhook['id']}"
+    assert secret[0] not in visitor.get(page).text
+    assert visitor.post(f"{page}/test").status_code == 303
+    sent = ask(f"/v1/webhooks/{webhook['id']}/deliveries").json()["data"]
+    assert [one["event_type"] for one in sent] == ["webhook.test"]
+    assert "webhook.test" in visitor.get(page).text
+    assert "webhook.test" not in visitor.get(f"{page}?outcome=failed").text
+    assert visitor.post(f"{page}/deliveries/{sent[0]['id']}/redeliver").status_code == 303
+    new = re.search(r"whsec_[\w+/=]+", visitor.post(f"{page}/rotate").text)
+    assert new is not None
+    assert new[0] != secret[0]
+    visitor.post(f"{page}/disable")
+    assert "disabled" in visitor.get(page).text
+    assert visitor.post(f"{page}/delete").status_code == 303
+    assert ask("/v1/webhooks").json()["data"] == []
+
+
+def test_a_webhook_that_cannot_be_made_is_refused_with_the_reason(visitor: Visitor) -> None:
+    refused = visitor.post("/platform/webhooks", address="http://127.0.0.1/hook")
+    assert refused.status_code == 422
+    assert "https" in refused.text
+    unknown = visitor.post("/platform/webhooks", address="https://93.184.215.14/", events="job.exploded")
+    assert unknown.status_code == 422
+
+
+def test_webhooks_are_seen_by_readers_and_changed_by_others_alone(visitor: Visitor) -> None:
+    visitor.post("/platform/webhooks", address="https://93.184.215.14/hook")
+    reader = sign_in(visitor.api, visitor.api.reader)
+    shown = reader.get("/platform/webhooks").text
+    assert "93.184.215.14" in shown
+    assert "Make a webhook" not in shown
+    assert reader.post("/platform/webhooks", address="https://93.184.215.14/").status_code == 403
+    assert "93.184.215.14" not in sign_in(visitor.api, visitor.api.other).get("/platform/webhooks").text
+
+
+def test_an_operator_deletes_a_project_by_typing_its_name(visitor: Visitor) -> None:
+    operator = sign_in(visitor.api, {"Authorization": visitor.api.client.headers["Authorization"]})
+    assert operator.post("/platform/projects", name="short-lived").status_code == 303
+    project = next(
+        one for one in visitor.api.client.get("/v1/projects").json()["data"] if one["name"] == "short-lived"
+    )
+    assert project["id"] in operator.get("/platform/projects").text
+    path = f"/platform/projects/{project['id']}/delete"
+    assert operator.post(path, name="another").status_code == 400
+    assert operator.post(path, name="short-lived").status_code == 303
+    assert visitor.api.client.get(f"/v1/projects/{project['id']}").status_code == 404
+    assert visitor.get("/platform/projects").status_code == 403
+
+
+def test_for_how_long_texts_are_kept_is_shown(visitor: Visitor) -> None:
+    visitor.api.client.put("/v1/data-retention", json={"text_days": 45})
+    assert "45 days" in visitor.get("/platform").text
