@@ -90,7 +90,12 @@ def personal_key(db: Engine, settings: Settings, person: Person, project: str | 
     with transaction(db) as session:
         where = create_project(session, name)
         row, key = issue_key(
-            session, where.id, person.label, [scope], lives_seconds=settings.oidc_key_seconds
+            session,
+            where.id,
+            person.label,
+            [scope],
+            lives_seconds=settings.oidc_key_seconds,
+            person=person.subject,
         )
         log.info("signed_in", project_id=where.id, key_id=row.id, scope=scope.value)
         return PersonalKeyOut(

@@ -86,6 +86,10 @@ def test_person_signs_in_on_the_dashboard_and_is_the_creator_of_their_jobs(
     site.client.headers.update(bearer(key))
     job = site.job()
     assert job["created_by"]["name"] == "Ada Lovelace <ada@example.org>"
+    assert job["created_by"]["person"] == provider.person["sub"]
+    for what in ("datasets", "prompt-sets"):
+        made = site.client.get(f"/v1/{what}").json()["data"][0]["created_by"]
+        assert made == {"key": job["created_by"]["key"], "name": "Ada Lovelace <ada@example.org>"}
     assert site.client.get("/v1/api-keys").status_code == 403  # her groups say submit
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from app.database import new_id
 from app.errors import NotFound
 from app.ledger.data.staging import next_version
+from app.ledger.platform.audit_log import maker
 from app.tables.data import PromptSet as PromptSetRow
 from star_engine.tasks.examples import FewShotExample, PromptSet
 from star_engine.tasks.kind import Kind
@@ -38,6 +39,7 @@ def record_prompt_set(
         examples=examples,
         sha256=sha,
         version=next_version(session, PromptSetRow, project_id, name),
+        **maker(session),
     )
     session.add(row)
     session.flush()

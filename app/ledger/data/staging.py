@@ -21,6 +21,7 @@ from app.intake.lines import COLUMNS, fields_of
 from app.intake.uploaded_file import CheckedFile
 from app.intake.warnings import data_warnings
 from app.ledger.data.examples import guesses_of
+from app.ledger.platform.audit_log import maker
 from app.ledger.platform.quotas import check_dataset
 from app.tables.base import JsonObject
 from app.tables.data import Dataset, Example, PromptSet
@@ -123,6 +124,7 @@ def _begin(
             splits=checked.splits,
             derived_from=derived_from,
             staged_until=clock(LEASE_SECONDS),
+            **maker(session),
         )
         session.add(dataset)
 

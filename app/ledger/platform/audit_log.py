@@ -17,6 +17,7 @@ from sqlalchemy.orm import ORMExecuteState, Session
 
 from app.tables.audit import AuditEntry
 from app.tables.base import Base
+from app.tables.platform import ApiKey
 
 # What follows from a change by itself, or belongs to no one's decision.
 CONSEQUENCES = frozenset(
@@ -69,6 +70,13 @@ class AuditFilter:
 
 
 acting: ContextVar[Acting | None] = ContextVar("acting", default=None)
+
+
+def maker(session: Session) -> dict[str, str | None]:
+    """Columns that say who makes an object: the key of the request that is served, and its name now."""
+    who = acting.get()
+    key = None if who is None else session.get(ApiKey, who.key_id)
+    return {"created_by": None if key is None else key.id, "creator": None if key is None else key.name}
 
 
 def list_audit(

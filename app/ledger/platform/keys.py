@@ -77,8 +77,12 @@ def issue_key(
     *,
     lives_seconds: float | None = None,
     replaces: str | None = None,
+    person: str | None = None,
 ) -> tuple[ApiKey, str]:
-    """Create a key; returns its row and the key, which cannot be read again. None means it never expires."""
+    """Create a key; returns its row and the key, which cannot be read again.
+
+    lives_seconds: None means that it never expires. person: whose it is, by the identity provider's subject.
+    """
     key_id, secret = _random(8), _random(SECRET_LENGTH)
     row = ApiKey(
         id=f"key_{key_id}",
@@ -88,6 +92,7 @@ def issue_key(
         scopes=sorted({Scope(scope).value for scope in scopes}),
         expires_at=None if lives_seconds is None else clock(lives_seconds),
         replaces=replaces,
+        person=person,
     )
     session.add(row)
     session.flush()
@@ -153,7 +158,13 @@ def rotate(session: Session, old: ApiKey, grace_seconds: float) -> tuple[ApiKey,
     """
     lives = None if old.expires_at is None else (old.expires_at - old.created_at).total_seconds()
     made = issue_key(
-        session, old.project_id, old.name, map(Scope, old.scopes), lives_seconds=lives, replaces=old.id
+        session,
+        old.project_id,
+        old.name,
+        map(Scope, old.scopes),
+        lives_seconds=lives,
+        replaces=old.id,
+        person=old.person,
     )
     end = session.scalars(select(clock(grace_seconds))).one()
     old.expires_at = end if old.expires_at is None else min(end, old.expires_at)

@@ -58,6 +58,7 @@ def override_verdict(
         fix = "Upload that dataset again with the row corrected, or without it."
         raise Conflict(f"The text was mixed in from another dataset. {fix}", code="mixed_rationale")
     lock_job(session, job.id)
+    key = session.get_one(ApiKey, caller.key_id)
     override = Override(
         job_id=job.id,
         rationale_id=rationale.id,
@@ -65,8 +66,9 @@ def override_verdict(
         text_sha256=text_sha256(rationale.text),
         verdict=verdict,
         reason=reason,
-        key_id=caller.key_id,
-        reviewer=session.get_one(ApiKey, caller.key_id).name,
+        key_id=key.id,
+        reviewer=key.name,
+        person=key.person,
     )
     session.add(override)
     session.flush()
