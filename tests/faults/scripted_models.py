@@ -11,6 +11,7 @@ from typing import Any
 from app.failpoints import failpoint
 from star_engine.protocols import OutOfMemory
 from tests.factories import pupil, slow_pupil
+from tests.worker.sandbox.code_pupil import pupil as programming_pupil
 
 
 def breakable_pupil() -> Any:
@@ -44,6 +45,19 @@ def unhurried_pupil() -> Any:
     def answered(request: Any, adapter: Any) -> str:
         time.sleep(0.05)
         return str(answer(request, adapter))
+
+    return answered
+
+
+def unhurried_pupil_of_both() -> Any:
+    """The same, who is asked for programs too."""
+    adds, programs = pupil(), programming_pupil()
+
+    def answered(request: Any, adapter: Any) -> str:
+        time.sleep(0.05)
+        if "Write f(x)" in request.prompt:
+            return str(programs(request, adapter)).replace("while True: pass", "return -x")
+        return str(adds(request, adapter))
 
     return answered
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import signal
 import socket
@@ -16,12 +17,17 @@ from typing import Any
 import psutil
 import psycopg
 import redis
-from sqlalchemy import exists, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
-from app.database import clock, reading
+from app.database import clock, reading, transaction
+from app.ledger.deletion.mark import delete_job
+from app.storage import Storage
+from app.tables.base import WITH_DELETED
 from app.tables.jobs import Job, Step
+from app.tables.rationales import Rationale
+from tests.code_questions import JOB, with_code
 from tests.factories import World
 from tests.platforms import WORKER, Platform, wait_until
 
@@ -36,8 +42,10 @@ KINDS = {
     "wipe broker": 4,
     "celery parent": 1,
     "scheduler": 1,
+    "delete job": 2,
 }
 ON_POSTGRESQL = {"database connections": 2}
+LONG_AGO = 7200.0  # seconds: longer than deleted bytes are kept
 LOOK_SECONDS = 0.1  # between two looks at those who are stopped
 PATIENCE_SECONDS = 20.0  # for a fault until it can strike
 
@@ -69,9 +77,10 @@ class Soak:
         *,
         jobs: int = 4,
         burst: int = 1,
+        programs: bool = False,
         **config: Any,
     ) -> None:
-        """`jobs` of `config` run at once; `burst` things break at once."""
+        """`jobs` of `config` run at once, every third one for `programs`; `burst` things break at once."""
         self.running = running
         self.world: World = running.world
         self.broker = redis.Redis.from_url(running.broker_url)
@@ -83,6 +92,8 @@ class Soak:
         self.restarts = 0  # of what ended by itself
         self.stopped: list[Stopped] = []
         self.jobs: list[str] = []
+        self.deleted: list[str] = []
+        self.of_programs = with_code(self.world) if programs else None
         self.jobs_at_once, self.burst = jobs, burst
         self.config = {"iterations": 1, **config}
         url = make_url(self.world.settings.resolved_database_url())
@@ -119,6 +130,29 @@ class Soak:
 
         wait_until(all_ended, "all jobs end", 1200)
         assert all(self.world.job(job_id).status == "succeeded" for job_id in self.jobs)
+        self.let_deleted_go()
+
+    def let_deleted_go(self) -> None:
+        """As if two hours had passed: rows and bytes of deleted jobs go, and nothing that another needs."""
+        if not self.deleted:
+            return
+        with transaction(self.world.engine) as session:
+            gone = select(Job).where(Job.id.in_(self.deleted))
+            for job in session.scalars(gone, execution_options=WITH_DELETED):
+                job.deleted_at = clock(-LONG_AGO)
+        stored = Storage(self.world.settings.resolved_storage_url()).folder
+        assert stored is not None
+        for path in stored.rglob("*"):
+            os.utime(path, (time.time() - LONG_AGO,) * 2)
+        wait_until(lambda: not self.left_of_deleted(), "deleted jobs are removed", 300)
+
+    def left_of_deleted(self) -> int:
+        self.start_what_ended()
+        with reading(self.world.engine) as session:
+            left = select(func.count()).select_from(Job).where(Job.id.in_(self.deleted))
+            texts = select(func.count()).select_from(Rationale).where(Rationale.job_id.in_(self.deleted))
+            jobs = session.scalar(left, execution_options=WITH_DELETED) or 0
+            return jobs + (session.scalar(texts) or 0)
 
     def unfinished(self) -> Sequence[str]:
         with reading(self.world.engine) as session:
@@ -130,7 +164,13 @@ class Soak:
         that is stopped in the middle of a write keeps all others from writing."""
         for _ in range(self.jobs_at_once - len(self.unfinished())):
             with suppress(OperationalError):
-                self.jobs.append(self.world.submit(**self.config))
+                self.jobs.append(self.submit())
+
+    def submit(self) -> str:
+        number = len(self.jobs) + len(self.deleted)
+        if self.of_programs is not None and number % 3 == 2:
+            return self.of_programs.submit(**JOB)
+        return self.world.submit(**self.config)
 
     def break_something(self) -> None:
         """What was drawn strikes as soon as it can. Drawn anew instead, restarts, which are always possible,
@@ -234,6 +274,18 @@ class Soak:
     def _process(self, name: str) -> psutil.Process:
         """The program below its supervisor; IndexError where it is just starting."""
         return psutil.Process(self.running.parts[name].pid).children()[0]
+
+    def _delete_job(self, _: str) -> None:
+        """One that has ended; IndexError where there is none."""
+        ended = sorted({*self.jobs} - {*self.unfinished()})
+        job_id = self.dice.choice(ended)
+        try:
+            with transaction(self.world.engine) as session:
+                delete_job(session, job_id)
+        except OperationalError:  # on SQLite somebody is stopped in the middle of a write
+            raise IndexError(job_id) from None
+        self.jobs.remove(job_id)
+        self.deleted.append(job_id)
 
     def _wipe_broker(self, _: str) -> None:
         self.broker.flushall()

@@ -43,7 +43,7 @@ REAL_JOB: dict[str, Any] = {
         "lora": {"rank": 32, "alpha": 64},
     },
 }
-SHORT = {"max_attempts": 10_000, "sampler_script": "tests.faults.scripted_models:unhurried_pupil"}
+SHORT = {"max_attempts": 10_000, "sampler_script": "tests.faults.scripted_models:unhurried_pupil_of_both"}
 
 
 def soak_through(faults: int, database_url: str, valkey_url: str, home: Path) -> None:
@@ -51,15 +51,16 @@ def soak_through(faults: int, database_url: str, valkey_url: str, home: Path) ->
     print(f"STAR_SOAK_SEED={SEED} STAR_SOAK_FAULTS={faults} STAR_SOAK_PACE={PACE}")  # noqa: T201
     world = quick_world(database_url, home, **SHORT)
     with platform(world, valkey_url) as running:
-        soak = Soak(running, SEED, PACE, WORKERS, burst=BURST)
+        soak = Soak(running, SEED, PACE, WORKERS, burst=BURST, programs=True)
         seconds = soak.run(faults, most_seconds=MAX_SECONDS)
-        ended = len(soak.jobs) - len(soak.unfinished())
+        ended = len(soak.jobs) + len(soak.deleted) - len(soak.unfinished())
         soak.settle()
         check(world, platform=running)
         with reading(world.engine) as session:
             refused = counters(session).get("fence_rejections", 0)
     print(f"{soak.done.total()} faults in {seconds:.0f} s: {dict(soak.done)}")  # noqa: T201
-    print(f"{len(soak.jobs)} jobs, {ended} ended meanwhile; {refused} effects refused by the fence")  # noqa: T201
+    said = f"{len(soak.jobs) + len(soak.deleted)} jobs, {ended} ended meanwhile, {len(soak.deleted)} deleted"
+    print(f"{said}; {refused} effects refused by the fence")  # noqa: T201
 
 
 @pytest.mark.timeout(600)

@@ -23,6 +23,7 @@ from app.tables.rationales import Rationale
 from star_engine.data.readers import read_example
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.programs.execution import Execution, Program, SandboxFailed, using_runner
+from tests.code_questions import code_row
 from tests.factories import World, make_world
 from worker.context import WorkerContext
 from worker.ledger_record import LedgerRecord
@@ -31,11 +32,6 @@ from worker.sandbox.unrunnable import executions
 from worker.shared_calls import work_on
 
 TRAIN, HELD_OUT = 8, 4
-
-
-def row(number: int) -> dict[str, Any]:
-    question = f"Write f(x), which returns x plus {number}."
-    return {"question": question, "tests": [f"assert f(1) == {number + 1}", f"assert f(-2) == {number - 2}"]}
 
 
 @pytest.fixture
@@ -47,7 +43,7 @@ def world(database_url: str, tmp_path: Path) -> World:
         dataset = session.get_one(Dataset, world.dataset_id)
         dataset.kind, dataset.splits = Kind.CODE, {"train": TRAIN, "validation": HELD_OUT}
         prompt_set = session.get_one(PromptSet, world.prompt_set_id)
-        shown = {**row(100), "answer": read_example(row(100), Kind.CODE).answer}
+        shown = {**code_row(100), "answer": read_example(code_row(100), Kind.CODE).answer}
         prompt_set.kind = Kind.CODE
         prompt_set.examples = [
             {
@@ -60,7 +56,7 @@ def world(database_url: str, tmp_path: Path) -> World:
         ]
         for number in range(TRAIN + HELD_OUT):
             split, position = ("train", number) if number < TRAIN else ("validation", number - TRAIN)
-            read = read_example(row(number), Kind.CODE)
+            read = read_example(code_row(number), Kind.CODE)
             session.add(
                 Example(
                     dataset_id=world.dataset_id,
