@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from threading import Condition
 from time import monotonic, sleep
 from typing import Annotated, BinaryIO, TypeVar
@@ -24,6 +24,7 @@ from app.ledger.platform.keys import Caller
 Answer = TypeVar("Answer")
 
 WAIT_SECONDS = 3.0  # what making a job takes, mostly; checks of a large dataset take longer
+CHUNK = 1 << 20  # bytes of an upload that are hashed at once
 LOOK_SECONDS = 0.05  # between two looks at the lock of another process
 
 IdempotencyKey = Annotated[
@@ -71,10 +72,12 @@ class Once:
         """The same, for a request whose body is this file."""
         if self.key is None:
             return self
+        digest = sha256()
         file.seek(0)
-        digest = file_digest(file, "sha256").hexdigest()
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
         file.seek(0)
-        return replace(self, fingerprint=_hashed(self.fingerprint, digest))
+        return replace(self, fingerprint=_hashed(self.fingerprint, digest.hexdigest()))
 
 
 UNKEYED = Once()

@@ -54,8 +54,9 @@ def test_every_reference_to_another_table_has_an_index() -> None:
         import_module(f"app.tables.{module.name}")
     unindexed = set()
     for table in Base.metadata.sorted_tables:
-        unique = [one for one in table.constraints if isinstance(one, UniqueConstraint)]
-        begun = {next(iter(one.columns)).name for one in (*table.indexes, *unique, table.primary_key)}
+        found = [index.columns for index in table.indexes]
+        found += [one.columns for one in table.constraints if isinstance(one, UniqueConstraint)]
+        begun = {next(iter(columns)).name for columns in (*found, table.primary_key.columns)}
         unindexed |= {(table.name, key.parent.name) for key in table.foreign_keys} - {
             (table.name, column) for column in begun
         }

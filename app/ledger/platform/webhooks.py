@@ -108,8 +108,8 @@ def redeliver(session: Session, webhook: Webhook, delivery_id: str) -> WebhookDe
 def get_delivery(
     session: Session, webhook: Webhook, delivery_id: str, *, lock: bool = False
 ) -> WebhookDelivery:
-    locked = {"with_for_update": {"key_share": True}} if lock else {}
-    delivery = session.get(WebhookDelivery, delivery_id, **locked)
+    locked = {"key_share": True} if lock else None
+    delivery = session.get(WebhookDelivery, delivery_id, with_for_update=locked)
     if delivery is None or delivery.webhook_id != webhook.id:
         raise NotFound(f"There is no delivery {delivery_id} of this webhook.")
     return delivery
