@@ -73,7 +73,7 @@ def test_a_webhook_is_made_tested_sent_again_and_deleted(visitor: Visitor) -> No
     sent = ask(f"/v1/webhooks/{webhook['id']}/deliveries").json()["data"]
     assert [one["event_type"] for one in sent] == ["webhook.test"]
     assert "webhook.test" in visitor.get(page).text
-    assert "webhook.test" not in visitor.get(f"{page}?outcome=failed").text
+    assert "webhook.test" not in visitor.get(page, outcome="failed").text
     assert visitor.post(f"{page}/deliveries/{sent[0]['id']}/redeliver").status_code == 303
     new = re.search(r"whsec_[\w+/=]+", visitor.post(f"{page}/rotate").text)
     assert new is not None
