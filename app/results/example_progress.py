@@ -12,7 +12,7 @@ from app.database import reading
 from app.http.schemas import Item, Page, page
 from app.ledger.data.examples import find_example
 from app.ledger.jobs.example_progress import ExampleProgress, ExampleState, example_progress
-from app.ledger.jobs.jobs import get_job
+from app.ledger.jobs.jobs import job_with_texts
 
 
 class ExampleProgressOut(Item):
@@ -45,7 +45,7 @@ def read_example_progress(
 ) -> Page[ExampleProgressOut]:
     """A page in the order of the dataset; of examples that were tried."""
     with reading(db) as session:
-        job = get_job(session, project_id, job_id)
+        job = job_with_texts(session, project_id, job_id)
         seen = 0 if after is None else find_example(session, job.dataset_id, after).id
         found = example_progress(session, job, state, after=seen, limit=limit + 1)
         return page([_out(one) for one in found], limit)

@@ -1,6 +1,6 @@
 """Projects may say for how many days texts and events of finished jobs, and files, are kept.
 
-Revises: 0040
+Revises: 0041
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0041"
-down_revision = "0040"
+revision = "0042"
+down_revision = "0041"
 branch_labels = None
 depends_on = None
 

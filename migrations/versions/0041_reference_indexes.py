@@ -1,14 +1,14 @@
 """Indexes of the columns that refer to other tables: a row that goes is looked for in each of them.
 
-Revises: 0039
+Revises: 0040
 """
 
 from __future__ import annotations
 
 from migrations.indexes import build_index, remove_index
 
-revision = "0040"
-down_revision = "0039"
+revision = "0041"
+down_revision = "0040"
 branch_labels = None
 depends_on = None
 

@@ -1,6 +1,6 @@
 """An Idempotency-Key may stand for an object of any kind, not for a job alone.
 
-Revises: 0038
+Revises: 0039
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0039"
-down_revision = "0038"
+revision = "0040"
+down_revision = "0039"
 branch_labels = None
 depends_on = None
 

@@ -1,6 +1,6 @@
 """Personal keys say whose they are; datasets, prompt sets and overrides say who made them.
 
-Revises: 0041
+Revises: 0042
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0042"
-down_revision = "0041"
+revision = "0043"
+down_revision = "0042"
 branch_labels = None
 depends_on = None
 
