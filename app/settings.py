@@ -98,6 +98,8 @@ class Settings(BaseSettings):
     sandbox_url: str = ""
     sandbox_size: int | None = Field(default=None, ge=1)  # programs at once; None: the cores less one
     sandbox_user: str = ""  # whom they run as where a worker is started by root; empty: as the worker's user
+    # What writes for people who ask a model: vLLM's own server as a child, or transformers; None: as jobs.
+    serving: Literal["transformers", "vllm"] | None = None
     serving_host: str = "127.0.0.1"  # where `python -m worker.serving` listens
     serving_port: int = Field(default=0, ge=0, le=65535)  # 0: any that is free
     serving_url: str = ""  # where the API reaches it; empty: host and port

@@ -8,7 +8,16 @@ from typing import Any
 
 from star_client.errors import SecretLost
 from star_client.objects import Page, rfc3339
-from star_client.objects_platform import ApiKey, AuditEntry, DataRetention, Project, Quota, Usage, Worker
+from star_client.objects_platform import (
+    ApiKey,
+    AuditEntry,
+    DataRetention,
+    Project,
+    Quota,
+    TextUsage,
+    Usage,
+    Worker,
+)
 from star_client.resources import LARGEST_PAGE, every
 from star_client.transport import Request, Transport, once
 
@@ -172,6 +181,18 @@ class Usages:
             "limit": LARGEST_PAGE,
         }
         return every(self._transport, "/v1/usage", Usage, params)
+
+    def texts(
+        self, *, since: date | None = None, until: date | None = None, project: str | None = None
+    ) -> Iterator[TextUsage]:
+        """Tokens of completions by day and model. `since`, `until`: days, inclusive."""
+        params = {
+            "since": since and since.isoformat(),
+            "until": until and until.isoformat(),
+            "project": project,
+            "limit": LARGEST_PAGE,
+        }
+        return every(self._transport, "/v1/usage/texts", TextUsage, params)
 
 
 class AuditLog:

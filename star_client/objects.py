@@ -48,11 +48,15 @@ class Preset(Resource):
 
 
 class BaseModelInfo(Resource):
-    """A base model of the platform's allow-list."""
+    """A base model of the platform's allow-list, or an adapter that completions may name."""
 
+    kind: str = "base"
     revision: str | None = None
     context_length: int
     license: str | None = None
+    base_model: str | None = None
+    job_id: str | None = None
+    aliases: tuple[str, ...] = ()
 
 
 class Dataset(Resource):

@@ -92,6 +92,19 @@ class Usage(Fields):
     gpu_seconds: float
 
 
+class TextUsage(Fields):
+    """What one model wrote for people on one day (UTC), outside of jobs."""
+
+    id: str
+    project: str
+    model: str
+    base_model: str
+    day: str
+    texts: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
 class AuditEntry(Resource):
     """One object changed by one request. `fields` names what changed, never its content."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from star_client.objects import BaseModelInfo, Dataset, Example, Fields, Page, Preset, PromptSet, Rationale
 from star_client.objects_results import DatasetStatistics, HeldOutAnswer, Override, PromptPreview
@@ -187,13 +187,16 @@ class PromptSets:
 
 
 class Models:
-    """The base models that jobs may use."""
+    """Base models, from which jobs start, and adapters that can be asked by the same names."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def list(self, *, limit: int = 20, after: str | None = None) -> Page[BaseModelInfo]:
-        request = Request("GET", "/v1/models", {"limit": limit, "after": after})
+    def list(
+        self, *, kind: Literal["base", "adapter"] | None = "base", limit: int = 20, after: str | None = None
+    ) -> Page[BaseModelInfo]:
+        """kind: None for both, base models first."""
+        request = Request("GET", "/v1/models", {"kind": kind, "limit": limit, "after": after})
         return Page[BaseModelInfo].model_validate_json(self._transport.send(request).content)
 
     def get(self, model_id: str) -> BaseModelInfo:

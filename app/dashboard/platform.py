@@ -21,7 +21,7 @@ from app.ledger.platform.keys import Caller, Scope
 from app.platform.api_keys import DAY, ApiKeyIn, create_key, read_keys, revoke_key
 from app.platform.audit import read_audit
 from app.platform.data_retention import read_data_retention
-from app.platform.quotas import read_own_quota, read_usage
+from app.platform.quotas import read_own_quota, read_text_usage, read_usage
 from app.platform.workers import read_workers
 from app.tables.statuses import JobStatus
 
@@ -56,7 +56,15 @@ def usage(request: Request, caller: Viewer, db: Db, after: After = None) -> Resp
         of_day[row.phase] += row.gpu_seconds
     most = max((sum(spent.values()) for spent in days.values()), default=0.0)
     return page(
-        request, "usage.html", caller, found=found, days=days, phases=phases, most=most, shown_days=DAYS
+        request,
+        "usage.html",
+        caller,
+        found=found,
+        days=days,
+        phases=phases,
+        most=most,
+        shown_days=DAYS,
+        texts=read_text_usage(db, caller, since=since, limit=1000).data,
     )
 
 

@@ -11,11 +11,12 @@ from sqlalchemy import Engine
 from app.database import reading, transaction
 from app.errors import BadRequest
 from app.http.ranges import ANY_VERSION, Expected
-from app.http.schemas import In, Item, Page, partial_page
+from app.http.schemas import In, Item, Page, page, partial_page
 from app.ledger.platform.keys import Caller
 from app.ledger.platform.projects import get_project, meant_project
 from app.ledger.platform.quotas import Standing, set_quota, standings
 from app.ledger.platform.spending import SpentFilter, spent
+from app.ledger.platform.text_usage import text_usage
 
 Count = Annotated[StrictInt, Field(ge=0, le=10**6)]
 Bytes = Annotated[StrictInt, Field(ge=0, le=2**62)]
@@ -59,6 +60,19 @@ class UsageOut(Item):
     phase: str
     gpu_seconds: float
     claims: int
+
+
+class TextUsageOut(Item):
+    """What a model wrote for people on one day (UTC), outside of jobs."""
+
+    object: Literal["text_usage"] = "text_usage"
+    day: date
+    project: str
+    model: Annotated[str, Field(description="A base model, or an adapter's id.")]
+    base_model: str
+    texts: int
+    prompt_tokens: Annotated[int, Field(description="Of each text, its prompt's.")]
+    completion_tokens: int
 
 
 def read_own_quota(db: Engine, caller: Caller) -> QuotaOut:
@@ -117,6 +131,45 @@ def read_usage(
         for row in found
     ]
     return partial_page(rows[:limit], len(rows) > limit, rows[:limit][-1].id if rows else None)
+
+
+def read_text_usage(
+    db: Engine,
+    caller: Caller,
+    *,
+    limit: int,
+    project: str | None = None,
+    since: date | None = None,
+    until: date | None = None,
+    after: str | None = None,
+) -> Page[TextUsageOut]:
+    """A page of tokens by day and model, oldest first."""
+    last = None if after is None else _text_place(after)
+    with reading(db) as session:
+        project_id = meant_project(session, caller, project, with_deleted=True)
+        found = text_usage(session, project_id, since=since, until=until, after=last, limit=limit + 1)
+        rows = [
+            TextUsageOut(
+                id=f"texts_{row.day}_{row.model}",
+                day=date.fromisoformat(row.day),
+                project=project_id,
+                model=row.model,
+                base_model=row.base_model,
+                texts=row.texts,
+                prompt_tokens=row.prompt_tokens,
+                completion_tokens=row.completion_tokens,
+            )
+            for row in found
+        ]
+    return page(rows, limit)
+
+
+def _text_place(usage_id: str) -> tuple[str, str]:
+    """The day and the model in an id."""
+    parts = usage_id.split("_", 2)
+    if len(parts) != 3 or parts[0] != "texts":
+        raise BadRequest(f"{usage_id!r} is no id of usage: they look like texts_2026-01-31_MODEL.")
+    return parts[1], parts[2]
 
 
 def _place(usage_id: str) -> tuple[str, str, str]:

@@ -22,11 +22,21 @@ class CompletionLogprobsOut(BaseModel):
     text_offset: list[int]
 
 
+class SelectionOut(BaseModel):
+    """Why this text of several was chosen; there where `select` asked for it."""
+
+    by: Literal["majority"]
+    answer: str | None  # in normal form; None: no text states one
+    votes: int  # texts that give it
+    of: int
+
+
 class CompletionChoiceOut(BaseModel):
     index: int
     text: str
     logprobs: CompletionLogprobsOut | None
     finish_reason: Literal["stop", "length"]
+    selection: SelectionOut | None = None
 
 
 class CompletionOut(Item):
@@ -48,6 +58,7 @@ class ChatChoiceOut(BaseModel):
     message: MessageOut
     logprobs: dict[str, Any] | None
     finish_reason: Literal["stop", "length"]
+    selection: SelectionOut | None = None
 
 
 class ChatOut(Item):

@@ -44,6 +44,13 @@ class Asked(BaseModel):
     presence_penalty: Annotated[Number | None, Field(description="0 alone is known here.")] = None
     frequency_penalty: Annotated[Number | None, Field(description="0 alone is known here.")] = None
     logit_bias: Annotated[dict[str, Number] | None, Field(description="Empty alone is known here.")] = None
+    select: Annotated[
+        Literal["majority"] | None,
+        Field(
+            description="Not OpenAI's: of the `n` texts the one whose answer most of them give, as the "
+            "adapter's job reads answers. `selection` of the choice tells the votes."
+        ),
+    ] = None
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -104,7 +111,8 @@ class ResponseFormat(BaseModel):
 
 
 class ChatIn(Asked):
-    """A conversation, which the model's own chat template renders."""
+    """A conversation, rendered by the model's own chat template; with an adapter and without a system message
+    as the adapter's job asked its questions."""
 
     messages: Annotated[tuple[Message, ...], Field(min_length=1, max_length=1000)]
     max_tokens: Annotated[StrictInt | None, Field(ge=1, le=MAX_TOKENS, deprecated=True)] = None
@@ -117,14 +125,29 @@ class ChatIn(Asked):
     store: Annotated[StrictBool | None, Field(description="Nothing is stored.")] = None
     metadata: Annotated[dict[StrictStr, StrictStr] | None, Field(description="Not looked at.")] = None
 
+    @property
+    def has_system(self) -> bool:
+        return any(message.role in ("system", "developer") for message in self.messages)
+
 
 def check_known(sent: Asked) -> None:
     """Raises Invalid for what cannot be obeyed."""
     for name in ("presence_penalty", "frequency_penalty", "logit_bias"):
         if getattr(sent, name):
             raise Invalid.for_field(name, f"{name} is not known here.", "Leave it out.")
+    if sent.select is not None:
+        _check_select(sent)
     if isinstance(sent, CompletionIn):
         _check_completion(sent)
+
+
+def _check_select(sent: Asked) -> None:
+    if (sent.n or 1) < 2:
+        raise Invalid.for_field("n", "select chooses among several texts.", "Ask for 2 or more.")
+    if sent.stream:
+        raise Invalid.for_field("stream", "A text is chosen once all are there.", "Leave it out.")
+    if isinstance(sent, CompletionIn) and sent.echo:
+        raise Invalid.for_field("echo", "select reads texts without their prompt.", "Leave it out.")
 
 
 def _check_completion(sent: CompletionIn) -> None:

@@ -52,6 +52,9 @@ async def complete(
     """The server's answer, passed on as it comes. Raises NotFound for a model that cannot be asked."""
     check_known(sent)
     writer = await run_in_threadpool(find_writer, db, caller.project_id, offered, sent.model)
+    if sent.select is not None and writer.adapter_id is None:
+        reason = "Only a job says how answers are read."
+        raise Invalid.for_field("select", reason, "Name an adapter as the model, or leave select out.")
     give_turn_back()  # the server has a queue of its own, and shares it between projects
     answer = await _ask(client, writer, caller.project_id, sent)
     if answer.status_code != httpx2.codes.OK:

@@ -1,4 +1,4 @@
-"""GPU usage: one row per ended claim of a step."""
+"""Usage: of GPUs, one row per ended claim of a step; of models that people ask, one row per day."""
 
 from __future__ import annotations
 
@@ -36,3 +36,19 @@ class Usage(Base):
     gpu_seconds: Mapped[float] = mapped_column(Double)  # 0 for a phase that needs no GPU
     outcome: Mapped[str]  # succeeded | failed | handed_back | lost
     created_at: Mapped[datetime] = created()  # when the claim ended
+
+
+class TextUsage(Base):
+    """What a project had written by a model on one day, outside of jobs.
+
+    Models are named without a foreign key: what was written outlives who wrote it.
+    """
+
+    __tablename__ = "text_usage"
+    project_id: Mapped[str] = mapped_column(ForeignKey(Project.id), primary_key=True)
+    day: Mapped[str] = mapped_column(primary_key=True)  # 2026-01-31, UTC: when the text ended
+    model: Mapped[str] = mapped_column(primary_key=True)  # id of a base model or an adapter
+    base_model: Mapped[str]
+    texts: Mapped[int] = mapped_column(BigInteger)
+    prompt_tokens: Mapped[int] = mapped_column(BigInteger)  # of each text's prompt
+    completion_tokens: Mapped[int] = mapped_column(BigInteger)

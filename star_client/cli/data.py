@@ -49,6 +49,11 @@ MODEL: Columns[BaseModelInfo] = {
     "context": lambda one: one.context_length,
     "license": lambda one: one.license,
 }
+ASKED: Columns[BaseModelInfo] = {
+    "id": lambda one: one.id,
+    "base": lambda one: one.base_model or "",
+    "also": lambda one: ", ".join(one.aliases),
+}
 
 
 @datasets.command("upload")
@@ -194,5 +199,10 @@ def list_presets(context: typer.Context, kind: Kind, as_json: AsJson = False) ->
 
 
 @models.command("list")
-def list_models(context: typer.Context, as_json: AsJson = False) -> None:
-    print_all(star(context).models.list(limit=100).data, MODEL, as_json)
+def list_models(
+    context: typer.Context,
+    adapters: Annotated[bool, typer.Option(help="Adapters that can be asked, not base models.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    found = star(context).models.list(kind="adapter" if adapters else "base", limit=100).data
+    print_all(found, ASKED if adapters else MODEL, as_json)

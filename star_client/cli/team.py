@@ -17,6 +17,7 @@ from star_client.objects_platform import (
     Project,
     Quota,
     Standing,
+    TextUsage,
     Usage,
     Webhook,
     Worker,
@@ -62,6 +63,14 @@ USAGE: Columns[Usage] = {
     "phase": lambda one: one.phase,
     "claims": lambda one: one.claims,
     "GPU-seconds": lambda one: one.gpu_seconds,
+}
+TEXT_USAGE: Columns[TextUsage] = {
+    "day": lambda one: one.day,
+    "model": lambda one: one.model,
+    "base": lambda one: one.base_model,
+    "texts": lambda one: one.texts,
+    "prompt tokens": lambda one: one.prompt_tokens,
+    "completion tokens": lambda one: one.completion_tokens,
 }
 AUDIT: Columns[AuditEntry] = {
     "when": lambda one: moment(one.created_at),
@@ -224,10 +233,16 @@ def list_usage(
     job: Annotated[str | None, typer.Option(help="Only of this job.")] = None,
     since: Day = None,
     until: Day = None,
+    texts: Annotated[
+        bool, typer.Option("--texts", help="Tokens of completions by day and model instead.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """GPU-seconds by day, job and phase, and their sum."""
     first, last = since and since.date(), until and until.date()
+    if texts:
+        print_all(list(star(context).usage.texts(since=first, until=last)), TEXT_USAGE, as_json)
+        return
     found = list(star(context).usage.every(job=job, since=first, until=last))
     print_all(found, USAGE, as_json)
     if not as_json:

@@ -44,10 +44,13 @@ class ChatLayout:
         return self.settings.few_shot == "block"
 
     def prompt(self, shown: Sequence[tuple[str, str]], asked: str) -> str:
-        turns: list[Message] = []
+        return self.conversation(shown, [("user", asked)])
+
+    def conversation(self, shown: Sequence[tuple[str, str]], turns: Sequence[tuple[str, str]]) -> str:
+        before: list[Message] = []
         for question, answer in shown:
-            turns += [_turn("user", question), _turn("assistant", answer)]
-        return self.render([*turns, _turn("user", asked)])
+            before += [_turn("user", question), _turn("assistant", answer)]
+        return self.render([*before, *(_turn(role, text) for role, text in turns)])
 
     def completion(self, text: str, *, given: bool) -> str:
         """Raises UnfitTemplate for a given text behind a thinking that the template begins."""

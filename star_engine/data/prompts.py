@@ -15,6 +15,7 @@ completion begins with the separator.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from star_engine.config.star import StarConfig
@@ -83,6 +84,34 @@ def render_prompt(
     if prompt_set.chat is None:
         return blocks
     return prompt_set.chat.prompt([], blocks if shown else _user_turn(kind, asked))
+
+
+def render_conversation(
+    kind: Kind,
+    prompt_set: PromptSet,
+    turns: Sequence[tuple[str, str]],
+    *,
+    direct: bool = False,
+    few_shot: bool = True,
+) -> str:
+    """The prompt for a conversation, each turn a role and a text, laid out as `render_prompt` lays out a
+    question: what the user says stands where its question stands, choices and all.
+
+    Raises ValueError for several turns in the completion layout, which knows one question.
+    """
+    asked = Example("", turns[-1][1], "")
+    shown = _shown(kind, prompt_set, asked, hint=False, direct=direct, template=None) if few_shot else []
+    chat = prompt_set.chat
+    if chat is not None and (not chat.block or not shown):
+        return chat.conversation([(_user_turn(kind, block), text) for block, text in shown], turns)
+    if chat is None and len(turns) > 1:
+        raise ValueError(
+            "The adapter was trained on single questions (layout completion): send one message of the user."
+        )
+    layout, (role, first) = task_of(kind).layout, turns[0]
+    blocks = [block + render_completion(kind, text) for block, text in shown]
+    text = "\n\n".join([*blocks, f"{layout.head}{first}\n{layout.cue}"])
+    return text if chat is None else chat.conversation([], [(role, text), *turns[1:]])
 
 
 def check_layout(config: StarConfig, prompt_set: PromptSet) -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
-from star_engine.data.prompts import check_layout, render_prompt
+from star_engine.data.prompts import check_layout, render_conversation, render_prompt
 from star_engine.data.selection import select_examples
 from star_engine.protocols import Completion, Sampler, SampleRequest, SamplingParams
 from star_engine.sampling.answers import judge
@@ -85,13 +85,27 @@ def evaluation_prompt(
     """
     check_layout(config, prompt_set)
     direct = asked_directly(config, mode)
-    if mode is EvaluationMode.ADAPTER and config.training_set.source is not Source.RATIONALES:
-        shown = float(config.training_set.few_shot_in_prompt) == 1.0
-        return render_prompt(config.kind, prompt_set, example, direct=direct, few_shot=shown)
-    if mode is EvaluationMode.ADAPTER:
-        shown = few_shot_in(config.generation.few_shot, iteration + 1)
-        return render_prompt(config.kind, prompt_set, example, few_shot=shown)
-    return render_prompt(config.kind, prompt_set, example, direct=direct)
+    shown = mode is not EvaluationMode.ADAPTER or _shown_to_adapter(config, iteration)
+    return render_prompt(config.kind, prompt_set, example, direct=direct, few_shot=shown)
+
+
+def conversation_prompt(
+    config: StarConfig, prompt_set: PromptSet, turns: Sequence[tuple[str, str]], iteration: int
+) -> str:
+    """What the adapter of an iteration is asked in a conversation: as `evaluation_prompt` where its one turn
+    is a question. Raises ValueError for a conversation that the job's layout does not know.
+    """
+    check_layout(config, prompt_set)
+    direct = asked_directly(config, EvaluationMode.ADAPTER)
+    shown = _shown_to_adapter(config, iteration)
+    return render_conversation(config.kind, prompt_set, turns, direct=direct, few_shot=shown)
+
+
+def _shown_to_adapter(config: StarConfig, iteration: int) -> bool:
+    """Whether the few-shot examples are."""
+    if config.training_set.source is not Source.RATIONALES:
+        return float(config.training_set.few_shot_in_prompt) == 1.0
+    return few_shot_in(config.generation.few_shot, iteration + 1)
 
 
 def asked_directly(config: StarConfig, mode: EvaluationMode) -> bool:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from star_engine.config.star import Labels, StarConfig
-from star_engine.sampling.answers import Answer, judge_text
+from star_engine.protocols import Completion
+from star_engine.sampling.answers import Answer, judge, judge_text
 from star_engine.sampling.rationales import Rationale
 from star_engine.tasks.examples import Example, without_gold
 from star_engine.tasks.registry import task_of
@@ -62,17 +64,50 @@ def _vote(config: StarConfig, examples: Sequence[Example], rationales: Sequence[
 
 
 def _read(config: StarConfig, example: Example, rationale: Rationale) -> Answer:
-    """What a rationale answers, whatever is right: read once for its answer, and again against that answer.
+    return _answer(config, example, rationale.text, rationale.finish_reason)
+
+
+def _answer(
+    config: StarConfig, example: Example, text: str, finish_reason: Literal["stop", "length"]
+) -> Answer:
+    """What a text answers, whatever is right: read once for its answer, and again against that answer.
 
     The second reading must call it correct; else it states several answers, and has no vote.
     """
-    first = judge_text(
-        config, task_of(config.kind).any_gold(example), rationale.text, rationale.finish_reason
-    )
+    first = judge_text(config, task_of(config.kind).any_gold(example), text, finish_reason)
     if first.verdict not in (VerdictCode.CORRECT, VerdictCode.WRONG) or first.canonical is None:
         return first
-    itself = replace(example, answer=first.canonical)
-    return judge_text(config, itself, rationale.text, rationale.finish_reason)
+    return judge_text(config, replace(example, answer=first.canonical), text, finish_reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Elected:
+    """The text that a vote has chosen, by its place among all, its answer in normal form, and its votes."""
+
+    index: int
+    answer: str | None  # None: no text states one, and the first is taken
+    votes: int
+
+
+def elect(config: StarConfig, completions: Sequence[Completion], opening: str = "") -> Elected:
+    """The first text of the answer that most of them give; of answers with as many votes the one given first.
+
+    Raises ValueError for a kind whose answers cannot be read without their question.
+    """
+    task = task_of(config.kind)
+    if task.takes_choices or task.runs_programs:
+        raise ValueError(f"Answers of kind {config.kind} cannot be read from the text alone.")
+    blank = Example("", "", "")
+    read = []
+    for completion in completions:
+        seen = judge(config, task.any_gold(blank), completion, opening=opening)
+        answer = _answer(config, blank, seen.text, seen.finish_reason)
+        read.append(answer.canonical if answer.verdict == VerdictCode.CORRECT else None)
+    votes = Counter(answer for answer in read if answer is not None)
+    if not votes:
+        return Elected(0, None, 0)
+    winner, most = votes.most_common(1)[0]  # of equals the first met
+    return Elected(read.index(winner), winner, most)
 
 
 def _winner(config: StarConfig, votes: Counter[str]) -> str | None:

@@ -62,6 +62,9 @@ class ChatForm(Protocol):
     def prompt(self, shown: Sequence[tuple[str, str]], asked: str) -> str:
         """The prompt: `shown` are few-shot questions with their answers, `asked` is the last user turn."""
 
+    def conversation(self, shown: Sequence[tuple[str, str]], turns: Sequence[tuple[str, str]]) -> str:
+        """The prompt behind several turns, each a role and a text; the last one is the user's."""
+
     def completion(self, text: str, *, given: bool) -> str:
         """What follows the prompt in a training row. `given`: the text is no model's but a person's."""
 

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
+from itertools import pairwise
 
 import httpx2
 import openai
@@ -16,8 +18,10 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
 from app.database import reading, transaction
+from app.ledger.platform.keys import Scope, create_key, create_project
 from app.ledger.platform.servers import announce_server, live_servers
 from app.tables.platform import Server
+from star_client.objects_platform import TextUsage
 from star_engine.testing.fakes import count_words
 from tests.app.api_harness import MODEL
 from tests.databases import PROJECT
@@ -199,6 +203,101 @@ def test_conversation_is_answered_and_streamed(client: openai.OpenAI) -> None:
     deltas = [piece.choices[0].delta for piece in stream]
     assert deltas[0].role == "assistant"
     assert "".join(delta.content or "" for delta in deltas) == "\nI only add."
+
+
+def test_conversation_with_an_adapter_is_asked_as_its_job_asked(
+    client: openai.OpenAI, served: Finished
+) -> None:
+    name = f"{served.job_id}:best"
+    question: list[ChatCompletionMessageParam] = [{"role": "user", "content": "4 7 + 3 6"}]
+    answer = client.chat.completions.create(model=name, messages=question, temperature=0)
+    content = answer.choices[0].message.content or ""
+    assert RIGHT in content
+    assert ask(client, name, "Input:\n4 7 + 3 6\nTarget:").startswith(content)
+    assert "Input:" not in content, "the job's stops hold"
+    own: list[ChatCompletionMessageParam] = [{"role": "system", "content": "Add."}, *question]
+    answer = client.chat.completions.create(model=name, messages=own, temperature=0)
+    assert answer.choices[0].message.content == "\nI only add.", "the caller's own prompt"
+    more: list[ChatCompletionMessageParam] = [
+        *question,
+        {"role": "assistant", "content": "8 3"},
+        {"role": "user", "content": "1 + 1"},
+    ]
+    with pytest.raises(openai.UnprocessableEntityError, match="single questions"):
+        client.chat.completions.create(model=name, messages=more)
+
+
+def test_answer_of_most_texts_is_chosen(client: openai.OpenAI, served: Finished) -> None:
+    name, chosen = f"{served.job_id}:best", {"select": "majority"}
+    asked: list[ChatCompletionMessageParam] = [{"role": "user", "content": "4 7 + 3 6"}]
+    answer = client.chat.completions.create(model=name, messages=asked, n=3, extra_body=chosen)
+    (choice,) = answer.choices
+    assert choice.model_extra is not None
+    assert choice.model_extra["selection"] == {"by": "majority", "answer": "83", "votes": 3, "of": 3}
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 3 * count_words(choice.message.content or "")
+    prompts = [f"Input:\n{asked} + 1\nTarget:" for asked in (1, 2)]
+    pair = client.completions.create(model=name, prompt=prompts, n=2, max_tokens=50, extra_body=chosen)
+    assert [one.index for one in pair.choices] == [0, 1]
+    for refused, words in (({"n": 1}, "several"), ({"n": 2, "stream": True}, "once all are there")):
+        with pytest.raises(openai.UnprocessableEntityError, match=words):
+            client.completions.create(model=name, prompt=QUESTION, extra_body=chosen | refused)
+    with pytest.raises(openai.UnprocessableEntityError, match="Name an adapter"):
+        client.completions.create(model=MODEL, prompt=QUESTION, n=2, extra_body=chosen)
+
+
+def test_what_was_written_is_in_the_usage_of_its_project(client: openai.OpenAI, served: Finished) -> None:
+    star, best = served.star, client.models.retrieve(f"{served.job_id}:best").id
+    ask(client, best)
+    wait_until(lambda: any(one.model == best for one in star.usage.texts()), "what was asked is not recorded")
+    before = {one.model: one for one in star.usage.texts()}
+    answer = client.completions.create(model=best, prompt=QUESTION, n=2, max_tokens=50)
+    told = answer.usage
+    assert told is not None
+
+    def new() -> tuple[int, int, int]:
+        (now,) = (one for one in star.usage.texts(since=date(2026, 1, 1)) if one.model == best)
+        return _more(now, before[best])
+
+    expected = (2, told.prompt_tokens, told.completion_tokens)
+    wait_until(lambda: new() == expected, f"the usage is not {expected}")
+    assert next(one for one in star.usage.texts() if one.model == best).base_model == MODEL
+
+
+def _more(one: TextUsage, before: TextUsage) -> tuple[int, int, int]:
+    """What was written since then."""
+    return (
+        one.texts - before.texts,
+        one.prompt_tokens - before.prompt_tokens,
+        one.completion_tokens - before.completion_tokens,
+    )
+
+
+def test_models_list_what_can_be_asked_of_the_callers_own_project(
+    client: openai.OpenAI, served: Finished
+) -> None:
+    base, *adapters = client.models.list()
+    assert (base.id, [one.id[:4] for one in adapters]) == (MODEL, ["adp_"] * len(adapters))
+    best = client.models.retrieve(f"{served.job_id}:best")
+    assert best.id in [one.id for one in adapters]
+    known = {one.id: one for one in served.star.models.list(kind=None).data}
+    assert f"{served.job_id}:best" in known[best.id].aliases
+    assert known[best.id].base_model == MODEL
+    assert ask(client, best.id) == ask(client, known[best.id].aliases[0])
+    assert [one.kind for one in served.star.models.list().data] == ["base"]
+    paged = served.star.models.list(kind=None, limit=1)
+    assert paged.has_more
+    following = served.star.models.list(kind=None, limit=1, after=paged.data[0].id).data
+    assert [one.id for one in following] == [adapters[0].id]
+    for one, after in pairwise(adapters):
+        (found,) = served.star.models.list(kind=None, limit=1, after=one.id).data
+        assert found.id == after.id
+    with transaction(served.server.engine) as session:
+        stranger = create_key(session, create_project(session, "strangers"), "reader", [Scope.READ])
+    with openai.OpenAI(base_url=f"{served.server.url}/v1", api_key=stranger, max_retries=0) as other:
+        assert [one.id for one in other.models.list()] == [MODEL]
+        with pytest.raises(openai.NotFoundError):
+            other.models.retrieve(best.id)
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,7 @@ TEAM: dict[str, Call] = {
     "quotas_usage": lambda star, _: list(
         star.usage.every(job="job_x", phase="train", since=TODAY, until=TODAY, project="proj_x")
     ),
+    "quotas_texts": lambda star, _: list(star.usage.texts(since=TODAY, until=TODAY, project="proj_x")),
     "api_keys_create": lambda star, _: star.api_keys.create("ci", scopes=["read"]),
     "api_keys_list": lambda star, _: star.api_keys.list(project="proj_x"),
     "api_keys_get": lambda star, _: star.api_keys.get("key_x"),

@@ -296,14 +296,15 @@ def prepare(threads: int | None, log: Path) -> GpuPipe:
 
 
 def _start(threads: int | None, log: Path, *options: str) -> GpuPipe:
-    return GpuPipe(["-m", "worker.gpu.child", *options], _environment(threads), log)
+    return GpuPipe(["-m", "worker.gpu.child", *options], child_environment(threads), log)
 
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def _environment(threads: int | None) -> dict[str, str]:
+def child_environment(threads: int | None) -> dict[str, str]:
+    """Return the environment of a process that holds models."""
     chosen = {
         "HF_HUB_OFFLINE": "1",  # base models are local and pinned; a worker never downloads one
         "OMP_WAIT_POLICY": "passive",  # where a core is shared, spinning made 1.7 s 12 s

@@ -28,8 +28,11 @@ from app.log import configure_logging
 from app.settings import Settings
 from app.storage import Storage
 from worker.context import WorkerContext
-from worker.serving.engine import Engine
-from worker.serving.http import create_app
+from worker.serving.conversations import Conversations
+from worker.serving.engine import Engine as GpuEngine
+from worker.serving.http import Engine, Service, create_app
+from worker.serving.meter import Meter
+from worker.serving.vllm_engine import VllmEngine
 
 log = structlog.get_logger()
 
@@ -37,11 +40,13 @@ LOOK_SECONDS = 0.5  # how late the ledger may learn that another model is held
 
 
 class Announcer:
-    """Lets the ledger know that this server is there, until it is stopped."""
+    """Lets the ledger know that this server is there, and what it wrote, until it is stopped."""
 
-    def __init__(self, database: Database, settings: Settings, engine: Engine, url: str, token: str) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, engine: Engine, meter: Meter, url: str, token: str
+    ) -> None:
         self.id = f"{socket.gethostname()}:{os.getpid()}"
-        self._database, self._settings, self._engine = database, settings, engine
+        self._database, self._settings, self._engine, self._meter = database, settings, engine, meter
         self._url, self._token = url, token
         self._stopping = threading.Event()
 
@@ -52,11 +57,13 @@ class Announcer:
             if left <= 0 or self._engine.loaded != said:
                 said, left = self._engine.loaded, ANNOUNCE_SECONDS
                 self._say(said)
+            self._meter.record(self._database)
             self._stopping.wait(LOOK_SECONDS)
             left -= LOOK_SECONDS
 
     def stop(self) -> None:
         self._stopping.set()
+        self._meter.record(self._database)
         try:
             with transaction(self._database) as session:
                 forget_server(session, self.id)
@@ -77,17 +84,12 @@ def main() -> None:
     settings = Settings()
     os.nice(settings.serving_nice)
     database = make_engine(settings.resolved_database_url(), pool_size=2)
-    context = WorkerContext(
-        engine=database,
-        storage=Storage(settings.resolved_storage_url()),
-        settings=settings,
-        worker_id=f"serving:{os.getpid()}",
-        draining=lambda: False,
-    )
-    engine, token = Engine(context), secrets.token_urlsafe(32)
+    context = _context(database, settings)
+    engine = VllmEngine(context) if _by_vllm(settings) else GpuEngine(context)
+    meter, token = Meter(), secrets.token_urlsafe(32)
     with socket.create_server((settings.serving_host, settings.serving_port)) as listening:
         url = settings.serving_url or f"http://{settings.serving_host}:{listening.getsockname()[1]}"
-        announcer = Announcer(database, settings, engine, url, token)
+        announcer = Announcer(database, settings, engine, meter, url, token)
         threads = [
             threading.Thread(target=_or_end, args=(part.run,), name=name)
             for name, part in (("engine", engine), ("announcer", announcer))
@@ -95,16 +97,31 @@ def main() -> None:
         for thread in threads:
             thread.start()
         log.info("server_ready", url=url)
-        config = uvicorn.Config(
-            create_app(engine, token), log_config=None, access_log=False, timeout_graceful_shutdown=5
-        )
+        app = create_app(Service(engine, Conversations(context), meter, token))
+        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
         try:
             uvicorn.Server(config).run(sockets=[listening])
         finally:
-            announcer.stop()
             engine.stop()
+            announcer.stop()
             for thread in threads:
                 thread.join()
+
+
+def _by_vllm(settings: Settings) -> bool:
+    return (settings.serving or settings.sampler) == "vllm"
+
+
+def _context(database: Database, settings: Settings) -> WorkerContext:
+    if settings.sampler == "vllm" and not _by_vllm(settings):
+        settings = settings.model_copy(update={"sampler": "transformers", "sampler_options": {}})
+    return WorkerContext(
+        engine=database,
+        storage=Storage(settings.resolved_storage_url()),
+        settings=settings,
+        worker_id=f"serving:{os.getpid()}",
+        draining=lambda: False,
+    )
 
 
 def _or_end(work: Callable[[], None]) -> None:

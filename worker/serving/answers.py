@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
+from app.ledger.platform.text_usage import Written
 from app.results.completion_requests import MAX_TOKENS, Asked, ChatIn, CompletionIn
-from star_engine.protocols import SamplingParams
+from star_engine.protocols import Completion, SamplingParams
+from star_engine.sampling.labels import Elected
 from star_engine.writing import Piece, TokenScore, WriteRequest
 
 JsonObject = dict[str, Any]
@@ -28,12 +30,14 @@ class Choice:
     finish_reason: str | None = None
     prompt_tokens: int = 0
     tokens: int = 0
+    pieces: int = 0
 
     def add(self, piece: Piece) -> None:
         self.text += piece.text
         self.scores += piece.scores
         self.finish_reason = piece.finish_reason
         self.prompt_tokens, self.tokens = piece.prompt_tokens, piece.tokens
+        self.pieces += 1
 
 
 class Answer:
@@ -46,6 +50,7 @@ class Answer:
         self._created = int(time.time())
         self.requests = tuple(_requests(self.id, sent))
         self.choices = {request.key: Choice(n) for n, request in enumerate(self.requests)}
+        self.chosen: list[tuple[int, JsonObject]] = []  # places of the texts that are shown; empty: all are
 
     @property
     def ended(self) -> bool:
@@ -54,9 +59,22 @@ class Answer:
     def whole(self) -> JsonObject:
         """The answer in one piece."""
         kind = "chat.completion" if self.chat else "text_completion"
-        return {**self._head(kind), "choices": [self._choice(one) for one in self.choices.values()]} | {
-            "usage": self._usage()
-        }
+        shown = [self._choice(one) for one in self.choices.values()]
+        if self.chosen:
+            shown = [
+                {**shown[at], "index": index, "selection": told}
+                for index, (at, told) in enumerate(self.chosen)
+            ]
+        return {**self._head(kind), "choices": shown, "usage": self._usage()}
+
+    def choose(self, elect: Callable[[Sequence[Completion]], Elected]) -> None:
+        """Show one of the texts behind each prompt, the one that is elected."""
+        choices, alike = list(self.choices.values()), self.sent.n or 1
+        for start in range(0, len(choices), alike):
+            texts = choices[start : start + alike]
+            won = elect([Completion(str(one.index), one.text, 0, one.tokens, _ended(one)) for one in texts])
+            told = {"by": self.sent.select, "answer": won.answer, "votes": won.votes, "of": len(texts)}
+            self.chosen.append((start + won.index, told))
 
     def begin(self) -> Iterator[bytes]:
         """What a stream of a conversation starts with."""
@@ -97,17 +115,29 @@ class Answer:
         shown["logprobs"] = self._logprobs(choice.scores, 0)
         return {"index": choice.index, **shown, "finish_reason": choice.finish_reason}
 
+    def written(self) -> Written:
+        """How much has come so far. A prompt that several texts continue is counted once, and of a text that
+        was given up each piece as a token."""
+        alike, choices = max(1, self.sent.n or 1), self.choices.values()
+        return Written(
+            texts=sum(choice.pieces > 0 for choice in choices),
+            prompt_tokens=sum(choice.prompt_tokens for choice in choices if choice.index % alike == 0),
+            completion_tokens=sum(one.tokens if one.finish_reason else one.pieces for one in choices),
+        )
+
     def _usage(self) -> JsonObject:
-        """A prompt that several texts continue is counted once."""
-        alike = max(1, self.sent.n or 1)
-        asked = sum(choice.prompt_tokens for choice in self.choices.values() if choice.index % alike == 0)
-        written = sum(choice.tokens for choice in self.choices.values())
-        return {"prompt_tokens": asked, "completion_tokens": written, "total_tokens": asked + written}
+        written = self.written()
+        asked, said = written.prompt_tokens, written.completion_tokens
+        return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
 
     def _logprobs(self, scores: Sequence[TokenScore], start: int) -> JsonObject | None:
         if not scores:
             return None
         return _of_chat(scores) if self.chat else _of_completion(scores, start)
+
+
+def _ended(choice: Choice) -> Literal["stop", "length"]:
+    return "stop" if choice.finish_reason == "stop" else "length"
 
 
 def error_event(error: Mapping[str, Any]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import structlog
-from sqlalchemy import Engine, delete, exists, select, update
+from sqlalchemy import Engine, delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.database import clock, reading, transaction
@@ -17,7 +17,7 @@ from app.tables.jobs import IdempotencyKey, Job
 from app.tables.platform import ApiKey, Project
 from app.tables.quotas import Quota
 from app.tables.retention import RetentionRule
-from app.tables.usage import Usage
+from app.tables.usage import TextUsage, Usage
 from app.tables.webhooks import Webhook
 
 BATCH = 100  # jobs per transaction
@@ -63,7 +63,8 @@ def _remove_keys(engine: Engine, project_id: str) -> bool:
             return False
         for table in (IdempotencyKey, ApiKey):
             session.connection().execute(delete(table).where(table.project_id == project_id))
-        if not session.scalar(select(exists().where(Usage.project_id == project_id))):
+        used = [exists().where(table.project_id == project_id) for table in (Usage, TextUsage)]
+        if not session.scalar(select(or_(*used))):
             session.connection().execute(delete(Project).where(Project.id == project_id))
         failpoint("delete.before_commit")
     log.info("project_removed", project=project_id)

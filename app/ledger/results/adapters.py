@@ -124,10 +124,22 @@ def list_adapters(session: Session, job_id: str) -> Sequence[Adapter]:
 
 
 def list_project_adapters(
-    session: Session, project_id: str, *, model: str | None, after: str | None, limit: int
+    session: Session,
+    project_id: str,
+    *,
+    model: str | None,
+    after: str | None,
+    limit: int,
+    askable_on: frozenset[str] | None = None,
 ) -> Sequence[tuple[Adapter, Job]]:
-    """Verified adapters of a project, newest first, each with its job."""
+    """Verified adapters of a project, newest first, each with its job.
+
+    askable_on: only those that write texts, whose weights are there, on one of these base models.
+    """
     query: Any = _verified(project_id).order_by(Adapter.id.desc()).limit(limit)
+    if askable_on is not None:
+        there = Adapter.role == AdapterRole.GENERATOR, Adapter.deleted_at.is_(None)
+        query = query.where(*there, Job.model_id.in_(askable_on))
     if model is not None:
         query = query.where(Job.model_id == model)
     if after is not None:

@@ -14,11 +14,13 @@ from app.http.schemas import CHANGED, After, Day, LongLimit, OfProject, Page
 from app.platform.quotas import (
     QuotaIn,
     QuotaOut,
+    TextUsageOut,
     UsageOut,
     change_quota,
     limits_of,
     read_own_quota,
     read_quota,
+    read_text_usage,
     read_usage,
 )
 
@@ -73,3 +75,17 @@ def usage(
         limit=limit,
         after=after,
     )
+
+
+@router.get("/usage/texts", summary="List tokens of completions by day and model, oldest first")
+def texts(
+    caller: Reader,
+    db: Db,
+    project: OfProject = None,
+    since: Annotated[Day | None, Query(description="First day, UTC.")] = None,
+    until: Annotated[Day | None, Query(description="Last day, UTC.")] = None,
+    limit: LongLimit = 100,
+    after: After = None,
+) -> Page[TextUsageOut]:
+    """What `/v1/completions` and `/v1/chat/completions` wrote, up to a second ago."""
+    return read_text_usage(db, caller, project=project, since=since, until=until, limit=limit, after=after)

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from star_engine.config.star import StarConfig
 from star_engine.loop import ITERATION_PHASES, IterationHistory, PhaseName, PhaseRef, Stop, next_phase
-from star_engine.protocols import SampleRequest
+from star_engine.protocols import Completion, SampleRequest
 from star_engine.run import run_star
 from star_engine.run_directory import RunDirectory
-from star_engine.sampling.labels import labelled
+from star_engine.sampling.labels import Elected, elect, labelled
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.tasks.examples import Example, without_gold
 from star_engine.tasks.kind import Kind
@@ -212,3 +212,20 @@ def test_the_stop_rule_does_not_ask_gold_answers_whether_everything_is_solved() 
     stop = {"stop": {"patience": 3}, "iterations": 9}
     assert isinstance(next_phase(config(Kind.EXACT, **stop), solved), Stop)
     assert next_phase(config(Kind.EXACT, **VOTE, **stop), solved) == PhaseRef(2, PhaseName.SAMPLE)
+
+
+def said(*texts: str) -> list[Completion]:
+    return [Completion(str(n), text, 5, 9, "stop") for n, text in enumerate(texts)]
+
+
+def test_the_first_text_of_the_answer_that_most_give_is_elected() -> None:
+    numbers = StarConfig(kind=Kind.NUMERIC)
+    texts = said("So it is 7. #### 7", "Twelve. #### 12", "#### 12.0", "I do not know.", "#### 1,2 or #### 7")
+    assert elect(numbers, texts) == Elected(1, "12", 2)
+    assert elect(numbers, said("#### 3", "#### 4")) == Elected(0, "3", 1), "the first of equals"
+    assert elect(numbers, said("no", "idea")) == Elected(0, None, 0)
+    assert elect(numbers, said("#### 5\n\nQ: next\nA: #### 6", "#### 5", "#### 6")).answer == "5", (
+        "cut at a stop"
+    )
+    with pytest.raises(ValueError, match="choice"):
+        elect(StarConfig(kind=Kind.CHOICE), said("(a)"))

@@ -19,8 +19,10 @@ from star_engine.writing import Piece, WriteRequest
 from tests.app.api_harness import make_model
 from tests.worker.gpus import wait_until
 from worker.context import WorkerContext
-from worker.serving import engine as serving
-from worker.serving.engine import BROKEN, UNREADY, Engine, Full, Target, Ticket
+from worker.serving import waiting as serving
+from worker.serving.engine import Engine
+from worker.serving.vllm_engine import VllmEngine
+from worker.serving.waiting import BROKEN, UNREADY, Full, Target, Ticket
 
 TINY, OTHER = Target("tiny", None), Target("other", None)
 
@@ -51,8 +53,10 @@ class Told:
     def __init__(self) -> None:
         self.pieces: list[Piece] = []
 
-    def ticket(self, name: str, project: str, target: Target = TINY, prompt: str = "echo ok") -> Ticket:
-        request = WriteRequest(name, prompt, SamplingParams(max_tokens=200))
+    def ticket(
+        self, name: str, project: str, target: Target = TINY, prompt: str = "echo ok", *, stream: bool = False
+    ) -> Ticket:
+        request = WriteRequest(name, prompt, SamplingParams(max_tokens=200), stream=stream)
         return Ticket(target, project, (request,), self.pieces.append)
 
     def ended(self) -> list[str]:
@@ -63,7 +67,7 @@ class Told:
 
 
 @contextmanager
-def running(engine: Engine) -> Iterator[None]:
+def running(engine: Engine | VllmEngine) -> Iterator[None]:
     thread = threading.Thread(target=engine.run)
     thread.start()
     try:

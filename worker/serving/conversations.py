@@ -1,0 +1,97 @@
+"""Prompts of conversations with an adapter: laid out as its job laid out its questions."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from threading import Lock
+
+from app.database import reading
+from app.ledger.data.chat_templates import asked_with
+from app.ledger.results.adapters import adapter_by_id
+from app.ledger.results.iterations import config_of, get_iteration
+from app.results.completion_requests import ChatIn
+from app.tables.data import Model, PromptSet
+from app.tables.jobs import Job
+from star_engine.config.star import StarConfig
+from star_engine.evaluation.accuracy import conversation_prompt
+from star_engine.protocols import Completion
+from star_engine.sampling.labels import Elected, elect
+from star_engine.tasks import examples
+from star_engine.writing import WriteRequest
+from worker.context import WorkerContext
+
+KEPT = 64  # adapters whose layout is known without a look into the ledger
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """How an adapter's job asks it."""
+
+    config: StarConfig
+    prompt_set: examples.PromptSet
+    iteration: int
+
+
+class Conversations:
+    """Renders them. For several threads."""
+
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
+        self._known: OrderedDict[str, _Asked] = OrderedDict()
+        self._lock = Lock()
+
+    def laid_out(
+        self, sent: ChatIn, adapter_id: str, requests: Sequence[WriteRequest]
+    ) -> tuple[WriteRequest, ...]:
+        """The requests with the prompt as the adapter was trained on such ones, and the job's stops.
+
+        A caller who sends a system prompt wants another one than the job's: the model's own template renders
+        it. Raises ValueError (UnfitTemplate is one) for what cannot be asked so, or app.errors.NotFound.
+        """
+        if sent.has_system:
+            return tuple(requests)
+        asked = self._asked(adapter_id)
+        turns = [(message.role, str(message.as_json()["content"])) for message in sent.messages]
+        if turns[-1][0] != "user":
+            raise ValueError("The last message must be the user's: the adapter answers it.")
+        prompt = conversation_prompt(asked.config, asked.prompt_set, turns, asked.iteration)
+        return tuple(
+            replace(
+                request,
+                prompt=prompt,
+                params=replace(request.params, stop=(*request.params.stop, *asked.config.stops)),
+            )
+            for request in requests
+        )
+
+    def elect(self, adapter_id: str, texts: Sequence[Completion]) -> Elected:
+        """The text whose answer most of them give, as the adapter's job reads answers.
+
+        Raises ValueError where they cannot be read, or app.errors.NotFound.
+        """
+        asked = self._asked(adapter_id)
+        return elect(asked.config, texts, asked.prompt_set.opening)
+
+    def _asked(self, adapter_id: str) -> _Asked:
+        with self._lock:
+            if (known := self._known.get(adapter_id)) is not None:
+                self._known.move_to_end(adapter_id)
+                return known
+        found = self._read(adapter_id)
+        with self._lock:
+            self._known[adapter_id] = found
+            if len(self._known) > KEPT:
+                self._known.popitem(last=False)
+        return found
+
+    def _read(self, adapter_id: str) -> _Asked:
+        with reading(self._context.engine) as session:
+            adapter = adapter_by_id(session, adapter_id)
+            job = session.get_one(Job, adapter.job_id)
+            iteration, _ = get_iteration(session, job.id, adapter.iteration_number)
+            config = config_of(job, iteration)
+            row, model = session.get_one(PromptSet, job.prompt_set_id), session.get_one(Model, job.model_id)
+        folder = self._context.base_models.find(model) if config.is_chat else None
+        return _Asked(config, asked_with(config, row, model, folder), adapter.iteration_number)
