@@ -16,6 +16,7 @@ from star_client.downloads import save
 from star_client.errors import Damaged, ServerFailed
 from star_client.objects import Adapter, AdapterFile, Job, Page
 from star_client.objects_results import Trial
+from star_client.quality.receipts import Receipt
 from star_client.resources import every
 from star_client.transport import ATTEMPTS, Request, Transport
 
@@ -43,6 +44,13 @@ class Adapters:
 
     def get(self, adapter_id: str) -> Adapter:
         return self._one(Request("GET", f"/v1/adapters/{adapter_id}"))
+
+    def receipt(self, adapter_id: str) -> Receipt:
+        """What it gained on held-out questions over the base model, few-shot prompting, its majority vote and
+        direct fine-tuning, how sure that is, and what was not run.
+        """
+        answer = self._transport.send(Request("GET", f"/v1/adapters/{adapter_id}/receipt"))
+        return Receipt.model_validate_json(answer.content)
 
     def pin(self, adapter_id: str, *, pinned: bool = True) -> Adapter:
         """Exempt the adapter from retention, or (pinned=False) no longer."""

@@ -13,6 +13,7 @@ from star_engine.diagnostics.iteration import Before
 from star_engine.diagnostics.spark import Answered
 from star_engine.evaluation.accuracy import Accuracy, EvaluatedAnswer, EvaluationMode
 from star_engine.evaluation.candidates import Candidate, CandidateKey, QuestionCurves, Scored
+from star_engine.evaluation.receipt import Evidence
 from star_engine.protocols import TrainingProgress
 from star_engine.sampling.rationales import Rationale, RationaleKey
 from star_engine.tasks.examples import Example
@@ -144,9 +145,9 @@ class Record(MixSource, Protocol):
     def candidates(self) -> CandidateRecord:
         """The slice's answers, where each question is answered many times."""
 
-    def finish_evaluation(self, state: Callable[[Path, int, int], None]) -> None:
-        """The slice is answered. After an adapter's last one, `state` writes the accuracy into its files:
-        it is given their folder, how many answers are right, and how many there are.
+    def finish_evaluation(self, state: Callable[[Path, Evidence], None]) -> None:
+        """The slice is answered. After an adapter's last one, `state` writes what was measured into its
+        files: it is given their folder, and all outcomes on held-out questions up to this iteration.
         """
 
 

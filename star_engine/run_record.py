@@ -23,7 +23,10 @@ from star_engine.evaluation.accuracy import (
     select_held_out,
     summarise,
 )
-from star_engine.evaluation.candidates import QuestionCurves
+from star_engine.evaluation.candidates import QuestionCurves, vote_of
+from star_engine.evaluation.comparison import evidence_so_far
+from star_engine.evaluation.receipt import Evidence
+from star_engine.evaluation.report import Outcomes
 from star_engine.phases.phase import Slice
 from star_engine.protocols import TrainingProgress
 from star_engine.record import Built, Origin, Provenance
@@ -257,13 +260,34 @@ class RunRecord:
         files = CandidateFiles(self._directory, self.iteration)
         return DirectoryCandidates(files, self.examples())
 
-    def finish_evaluation(self, state: Callable[[Path, int, int], None]) -> None:
+    def finish_evaluation(self, state: Callable[[Path, Evidence], None]) -> None:
         self.close()
         folder = self._directory.adapter(self.iteration)
         own = self.part.mode is EvaluationMode.ADAPTER and self.part.dataset is None
-        if own and (answers := self._answers()) and not is_measured(folder):
-            tally = summarise(answers).overall
-            state(folder, tally.correct, tally.n)
+        if own and self._answers() and not is_measured(folder):
+            state(folder, self._evidence())
+
+    def _evidence(self) -> Evidence:
+        """What is known of held-out questions up to this iteration, by their places in the selection."""
+        config, directory = self.run.config, self._directory
+        places = {example.id: place for place, example in enumerate(self.run.asked_examples(None))}
+        modes = [(EvaluationMode(mode), 0) for mode in config.evaluation.baselines]
+        modes += [(EvaluationMode.ADAPTER, number) for number in range(1, self.iteration + 1)]
+        outcomes = [
+            Outcomes(
+                mode,
+                number,
+                {
+                    places[one.example_id]: one.verdict == VerdictCode.CORRECT
+                    for one in directory.answers(number, mode)
+                },
+            )
+            for mode, number in modes
+        ]
+        curves = CandidateFiles(directory, 0).question_curves()
+        voted = ((places[one.example_id], one.answers, one.curves) for one in curves)
+        vote = vote_of(config.evaluation.test_time, voted)
+        return evidence_so_far(config, outcomes, self.iteration, vote)
 
     def close(self) -> None:
         """Write everything through to the disk."""

@@ -19,6 +19,7 @@ from app.database import reading, transaction
 from app.failpoints import failpoint
 from app.ledger.data.examples import load_examples, split_size
 from app.ledger.jobs.trials import Asked, open_questions, record_trial_answer
+from app.ledger.quality.receipts import read_evidence
 from app.ledger.queue.steps import Claim, check_fence, finish_step
 from app.ledger.queue.waves import asked_positions, record_outcomes, selection_of
 from app.ledger.results.adapters import (
@@ -32,7 +33,7 @@ from app.ledger.results.counts import IterationCounts
 from app.ledger.results.curves import record_curve
 from app.ledger.results.diagnostics import audited_before, record_audits, recorded_audits
 from app.ledger.results.evaluation_modes import recorded_mode
-from app.ledger.results.evaluations import adapter_tally, evaluated_ids, is_last_step, record_evaluations
+from app.ledger.results.evaluations import evaluated_ids, is_last_step, record_evaluations
 from app.ledger.results.iterations import iterations_among
 from app.ledger.results.mixing import record_mixed
 from app.ledger.results.overrides import Overrides, newest_override, read_overrides, record_overruled
@@ -54,6 +55,7 @@ from star_engine.adapters.layout import CONFIG, LAYOUT, WEIGHTS, AdapterVerifica
 from star_engine.data.adaptive import Outcome
 from star_engine.diagnostics.iteration import Before
 from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode, select_held_out
+from star_engine.evaluation.receipt import Evidence
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Slice
 from star_engine.protocols import TrainingProgress
@@ -287,7 +289,7 @@ class LedgerRecord:
             self.worker, self.claim, asked, self._row_ids, self._recording, self._finishing
         )
 
-    def finish_evaluation(self, state: Callable[[Path, int, int], None]) -> None:
+    def finish_evaluation(self, state: Callable[[Path, Evidence], None]) -> None:
         """Finish the evaluation if this is the last step: steps that end at once both check under the job's
         lock.
         """
@@ -302,7 +304,7 @@ class LedgerRecord:
                     self._finish(session)
                     finished = True
             if not finished:
-                stated = self._state_accuracy(state)
+                stated = self._state_receipt(state)
         failpoint(f"{self.claim.phase}.after_finish")
 
     def questions(self, mode: EvaluationMode) -> list[Example]:
@@ -318,15 +320,16 @@ class LedgerRecord:
         with self._finishing():
             pass
 
-    def _state_accuracy(self, state: Callable[[Path, int, int], None]) -> list[JsonObject]:
-        """Card and manifest with the accuracy, stored under their sha256; none where the adapter is gone."""
+    def _state_receipt(self, state: Callable[[Path, Evidence], None]) -> list[JsonObject]:
+        """Card and manifest with what was measured, stored; none where the adapter is gone."""
+        claim = self.claim
         with self._reading() as session:
-            adapter = find_adapter(session, self.claim.job_id, self.claim.iteration)
-            correct, asked = adapter_tally(session, self.claim)
-        if not asked or adapter is None:
+            adapter = find_adapter(session, claim.job_id, claim.iteration)
+            evidence = read_evidence(session, session.get_one(Job, claim.job_id), claim.iteration)
+        if evidence is None or adapter is None:
             return []
         folder = self._folder("cards")
-        return rewritten(self.worker.storage, adapter.files, folder, lambda: state(folder, correct, asked))
+        return rewritten(self.worker.storage, adapter.files, folder, lambda: state(folder, evidence))
 
     def _reading(self) -> AbstractContextManager[Session]:
         return reading(self.worker.engine)

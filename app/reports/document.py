@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from app.http.schemas import rfc3339
 from app.ledger.jobs.report import Coverage, JobReport
-from app.reports import audits, claims, relatives, test_time
+from app.reports import audits, claims, receipts, relatives, test_time
 from app.reports.accuracies import NONE, accuracy_row, group_cell, name_of, share_cell
 from app.tables.jobs import Job
 from star_engine.evaluation.accuracy import EvaluationMode
@@ -58,6 +58,8 @@ def make_document(job: Job, report: JobReport) -> Document:
         _against,
         _over_seeds,
         _test_time,
+        _receipt,
+        _collapse,
         _beside,
         _groups,
         _differences,
@@ -133,6 +135,25 @@ def _test_time(report: JobReport) -> Section | None:
     chart = Chart("Accuracy over k answers to a question", lines, "answers (k)", test_time.ticks(measured))
     table = Table(test_time.header(measured), test_time.rows(measured))
     return Section("Many answers to a question", test_time.TEXT, table, chart)
+
+
+def _receipt(report: JobReport) -> Section | None:
+    if report.receipt is None:
+        return None
+    table = Table(receipts.HEADER, receipts.rows(report.receipt))
+    return Section(f"Receipt of iteration {report.receipt.iteration}", report.receipt.sentence, table)
+
+
+def _collapse(report: JobReport) -> Section | None:
+    """pass@k of the base model and of the final model in one chart, and what else tells a collapse."""
+    found = report.collapse
+    if found is None or not found.sentences:
+        return None
+    lines, ticks = receipts.pass_chart(found)
+    chart = Chart("pass@k: any of k answers is right", lines, "answers (k)", ticks) if lines else None
+    table = Table(receipts.COLLAPSE_HEADER, receipts.collapse_rows(found))
+    text = f"{receipts.COLLAPSE_TEXT} {' '.join(found.sentences)}"
+    return Section("Does the trained model still solve what the base model could?", text, table, chart)
 
 
 def _beside(report: JobReport) -> Section | None:

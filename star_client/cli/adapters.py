@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from star_client.cli.invocation import FAILED, OUTCOMES, AsJson, Limit, star
 from star_client.cli.jobs import JOB, follow
 from star_client.cli.printing import Columns, console, moment, print_all, print_json, print_one, shorten
+from star_client.cli.quality.receipts import show_receipt
 from star_client.client import StarClient
 from star_client.errors import NotFound
 from star_client.objects import Adapter, AdapterFile
@@ -87,6 +88,12 @@ def evaluate(
     if watch:
         follow(client, job.id, as_json)
     print_one(job, JOB, as_json)
+
+
+@adapters.command("receipt")
+def receipt(context: typer.Context, adapter_id: AdapterId, as_json: AsJson = False) -> None:
+    """Print what an adapter gained on held-out questions, over what, and how sure that is."""
+    show_receipt(star(context).adapters.receipt(adapter_id), as_json)
 
 
 @adapters.command("pin")

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 from star_engine.adapters.layout import CARD, EXAMPLE, MANIFEST, BaseModel, file_sha256, pretty, write_durably
 from star_engine.config.fidelity import deviation_table
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
-from star_engine.evaluation.report import METHODS
+from star_engine.evaluation.receipt import Evidence, Receipt, make_receipt
+from star_engine.evaluation.report import METHODS, percent, points
 from star_engine.protocols import BadAdapter
 from star_engine.training_set.rows import Coverage
 
 UNMEASURED = "not measured when this file was written"
+UNTESTED = "Nothing had been measured on held-out questions when this file was written."
 
 
 def write_card(
@@ -45,6 +48,7 @@ def write_card(
             alpha=config.training.lora.alpha,
             seed=config.seed,
             unmeasured=UNMEASURED,
+            untested=UNTESTED,
             rationalization="on" if config.rationalization.enabled else "off",
             share=f"{coverage.share:.1%}",
             how=_HOW[config.training_set.source].format(kind=config.kind),
@@ -64,22 +68,54 @@ def is_measured(directory: Path) -> bool:
     return "evaluation" in json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
 
 
-def state_accuracy(directory: Path, correct: int, asked: int, split: str) -> None:
-    """Write the held-out accuracy into README.md and manifest.json, once it has been measured.
+def state_receipt(directory: Path, evidence: Evidence, iteration: int, config: StarConfig) -> None:
+    """Write what was measured on held-out questions into README.md and manifest.json: the accuracy, and the
+    receipt as far as it is known.
 
     The manifest's sha256 of the card follows. BadAdapter where the card has no place for it.
     """
     card = (directory / CARD).read_text(encoding="utf-8")
-    accuracy = correct / asked
-    said = f"{accuracy:.1%} ({correct} of {asked} of the split {split})"
+    found = make_receipt(evidence, iteration, METHODS[config.training_set.source])
+    split = config.evaluation.split
+    said = f"{(found.accuracy or 0.0):.1%} ({found.correct} of {found.n} of the split {split})"
     if UNMEASURED not in card and said not in card:  # the latter: a crash before the manifest was written
         raise BadAdapter(f"{CARD} has no place for the accuracy: it was edited.")
-    write_durably(directory / CARD, card.replace(UNMEASURED, said))
+    stated = card.replace(UNMEASURED, said).replace(UNTESTED, _receipt(found))
+    write_durably(directory / CARD, stated)
     manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
     size = (directory / CARD).stat().st_size
     manifest["files"][CARD] = {"sha256": file_sha256(directory / CARD), "bytes": size}
-    measured = {"split": split, "n": asked, "correct": correct, "accuracy": round(accuracy, 6)}
+    measured = {
+        "split": split,
+        "n": found.n,
+        "correct": found.correct,
+        "accuracy": round(found.accuracy or 0.0, 6),
+        "receipt": {
+            "sentence": found.sentence,
+            "chosen_from": found.chosen_from,
+            "claims": [{"kind": one.kind, **asdict(one.comparison)} for one in found.claims],
+            "not_run": [one.kind for one in found.not_run],
+        },
+    }
     write_durably(directory / MANIFEST, pretty({**manifest, "evaluation": measured}))
+
+
+def _receipt(found: Receipt) -> str:
+    """The paired tests as a table."""
+    lines = [
+        found.sentence,
+        "",
+        "| against | questions | its accuracy | difference, points | 95 % interval | p |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for one in found.claims:
+        apart = one.comparison.difference
+        lines.append(
+            f"| {one.comparison.against} | {apart.n} | {percent(one.comparison.accuracy)} | "
+            f"{points(apart.points)} | {points(apart.interval.low)} to {points(apart.interval.high)} | "
+            f"{apart.p_value:.3f} |"
+        )
+    return "\n".join(lines if found.claims else lines[:1])
 
 
 def _trained_on(coverage: Coverage) -> str:
@@ -154,6 +190,13 @@ A LoRA adapter for `{base}` (revision: {revision}), trained by {how}
 | seed | {seed} |
 
 Files, their sha256 and how the adapter was verified are in `manifest.json`.
+
+## Receipt
+
+{untested}
+
+What was measured later, as by a job beside this one, is in `GET /v1/adapters/ID/receipt` of the service that
+trained it.
 
 ## Use
 

@@ -116,7 +116,7 @@ def answer(
     """
     best = best_iteration(outcomes)
     few_shot = reference(outcomes)
-    rivals = [Rival(_few_shot_name(few_shot), few_shot.correct)] if few_shot else []
+    rivals = [Rival(few_shot_name(few_shot), few_shot.correct)] if few_shot else []
     if vote is not None and vote.correct:
         rivals.append(Rival(f"{FEW_SHOT} with a majority vote of {vote.answers}", vote.correct))
     rivals += [Rival(DIRECT, direct)] if direct else []
@@ -125,7 +125,7 @@ def answer(
         return _unknown(method, "no iteration has been evaluated on the held-out examples", None, missing)
     trained = [item for item in outcomes if item.mode is EvaluationMode.ADAPTER and item.correct]
     k = max(planned, len(trained))
-    compared = [found for rival in rivals if (found := _compare(best, rival, k)) is not None]
+    compared = [found for rival in rivals if (found := compare(best, rival, k)) is not None]
     if not compared:
         why = "nothing that it is held against has answered the same held-out examples"
         return _unknown(method, why, best.iteration, missing)
@@ -149,7 +149,7 @@ def answer(
 _ORDER = (Verdict.WORSE, Verdict.NO_DIFFERENCE, Verdict.HELPED)
 
 
-def _few_shot_name(item: Outcomes) -> str:
+def few_shot_name(item: Outcomes) -> str:
     cot = item.mode is EvaluationMode.FEW_SHOT_COT
     return f"{FEW_SHOT} {'with' if cot else 'without'} rationales"
 
@@ -166,15 +166,15 @@ def _unknown(method: str, why: str, iteration: int | None, missing: tuple[str, .
     return Answer(Verdict.UNKNOWN, sentence, iteration, None, not_run=missing)
 
 
-def _compare(best: Outcomes, rival: Rival, k: int) -> Comparison | None:
+def compare(best: Outcomes, rival: Rival, k: int) -> Comparison | None:
     found = difference(best.correct, rival.correct, choices=k)
     if found is None:
         return None
     accuracy = sum(rival.correct.values()) / len(rival.correct)
-    return Comparison(rival.name, _verdict(found), accuracy, found)
+    return Comparison(rival.name, verdict_of(found), accuracy, found)
 
 
-def _verdict(found: Difference) -> Verdict:
+def verdict_of(found: Difference) -> Verdict:
     """Return the verdict of the interval, which contains zero wherever the corrected sign test
     does not reject.
     """
@@ -185,7 +185,7 @@ def _verdict(found: Difference) -> Verdict:
 
 def _collapse(best: Outcomes, last: Outcomes, k: int) -> Collapse | None:
     found = None if last.iteration == best.iteration else difference(last.correct, best.correct, choices=k)
-    if found is None or _verdict(found) is not Verdict.WORSE:
+    if found is None or verdict_of(found) is not Verdict.WORSE:
         return None
     return Collapse(last.iteration, last.share, found)
 
@@ -207,11 +207,11 @@ def _sentence(
     choice = "" if k == 1 else f" Intervals and p allow for choosing one of {k} iterations."
     text = (
         f"{opening}: iteration {best.iteration} gets {percent(best.share)} of {len(best.correct)} held-out "
-        f"examples right, {deciding.against} {_held_against(deciding)}."
+        f"examples right, {deciding.against} {held_against(deciding)}."
     )
     for one in compared:
         if one is not deciding:
-            text += f" {_capitalized(one.against)} gets {_held_against(one)}: {_found(method, one.verdict)}."
+            text += f" {capitalized(one.against)} gets {held_against(one)}: {_found(method, one.verdict)}."
     return text + choice + _missing(missing) + _collapsed(collapse)
 
 
@@ -220,15 +220,15 @@ def _found(method: str, verdict: Verdict) -> str:
     return "no difference is shown" if verdict is Verdict.NO_DIFFERENCE else better_or_worse
 
 
-def _held_against(one: Comparison) -> str:
+def held_against(one: Comparison) -> str:
     found = one.difference
     return (
-        f"{percent(one.accuracy)}, a difference of {_apart(found)}; {found.gained} examples gained, "
+        f"{percent(one.accuracy)}, a difference of {apart_written(found)}; {found.gained} examples gained, "
         f"{found.lost} lost; {p_written(found.p_value)})"
     )
 
 
-def _apart(found: Difference) -> str:
+def apart_written(found: Difference) -> str:
     low, high = points(found.interval.low), points(found.interval.high)
     return f"{points(found.points)} points (95 % interval {low} to {high}"
 
@@ -237,7 +237,7 @@ def _missing(missing: tuple[str, ...]) -> str:
     if not missing:
         return ""
     listed = " and ".join(missing)
-    return f" {_capitalized(listed)} {'was' if len(missing) == 1 else 'were'} not run beside it."
+    return f" {capitalized(listed)} {'was' if len(missing) == 1 else 'were'} not run beside it."
 
 
 def _collapsed(found: Collapse | None) -> str:
@@ -245,11 +245,11 @@ def _collapsed(found: Collapse | None) -> str:
         return ""
     return (
         f" Accuracy fell again afterwards: iteration {found.iteration}, the last one, gets "
-        f"{percent(found.accuracy)}, {_apart(found.difference)})."
+        f"{percent(found.accuracy)}, {apart_written(found.difference)})."
     )
 
 
-def _capitalized(text: str) -> str:
+def capitalized(text: str) -> str:
     return text[0].upper() + text[1:]
 
 

@@ -17,6 +17,7 @@ from star_engine.evaluation.accuracy import (
     evaluation_params,
     evaluation_prompt,
 )
+from star_engine.evaluation.answer import Vote
 from star_engine.evaluation.intervals import share_interval
 from star_engine.evaluation.test_time import best_of, entropy_of, majority, pass_all, pass_at
 from star_engine.protocols import (
@@ -227,6 +228,26 @@ def question_curves(
     return QuestionCurves(
         example_id, n, sum(right), votes.count(None), len(solutions), entropy_of(votes), curves
     )
+
+
+def vote_of(
+    test_time: TestTime | None, questions: Iterable[tuple[int, int, Mapping[str, Sequence[float]]]]
+) -> Vote | None:
+    """A model's majority vote over all its answers; None where it was not measured.
+
+    questions: row id, answers and curves of each. Of all answers there is one draw, so that each question's
+    vote is won or not. Other numbers of answers than the settings' are of a run that was taken over.
+    """
+    if test_time is None or "majority" not in test_time.methods:
+        return None
+    if test_time.all_ks[-1] != test_time.samples:
+        return None
+    voted = {}
+    for question, answers, curves in questions:
+        if answers != test_time.samples:
+            return None
+        voted[question] = curves.get("majority", [0.0])[-1] > 0.5
+    return Vote(test_time.samples, voted)
 
 
 CURVES = {

@@ -8,7 +8,10 @@ from typing import Any
 
 from star_engine.config.star import StarConfig
 from star_engine.evaluation.accuracy import EvaluationMode
-from star_engine.evaluation.report import Difference, Outcomes, difference, flat_settings
+from star_engine.evaluation.answer import Vote
+from star_engine.evaluation.collapse import measure_collapse
+from star_engine.evaluation.receipt import Evidence
+from star_engine.evaluation.report import Difference, Outcomes, difference, flat_settings, reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,20 @@ def choices(config: StarConfig, outcomes: Sequence[Outcomes]) -> int:
     """How many iterations the best one of a job is chosen from, at whatever time it is looked at."""
     evaluated = sum(item.mode is EvaluationMode.ADAPTER for item in outcomes)
     return max(1, evaluated, 0 if config.baselines_only else config.iterations)
+
+
+def evidence_so_far(
+    config: StarConfig, outcomes: Sequence[Outcomes], iteration: int, vote: Vote | None
+) -> Evidence:
+    """What a receipt is made from as soon as an iteration has been evaluated, in the run itself."""
+    asked = [one for one in outcomes if one.correct]
+    own = (one for one in asked if one.mode is EvaluationMode.ADAPTER and one.iteration == iteration)
+    return Evidence(
+        outcomes=asked,
+        planned=choices(config, asked),
+        vote=vote,
+        collapse=measure_collapse([], iteration, next(own, None), reference(asked)),
+    )
 
 
 def curve(outcomes: Sequence[Outcomes]) -> tuple[tuple[int, float], ...]:

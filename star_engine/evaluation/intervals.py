@@ -54,15 +54,30 @@ def difference_interval(gained: int, lost: int, n: int, level: float = LEVEL) ->
     does not reject at 1 - level, so that the two never say opposite things. Raises ValueError as above.
     """
     _check(n, gained, lost)
-    up, down = gained / n, lost / n
     ups, downs = _exact_limits(gained, n, level), _exact_limits(lost, n, level)
-    spread = up * down * (1 - up) * (1 - down)
-    together = -up * down / sqrt(spread) if spread > 0 else 0.0  # correlation of the two shares
-    low = up - down - _added(up - ups.low, downs.high - down, together)
-    high = up - down + _added(ups.high - up, down - downs.low, together)
+    found = _put_together(gained / n, lost / n, ups, downs)
+    low, high = found.low, found.high
     if sign_test(gained, lost) >= 1 - level:
         low, high = min(low, 0.0), max(high, 0.0)
-    return Interval(max(-1.0, low), min(1.0, high))
+    return Interval(low, high)
+
+
+def mean_difference_interval(
+    ours: Sequence[float], theirs: Sequence[float], level: float = LEVEL
+) -> Interval:
+    """Interval of the mean of ours - theirs, of values between 0 and 1 that are paired, such as pass@k of two
+    models on the same questions.
+
+    What is gained and what is lost are shares, each with the limits of `share_interval`, put together as in
+    `difference_interval`; too wide rather than too narrow. Raises ValueError where the two do not pair.
+    """
+    if not ours or len(ours) != len(theirs):
+        raise ValueError(f"{len(ours)} and {len(theirs)} values do not pair: give two lists of one length")
+    apart = [one - other for one, other in zip(ours, theirs, strict=True)]
+    gained = [max(0.0, value) for value in apart]
+    lost = [max(0.0, -value) for value in apart]
+    up, down = fsum(gained) / len(apart), fsum(lost) / len(apart)
+    return _put_together(up, down, share_interval(gained, level), share_interval(lost, level))
 
 
 def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
@@ -93,6 +108,15 @@ def sign_test(gained: int, lost: int) -> float:
 def _check(n: int, *parts: int) -> None:
     if n < 1 or min(parts) < 0 or sum(parts) > n:
         raise ValueError(f"{parts} of {n} examples: give counts of at least one example")
+
+
+def _put_together(up: float, down: float, ups: Interval, downs: Interval) -> Interval:
+    """The interval of up - down, two shares of one multinomial, from the limits of each (square-and-add)."""
+    spread = up * down * (1 - up) * (1 - down)
+    together = -up * down / sqrt(spread) if spread > 0 else 0.0  # correlation of the two shares
+    low = up - down - _added(up - ups.low, downs.high - down, together)
+    high = up - down + _added(ups.high - up, down - downs.low, together)
+    return Interval(max(-1.0, low), min(1.0, high))
 
 
 def _added(one: float, other: float, together: float) -> float:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from star_engine.adapters.model_card import state_accuracy
+from star_engine.adapters.model_card import state_receipt
 from star_engine.config.star import StarConfig
 from star_engine.data.overlap import without_few_shot
 from star_engine.diagnostics.spark import MAX_SHOWN, spark_facts, spark_mode
@@ -42,7 +42,7 @@ def _run(context: Context) -> Work:
     yield Progress(done, len(examples), "examples")
     plan = plan_answers(config, context.prompt_set, examples, mode, context.iteration, answered)
     yield Ask(plan, context.iteration, add)
-    record.finish_evaluation(partial(state_accuracy, split=config.evaluation.split))
+    record.finish_evaluation(partial(state_receipt, iteration=context.iteration, config=config))
 
 
 def _asks(config: StarConfig, iteration: int, part: Slice) -> Asked:

@@ -138,6 +138,7 @@ ADAPTERS: dict[str, Call] = {
     "adapters_list": lambda star, _: star.adapters.list("job_x"),
     "adapters_list_all": lambda star, _: star.adapters.list_all(model="m"),
     "adapters_get": lambda star, _: star.adapters.get("job_x:best"),
+    "adapters_receipt": lambda star, _: star.adapters.receipt("job_x:best"),
     "adapters_change": lambda star, _: star.adapters.pin("adp_x"),
     "adapters_delete": lambda star, _: star.adapters.delete("adp_x"),
     "adapters_archive": lambda star, folder: star.adapters.archive("adp_x", folder / "adapter.tar"),

@@ -99,11 +99,16 @@ def test_a_whole_run_climbs_with_rationalization(tmp_path: Path) -> None:
         adapter = RunDirectory(tmp_path).adapter(number)
         check_layout(adapter)
         measured = json.loads((adapter / "manifest.json").read_text())["evaluation"]
+        receipt = measured.pop("receipt")
         assert measured == {"split": "validation", "n": 24, "correct": 24, "accuracy": 1.0}
-        assert (
-            "| held-out accuracy | 100.0% (24 of 24 of the split validation) |"
-            in (adapter / "README.md").read_text()
-        )
+        few_shot = round(24 * history[0].accuracy)
+        [claim] = [one for one in receipt["claims"] if one["kind"] == "few_shot"]
+        assert (claim["difference"]["gained"], claim["difference"]["lost"]) == (24 - few_shot, 0)
+        assert receipt["not_run"][-2:] == ["majority_vote", "direct_fine_tuning"]
+        card = (adapter / "README.md").read_text()
+        assert "| held-out accuracy | 100.0% (24 of 24 of the split validation) |" in card
+        assert receipt["sentence"] in card
+        assert "| few-shot prompting with rationales | 24 |" in card
 
 
 def test_held_out_questions_that_the_prompt_set_shows_are_asked_by_no_evaluation(tmp_path: Path) -> None:

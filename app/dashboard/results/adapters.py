@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from app.dashboard.rendering import page, url
 from app.dashboard.results.job_adapters import aliases
+from app.dashboard.results.receipts import ShownReceipt, shown_receipt
 from app.dashboard.session import PATH, Submitter, Viewer
 from app.data.base_models import read_models
 from app.data.prompt_sets import read_prompt_set
@@ -22,6 +23,7 @@ from app.jobs.read import read_job
 from app.ledger.platform.keys import Caller
 from app.results.adapters import (
     AdapterChanges,
+    AdapterOut,
     change_adapter,
     find_adapter_file,
     find_adapter_files,
@@ -30,8 +32,10 @@ from app.results.adapters import (
     read_job_adapters,
 )
 from app.results.iterations import read_iteration, read_iterations
+from app.results.quality.receipts import read_adapter_receipt
 from app.results.trial_checks import QuestionIn, TrialIn
 from app.results.trials import TrialOut, create_trial, wait_for_trial
+from star_engine.adapters.roles import AdapterRole
 from star_engine.tasks.registry import task_of
 
 router = page_router("/adapters")
@@ -146,6 +150,7 @@ def _card(request: Request, caller: Caller, db: Engine, adapter_id: str) -> dict
     return {
         "adapter": adapter,
         "job": job,
+        "receipt": _receipt(db, caller, adapter),
         "takes_choices": task_of(job.config["kind"]).takes_choices,
         "iteration": read_iteration(db, caller.project_id, adapter.job, adapter.iteration),
         "base": first[0] if first and first[0].number == 0 else None,
@@ -155,6 +160,12 @@ def _card(request: Request, caller: Caller, db: Engine, adapter_id: str) -> dict
         "vllm_rank": min(number for number in VLLM_RANKS if number >= rank),
         "groups": sorted({str(one["group"]) for one in shown_examples if one.get("group") is not None}),
     }
+
+
+def _receipt(db: Engine, caller: Caller, adapter: AdapterOut) -> ShownReceipt | None:
+    if adapter.role is not AdapterRole.GENERATOR:
+        return None
+    return shown_receipt(read_adapter_receipt(db, caller.project_id, adapter.id))
 
 
 def _trial(request: Request, caller: Caller, found: TrialOut) -> Response:

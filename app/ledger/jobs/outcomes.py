@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from app.tables.candidates import QuestionCurve
 from app.tables.jobs import Iteration, Job
-from app.tables.rationales import Evaluation
+from app.tables.rationales import Evaluation, Rationale
 from star_engine.evaluation.accuracy import EvaluationMode
 from star_engine.evaluation.answer import Vote
-from star_engine.evaluation.report import Outcomes
+from star_engine.evaluation.candidates import vote_of
+from star_engine.evaluation.report import Churn, Outcomes, churn
 from star_engine.loop import PhaseName
+from star_engine.sampling.rationales import Route
 
 
 def read_iterations(session: Session, job: Job) -> Sequence[Iteration]:
@@ -24,29 +26,27 @@ def read_iterations(session: Session, job: Job) -> Sequence[Iteration]:
 
 
 def read_vote(session: Session, job: Job, iterations: Sequence[Iteration]) -> Vote | None:
-    """Read the base model's majority vote over all its answers; None where none was measured.
-
-    Of all answers there is one draw, so that each question's vote is won or not.
-    """
-    test_time = job.config.evaluation.test_time
+    """Read the base model's majority vote over all its answers; None where none was measured."""
     base = next((one for one in iterations if one.number == 0), None)
-    if test_time is None or base is None or PhaseName.TEST_TIME not in base.phases_done:
-        return None
-    if "majority" not in test_time.methods or test_time.all_ks[-1] != test_time.samples:
+    if base is None or PhaseName.TEST_TIME not in base.phases_done:
         return None
     query = select(QuestionCurve.example_id, QuestionCurve.answers, QuestionCurve.curves)
     rows = session.execute(query.where(QuestionCurve.iteration_id == base.id)).all()
-    voted = {row.example_id: row.curves.get("majority", [0.0])[-1] > 0.5 for row in rows}
-    same = all(row.answers == test_time.samples for row in rows)  # else they are of the job that it forks
-    return Vote(test_time.samples, voted) if same else None
+    return vote_of(job.config.evaluation.test_time, ((row[0], row[1], row[2]) for row in rows))
 
 
-def read_outcomes(session: Session, iterations: Sequence[Iteration]) -> list[Outcomes]:
-    """Read the outcomes of complete evaluations; half of one would compare other examples."""
+def read_outcomes(
+    session: Session, iterations: Sequence[Iteration], *, closed: bool = True
+) -> list[Outcomes]:
+    """Read the outcomes of complete evaluations; half of one would compare other examples.
+
+    closed: whether their phase has to be closed; if not, the caller knows that all is answered.
+    """
     done = {
         iteration.id: iteration.number
         for iteration in iterations
-        if (PhaseName.EVALUATE if iteration.number else PhaseName.BASELINES) in iteration.phases_done
+        if not closed
+        or (PhaseName.EVALUATE if iteration.number else PhaseName.BASELINES) in iteration.phases_done
     }
     query = select(
         Evaluation.iteration_id, Evaluation.mode, Evaluation.example_id, Evaluation.verdict == "correct"
@@ -60,3 +60,19 @@ def read_outcomes(session: Session, iterations: Sequence[Iteration]) -> list[Out
     return [
         Outcomes(EvaluationMode(mode), number, correct) for (number, mode), correct in sorted(found.items())
     ]
+
+
+def read_churns(session: Session, iterations: Sequence[Iteration]) -> dict[int, Churn]:
+    """The churn of the train examples by iteration number, of those iterations that are sampled."""
+    sampled = [one.id for one in iterations if one.number and PhaseName.SAMPLE in one.phases_done]
+    query = (
+        select(
+            Rationale.iteration_number,
+            Rationale.example_id,
+            func.max(case((Rationale.verdict == "correct", 1), else_=0)),
+        )
+        .where(Rationale.iteration_id.in_(sampled), Rationale.route == Route.GENERATED)
+        .group_by(Rationale.iteration_number, Rationale.example_id)
+    )
+    tries = ((number, example, bool(solved)) for number, example, solved in session.execute(query))
+    return {row.iteration: row for row in churn(tries)}

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import case, extract, func, select
+from sqlalchemy import extract, func, select
 from sqlalchemy.orm import Session
 
-from app.ledger.jobs.outcomes import read_iterations, read_outcomes, read_vote
+from app.ledger.jobs.outcomes import read_churns, read_iterations, read_outcomes, read_vote
 from app.ledger.jobs.relations import Relative, direct_outcome, read_relatives
 from app.ledger.jobs.replicates import read_over_seeds
+from app.ledger.quality.receipts import collapse_of
 from app.tables.data import Example
 from app.tables.jobs import Iteration, Job, Step
-from app.tables.rationales import Rationale
 from star_engine.evaluation.answer import Answer, answer
+from star_engine.evaluation.collapse import CollapseMeasures
 from star_engine.evaluation.comparison import choices
+from star_engine.evaluation.receipt import Evidence, Receipt, make_receipt
 from star_engine.evaluation.replicates import OverSeeds
 from star_engine.evaluation.report import (
     METHODS,
@@ -24,11 +26,9 @@ from star_engine.evaluation.report import (
     Churn,
     Switch,
     accuracy_rows,
-    churn,
     switches,
 )
 from star_engine.loop import PhaseName
-from star_engine.sampling.rationales import Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,8 @@ class JobReport:
     over_seeds: OverSeeds | None = None
     test_time: tuple[dict[str, Any], ...] = ()  # by iteration: star_engine.evaluation.candidates.summary
     method: str = "STaR"  # what made the adapters
+    receipt: Receipt | None = None  # of the most accurate iteration
+    collapse: CollapseMeasures | None = None  # of the last iteration, whichever is the most accurate one
 
 
 def read_report(session: Session, job: Job, compared: Sequence[Job] = ()) -> JobReport:
@@ -74,18 +76,20 @@ def read_report(session: Session, job: Job, compared: Sequence[Job] = ()) -> Job
     config = job.config
     outcomes = read_outcomes(session, iterations)
     method = METHODS[config.training_set.source]
-    direct = direct_outcome(session, job, compared)
+    planned = choices(config, outcomes)
+    direct, vote = direct_outcome(session, job, compared), read_vote(session, job, iterations)
+    said = answer(outcomes, method, planned=planned, direct=direct, vote=vote)
+    coverage = _coverage(session, iterations)
+    receipt, collapse = _receipt(
+        session, iterations, coverage, Evidence(outcomes, planned, direct, vote), said.iteration, method
+    )
     return JobReport(
-        answer=answer(
-            outcomes,
-            method,
-            planned=choices(config, outcomes),
-            direct=direct,
-            vote=read_vote(session, job, iterations),
-        ),
+        answer=said,
+        receipt=receipt,
+        collapse=collapse,
         method=method,
         accuracies=accuracy_rows(outcomes, _groups(session, job)),
-        coverage=_coverage(session, iterations),
+        coverage=coverage,
         switches=switches(config),
         cost=_cost(session, job),
         relatives=read_relatives(session, job, compared),
@@ -96,6 +100,28 @@ def read_report(session: Session, job: Job, compared: Sequence[Job] = ()) -> Job
             if "test_time" in one.metrics
         ),
     )
+
+
+def _receipt(
+    session: Session,
+    iterations: Sequence[Iteration],
+    coverage: Sequence[Coverage],
+    evidence: Evidence,
+    best: int | None,
+    method: str,
+) -> tuple[Receipt | None, CollapseMeasures | None]:
+    """The receipt of the best iteration, and the measures of collapse of the last evaluated one."""
+    evaluated = [one.iteration for one in evidence.outcomes if one.iteration]
+    if best is None or not evaluated:
+        return None, None
+    churns = {row.iteration: row.churn for row in coverage}
+
+    def measured(number: int) -> CollapseMeasures:
+        return collapse_of(session, iterations, evidence.outcomes, number, churns.get(number))
+
+    own = replace(evidence, collapse=measured(best))
+    last = max(evaluated)
+    return make_receipt(own, best, method), own.collapse if last == best else measured(last)
 
 
 def read_coverage(session: Session, job: Job) -> tuple[Coverage, ...]:
@@ -113,23 +139,8 @@ def _groups(session: Session, job: Job) -> dict[int, str]:
 
 def _coverage(session: Session, iterations: Sequence[Iteration]) -> tuple[Coverage, ...]:
     turns = [iteration for iteration in iterations if iteration.number > 0]
-    churns = _churns(session, [turn.id for turn in turns if PhaseName.SAMPLE in turn.phases_done])
+    churns = read_churns(session, turns)
     return tuple(_covered(turn.number, turn.metrics, churns.get(turn.number)) for turn in turns)
-
-
-def _churns(session: Session, sampled: list[int]) -> dict[int, Churn]:
-    """Return the churn by iteration number; `sampled` are row ids of iterations."""
-    query = (
-        select(
-            Rationale.iteration_number,
-            Rationale.example_id,
-            func.max(case((Rationale.verdict == "correct", 1), else_=0)),
-        )
-        .where(Rationale.iteration_id.in_(sampled), Rationale.route == Route.GENERATED)
-        .group_by(Rationale.iteration_number, Rationale.example_id)
-    )
-    tries = ((number, example, bool(solved)) for number, example, solved in session.execute(query))
-    return {row.iteration: row for row in churn(tries)}
 
 
 def _covered(number: int, metrics: dict[str, Any], churned: Churn | None) -> Coverage:

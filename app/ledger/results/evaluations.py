@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import case, func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.ledger.queue.steps import Claim, check_fence
@@ -13,7 +13,7 @@ from app.ledger.transitions import lock_job
 from app.tables.jobs import Step
 from app.tables.rationales import Evaluation
 from app.tables.statuses import StepStatus
-from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode
+from star_engine.evaluation.accuracy import EvaluatedAnswer
 
 
 def evaluated_ids(session: Session, claim: Claim, mode: str, ids: Mapping[int, str]) -> set[str]:
@@ -39,17 +39,6 @@ def is_last_step(session: Session, claim: Claim) -> bool:
         Step.status.in_(open_),
     )
     return session.scalar(others.limit(1)) is None
-
-
-def adapter_tally(session: Session, claim: Claim) -> tuple[int, int]:
-    """How many held-out examples the iteration's adapter answers right, and of how many."""
-    iteration = claimed_iteration(session, claim)
-    right = func.sum(case((Evaluation.verdict == "correct", 1), else_=0))
-    query = select(right, func.count()).where(
-        Evaluation.iteration_id == iteration.id, Evaluation.mode == EvaluationMode.ADAPTER
-    )
-    correct, asked = session.execute(query).one()
-    return int(correct or 0), int(asked)
 
 
 def record_evaluations(

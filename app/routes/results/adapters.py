@@ -22,6 +22,7 @@ from app.results.adapters import (
     read_adapters,
     read_job_adapters,
 )
+from app.results.quality.receipts import ReceiptOut, read_adapter_receipt
 
 router = api_router("adapters", "/v1")
 
@@ -42,6 +43,14 @@ def list_all(
 def get(caller: Reader, db: Db, response: Response, adapter_id: str) -> AdapterOut:
     """`job_...:best`, `job_...:last` and `job_...:3` (an iteration) work wherever an adapter id does."""
     return tagged(response, read_adapter(db, caller.project_id, adapter_id))
+
+
+@router.get("/adapters/{adapter_id}/receipt", summary="Get the receipt of an adapter")
+def receipt(caller: Reader, db: Db, adapter_id: str) -> ReceiptOut:
+    """Paired tests against the base model, few-shot prompting, its majority vote and direct fine-tuning on
+    the same held-out questions, with n, interval and p; what was not run; and measures of collapse.
+    """
+    return read_adapter_receipt(db, caller.project_id, adapter_id)
 
 
 @router.patch("/adapters/{adapter_id}", responses=CHANGED, summary="Pin or unpin an adapter")

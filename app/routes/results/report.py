@@ -25,6 +25,8 @@ from app.reports.page import page as html_page
 from app.results.report import read_job_report
 from app.tables.jobs import Job
 from star_engine.evaluation.answer import Answer
+from star_engine.evaluation.collapse import CollapseMeasures
+from star_engine.evaluation.receipt import Receipt
 from star_engine.evaluation.replicates import OverSeeds
 from star_engine.evaluation.report import AccuracyRow, Churn, Switch
 
@@ -78,6 +80,10 @@ class ReportOut(Resource):
         Field(description="Baselines, forks, and jobs to compare; differences are to their best iteration."),
     ]
     over_seeds: Annotated[OverSeeds | None, Field(description="Of a job created with `seeds`.")]
+    receipt: Annotated[Receipt | None, Field(description="Of the most accurate iteration.")]
+    collapse: Annotated[
+        CollapseMeasures | None, Field(description="Of the last evaluated iteration, against the base model.")
+    ]
 
 
 @router.get("/report", summary="Get the report of a job", responses=FORMS, response_model=ReportOut)
@@ -151,6 +157,8 @@ def _json(job: Job, found: JobReport) -> Response:
         cost=found.cost,
         relatives=found.relatives,
         over_seeds=found.over_seeds,
+        receipt=found.receipt,
+        collapse=found.collapse,
     )
     return _response(body.model_dump_json(), "application/json")
 

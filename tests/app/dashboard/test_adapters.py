@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import io
+import json
 import tarfile
 from hashlib import sha256
 
@@ -94,3 +96,19 @@ def test_another_projects_adapter_is_not_found(finished: Finished) -> None:
     adapter = finished.api("/adapters")["data"][0]["id"]
     for path in ("", "/archive", "/files/README.md"):
         assert stranger.get(f"/adapters/{adapter}{path}").status_code == 404
+
+
+def test_the_card_shows_the_receipt_of_the_api_and_pass_at_k_in_one_chart(finished: Finished) -> None:
+    adapter = finished.api("/adapters")["data"][-1]
+    receipt = finished.visitor.api.client.get(f"/v1/adapters/{adapter['id']}/receipt").json()
+    page = finished.visitor.get(f"/adapters/{adapter['id']}").text
+    section = page.split('id="receipt"')[1].split("</section>")[0]
+    assert receipt["sentence"] in html.unescape(section)
+    for one in receipt["claims"]:
+        assert f'<th scope="row">{one["against"]}</th>' in html.unescape(section)
+    for one in receipt["not_run"]:
+        assert f"Not run. {one['fix']}" in section
+    spec = json.loads(section.split('<script type="application/json">')[1].split("</script>")[0])
+    base, own = spec["series"]
+    assert (base["label"], base["dashed"], own["dashed"]) == ("Base model", True, False)
+    assert own["values"] == [one["value"] for one in receipt["collapse"]["adapter"]["passed"]]

@@ -150,6 +150,11 @@ def test_card_and_manifest_tell_the_accuracy_that_was_measured_after_them(finish
         assert manifest["evaluation"]["accuracy"] == iteration["metrics"]["accuracy"]
         assert manifest["files"]["README.md"]["sha256"] == sha256(card).hexdigest()
         assert listed["README.md"]["sha256"] == sha256(card).hexdigest()
+        stated, now = manifest["evaluation"]["receipt"], finished.client.get(f"{url}/receipt").json()
+        assert [one["kind"] for one in stated["claims"]] == [one["kind"] for one in now["claims"]]
+        for said, known in zip(stated["claims"], now["claims"], strict=True):
+            assert said["difference"] == known["difference"]
+        assert stated["sentence"] in card.decode()
         own = {"iteration": iteration["number"], "sha256": iteration["training_set_sha256"]}
         assert manifest["training_sets"] == [own]
 
