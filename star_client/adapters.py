@@ -16,6 +16,7 @@ from star_client.downloads import save
 from star_client.errors import Damaged, ServerFailed
 from star_client.objects import Adapter, AdapterFile, Job, Page
 from star_client.objects_results import Trial
+from star_client.quality.promotions import Promotion
 from star_client.quality.receipts import Receipt
 from star_client.resources import every
 from star_client.transport import ATTEMPTS, Request, Transport
@@ -51,6 +52,24 @@ class Adapters:
         """
         answer = self._transport.send(Request("GET", f"/v1/adapters/{adapter_id}/receipt"))
         return Receipt.model_validate_json(answer.content)
+
+    def promote(
+        self,
+        adapter_id: str,
+        *,
+        name: str = "default",
+        stage: str = "production",
+        force: bool = False,
+        reason: str | None = None,
+    ) -> Promotion:
+        """Let it stand for `name@stage`, in place of the one that does.
+
+        Raises Refused (409, `gain_not_shown`) where the interval of its gain over the base model covers 0,
+        unless forced with a reason, which stands in the audit log.
+        """
+        body = {"name": name, "stage": stage, "force": force, "reason": reason}
+        request = Request("POST", f"/v1/adapters/{adapter_id}/promote", json=body, again=True)
+        return Promotion.model_validate_json(self._transport.send(request).content)
 
     def pin(self, adapter_id: str, *, pinned: bool = True) -> Adapter:
         """Exempt the adapter from retention, or (pinned=False) no longer."""

@@ -12,6 +12,7 @@ from star_client.candidates import Candidates
 from star_client.connection import find_connection
 from star_client.jobs import Jobs
 from star_client.never_solved import NeverSolved
+from star_client.quality.promotions import Promotions
 from star_client.resources import Answers, Datasets, Models, Presets, PromptSets, Rationales
 from star_client.transport import Transport
 from star_client.verifiers import Verifiers
@@ -45,6 +46,7 @@ class StarClient:
         self.candidates = Candidates(self._transport)
         self.never_solved = NeverSolved(self._transport)
         self.adapters = Adapters(self._transport)
+        self.promotions = Promotions(self._transport)
         self.webhooks = Webhooks(self._transport)
         self.projects = Projects(self._transport)
         self.api_keys = ApiKeys(self._transport)

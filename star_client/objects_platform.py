@@ -106,7 +106,10 @@ class TextUsage(Fields):
 
 
 class AuditEntry(Resource):
-    """One object changed by one request. `fields` names what changed, never its content."""
+    """One object changed by one request. `fields` names what changed, never its content.
+
+    `reason`: what the request gave, as to force a promotion.
+    """
 
     project: str
     key: str
@@ -115,6 +118,7 @@ class AuditEntry(Resource):
     target: str
     target_type: str
     fields: tuple[str, ...] = ()
+    reason: str | None = None
     request_id: str
     created_at: Timestamp
 

@@ -16,6 +16,7 @@ PARAMETERS: dict[str, Any] = {
     "model_id": "SmolLM2-135M-Instruct",
     "number": 2,
     "path": "adapter_model.safetensors",
+    "promotion_id": "prm_01m7ywck2a1mt4knmr1jb1zqvw",
     "project_id": "proj_01m7ywck2a1mt4knmr1jb1zqvw",
     "prompt_set_id": "ps_01m7ywck2a1mt4knmr1jb1zqvw",
     "rationale_id": "rat_4711",
@@ -70,6 +71,7 @@ BODIES: dict[str, dict[str, Any]] = {
         JSON: {"device_code": "GmRhmhcxhwAzkoEqiMEg_DnyEysNkuNhszIySk9eS", "project": "research"}
     },
     "jobs_resume": {JSON: {"accept": "no_spark"}},
+    "promotions_create": {JSON: {"name": "pens", "stage": "production"}},
     "adapters_change": {JSON: {"pinned": True}},
     "retention_put": {JSON: {"keep_last": 1, "keep_best": True, "days": 90}},
     "trials_generate": {JSON: {"questions": [_QUESTION], "beside_base": True}},

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from sqlalchemy import Engine
 
 from app.database import reading
@@ -30,6 +31,7 @@ class AuditEntryOut(Resource):
     target_type: str
     target: str
     fields: list[str]
+    reason: Annotated[str | None, Field(description="That the request gave, as to force a promotion.")]
 
 
 def read_audit(
@@ -68,4 +70,5 @@ def _out(entry: AuditEntry) -> AuditEntryOut:
         target_type=entry.target_type,
         target=entry.target,
         fields=entry.fields,
+        reason=entry.reason,
     )

@@ -28,4 +28,5 @@ class AuditEntry(Base):
     target_type: Mapped[str]  # the table
     target: Mapped[str]  # the object's id
     fields: Mapped[list[Any]]  # of what was changed: names of the columns, never what they hold
+    reason: Mapped[str | None]  # that the request gave for it
     created_at: Mapped[datetime] = created()

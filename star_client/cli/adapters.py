@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from star_client.cli.invocation import FAILED, OUTCOMES, AsJson, Limit, star
 from star_client.cli.jobs import JOB, follow
 from star_client.cli.printing import Columns, console, moment, print_all, print_json, print_one, shorten
+from star_client.cli.quality.promotions import demote, promote, promotions
 from star_client.cli.quality.receipts import show_receipt
 from star_client.client import StarClient
 from star_client.errors import NotFound
@@ -94,6 +95,11 @@ def evaluate(
 def receipt(context: typer.Context, adapter_id: AdapterId, as_json: AsJson = False) -> None:
     """Print what an adapter gained on held-out questions, over what, and how sure that is."""
     show_receipt(star(context).adapters.receipt(adapter_id), as_json)
+
+
+adapters.command("promote")(promote)
+adapters.command("promotions")(promotions)
+adapters.command("demote")(demote)
 
 
 @adapters.command("pin")

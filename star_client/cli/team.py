@@ -79,6 +79,7 @@ AUDIT: Columns[AuditEntry] = {
     "change": lambda one: one.change,
     "target": lambda one: one.target,
     "fields": lambda one: ", ".join(one.fields),
+    "reason": lambda one: one.reason,
 }
 WORKERS: Columns[Worker] = {
     "worker": lambda one: one.id,

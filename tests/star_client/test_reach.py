@@ -139,6 +139,12 @@ ADAPTERS: dict[str, Call] = {
     "adapters_list_all": lambda star, _: star.adapters.list_all(model="m"),
     "adapters_get": lambda star, _: star.adapters.get("job_x:best"),
     "adapters_receipt": lambda star, _: star.adapters.receipt("job_x:best"),
+    "promotions_create": lambda star, _: star.adapters.promote("adp_x", stage="staging"),
+    "promotions_list": lambda star, _: star.promotions.list(
+        name="pens", stage="production", adapter="adp_x", current=True
+    ),
+    "promotions_get": lambda star, _: star.promotions.get("prm_x"),
+    "promotions_end": lambda star, _: star.promotions.end("prm_x"),
     "adapters_change": lambda star, _: star.adapters.pin("adp_x"),
     "adapters_delete": lambda star, _: star.adapters.delete("adp_x"),
     "adapters_archive": lambda star, folder: star.adapters.archive("adp_x", folder / "adapter.tar"),

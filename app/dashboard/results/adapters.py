@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import Form, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
+from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from app.dashboard.rendering import page, url
@@ -15,6 +16,7 @@ from app.dashboard.results.receipts import ShownReceipt, shown_receipt
 from app.dashboard.session import PATH, Submitter, Viewer
 from app.data.base_models import read_models
 from app.data.prompt_sets import read_prompt_set
+from app.errors import Invalid
 from app.http.dependencies import Artifacts, Config, Db, OfferedModels
 from app.http.downloads import send_archive, send_file
 from app.http.router import page_router
@@ -32,6 +34,7 @@ from app.results.adapters import (
     read_job_adapters,
 )
 from app.results.iterations import read_iteration, read_iterations
+from app.results.quality.promotions import PromotionIn, end_promotion, promote_adapter, read_promotions
 from app.results.quality.receipts import read_adapter_receipt
 from app.results.trial_checks import QuestionIn, TrialIn
 from app.results.trials import TrialOut, create_trial, wait_for_trial
@@ -41,6 +44,8 @@ from star_engine.tasks.registry import task_of
 router = page_router("/adapters")
 ROWS = 25
 MAX_MODELS = 100  # to choose from
+MAX_PROMOTIONS = 20  # that an adapter's page shows
+MAX_STANDING = 100  # promotions above the list of adapters
 WAIT = 25.0  # seconds that a page waits for an answer before it asks again: proxies cut at 30 or 60
 LINE = 2000  # characters
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what its --max-lora-rank may be
@@ -60,10 +65,20 @@ def list_(
 ) -> Response:
     """Filters are those of GET /v1/adapters, in the URL."""
     found = read_adapters(db, caller.project_id, model=model, after=after, limit=ROWS)
+    standing = read_promotions(db, caller.project_id, limit=MAX_STANDING, current=True).data
     jobs = {one.job for one in found.data}
     names = {job_id: read_job(db, caller.project_id, job_id).name for job_id in jobs}
     known = [one.id for one in read_models(db, offered, limit=MAX_MODELS).data]
-    return page(request, "adapters.html", caller, found=found, names=names, model=model, models=known)
+    return page(
+        request,
+        "adapters.html",
+        caller,
+        found=found,
+        names=names,
+        model=model,
+        models=known,
+        standing=standing,
+    )
 
 
 @router.get("/{adapter_id}")
@@ -123,6 +138,32 @@ def pin(
     return RedirectResponse(place, status_code=303)
 
 
+@router.post("/{adapter_id}/promote")
+def promote(
+    caller: Submitter,
+    db: Db,
+    adapter_id: str,
+    name: Line = "default",
+    stage: Line = "production",
+    reason: Line = "",
+    *,
+    force: Annotated[bool, Form()] = False,
+) -> Response:
+    given = {"name": name.strip(), "stage": stage.strip(), "force": force, "reason": reason.strip() or None}
+    try:
+        sent = PromotionIn.model_validate(given)
+    except ValidationError as error:
+        raise Invalid(f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}.") from error
+    made, _ = promote_adapter(db, caller, adapter_id, sent)
+    return RedirectResponse(f"{url('adapters', made.adapter)}#receipt", status_code=303)
+
+
+@router.post("/{adapter_id}/promotions/{promotion_id}/end")
+def demote(caller: Submitter, db: Db, adapter_id: str, promotion_id: str) -> Response:
+    end_promotion(db, caller.project_id, promotion_id)
+    return RedirectResponse(f"{url('adapters', adapter_id)}#receipt", status_code=303)
+
+
 @router.get("/{adapter_id}/files/{path:path}")
 def file(
     request: Request, caller: Viewer, db: Db, storage: Artifacts, adapter_id: str, path: str
@@ -151,6 +192,9 @@ def _card(request: Request, caller: Caller, db: Engine, adapter_id: str) -> dict
         "adapter": adapter,
         "job": job,
         "receipt": _receipt(db, caller, adapter),
+        "promotions": read_promotions(
+            db, caller.project_id, limit=MAX_PROMOTIONS, adapter=adapter.id, current=True
+        ).data,
         "takes_choices": task_of(job.config["kind"]).takes_choices,
         "iteration": read_iteration(db, caller.project_id, adapter.job, adapter.iteration),
         "base": first[0] if first and first[0].number == 0 else None,

@@ -13,6 +13,7 @@ from app.ledger.transitions import TERMINAL
 from app.tables.data import Dataset, PromptSet
 from app.tables.files import File
 from app.tables.jobs import Job
+from app.tables.promotions import Promotion
 from app.tables.rationales import Adapter
 from app.tables.statuses import Purpose
 
@@ -38,7 +39,8 @@ def refuse_dependents(what: str, found: Sequence[Dependent], fix: str = FIX) -> 
 
 
 def dependents_of_job(session: Session, job: Job, *, but: Sequence[str] = ()) -> list[Dependent]:
-    """Forks, baselines, evaluations of its adapters, trials that run, datasets derived from it.
+    """Forks, baselines, evaluations and promotions of its adapters, trials that run, datasets derived from
+    it.
 
     Not the jobs whose ids are in `but`: they are deleted with it.
     """
@@ -52,7 +54,9 @@ def dependents_of_job(session: Session, job: Job, *, but: Sequence[str] = ()) ->
     }
     found = [one for reason, which in reasons.items() for one in _jobs(session, job, which, reason, but)]
     derived = (Dataset.project_id == job.project_id, Dataset.derived_from["job"].as_string() == job.id)
-    return [*found, *_datasets(session, "was derived from it", *derived)]
+    promoted = (Promotion.adapter_id.in_(adapters), Promotion.ended_at.is_(None))
+    stands = _named(session, "promotion", Promotion, "has an adapter of it in use", *promoted)
+    return [*found, *_datasets(session, "was derived from it", *derived), *stands]
 
 
 def dependents_of_dataset(session: Session, dataset: Dataset) -> list[Dependent]:

@@ -1,4 +1,4 @@
-"""Which adapters stay: pinned ones, and what the job's retention keeps. Cards and manifests always stay."""
+"""Which adapters stay: pinned and promoted ones, and what the retention keeps. Cards and manifests stay."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from app.database import clock, reading, transaction
 from app.errors import Conflict
 from app.ledger.data.artifacts import needed
 from app.ledger.jobs.facts import best_iteration
+from app.ledger.quality.promotions import is_promoted
 from app.ledger.transitions import TERMINAL, lock_job
 from app.storage import Storage
 from app.tables.base import JsonObject
@@ -48,6 +49,11 @@ def delete_adapter(session: Session, adapter: Adapter) -> None:
         return
     if adapter.pinned:
         raise Conflict("The adapter is pinned. Unpin it first.", code="adapter_pinned")
+    if session.scalar(select(is_promoted(adapter.id))):
+        raise Conflict(
+            "The adapter is promoted. Promote another one in its place, or end its promotion.",
+            code="adapter_promoted",
+        )
     if job.status not in TERMINAL:
         raise Conflict(
             f"Its job {job.id} is {job.status} and may need it. Wait until the job has ended, or cancel it.",
@@ -74,22 +80,27 @@ def _apply_to(engine: Engine, job_id: str) -> int:
         job = lock_job(session, job_id)
         query = select(Adapter).where(Adapter.job_id == job_id, Adapter.deleted_at.is_(None))
         adapters = session.scalars(query.order_by(Adapter.iteration_number)).all()
+        promoted = set(session.scalars(select(Adapter.id).where(is_promoted(Adapter.id))))
         best = best_iteration(session, job)
         moment = session.scalars(select(clock())).one()
-        outdated = _outdated(job, adapters, None if best is None else best["adapter_id"], moment)
+        kept = {one.iteration_number for one in adapters if one.pinned or one.id in promoted}
+        outdated = _outdated(job, adapters, None if best is None else best["adapter_id"], moment, kept)
         deletable = [one for one in outdated if not session.scalar(select(_is_asked(one.id)))]
         for adapter in deletable:
             adapter.deleted_at = clock()
     return len(deletable)
 
 
-def _outdated(job: Job, adapters: Sequence[Adapter], best: str | None, moment: datetime) -> list[Adapter]:
-    """What the job's retention does not keep. `adapters`: those alive; `best`: a generator's id.
+def _outdated(
+    job: Job, adapters: Sequence[Adapter], best: str | None, moment: datetime, exempt: set[int]
+) -> list[Adapter]:
+    """What the job's retention does not keep. `adapters`: those alive; `best`: a generator's id; `exempt`:
+    iterations with an adapter that is pinned or promoted.
 
     The adapters of an iteration stay or go together: a verifier is of no use without its generator.
     """
     rule: JsonObject = job.retention or {}
-    kept = {adapter.iteration_number for adapter in adapters if adapter.pinned}
+    kept = set(exempt)
     days, last = rule.get("days"), rule.get("keep_last")
     ended = job.finished_at
     if days is None or ended is None or ended + timedelta(days=days) >= moment:  # else nothing but the pinned

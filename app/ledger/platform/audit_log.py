@@ -43,7 +43,7 @@ CONSEQUENCES = frozenset(
 UNREMARKABLE = frozenset(
     {"events_written", "served_at"}
 )  # columns that count, and say nothing of who did what
-_NOTED = "audit"
+_NOTED, _REASON = "audit", "audit_reason"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,11 @@ def list_audit(
     if after is not None:
         query = query.where(AuditEntry.id < after)
     return session.scalars(query.order_by(AuditEntry.id.desc()).limit(limit)).all()
+
+
+def give_reason(session: Session, reason: str | None) -> None:
+    """What this transaction changes was changed for this reason: it stands in the entries of the log."""
+    session.info[_REASON] = reason
 
 
 class Unaudited(RuntimeError):
@@ -174,9 +179,14 @@ def _write(session: Session) -> None:
     if acting.get() is None:
         return
     session.flush()
-    session.add_all(session.info.pop(_NOTED, {}).values())
+    reason = session.info.pop(_REASON, None)
+    entries = session.info.pop(_NOTED, {}).values()
+    for entry in entries:
+        entry.reason = reason
+    session.add_all(entries)
 
 
 @event.listens_for(Session, "after_rollback")
 def _forget(session: Session) -> None:
     session.info.pop(_NOTED, None)
+    session.info.pop(_REASON, None)

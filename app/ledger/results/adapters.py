@@ -18,6 +18,7 @@ from app.ledger.transitions import lock_job
 from app.tables.base import JsonObject
 from app.tables.data import Model
 from app.tables.jobs import Job
+from app.tables.promotions import Promotion
 from app.tables.rationales import Adapter
 from star_engine.adapters.layout import CONFIG, WEIGHTS
 from star_engine.adapters.roles import AdapterRole
@@ -150,11 +151,14 @@ def list_project_adapters(
 def get_adapter(session: Session, project_id: str, name: str) -> tuple[Adapter, Job]:
     """A verified adapter of this project, with its job; else NotFound.
 
-    `name` is an adapter's id, or an alias of a job's generator: `job_...:best`, `job_...:last` or
-    `job_...:3`, its iteration. Of equally accurate iterations the earlier one is the best.
+    `name` is an adapter's id, an alias of a job's generator (`job_...:best`, `job_...:last` or `job_...:3`,
+    its iteration; of equally accurate iterations the earlier one is the best), or a name and a stage that one
+    was promoted to: `default@production`.
     """
     job_id, colon, which = name.partition(":")
     adapter_id = _of_job(session, job_id, which) if colon else name
+    if "@" in name:
+        adapter_id = _promoted(session, project_id, *name.split("@", 1))
     row = session.execute(_verified(project_id).where(Adapter.id == adapter_id)).one_or_none()
     if row is None:
         raise NotFound(f"There is no adapter {name}.")
@@ -164,6 +168,17 @@ def get_adapter(session: Session, project_id: str, name: str) -> tuple[Adapter, 
 def _verified(project_id: str) -> Any:
     joined = select(Adapter, Job).join(Job, Job.id == Adapter.job_id)
     return joined.where(Job.project_id == project_id, Adapter.verification.is_not(None))
+
+
+def _promoted(session: Session, project_id: str, name: str, stage: str) -> str | None:
+    """The id of the adapter that stands there now; None if none does."""
+    query = select(Promotion.adapter_id).where(
+        Promotion.project_id == project_id,
+        Promotion.name == name,
+        Promotion.stage == stage,
+        Promotion.ended_at.is_(None),
+    )
+    return session.scalar(query)
 
 
 def _of_job(session: Session, job_id: str, which: str) -> str | None:

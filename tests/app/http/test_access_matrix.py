@@ -127,6 +127,9 @@ def objects(api: Api) -> dict[str, Any]:
         "model_id": ask.get("/v1/models").json()["data"][0]["id"],
         "number": 1,
         "path": adapter["files"][0]["path"],
+        "promotion_id": ask.post(
+            f"/v1/adapters/{adapter['id']}/promote", json={"force": True, "reason": "a test"}
+        ).json()["id"],
         "project_id": ask.get("/v1/projects").json()["data"][-1]["id"],
         "prompt_set_id": ask.get("/v1/prompt-sets").json()["data"][0]["id"],
         "rationale_id": rationale["id"],

@@ -57,13 +57,13 @@ def test_a_receipt_holds_the_paired_tests_and_says_what_was_not_run(api: Api) ->
     assert found["collapse"]["held_out"] == {"newly_solved": 14, "forgotten": 0, "retained": 1, "never": 5}
 
 
-def test_the_report_has_the_receipt_of_the_best_iteration_in_every_form(api: Api) -> None:
-    job, adapter = write_job(api, range(15))
-    receipt = api.client.get(f"/v1/adapters/{adapter}/receipt").json()
-    report = api.client.get(f"/v1/jobs/{job}/report").json()
+def test_the_report_has_the_receipt_of_the_best_iteration_in_every_form(sqlite_api: Api) -> None:
+    job, adapter = write_job(sqlite_api, range(15))
+    receipt = sqlite_api.client.get(f"/v1/adapters/{adapter}/receipt").json()
+    report = sqlite_api.client.get(f"/v1/jobs/{job}/report").json()
     assert report["receipt"]["sentence"] == receipt["sentence"]
     for form in ("markdown", "html"):
-        text = api.client.get(f"/v1/jobs/{job}/report", params={"format": form}).text
+        text = sqlite_api.client.get(f"/v1/jobs/{job}/report", params={"format": form}).text
         assert "Receipt of iteration 1" in text
         assert "not run. Create the job with the baseline direct-fine-tune." in text
 
@@ -83,17 +83,17 @@ def curves(api: Api, job_id: str, number: int, passed: Sequence[float], solution
         )  # fmt: skip
 
 
-def test_pass_at_k_of_base_and_trained_model_stand_in_one_chart(api: Api) -> None:
+def test_pass_at_k_of_base_and_trained_model_stand_in_one_chart(sqlite_api: Api) -> None:
     settings = {"evaluation": {"test_time": {"samples": 4}}}
-    job, adapter = write_job(api, range(15), config=settings)
-    curves(api, job, 0, (0.2, 0.6, 1.0), 4)
-    curves(api, job, 1, (0.5, 0.5, 0.5), 1)
-    found = api.client.get(f"/v1/adapters/{adapter}/receipt").json()["collapse"]
+    job, adapter = write_job(sqlite_api, range(15), config=settings)
+    curves(sqlite_api, job, 0, (0.2, 0.6, 1.0), 4)
+    curves(sqlite_api, job, 1, (0.5, 0.5, 0.5), 1)
+    found = sqlite_api.client.get(f"/v1/adapters/{adapter}/receipt").json()["collapse"]
     apart = found["pass_difference"]
     assert (apart["k"], apart["n"], apart["points"]) == (4, 20, -0.5)
     assert apart["interval"]["high"] < 0
     assert (found["base"]["solutions"], found["adapter"]["solutions"]) == (4, 1)
-    report = api.client.get(f"/v1/jobs/{job}/report", params={"format": "html"}).text
+    report = sqlite_api.client.get(f"/v1/jobs/{job}/report", params={"format": "html"}).text
     section = report.split("Does the trained model still solve what the base model could?")[1]
     assert "training has narrowed what the model can solve" in section
     chart = section.split("</svg>")[0]
@@ -101,21 +101,23 @@ def test_pass_at_k_of_base_and_trained_model_stand_in_one_chart(api: Api) -> Non
     assert "base model</text>" in chart
 
 
-def test_a_verifier_has_no_receipt_and_the_answer_says_whose_to_ask_for(api: Api) -> None:
-    job, _ = write_job(api, range(15))
-    verifier = write_adapter(api, job, role=AdapterRole.VERIFIER)
-    answer = api.client.get(f"/v1/adapters/{verifier}/receipt")
+def test_a_verifier_has_no_receipt_and_the_answer_says_whose_to_ask_for(sqlite_api: Api) -> None:
+    job, _ = write_job(sqlite_api, range(15))
+    verifier = write_adapter(sqlite_api, job, role=AdapterRole.VERIFIER)
+    answer = sqlite_api.client.get(f"/v1/adapters/{verifier}/receipt")
     assert (answer.status_code, answer.json()["code"]) == (409, "no_receipt")
 
 
-def test_an_adapter_without_an_evaluation_says_that_nothing_is_known(api: Api) -> None:
-    job = api.job()["id"]
-    found = api.client.get(f"/v1/adapters/{write_adapter(api, job)}/receipt").json()
+def test_an_adapter_without_an_evaluation_says_that_nothing_is_known(sqlite_api: Api) -> None:
+    job = sqlite_api.job()["id"]
+    found = sqlite_api.client.get(f"/v1/adapters/{write_adapter(sqlite_api, job)}/receipt").json()
     assert (found["verdict"], found["claims"], found["n"]) == ("unknown", [], 0)
 
 
 @pytest.mark.parametrize("key", ["other", "reader"])
-def test_receipts_are_for_the_own_project(api: Api, key: str) -> None:
-    _, adapter = write_job(api, range(15))
-    status = api.client.get(f"/v1/adapters/{adapter}/receipt", headers=getattr(api, key)).status_code
+def test_receipts_are_for_the_own_project(sqlite_api: Api, key: str) -> None:
+    _, adapter = write_job(sqlite_api, range(15))
+    status = sqlite_api.client.get(
+        f"/v1/adapters/{adapter}/receipt", headers=getattr(sqlite_api, key)
+    ).status_code
     assert status == (404 if key == "other" else 200)
