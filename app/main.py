@@ -46,7 +46,7 @@ from app.routes.data import (
     prompt_sets,
     verifiers,
 )
-from app.routes.jobs import events, job_verbs, jobs, openai_fine_tuning
+from app.routes.jobs import events, job_verbs, jobs, openai_fine_tuning, probes
 from app.routes.platform import (
     api_keys,
     audit,
@@ -91,6 +91,7 @@ ROUTES = (
     verifiers,
     jobs,
     job_verbs,
+    probes,
     events,
     iterations,
     curves,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -18,12 +19,14 @@ from star_client.errors import ServerFailed
 from star_client.job_request import JobRequest, body_of
 from star_client.objects import Event, Iteration, Job, Page, Rationale, TrainingRow, rfc3339
 from star_client.objects_results import Answer, Coverage, DryRun, ExampleProgress, Regrade, TrainingCurve
+from star_client.quality.probes import Probe, ProbedDryRun
 from star_client.resources import LARGEST_PAGE, every
 from star_client.transport import Request, Transport
 
 ReportFormat = Literal["markdown", "html", "json"]
 ExportFormat = Literal["jsonl", "parquet"]
 
+LONGEST_WAIT = 30.0  # seconds: what the server lets `wait` be
 RECONNECTS = 12  # attempts in a row without an event: about a minute and a half
 
 
@@ -45,6 +48,32 @@ class Jobs:
         body = body_of(wanted) | {"dry_run": True}
         answer = self._transport.send(Request("POST", "/v1/jobs", json=body, again=True))
         return DryRun.model_validate_json(answer.content)
+
+    def probe(
+        self, questions: int = 50, *, idempotency_key: str | None = None, **wanted: Unpack[JobRequest]
+    ) -> ProbedDryRun:
+        """A dry run that also asks 20 to 200 of the train questions, 8 tries each; returns at once.
+
+        See `probed` and `wait_for_probe`; `cancel` takes its id. `create` with the same settings finds its
+        tries on record. Sent with an Idempotency-Key, so that a retry begins one probe.
+        """
+        body = body_of(wanted) | {"dry_run": True, "probe": questions}
+        headers = {"Idempotency-Key": idempotency_key or str(uuid4())}
+        answer = self._transport.send(Request("POST", "/v1/jobs", headers=headers, json=body, again=True))
+        return ProbedDryRun.model_validate_json(answer.content)
+
+    def probed(self, probe_id: str, *, wait: float = 0) -> Probe:
+        """A probe; `wait`: at most so many seconds (30) for its end."""
+        request = Request("GET", f"/v1/probes/{probe_id}", {"wait": wait or None})
+        return Probe.model_validate_json(self._transport.send(request).content)
+
+    def wait_for_probe(self, probe_id: str, patience: float = 3600.0) -> Probe:
+        """The probe once it has ended. Raises TimeoutError after `patience` seconds; it goes on."""
+        deadline = time.monotonic() + patience
+        while not (found := self.probed(probe_id, wait=LONGEST_WAIT)).is_terminal:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{found.id} is {found.status} after {patience:g} s; it goes on.")
+        return found
 
     def fork(
         self,

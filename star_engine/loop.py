@@ -17,6 +17,7 @@ class PhaseName(StrEnum):
     VERIFY_ADAPTER = "verify_adapter"
     EVALUATE = "evaluate"
     TEST_TIME = "test_time"  # many answers to a question: of the base model, and of the last adapter
+    PROBE = "probe"  # no part of the loop: how hard a sample of the train questions is, before a job
     TRIAL = "trial"  # no part of the loop: a few questions that a person puts to an adapter
 
 

@@ -27,7 +27,11 @@ from worker.settle import stop
 
 log = structlog.get_logger()
 
-FIND = {PhaseName.SAMPLE: recorded_tries, PhaseName.TEST_TIME: recorded_answers}
+FIND = {
+    PhaseName.SAMPLE: recorded_tries,
+    PhaseName.PROBE: recorded_tries,
+    PhaseName.TEST_TIME: recorded_answers,
+}
 RECORD_SECONDS = 1.0  # a person may be waiting for the answers of a trial
 
 

@@ -36,6 +36,7 @@ from star_engine.data.chat_template import UnfitTemplate
 from star_engine.data.prompt_sets import groups_without_examples
 from star_engine.data.selection import check_curriculum
 from star_engine.data.validation import Unfit, check_answers, check_solutions, field_needing_solutions
+from star_engine.sampling.probe import FEWEST, MOST
 from star_engine.tasks.examples import Example, PromptSet
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.registry import task_of
@@ -80,6 +81,10 @@ class JobIn(In):
         default=False, description="Run even though held-out questions of the dataset are also trained on."
     )
     dry_run: StrictBool = False  # check it, show what it would be and take, and make nothing
+    probe: Annotated[StrictInt, Field(ge=FEWEST, le=MOST)] | None = Field(
+        default=None,
+        description="With dry_run: ask so many train questions, 8 tries each, to see how hard they are.",
+    )
     return_equal: StrictBool = Field(
         default=False, description="Return an equal job that has not failed instead of creating a second one."
     )

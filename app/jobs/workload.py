@@ -52,14 +52,17 @@ def workload(
     prompt_set: PromptSet,
     examples: Iterable[Example],
     tokenizer: Tokenizer | None,
+    kept: int | None = None,
 ) -> WorkOut:
-    """`examples`: of the train split, some of which are rendered to see how long a row is."""
+    """`examples`: of the train split, some of which are rendered to see how long a row is. kept: rows that an
+    iteration is expected to keep; None: as if each example gave one.
+    """
     train = int(splits.get("train", 0))
     asked = min(train, config.examples_per_iteration or train)
     iterations = 0 if config.baselines_only else config.iterations
     row = _row_tokens(config, prompt_set, list(islice(examples, COUNTED)), tokenizer)
     of_step = config.training.batch_tokens or config.training.batch_size * row
-    rows = max(asked, 1)
+    rows = max(asked if kept is None else kept, 1)
     steps = [training_steps(config.training, n, rows, rows * row) for n in range(1, iterations + 1)]
     held_out = min(int(splits.get(config.evaluation.split, 0)), config.evaluation.max_examples or 10**9)
     a_turn = asked * (config.generation.samples_per_example + config.rationalization.enabled) + held_out

@@ -16,6 +16,7 @@ PARAMETERS: dict[str, Any] = {
     "model_id": "SmolLM2-135M-Instruct",
     "number": 2,
     "path": "adapter_model.safetensors",
+    "probe_id": "job_01m7ywcwdb4epq43ff61528663",
     "promotion_id": "prm_01m7ywck2a1mt4knmr1jb1zqvw",
     "project_id": "proj_01m7ywck2a1mt4knmr1jb1zqvw",
     "prompt_set_id": "ps_01m7ywck2a1mt4knmr1jb1zqvw",

@@ -45,6 +45,7 @@ class Job(Deletable, Base):
     labels: Mapped[JsonObject]  # the user's own metadata
     purpose: Mapped[Purpose] = mapped_column(default=Purpose.STAR, server_default="star")
     adapter_id: Mapped[str | None]  # the adapter that an evaluation or a trial asks
+    stands_for: Mapped[int | None]  # of a probe: train questions that an iteration of the job would ask
     retention: Mapped[JsonObject | None]  # {keep_last, keep_best, days}: what stays of its adapters
     budget_gpu_seconds: Mapped[float | None] = mapped_column(Double)
     deadline_at: Mapped[datetime | None]

@@ -30,3 +30,4 @@ class Purpose(StrEnum):
     STAR = "star"
     EVALUATION = "evaluation"  # one adapter on one dataset
     TRIAL = "trial"  # a few questions put to one adapter
+    PROBE = "probe"  # a sample of the train questions put to the base model, before a job

@@ -12,7 +12,9 @@ import typer
 from star_client.cli.invocation import AsJson, star
 from star_client.cli.jobs import JOB, follow
 from star_client.cli.printing import Columns, print_one
+from star_client.cli.quality.probes import wait_and_print
 from star_client.cli.yaml_files import parse_value, read_settings
+from star_client.client import StarClient
 from star_client.job_request import JobRequest, Limits
 from star_client.objects_results import DryRun, Span, Warned
 
@@ -47,6 +49,12 @@ AllowOverlap = Annotated[
     bool, typer.Option("--allow-overlap", help="Run although held-out questions are trained on.")
 ]
 DryRunOnly = Annotated[bool, typer.Option("--dry-run", help="Show what it would be. Makes no job.")]
+Questions = Annotated[
+    int | None,
+    typer.Option(
+        "--probe", min=20, max=200, help="Ask so many train questions, 8 tries each, and wait. Makes no job."
+    ),
+]
 ReturnEqual = Annotated[
     bool,
     typer.Option(
@@ -90,6 +98,7 @@ def create(
     return_equal: ReturnEqual = False,
     allow_overlap: AllowOverlap = False,
     dry_run: DryRunOnly = False,
+    probe: Questions = None,
     watch: Annotated[bool, typer.Option("--watch", help="Go on with star jobs watch.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -104,12 +113,22 @@ def create(
     wanted |= {"metadata": pairs(metadata), "return_equal": return_equal or None}
     wanted |= {"allow_overlap": allow_overlap or None}
     client = star(context)
+    if probe is not None:
+        return _probe(client, probe, wanted, idempotency_key, as_json)
     if dry_run:
         return print_one(client.jobs.dry_run(**wanted), DRY_RUN, as_json)
     job = client.jobs.create(**wanted, idempotency_key=idempotency_key)
     if job.webhook and not (as_json and not watch):
         sys.stderr.write(f"Secret of its webhook: {job.webhook.get('secret')}\n")
     return follow(client, job.id, as_json) if watch else print_one(job, JOB, as_json)
+
+
+def _probe(client: StarClient, questions: int, wanted: JobRequest, key: str | None, as_json: bool) -> None:
+    begun = client.jobs.probe(questions, idempotency_key=key, **wanted)
+    sys.stderr.write(f"{begun.probe.id} has begun. To cancel it: star jobs cancel {begun.probe.id}\n")
+    if not as_json:
+        print_one(begun, DRY_RUN, as_json)
+    wait_and_print(client, begun.probe.id, as_json)
 
 
 def budget(gpu_seconds: float | None, deadline: str | None) -> Limits | None:

@@ -24,6 +24,7 @@ from star_client.cli import (
 )
 from star_client.cli.invocation import exit_status
 from star_client.cli.printing import print_error
+from star_client.cli.quality import probes
 from star_client.errors import StarError
 
 HELP = """
@@ -45,6 +46,7 @@ app.add_typer(verifiers.verifiers, name="verifiers")
 app.add_typer(data.models, name="models")
 app.add_typer(data.presets, name="presets")
 jobs.jobs.command("create")(create.create)
+jobs.jobs.command("probe")(probes.show_probe)
 jobs.jobs.command("fork")(job_verbs.fork)
 jobs.jobs.command("regrade")(job_verbs.regrade)
 jobs.jobs.command("coverage")(job_verbs.coverage)

@@ -35,6 +35,7 @@ class Slice:
     stop: int | None = None  # None: up to the selection's end
     mode: EvaluationMode | None = None  # how held-out examples are asked; None: these are train examples
     dataset: str | None = None  # another dataset that is measured as well; None: the run's own
+    beyond: bool = False  # of a probe: the tries beyond those that the job itself would make
 
     def of(self, selection: Sequence[int]) -> Sequence[int]:
         """The slice's part of a selection of positions."""
@@ -45,14 +46,16 @@ class Slice:
         if self.stop is None:
             return {}
         more = {"mode": self.mode and str(self.mode), "dataset": self.dataset}
-        known = {name: value for name, value in more.items() if value is not None}
+        known: dict[str, Any] = {name: value for name, value in more.items() if value is not None}
+        known |= {"beyond": True} if self.beyond else {}
         return {"start": self.start, "stop": self.stop, **known}
 
 
 def slice_from(work: Mapping[str, Any]) -> Slice:
     """Read a slice from the JSON of `Slice.as_json`; other entries of `work` are ignored."""
     mode = EvaluationMode(work["mode"]) if "mode" in work else None
-    return Slice(work.get("start", 0), work.get("stop"), mode, work.get("dataset"))
+    beyond = work.get("beyond", False)
+    return Slice(work.get("start", 0), work.get("stop"), mode, work.get("dataset"), beyond)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from star_engine.loop import PhaseName
 from star_engine.phases.build import BUILD
 from star_engine.phases.evaluate import BASELINES, EVALUATE
 from star_engine.phases.phase import Phase
+from star_engine.phases.probe import PROBE
 from star_engine.phases.sample import SAMPLE
 from star_engine.phases.test_time import TEST_TIME
 from star_engine.phases.train import TRAIN
@@ -16,5 +17,5 @@ from star_engine.phases.verify_adapter import VERIFY_ADAPTER
 
 PHASES: Mapping[PhaseName, Phase] = {
     phase.name: phase
-    for phase in (BASELINES, SAMPLE, BUILD, TRAIN, VERIFY_ADAPTER, EVALUATE, TEST_TIME, TRIAL)
+    for phase in (BASELINES, SAMPLE, BUILD, TRAIN, VERIFY_ADAPTER, EVALUATE, TEST_TIME, TRIAL, PROBE)
 }

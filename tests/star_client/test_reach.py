@@ -82,6 +82,7 @@ JOBS: dict[str, Call] = {
         order="name",
     ),
     "jobs_create": lambda star, _: star.jobs.create(**WANTED),
+    "probes_get": lambda star, _: star.jobs.probed("job_x", wait=1),
     "jobs_get": lambda star, _: star.jobs.get("job_x"),
     "jobs_cancel": lambda star, _: star.jobs.cancel("job_x", baselines=True),
     "jobs_pause": lambda star, _: star.jobs.pause("job_x"),

@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse
 
 from app.dashboard.jobs.form import FORKED, GROUPS, Filled, Sent, body, checked, filled
 from app.dashboard.rendering import page, url
-from app.dashboard.session import Submitter
+from app.dashboard.session import Submitter, Viewer
 from app.data.base_models import read_models
 from app.data.datasets import DatasetOut, read_datasets
 from app.data.prompt_sets import PromptSetOut, read_prompt_sets
@@ -20,6 +20,7 @@ from app.errors import Conflict, Problem
 from app.http.dependencies import Config, Db, DryRunSlots, OfferedModels
 from app.http.router import page_router
 from app.jobs.baselines import BESIDE, JobFamilyIn
+from app.jobs.change import cancel_job
 from app.jobs.create import Made, create_family, create_fork, try_family
 from app.jobs.dry_run import SMALL_DATA, DryRunOut
 from app.jobs.fork import ForkIn
@@ -27,12 +28,15 @@ from app.jobs.read import read_job
 from app.jobs.views import JobOut
 from app.ledger.platform.keys import Caller
 from app.results.iterations import read_iterations
+from app.results.quality.probes import ProbeOut, read_probe, start_probe, wait_for_probe
 from star_engine.config.presets import PRESETS
+from star_engine.sampling.probe import FEWEST
 
 router = page_router("/jobs")
 
 CHOICES = 100  # newest datasets and prompt sets to choose from
 SAME_SECONDS = 5.0  # for which the second press of a button waits for the first
+PROBE_SECONDS = 25.0  # that a page waits before it asks again: proxies cut at 30 or 60
 FIELDS = (
     "name",
     "model",
@@ -88,6 +92,44 @@ async def try_out(
     return await run_in_threadpool(_form, request, caller, db, offered, filled(sent), tried=tried)
 
 
+@router.post("/new/probe")
+async def probe(
+    request: Request,
+    caller: Submitter,
+    db: Db,
+    settings: Config,
+    offered: OfferedModels,
+    slots: DryRunSlots,
+    sent: Sent,
+) -> Response:
+    """The form again, with the dry run and the probe that has begun below."""
+    try:
+        wanted = checked(JobFamilyIn, {**body(sent, FIELDS), **_probing(sent)})
+        found, _ = await slots.run(caller.project_id, start_probe, db, caller, offered, wanted, settings)
+    except Problem as refused:
+        return await run_in_threadpool(_form, request, caller, db, offered, filled(sent, refused))
+    return await run_in_threadpool(
+        _form, request, caller, db, offered, filled(sent), tried=found, probe=found.probe
+    )
+
+
+@router.get("/new/probes/{probe_id}")
+async def probed(request: Request, caller: Viewer, db: Db, probe_id: str) -> Response:
+    """Waits for its end: htmx asks for this part again when it comes without."""
+    partial = request.headers.get("hx-request") is not None
+    found = await wait_for_probe(db, caller.project_id, probe_id, PROBE_SECONDS if partial else 0)
+    return page(request, "_probe.html" if partial else "probe.html", caller, probe=found)
+
+
+@router.post("/new/probes/{probe_id}/cancel")
+def cancel_probe(request: Request, caller: Submitter, db: Db, probe_id: str) -> Response:
+    if not read_probe(db, caller.project_id, probe_id).is_terminal:
+        cancel_job(db, caller.project_id, probe_id, baselines=False)
+    if request.headers.get("hx-request") is None:
+        return RedirectResponse(url("jobs", "new", "probes", probe_id), status_code=303)
+    return page(request, "_probe.html", caller, probe=read_probe(db, caller.project_id, probe_id))
+
+
 @router.post("/new")
 def create(
     request: Request, caller: Submitter, db: Db, settings: Config, offered: OfferedModels, sent: Sent
@@ -131,6 +173,12 @@ def _wanted(sent: Sent) -> JobFamilyIn:
     return wanted
 
 
+def _probing(sent: Sent) -> dict[str, Any]:
+    """What makes the form a dry run with a probe."""
+    typed = str(sent.get("probe", "")).strip()
+    return {"dry_run": True, "probe": int(typed) if typed.isdecimal() else typed or FEWEST}
+
+
 def _once(make: Callable[[], Made]) -> JobOut:
     """The second press of a button is answered with what the first one makes."""
     until = monotonic() + SAME_SECONDS
@@ -151,6 +199,7 @@ def _form(
     shown: Filled,
     tried: DryRunOut | None = None,
     refused: Problem | None = None,
+    probe: ProbeOut | None = None,
 ) -> Response:
     partial = request.headers.get("hx-request") is not None
     datasets = read_datasets(db, caller.project_id, limit=CHOICES).data
@@ -162,6 +211,7 @@ def _form(
         status=refused.status if refused else 200,
         form=shown,
         tried=tried,
+        probe=probe,
         groups=GROUPS,
         usual=_usual(shown, datasets),
         models=[(one.id, one.id) for one in read_models(db, offered, limit=CHOICES).data],

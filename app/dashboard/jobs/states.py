@@ -23,6 +23,7 @@ PHASES = {
     "train": "training an adapter",
     "verify_adapter": "checking the adapter",
     "evaluate": "asking the adapter the held-out examples",
+    "probe": "asking the base model a sample of the train questions",
     "trial": "answering",
 }
 

@@ -46,6 +46,7 @@ class NewJob:
     labels: JsonObject
     purpose: Purpose = Purpose.STAR
     adapter_id: str | None = None  # what an evaluation or a trial asks
+    stands_for: int | None = None  # of a probe: train questions that an iteration of the job would ask
     fork: ForkPoint | None = None  # what it takes over from another job
     preset: str | None = None  # of a baseline
     beside: tuple[NewJob, ...] = ()  # its baselines
@@ -91,6 +92,7 @@ def _create_one(
         else None,
         purpose=new.purpose,
         adapter_id=new.adapter_id,
+        stands_for=new.stands_for,
         baseline_of=None if beside is None else beside.id,
         baseline=new.preset,
         budget_gpu_seconds=new.budget_gpu_seconds,

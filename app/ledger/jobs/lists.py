@@ -31,11 +31,14 @@ class JobFilter:
     order: Order = "newest"
 
 
+NOT_LISTED = (Purpose.TRIAL, Purpose.PROBE)  # they are asked for by their own ids
+
+
 def list_jobs(
     session: Session, project_id: str, *, where: JobFilter, after: str | None, limit: int
 ) -> Sequence[Job]:
-    """List jobs without trials; `after` is the last job id of the page before."""
-    query = select(Job).where(Job.project_id == project_id, Job.purpose != Purpose.TRIAL)
+    """List jobs without trials and probes; `after` is the last job id of the page before."""
+    query = select(Job).where(Job.project_id == project_id, Job.purpose.not_in(NOT_LISTED))
     query = query.where(Job.archived_at.is_not(None) if where.archived else Job.archived_at.is_(None))
     if where.statuses:
         query = query.where(Job.status.in_(where.statuses))

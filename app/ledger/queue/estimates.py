@@ -21,6 +21,7 @@ from star_engine.config.star import StarConfig, Training
 from star_engine.data.selection import steps_in
 from star_engine.loop import PhaseName, closing_phases, phases_of
 from star_engine.phases.table import PHASES
+from star_engine.sampling.probe import TRIES as PROBE_TRIES
 
 RECORDS = 300  # finished steps that are looked at, over all models asked for
 LATEST = 20  # of them per model and phase: what a change of the deployment made untrue is soon forgotten
@@ -185,6 +186,8 @@ def _units(phase: PhaseName, config: StarConfig, number: int, splits: JsonObject
         return float(held_out)
     if phase is PhaseName.TEST_TIME:
         return float(held_out * candidates_in(config))
+    if phase is PhaseName.PROBE:
+        return float(asked * PROBE_TRIES)
     return _sequences(config, number, asked * tries) if phase is PhaseName.TRAIN else 1.0
 
 
@@ -194,6 +197,7 @@ def _units_done(
     if PHASES[phase].asks:
         tries = config.generation.samples_per_example if phase is PhaseName.SAMPLE else 1
         tries = candidates_in(config) if phase is PhaseName.TEST_TIME else tries
+        tries = PROBE_TRIES if phase is PhaseName.PROBE else tries
         return float((work["stop"] - work["start"]) * tries)
     if phase is not PhaseName.TRAIN:
         return 1.0

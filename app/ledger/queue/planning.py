@@ -70,12 +70,14 @@ def advance(session: Session, job: Job, settings: Settings) -> None:
 
 
 def _decide(session: Session, job: Job, config: StarConfig) -> PhaseRef | Stop | Pause:
-    """Return the engine's next step; a job that only asks an adapter has one phase."""
+    """Return the engine's next step; a job that only asks an adapter, or the base model, has one phase."""
     history = read_history(session, job)
     if job.purpose == Purpose.STAR:
         return next_phase(config, history)
     if any(record.done for record in history):
         return Stop(StopReason.COMPLETED_ITERATIONS)
+    if job.purpose == Purpose.PROBE:
+        return PhaseRef(1, PhaseName.PROBE)
     adapter = session.get_one(Adapter, job.adapter_id)
     name = PhaseName.EVALUATE if job.purpose == Purpose.EVALUATION else PhaseName.TRIAL
     return PhaseRef(adapter.iteration_number, name)

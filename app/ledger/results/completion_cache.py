@@ -75,7 +75,7 @@ def recorded_answers(session: Session, project_id: str, keys: Sequence[str]) -> 
 
 def reused_in(session: Session, iteration: Iteration, phase: PhaseName) -> JsonObject:
     """Count the answers of a closed phase that cost no GPU time, by phase, together with earlier phases."""
-    if phase is PhaseName.SAMPLE:
+    if phase in (PhaseName.SAMPLE, PhaseName.PROBE):
         query = select(func.count()).where(Rationale.iteration_id == iteration.id, Rationale.reused)
     elif phase in (PhaseName.BASELINES, PhaseName.EVALUATE):
         query = select(func.count()).where(Evaluation.iteration_id == iteration.id, Evaluation.reused)

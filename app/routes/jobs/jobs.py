@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Query, Request, Response
+from sqlalchemy import Engine
 
+from app.errors import Invalid
 from app.http.auth import Reader, Submitter
 from app.http.dependencies import Config, Db, DryRunSlots, JobSlots, OfferedModels
 from app.http.idempotency import IdempotencyKey
 from app.http.ranges import matches
 from app.http.router import api_router
 from app.http.schemas import After, Limit, Page, ProblemOut, already
+from app.intake.slots import ProjectSlots
 from app.jobs.baselines import JobFamilyIn
 from app.jobs.change import ResumeIn, cancel_job, pause_job, resume_job, retry_job
 from app.jobs.create import Made, create_family, try_family
@@ -21,11 +24,15 @@ from app.jobs.polled import PolledJobs
 from app.jobs.read import read_jobs
 from app.jobs.views import JobOut
 from app.ledger.jobs.lists import JobFilter
+from app.ledger.platform.keys import Caller
+from app.results.quality.probes import ProbedDryRunOut, start_probe
+from app.settings import Settings
 
 router = api_router("jobs", "/v1/jobs")
 
 NOT_MADE: dict[int | str, dict[str, Any]] = {
     200: {"description": "A dry run, or an existing equal job.", "model": JobOut | DryRunOut},
+    202: {"description": "A dry run with a probe, which has begun.", "model": ProbedDryRunOut},
     409: {
         "description": "A request with this Idempotency-Key is still being processed.",
         "model": ProblemOut,
@@ -52,13 +59,16 @@ async def create(
     sent: JobFamilyIn,
     response: Response,
     idempotency_key: IdempotencyKey = None,
-) -> JobOut | DryRunOut:
+) -> JobOut | ProbedDryRunOut | DryRunOut:
     """Create a job. Everything that can be checked is checked before any GPU time is used.
 
     With `dry_run` nothing is made: the answer (200) holds the resolved configuration, warnings, the first
     prompts with their tokens, and an estimate. With `return_equal` an equal job that has neither failed nor
-    been cancelled is returned (200, header `Deduplicated`).
+    been cancelled is returned (200, header `Deduplicated`). With `dry_run` and `probe` a sample of the train
+    questions is asked as well (202): see GET /v1/probes/{id}; it is cancelled as a job is.
     """
+    if sent.probe is not None:
+        return await _probe(caller, db, settings, offered, slots, sent, response, idempotency_key)
     if sent.dry_run:
         response.status_code = 200
         return await dry_runs.run(
@@ -68,6 +78,29 @@ async def create(
         caller.project_id, create_family, db, caller, offered, sent, settings, idempotency_key
     )
     return made_answer(made, response)
+
+
+async def _probe(
+    caller: Caller,
+    db: Engine,
+    settings: Settings,
+    offered: frozenset[str],
+    slots: ProjectSlots,
+    sent: JobFamilyIn,
+    response: Response,
+    key: str | None,
+) -> ProbedDryRunOut:
+    if not sent.dry_run:
+        fix = "Send dry_run: true with it; the job that is made afterwards finds its tries on record."
+        raise Invalid.for_field("probe", "A probe is part of a dry run.", fix, code="probe_without_dry_run")
+    found, replayed = await slots.run(
+        caller.project_id, start_probe, db, caller, offered, sent, settings, key
+    )
+    response.status_code = 202
+    response.headers["Location"] = f"/v1/probes/{found.probe.id}"
+    if replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return found
 
 
 def made_answer(made: Made, response: Response) -> JobOut:

@@ -1,4 +1,4 @@
-"""Promotions over HTTP: what is refused, what forcing leaves behind, and what a promoted adapter is kept from."""
+"""Promotions over HTTP: what is refused, what forcing leaves behind, and what they protect."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -14,23 +15,33 @@ from app.tables.jobs import Job
 from app.tables.rationales import Adapter
 from star_engine.adapters.roles import AdapterRole
 from star_engine.evaluation.intervals import difference_interval, level_for_best_of
-from tests.app.api_harness import Api, addition_rows
+from tests.app.api_harness import Api
 from tests.app.jobs.test_report import PHASES, Written, metrics
+from tests.factories import problem, spaced, total
 
 KS = [1, 2, 4]
+
+
+def rows(count: int) -> str:
+    """Questions of three digits, each of them once."""
+    found = []
+    for number in range(count):
+        a, b = problem(number, 3)
+        found.append({"question": f"{spaced(a)} + {spaced(b)}", "answer": total(a, b), "group": "2"})
+    return "".join(json.dumps(row) + "\n" for row in found)
 
 
 def write_job(
     api: Api, right: Sequence[int], *, few_shot: Sequence[int] = (0,), held_out: int = 20, **body: Any
 ) -> tuple[str, str]:
     """A job of one iteration and its adapter; `right`: places of the held-out questions it solves."""
-    dataset = api.dataset(addition_rows(held_out + 8), validation=held_out)["id"]
+    dataset = api.dataset(rows(2 * held_out), validation=held_out)["id"]
     config = {"iterations": 1, "generation": {"max_tokens": 100}, **body.pop("config", {})}
     job_id = api.job(dataset=dataset, config=config, **body)["id"]
     with transaction(api.engine) as session:
-        rows = Written(session, session.get_one(Job, job_id))
-        rows.evaluate(rows.iteration(0, ["baselines"], {}), "few_shot_cot", few_shot)
-        rows.evaluate(rows.iteration(1, PHASES, metrics(0.25, 2, 3)), "adapter", right)
+        of_job = Written(session, session.get_one(Job, job_id))
+        of_job.evaluate(of_job.iteration(0, ["baselines"], {}), "few_shot_cot", few_shot)
+        of_job.evaluate(of_job.iteration(1, PHASES, metrics(0.25, 2, 3)), "adapter", right)
     return job_id, write_adapter(api, job_id)
 
 
@@ -68,18 +79,26 @@ def test_the_report_has_the_receipt_of_the_best_iteration_in_every_form(sqlite_a
         assert "not run. Create the job with the baseline direct-fine-tune." in text
 
 
+def summary(passed: Sequence[float], solutions: int) -> dict[str, Any]:
+    points = [{"value": value, "low": value, "high": value} for value in passed]
+    return {
+        "samples": 4, "temperature": 0.7, "n": 20, "ks": KS, "curves": {"pass": points}, "unparsed": 0.0,
+        "solutions": float(solutions), "entropy": float(solutions),
+    }  # fmt: skip
+
+
 def curves(api: Api, job_id: str, number: int, passed: Sequence[float], solutions: int) -> None:
     """All questions alike: what was measured at test time, by the base model (0) or an iteration."""
     with transaction(api.engine) as session:
-        rows = Written(session, session.get_one(Job, job_id))
+        of_job = Written(session, session.get_one(Job, job_id))
         phases = [*PHASES, "test_time"] if number else ["baselines", "test_time"]
-        found = rows.iteration(number, phases, {"test_time": {"ks": KS}})
+        found = of_job.iteration(number, phases, {"test_time": summary(passed, solutions)})
         session.add_all(
             QuestionCurve(
                 iteration_id=found.id, example_id=example, answers=4, right=2, unparsed=0,
                 solutions=solutions, entropy=float(solutions), curves={"pass": list(passed)},
             )
-            for example in rows.examples("validation")
+            for example in of_job.examples("validation")
         )  # fmt: skip
 
 
