@@ -61,6 +61,7 @@ class Adapters:
         stage: str = "production",
         force: bool = False,
         reason: str | None = None,
+        idempotency_key: str | None = None,
     ) -> Promotion:
         """Let it stand for `name@stage`, in place of the one that does.
 
@@ -68,7 +69,9 @@ class Adapters:
         unless forced with a reason, which stands in the audit log.
         """
         body = {"name": name, "stage": stage, "force": force, "reason": reason}
-        request = Request("POST", f"/v1/adapters/{adapter_id}/promote", json=body, again=True)
+        headers = {"Idempotency-Key": idempotency_key or str(uuid4())}
+        path = f"/v1/adapters/{adapter_id}/promote"
+        request = Request("POST", path, headers=headers, json=body, again=True)
         return Promotion.model_validate_json(self._transport.send(request).content)
 
     def pin(self, adapter_id: str, *, pinned: bool = True) -> Adapter:

@@ -17,6 +17,7 @@ from app.tables.jobs import Job
 from app.tables.rationales import Rationale
 from app.tables.statuses import Purpose
 from app.tables.usage import Usage
+from star_engine.config.selection import Selection
 from star_engine.config.star import StarConfig
 from star_engine.sampling import rationales as engine
 from star_engine.tasks import examples as tasks
@@ -50,6 +51,7 @@ def as_probe(new: NewJob, questions: int) -> NewJob:
     stands_for = min(train, asked or train)
     settings = new.config.model_dump(mode="json")
     settings["examples_per_iteration"] = min(stands_for, questions)
+    settings["selection"] = Selection().model_dump(mode="json")  # nothing is known yet to choose them by
     return replace(
         new,
         name=f"Probe: {new.name}"[:200],

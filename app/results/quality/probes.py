@@ -29,6 +29,7 @@ from app.settings import Settings
 from app.tables.data import Dataset, Model, PromptSet
 from app.tables.jobs import Job
 from app.tables.statuses import JobStatus
+from app.turns import give_turn_back
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
 from star_engine.diagnostics.difficulty import Difficulty, difficulty
@@ -113,6 +114,7 @@ async def wait_for_probe(db: Engine, project_id: str, probe_id: str, wait: float
         left = deadline - monotonic()
         if left <= 0:
             break
+        give_turn_back()
         await anyio.sleep(min(POLL_SECONDS, left))
     return await run_in_threadpool(read_probe, db, project_id, probe_id)
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.database import reading, transaction
 from app.errors import Conflict, Invalid
+from app.http.idempotency import UNKEYED, Once
 from app.http.schemas import In, Page, Resource, Text, Timestamp, page
 from app.ledger.platform.keys import Caller
 from app.ledger.quality import promotions as ledger
@@ -69,7 +70,7 @@ class GainNotShown(Conflict):
 
 
 def promote_adapter(
-    db: Engine, caller: Caller, adapter_id: str, sent: PromotionIn
+    db: Engine, caller: Caller, adapter_id: str, sent: PromotionIn, once: Once = UNKEYED
 ) -> tuple[PromotionOut, bool]:
     """The promotion, and whether it was made now. Raises GainNotShown, NoReceipt, Conflict, Invalid."""
     if sent.force and sent.reason is None:
@@ -81,9 +82,12 @@ def promote_adapter(
             adapter, job = get_adapter(session, caller.project_id, adapter_id)
             stands = ledger.current_promotion(session, caller.project_id, place)
             if stands is not None and stands.adapter_id == adapter.id:
+                once.remember(session, stands.id)
                 return _out(stands, adapter, job), False
             on = _grounds(session, adapter, job, stands, sent)
-            return _out(ledger.promote(session, caller, adapter, place, on), adapter, job), True
+            made = ledger.promote(session, caller, adapter, place, on)
+            once.remember(session, made.id)
+            return _out(made, adapter, job), True
     except IntegrityError as other:
         raise Conflict(
             f"Another adapter was promoted to {sent.name}@{sent.stage} at the same moment. Look at it, and "

@@ -8,6 +8,7 @@ from fastapi import Query, Response
 
 from app.http.auth import Reader, Submitter
 from app.http.dependencies import Db
+from app.http.idempotency import MadeOnce, made_once
 from app.http.router import api_router
 from app.http.schemas import After, Limit, Page
 from app.results.quality.promotions import (
@@ -23,15 +24,21 @@ router = api_router("adapters", "/v1")
 
 
 @router.post("/adapters/{adapter_id}/promote", status_code=201, summary="Promote an adapter to a stage")
-def create(caller: Submitter, db: Db, response: Response, adapter_id: str, sent: PromotionIn) -> PromotionOut:
+def create(
+    caller: Submitter, db: Db, once: MadeOnce, response: Response, adapter_id: str, sent: PromotionIn
+) -> PromotionOut:
     """Put the adapter in place of the one that stands there; 200 where it stands there already.
 
     Refused with `gain_not_shown` where the interval of its gain over the base model covers 0, unless forced
     with a reason. A promoted adapter is exempt from retention, and its job cannot be deleted.
     """
-    made, is_new = promote_adapter(db, caller, adapter_id, sent)
-    if not is_new:
-        response.status_code = 200
+
+    def make() -> PromotionOut:
+        found, is_new = promote_adapter(db, caller, adapter_id, sent, once)
+        response.status_code = 201 if is_new else 200
+        return found
+
+    made = made_once(db, once, response, make, lambda name: read_promotion(db, caller.project_id, name))
     response.headers["Location"] = f"/v1/promotions/{made.id}"
     return made
 

@@ -1,6 +1,6 @@
 """Which adapter stands for a name at a stage; and the reason that a request gave, in the audit log.
 
-Revises: 0038
+Revises: 0043
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from sqlalchemy.dialects import postgresql
 
 from app.database import UtcDateTime
 
-revision = "0039"
-down_revision = "0038"
+revision = "0044"
+down_revision = "0043"
 branch_labels = None
 depends_on = None
 
