@@ -1,6 +1,6 @@
 """Which adapter stands for a name at a stage; and the reason that a request gave, in the audit log.
 
-Revises: 0043
+Revises: 0044
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from sqlalchemy.dialects import postgresql
 
 from app.database import UtcDateTime
 
-revision = "0044"
-down_revision = "0043"
+revision = "0045"
+down_revision = "0044"
 branch_labels = None
 depends_on = None
 

@@ -1,6 +1,6 @@
 """Of a probe: how many train questions an iteration of the job asks that it stands for.
 
-Revises: 0044
+Revises: 0045
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0045"
-down_revision = "0044"
+revision = "0046"
+down_revision = "0045"
 branch_labels = None
 depends_on = None
 
