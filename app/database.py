@@ -52,7 +52,7 @@ class clock(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL functio
     """The database's clock now, plus seconds. Workers' clocks never decide anything.
 
     PostgreSQL's now() stands still within a transaction, so clock_timestamp(). The seconds are a parameter:
-    compiled anew for each call, the statement that chooses the next step took 3.4 ms of CPU instead of 1.0.
+    compiled again for each call, the statement that chooses the next step took 3.4 ms of CPU instead of 1.0.
     """
 
     type = UtcDateTime()

@@ -7,7 +7,7 @@ What is raced: the service (API, scheduler, worker, Valkey; one job of one itera
 after a start and a later one; B1, four scripts, a process each (benchmarks/baselines/); B1s, the same with
 generation and rationalization in one process; B0, vLLM's bare loop; B3, transformers' generate. All take
 turns. What a round measured is kept in `--keep`, and rounds are added by calling it again; the document is
-written anew from all of them. On a GPU: `--device cuda --model PATH --examples 2048`.
+written again from all of them. On a GPU: `--device cuda --model PATH --examples 2048`.
 """
 
 from __future__ import annotations

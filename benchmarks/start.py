@@ -3,7 +3,7 @@
     python -m benchmarks.start [--rounds 5] [--out docs/benchmarks/start.md]
 
 The allow-list names one model of 512 MiB, out of the page cache. Its first start hashes it; later ones find
-the hash where the first has kept it. Processes are started anew for every figure, their bytecode compiled.
+the hash where the first has kept it. Processes are started afresh for every figure, their bytecode compiled.
 """
 
 from __future__ import annotations

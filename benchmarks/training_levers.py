@@ -38,12 +38,12 @@ class AllLogits(LoraRun):
         return cross_entropy(logits.flatten(0, 1).float(), labels[:, 1:].flatten(), reduction="sum")
 
 
-def one_part(rows: Sequence[TokenizedRow], most_tokens: int, device: str) -> list[Group]:
+def one_part(rows: Sequence[TokenizedRow], token_limit: int, device: str) -> list[Group]:
     """The whole batch at once, padded to its longest row."""
     return [Group(0, [list(rows)])]
 
 
-def row_by_row(rows: Sequence[TokenizedRow], most_tokens: int, device: str) -> list[Group]:
+def row_by_row(rows: Sequence[TokenizedRow], token_limit: int, device: str) -> list[Group]:
     """No padding at all: every row by itself."""
     return [Group(0, [[row] for row in rows])]
 
@@ -68,7 +68,7 @@ class Bench:
         self,
         name: str,
         rows: Sequence[TokenizedRow],
-        most_tokens: int,
+        token_limit: int,
         *,
         kind: type[LoraRun] = LoraRun,
         plan: Plan | None = None,
@@ -84,7 +84,7 @@ class Bench:
                 learner.plan = plan or learner.plan
                 self._wait()
                 began = time.perf_counter()
-                self.losses[name] = learner.learn(rows, most_tokens).loss
+                self.losses[name] = learner.learn(rows, token_limit).loss
                 self._wait()
                 return time.perf_counter() - began
             finally:
@@ -113,27 +113,27 @@ class Bench:
             torch.cuda.synchronize()
 
 
-def levers(bench: Bench, rows: Sequence[TokenizedRow], most_tokens: int) -> dict[str, Run]:
+def levers(bench: Bench, rows: Sequence[TokenizedRow], token_limit: int) -> dict[str, Run]:
     """The trainer as it is, and without one of its parts each."""
     return {
-        "all levers": bench.step("all levers", rows, most_tokens),
-        "PEFT's LoRA layers": bench.step("PEFT's LoRA layers", rows, most_tokens, lean=False),
+        "all levers": bench.step("all levers", rows, token_limit),
+        "PEFT's LoRA layers": bench.step("PEFT's LoRA layers", rows, token_limit, lean=False),
         "padded to the longest row": bench.step(
-            "padded to the longest row", rows, most_tokens, plan=one_part
+            "padded to the longest row", rows, token_limit, plan=one_part
         ),
         "at most 512 tokens at once": bench.step("at most 512 tokens at once", rows, 512),
-        "row by row": bench.step("row by row", rows, most_tokens, plan=row_by_row),
+        "row by row": bench.step("row by row", rows, token_limit, plan=row_by_row),
         "logits at every position": bench.step(
-            "logits at every position", rows, most_tokens, kind=AllLogits, plan=plan_apart
+            "logits at every position", rows, token_limit, kind=AllLogits, plan=plan_apart
         ),
         "gradient checkpointing": bench.step(
-            "gradient checkpointing", rows, most_tokens, plan=plan_apart, checkpointing=True
+            "gradient checkpointing", rows, token_limit, plan=plan_apart, checkpointing=True
         ),
     }
 
 
-def prefix_levers(bench: Bench, rows: Sequence[TokenizedRow], most_tokens: int) -> dict[str, Run]:
+def prefix_levers(bench: Bench, rows: Sequence[TokenizedRow], token_limit: int) -> dict[str, Run]:
     return {
-        "prefix once a batch": bench.step("prefix once a batch", rows, most_tokens),
-        "prefix with every row": bench.step("prefix with every row", rows, most_tokens, plan=plan_apart),
+        "prefix once a batch": bench.step("prefix once a batch", rows, token_limit),
+        "prefix with every row": bench.step("prefix with every row", rows, token_limit, plan=plan_apart),
     }

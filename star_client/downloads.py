@@ -14,7 +14,7 @@ from star_client.transport import ATTEMPTS, Request, Transport
 def save(transport: Transport, request: Request, file: Path) -> Path:
     """Download into `file`, which appears under its name only when it is complete. Raises Unreachable.
 
-    A download that was cut begins anew: the server makes these while it sends them, so none can go on.
+    A download that was cut starts again: the server makes these while it sends them, so none can go on.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.{uuid4().hex[:8]}.part")

@@ -33,7 +33,7 @@ class JobRequest(TypedDict, total=False):
     name: str | None
     preset: str | None
     config: Mapping[str, Any] | None  # changes to the preset
-    baselines: Sequence[str] | None  # jobs beside it: star-without-rationalization, direct-fine-tune, ...
+    baselines: Sequence[str] | None  # jobs to run too: star-without-rationalization, direct-fine-tune, ...
     seeds: Sequence[int] | None  # repeat it with each: the report has the spread over them
     budget: Limits | None
     webhook: Receiver | None

@@ -164,7 +164,7 @@ class Jobs:
         return self._verb(job_id, "resume", None if accept is None else {"accept": accept})
 
     def retry(self, job_id: str) -> Job:
-        """Go on with a failed job from the step that failed; its attempts count anew."""
+        """Go on with a failed job from the step that failed; its attempts start from zero."""
         return self._verb(job_id, "retry")
 
     def delete(self, job_id: str, *, baselines: bool = False) -> None:
@@ -270,7 +270,7 @@ class Jobs:
     ) -> str:
         """Did STaR help here, and how sure is that? The text of a Markdown file, an HTML page or JSON.
 
-        compare: ids of other jobs to hold it against, beside its own baselines.
+        compare: ids of other jobs to compare it with, besides its own baselines.
         """
         params = {"format": format, "compare": ",".join(compare) or None}
         return self._transport.send(Request("GET", f"/v1/jobs/{job_id}/report", params)).text

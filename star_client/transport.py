@@ -33,7 +33,7 @@ class Request:
     params: Mapping[str, Any] = field(default_factory=dict)  # None: left out
     headers: Mapping[str, str] = field(default_factory=dict)
     json: Any = None
-    file: Path | None = None  # the body; opened anew for each attempt
+    file: Path | None = None  # the body; opened again for each attempt
     again: bool = False  # may be sent twice: GET, or the server recognises a repetition
 
     @property

@@ -19,14 +19,14 @@ from star_engine.config.star import Training
 class SampleRequest:
     """One prompt. `key` comes back with the completion; `seed` matters only when temperature > 0.
 
-    anew: it must be generated, even where the same request has been answered before. max_tokens, stop: of
-    this request alone; None: as the call's SamplingParams say.
+    regenerate: it must be generated, even where the same request has been answered before. max_tokens, stop:
+    of this request alone; None: as the call's SamplingParams say.
     """
 
     key: str
     prompt: str
     seed: int | None = None
-    anew: bool = False
+    regenerate: bool = False
     max_tokens: int | None = None
     stop: tuple[str, ...] | None = None
 

@@ -152,7 +152,7 @@ def _post(target: Target, address: str, body: str, headers: dict[str, str], seco
     """The status that the receiver answers with. Raises OSError, TimeoutError or HTTPException."""
     deadline = time.monotonic() + seconds
     connected = _connect(target, address, seconds)
-    # A timeout of a socket begins anew with every byte; this ends a receiver that sends one now and then.
+    # A timeout of a socket starts again with every byte; this ends a receiver that sends one now and then.
     guard = threading.Timer(max(0.0, deadline - time.monotonic()), _shut, [connected])
     guard.start()
     try:

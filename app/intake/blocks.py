@@ -35,11 +35,11 @@ class Blocks:
 
     rules: Rules
     mapping: Columns
-    most_bytes: int  # of one line
+    max_bytes: int  # of one line
 
     def rows(self, block: Block) -> Iterator[Row]:
         first, lines = block
-        return rows_of(BytesIO(lines), Format.JSONL, self.mapping, self.most_bytes, first)
+        return rows_of(BytesIO(lines), Format.JSONL, self.mapping, self.max_bytes, first)
 
     def batch(self, block: Block) -> Batch:
         """Verify the rows of a whole block."""
@@ -53,7 +53,7 @@ def read_in_blocks(file: BinaryIO, how: Blocks, room: int, workers: int) -> Iter
     left = room
     with ExitStack() as stack:
         each = [stack.enter_context(_Worker(file, how, number, workers)) for number in range(workers)]
-        for number, block in enumerate(blocks_of(file, how.most_bytes)):
+        for number, block in enumerate(blocks_of(file, how.max_bytes)):
             batch = each[number % workers].receive()
             if batch.count > left:  # read it again, up to the row that is one too many
                 yield from batches_of(how.rows(block), how.rules, left, most=room)
@@ -62,15 +62,15 @@ def read_in_blocks(file: BinaryIO, how: Blocks, room: int, workers: int) -> Iter
             yield batch
 
 
-def blocks_of(file: BinaryIO, most_bytes: int) -> Iterator[Block]:
-    """The file in whole lines, from its start; a line longer than `most_bytes` is cut, and stays longer."""
+def blocks_of(file: BinaryIO, max_bytes: int) -> Iterator[Block]:
+    """The file in whole lines, from its start; a line longer than `max_bytes` is cut, and stays longer."""
     first = 1
     with reopened(file) as own:
         while block := own.read(BLOCK):
-            block += own.readline(most_bytes + 1)
+            block += own.readline(max_bytes + 1)
             rest = block
             while rest and not rest.endswith(b"\n"):
-                rest = own.readline(most_bytes)
+                rest = own.readline(max_bytes)
             yield first, block
             first += block.count(b"\n") + (not block.endswith(b"\n"))
 
@@ -121,7 +121,7 @@ def _work(file: BinaryIO, how: Blocks, number: int, workers: int, writing: int, 
     try:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         with os.fdopen(writing, "wb") as out:
-            for turn, block in enumerate(blocks_of(file, how.most_bytes)):
+            for turn, block in enumerate(blocks_of(file, how.max_bytes)):
                 if os.getppid() != parent:  # it died before the prctl above
                     break
                 if turn % workers == number:

@@ -16,12 +16,12 @@ _NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}
 Lines = Iterator[tuple[int, bytes | None]]
 
 
-def csv_rows(file: BinaryIO, mapping: Columns, most_bytes: int) -> Iterator[Row]:
+def csv_rows(file: BinaryIO, mapping: Columns, max_bytes: int) -> Iterator[Row]:
     """Yield the records under the names of the fields. Raises BadRows for a header that cannot be used."""
-    csv.field_size_limit(most_bytes)
-    separator, said = _separator(file, mapping, most_bytes)
-    lines = numbered_lines(file, most_bytes)
-    text = _Text(lines, most_bytes)
+    csv.field_size_limit(max_bytes)
+    separator, said = _separator(file, mapping, max_bytes)
+    lines = numbered_lines(file, max_bytes)
+    text = _Text(lines, max_bytes)
     if said:  # "sep=;", which Excel writes and reads
         next(text)
     names: list[str] | None = None
@@ -45,26 +45,26 @@ def has_the_columns(first: str, separator: str, mapping: Columns) -> bool:
     return True
 
 
-def numbered_lines(file: BinaryIO, most_bytes: int, first: int = 1) -> Lines:
+def numbered_lines(file: BinaryIO, max_bytes: int, first: int = 1) -> Lines:
     """Yield a file's lines with their numbers; None for one that is too long, of which no more is held."""
     line = first - 1
-    while text := file.readline(most_bytes + 1):
+    while text := file.readline(max_bytes + 1):
         line += 1
-        if len(text) <= most_bytes:
+        if len(text) <= max_bytes:
             yield line, text
             continue
         while text and not text.endswith(b"\n"):
-            text = file.readline(most_bytes)
+            text = file.readline(max_bytes)
         yield line, None
 
 
-def _separator(file: BinaryIO, mapping: Columns, most_bytes: int) -> tuple[str, bool]:
+def _separator(file: BinaryIO, mapping: Columns, max_bytes: int) -> tuple[str, bool]:
     """Return what separates the cells, and whether a line of its own says so.
 
     The comma, unless it makes no header with the needed columns and another character does. Where none does,
     the character that makes the most columns: its header is what the refusal shows.
     """
-    first = file.readline(most_bytes + 1).decode("utf-8-sig", "replace").rstrip("\r\n")
+    first = file.readline(max_bytes + 1).decode("utf-8-sig", "replace").rstrip("\r\n")
     file.seek(0)
     if first.lower().startswith("sep=") and len(first) == 5:
         return first[4], True
@@ -79,7 +79,7 @@ class _Text:
     """Decodes lines for the csv module. It goes on after an error, which a generator would not."""
 
     lines: Lines
-    most_bytes: int
+    max_bytes: int
     line: int = 0
 
     def __iter__(self) -> Iterator[str]:
@@ -88,7 +88,7 @@ class _Text:
     def __next__(self) -> str:
         self.line, text = next(self.lines)
         if text is None:
-            raise too_long(self.line, self.most_bytes)
+            raise too_long(self.line, self.max_bytes)
         try:
             return text.decode("utf-8-sig" if self.line == 1 else "utf-8")
         except UnicodeDecodeError as problem:
@@ -96,7 +96,7 @@ class _Text:
 
 
 def _records(text: _Text, separator: str) -> Iterator[tuple[int, list[str] | BadRows]]:
-    """Yield records with their first line. After one that cannot be read, the next line begins anew."""
+    """Yield records with their first line. After one that cannot be read, the next line starts a new one."""
     reader = csv.reader(text, strict=True, delimiter=separator)
     while True:
         began = text.line + 1

@@ -75,32 +75,32 @@ def format_of(file: BinaryIO, name: str, content_type: str, mapping: Columns = (
 
 
 def rows_of(
-    file: BinaryIO, format_: Format, mapping: Columns, most_bytes: int, first: int = 1
+    file: BinaryIO, format_: Format, mapping: Columns, max_bytes: int, first: int = 1
 ) -> Iterator[Row]:
     """Every row that is not blank, under the names of the fields.
 
-    most_bytes: of one row. first: the number of the first line, where a part of a JSONL file is read.
+    max_bytes: of one row. first: the number of the first line, where a part of a JSONL file is read.
     Raises BadRows where no row can be read at all.
     """
     if format_ is Format.CSV:
-        return csv_rows(file, mapping, most_bytes)
+        return csv_rows(file, mapping, max_bytes)
     if format_ is Format.JSON:
-        return _json(file, mapping, most_bytes)
+        return _json(file, mapping, max_bytes)
     if format_ is Format.PARQUET:
-        return parquet_rows(file, mapping, most_bytes)
-    return _jsonl(file, mapping, most_bytes, first)
+        return parquet_rows(file, mapping, max_bytes)
+    return _jsonl(file, mapping, max_bytes, first)
 
 
-def _jsonl(file: BinaryIO, mapping: Columns, most_bytes: int, first: int) -> Iterator[Row]:
-    for line, text in numbered_lines(file, most_bytes, first):
+def _jsonl(file: BinaryIO, mapping: Columns, max_bytes: int, first: int) -> Iterator[Row]:
+    for line, text in numbered_lines(file, max_bytes, first):
         if text is None:
-            yield line, too_long(line, most_bytes)
+            yield line, too_long(line, max_bytes)
         elif text.strip():
             yield line, _parsed(text, mapping, line)
 
 
-def _json(file: BinaryIO, mapping: Columns, most_bytes: int) -> Iterator[Row]:
-    for number, row in json_values(file, most_bytes):
+def _json(file: BinaryIO, mapping: Columns, max_bytes: int) -> Iterator[Row]:
+    for number, row in json_values(file, max_bytes):
         yield number, row if isinstance(row, BadRows) else _mapped(row, mapping, number)
 
 

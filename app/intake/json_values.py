@@ -14,9 +14,9 @@ CHUNK = 64 << 10
 _DECODER = json.JSONDecoder(parse_float=str)
 
 
-def json_values(file: BinaryIO, most_bytes: int) -> Iterator[Row]:
+def json_values(file: BinaryIO, max_bytes: int) -> Iterator[Row]:
     """Yield the objects with their numbers, counted from 1. Raises BadRows where the JSON is broken."""
-    text = _Text(file, most_bytes)
+    text = _Text(file, max_bytes)
     in_array = text.skip() == "["
     if in_array:
         text.drop(1)

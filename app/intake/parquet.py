@@ -21,7 +21,7 @@ BATCH = 1000  # rows at once
 _NO_NUMBERS = ("nan", "inf", "-inf")
 
 
-def parquet_rows(file: BinaryIO, mapping: Columns, most_bytes: int) -> Iterator[Row]:
+def parquet_rows(file: BinaryIO, mapping: Columns, max_bytes: int) -> Iterator[Row]:
     """Read the columns that a row is made of. Row numbers stand for lines."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -40,11 +40,11 @@ def parquet_rows(file: BinaryIO, mapping: Columns, most_bytes: int) -> Iterator[
                 line += 1
                 for name in row.keys() & (floats | classes.keys() | decimals):
                     row[name] = _shown(row[name], name in floats, classes.get(name))
-                yield line, _from_values(row, mapping, line, most_bytes)
+                yield line, _from_values(row, mapping, line, max_bytes)
     except MemoryError:  # Arrow's own is an ArrowException too
         raise
     except (pa.ArrowException, OSError) as problem:
-        raise bad_row(1, f"Not Parquet that can be read: {problem}.", "Write the file anew.") from problem
+        raise bad_row(1, f"Not Parquet that can be read: {problem}.", "Write the file again.") from problem
 
 
 def _as_texts(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, frozenset[str]]:
@@ -89,10 +89,10 @@ def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
 
 
 def _from_values(
-    row: Mapping[str, Any], mapping: Columns, line: int, most_bytes: int
+    row: Mapping[str, Any], mapping: Columns, line: int, max_bytes: int
 ) -> Mapping[str, Any] | BadRows:
-    if sum(len(value) for value in row.values() if isinstance(value, str | bytes | list)) > most_bytes:
-        return too_long(line, most_bytes)
+    if sum(len(value) for value in row.values() if isinstance(value, str | bytes | list)) > max_bytes:
+        return too_long(line, max_bytes)
     try:
         return mapped(row, mapping, line)
     except BadRows as bad:

@@ -40,10 +40,10 @@ class _Decoder(Protocol):
 
 
 @contextmanager
-def unpacked(received: BinaryIO, encoding: str, most_bytes: int) -> Iterator[Unpacked]:
+def unpacked(received: BinaryIO, encoding: str, max_bytes: int) -> Iterator[Unpacked]:
     """The file's plain bytes: itself, or decompressed where `encoding` or its first bytes say so.
 
-    Raises Invalid for a file that is broken, grows beyond `most_bytes` or unpacks like a bomb.
+    Raises Invalid for a file that is broken, grows beyond `max_bytes` or unpacks like a bomb.
     """
     received.seek(0)
     codec = encoding or _codec(received)
@@ -51,7 +51,7 @@ def unpacked(received: BinaryIO, encoding: str, most_bytes: int) -> Iterator[Unp
         digest, size = sha256(), 0
         for chunk in _as_text(_pieces(received, codec)):
             size += len(chunk)
-            _check_size(size, received.tell(), most_bytes)
+            _check_size(size, received.tell(), max_bytes)
             digest.update(chunk)
             plain.write(chunk)
         plain.flush()
@@ -107,9 +107,9 @@ def _decoded(file: BinaryIO, codec: str, begin: Callable[[], _Decoder], step: in
         raise _cannot_unpack("broken_compression", f"The {codec} data is cut off.")
 
 
-def _check_size(size: int, read: int, most_bytes: int) -> None:
-    if size > most_bytes:
-        reason = f"Unpacked it is longer than {most_bytes} bytes."
+def _check_size(size: int, read: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        reason = f"Unpacked it is longer than {max_bytes} bytes."
         raise _cannot_unpack("unpacks_too_large", reason, "Send it in parts, as several datasets.")
     if size > FREE_BYTES + MAX_RATIO * read:
         reason = f"It unpacks to more than {MAX_RATIO} times its size."
@@ -118,5 +118,5 @@ def _check_size(size: int, read: int, most_bytes: int) -> None:
         )
 
 
-def _cannot_unpack(code: str, reason: str, fix: str = "Compress the file anew and send it whole.") -> Invalid:
+def _cannot_unpack(code: str, reason: str, fix: str = "Compress it again and send it whole.") -> Invalid:
     return Invalid.for_field("file", reason, fix, code=code, detail=f"The file cannot be unpacked. {reason}")

@@ -51,7 +51,7 @@ def operations(spec: JsonObject) -> Iterator[tuple[str, str, JsonObject]]:
 
 
 def _problem_schemas() -> JsonObject:
-    """Made here: as the `model` of a response, FastAPI would make it anew for every error of every route."""
+    """Made here: as the `model` of a response, FastAPI would make it again for every error of every route."""
     schema = ProblemOut.model_json_schema(mode="serialization", ref_template="#/components/schemas/{model}")
     parts: JsonObject = schema.pop("$defs")
     made: JsonObject = jsonable_encoder(parts | {"ProblemOut": schema}, exclude_none=True)  # as FastAPI's are

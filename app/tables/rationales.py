@@ -58,7 +58,7 @@ class Rationale(Base):
     sampler_adapter_id: Mapped[str | None]  # None: the base model
     request_sha256: Mapped[str | None] = mapped_column(
         index=True
-    )  # None: it would be answered anew each time
+    )  # None: it would be answered again each time
     reused: Mapped[bool] = mapped_column(server_default=false())  # found on record, instead of sampled
     created_at: Mapped[datetime] = created()
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.baselines.padded_batches FOLDER
 
-As there, every batch computes its few-shot prefix anew and runs until its last row has ended or the limit is
+As there, every batch computes its few-shot prefix again and runs until its last row has ended or the limit is
 reached; no stop strings. (That code itself runs on TPUs only.) The first 16 questions are asked.
 """
 

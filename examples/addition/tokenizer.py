@@ -39,7 +39,7 @@ def build_tokenizer(max_length: int) -> PreTrainedTokenizerFast:
 def shared_embeddings(tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
     """The projection, shape (tokens, tokens), of embeddings onto those in which " 7" is "7" plus a space.
 
-    Without it the model has to learn the table of sums anew for every way a digit can be written.
+    Without it the model has to learn the table of sums again for every way a digit can be written.
     """
     vocabulary: dict[str, int] = tokenizer.get_vocab()
     parts = torch.eye(len(vocabulary))

@@ -65,5 +65,5 @@ def _print_full(one: HeldOutAnswer) -> None:
     print_text(title, f"{one.example.question}\nright: {one.example.answer}")
     print_text("answered", one.text.strip())
     if one.against is not None:
-        print_text(f"held against, {one.against.verdict}", one.against.text.strip())
+        print_text(f"compared with, {one.against.verdict}", one.against.text.strip())
     print_text("", " ")

@@ -28,7 +28,7 @@ Metadata = Annotated[list[str] | None, typer.Option(help="key=value, kept with t
 OneKey = Annotated[str | None, typer.Option(help="The same key and the same job again make no second job.")]
 Baselines = Annotated[
     list[str] | None,
-    typer.Option("--baseline", help="A job beside it, as in star-without-rationalization."),
+    typer.Option("--baseline", help="A job to run as well, such as star-without-rationalization."),
 ]
 Seeds = Annotated[
     list[int] | None, typer.Option("--seed", help="More than once: the job is repeated with each.")

@@ -20,7 +20,7 @@ ProjectId = Annotated[str, typer.Argument(metavar="PROJECT")]
 def delete_job(
     context: typer.Context,
     job_id: JobId,
-    baselines: Annotated[bool, typer.Option("--baselines", help="Also those beside it.")] = False,
+    baselines: Annotated[bool, typer.Option("--baselines", help="Its baselines too.")] = False,
     yes: Yes = False,
 ) -> None:
     """Delete a job that has ended, with its texts, adapters and answers. What it used stays in the usage."""

@@ -168,7 +168,7 @@ def _front_matter(base: BaseModel, licence: str | None) -> str:
 _HOW = {
     Source.RATIONALES: """STaR (Self-Taught Reasoner, Zelikman et al.
 2022): the model wrote rationales for questions of kind `{kind}`, those that led to the right answer were
-kept, and the model was fine-tuned on them. Every training text was rendered anew without the hint.""",
+kept, and the model was fine-tuned on them. Every training text was rendered again without the hint.""",
     Source.ANSWERS: """direct fine-tuning: on
 questions of kind `{kind}` and their answers, without rationales.""",
     Source.SOLUTIONS: """fine-tuning on the

@@ -23,7 +23,7 @@ class Chat(Section):
     few_shot: Literal["turns", "block"] = "turns"
     """Few-shot examples as user and assistant turns, or all of them in one block before the question."""
     train_thinking: Literal["keep", "drop"] = "keep"
-    """Whether rows hold the thinking that was sampled, or begin where it ends. Never written anew."""
+    """Whether rows hold the thinking that was sampled, or begin where it ends. Never rewritten."""
     date: dt.date | None = None
     """The day that templates print which print one; null: the day on which the job is created."""
     template_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None

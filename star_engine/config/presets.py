@@ -165,8 +165,8 @@ def rest_em(kind: Kind) -> StarConfig:
 def expert_iteration(kind: Kind) -> StarConfig:
     """Expert iteration, for language models as in Havrilla et al. 2024 (arXiv 2403.04642): 96 tries at T = 1.
 
-    In each of its 4 rounds the base model is trained anew on the distinct right answers of all rounds so far.
-    RFT is one such round; ReST-EM trains on the newest round's, at most 10 of each question. How many rounds
+    In each of its 4 rounds the base model is trained again on the distinct right answers of all rounds. RFT
+    is one such round; ReST-EM trains on the newest one's, at most 10 of each question. How many rounds
     and the three epochs are ours. At the end and at the beginning 32 answers to each held-out question say
     what training has narrowed: that paper finds it to solve little beyond what 96 tries of the base model do.
     """

@@ -290,7 +290,7 @@ class StarConfig(Section):
         if self.rationalization.enabled:
             raise ValueError("a hint would show the gold answer; set rationalization.enabled to false")
         if self.training_set.checks:
-            raise ValueError("checks are held against the gold answer; leave training_set.checks empty")
+            raise ValueError("checks are compared with the gold answer; leave training_set.checks empty")
         if self.training_set.mix:
             raise ValueError("mixed rows are trained on by gold answers; leave training_set.mix empty")
         return self

@@ -75,8 +75,8 @@ def rows_in_words(lines: Sequence[int], rows: int) -> str:
     return f"row {lines[0]}, {lines[1]} and {rows - 2} more"
 
 
-def too_long(line: int, most_bytes: int) -> BadRows:
-    return bad_row(line, f"Longer than {most_bytes} bytes.", "Shorten it; a row holds one question.")
+def too_long(line: int, max_bytes: int) -> BadRows:
+    return bad_row(line, f"Longer than {max_bytes} bytes.", "Shorten it; a row holds one question.")
 
 
 def bad_row(line: int, reason: str, fix: str) -> BadRows:

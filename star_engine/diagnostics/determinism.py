@@ -40,7 +40,7 @@ class TwicePlan:
         for example in self.again:
             key = RationaleKey(example.id, Route.GENERATED, 0)
             request = try_request(tries.config, tries.prompt_set, example, key, tries.iteration)
-            request = replace(request, key=f"again/{request.key}", anew=True)
+            request = replace(request, key=f"again/{request.key}", regenerate=True)
             self._asked[request.key] = (example, key)
             tries.queue.append(request)
 

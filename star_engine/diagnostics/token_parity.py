@@ -1,6 +1,6 @@
 """Sampler and trainer must see the same tokens, or the model is trained on texts that it never writes.
 
-A GPU holds one of the two at a time, so the sampler leaves digests, and the trainer is held against them
+A GPU holds one of the two at a time, so the sampler leaves digests, and the trainer is compared with them
 before its first step.
 """
 

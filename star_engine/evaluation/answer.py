@@ -127,7 +127,7 @@ def answer(
     k = max(planned, len(trained))
     compared = [found for rival in rivals if (found := compare(best, rival, k)) is not None]
     if not compared:
-        why = "nothing that it is held against has answered the same held-out examples"
+        why = "nothing that it is compared with has answered the same held-out examples"
         return _unknown(method, why, best.iteration, missing)
     deciding = min(compared, key=lambda one: (_ORDER.index(one.verdict), one.difference.points))
     collapse = _collapse(best, max(trained, key=lambda item: item.iteration), k)
@@ -237,7 +237,7 @@ def _missing(missing: tuple[str, ...]) -> str:
     if not missing:
         return ""
     listed = " and ".join(missing)
-    return f" {capitalized(listed)} {'was' if len(missing) == 1 else 'were'} not run beside it."
+    return f" {capitalized(listed)} {'was' if len(missing) == 1 else 'were'} not run."
 
 
 def _collapsed(found: Collapse | None) -> str:

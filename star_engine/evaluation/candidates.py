@@ -33,7 +33,7 @@ from star_engine.sampling.answers import judge
 from star_engine.tasks.examples import Example, PromptSet
 from star_engine.tasks.verdict import VerdictCode
 
-GENERATOR = "generator"  # the scorer that every best-of-k is held against: the answering model itself
+GENERATOR = "generator"  # the scorer that every best-of-k is compared with: the answering model itself
 IMPOSSIBLE = -1e9  # in place of minus infinity, which JSON cannot hold
 TEXTS_PER_CALL = 64  # of a scorer, recorded together
 

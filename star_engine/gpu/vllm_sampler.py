@@ -194,7 +194,7 @@ class VllmSampler:
         )
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
-        """See Scorer. vLLM runs every prompt anew: texts that are scored do not read its prefix cache."""
+        """See Scorer. vLLM computes each prompt from its start: scored texts do not read its prefix cache."""
         texts = tokenize_texts(self._tokenizer, requests, self._tokenizer.eos_token_id, self._max_length)
         running: dict[str, ScoredText] = {}
         try:

@@ -44,7 +44,7 @@ def model_sha256(base: Mapping[str, str], adapter: Mapping[str, str] | None) -> 
 
 def request_sha256(model: str | None, request: SampleRequest, params: SamplingParams) -> str | None:
     """Return the key of a request to a model (see model_sha256); None if it must be sampled each time."""
-    if model is None or request.anew or (params.temperature > 0 and request.seed is None):
+    if model is None or request.regenerate or (params.temperature > 0 and request.seed is None):
         return None
     own = params.of(request)
     decoding: list[object] = [own.max_tokens, own.stop]

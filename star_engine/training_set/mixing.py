@@ -53,7 +53,7 @@ def mixed_positions(config: StarConfig, iteration: int, place: int, kept: int, c
     """Which of the `count` train examples of the mix's dataset number `place` are taken, ascending.
 
     So many that they make its share of all rows, beside `kept` rows of the job's own; all of them where there
-    are fewer. Drawn anew in every iteration, by the job's seed.
+    are fewer. Drawn again in every iteration, by the job's seed.
     """
     mix = config.training_set.mix
     own = 1 - sum(one.share for one in mix)

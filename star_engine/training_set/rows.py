@@ -159,7 +159,7 @@ def build(
 ) -> tuple[TrainingExample, ...]:
     """The training set of the kept rationales, in the order of `decide`.
 
-    The hint is stripped by rendering the prompt anew from the example (Algorithm 1, line 6: it enters as
+    The hint is stripped by rendering the prompt again from the example (Algorithm 1, line 6: it enters as
     (x, r, y)), never by editing the prompt that the rationale was sampled from. It stays where
     `rationalization.p_keep_hint` says so, and the row says that it did.
     """

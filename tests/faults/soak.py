@@ -173,7 +173,7 @@ class Soak:
         return self.world.submit(**self.config)
 
     def break_something(self) -> None:
-        """What was drawn strikes as soon as it can. Drawn anew instead, restarts, which are always possible,
+        """What was drawn strikes as soon as it can. Drawn again instead, restarts, which are always possible,
         would crowd out everything else."""
         self.keep_busy()
         drawn = self.dice.choices(list(self.kinds), list(self.kinds.values()), k=self.burst)

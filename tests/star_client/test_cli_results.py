@@ -173,7 +173,7 @@ def test_held_out_answers_are_listed_and_read_in_full(run: Run, finished: Finish
     assert {one["mode"] for one in found} == {"adapter"}
     full = run(server, "answers", job_id, "--iteration", 1, "--against", "few_shot_cot", "--full").out
     assert found[0]["text"].strip().splitlines()[-1] in full
-    assert "held against, " in full
+    assert "compared with, " in full
 
 
 def test_many_answers_to_a_question_are_listed_saved_and_summed_up(

@@ -40,7 +40,7 @@ def test_a_training_job_is_the_same_after_json(job: TrainingJob) -> None:
     "request_",
     [
         SampleRequest("a", "1 + 1"),
-        SampleRequest("b", "naïve 東京", seed=0, anew=True),
+        SampleRequest("b", "naïve 東京", seed=0, regenerate=True),
         SampleRequest("c", "1 + 1", max_tokens=7, stop=("\n", "```")),
         SampleRequest("d", "1 + 1", stop=()),
     ],

@@ -40,7 +40,7 @@ class Models:
         self._sure = False  # whether the sampler holds that adapter: not after one that was refused
 
     def use(self, adapter: Path | None) -> None:
-        """What is in use stays so, with its prefix cache: every step says anew what it wants."""
+        """What is in use stays so, with its prefix cache: every step says again what it wants."""
         if self._sampler is not None and self._sure and adapter == self._adapter:
             return
         self._sure = False

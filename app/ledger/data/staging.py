@@ -43,7 +43,7 @@ def store_dataset(
     checked: CheckedFile,
     derived_from: JsonObject | None = None,
 ) -> tuple[Dataset, bool]:
-    """The dataset with these examples and whether it is new: the same upload may have come in beside it."""
+    """The dataset with these examples and whether it is new: the same upload may have come in meanwhile."""
     dataset_id = new_id("ds")
     try:
         _begin(engine, dataset_id, project_id, name, checked, derived_from)

@@ -49,7 +49,7 @@ def dependents_of_job(session: Session, job: Job, *, but: Sequence[str] = ()) ->
     asks = Job.adapter_id.in_(adapters) & ((Job.purpose == Purpose.EVALUATION) | running_trial)
     reasons = {
         "was forked from it": Job.forked_from == job.id,
-        "is a baseline beside it": Job.baseline_of == job.id,
+        "is one of its baselines": Job.baseline_of == job.id,
         "asks an adapter of it": asks,
     }
     found = [one for reason, which in reasons.items() for one in _jobs(session, job, which, reason, but)]

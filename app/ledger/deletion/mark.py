@@ -32,7 +32,7 @@ from app.tables.statuses import Purpose
 def delete_job(session: Session, job_id: str, *, baselines: bool = False) -> None:
     """Delete a job that has ended, with all that it recorded and the trials of its adapters.
 
-    What it used stays in the usage. `baselines`: those beside it too. Raises Conflict where one of them has
+    What it used stays in the usage. `baselines`: its baselines too. Raises Conflict where one of them has
     not ended, or where something depends on it.
     """
     family = [lock_to_delete(session, Job, job_id, "job")]

@@ -37,7 +37,7 @@ class JobFacts:
     created_by_person: str | None  # whose personal key it is
     gpu_seconds: float  # of claims that have ended
     webhook: Webhook | None  # its own
-    beside: list[Job]  # baselines and replicates, asked for beside it, in the order of the request
+    beside: list[Job]  # baselines and replicates, asked for with it, in the order of the request
 
 
 def job_facts(session: Session, jobs: Sequence[Job]) -> dict[str, JobFacts]:

@@ -113,7 +113,7 @@ def _copy(session: Session, table: type[Base], which: ColumnElement[bool], chang
 
 
 def _columns(table: type[Base], changed: dict[str, Any]) -> dict[str, Any]:
-    """What each column of the copy is: the original's, but for these. Serial ids are drawn anew."""
+    """What each column of the copy is: the original's, but for these. Serial ids are new."""
     columns: dict[str, Any] = {column.key: column for column in table.__table__.columns}
     if "id" not in changed:
         del columns["id"]

@@ -57,7 +57,7 @@ def forks_of(session: Session, job_id: str) -> Sequence[Job]:
 
 
 def direct_outcome(session: Session, job: Job, compared: Sequence[Job] = ()) -> Mapping[int, bool] | None:
-    """What direct fine-tuning got right on the job's held-out examples: run beside it, or named.
+    """What direct fine-tuning got right on the job's held-out examples: run with it, or named.
 
     None where it was not run; of several runs the one that was asked for beside the job counts.
     """

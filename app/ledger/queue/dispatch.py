@@ -34,7 +34,7 @@ def next_step(
     does not wait for another one's answers. A job whose answers are programs wants a worker with a sandbox.
     Projects that fewer workers work for come first. Where that is a tie: projects that nobody has served for
     `patience_seconds`, then the higher priority, then the warm model (loading another takes minutes), then
-    the project served longest ago, then what measures (sampling may be queued beside it), then age.
+    the project served longest ago, then what measures (sampling may be queued at the same time), then age.
     """
     running = (
         select(Job.project_id, func.count(Step.lease_owner.distinct()).label("workers"))

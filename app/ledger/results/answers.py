@@ -49,7 +49,7 @@ class FoundAnswer:
     iteration: int
     given: Evaluation
     example: Example
-    other: Evaluation | None  # the answer that it is held against
+    other: Evaluation | None  # the answer that it is compared with
 
 
 def answer_page(

@@ -26,7 +26,7 @@ from star_engine.training_set.mixing import mix_all
 from star_engine.training_set.regrade import Change, Regrading
 
 PART = 250  # examples that are held in memory at once, with all tries at them
-MAX_TRIES = 100_000  # that one request judges anew: 11 s of CPU for scratchpads of 3 digits
+MAX_TRIES = 100_000  # that one request judges again: 11 s of CPU for scratchpads of 3 digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def iterations_to_regrade(session: Session, job: Job, number: int | None) -> Seq
     tries = session.scalar(select(func.count()).where(Rationale.iteration_id.in_(ids))) or 0
     if tries > MAX_TRIES:
         fix = "Name one iteration." if len(built) > 1 else "Fork from the iteration before instead."
-        reason = f"There are {tries:,} tries; at most {MAX_TRIES:,} are judged anew in one request."
+        reason = f"There are {tries:,} tries; at most {MAX_TRIES:,} are judged again in one request."
         raise Invalid(f"{reason} {fix}", code="too_many_tries")
     return built
 

@@ -50,7 +50,7 @@ def delete(
     db: Db,
     expected: IfMatch,
     job_id: str,
-    baselines: Annotated[bool, Query(description="Also those beside it.")] = False,
+    baselines: Annotated[bool, Query(description="Its baselines too.")] = False,
 ) -> None:
     """With its rationales, adapters, answers, events and trials. What it used stays in the usage.
 

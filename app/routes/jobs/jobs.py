@@ -176,7 +176,7 @@ def resume(
 
 @router.post("/{job_id}/retry", status_code=202, responses=already(JobOut), summary="Retry a failed job")
 def retry(caller: Submitter, db: Db, settings: Config, response: Response, job_id: str) -> JobOut:
-    """It continues from the step that failed, with all that it has recorded, and its attempts count anew."""
+    """It continues from the step that failed, with all that it has recorded; its attempts start from zero."""
     return _changed(response, retry_job(db, caller.project_id, job_id, settings))
 
 

@@ -131,5 +131,5 @@ def deliveries(
     "/{webhook_id}/deliveries/{delivery_id}/redeliver", status_code=202, summary="Send a delivery again"
 )
 def redeliver(caller: Submitter, db: Db, webhook_id: str, delivery_id: str) -> DeliveryOut:
-    """Now, under the same id, by which receivers know repeats. It gets all its attempts anew."""
+    """Now, under the same id, by which receivers know repeats. It gets all its attempts again."""
     return use.redeliver(db, caller.project_id, webhook_id, delivery_id)

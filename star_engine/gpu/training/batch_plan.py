@@ -25,27 +25,27 @@ class Group:
     parts: list[list[TokenizedRow]]
 
 
-def plan_batch(rows: Sequence[TokenizedRow], most_tokens: int, device: str = "cpu") -> list[Group]:
-    """Every row once. A part holds at most `most_tokens` with prefix and padding, or one row."""
+def plan_batch(rows: Sequence[TokenizedRow], token_limit: int, device: str = "cpu") -> list[Group]:
+    """Every row once. A part holds at most `token_limit` with prefix and padding, or one row."""
     alike = common_prefixes(rows)
     alone = [row for length, group in alike if length < LEAST_PREFIX for row in group]
     groups = [
-        Group(length, micro_batches(group, most_tokens, length, device))
+        Group(length, micro_batches(group, token_limit, length, device))
         for length, group in alike
         if length >= LEAST_PREFIX
     ]
-    return [*groups, *([Group(0, micro_batches(alone, most_tokens, device=device))] if alone else [])]
+    return [*groups, *([Group(0, micro_batches(alone, token_limit, device=device))] if alone else [])]
 
 
-def plan_apart(rows: Sequence[TokenizedRow], most_tokens: int, device: str = "cpu") -> list[Group]:
+def plan_apart(rows: Sequence[TokenizedRow], token_limit: int, device: str = "cpu") -> list[Group]:
     """Plan a batch for models and adapters that cannot share a prefix."""
-    return [Group(0, micro_batches(rows, most_tokens, device=device))] if rows else []
+    return [Group(0, micro_batches(rows, token_limit, device=device))] if rows else []
 
 
 def micro_batches(
-    rows: Sequence[TokenizedRow], most_tokens: int, prefix: int = 0, device: str = "cpu"
+    rows: Sequence[TokenizedRow], token_limit: int, prefix: int = 0, device: str = "cpu"
 ) -> list[list[TokenizedRow]]:
-    """Cut a step's batch into parts of like length: at most `most_tokens` with padding, at least a row.
+    """Cut a step's batch into parts of like length: at most `token_limit` with padding, at least a row.
 
     The batches themselves stay a plain random draw: sorting the training set by length would sort it by
     difficulty, and a step would see one digit count only. `prefix`: tokens that are held once for all rows.
@@ -56,7 +56,7 @@ def micro_batches(
         part = parts[-1] if parts else []
         longest = len(part[0].ids) - prefix if part else 0
         weight = longest + KEY_VALUE_SHARE * prefix
-        full = prefix + weight * (len(part) + 1) > most_tokens
+        full = prefix + weight * (len(part) + 1) > token_limit
         wasteful = longest * len(part) >= enough and len(row.ids) - prefix < shorter * longest
         if not part or full or wasteful:
             parts.append([row])

@@ -64,7 +64,7 @@ class LoraRun:
         self._seed = seed
         self._device = device
         self._ranks = ranks
-        # Dropout draws anew for every row: a prefix that is run once would be dropped for all rows alike.
+        # Dropout draws again for every row: a prefix that is run once would be dropped for all rows alike.
         shares = training.lora.dropout == 0 and can_share(model.get_base_model().config)
         self.plan: Plan = plan_batch if shares else plan_apart
         self._weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
@@ -72,23 +72,23 @@ class LoraRun:
             self._weights.values(), lr=training.learning_rate, weight_decay=training.weight_decay
         )
 
-    def learn(self, rows: Sequence[TokenizedRow], most_tokens: int) -> Learned:
-        """Take one optimizer step on these rows, `most_tokens` at a time.
+    def learn(self, rows: Sequence[TokenizedRow], token_limit: int) -> Learned:
+        """Take one optimizer step on these rows, `token_limit` at a time.
 
         Raises FloatingPointError before anything is updated where the loss or a gradient is not finite, and
         torch.OutOfMemoryError, on all ranks alike, where one of them has run out of memory.
         """
         count = sum(row.loss_tokens for row in rows)
         own = self._ranks.part(rows)
-        [total] = self._sums(partial(self._learn_rows, own, count, most_tokens), 1)
+        [total] = self._sums(partial(self._learn_rows, own, count, token_limit), 1)
         return self._update(total)
 
     def learn_pairs(
-        self, pairs: Sequence[TokenizedPair], preference: Preference, most_tokens: int
+        self, pairs: Sequence[TokenizedPair], preference: Preference, token_limit: int
     ) -> Learned:
         """Take one optimizer step on these pairs. Raises as `learn` does."""
         own = sorted(pairs, key=lambda pair: pair.length, reverse=True)[self._ranks.rank :: self._ranks.count]
-        learn = partial(self._learn_pairs, own, preference, len(pairs), most_tokens)
+        learn = partial(self._learn_pairs, own, preference, len(pairs), token_limit)
         total, margin, right = self._sums(learn, 3)
         return replace(self._update(total), margin=margin, pair_accuracy=right)
 
@@ -127,18 +127,18 @@ class LoraRun:
                     raise
                 return None  # the others wait for this rank's sum: they are told with it
 
-    def _learn_rows(self, rows: Sequence[TokenizedRow], count: int, most_tokens: int) -> list[float]:
+    def _learn_rows(self, rows: Sequence[TokenizedRow], count: int, token_limit: int) -> list[float]:
         total = 0.0
-        for group in self.plan(rows, most_tokens, self._device.type):
+        for group in self.plan(rows, token_limit, self._device.type):
             total += self._learn_group(group, count)
         return [total]
 
     def _learn_pairs(
-        self, pairs: Sequence[TokenizedPair], preference: Preference, count: int, most_tokens: int
+        self, pairs: Sequence[TokenizedPair], preference: Preference, count: int, token_limit: int
     ) -> list[float]:
         """Gradients of pairs; their share of loss, margin and accuracy."""
         sums = [0.0, 0.0, 0.0]
-        for part in pair_parts(pairs, most_tokens):
+        for part in pair_parts(pairs, token_limit):
             logprobs = self.row_logprobs([row for pair in part for row in pair.rows])
             found = summed_pairs(part, logprobs, preference, count)
             found.loss.backward()  # type: ignore[no-untyped-call]

@@ -63,13 +63,13 @@ def fitting_pairs(
     return found
 
 
-def pair_parts(pairs: Sequence[TokenizedPair], most_tokens: int) -> Iterator[list[TokenizedPair]]:
+def pair_parts(pairs: Sequence[TokenizedPair], token_limit: int) -> Iterator[list[TokenizedPair]]:
     """Pairs that run through the model at once: with padding at most so many tokens, or one pair."""
     part: list[TokenizedPair] = []
     longest = 0
     for pair in sorted(pairs, key=lambda pair: max(len(row.ids) for row in pair.rows)):
         longest = max(longest, *(len(row.ids) for row in pair.rows))
-        if part and 2 * (len(part) + 1) * longest > most_tokens:
+        if part and 2 * (len(part) + 1) * longest > token_limit:
             yield part
             part = []
         part.append(pair)

@@ -21,7 +21,7 @@ class TrainingData(Protocol):
     def longest(self, batch: Sequence[int]) -> int:
         """Tokens of the longest text of a batch: what has to run through the model at once."""
 
-    def learn(self, run: LoraRun, batch: Sequence[int], most_tokens: int) -> Learned: ...
+    def learn(self, run: LoraRun, batch: Sequence[int], token_limit: int) -> Learned: ...
 
     def hashed(self) -> Iterator[str]:
         """All that decides what is learned from it."""
@@ -47,8 +47,8 @@ class Texts:
     def longest(self, batch: Sequence[int]) -> int:
         return max(len(self.rows[n].ids) for n in batch)
 
-    def learn(self, run: LoraRun, batch: Sequence[int], most_tokens: int) -> Learned:
-        return run.learn([self.rows[n] for n in batch], most_tokens)
+    def learn(self, run: LoraRun, batch: Sequence[int], token_limit: int) -> Learned:
+        return run.learn([self.rows[n] for n in batch], token_limit)
 
     def hashed(self) -> Iterator[str]:
         return map(_row_hashed, self.rows)
@@ -66,8 +66,8 @@ class Pairs:
     def longest(self, batch: Sequence[int]) -> int:
         return 2 * max(len(row.ids) for n in batch for row in self.pairs[n].rows)
 
-    def learn(self, run: LoraRun, batch: Sequence[int], most_tokens: int) -> Learned:
-        return run.learn_pairs([self.pairs[n] for n in batch], self.preference, most_tokens)
+    def learn(self, run: LoraRun, batch: Sequence[int], token_limit: int) -> Learned:
+        return run.learn_pairs([self.pairs[n] for n in batch], self.preference, token_limit)
 
     def hashed(self) -> Iterator[str]:
         yield json.dumps(["pairs", self.preference.beta, self.preference.nll])

@@ -26,7 +26,7 @@ POLLERS = 40
 
 @pytest.fixture(autouse=True)
 def lasting_views(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that no poll of a slow machine has its view made anew."""
+    """So that no poll of a slow machine has its view made again."""
     monkeypatch.setattr(polled, "VIEW_SECONDS", 600.0)
 
 

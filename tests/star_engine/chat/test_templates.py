@@ -1,4 +1,4 @@
-"""The table of chat templates: each family's prompts, rows and audits, held against transformers."""
+"""The table of chat templates: each family's prompts, rows and audits, compared with transformers."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_a_gain_that_chance_does_not_bring_is_called_help() -> None:
         "Yes, STaR helped here: iteration 2 gets 75.0 % of 40 held-out examples right, few-shot prompting "
         "with rationales 25.0 %, a difference of +50.0 points (95 % interval +29.0 to +68.2; 20 examples "
         "gained, 0 lost; p < 0.001). Intervals and p allow for choosing one of 2 iterations. Direct "
-        "fine-tuning was not run beside it."
+        "fine-tuning was not run."
     )
 
 
@@ -131,7 +131,7 @@ def test_without_an_iteration_or_anything_to_compare_the_answer_is_unknown() -> 
     alone = answer(measured(4, m1=[1]))
     assert (alone.verdict, alone.iteration) == (Verdict.UNKNOWN, 1)
     assert alone.not_run == ("few-shot prompting", DIRECT)
-    assert alone.sentence.endswith("Few-shot prompting and direct fine-tuning were not run beside it.")
+    assert alone.sentence.endswith("Few-shot prompting and direct fine-tuning were not run.")
 
 
 @given(

@@ -1,4 +1,4 @@
-"""A seeded tiny Llama with a character tokenizer, small enough to be made anew in every test session."""
+"""A seeded tiny Llama with a character tokenizer, small enough to be made in every test session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading an adapter strictly and merging it: held against PEFT's own merge."""
+"""Reading an adapter strictly and merging it: compared with PEFT's own merge."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Options:
 def read_options(choices: Sequence[str] | None) -> Options:
     """Check and compile the choices. Raises BadGold for fewer than 2, more than 26, or an empty one."""
     if not choices or not 2 <= len(choices) <= MAX_CHOICES:
-        raise BadGold(f"needs 2 to {MAX_CHOICES} choices beside it; give them as a list of texts")
+        raise BadGold(f"needs 2 to {MAX_CHOICES} choices; give them as a list of texts")
     if not all(text.strip() for text in choices):
         raise BadGold("stands beside an empty choice; give every choice a text")
     return _options(tuple(choices))

@@ -169,7 +169,7 @@ def test_dependents_of_a_job_are_named(world: World) -> None:
 def test_baselines_are_deleted_with_their_job_where_that_is_asked_for(world: World) -> None:
     job_id = world.submit(iterations=1, beside={"direct_sft": {}})
     finish_job(world)
-    with pytest.raises(Conflict, match="baseline beside it"):
+    with pytest.raises(Conflict, match="one of its baselines"):
         delete_job(world, job_id)
     delete_job(world, job_id, baselines=True)
     remove_all(world)

@@ -54,12 +54,12 @@ def naive(model: Any, rows: Sequence[TokenizedRow]) -> tuple[float, dict[str, to
 
 
 def ours(
-    model: Any, rows: Sequence[TokenizedRow], *, most_tokens: int = 4096, dropout: float = 0.0
+    model: Any, rows: Sequence[TokenizedRow], *, token_limit: int = 4096, dropout: float = 0.0
 ) -> tuple[float, dict[str, torch.Tensor]]:
     """The same from LoraRun. A rate of almost 0 and no clipping: a step leaves the gradients behind."""
     training = Training(learning_rate=1e-30, max_grad_norm=1e9, lora=Lora(rank=4, alpha=8, dropout=dropout))
     run = LoraRun(model, training, 0, torch.device("cpu"), Ranks())
-    loss = run.learn(rows, most_tokens).loss
+    loss = run.learn(rows, token_limit).loss
     return loss, gradients(model)
 
 
@@ -100,19 +100,19 @@ def with_masked_spans(rows: Sequence[TokenizedRow]) -> list[TokenizedRow]:
     ]
 
 
-@pytest.mark.parametrize("most_tokens", [4096, 200])  # 200: a part of every row
+@pytest.mark.parametrize("token_limit", [4096, 200])  # 200: a part of every row
 @pytest.mark.parametrize("change", [on_completions, on_all, with_equal_rows, with_others, with_masked_spans])
 @pytest.mark.parametrize("lean", [True, False])
 def test_a_shared_prefix_has_the_loss_and_the_gradients_of_the_naive_way(
-    tiny_model: Path, most_tokens: int, change: Callable[[Sequence[TokenizedRow]], Any], lean: bool
+    tiny_model: Path, token_limit: int, change: Callable[[Sequence[TokenizedRow]], Any], lean: bool
 ) -> None:
     rows = change(ROWS)
     expected = naive(adapted(tiny_model), rows)
     model = adapted(tiny_model)
     if lean:
         use_lean_forward(model)
-    assert plan_batch(rows, most_tokens)[0].prefix > 100
-    assert_same(ours(model, rows, most_tokens=most_tokens), expected)
+    assert plan_batch(rows, token_limit)[0].prefix > 100
+    assert_same(ours(model, rows, token_limit=token_limit), expected)
 
 
 @pytest.mark.parametrize("targets", [["q_proj", "v_proj"], ["down_proj"]])
@@ -130,7 +130,7 @@ def test_the_prefix_runs_through_the_model_once(tiny_model: Path) -> None:
     layers.register_forward_pre_hook(
         lambda _, __, given: seen.append(given["input_ids"].numel()), with_kwargs=True
     )
-    ours(model, ROWS, most_tokens=200)
+    ours(model, ROWS, token_limit=200)
     own = sum(len(row.ids) - 1 - len(PREFIX) for row in ROWS)
     assert len(PREFIX) + own <= sum(seen) + 1 < len(PREFIX) + own + 2 * len(ROWS)
 
