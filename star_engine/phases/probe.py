@@ -33,12 +33,12 @@ def _run(context: Context) -> Work:
     else:
         plan = plan_tries(config, context.prompt_set, examples, ITERATION, recorded)
     yield Ask(plan, ITERATION - 1, add)
-    record.finish_sample({})
+    record.finish_sample({}, {})
 
 
 def _slices(config: StarConfig, iteration: int, sizes: Sizes, size: int) -> Iterator[Slice]:
     """The job's own tries, and those beyond them: slices of two kinds, for they are decoded otherwise."""
-    count, questions = sizes.selected(ITERATION), max(min(size, FEWEST_QUESTIONS), size // TRIES)
+    count, questions = len(sizes.selected(ITERATION)), max(min(size, FEWEST_QUESTIONS), size // TRIES)
     yield from divided(count, questions, None, None)
     if beyond(config):
         yield from (replace(part, beyond=True) for part in divided(count, questions, None, None))
