@@ -11,6 +11,7 @@ from star_engine.config.star import Labels, StarConfig
 
 class PhaseName(StrEnum):
     BASELINES = "baselines"  # iteration 0 only
+    CONTROL = "control"  # where the run finds its temperature itself
     SAMPLE = "sample"
     BUILD = "build"
     TRAIN = "train"
@@ -35,7 +36,8 @@ def phases_of(config: StarConfig, iteration: int) -> tuple[PhaseName, ...]:
     if iteration == 0:
         baselines = (PhaseName.BASELINES,) if config.evaluation.baselines else ()
         return (*baselines, *_test_time(config))
-    return ITERATION_PHASES
+    control = () if config.controller is None else (PhaseName.CONTROL,)
+    return (*control, *ITERATION_PHASES)
 
 
 def closing_phases(config: StarConfig) -> tuple[PhaseName, ...]:

@@ -75,7 +75,13 @@ class Record(MixSource, Protocol):
         """Verdicts of the tries at the slice's examples that are recorded already."""
 
     def tries(self, examples: Sequence[str] | None = None) -> Sequence[Rationale]:
-        """The iteration's tries; `examples`: only those at these, by id."""
+        """The iteration's tries without its probes; `examples`: only those at these, by id."""
+
+    def probes(self) -> Sequence[Rationale]:
+        """The probes of the iteration's controller."""
+
+    def finish_control(self, found: Mapping[str, Any]) -> None:
+        """Keep what the controller has found, as the iteration's metrics `control`."""
 
     def overrides(self, tries: Sequence[Rationale]) -> Mapping[RationaleKey, str]:
         """Verdicts of people that replace those of the verifier."""

@@ -121,6 +121,10 @@ class _Driver:
     def selected(self, iteration: int) -> range:
         return range(self.sampled, self.run.selected(iteration))
 
+    def temperature(self, iteration: int) -> float | None:
+        control = self.run.directory.metrics().get(iteration, {}).get("control")
+        return None if control is None else float(control["temperature"])
+
     def held_out(self, dataset: str | None) -> int:
         return self.run.held_out_count(dataset)
 

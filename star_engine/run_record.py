@@ -168,7 +168,16 @@ class RunRecord:
     def tries(self, examples: Sequence[str] | None = None) -> list[Rationale]:
         wanted = None if examples is None else set(examples)
         found = self._directory.rationales(self.iteration)
-        return [one for one in found if wanted is None or one.key.example_id in wanted]
+        own = (one for one in found if one.key.route is not Route.PROBE)
+        return [one for one in own if wanted is None or one.key.example_id in wanted]
+
+    def probes(self) -> list[Rationale]:
+        found = self._directory.rationales(self.iteration)
+        return [one for one in found if one.key.route is Route.PROBE]
+
+    def finish_control(self, found: Mapping[str, Any]) -> None:
+        self.close()
+        self.found["control"] = dict(found)
 
     def overrides(self, tries: Sequence[Rationale]) -> dict[RationaleKey, str]:
         return {}

@@ -31,7 +31,7 @@ from app.ledger.results.adapters import (
 )
 from app.ledger.results.counts import IterationCounts
 from app.ledger.results.curves import record_curve
-from app.ledger.results.diagnostics import audited_before, record_audits, recorded_audits
+from app.ledger.results.diagnostics import audited_before, record_audits, record_control, recorded_audits
 from app.ledger.results.evaluation_modes import recorded_mode
 from app.ledger.results.evaluations import evaluated_ids, is_last_step, record_evaluations
 from app.ledger.results.iterations import iterations_among
@@ -161,6 +161,14 @@ class LedgerRecord:
     def add_checks(self, found: Mapping[RationaleKey, Mapping[str, bool]]) -> None:
         with transaction(self.worker.engine) as session:
             record_checks(session, self.claim, {self._try_ids[key]: one for key, one in found.items()})
+
+    def probes(self) -> list[Rationale]:
+        with self._reading() as session:
+            return [one for _, one in iteration_tries(session, self.claim, probes=True)]
+
+    def finish_control(self, found: Mapping[str, Any]) -> None:
+        with self._finishing() as session:
+            record_control(session, self.claim, found)
 
     def surplus(self) -> Set[str]:
         claim = self.claim

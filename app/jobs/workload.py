@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from app.data.tokenizers import count_tokens
 from app.http.schemas import JsonObject
-from app.ledger.queue.estimates import candidates_in
+from app.ledger.queue.estimates import candidates_in, probes_in
 from star_engine.config.star import StarConfig
 from star_engine.data.selection import training_steps
 from star_engine.tasks.examples import Example, PromptSet
@@ -66,6 +66,7 @@ def workload(
     steps = [training_steps(config.training, n, rows, rows * row) for n in range(1, iterations + 1)]
     held_out = min(int(splits.get(config.evaluation.split, 0)), config.evaluation.max_examples or 10**9)
     a_turn = asked * (config.generation.samples_per_example + config.rationalization.enabled) + held_out
+    a_turn += probes_in(config, asked)
     tries = iterations * a_turn + held_out * len(config.evaluation.baselines)
     tries += held_out * candidates_in(config) * (2 if iterations else 1)
     trained, sampled = sum(steps) * of_step, tries * config.generation.max_tokens // 2

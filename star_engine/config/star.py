@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from star_engine.config.chat import Chat, PromptLayout
+from star_engine.config.controller import Controller
 from star_engine.config.evaluation import Evaluation
 from star_engine.config.schedules import GeometricSchedule, Schedule
 from star_engine.config.selection import Selection, SelectionOrder
@@ -229,6 +230,8 @@ class StarConfig(Section):
     """For majority votes: more than this share of an example's tries must agree."""
     generation: Generation = Generation()
     """The route without a hint."""
+    controller: Controller | None = None
+    """Finds the temperature of each iteration by a balance score (B-STaR); null: generation.temperature."""
     rationalization: Rationalization = Rationalization()
     """The route with the answer as a hint."""
     training_set: TrainingSetOptions = TrainingSetOptions()
@@ -308,13 +311,38 @@ class StarConfig(Section):
                 "the win rates that examples are selected by are of gold answers, which a majority vote must "
                 "not see; leave selection out"
             )
-        counted = self.training.batch_tokens is None and self.training.schedule.kind != "epochs"
-        if chosen.order is SelectionOrder.ADAPTIVE and chosen.rows is None and not counted:
+        if chosen.order is SelectionOrder.ADAPTIVE and chosen.rows is None and not self._rows_counted:
             raise ValueError(
                 "how many rows an iteration needs follows from steps x batch_size; for a schedule of epochs "
                 "or batch_tokens set selection.rows"
             )
         return self
+
+    @model_validator(mode="after")
+    def _controllable(self) -> Self:
+        """A balance score needs right tries that can differ, and to know how many are enough."""
+        if self.controller is None:
+            return self
+        if self.training_set.source is not Source.RATIONALES:
+            raise ValueError(f"training_set.source {self.training_set.source} samples nothing to control")
+        if self.labels is not Labels.GOLD:
+            raise ValueError(
+                "by a majority vote the tries that agree are right, so a controller would find the lowest "
+                "temperature best; leave controller out"
+            )
+        if self.generation.samples_per_example < 2:
+            raise ValueError("of one try there is no balance; set generation.samples_per_example to 8 or so")
+        if self.controller.rows_wanted is None and not self._rows_counted:
+            raise ValueError(
+                "how many tries of a question are enough follows from steps x batch_size; for a schedule of "
+                "epochs or batch_tokens set controller.rows_wanted"
+            )
+        return self
+
+    @property
+    def _rows_counted(self) -> bool:
+        """Whether the rows of an iteration's steps are known before it has any."""
+        return self.training.batch_tokens is None and self.training.schedule.kind != "epochs"
 
     @model_validator(mode="after")
     def _given_once(self) -> Self:

@@ -11,6 +11,7 @@ from star_engine.config.training_set import Source
 from star_engine.diagnostics.guessing import luck, solved_again
 from star_engine.diagnostics.second_opinion import audit_verdicts
 from star_engine.diagnostics.texts import diversity, few_shot_similarity, length
+from star_engine.evaluation.balance import exploration
 from star_engine.filters.filter_input import FilterInput
 from star_engine.filters.hint_talk import hint_talk
 from star_engine.sampling.rationales import Rationale, Route
@@ -47,12 +48,14 @@ def audit_iteration(
     by_id = {example.id: example for example in examples}
     kept = [one for one in tries if one.key in kept_keys]
     correct = [one for one in tries if one.verdict == VerdictCode.CORRECT]
+    unhinted = [one for one in tries if one.key.route is Route.GENERATED]
     again = {"of_iteration": iteration - 1, **solved_again(before.taught, tries)}
     return {
         "luck": asdict(luck(config.kind, examples, tries, kept_keys)),
         "rationalization_yield": again if before.taught else None,
         "verdicts": audit_verdicts(config, iteration, by_id, tries),
         "diversity": diversity(kept, correct),
+        "exploration": exploration(list(by_id), config.generation.samples_per_example, unhinted),
         "length": length(kept, before.mean_length),
         "few_shot_similarity": few_shot_similarity(prompt_set, by_id, kept),
         "answer_end": {"kept": len(kept), "cut": sum(one.end is not None for one in kept_by.values())},

@@ -36,14 +36,14 @@ _PART_BEHIND = re.compile(
 
 def false_equation(text: str) -> str | None:
     """The first equation in the text that does not hold, as written; None where all that can be read hold."""
-    for left, right, written in chain(_equations(text), worded_equations(_ANNOTATION.sub("", text))):
+    for left, right, written in chain(equations(text), worded_equations(_ANNOTATION.sub("", text))):
         values = _values(left), _values(right)
         if values[0] and values[1] and not _holds(values[0], values[1], right):
             return written
     return None
 
 
-def _equations(text: str) -> Iterator[tuple[str, str, str]]:
+def equations(text: str) -> Iterator[tuple[str, str, str]]:
     """(left, right, as written): calculator annotations first, then every `a op b = c` of the prose."""
     for mark in _ANNOTATION.finditer(text):
         yield mark[1], mark[2], mark[0]

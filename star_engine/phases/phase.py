@@ -36,6 +36,7 @@ class Slice:
     mode: EvaluationMode | None = None  # how held-out examples are asked; None: these are train examples
     dataset: str | None = None  # another dataset that is measured as well; None: the run's own
     beyond: bool = False  # of a probe: the tries beyond those that the job itself would make
+    temperature: float | None = None  # that a controller has found; None: generation.temperature
 
     def of(self, selection: Sequence[int]) -> Sequence[int]:
         """The slice's part of a selection of positions."""
@@ -45,7 +46,8 @@ class Slice:
         """What a step's row holds; nothing of a phase that is not divided."""
         if self.stop is None:
             return {}
-        more = {"mode": self.mode and str(self.mode), "dataset": self.dataset}
+        mode = self.mode and str(self.mode)
+        more = {"mode": mode, "dataset": self.dataset, "temperature": self.temperature}
         known: dict[str, Any] = {name: value for name, value in more.items() if value is not None}
         known |= {"beyond": True} if self.beyond else {}
         return {"start": self.start, "stop": self.stop, **known}
@@ -54,8 +56,8 @@ class Slice:
 def slice_from(work: Mapping[str, Any]) -> Slice:
     """Read a slice from the JSON of `Slice.as_json`; other entries of `work` are ignored."""
     mode = EvaluationMode(work["mode"]) if "mode" in work else None
-    beyond = work.get("beyond", False)
-    return Slice(work.get("start", 0), work.get("stop"), mode, work.get("dataset"), beyond)
+    dataset, beyond, temperature = work.get("dataset"), work.get("beyond", False), work.get("temperature")
+    return Slice(work.get("start", 0), work.get("stop"), mode, dataset, beyond, temperature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,9 @@ class Sizes(Protocol):
 
     def selected(self, iteration: int) -> range:
         """Places in the selection of an iteration's train examples that are to be sampled next."""
+
+    def temperature(self, iteration: int) -> float | None:
+        """What the iteration's controller has found; None: it has none."""
 
     def held_out(self, dataset: str | None) -> int:
         """Held-out examples that are asked, of the run's own dataset or of another one."""

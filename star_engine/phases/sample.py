@@ -6,8 +6,8 @@ tokens for the trainer. Checks that cost samples follow when all tries of the sl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from star_engine.config.star import StarConfig
@@ -18,6 +18,7 @@ from star_engine.diagnostics.token_parity import MAX_EXAMPLES, parity_texts, tok
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Alone, Ask, Asked, Context, Phase, Progress, Sizes, Slice, Work, divided
 from star_engine.record import Counts
+from star_engine.sampling.probes import adopted, at_temperature
 from star_engine.sampling.rationales import (
     Rationale,
     RationaleKey,
@@ -56,12 +57,16 @@ class _Tries:
 
 
 def _run(context: Context) -> Work:
+    context = replace(context, config=at_temperature(context.config, context.part.temperature))
     config, record = context.config, context.record
     examples, recorded = record.examples(), record.verdicts()
     given = config.training_set.source is not Source.RATIONALES
     first = context.part.start == 0
     tries = _Tries(context, len(examples))
     yield tries.count(recorded)
+    if found := _adopt(context, examples, recorded):
+        yield tries.record(found)
+        recorded = record.verdicts()
     if given and (texts := list(given_rationales(config, examples, recorded))):
         yield tries.record(texts)
     sampled = [] if given else examples
@@ -76,6 +81,19 @@ def _run(context: Context) -> Work:
         tries_made = record.tries([example.id for example in examples])
         outcomes = outcomes_of(config, context.prompt_set, examples, tries_made)
     record.finish_sample(_diagnose(context, plan) if first else {}, outcomes)
+
+
+def _adopt(
+    context: Context, examples: Sequence[Example], recorded: Collection[RationaleKey]
+) -> list[Rationale]:
+    """The probes at these examples that count as tries, since they were made at the slice's temperature."""
+    controller, temperature = context.config.controller, context.part.temperature
+    if controller is None or temperature is None:
+        return []
+    place = controller.temperatures.index(temperature)
+    names = {example.id for example in examples}
+    probes = [one for one in context.record.probes() if one.key.example_id in names]
+    return [one for one in adopted(context.config, place, probes) if one.key not in recorded]
 
 
 def _check(context: Context, examples: Sequence[Example]) -> Work:
@@ -112,11 +130,13 @@ def _diagnose(context: Context, plan: TwicePlan) -> dict[str, Any]:
 
 def _slices(config: StarConfig, iteration: int, sizes: Sizes, size: int) -> Iterator[Slice]:
     places = sizes.selected(iteration)
-    return divided(len(places), size, None, None, places.start)
+    temperature = sizes.temperature(iteration)
+    parts = divided(len(places), size, None, None, places.start)
+    return (replace(part, temperature=temperature) for part in parts)
 
 
 def _asks(config: StarConfig, iteration: int, part: Slice) -> Asked:
-    return Asked(iteration - 1, sampling_params(config))
+    return Asked(iteration - 1, sampling_params(at_temperature(config, part.temperature)))
 
 
 def _metrics(config: StarConfig, counts: Counts) -> dict[str, Any]:

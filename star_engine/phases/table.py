@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from star_engine.loop import PhaseName
 from star_engine.phases.build import BUILD
+from star_engine.phases.control import CONTROL
 from star_engine.phases.evaluate import BASELINES, EVALUATE
 from star_engine.phases.phase import Phase
 from star_engine.phases.probe import PROBE
@@ -17,5 +18,5 @@ from star_engine.phases.verify_adapter import VERIFY_ADAPTER
 
 PHASES: Mapping[PhaseName, Phase] = {
     phase.name: phase
-    for phase in (BASELINES, SAMPLE, BUILD, TRAIN, VERIFY_ADAPTER, EVALUATE, TEST_TIME, TRIAL, PROBE)
+    for phase in (BASELINES, CONTROL, SAMPLE, BUILD, TRAIN, VERIFY_ADAPTER, EVALUATE, TEST_TIME, TRIAL, PROBE)
 }

@@ -22,6 +22,7 @@ class Route(StrEnum):
     GENERATED = "generated"  # without the hint
     RATIONALIZED = "rationalized"  # with the gold answer as a hint
     GIVEN = "given"  # by the dataset, not sampled: see Source
+    PROBE = "probe"  # without the hint, to find a temperature: see Controller
     MIXED = "mixed"  # by another dataset: see Mix; `sample` of the key is its place in training_set.mix
 
 

@@ -36,12 +36,13 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def library(world: World, folder: Path) -> RunDirectory:
+def library(world: World, folder: Path, settings: dict[str, Any]) -> RunDirectory:
+    """The same job in one process."""
     with reading(world.engine) as session:
         prompt_set = as_prompt_set(session.get_one(PromptSet, world.prompt_set_id))
         train = [e for _, e in load_examples(session, world.dataset_id, "train", range(TRAIN))]
         held_out = [e for _, e in load_examples(session, world.dataset_id, "validation", range(VALIDATION))]
-    config = StarConfig.model_validate({**CONFIG, **SETTINGS})
+    config = StarConfig.model_validate({**CONFIG, **settings})
     sampler, trainer = ScriptedSampler(pupil()), RecordingTrainer(pupil())
     events = run_star(config, train, held_out, prompt_set, sampler, trainer, folder, base=BaseModel(MODEL))
     assert list(events)[-1].name == "stopped"
@@ -71,7 +72,7 @@ def test_workers_in_any_order_select_and_train_as_one_process_does(database_url:
     job_id = world.submit(**SETTINGS)
     work_in_any_order(world, seed=1)
     assert world.job(job_id).status == "succeeded", world.job(job_id).status_reason
-    directory = library(world, tmp_path / "run")
+    directory = library(world, tmp_path / "run", SETTINGS)
     with reading(world.engine) as session:
         iterations = session.scalars(
             select(Iteration).where(Iteration.job_id == job_id, Iteration.number > 0)

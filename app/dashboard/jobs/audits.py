@@ -73,6 +73,17 @@ def _hint_talk(found: Found) -> str:
     )
 
 
+def _exploration(found: Found) -> str:
+    shares = ", ".join(f"{100 * share:.1f} % have {count} or more" for count, share in found["pass"].items())
+    repeated = ""
+    if found["distinct_share"] is not None:
+        repeated = f"; {100 * found['distinct_share']:.1f} % of the right tries are distinct"
+    return (
+        f"Distinct right solutions among {found['samples']} tries of an example: {shares}{repeated}; entropy "
+        f"of the answers {found['entropy']:.2f} bits."
+    )
+
+
 AUDITS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "luck": ("Luck", _luck),
     "rationalization_yield": ("Rationalization", _yield),
@@ -80,6 +91,7 @@ AUDITS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "determinism": ("Determinism", _determinism),
     "length": ("Length", _length),
     "diversity": ("Diversity", _diversity),
+    "exploration": ("Exploration", _exploration),
     "few_shot_similarity": ("Similarity", _similarity),
     "before_training": ("Before training", " ".join),
     "answer_end": ("Answer's end", _answer_end),

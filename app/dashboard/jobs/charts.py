@@ -33,6 +33,9 @@ def charts(iterations: Sequence[IterationOut], report: JobReport) -> list[tuple[
         ("Coverage: train examples in the training set", coverage(report.coverage)),
         ("Churn: what became of the train examples", churn(report.coverage)),
         ("Filter funnel: rationales that reached each stage", funnel(report.coverage)),
+        ("Exploration: train examples by distinct right solutions", _of_metrics(turns, "share", EXPLORED)),
+        ("Temperature", _of_metrics(turns, "number", TEMPERATURE)),
+        ("Train examples asked", _of_metrics(turns, "number", SELECTED)),
         ("Training loss", _of_metrics(turns, "number", LOSS)),
         ("Worker time by phase", _of_metrics(turns, "seconds", PHASE_SECONDS)),
         ("Tokens trained on", _of_metrics(turns, "number", {"Tokens": _training("tokens")})),
@@ -134,6 +137,28 @@ def _seconds(phase: str) -> Callable[[Mapping[str, Any]], float | None]:
     return lambda metrics: metrics.get("seconds", {}).get(phase)
 
 
+def _explored(name: str) -> Callable[[Mapping[str, Any]], float | None]:
+    def read(metrics: Mapping[str, Any]) -> float | None:
+        found = metrics.get("audits", {}).get("exploration") or {}
+        share = found.get("pass", {}).get(name, found.get(name))
+        return None if share is None else float(share)
+
+    return read
+
+
+def _fact(section: str, name: str) -> Callable[[Mapping[str, Any]], float | None]:
+    return lambda metrics: metrics.get(section, {}).get(name)
+
+
+EXPLORED = {
+    "1 or more": _explored("1"),
+    "2 or more": _explored("2"),
+    "4 or more": _explored("4"),
+    "8 or more": _explored("8"),
+    "Distinct among right tries": _explored("distinct_share"),
+}
+TEMPERATURE = {"Temperature": _fact("control", "temperature"), "Balance score": _fact("control", "score")}
+SELECTED = {name.capitalize(): _fact("selection", name) for name in ("asked", "used")}
 LOSS = {"First step": _training("loss_first"), "Last step": _training("loss_last")}
 PHASE_SECONDS = {_label(phase): _seconds(phase) for phase in PhaseName}
 

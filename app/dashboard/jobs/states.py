@@ -18,6 +18,7 @@ ENDED = {
 }
 PHASES = {
     "baselines": "asking the base model the held-out examples",
+    "control": "finding its temperature",
     "sample": "writing rationales",
     "build": "choosing the rationales to train on",
     "train": "training an adapter",

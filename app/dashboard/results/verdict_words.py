@@ -16,6 +16,7 @@ ROUTES = {
     "generated": "asked without a hint",
     "rationalized": "asked with the gold answer as a hint",
     "given": "given by the dataset, not sampled",
+    "probe": "asked without a hint to find a temperature, never trained on",
     "mixed": "mixed in from another dataset",
 }
 FINISHES = {"stop": "it ended by itself", "length": "it ran into the token limit"}

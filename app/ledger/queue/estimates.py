@@ -180,6 +180,8 @@ def _units(phase: PhaseName, config: StarConfig, number: int, splits: JsonObject
     tries = config.generation.samples_per_example
     if phase is PhaseName.BASELINES:
         return float(held_out * len(config.evaluation.baselines))
+    if phase is PhaseName.CONTROL:
+        return float(probes_in(config, asked))
     if phase is PhaseName.SAMPLE:
         return float(asked * tries)
     if phase is PhaseName.EVALUATE:
@@ -199,11 +201,21 @@ def _units_done(
         tries = candidates_in(config) if phase is PhaseName.TEST_TIME else tries
         tries = PROBE_TRIES if phase is PhaseName.PROBE else tries
         return float((work["stop"] - work["start"]) * tries)
+    if phase is PhaseName.CONTROL:
+        return float(progress.get("total", 0))
     if phase is not PhaseName.TRAIN:
         return 1.0
     if isinstance(config.training.schedule, EpochsSchedule):  # the rows are not known here, the steps are
         return float(progress.get("total", 0) * _rows_of_step(config.training))
     return _sequences(config, number, 0)
+
+
+def probes_in(config: StarConfig, asked: int) -> int:
+    """Tries of a phase control, where an iteration asks so many examples; 0 where there is none."""
+    if config.controller is None:
+        return 0
+    tries = min(asked, config.controller.probe_examples) * config.generation.samples_per_example
+    return tries * len(config.controller.temperatures)
 
 
 def candidates_in(config: StarConfig) -> int:

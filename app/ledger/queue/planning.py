@@ -190,7 +190,7 @@ def _plan_steps(session: Session, job: Job, config: StarConfig, phase: PhaseRef,
     here = select(Iteration.id).where(Iteration.job_id == job.id, Iteration.number == phase.iteration)
     if session.scalar(here) is None:
         session.add(Iteration(job_id=job.id, number=phase.iteration, phases_done=[], metrics={}))
-    if PHASES[phase.name].in_waves:
+    if phase.iteration > 0 and job.purpose == Purpose.STAR:
         begin_selection(session, job, _iteration(session, job, phase.iteration))
     held = job.status in (JobStatus.PAUSING, JobStatus.PAUSED)
     sizes = _Sizes(session, job)
@@ -234,6 +234,10 @@ class _Sizes:
         sampled = 0 if selected is None else len(selected.outcomes)
         asked = asked_positions(session, job.id, job.dataset_id, job.config, iteration)
         return range(sampled, len(asked))
+
+    def temperature(self, iteration: int) -> float | None:
+        control = _iteration(self.session, self.job, iteration).metrics.get("control")
+        return None if control is None else float(control["temperature"])
 
     def held_out(self, dataset: str | None) -> int:
         config = self.job.config

@@ -42,6 +42,14 @@ def recorded_audits(session: Session, claim: Claim) -> dict[str, Any]:
     return dict(claimed_iteration(session, claim).metrics.get("audits", {}))
 
 
+def record_control(session: Session, claim: Claim, found: Mapping[str, Any]) -> None:
+    """Keep what a controller has found with the iteration. Raises Fenced."""
+    lock_job(session, claim.job_id)
+    check_fence(session, claim)
+    iteration = claimed_iteration(session, claim)
+    iteration.metrics = {**iteration.metrics, "control": dict(found)}
+
+
 def record_audits(session: Session, claim: Claim, found: Mapping[str, Any]) -> None:
     """Keep the findings with the iteration. Raises Fenced."""
     lock_job(session, claim.job_id)  # finish_step, in this transaction too, wants it before the step

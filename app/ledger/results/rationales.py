@@ -18,7 +18,7 @@ from app.tables.jobs import Iteration
 from app.tables.rationales import Rationale, TrainingExample
 from star_engine.config.star import StarConfig
 from star_engine.sampling import rationales as engine
-from star_engine.sampling.rationales import RationaleKey
+from star_engine.sampling.rationales import RationaleKey, Route
 from star_engine.training_set.rows import Decision
 from star_engine.training_set.rows import TrainingExample as EngineTrainingExample
 from star_engine.training_set.window import window
@@ -106,9 +106,9 @@ def record_checks(session: Session, claim: Claim, found: Mapping[int, Mapping[st
 
 
 def iteration_tries(
-    session: Session, claim: Claim, examples: Sequence[int] | None = None
+    session: Session, claim: Claim, examples: Sequence[int] | None = None, *, probes: bool = False
 ) -> Iterator[tuple[int, engine.Rationale]]:
-    """Every try of the claimed iteration with its row id, by example, route and sample.
+    """Every try of the claimed iteration, or every probe, with its row id, by example, route and sample.
 
     `examples`: row ids that it is narrowed to; a few, for each becomes a parameter.
     """
@@ -119,6 +119,7 @@ def iteration_tries(
         .where(Rationale.iteration_id == iteration.id)
         .order_by(Example.position, Rationale.route, Rationale.sample)
     )
+    query = query.where((Rationale.route == Route.PROBE) if probes else (Rationale.route != Route.PROBE))
     if examples is not None:
         query = query.where(Rationale.example_id.in_(examples))
     for row, external_id in session.execute(query):

@@ -21,6 +21,7 @@ from app.tables.rationales import Rationale
 from star_engine.config.star import StarConfig
 from star_engine.loop import PhaseName
 from star_engine.sampling import rationales as engine
+from star_engine.sampling.rationales import Route
 from star_engine.tasks.examples import Example
 from star_engine.training_set.mixing import mix_all
 from star_engine.training_set.regrade import Change, Regrading
@@ -110,7 +111,9 @@ def _tries(
     session: Session, iteration: Iteration, names: Mapping[int, str]
 ) -> Iterator[tuple[int, engine.Rationale, str | None]]:
     query = select(Rationale).where(
-        Rationale.iteration_id == iteration.id, Rationale.example_id.in_(list(names))
+        Rationale.iteration_id == iteration.id,
+        Rationale.example_id.in_(list(names)),
+        Rationale.route != Route.PROBE,
     )
     for row in session.scalars(query):
         yield row.id, as_rationale(row, names[row.example_id]), row.reason

@@ -1,0 +1,82 @@
+"""B-STaR through `run_star` and through the service: the same temperature, and the probes are reused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+
+from app.database import reading
+from app.ledger.queue.steps import claim_step
+from app.tables.jobs import Iteration, Step
+from app.tables.rationales import Rationale
+from star_engine.sampling.rationales import Route
+from tests.factories import World, make_world
+from tests.worker.test_waves import library, work_in_any_order
+from worker.steps import work_alone
+
+SETTINGS: dict[str, Any] = {
+    "seed": 3,
+    "controller": {"temperatures": [0.5, 1.0], "probe_examples": 6},
+    "generation": {"max_tokens": 400, "samples_per_example": 2},
+    "training_set": {"filters": []},
+    "evaluation": {"baselines": ["few_shot_cot"], "max_examples": 4},
+}
+
+
+def iterations(world: World, job_id: str) -> list[Iteration]:
+    with reading(world.engine) as session:
+        query = select(Iteration).where(Iteration.job_id == job_id, Iteration.number > 0)
+        return list(session.scalars(query.order_by(Iteration.number)))
+
+
+def test_workers_find_the_temperature_that_one_process_finds(database_url: str, tmp_path: Path) -> None:
+    world = make_world(database_url, tmp_path / "home", shard_examples=3)
+    job_id = world.submit(**SETTINGS)
+    work_in_any_order(world, seed=1)
+    assert world.job(job_id).status == "succeeded", world.job(job_id).status_reason
+    directory = library(world, tmp_path / "run", SETTINGS)
+    for one in iterations(world, job_id):
+        metrics = directory.metrics()[one.number]
+        assert one.phases_done[:2] == metrics["phases_done"][:2] == ["control", "sample"]
+        assert one.metrics["control"] == metrics["control"]
+        assert one.training_set_sha256 == metrics["training_set_sha256"]
+        assert one.metrics["audits"]["exploration"] == metrics["audits"]["exploration"]
+        assert (metrics["control"]["probed"], metrics["control"]["samples"]) == (6, 2)
+    with reading(world.engine) as session:
+        of_job = select(func.count()).where(Rationale.job_id == job_id, Rationale.iteration_number == 1)
+        probes = session.scalar(of_job.where(Rationale.route == Route.PROBE))
+        reused = session.scalar(of_job.where(Rationale.route == Route.GENERATED, Rationale.reused))
+        decided = session.scalar(
+            of_job.where(Rationale.route == Route.PROBE, Rationale.decision.is_not(None))
+        )
+        sampled = select(Step.work).where(Step.job_id == job_id, Step.phase == "sample")
+        temperatures = {work["temperature"] for work in session.scalars(sampled)}
+    assert (probes, reused, decided) == (2 * 6 * 2, 6 * 2, 0)
+    assert temperatures == {one.metrics["control"]["temperature"] for one in iterations(world, job_id)}
+
+
+def test_a_control_step_that_stopped_goes_on_with_the_probes_it_has(
+    database_url: str, tmp_path: Path
+) -> None:
+    world = make_world(database_url, tmp_path / "home", record_batch=4)
+    job_id = world.submit(**{**SETTINGS, "iterations": 1})
+    stopped = 0
+
+    def draining() -> bool:
+        return not stopped and world.tries() > 0
+
+    worker = replace(world.worker_context(), draining=draining)
+    while claim := claim_step(world.engine, worker.worker_id, 60):
+        work_alone(worker, claim)
+        if claim.phase == "control":
+            assert world.tries() in (4, 24)
+            stopped += 1
+    worker.drop_gpu()
+    assert stopped == 2
+    assert world.job(job_id).status == "succeeded", world.job(job_id).status_reason
+    with reading(world.engine) as session:
+        probes = session.scalar(select(func.count()).where(Rationale.route == Route.PROBE))
+    assert probes == 24
