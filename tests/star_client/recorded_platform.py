@@ -186,16 +186,19 @@ class Platform:
 
 
 @contextmanager
-def platform(database_url: str, home: Path) -> Iterator[Platform]:
-    make_model(home / "model")
-    models_file = home / "models.yaml"
-    models_file.write_text(yaml.safe_dump([{"id": MODEL, "location": "model", "license": "apache-2.0"}]))
+def platform(
+    database_url: str, home: Path, models_file: Path | None = None, script: str = SCRIPT
+) -> Iterator[Platform]:
+    if models_file is None:
+        make_model(home / "model")
+        models_file = home / "models.yaml"
+        models_file.write_text(yaml.safe_dump([{"id": MODEL, "location": "model", "license": "apache-2.0"}]))
     settings = Settings(
         home=home,
         database_url=database_url,
         models_file=models_file,
         sampler="scripted",
-        sampler_script=SCRIPT,
+        sampler_script=script,
         shard_examples=6,
         webhook_secret="of this platform alone",
         rate_limit="1000000/minute",  # schemathesis sends thousands with one key, from one address

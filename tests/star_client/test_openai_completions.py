@@ -33,7 +33,9 @@ RIGHT = "8 3"  # what a model says that carries
 
 
 @contextmanager
-def server_of_models(platform: Platform, script: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def server_of_models(
+    platform: Platform, script: str | None = None, model: str = MODEL
+) -> Iterator[subprocess.Popen[bytes]]:
     """`python -m worker.serving` on the platform's ledger and storage."""
     settings = platform.settings
     environment = {name: value for name, value in os.environ.items() if not name.startswith("STAR_")}
@@ -47,16 +49,18 @@ def server_of_models(platform: Platform, script: str | None = None) -> Iterator[
     command = [sys.executable, "-m", "worker.serving"]
     with subprocess.Popen(command, cwd=PROJECT, env=environment) as process:
         try:
-            wait_until(lambda: bool(servers(platform)) or process.poll() is not None, "it does not start")
+            wait_until(
+                lambda: bool(servers(platform, model)) or process.poll() is not None, "it does not start"
+            )
             yield process
         finally:
             process.terminate()
-    assert process.returncode == -signal.SIGKILL or not servers(platform)
+    assert process.returncode == -signal.SIGKILL or not servers(platform, model)
 
 
-def servers(platform: Platform) -> list[Server]:
+def servers(platform: Platform, model: str = MODEL) -> list[Server]:
     with reading(platform.engine) as session:
-        return live_servers(session, MODEL)
+        return live_servers(session, model)
 
 
 @pytest.fixture(scope="module")

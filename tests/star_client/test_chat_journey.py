@@ -1,0 +1,113 @@
+"""From a model of a hub to its adapter in a conversation: what it answers is what the platform measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from star_engine.config.star import StarConfig
+from star_engine.sampling.answers import judge_text
+from star_engine.tasks.examples import Example
+from star_engine.tasks.verdict import VerdictCode
+from tests.app.api_harness import addition_rows, few_shot
+from tests.databases import PROJECT
+from tests.hub_server import Repository, running_hub
+from tests.star_client.recorded_platform import Platform, platform
+from tests.star_client.test_openai_completions import server_of_models
+from tests.star_engine.chat.families import FAMILIES, write_model
+
+NAME = "acme/adder-chat"
+PUPIL = "tests.chat_pupil:pupil"
+TINY = PROJECT / "examples" / "addition" / "model"
+CONFIG: dict[str, Any] = {
+    "layout": "chat",
+    "chat": {"system": "You add numbers."},
+    "iterations": 1,
+    "generation": {"max_tokens": 300, "few_shot": "first_iteration"},
+    "training": {"schedule": {"kind": "linear", "start": 2, "add": 0}, "max_length": 4000},
+    "audits": {"spark_level": None},
+}
+
+
+@pytest.fixture
+def from_hub(sqlite_database_url: str, tmp_path: Path) -> Iterator[Platform]:
+    """A platform whose one model came with `star models add` from a hub."""
+    family = next(one for one in FAMILIES if one.name == "qwen3")
+    parts = {path.name: path.read_bytes() for path in TINY.iterdir()}
+    parts |= {path.name: path.read_bytes() for path in write_model(family, tmp_path / "made").iterdir()}
+    models_file, home = tmp_path / "models.yaml", tmp_path / "home"
+    models_file.write_text("# Only operators write here.\n")
+    home.mkdir()
+    with running_hub() as hub:
+        hub.repositories[NAME] = Repository(parts, license="apache-2.0")
+        environment = os.environ | {
+            "HF_ENDPOINT": hub.url,
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_OFFLINE": "0",
+            "HF_HOME": str(tmp_path / "hf"),
+            "STAR_HOME": str(home),
+            "STAR_MODELS_FILE": str(models_file),
+            "STAR_SAMPLER": "scripted",
+            "STAR_SAMPLER_SCRIPT": PUPIL,
+        }
+        command = [sys.executable, "-m", "worker.hub", "add", NAME, "--context-length", "4000"]
+        subprocess.run(command, cwd=PROJECT, env=environment, check=True)
+    with platform(sqlite_database_url, home, models_file, PUPIL) as running:
+        yield running
+
+
+def as_messages(rows: str) -> str:
+    """Rows of a dataset as conversations with their gold answers."""
+    made = []
+    for line in rows.splitlines():
+        row = json.loads(line)
+        turns = [{"role": "user", "content": row.pop("question")}]
+        made.append(json.dumps({"messages": turns, **row}) + "\n")
+    return "".join(made)
+
+
+def test_adapter_answers_a_conversation_as_well_as_the_platform_measured(
+    from_hub: Platform, tmp_path: Path
+) -> None:
+    file = tmp_path / "sums.jsonl"
+    file.write_text(as_messages(addition_rows(24)))
+    with from_hub.client() as star:
+        dataset = star.datasets.upload(file, kind="scratchpad", validation=8)
+        shown = star.prompt_sets.create(name="few-shot", kind="scratchpad", examples=few_shot())
+        job = star.jobs.create(
+            model=NAME, dataset=dataset.id, prompt_set=shown.id, config=CONFIG, name="sums"
+        )
+        from_hub.work()
+        assert star.jobs.get(job.id).status == "succeeded"
+        measured = star.jobs.iteration(job.id, 1).metrics.accuracy
+        held_out = star.datasets.examples(dataset.id, split="validation")
+        examples = [Example("", one.question, one.answer) for one in held_out]
+    assert len(examples) == 8
+    with (
+        server_of_models(from_hub, PUPIL, NAME),
+        openai.OpenAI(base_url=f"{from_hub.url}/v1", api_key=from_hub.key, max_retries=0) as client,
+    ):
+        right = sum(is_right(client, f"{job.id}:best", example) for example in examples)
+        base = client.chat.completions.create(
+            model=NAME, messages=[{"role": "user", "content": examples[0].question}]
+        )
+    assert 0 < right < len(examples), "some are too hard for it"
+    assert measured == right / len(examples)
+    assert base.choices[0].message.content == "I was not asked in my template.", "a scripted base model"
+
+
+def is_right(client: openai.OpenAI, model: str, example: Example) -> bool:
+    answer = client.chat.completions.create(
+        model=model, messages=[{"role": "user", "content": example.question}], temperature=0, max_tokens=300
+    )
+    text = answer.choices[0].message.content or ""
+    judged = judge_text(StarConfig.model_validate({"kind": "scratchpad", **CONFIG}), example, text, "stop")
+    return judged.verdict == VerdictCode.CORRECT
