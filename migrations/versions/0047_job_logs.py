@@ -1,6 +1,6 @@
 """Log lines of jobs: how each claim of a step ended.
 
-Revises: 0043
+Revises: 0046
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0044"
-down_revision = "0043"
+revision = "0047"
+down_revision = "0046"
 branch_labels = None
 depends_on = None
 
