@@ -25,15 +25,16 @@ def logged(world: World, job_id: str, **wanted: object) -> list[JobLog]:
 
 
 def test_every_claim_that_ends_leaves_one_line(world: World) -> None:
+    settings = world.settings.model_copy(update={"max_attempts": 9})
     job_id = world.submit(iterations=1)
     held = claim(world)
     with transaction(world.engine) as session:
         release_step(session, held)
     held = claim(world)
     with transaction(world.engine) as session:
-        fail_step(session, held, FULL, retryable=True, settings=world.settings, trace="Traceback: line 1")
+        fail_step(session, held, FULL, retryable=True, settings=settings, trace="Traceback: line 1")
     claim(world, lease=-1)
-    reap(world.engine, world.settings)
+    reap(world.engine, settings)
     finish_job(world)
     lines = logged(world, job_id)
     assert [(line.level, line.text.split(":")[0]) for line in lines[:3]] == [
