@@ -46,8 +46,8 @@ def write_log(session: Session, step: Step, level: Level, text: str, trace: str 
             attempt=step.attempt,
             worker=step.lease_owner,
             level=str(level),
-            text=_storable(text)[:MAX_TEXT],
-            trace=None if trace is None else _storable(trace)[-MAX_TRACE:],
+            text=without_nul(text)[:MAX_TEXT],
+            trace=None if trace is None else without_nul(trace)[-MAX_TRACE:],
         )
     )
 
@@ -68,5 +68,6 @@ def list_logs(
     return session.scalars(query.order_by(JobLog.id).limit(limit)).all()
 
 
-def _storable(text: str) -> str:
-    return text.replace("\x00", "\ufffd")  # PostgreSQL stores no NUL
+def without_nul(text: str) -> str:
+    """The text as PostgreSQL stores it: it takes no NUL, and a failure may quote what a model wrote."""
+    return text.replace("\x00", "\ufffd")

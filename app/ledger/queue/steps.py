@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from app.database import clock, transaction
 from app.failpoints import failpoint
 from app.ledger.events import append_event
-from app.ledger.jobs.logs import Level, write_log
+from app.ledger.jobs.logs import Level, without_nul, write_log
 from app.ledger.platform.quotas import held_back, may_start
 from app.ledger.platform.usage import Outcome, record_usage, share_out
 from app.ledger.queue.budgets import end_exhausted
@@ -243,6 +243,7 @@ def end_attempt(
 ) -> None:
     """The same for a caller that holds the job's lock and knows that the attempt is over (the reaper)."""
     step = _fresh(session, step_id)
+    error = {name: without_nul(said) if isinstance(said, str) else said for name, said in error.items()}
     record_usage(session, job, step, outcome)
     place = {
         "phase": step.phase,

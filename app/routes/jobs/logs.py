@@ -10,7 +10,7 @@ from app.http.auth import Reader
 from app.http.dependencies import Db
 from app.http.router import api_router
 from app.http.schemas import After, LongLimit, Page
-from app.jobs.logs import LogOut, read_logs
+from app.jobs.events import LogOut, read_logs
 from app.ledger.jobs.logs import Level, LogFilter
 from star_engine.loop import PhaseName
 
