@@ -46,7 +46,7 @@ from app.routes.data import (
     prompt_sets,
     verifiers,
 )
-from app.routes.jobs import events, job_verbs, jobs, openai_fine_tuning, probes
+from app.routes.jobs import events, job_verbs, jobs, logs, openai_fine_tuning, probes
 from app.routes.platform import (
     api_keys,
     audit,
@@ -93,6 +93,7 @@ ROUTES = (
     job_verbs,
     probes,
     events,
+    logs,
     iterations,
     curves,
     rationales,

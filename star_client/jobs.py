@@ -17,7 +17,7 @@ from star_client.candidates import TestTimeCurves
 from star_client.downloads import save
 from star_client.errors import ServerFailed
 from star_client.job_request import JobRequest, body_of
-from star_client.objects import Event, Iteration, Job, Page, Rationale, TrainingRow, rfc3339
+from star_client.objects import Event, Iteration, Job, LogLine, Page, Rationale, TrainingRow, rfc3339
 from star_client.objects_results import Answer, Coverage, DryRun, ExampleProgress, Regrade, TrainingCurve
 from star_client.quality.probes import Probe, ProbedDryRun
 from star_client.resources import LARGEST_PAGE, every
@@ -209,6 +209,19 @@ class Jobs:
         params = {"after": after, "limit": limit, "wait": wait or None}
         request = Request("GET", f"/v1/jobs/{job_id}/events", params)
         return Page[Event].model_validate_json(self._transport.send(request).content)
+
+    def logs(
+        self,
+        job_id: str,
+        *,
+        level: str | None = None,
+        phase: str | None = None,
+        iteration: int | None = None,
+    ) -> Iterator[LogLine]:
+        """How each claim of its steps ended, oldest first. level: info, warning or error, and those above it.
+        `trace` is for operators."""
+        params = {"level": level, "phase": phase, "iteration": iteration, "limit": LARGEST_PAGE}
+        return every(self._transport, f"/v1/jobs/{job_id}/logs", LogLine, params)
 
     def iterations(self, job_id: str) -> tuple[Iteration, ...]:
         """All so far, in order; number 0 holds the baselines."""

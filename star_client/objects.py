@@ -183,6 +183,20 @@ class Event(Resource):
     created_at: Timestamp
 
 
+class LogLine(Resource):
+    """How one claim of a step ended."""
+
+    iteration: int
+    phase: str
+    shard: int
+    attempt: int
+    level: str
+    text: str
+    worker: str | None = None
+    trace: str | None = None
+    created_at: Timestamp
+
+
 class Metrics(Fields):
     """The metrics of an iteration so far. Rates and shares lie between 0 and 1."""
 

@@ -53,6 +53,7 @@ def stop(worker: WorkerContext, claim: Claim, lease: Lease, problem: Exception) 
             settings=worker.settings,
             passes=failure.passes,
             work=halved,
+            trace=trace,
         ),
     )
 

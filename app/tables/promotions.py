@@ -40,7 +40,7 @@ class Promotion(Base):
     reason: Mapped[str | None]
     receipt: Mapped[JsonObject]  # as it was then: app.results.quality.receipts.ReceiptOut
     over_previous: Mapped[JsonObject | None]  # the paired difference to the one before, where there is one
-    key_id: Mapped[str] = mapped_column(ForeignKey(ApiKey.id))
+    key_id: Mapped[str] = mapped_column(ForeignKey(ApiKey.id), index=True)
     promoted_by: Mapped[str]  # the key's name then
     created_at: Mapped[datetime] = created()
     ended_at: Mapped[datetime | None]  # None: it stands

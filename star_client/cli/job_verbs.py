@@ -13,8 +13,9 @@ from star_client.cli.create import Config, Metadata, OneKey, Setting, merged_con
 from star_client.cli.data import DATASET
 from star_client.cli.invocation import AsJson, JobId, star
 from star_client.cli.jobs import JOB
-from star_client.cli.printing import Columns, console, print_all, print_json, print_one, shorten
+from star_client.cli.printing import Columns, console, moment, print_all, print_json, print_one, shorten
 from star_client.jobs import ExportFormat
+from star_client.objects import LogLine
 from star_client.objects_results import Coverage, CurveStep, ExampleProgress, Flip, RegradedIteration
 
 COVERAGE: Columns[Coverage] = {
@@ -51,10 +52,40 @@ REGRADED: Columns[RegradedIteration] = {
 }
 Form = Annotated[ExportFormat, typer.Option("--format", help="What to write.")]
 NewFile = Annotated[Path, typer.Argument(dir_okay=False, help="Where to write it.")]
+LOG: Columns[LogLine] = {
+    "when": lambda one: moment(one.created_at),
+    "iteration": lambda one: one.iteration,
+    "phase": lambda one: one.phase,
+    "step": lambda one: one.shard,
+    "attempt": lambda one: one.attempt,
+    "level": lambda one: one.level,
+    "text": lambda one: one.text,
+}
 
 
 def flips(found: tuple[Flip, ...]) -> str:
     return ", ".join(f"{one.count} {one.before} -> {one.after}" for one in found) or "none"
+
+
+def logs(
+    context: typer.Context,
+    job_id: JobId,
+    level: Annotated[
+        Literal["info", "warning", "error"], typer.Option(help="This level and those above it.")
+    ] = "info",
+    phase: Annotated[str | None, typer.Option(help="Such as sample or train.")] = None,
+    iteration: Annotated[int | None, typer.Option(min=0)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """How each claim of a job's steps ended, oldest first; with stack traces for operators."""
+    found = list(star(context).jobs.logs(job_id, level=level, phase=phase, iteration=iteration))
+    print_all(found, LOG, as_json)
+    if not as_json:
+        for line in found:
+            if line.trace is not None:
+                console.print(
+                    f"\n{line.id}, {line.phase}, attempt {line.attempt}:\n{line.trace}", markup=False
+                )
 
 
 def fork(

@@ -106,6 +106,7 @@ JOBS: dict[str, Call] = {
         "job_x", 1, folder / "pairs.jsonl", shape="kto"
     ),
     "events_list": lambda star, _: star.jobs.list_events("job_x", wait=1),
+    "logs_list": lambda star, _: list(star.jobs.logs("job_x", level="warning", phase="train", iteration=1)),
     "events_stream": lambda star, _: next(star.jobs.events("job_x")),
     "exports_download": lambda star, folder: star.never_solved.download("job_x", folder / "never.jsonl"),
     "exports_derive": lambda star, _: star.never_solved.derive("job_x", name="x"),

@@ -24,6 +24,7 @@ from app.tables.candidates import Candidate
 from app.tables.executions import Execution
 from app.tables.files import File
 from app.tables.jobs import Event, Iteration, Job
+from app.tables.logs import JobLog
 from app.tables.overrides import Override
 from app.tables.platform import Project
 from app.tables.rationales import Evaluation, Rationale, TrainingExample, TrialAnswer
@@ -76,7 +77,8 @@ def _apply(engine: Engine, rule: RetentionRule) -> int:
         events = _ended(session, rule, rule.event_days, Job.events_removed_at.is_(None))
         for job in events:
             job.events_removed_at = clock()
-            session.connection().execute(delete(Event).where(Event.job_id == job.id))
+            for table in (Event, JobLog):
+                session.connection().execute(delete(table).where(table.job_id == job.id))
             _remember(session, rule, "events", rule.event_days, "jobs", job.id)
         files = _old_files(session, rule)
         for file in files:

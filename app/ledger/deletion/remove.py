@@ -26,6 +26,7 @@ from app.tables.candidates import Candidate, QuestionCurve
 from app.tables.data import Dataset, Example, PromptSet
 from app.tables.executions import Execution
 from app.tables.jobs import Event, Iteration, Job, Step
+from app.tables.logs import JobLog
 from app.tables.overrides import Override
 from app.tables.rationales import (
     Adapter,
@@ -114,6 +115,7 @@ def _recorded(job_id: str) -> Iterator[tuple[Any, ColumnElement[bool]]]:
     yield TrialAnswer, TrialAnswer.job_id == job_id
     yield WebhookDelivery, WebhookDelivery.job_id == job_id
     yield Event, Event.job_id == job_id
+    yield JobLog, JobLog.job_id == job_id
     yield Step, (Step.job_id == job_id) & Step.checkpoint.is_(None)
     yield Iteration, Iteration.job_id == job_id
 

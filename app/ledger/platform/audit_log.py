@@ -30,6 +30,7 @@ CONSEQUENCES = frozenset(
         "executions",
         "idempotency_keys",
         "iterations",
+        "job_logs",
         "outbox",
         "rationales",
         "steps",

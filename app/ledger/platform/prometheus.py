@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from app.database import clock
 from app.ledger.platform.counters import counters
+from app.ledger.queue.capacity import SANDBOX_OK, list_workers
+from app.tables.data import Model
 from app.tables.executions import Execution
 from app.tables.jobs import Event, Job, Outbox, Step
 from app.tables.statuses import StepStatus
 from app.tables.usage import Usage
 
+ANY_CLASS = "any"
+MAX_WORKERS = 100_000
 OPEN = (StepStatus.QUEUED, StepStatus.HELD, StepStatus.RUNNING)
 
 
@@ -50,6 +55,8 @@ def read_metrics(session: Session) -> Iterator[Metric]:
         .group_by(Step.phase, Step.status),
     )
     yield from _ages(session)
+    yield from _demand(session)
+    yield from _workers(session)
     done = select(Step.phase, func.count()).where(Step.status == StepStatus.SUCCEEDED)
     yield _by(
         session, "star_steps_done_total", "counter", "Steps done.", ("phase",), done.group_by(Step.phase)
@@ -72,6 +79,53 @@ def read_metrics(session: Session) -> Iterator[Metric]:
     )
     for name, value in sorted(counters(session).items()):
         yield _one(f"star_{name}_total", "counter", "See app/ledger/platform/counters.py.", value)
+
+
+def _demand(session: Session) -> Iterator[Metric]:
+    """What workers are wanted for. A step that waits out a failure of the platform wants none yet."""
+    now = session.scalars(select(clock())).one()
+    ready = or_(Step.not_before.is_(None), Step.not_before <= now)
+    place = (Step.model_id, func.coalesce(Model.gpu_class, ANY_CLASS))
+    queued = (
+        select(*place, func.count(), func.min(Step.created_at))
+        .join(Model, Model.id == Step.model_id)
+        .where(Step.status == StepStatus.QUEUED, ready)
+        .group_by(*place)
+    )
+    rows = session.execute(queued).all()
+    labels = [{"model": model, "gpu_class": gpu_class} for model, gpu_class, _, _ in rows]
+    counts = (float(count) for _, _, count, _ in rows)
+    ages = (max(0.0, (now - first).total_seconds()) for _, _, _, first in rows)
+    text = "Steps that a worker could claim, by base model and the GPU class that it requires."
+    yield Metric("star_queued_steps", "gauge", text, tuple(zip(labels, counts, strict=True)))
+    text = "Age of the oldest of them, in seconds."
+    yield Metric("star_queued_steps_age_seconds", "gauge", text, tuple(zip(labels, ages, strict=True)))
+    held = select(func.count()).where(Step.status == StepStatus.QUEUED, Step.not_before > now)
+    yield _one(
+        "star_steps_waiting_out",
+        "gauge",
+        "Steps that wait because the platform failed them: disk, storage, database or sandbox.",
+        session.scalar(held),
+    )
+
+
+def _workers(session: Session) -> Iterator[Metric]:
+    busy: Counter[tuple[str, str]] = Counter()
+    without_sandbox = 0
+    for worker, is_busy in list_workers(session, after=None, limit=MAX_WORKERS):
+        busy[worker.gpu_class or ANY_CLASS, "busy" if is_busy else "idle"] += 1
+        without_sandbox += worker.sandbox not in (None, SANDBOX_OK)
+    samples = tuple(
+        ({"gpu_class": gpu_class, "state": state}, float(count))
+        for (gpu_class, state), count in sorted(busy.items())
+    )
+    yield Metric("star_workers", "gauge", "Workers that are there, by GPU class and state.", samples)
+    yield _one(
+        "star_workers_without_sandbox",
+        "gauge",
+        "Workers whose sandbox has failed its probe, or is off: they run no programs.",
+        without_sandbox,
+    )
 
 
 def _executions(session: Session) -> Iterator[Metric]:
@@ -127,7 +181,12 @@ def render(metrics: Iterator[Metric]) -> str:
     for metric in metrics:
         lines += [f"# HELP {metric.name} {metric.help}", f"# TYPE {metric.name} {metric.kind}"]
         for labels, value in metric.samples:
-            inside = ",".join(f'{label}="{text}"' for label, text in labels.items())
+            inside = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
             name = f"{metric.name}{{{inside}}}" if inside else metric.name
             lines.append(f"{name} {value:.15g}")
     return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    """A label's value: the names of models and classes are the operator's."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

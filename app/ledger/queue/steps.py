@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from app.database import clock, transaction
 from app.failpoints import failpoint
 from app.ledger.events import append_event
+from app.ledger.jobs.logs import Level, without_nul, write_log
 from app.ledger.platform.quotas import held_back, may_start
 from app.ledger.platform.usage import Outcome, record_usage, share_out
 from app.ledger.queue.budgets import end_exhausted
@@ -175,7 +176,9 @@ def finish_step(session: Session, claim: Claim, settings: Settings) -> None:
     """Record a step as done and, if it was its phase's last, plan what follows in the same transaction."""
     job = lock_job(session, claim.job_id)
     check_fence(session, claim)
-    record_usage(session, job, _fresh(session, claim.step_id), "succeeded")
+    step = _fresh(session, claim.step_id)
+    record_usage(session, job, step, "succeeded")
+    write_log(session, step, Level.INFO, _in_words(step, "Done"))
     _move_step(session, claim.step_id, StepStatus.SUCCEEDED)
     if job.status in (JobStatus.RUNNING, JobStatus.PAUSING):
         advance(session, job, settings)
@@ -186,7 +189,9 @@ def release_step(session: Session, claim: Claim) -> None:
     """Stop working on a step that has not failed (drain, pause, cancel). The attempt does not count."""
     job = lock_job(session, claim.job_id)
     check_fence(session, claim)
-    record_usage(session, job, _fresh(session, claim.step_id), "handed_back")
+    step = _fresh(session, claim.step_id)
+    record_usage(session, job, step, "handed_back")
+    write_log(session, step, Level.INFO, f"{_in_words(step, 'Handed back')}: its worker or the job stops.")
     _return_step(session, job, claim.step_id)
     session.execute(update(Step).where(Step.id == claim.step_id).values(attempt=Step.attempt - 1))
     settle(session, job)
@@ -201,17 +206,27 @@ def fail_step(
     settings: Settings,
     passes: bool = False,
     work: JsonObject | None = None,
+    trace: str | None = None,
 ) -> None:
     """Record a failed attempt: the step is queued again, or its job fails with this error.
 
     `error` is {code, category (user | platform | capacity), message, hint, log_tail?}. `work`: what the next
-    attempt should know beside what the step's work says already.
+    attempt should know beside what the step's work says already. `trace`: for the log that operators read.
     """
     job = lock_job(session, claim.job_id)
     check_fence(session, claim)
     if work:
         session.execute(update(Step).where(Step.id == claim.step_id).values(work={**claim.work, **work}))
-    end_attempt(session, job, claim.step_id, error, retryable=retryable, settings=settings, passes=passes)
+    end_attempt(
+        session,
+        job,
+        claim.step_id,
+        error,
+        retryable=retryable,
+        settings=settings,
+        passes=passes,
+        trace=trace,
+    )
 
 
 def end_attempt(
@@ -224,9 +239,11 @@ def end_attempt(
     settings: Settings,
     outcome: Outcome = "failed",
     passes: bool = False,
+    trace: str | None = None,
 ) -> None:
     """The same for a caller that holds the job's lock and knows that the attempt is over (the reaper)."""
     step = _fresh(session, step_id)
+    error = {name: without_nul(said) if isinstance(said, str) else said for name, said in error.items()}
     record_usage(session, job, step, outcome)
     place = {
         "phase": step.phase,
@@ -238,7 +255,10 @@ def end_attempt(
     session.flush()
     wanted = job.status is JobStatus.RUNNING
     passes = passes and step.passing_failures < settings.retry_limit
-    if not wanted or passes or (retryable and step.attempt < settings.max_attempts):
+    again = not wanted or passes or (retryable and step.attempt < settings.max_attempts)
+    what = f"{_in_words(step, outcome.capitalize())}: {error['message']} ({error['code']}) {error['hint']}"
+    write_log(session, step, Level.WARNING if again else Level.ERROR, what.strip(), trace)
+    if again:
         pause = _pause_seconds(step, settings) if passes else None
         if wanted:
             facts = {"code": error["code"], "message": error["message"], **place}
@@ -268,6 +288,11 @@ def _pause_seconds(step: Step, settings: Settings) -> float:
     at random, so that the steps of many jobs do not come back together."""
     longest = min(settings.retry_max_seconds, settings.retry_seconds * 3 ** min(step.passing_failures, 30))
     return float(longest * random.uniform(0.5, 1))
+
+
+def _in_words(step: Step, outcome: str) -> str:
+    done, unit = step.progress.get("done"), step.progress.get("unit", "")
+    return outcome if done is None else f"{outcome} at {done} of {step.progress.get('total')} {unit}".rstrip()
 
 
 def settle(session: Session, job: Job) -> None:
