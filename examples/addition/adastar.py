@@ -64,7 +64,8 @@ class Found:
     accuracy: tuple[float, ...]  # held out, by iteration; 0: the base model
     tokens: tuple[int, ...]  # sampled up to the end of each iteration
     trained: Counter[str]  # how often each train example was in an iteration's own training set
-    surplus: int  # tries that were sampled and not used
+    surplus: int  # examples that were asked and not used
+    examples: int  # to train on
 
     def until(self, accuracy: float) -> int | None:
         """Tokens sampled until this accuracy; None: it was not reached."""
@@ -74,7 +75,7 @@ class Found:
     @property
     def spread(self) -> float:
         """Standard deviation of the times trained, over all train examples."""
-        return pstdev([*self.trained.values(), *([0] * (TRAIN - len(self.trained)))])
+        return pstdev([*self.trained.values(), *([0] * (self.examples - len(self.trained)))])
 
 
 def settings(arm: str, seed: int) -> StarConfig:
@@ -101,10 +102,10 @@ def run(out: Path, arm: str, seed: int) -> Found:
                 f"{arm}, seed {seed}, iteration {event.iteration}: {event.facts['accuracy']:.1%}", flush=True
             )
     sampler.close()
-    return read(RunDirectory(folder), arm, seed)
+    return read(RunDirectory(folder), arm, seed, len(train))
 
 
-def read(directory: RunDirectory, arm: str, seed: int) -> Found:
+def read(directory: RunDirectory, arm: str, seed: int, examples: int) -> Found:
     metrics = directory.metrics()
     tokens, trained, surplus, total = [], Counter[str](), 0, 0
     for number in range(1, ITERATIONS + 1):
@@ -117,7 +118,7 @@ def read(directory: RunDirectory, arm: str, seed: int) -> Found:
             names = {example.key.example_id for example in tries}
             surplus += len(names) - len(selected.used_positions)
     accuracy = tuple(metrics[number]["accuracy"] for number in range(ITERATIONS + 1))
-    return Found(arm, seed, accuracy, tuple(tokens), trained, surplus)
+    return Found(arm, seed, accuracy, tuple(tokens), trained, surplus, examples)
 
 
 def page(found: Sequence[Found], seconds: float, command: str) -> Iterator[str]:
@@ -126,9 +127,10 @@ def page(found: Sequence[Found], seconds: float, command: str) -> Iterator[str]:
         "# AdaSTaR on the addition model",
         "",
         "[The addition example](addition.md); which examples are asked is the only difference between arms.",
-        f"{TRAIN} train and {HELD_OUT} held-out additions of 1 to 4 digits, {ITERATIONS} iterations of",
-        f"{STEPS} steps of {BATCH} rows, one try at T = 1.0 and top-p 0.9 and one with the hint, training on",
-        "all training sets so far (arXiv 2505.16322; [what it does](../steering.md)).",
+        f"{found[0].examples} train and up to {HELD_OUT} held-out additions of 1 to 4 digits,",
+        f"{ITERATIONS} iterations of {STEPS} steps of {BATCH} rows, one try at T = 1.0 and top-p 0.9 and one",
+        "with the hint, training on all training sets so far",
+        "(arXiv 2505.16322; [what it does](../steering.md)).",
         "",
         "| arm | seed | held-out accuracy by iteration, % | "
         + " | ".join(f"tokens to {target:.0%}" for target in TARGETS)
@@ -146,7 +148,8 @@ def page(found: Sequence[Found], seconds: float, command: str) -> Iterator[str]:
     for arm in ARMS:
         yield means(arm, [one for one in found if one.arm == arm])
     yield from ("", *(f"- {line}" for line in compared(found)), "")
-    yield f"`{command}` took {seconds:,.0f} s on two shared CPU cores. The first accuracy: no iteration."
+    took = f"`{command}` took {seconds:,.0f} s on two shared CPU cores."
+    yield f"{took} The first accuracy is the base model's."
 
 
 def means(arm: str, runs: Sequence[Found]) -> str:

@@ -18,6 +18,7 @@ Action = Literal["kill", "stop", "raise"]
 IN_PHASE = {
     "baselines": ("before_record", "after_record@2", "before_finish", "after_finish"),
     "sample": ("before_record", "after_record@2", "before_finish", "after_finish"),
+    "control": ("before_record", "after_record@2", "before_finish", "after_finish"),
     "build": ("before_finish", "after_finish"),
     "train": ("before_training", "step@2", "before_record", "before_finish"),
     "verify_adapter": ("progress", "before_record", "before_finish", "after_finish"),
@@ -41,7 +42,11 @@ PREPARED = {  # nobody comes by unless this happens first
 }
 
 
-SETTINGS = {"evaluation": {"test_time": {"samples": 2}}}  # with which a job has all of these phases
+SETTINGS = {  # with which a job has all of these phases
+    "evaluation": {"test_time": {"samples": 2}},
+    "controller": {"temperatures": [0.5, 1.0], "probe_examples": 6},
+    "generation": {"max_tokens": 400, "samples_per_example": 2},
+}
 
 
 def of_phase(phase: str) -> list[str]:
