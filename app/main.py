@@ -73,6 +73,7 @@ from app.routes.results import (
     rationales,
     report,
     retention,
+    studies,
     trials,
 )
 from app.sandbox import use_service
@@ -105,6 +106,7 @@ ROUTES = (
     report,
     adapters,
     promotions,
+    studies,
     webhooks,
     api_keys,
     audit,

@@ -26,6 +26,7 @@ from app.dashboard.results import (
     example_progress,
     job_adapters,
     rationales,
+    studies,
 )
 from app.dashboard.static_files import StaticFiles
 from app.errors import Problem, Unauthorized
@@ -54,6 +55,7 @@ PAGES = (
     example_history,
     job_adapters,
     adapters,
+    studies,
     compare,
 )
 PACKED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream", "application/x-tar")  # weights

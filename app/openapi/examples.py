@@ -21,6 +21,7 @@ PARAMETERS: dict[str, Any] = {
     "project_id": "proj_01m7ywck2a1mt4knmr1jb1zqvw",
     "prompt_set_id": "ps_01m7ywck2a1mt4knmr1jb1zqvw",
     "rationale_id": "rat_4711",
+    "study_id": "std_01m7ywcwdb4epq43ff61528663",
     "trial_id": "job_01m7ywcwdb4epq43ff61528663",
     "webhook_id": "wh_01m7ywck2a1mt4knmr1jb1zqvw",
 }
@@ -72,6 +73,8 @@ BODIES: dict[str, dict[str, Any]] = {
         JSON: {"device_code": "GmRhmhcxhwAzkoEqiMEg_DnyEysNkuNhszIySk9eS", "project": "research"}
     },
     "jobs_resume": {JSON: {"accept": "no_spark"}},
+    "studies_create": {JSON: {"arms": ["few_shot", "star"], "questions": 50, "only_right": False}},
+    "studies_rate": {JSON: {"pair": 0, "choice": "first", "rater": "Ann"}},
     "promotions_create": {JSON: {"name": "pens", "stage": "production"}},
     "adapters_change": {JSON: {"pinned": True}},
     "retention_put": {JSON: {"keep_last": 1, "keep_best": True, "days": 90}},

@@ -141,6 +141,12 @@ ADAPTERS: dict[str, Call] = {
     "adapters_list_all": lambda star, _: star.adapters.list_all(model="m"),
     "adapters_get": lambda star, _: star.adapters.get("job_x:best"),
     "adapters_receipt": lambda star, _: star.adapters.receipt("job_x:best"),
+    "studies_create": lambda star, _: star.studies.create("job_x", questions=5),
+    "studies_list": lambda star, _: star.studies.list(job="job_x"),
+    "studies_get": lambda star, _: star.studies.get("std_x"),
+    "studies_delete": lambda star, _: star.studies.delete("std_x"),
+    "studies_next_": lambda star, _: star.studies.next("std_x", rater="Ann"),
+    "studies_rate": lambda star, _: star.studies.rate("std_x", 0, "first"),
     "promotions_create": lambda star, _: star.adapters.promote("adp_x", stage="staging"),
     "promotions_list": lambda star, _: star.promotions.list(
         name="pens", stage="production", adapter="adp_x", current=True

@@ -34,6 +34,7 @@ CONSEQUENCES = frozenset(
         "outbox",
         "rationales",
         "steps",
+        "study_pairs",
         "training_examples",
         "trial_answers",
         "usage",

@@ -127,12 +127,16 @@ def objects(api: Api) -> dict[str, Any]:
         "model_id": ask.get("/v1/models").json()["data"][0]["id"],
         "number": 1,
         "path": adapter["files"][0]["path"],
+        "probe_id": ask.post("/v1/jobs", json=api.job_body(dataset=dataset, dry_run=True, probe=20)).json()[
+            "probe"
+        ]["id"],
         "promotion_id": ask.post(
             f"/v1/adapters/{adapter['id']}/promote", json={"force": True, "reason": "a test"}
         ).json()["id"],
         "project_id": ask.get("/v1/projects").json()["data"][-1]["id"],
         "prompt_set_id": ask.get("/v1/prompt-sets").json()["data"][0]["id"],
         "rationale_id": rationale["id"],
+        "study_id": ask.post(f"/v1/jobs/{job}/studies", json={"only_right": False}).json()["id"],
         "trial_id": generated.json()["id"],
         "webhook_id": webhook,
     }
