@@ -54,8 +54,8 @@ def test_the_control_shows_another_answer_and_none_shows_none(tmp_path: Path) ->
     for one, other, example in zip(wrong.data, none.data, TRAIN, strict=True):
         assert isinstance(one, DistilledText)
         assert isinstance(other, DistilledText)
-        assert one.teacher.prompt != one.student.prompt
-        assert not one.teacher.prompt.endswith(f" {example.answer}")
+        assert one.teacher.prompt.startswith(f"{one.student.prompt} ")
+        assert one.teacher.prompt != f"{one.student.prompt} {example.answer}"
         assert other.teacher == other.student
 
 
