@@ -227,7 +227,8 @@ def _iterations(session: Session, job_id: str) -> list[Iteration]:
 def _comparable(facts: dict[str, Any]) -> dict[str, Any]:
     """Without the clock, and without how many tries were generated twice: some of the first slice."""
     found = json.loads(json.dumps(facts))
-    found.get("training", {}).pop("seconds", None)
+    for training in ("training", "verifier_training"):
+        found.get(training, {}).pop("seconds", None)
     if "determinism" in found.get("audits", {}):
         found["audits"]["determinism"] = found["audits"]["determinism"]["grade"]
     return dict(found)
