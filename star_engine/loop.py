@@ -17,6 +17,9 @@ class PhaseName(StrEnum):
     TRAIN = "train"
     VERIFY_ADAPTER = "verify_adapter"
     EVALUATE = "evaluate"
+    PAIRS = "pairs"  # right and wrong tries, and how likely the reference model finds them
+    TRAIN_VERIFIER = "train_verifier"
+    VERIFY_VERIFIER = "verify_verifier"
     TEST_TIME = "test_time"  # many answers to a question: of the base model, and of the last adapter
     PROBE = "probe"  # no part of the loop: how hard a sample of the train questions is, before a job
     TRIAL = "trial"  # no part of the loop: a few questions that a person puts to an adapter
@@ -29,6 +32,10 @@ ITERATION_PHASES = (
     PhaseName.VERIFY_ADAPTER,
     PhaseName.EVALUATE,
 )
+PREFERENCE_PHASES = (PhaseName.SAMPLE, PhaseName.BUILD, PhaseName.PAIRS, *ITERATION_PHASES[2:])
+
+# They follow every iteration, or the last one alone: see `trained_verifier.when`.
+VERIFIER_PHASES = (PhaseName.PAIRS, PhaseName.TRAIN_VERIFIER, PhaseName.VERIFY_VERIFIER)
 
 
 def phases_of(config: StarConfig, iteration: int) -> tuple[PhaseName, ...]:
@@ -37,12 +44,19 @@ def phases_of(config: StarConfig, iteration: int) -> tuple[PhaseName, ...]:
         baselines = (PhaseName.BASELINES,) if config.evaluation.baselines else ()
         return (*baselines, *_test_time(config))
     control = () if config.controller is None else (PhaseName.CONTROL,)
-    return (*control, *ITERATION_PHASES)
+    verifier = config.trained_verifier
+    each = verifier is not None and verifier.when == "every_iteration"
+    phases = ITERATION_PHASES if config.preference is None else PREFERENCE_PHASES
+    return (*control, *phases, *(VERIFIER_PHASES if each else ()))
 
 
 def closing_phases(config: StarConfig) -> tuple[PhaseName, ...]:
     """The phases that follow the last iteration, recorded with it. Pure."""
-    return () if config.baselines_only else _test_time(config)
+    if config.baselines_only:
+        return ()
+    verifier = config.trained_verifier
+    once = verifier is not None and verifier.when == "end"
+    return (*(VERIFIER_PHASES if once else ()), *_test_time(config))
 
 
 def _test_time(config: StarConfig) -> tuple[PhaseName, ...]:
@@ -98,6 +112,7 @@ class IterationHistory:
     solve_rate: float | None = None  # by gold answers: share of the sampled train examples right without hint
     chance_p: float | None = None  # iteration 0: p of a guesser being as good as the best baseline
     accepted: str | None = None  # iteration 0: the reason of a Pause that the user wants to go on from
+    pairs: int | None = None  # that are trained on; known once they are drawn
 
 
 def next_phase(config: StarConfig, history: Sequence[IterationHistory]) -> PhaseRef | Stop | Pause:
@@ -167,8 +182,13 @@ def _no_spark(config: StarConfig, baselines: IterationHistory) -> bool:
 def _next_in(config: StarConfig, record: IterationHistory) -> PhaseRef | Pause | None:
     for name in phases_of(config, record.number):
         kept = record.kept or 0
-        if name is PhaseName.TRAIN and name not in record.done and kept < config.training_set.min_kept:
+        taught = config.self_distillation is not None  # by every try, right or wrong
+        few = kept < config.training_set.min_kept and not taught
+        if name is PhaseName.TRAIN and name not in record.done and few:
             return Pause(StopReason.INSUFFICIENT_KEPT, record.diagnosis or f"{kept} rationales were kept.")
+        unpaired = config.preference is not None and record.pairs == 0
+        if name is PhaseName.TRAIN and name not in record.done and unpaired:
+            return Pause(StopReason.INSUFFICIENT_KEPT, record.diagnosis or "No question gave a pair.")
         if name not in record.done:
             return PhaseRef(record.number, name)
     return None

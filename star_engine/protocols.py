@@ -231,14 +231,41 @@ class Preference:
 
 
 @dataclass(frozen=True, slots=True)
+class DistilledText:
+    """A text that the model has written behind a prompt, and the prompt behind which its teacher reads it.
+
+    Both have the same completion; the teacher's prompt shows the answer, the student's does not.
+    """
+
+    student: TrainingText
+    teacher: TrainingText
+
+
+@dataclass(frozen=True, slots=True)
+class Distillation:
+    """How the student's distribution of each next token is drawn to its teacher's, the base model's.
+
+    beta: 0 is KL(teacher || student), 1 is KL(student || teacher), between them the generalised
+    Jensen-Shannon divergence. temperature: of both distributions. top_k: tokens of the teacher that are told
+    apart, all others together as one; 0: all. clip: in nats, what one token can add at most; None: no limit.
+    """
+
+    beta: float = 0.5
+    temperature: float = 1.0
+    top_k: int = 0
+    clip: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingJob:
     """One training: what to learn, how, and where to write.
 
-    The type of `data` says which loss is minimised: texts are learned by cross-entropy, pairs by DPO. A batch
-    of pairs has `settings.batch_size` of them, or as many as `settings.batch_tokens` holds with both texts.
+    The type of `data` says which loss is minimised: texts are learned by cross-entropy, pairs by DPO, tries
+    with a teacher by the divergence of the two. A batch of pairs has `settings.batch_size` of them, or as
+    many as `settings.batch_tokens` holds with both texts; so has one of tries with a teacher.
     """
 
-    data: tuple[TrainingText, ...] | tuple[PreferencePair, ...]
+    data: tuple[TrainingText, ...] | tuple[PreferencePair, ...] | tuple[DistilledText, ...]
     settings: Training
     steps: int  # optimizer steps
     seed: int
@@ -246,19 +273,26 @@ class TrainingJob:
     checkpoints: Path  # folder of resume points
     start: Path | None = None  # adapter to go on from; None: fresh weights on the base model
     preference: Preference | None = None  # of pairs
+    distillation: Distillation | None = None  # of tries with a teacher
 
     def __post_init__(self) -> None:
         """Raises ValueError where pairs come without their loss, or texts with that of pairs."""
+        taught = any(isinstance(one, DistilledText) for one in self.data)
+        if taught != (self.distillation is not None):
+            raise ValueError("Tries with a teacher are learned with `distillation`: give both or neither.")
         pairs = any(isinstance(one, PreferencePair) for one in self.data)
         if pairs != (self.preference is not None):
             raise ValueError("Pairs are learned with `preference`, texts without it: give both or neither.")
 
     @property
     def texts(self) -> tuple[TrainingText, ...]:
-        """All texts, in order; of a pair the chosen one first."""
+        """All texts, in order; of a pair the chosen one first, of a try with a teacher the student's."""
         found: list[TrainingText] = []
         for one in self.data:
-            found += [one.chosen, one.rejected] if isinstance(one, PreferencePair) else [one]
+            if isinstance(one, PreferencePair):
+                found += [one.chosen, one.rejected]
+            else:
+                found.append(one.student if isinstance(one, DistilledText) else one)
         return tuple(found)
 
     def to_json(self) -> dict[str, Any]:
@@ -310,6 +344,13 @@ class Trainer(Protocol):
 
     def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Tokens of each text as the trainer reads it, without the EOS that it appends."""
+
+    def score_trained(self, adapter: Path, requests: Sequence[ScoreRequest]) -> list[Score]:
+        """How likely PEFT finds each completion with this adapter, in the order of the requests.
+
+        What a sampler's scores are held against, of a few texts: they run one by one. BadAdapter if it does
+        not load.
+        """
 
     def probe(self, adapter: Path, prompts: Sequence[str], max_tokens: int) -> AdapterProbe:
         """Load an adapter with PEFT and continue each prompt greedily. BadAdapter if it does not load."""

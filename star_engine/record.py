@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from star_engine.adapters.layout import AdapterVerification, BaseModel
+from star_engine.adapters.roles import AdapterRole
+from star_engine.adapters.verifier import VerifierVerification
 from star_engine.data.adaptive import Outcome, Selected
 from star_engine.diagnostics.iteration import Before
 from star_engine.diagnostics.spark import Answered
@@ -18,6 +20,7 @@ from star_engine.protocols import TrainingProgress
 from star_engine.sampling.rationales import Rationale, RationaleKey
 from star_engine.tasks.examples import Example
 from star_engine.training_set.mixing import MixSource
+from star_engine.training_set.pairs import PairRow, Tried
 from star_engine.training_set.rows import Decision, TrainingExample
 
 
@@ -53,6 +56,15 @@ class Built:
     sha256: str  # of the rows
     diagnosis: str | None  # why too little was kept; None: enough was
     diagnostics: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """An adapter that ranks answers, and how it was trained."""
+
+    folder: Path
+    method: str  # dpo | yes_no
+    reference: Path | None  # the adapter that a DPO verifier is held against; None: the base model
 
 
 class Record(MixSource, Protocol):
@@ -113,8 +125,17 @@ class Record(MixSource, Protocol):
     def adapter(self, iteration: int) -> Path | None:
         """A folder with the config and the weights of an iteration's adapter; None where there is none."""
 
+    def verifier(self, name: str) -> Verifier | None:
+        """The newest verifier of the run so far ("verifier"), or another job's by its adapter's id.
+
+        None where the run has none yet. Raises ValueError for another job's that cannot be had.
+        """
+
+    def pairs(self) -> PairRecord:
+        """The pairs of right and wrong tries that this iteration learns from."""
+
     def has_weights(self) -> bool:
-        """Whether an earlier attempt has recorded this iteration's weights."""
+        """Whether an earlier attempt has recorded this iteration's weights, of the phase's role."""
 
     def weights_folder(self) -> Path:
         """Return where the trainer writes this iteration's weights."""
@@ -133,6 +154,9 @@ class Record(MixSource, Protocol):
     def finish_training(self, folder: Path | None, report: Mapping[str, Any]) -> None:
         """Record the weights in `folder`, with the training's report. None: they are recorded already."""
 
+    def training_report(self) -> Mapping[str, Any]:
+        """The report of the iteration's training, of the phase's role."""
+
     def draft(self) -> Path:
         """A folder with the iteration's weights in which its card and manifest may be written."""
 
@@ -140,8 +164,13 @@ class Record(MixSource, Protocol):
 
     def provenance(self) -> Provenance: ...
 
-    def finish_verification(self, folder: Path, verification: AdapterVerification) -> None:
+    def finish_verification(
+        self, folder: Path, verification: AdapterVerification | VerifierVerification
+    ) -> None:
         """Publish the files of `folder`."""
+
+    def skip(self) -> None:
+        """There is nothing for the phase to do; the slice is done."""
 
     def answered(self) -> Set[str]:
         """Ids of the slice's examples that are answered already."""
@@ -155,6 +184,27 @@ class Record(MixSource, Protocol):
         """The slice is answered. After an adapter's last one, `state` writes what was measured into its
         files: it is given their folder, and all outcomes on held-out questions up to this iteration.
         """
+
+
+class PairRecord(Protocol):
+    """What a slice reads and writes of preference pairs."""
+
+    def examples(self) -> Sequence[Example]:
+        """The train examples that have been asked in this iteration or one before, in the dataset's order."""
+
+    def tries(self) -> Sequence[Tried]:
+        """Their tries, those of all iterations so far, with the verdicts of people in place of others."""
+
+    def recorded(self) -> Sequence[PairRow]:
+        """The recorded pairs, by position."""
+
+    def add(self, rows: Sequence[PairRow], facts: Mapping[str, Any]) -> None:
+        """Record all pairs and their figures as one effect."""
+
+    def add_references(self, found: Mapping[int, tuple[float, float]]) -> None:
+        """Keep how likely the reference model finds both texts of recorded pairs, by position."""
+
+    def finish(self) -> None: ...
 
 
 class CandidateRecord(Protocol):
@@ -208,5 +258,5 @@ class Counts(Protocol):
     def question_curves(self) -> Sequence[QuestionCurves]:
         """What the candidates of each held-out question come to, in the order of the examples."""
 
-    def training(self) -> Mapping[str, Any]:
-        """The report of the iteration's training."""
+    def training(self, role: AdapterRole = AdapterRole.GENERATOR) -> Mapping[str, Any]:
+        """The report of the iteration's training of this role; empty where there is none."""

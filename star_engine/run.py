@@ -13,10 +13,11 @@ from star_engine.config.star import StarConfig
 from star_engine.data.prompts import check_layout
 from star_engine.data.selection import check_curriculum
 from star_engine.data.validation import check_data
+from star_engine.evaluation.candidates import VERIFIER
 from star_engine.loop import Pause, PhaseName, PhaseRef, Stop, next_in_any_case, next_phase
 from star_engine.phases.phase import Ask, Context, Phase, Progress, Slice, Work
 from star_engine.phases.table import PHASES
-from star_engine.protocols import Sampler, Trainer
+from star_engine.protocols import Sampler, Scorer, Trainer
 from star_engine.record import Origin
 from star_engine.run_directory import RunDirectory
 from star_engine.run_record import DirectoryCounts, Run, RunRecord
@@ -65,6 +66,7 @@ def run_star(
     """
     check_layout(config, prompt_set)
     _check_other_datasets(config, also)
+    _check_scorer(config)
     check_mix(config, prompt_set, mixed)
     check_curriculum(config, (example.group for example in train))
     check_data(config, prompt_set, train, held_out)
@@ -83,6 +85,16 @@ def _check_other_datasets(config: StarConfig, also: Mapping[str, Sequence[Exampl
     missing = [name for name in config.evaluation.also if not also.get(name)]
     if missing:
         raise ValueError(f"evaluation.also names {missing[0]!r}: give run_star its examples under this name.")
+
+
+def _check_scorer(config: StarConfig) -> None:
+    """Another job's verifier is known to a service alone."""
+    test_time = config.evaluation.test_time
+    if test_time is not None and test_time.ranker not in (None, VERIFIER):
+        raise ValueError(
+            f"evaluation.test_time.scorer names the adapter {test_time.ranker} of another job, which "
+            "run_star does not know: use verifier, or run the job in a service."
+        )
 
 
 def _end(step: Stop | Pause, record: RunDirectory) -> Event:
@@ -113,6 +125,10 @@ class _Driver:
 
     def sampler(self, iteration: int) -> Sampler:
         self.local_sampler.use(self.run.directory.adapter(iteration) if iteration else None)
+        return self.local_sampler
+
+    def scorer(self, adapter: Path | None) -> Scorer:
+        self.local_sampler.use(adapter)
         return self.local_sampler
 
     def trainer(self) -> Trainer:
@@ -159,7 +175,7 @@ class _Driver:
         if self.ahead is not None and (self.ahead[0], self.ahead[1].step) == (part, step):
             begun, self.ahead = self.ahead[1], None
             return begun
-        record = RunRecord(self.run, step.iteration, part)
+        record = RunRecord(self.run, step.iteration, part, PHASES[step.name].role)
         context = Context(self.run.config, self.run.prompt_set, step.iteration, part, record, self)
         return _Begun(step, record, PHASES[step.name].run(context))
 

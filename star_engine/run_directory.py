@@ -15,6 +15,9 @@ iteration-3/rationales.jsonl      every try, with verdict
            /candidates.jsonl      many answers to each held-out question, where asked for
            /candidate_scores.jsonl  how likely scorers find them
            /test_time.jsonl       what k of them come to; all three in baselines/ for the base model
+           /pairs.jsonl           right and wrong tries that are paired, where a verifier is trained
+           /pair_references.jsonl how likely the reference model finds them
+           /verifier/             as adapter/, where one is trained
            /adapter/              adapter_config.json, adapter_model.safetensors, README.md, manifest.json
 """
 
@@ -30,6 +33,7 @@ from types import MappingProxyType
 from typing import Any
 
 from star_engine.adapters.layout import write_durably
+from star_engine.adapters.roles import AdapterRole
 from star_engine.config.star import StarConfig
 from star_engine.data.adaptive import Selected, selected_from
 from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode
@@ -82,7 +86,8 @@ class RunDirectory:
                 number=number,
                 done=frozenset(map(PhaseName, metrics["phases_done"])),
                 kept=own_rows(metrics["kept"]) if "kept" in metrics else None,
-                diagnosis=metrics.get("diagnosis"),
+                pairs=metrics.get("pairs", {}).get("count"),
+                diagnosis=metrics.get("diagnosis") or metrics.get("pairs", {}).get("diagnosis"),
                 accuracy=metrics.get("accuracy"),
                 solve_rate=metrics.get("solve_rate"),
                 chance_p=metrics.get("spark", {}).get("p_value"),
@@ -112,24 +117,25 @@ class RunDirectory:
     def iteration(self, number: int) -> Path:
         return self.root / f"iteration-{number}"
 
-    def adapter(self, number: int) -> Path:
-        return self.iteration(number) / "adapter"
+    def adapter(self, number: int, role: AdapterRole = AdapterRole.GENERATOR) -> Path:
+        return self.iteration(number) / ("adapter" if role is AdapterRole.GENERATOR else str(role))
 
-    def checkpoints(self, number: int) -> Path:
+    def checkpoints(self, number: int, role: AdapterRole = AdapterRole.GENERATOR) -> Path:
         """The trainer's resume points; removed once the adapter is verified."""
-        return self.iteration(number) / "checkpoints"
+        return self.iteration(number) / _of_role("checkpoints", role)
 
-    def curve_path(self, number: int) -> Path:
-        return self.iteration(number) / "curve.jsonl"
+    def curve_path(self, number: int, role: AdapterRole = AdapterRole.GENERATOR) -> Path:
+        return self.iteration(number) / f"{_of_role('curve', role)}.jsonl"
 
     def curve(self, number: int) -> list[TrainingProgress]:
         """Every optimizer step of the iteration's training. Steps that were done again count once."""
         newest = {line["step"]: TrainingProgress(**line) for line in lines_of(self.curve_path(number))}
         return [newest[step] for step in sorted(newest)]
 
-    def training_report(self, number: int) -> dict[str, Any]:
+    def training_report(self, number: int, role: AdapterRole = AdapterRole.GENERATOR) -> dict[str, Any]:
         """Return the report of the iteration's training; empty before its end."""
-        return dict(self.metrics().get(number, {}).get("training", {}))
+        name = "training" if role is AdapterRole.GENERATOR else f"{role}_training"
+        return dict(self.metrics().get(number, {}).get(name, {}))
 
     def rationales_path(self, number: int) -> Path:
         return self.iteration(number) / "rationales.jsonl"
@@ -194,6 +200,10 @@ class RunDirectory:
             TrainingExample(_key(line), line["prompt"], line["completion"], line.get("hinted", False))
             for line in lines
         ]
+
+
+def _of_role(name: str, role: AdapterRole) -> str:
+    return name if role is AdapterRole.GENERATOR else f"{role}_{name}"
 
 
 class JsonLines:

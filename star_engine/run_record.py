@@ -11,6 +11,8 @@ from typing import Any
 
 from star_engine.adapters.layout import AdapterVerification
 from star_engine.adapters.model_card import is_measured
+from star_engine.adapters.roles import AdapterRole
+from star_engine.adapters.verifier import VerifierVerification
 from star_engine.config.star import StarConfig
 from star_engine.data.adaptive import Outcome, Selected
 from star_engine.diagnostics.iteration import Before
@@ -29,9 +31,10 @@ from star_engine.evaluation.receipt import Evidence
 from star_engine.evaluation.report import Outcomes
 from star_engine.phases.phase import Slice
 from star_engine.protocols import TrainingProgress
-from star_engine.record import Built, Origin, Provenance
+from star_engine.record import Built, Origin, Provenance, Verifier
 from star_engine.run_candidates import CandidateFiles, DirectoryCandidates
 from star_engine.run_directory import JsonLines, RunDirectory, check_line, rationale_line
+from star_engine.run_pairs import DirectoryPairs
 from star_engine.run_selections import RunSelections
 from star_engine.sampling.labels import guesses_held_out
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route, solved_examples
@@ -131,8 +134,8 @@ class DirectoryCounts:
     def question_curves(self) -> list[QuestionCurves]:
         return CandidateFiles(self.run.directory, self.iteration).question_curves()
 
-    def training(self) -> dict[str, Any]:
-        return self.run.directory.training_report(self.iteration)
+    def training(self, role: AdapterRole = AdapterRole.GENERATOR) -> dict[str, Any]:
+        return self.run.directory.training_report(self.iteration, role)
 
 
 @dataclass(slots=True)
@@ -142,6 +145,7 @@ class RunRecord:
     run: Run
     iteration: int
     part: Slice
+    role: AdapterRole = AdapterRole.GENERATOR  # of the adapter that the phase trains or verifies
     found: dict[str, Any] = field(default_factory=dict)
     _lines: dict[Path, JsonLines] = field(default_factory=dict)
 
@@ -224,28 +228,47 @@ class RunRecord:
         folder = self._directory.adapter(iteration)
         return folder if iteration > 0 and folder.is_dir() else None
 
+    def verifier(self, name: str) -> Verifier | None:
+        for number in range(self.iteration, 0, -1):
+            report = self._directory.training_report(number, AdapterRole.VERIFIER)
+            if report:
+                first = report.get("reference") == "first_iteration"
+                folder = self._directory.adapter(number, AdapterRole.VERIFIER)
+                return Verifier(folder, report["method"], self.adapter(1) if first else None)
+        return None
+
+    def pairs(self) -> DirectoryPairs:
+        return DirectoryPairs(self.run, self.iteration, self.found)
+
     def has_weights(self) -> bool:
         return False  # weights are recorded with the phase's end, and only then
 
     def weights_folder(self) -> Path:
-        return self._directory.adapter(self.iteration)
+        return self._directory.adapter(self.iteration, self.role)
 
     def checkpoints(self) -> Path:
-        return self._directory.checkpoints(self.iteration)
+        return self._directory.checkpoints(self.iteration, self.role)
 
     def keep_checkpoint(self, step: int) -> None:
         """Resume points stay where the trainer writes them."""
 
     def keep_curve(self, steps: Sequence[TrainingProgress]) -> None:
-        with JsonLines(self._directory.curve_path(self.iteration)) as lines:
+        with JsonLines(self._directory.curve_path(self.iteration, self.role)) as lines:
             for step in steps:
                 lines.append(asdict(step))
 
     def finish_training(self, folder: Path | None, report: Mapping[str, Any]) -> None:
-        self.found["training"] = dict(report)
+        name = "training" if self.role is AdapterRole.GENERATOR else f"{self.role}_training"
+        self.found[name] = dict(report)
+
+    def training_report(self) -> dict[str, Any]:
+        return self._directory.training_report(self.iteration, self.role)
+
+    def skip(self) -> None:
+        """Nothing is written of a phase that has nothing to do."""
 
     def draft(self) -> Path:
-        return self._directory.adapter(self.iteration)
+        return self._directory.adapter(self.iteration, self.role)
 
     def origin(self) -> Origin:
         return self.run.origin
@@ -255,8 +278,11 @@ class RunRecord:
         sets = [(number, training_set_sha256(rows)) for number, rows in self.training_sets()]
         return Provenance(counts.selected(), counts.covered(), counts.training(), sets)
 
-    def finish_verification(self, folder: Path, verification: AdapterVerification) -> None:
-        self.found |= {"verification": asdict(verification)}
+    def finish_verification(
+        self, folder: Path, verification: AdapterVerification | VerifierVerification
+    ) -> None:
+        name = "verification" if self.role is AdapterRole.GENERATOR else f"{self.role}_verification"
+        self.found |= {name: asdict(verification)}
         shutil.rmtree(self.checkpoints(), ignore_errors=True)
 
     def answered(self) -> Set[str]:

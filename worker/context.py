@@ -145,6 +145,11 @@ class ClaimedGpu:
         gpu.use(self.worker.fetch_adapter(self.claim.job_id, iteration) if iteration > 0 else None)
         return gpu
 
+    def scorer(self, adapter: Path | None) -> GpuProcess:
+        gpu = self.trainer()
+        gpu.use(adapter)
+        return gpu
+
     def trainer(self) -> GpuProcess:
         gpu = self.worker.gpu(self.claim.model_id, self.claim.config.training.lora.rank)
         gpu.check, self.lease.gpu = self.lease.check, gpu

@@ -28,11 +28,12 @@ from app.ledger.results.adapters import (
     record_adapter,
     record_measured,
     record_verification,
+    verifier_to_ask,
 )
+from app.ledger.results.answers import recorded_mode
 from app.ledger.results.counts import IterationCounts
 from app.ledger.results.curves import record_curve
 from app.ledger.results.diagnostics import audited_before, record_audits, record_control, recorded_audits
-from app.ledger.results.evaluation_modes import recorded_mode
 from app.ledger.results.evaluations import evaluated_ids, is_last_step, record_evaluations
 from app.ledger.results.iterations import iterations_among
 from app.ledger.results.mixing import record_mixed
@@ -51,15 +52,19 @@ from app.tables.base import JsonObject
 from app.tables.data import Model
 from app.tables.jobs import Iteration, Job
 from app.tables.overrides import Override
+from app.tables.rationales import Adapter
 from star_engine.adapters.layout import CONFIG, LAYOUT, WEIGHTS, AdapterVerification, BaseModel
+from star_engine.adapters.roles import AdapterRole
+from star_engine.adapters.verifier import VerifierVerification
 from star_engine.data.adaptive import Outcome
 from star_engine.diagnostics.iteration import Before
 from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode, select_held_out
 from star_engine.evaluation.receipt import Evidence
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Slice
+from star_engine.phases.table import PHASES
 from star_engine.protocols import TrainingProgress
-from star_engine.record import Built, Origin, Provenance
+from star_engine.record import Built, Origin, Provenance, Verifier
 from star_engine.sampling.rationales import Rationale, RationaleKey
 from star_engine.tasks.examples import Example
 from star_engine.training_set.rows import TrainingExample
@@ -68,6 +73,7 @@ from worker.adapter_files import publish, rewritten
 from worker.checkpoints import Checkpoints
 from worker.context import WorkerContext
 from worker.records.candidates import LedgerCandidates
+from worker.records.pairs import LedgerPairs
 
 ASKED: dict[EvaluationMode, Asked] = {
     EvaluationMode.FEW_SHOT_COT: "base",
@@ -213,9 +219,23 @@ class LedgerRecord:
     def adapter(self, iteration: int) -> Path | None:
         return self.worker.fetch_adapter(self.claim.job_id, iteration) if iteration > 0 else None
 
+    def verifier(self, name: str) -> Verifier | None:
+        claim = self.claim
+        with self._reading() as session:
+            found = verifier_to_ask(session, claim.project_id, claim.job_id, claim.iteration, name)
+        if found is None:
+            return None
+        own = found.job_id == claim.job_id and found.training.get("reference") == "first_iteration"
+        return Verifier(
+            self.worker.unpack(found), str(found.training["method"]), self.adapter(1) if own else None
+        )
+
+    def pairs(self) -> LedgerPairs:
+        return LedgerPairs(self.worker, self.claim, self._recording, self._finishing)
+
     def has_weights(self) -> bool:
         with self._reading() as session:
-            return find_adapter(session, self.claim.job_id, self.claim.iteration) is not None
+            return self._own_adapter(session) is not None
 
     def weights_folder(self) -> Path:
         """Return a folder for this attempt alone, so that writes of an attempt that lost its lease are never
@@ -227,31 +247,42 @@ class LedgerRecord:
         folder = self._folder("training") / "checkpoints"
         self._checkpoints = Checkpoints(self.worker, self.claim, folder)
         self._checkpoints.fetch()
-        failpoint("train.before_training")
+        failpoint(f"{self.claim.phase}.before_training")
         return folder
 
     def keep_checkpoint(self, step: int) -> None:
-        failpoint("train.step")
+        failpoint(f"{self.claim.phase}.step")
         if self._checkpoints is not None:
             self._checkpoints.keep(step)
 
     def keep_curve(self, steps: Sequence[TrainingProgress]) -> None:
         with transaction(self.worker.engine) as session:
-            record_curve(session, self.claim, steps)
+            record_curve(session, self.claim, steps, self._role)
 
     def finish_training(self, folder: Path | None, report: Mapping[str, Any]) -> None:
         names = () if folder is None else (folder / CONFIG, folder / WEIGHTS)
         files = [publish(self.worker.storage, path) for path in names]
-        failpoint("train.before_record")
+        failpoint(f"{self.claim.phase}.before_record")
         with self._finishing() as session:
             if files:
-                record_adapter(session, self.claim, files, dict(report))
+                record_adapter(session, self.claim, files, dict(report), self._role)
         shutil.rmtree(self._folder("training"), ignore_errors=True)
 
+    def training_report(self) -> dict[str, Any]:
+        with self._reading() as session:
+            adapter = self._own_adapter(session)
+        return {} if adapter is None else dict(adapter.training)
+
+    def skip(self) -> None:
+        with self._finishing():
+            pass
+
     def draft(self) -> Path:
-        published = self.worker.fetch_adapter(self.claim.job_id, self.claim.iteration)
-        if published is None:
-            raise RuntimeError(f"iteration {self.claim.iteration} has no adapter")
+        with self._reading() as session:
+            adapter = self._own_adapter(session)
+        if adapter is None:
+            raise RuntimeError(f"iteration {self.claim.iteration} has no {self._role}")
+        published = self.worker.unpack(adapter)
         folder = self._folder("verification")
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(published, folder)
@@ -276,11 +307,13 @@ class LedgerRecord:
             sets = [(one.number, one.training_set_sha256 or "") for one in self._window(session)]
             return Provenance(counts.selected(), counts.covered(), counts.training(), sets)
 
-    def finish_verification(self, folder: Path, verification: AdapterVerification) -> None:
+    def finish_verification(
+        self, folder: Path, verification: AdapterVerification | VerifierVerification
+    ) -> None:
         files = [publish(self.worker.storage, folder / name) for name in sorted(LAYOUT)]
-        failpoint("verify_adapter.before_record")
+        failpoint(f"{self.claim.phase}.before_record")
         with self._finishing() as session:
-            record_verification(session, self.claim, files, asdict(verification))
+            record_verification(session, self.claim, files, asdict(verification), self._role)
         shutil.rmtree(folder, ignore_errors=True)
 
     def answered(self) -> Set[str]:
@@ -361,6 +394,14 @@ class LedgerRecord:
     def _finish(self, session: Session) -> None:
         finish_step(session, self.claim, self.worker.settings)
         failpoint(f"{self.claim.phase}.before_finish")
+
+    def _own_adapter(self, session: Session) -> Adapter | None:
+        """The claimed iteration's adapter of the phase's role."""
+        return find_adapter(session, self.claim.job_id, self.claim.iteration, self._role)
+
+    @property
+    def _role(self) -> AdapterRole:
+        return PHASES[self.claim.phase].role
 
     def _folder(self, purpose: str) -> Path:
         return self.worker.folder / purpose / self.claim.step_id

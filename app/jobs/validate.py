@@ -24,11 +24,13 @@ from app.ledger.data.datasets import get_dataset
 from app.ledger.data.examples import each_example, groups_of
 from app.ledger.data.prompt_sets import get_prompt_set
 from app.ledger.jobs.jobs import NewJob
+from app.ledger.results.adapters import get_adapter
 from app.settings import Settings
 from app.tables.data import Dataset, Model
 from app.tables.data import PromptSet as PromptSetRow
 from app.webhooks.secrets import server_secret
 from app.webhooks.validate import JobWebhookIn, check_url
+from star_engine.adapters.roles import AdapterRole
 from star_engine.config.presets import PRESETS, laid_over
 from star_engine.config.reference import nearest
 from star_engine.config.star import MAX_LORA_RANK, Labels, StarConfig
@@ -129,6 +131,7 @@ def check_job(
         _check_dataset_lengths(session, model, prompt_set, config, measured, [split])
     if not sent.allow_overlap:
         check_other_datasets(session, dataset, config)
+    _check_scorer(session, project_id, model, dataset, config)
     few_shot_held_out(session, dataset, prompt_set, split)
     return NewJob(
         name=sent.name or dataset.name,
@@ -183,6 +186,34 @@ def _other_dataset(
             field, reason, "Upload it again with some held out.", code="no_held_out_split"
         )
     return found
+
+
+def _check_scorer(
+    session: Session, project_id: str, model: Model, dataset: Dataset, config: StarConfig
+) -> None:
+    """Raises Invalid for another job's verifier that cannot rank this job's answers."""
+    test_time = config.evaluation.test_time
+    name = None if test_time is None else test_time.ranker
+    if name is None or name == AdapterRole.VERIFIER:
+        return
+    field = "config.evaluation.test_time.scorer"
+    fix = "Name a verifier of the project on the same base model and kind of question, or leave scorer out."
+    try:
+        adapter, job = get_adapter(session, project_id, name)
+    except NotFound as missing:
+        raise Invalid.for_field(field, missing.detail, fix, code="unknown_adapter") from missing
+    reason = None
+    if adapter.role is not AdapterRole.VERIFIER:
+        reason = f"{name} is a {adapter.role}, not a verifier."
+    elif adapter.deleted_at is not None:
+        reason = f"The weights of {name} have been deleted."
+    elif (job.model_id, job.config.kind) != (model.id, dataset.kind):
+        reason = f"{name} reads answers of kind {job.config.kind} by {job.model_id}."
+    elif config.training.lora.rank < job.config.training.lora.rank:
+        ranks = (job.config.training.lora.rank, config.training.lora.rank)
+        reason = f"{name} has LoRA matrices of rank {ranks[0]}, the job's adapters of rank {ranks[1]}."
+    if reason is not None:
+        raise Invalid.for_field(field, reason, fix, code="unfit_scorer")
 
 
 def _check_mixed(

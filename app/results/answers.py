@@ -24,8 +24,8 @@ from app.ledger.results.answers import (
     FoundAnswer,
     answer_page,
     answered,
+    dataset_of,
 )
-from app.ledger.results.evaluation_modes import dataset_of
 from app.tables.rationales import Evaluation
 from star_engine.evaluation.accuracy import EvaluationMode
 

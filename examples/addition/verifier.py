@@ -19,6 +19,7 @@ from pathlib import Path
 
 from examples.addition.generate import draw_addition
 from star_engine.config.evaluation import TestTime
+from star_engine.config.pairs import PairRules
 from star_engine.config.star import StarConfig
 from star_engine.data.prompts import render_completion
 from star_engine.evaluation.candidates import (
@@ -46,7 +47,7 @@ from star_engine.protocols import (
 )
 from star_engine.sampling.rationales import Rationale, sample_rationales
 from star_engine.tasks.examples import Example, PromptSet
-from star_engine.training_set.pairs import DrawnPairs, draw_pairs
+from star_engine.training_set.pairs import DrawnPairs, Tried, draw_pairs
 from star_engine.training_set.rows import training_prompt
 
 HERE = Path(__file__).parent
@@ -132,7 +133,7 @@ def preference_pairs(here: Bench, examples: Mapping[str, Example], drawn: DrawnP
     texts = {
         (one.key.example_id, one.key.sample): here.row(examples[one.key.example_id], one.text)
         for pair in drawn.pairs
-        for one in (pair.chosen, pair.rejected)
+        for one in (pair.chosen.rationale, pair.rejected.rationale)
     }
     requests = [ScoreRequest(f"{sample}/{name}", text) for (name, sample), text in texts.items()]
     here.sampler.use(None)
@@ -144,7 +145,10 @@ def preference_pairs(here: Bench, examples: Mapping[str, Example], drawn: DrawnP
 
     found = []
     for pair in drawn.pairs:
-        (chosen, chosen_before), (rejected, rejected_before) = of(pair.chosen), of(pair.rejected)
+        (chosen, chosen_before), (rejected, rejected_before) = (
+            of(pair.chosen.rationale),
+            of(pair.rejected.rationale),
+        )
         found.append(PreferencePair(chosen, rejected, chosen_before, rejected_before))
     return found
 
@@ -196,11 +200,12 @@ def run(out: Path, seed: int, each_train: int, each_test: int) -> Found:
     by_id = {example.id: example for example in tested}
     here.sampler.use(None)
     tries = list(sample_rationales(here.sampler, here.config, here.prompt_set, learned, 1, recorded={}))
-    drawn = draw_pairs([one.id for one in learned], tries, PAIRS_PER_QUESTION, seed)
+    tried = [Tried(1, one) for one in tries]
+    drawn = draw_pairs([one.id for one in learned], tried, PairRules(per_example=PAIRS_PER_QUESTION), seed)
     print(f"seed {seed}: {len(tries)} tries, {len(drawn.pairs)} pairs")
     asked = {example.id: example for example in learned}
     verifier = train(here, VERIFIER, preference_pairs(here, asked, drawn))
-    right = {(p.chosen.key.example_id, p.chosen.key.sample): p.chosen for p in drawn.pairs}
+    right = {pair.chosen.key: pair.chosen.rationale for pair in drawn.pairs}
     rows = [here.row(asked[one.key.example_id], one.text) for one in right.values()]
     control = train(here, CONTROL, rows)
     found = candidates(here, tested)

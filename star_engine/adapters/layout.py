@@ -10,9 +10,12 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from star_engine.protocols import AdapterProbe, BadAdapter
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -190,7 +193,7 @@ def _shared_prefix(one: str, other: str) -> float:
     return min(sum(1 for _ in same), longest) / longest if longest else 1.0
 
 
-def write_manifest(directory: Path, facts: Mapping[str, Any], verification: AdapterVerification) -> None:
+def write_manifest(directory: Path, facts: Mapping[str, Any], verification: DataclassInstance) -> None:
     """manifest.json: sha256 and size of the other files, where they come from, how they were proven."""
     files = {
         name: {"sha256": file_sha256(directory / name), "bytes": (directory / name).stat().st_size}

@@ -32,8 +32,12 @@ class TestTime(Section):
     )
     """What is computed: any right (pass@k), all right (pass^k), majority vote (maj@k), the best by a scorer.
 
-    best_of has three scorers: the answering model's own likelihood, the shortest answer, a random one.
+    best_of always has three scorers: the answering model's own likelihood, the shortest answer, a random one.
     """
+    scorer: Annotated[str, Field(pattern=r"^(verifier|generator|shortest|random|adp_[0-9A-Za-z]+)$")] = (
+        "generator"
+    )
+    """Who ranks for best_of beside these: verifier (the job's own), or the id of another job's verifier."""
 
     @model_validator(mode="after")
     def _drawn_from_samples(self) -> Self:
@@ -44,6 +48,17 @@ class TestTime(Section):
         if list(self.ks) != sorted(set(self.ks)):
             raise ValueError("ks ascends and names each number once")
         return self
+
+    @model_validator(mode="after")
+    def _has_a_use(self) -> Self:
+        if self.ranker is not None and "best_of" not in self.methods:
+            raise ValueError(f"scorer {self.scorer} ranks for best_of; name best_of in methods")
+        return self
+
+    @property
+    def ranker(self) -> str | None:
+        """The verifier that ranks beside the scorers that are always there; None: there is none."""
+        return None if self.scorer in ("generator", "shortest", "random") else self.scorer
 
     @property
     def all_ks(self) -> tuple[int, ...]:

@@ -13,7 +13,9 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from star_engine.config.chat import Chat, PromptLayout
 from star_engine.config.controller import Controller
+from star_engine.config.distillation import SelfDistillation, check_distillation
 from star_engine.config.evaluation import Evaluation
+from star_engine.config.pairs import PreferenceTraining, TrainedVerifier, check_pairs
 from star_engine.config.schedules import GeometricSchedule, Schedule
 from star_engine.config.selection import Selection, SelectionOrder
 from star_engine.config.training_set import REASONING_FILTERS, Source, TrainingSetOptions
@@ -242,6 +244,12 @@ class StarConfig(Section):
     """What accuracy is measured on."""
     audits: Audits = Audits()
     """Diagnostics; they do not affect what is trained on."""
+    preference: PreferenceTraining | None = None
+    """Train on pairs of right and wrong tries instead of right ones alone (iterative RPO); null: do not."""
+    self_distillation: SelfDistillation | None = None
+    """Train on every try, taught by the base model with the answer in view (OPSD); null: do not."""
+    trained_verifier: TrainedVerifier | None = None
+    """A verifier trained on right and wrong tries, which ranks answers (V-STaR); null: none."""
     stop: StopRule = StopRule()
     """When the job ends before its last iteration."""
 
@@ -343,6 +351,12 @@ class StarConfig(Section):
     def _rows_counted(self) -> bool:
         """Whether the rows of an iteration's steps are known before it has any."""
         return self.training.batch_tokens is None and self.training.schedule.kind != "epochs"
+
+    @model_validator(mode="after")
+    def _has_pairs(self) -> Self:
+        check_pairs(self)
+        check_distillation(self)
+        return self
 
     @model_validator(mode="after")
     def _given_once(self) -> Self:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from star_engine.config.evaluation import TestTime
 from star_engine.config.star import StarConfig
@@ -34,8 +34,12 @@ from star_engine.tasks.examples import Example, PromptSet
 from star_engine.tasks.verdict import VerdictCode
 
 GENERATOR = "generator"  # the scorer that every best-of-k is compared with: the answering model itself
+VERIFIER = "verifier"  # the job's own; another job's is named by its adapter's id
+REFERENCE = "reference"  # what the verifier's training began with: the reward is compared with it
 IMPOSSIBLE = -1e9  # in place of minus infinity, which JSON cannot hold
 TEXTS_PER_CALL = 64  # of a scorer, recorded together
+
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,33 +178,34 @@ def own_text(
 
 
 def score_distinct(
-    scorer: Scorer, texts: Sequence[tuple[CandidateKey, TrainingText, bool]]
-) -> Iterator[dict[CandidateKey, Scored]]:
-    """Score each distinct text once and yield the scores of all candidates that have it, in batches.
+    scorer: Scorer, texts: Sequence[tuple[K, TrainingText, bool]]
+) -> Iterator[dict[K, Scored]]:
+    """Score each distinct text once and yield the scores of all keys that have it, in batches.
 
     A text that the scorer has no room for gets no score. It is found by scoring its batch one by one.
     """
-    alike: dict[tuple[TrainingText, bool], list[CandidateKey]] = {}
+    alike: dict[tuple[TrainingText, bool], list[K]] = {}
     for key, text, ended in texts:
         alike.setdefault((text, ended), []).append(key)
     distinct = list(alike.items())
     for first in range(0, len(distinct), TEXTS_PER_CALL):
         some = distinct[first : first + TEXTS_PER_CALL]
         requests = [ScoreRequest(str(n), text, ended) for n, ((text, ended), _) in enumerate(some)]
-        found: dict[CandidateKey, Scored] = {}
-        for score in _scores(scorer, requests):
+        found: dict[K, Scored] = {}
+        for score in scores_that_fit(scorer, requests):
             scored = Scored(max(score.total, IMPOSSIBLE), len(score.logprobs))
             found |= dict.fromkeys(some[int(score.key)][1], scored)
         yield found
 
 
-def _scores(scorer: Scorer, requests: Sequence[ScoreRequest]) -> list[Score]:
+def scores_that_fit(scorer: Scorer, requests: Sequence[ScoreRequest]) -> list[Score]:
+    """The scores, without those of texts that the scorer has no room for."""
     try:
         return list(scorer.score(requests))
     except ValueError:
         if len(requests) == 1:
             return []
-    return [score for request in requests for score in _scores(scorer, [request])]
+    return [score for request in requests for score in scores_that_fit(scorer, [request])]
 
 
 def question_curves(
@@ -257,6 +262,9 @@ CURVES = {
     "best_of/generator": "best of k by its own likelihood",
     "best_of/shortest": "best of k: the shortest",
     "best_of/random": "best of k: at random",
+    "best_of/verifier": "best of k by the verifier",
+    "best_of/verifier_per_token": "best of k by the verifier, per token",
+    "best_of/verifier_reward": "best of k by the verifier's reward",
 }
 
 
@@ -267,15 +275,32 @@ def curve_label(name: str) -> str | None:
 
 
 def rankings(candidates: Sequence[Candidate], scorers: Sequence[str]) -> dict[str, list[float]]:
-    """What best of k ranks by. A candidate that a scorer could not read comes last."""
-    lowest = float("-inf")
+    """What best of k ranks by. A candidate that a scorer could not read comes last.
+
+    A verifier that was trained by DPO ranks in three ways: by likelihood, by likelihood per token, and by its
+    reward, for which the reference's scores must be there.
+    """
     found = {
         "random": [0.0 for _ in candidates],
         "shortest": [-float(one.tokens) for one in candidates],
     }
     for name in scorers:
-        found[name] = [one.scores[name].total if name in one.scores else lowest for one in candidates]
+        if name != REFERENCE:
+            found[name] = [_total(one, name) for one in candidates]
+    if REFERENCE in scorers:
+        found[f"{VERIFIER}_per_token"] = [
+            _total(one, VERIFIER) / max(1, one.scores[VERIFIER].tokens if VERIFIER in one.scores else 1)
+            for one in candidates
+        ]
+        found[f"{VERIFIER}_reward"] = [
+            _total(one, VERIFIER) - (one.scores[REFERENCE].total if REFERENCE in one.scores else 0.0)
+            for one in candidates
+        ]
     return found
+
+
+def _total(one: Candidate, name: str) -> float:
+    return one.scores[name].total if name in one.scores else float("-inf")
 
 
 def summary(test_time: TestTime, questions: Sequence[QuestionCurves]) -> dict[str, Any]:

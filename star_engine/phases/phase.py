@@ -13,13 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from star_engine.adapters.roles import AdapterRole
 from star_engine.config.star import StarConfig
 from star_engine.data.selection import shard_bounds
 from star_engine.evaluation.accuracy import EvaluationMode
 from star_engine.loop import PhaseName
-from star_engine.protocols import Sampler, SamplingParams, Trainer
+from star_engine.protocols import Sampler, SamplingParams, Scorer, Trainer
 from star_engine.record import Counts, Record
 from star_engine.sampling.shared_calls import Plan
 from star_engine.tasks.examples import PromptSet
@@ -104,6 +106,9 @@ class Gpu(Protocol):
     def sampler(self, iteration: int) -> Sampler:
         """The sampler with this iteration's adapter; 0: without one."""
 
+    def scorer(self, adapter: Path | None) -> Scorer:
+        """The base model with the adapter in this folder, of whatever role; None: without one."""
+
     def trainer(self) -> Trainer: ...
 
 
@@ -163,3 +168,4 @@ class Phase:
     uses_gpu: bool = True
     # Whether what its slices record may call for more of them: see star_engine.data.adaptive.
     in_waves: bool = False
+    role: AdapterRole = AdapterRole.GENERATOR  # of the adapter that it trains or verifies

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from star_engine.config.evaluation import TestTime
 from star_engine.config.star import StarConfig
 from star_engine.data.overlap import without_few_shot
+from star_engine.data.prompts import render_completion
 from star_engine.evaluation.candidates import (
     GENERATOR,
+    REFERENCE,
+    VERIFIER,
     Candidate,
     CandidateKey,
+    Scored,
     candidate_mode,
     candidate_params,
     own_text,
@@ -21,10 +26,13 @@ from star_engine.evaluation.candidates import (
     score_distinct,
     summary,
 )
+from star_engine.evaluation.yes_no import score_yes_no
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Alone, Ask, Asked, Context, Phase, Progress, Sizes, Slice, Work, divided
 from star_engine.protocols import TrainingText
 from star_engine.record import CandidateRecord, Counts
+from star_engine.tasks.examples import Example
+from star_engine.training_set.rows import training_prompt
 
 # Questions in a step, as a share of an evaluation's: enough that steps are not all overhead.
 FEWEST_QUESTIONS = 8
@@ -53,13 +61,14 @@ def _run(context: Context) -> Work:
     yield Progress(done, total, "answers")
     plan = plan_candidates(config, test_time, context.prompt_set, examples, context.iteration, known)
     yield Ask(plan, context.iteration, add)
+    scorers: tuple[str, ...] = ()
     if "best_of" in test_time.methods:
         yield Alone()
         yield from _score(context, record)
+        scorers = (GENERATOR, *(yield from _rank(context, test_time, record)))
     by_example: dict[str, list[Candidate]] = defaultdict(list)
     for one in record.recorded():
         by_example[one.key.example_id].append(one)
-    scorers = (GENERATOR,) if "best_of" in test_time.methods else ()
     record.finish(
         [question_curves(test_time, example.id, by_example[example.id], scorers) for example in examples]
     )
@@ -75,13 +84,64 @@ def _score(context: Context, record: CandidateRecord) -> Iterator[Progress]:
             example = asked[one.key.example_id]
             text, ended = own_text(config, context.prompt_set, example, one.text, context.iteration)
             open_.append((one.key, text, ended))
+    if open_:
+        scorer = context.gpu.sampler(context.iteration)
+        yield from _keep(record, GENERATOR, score_distinct(scorer, open_), len(open_))
+
+
+def _rank(
+    context: Context, test_time: TestTime, record: CandidateRecord
+) -> Generator[Progress, None, tuple[str, ...]]:
+    """Let the verifier score the answers, where there is one; the names of the scores that it gives."""
+    verifier = None if test_time.ranker is None else context.record.verifier(test_time.ranker)
+    if verifier is None:
+        return ()
+    name = VERIFIER if test_time.ranker == VERIFIER else str(test_time.ranker)
+    yield from _judge(context, record, name, verifier.folder, verifier.method)
+    if name != VERIFIER or verifier.method != "dpo":
+        return (name,)
+    yield from _judge(context, record, REFERENCE, verifier.reference, verifier.method)
+    return (name, REFERENCE)
+
+
+def _judge(
+    context: Context, record: CandidateRecord, name: str, adapter: Path | None, method: str
+) -> Iterator[Progress]:
+    """What this adapter says of the answers that it has not scored, each behind its bare question."""
+    asked = {example.id: example for example in record.examples()}
+    open_ = [
+        (one.key, _bare(context, asked[one.key.example_id], one.text))
+        for one in record.recorded()
+        if name not in one.scores and one.text.strip()
+    ]
     if not open_:
         return
+    scorer = context.gpu.scorer(adapter)
+    found = score_yes_no(scorer, open_) if method == "yes_no" else score_distinct(scorer, _ended(open_))
+    yield from _keep(record, name, found, len(open_))
+
+
+def _bare(context: Context, example: Example, text: str) -> TrainingText:
+    """An answer as a verifier reads it: behind the prompt that verifiers are trained with."""
+    prompt = training_prompt(context.config, context.prompt_set, example)
+    completion = render_completion(context.config.kind, text, context.prompt_set.chat)
+    return TrainingText(prompt, completion, end=context.prompt_set.end)
+
+
+def _ended(
+    texts: Sequence[tuple[CandidateKey, TrainingText]],
+) -> list[tuple[CandidateKey, TrainingText, bool]]:
+    return [(key, text, True) for key, text in texts]
+
+
+def _keep(
+    record: CandidateRecord, name: str, scores: Iterable[dict[CandidateKey, Scored]], total: int
+) -> Iterator[Progress]:
     done = 0
-    for found in score_distinct(context.gpu.sampler(context.iteration), open_):
-        record.add_scores(GENERATOR, found)
+    for found in scores:
+        record.add_scores(name, found)
         done += len(found)
-        yield Progress(done, len(open_), "scores")
+        yield Progress(done, total, "scores")
 
 
 def _slices(config: StarConfig, iteration: int, sizes: Sizes, size: int) -> Iterator[Slice]:

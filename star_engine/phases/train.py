@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from star_engine.adapters.layout import WEIGHTS, check_weights, rewrite_config
@@ -12,14 +12,24 @@ from star_engine.config.star import StarConfig
 from star_engine.data.selection import training_seed, training_steps
 from star_engine.diagnostics.token_parity import MAX_EXAMPLES, check_parity, parity_texts, token_digests
 from star_engine.loop import PhaseName
+from star_engine.phases.pairs import preference_pair
 from star_engine.phases.phase import Context, Phase, Progress, Work
-from star_engine.protocols import TrainingJob, TrainingProgress, TrainingText
+from star_engine.protocols import (
+    Distillation,
+    DistilledText,
+    Preference,
+    PreferencePair,
+    TrainingJob,
+    TrainingProgress,
+    TrainingText,
+)
 from star_engine.record import Counts
+from star_engine.training_set.taught import taught_texts
 from star_engine.training_set.window import in_window
 
 
 @dataclass(slots=True)
-class _Report:
+class TrainingReport:
     """The recorded report of a training. Losses are those of the steps since it last resumed."""
 
     steps: int
@@ -31,6 +41,7 @@ class _Report:
     too_long: int = 0  # rows left out, since they have more tokens than training.max_length
     loss_first: float | None = None
     loss_last: float | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)  # what else this training goes by
 
     def take(self, progress: TrainingProgress) -> None:
         self.tokens, self.too_long = progress.tokens, progress.too_long
@@ -49,6 +60,7 @@ class _Report:
             "loss_first": self.loss_first,
             "loss_last": self.loss_last,
             "seconds": round(seconds, 3),
+            **self.more,
         }
 
 
@@ -57,40 +69,86 @@ def _run(context: Context) -> Work:
     if record.has_weights():  # an earlier attempt recorded them and died before the phase's end
         record.finish_training(None, {})
         return
-    rows = in_window(context.config, [rows for _, rows in record.training_sets()])
-    texts = tuple(TrainingText(row.prompt, row.completion, end=context.prompt_set.end) for row in rows)
-    tokens = None if training.batch_tokens is None else _tokens_in(context, texts)
-    steps = training_steps(training, context.iteration, len(rows), tokens)
+    learned = _learned(context)
+    rows = len(learned.data)
+    tokens = None if training.batch_tokens is None else _tokens_in(context, learned.data)
+    steps = training_steps(training, context.iteration, rows, tokens)
     seed = training_seed(context.config.seed, context.iteration)
     previous = context.iteration - 1 if training.start_from == "previous" else 0
     start = record.adapter(previous) if previous > 0 else None
     source = "base" if start is None else f"iteration {previous}"
     seen = steps * training.batch_size
     if training.batch_tokens is not None and tokens:
-        seen = round(steps * training.batch_tokens * len(rows) / tokens)  # up to what stays free of a batch
-    report = _Report(steps, seed, source, len(rows), seen)
+        seen = round(steps * training.batch_tokens * rows / tokens)  # up to what stays free of a batch
+    report = TrainingReport(steps, seed, source, rows, seen, more=learned.as_json())
     yield Progress(0, steps, "steps")
     checkpoints, out = record.checkpoints(), record.weights_folder()
     _check_tokens(context)
+    losses = (learned.preference, learned.distillation)
+    job = TrainingJob(learned.data, training, steps, seed, out, checkpoints, start, *losses)
+    yield from learn(context, job, report)
+
+
+Data = tuple[TrainingText, ...] | tuple[PreferencePair, ...] | tuple[DistilledText, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What is learned, and by which loss."""
+
+    data: Data
+    preference: Preference | None = None
+    distillation: Distillation | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The loss, for the report of the training."""
+        return {} if (how := self.preference or self.distillation) is None else asdict(how)
+
+
+def _learned(context: Context) -> Learned:
+    """The rows of the window, the iteration's pairs, or its tries with a teacher."""
+    config, record, prompt_set = context.config, context.record, context.prompt_set
+    if (how := config.preference) is not None:
+        pairs = [row for row in record.pairs().recorded() if row.is_scored]
+        data = tuple(preference_pair(row, prompt_set.end) for row in pairs)
+        return Learned(data, preference=Preference(how.beta, how.nll))
+    if (teach := config.self_distillation) is not None:
+        examples = record.iteration_examples()
+        taught = taught_texts(config, prompt_set, examples, record.tries(), teach.hint)
+        how_far = Distillation(teach.beta, teach.temperature, teach.top_k, teach.clip)
+        return Learned(taught, distillation=how_far)
+    rows = in_window(config, [rows for _, rows in record.training_sets()])
+    return Learned(tuple(TrainingText(row.prompt, row.completion, end=prompt_set.end) for row in rows))
+
+
+def learn(context: Context, job: TrainingJob, report: TrainingReport) -> Work:
+    """Train, keep the curve and the resume points on the way, and record the weights."""
+    record, steps, out = context.record, job.steps, job.out
     began = time.monotonic()
-    job = TrainingJob(texts, training, steps, seed, out, checkpoints, start)
     curve: list[TrainingProgress] = []
     for progress in context.gpu.trainer().train(job):
         report.take(progress)
         curve.append(progress)
-        if progress.step % training.checkpoint_every == 0 or progress.step == steps:
+        if progress.step % job.settings.checkpoint_every == 0 or progress.step == steps:
             record.keep_curve(curve)  # before the resume point, behind which no attempt does them again
             curve = []
         record.keep_checkpoint(progress.step)
         yield Progress(progress.step, steps, "steps", {"loss": round(progress.loss, 6)})
     rewrite_config(out, record.origin().base)
-    check_weights(out / WEIGHTS, training.lora.rank)
+    check_weights(out / WEIGHTS, job.settings.lora.rank)
     record.finish_training(out, report.as_json(time.monotonic() - began))
 
 
-def _tokens_in(context: Context, texts: Sequence[TrainingText]) -> int:
-    """Count the tokens of all these rows, each with its EOS."""
-    counted = context.gpu.trainer().training_token_ids([text.prompt + text.completion for text in texts])
+def _tokens_in(context: Context, data: Data) -> int:
+    """Count the tokens of all rows, each with its EOS; of a pair or a try with a teacher those of both."""
+    texts: list[str] = []
+    for one in data:
+        if isinstance(one, PreferencePair):
+            both = [one.chosen, one.rejected]
+        else:
+            both = [one.student, one.teacher] if isinstance(one, DistilledText) else [one]
+        texts += [text.prompt + text.completion for text in both]
+    counted = context.gpu.trainer().training_token_ids(texts)
     return sum(len(ids) + 1 for ids in counted)
 
 

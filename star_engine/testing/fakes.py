@@ -22,6 +22,8 @@ from star_engine.data.selection import chance
 from star_engine.protocols import (
     AdapterProbe,
     Completion,
+    DistilledText,
+    PreferencePair,
     SampleRequest,
     SamplingParams,
     Score,
@@ -77,6 +79,17 @@ def _learned_words(text: TrainingText) -> list[tuple[int, str]]:
     ]
 
 
+def _score(script: Script, adapter: Path | None, request: ScoreRequest) -> Score:
+    written = WORD.findall(script(SampleRequest(request.key, request.text.prompt), adapter))
+    asked = _learned_words(request.text)
+    if not asked:
+        raise ValueError(f"Text {request.key} has no token that is learned.")
+    right = [written[at : at + 1] == [word] for at, word in asked]
+    if request.eos:
+        right.append(len(written) == count_words(request.text.completion))
+    return Score(request.key, tuple(math.log(LIKELY if one else UNLIKELY) for one in right))
+
+
 class ScriptedSampler:
     """A Sampler that answers from a script.
 
@@ -121,17 +134,7 @@ class ScriptedSampler:
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
         """A word that the script would write at its place is LIKELY, any other UNLIKELY."""
-        for request in requests:
-            written = WORD.findall(
-                self._script(SampleRequest(request.key, request.text.prompt), self.adapter)
-            )
-            asked = _learned_words(request.text)
-            if not asked:
-                raise ValueError(f"Text {request.key} has no token that is learned.")
-            right = [written[at : at + 1] == [word] for at, word in asked]
-            if request.eos:
-                right.append(len(written) == count_words(request.text.completion))
-            yield Score(request.key, tuple(math.log(LIKELY if one else UNLIKELY) for one in right))
+        return (_score(self._script, self.adapter, request) for request in requests)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [count_words(text) for text in texts]
@@ -212,10 +215,22 @@ class RecordingTrainer:
             )
         job.out.mkdir(parents=True, exist_ok=True)
         lora = training.lora
-        write_adapter(job.out, rank=lora.rank, alpha=lora.alpha, lessons=lessons_in(rows, job.start))
+        taught = [
+            one.chosen
+            if isinstance(one, PreferencePair)
+            else one.student
+            if isinstance(one, DistilledText)
+            else one
+            for one in job.data
+        ]
+        write_adapter(job.out, rank=lora.rank, alpha=lora.alpha, lessons=lessons_in(taught, job.start))
 
     def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         return [word_ids(text) for text in texts]
+
+    def score_trained(self, adapter: Path, requests: Sequence[ScoreRequest]) -> list[Score]:
+        read_weights(adapter)
+        return [_score(self._script, adapter, request) for request in requests]
 
     def probe(self, adapter: Path, prompts: Sequence[str], max_tokens: int) -> AdapterProbe:
         weights = read_weights(adapter)

@@ -1,29 +1,61 @@
 """Preference pairs from recorded tries: right and wrong answers to a question (V-STaR, arXiv 2402.06457).
 
 The paper pairs right with wrong tries and does not say how many. Here a question gives at most so many pairs,
-of texts that differ in more than case and white space, and no text is in many more of them than another.
-Tries that state no answer, or were cut off, are no wrong ones: against them a model learns that an answer is
-stated, which it knows. Rationalized tries are no right ones: they were written with the answer in view.
+of distinct solutions, and no text is in many more of them than another. Tries that state no answer, or were
+cut off, are no wrong ones unless asked for: against them a model learns that an answer is stated, which it
+knows. Rationalized tries are no right ones: they were written with the answer in view.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from itertools import product
+from typing import Any
 
+from star_engine.config.pairs import PairRules
 from star_engine.data.selection import chance
-from star_engine.sampling.rationales import Rationale, Route
+from star_engine.sampling.labels import OUTVOTED
+from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.tasks.verdict import VerdictCode
+
+# What a number is worked out by: "3 * 12 = 36". Texts with the same ones in order are one solution.
+_EQUATION = re.compile(r"(?:[\d.,]+\s*[-+*/x×÷]\s*)+[\d.,]+\s*=\s*[\d.,]*\d")
+_WRONG = (VerdictCode.WRONG, OUTVOTED)
+_UNREAD = (VerdictCode.UNPARSED, VerdictCode.AMBIGUOUS)
+
+
+@dataclass(frozen=True, slots=True)
+class TryKey:
+    """A try of a run: its iteration and its key in it."""
+
+    iteration: int
+    key: RationaleKey
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A try and the iteration that it was made in."""
+
+    iteration: int
+    rationale: Rationale
+
+    @property
+    def key(self) -> TryKey:
+        return TryKey(self.iteration, self.rationale.key)
 
 
 @dataclass(frozen=True, slots=True)
 class TriedPair:
     """Two tries at one question."""
 
-    chosen: Rationale
-    rejected: Rationale
+    chosen: Tried
+    rejected: Tried
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +67,45 @@ class DrawnPairs:
     all_wrong: int  # questions without a right one
 
 
-def draw_pairs(
-    examples: Sequence[str], tries: Iterable[Rationale], per_example: int, seed: int
-) -> DrawnPairs:
+@dataclass(frozen=True, slots=True)
+class PairRow:
+    """A pair as it is recorded and learned: two completions behind one prompt."""
+
+    position: int
+    chosen: TryKey
+    rejected: TryKey
+    prompt: str
+    chosen_text: str
+    rejected_text: str
+    held_out: bool = False  # it is measured on, and not learned
+    weight: float = 1.0
+    reference_chosen: float | None = None  # logarithm of its probability; None: not asked for yet
+    reference_rejected: float | None = None
+
+    @property
+    def is_scored(self) -> bool:
+        return self.reference_chosen is not None and self.reference_rejected is not None
+
+
+def draw_pairs(examples: Sequence[str], tries: Iterable[Tried], rules: PairRules, seed: int) -> DrawnPairs:
     """Pairs in the order of the examples; the same for the same tries and seed, in whatever order they come.
 
-    examples: ids, in order. per_example: pairs of one question at most.
+    examples: ids, in order. Of tries with the same solution the first one of the newest iteration stays.
     """
-    right: dict[str, dict[str, Rationale]] = {name: {} for name in examples}
-    wrong: dict[str, dict[str, Rationale]] = {name: {} for name in examples}
-    for one in sorted(tries, key=lambda one: (one.key.example_id, one.key.route, one.key.sample)):
-        if one.key.route is not Route.GENERATED or one.key.example_id not in right:
+    right: dict[str, dict[str, Tried]] = {name: {} for name in examples}
+    wrong: dict[str, dict[str, Tried]] = {name: {} for name in examples}
+    for one in sorted(tries, key=_newest_first):
+        name = one.rationale.key.example_id
+        if one.rationale.key.route is not Route.GENERATED or name not in right:
             continue
-        if one.verdict == VerdictCode.CORRECT:
-            right[one.key.example_id].setdefault(_folded(one.text), one)
-        elif one.verdict == VerdictCode.WRONG and one.finish_reason == "stop":
-            wrong[one.key.example_id].setdefault(_folded(one.text), one)
+        if one.rationale.verdict == VerdictCode.CORRECT:
+            right[name].setdefault(solution_key(one.rationale.text), one)
+        elif _is_wrong(one.rationale, rules):
+            wrong[name].setdefault(solution_key(one.rationale.text), one)
     pairs = [
         pair
         for name in examples
-        for pair in _of_example(list(right[name].values()), list(wrong[name].values()), per_example, seed)
+        for pair in _of_example(list(right[name].values()), list(wrong[name].values()), rules, seed)
     ]
     return DrawnPairs(
         pairs=tuple(pairs),
@@ -63,19 +114,101 @@ def draw_pairs(
     )
 
 
+def draw_voted(examples: Sequence[str], tries: Iterable[Tried], rules: PairRules, seed: int) -> DrawnPairs:
+    """Pairs of the answer that most tries give with the one that fewest give (ScPO, arXiv 2411.04109).
+
+    tries: of one iteration, judged by the vote. A pair weighs the share of its question's tries by which the
+    one answer leads the other: where the model is not sure, little is learned.
+    """
+    judged = list(tries)
+    votes: Counter[tuple[str, str | None]] = Counter()
+    total: Counter[str] = Counter()
+    for one in (one.rationale for one in judged):
+        total[one.key.example_id] += 1
+        if one.verdict in (VerdictCode.CORRECT, *_WRONG):
+            votes[_vote(one)] += 1
+    fewest: dict[str, int] = {}
+    for one in (one.rationale for one in judged if one.rationale.verdict in _WRONG):
+        name = one.key.example_id
+        fewest[name] = min(votes[_vote(one)], fewest.get(name, votes[_vote(one)]))
+    learned = [
+        one
+        for one in judged
+        if one.rationale.verdict not in _WRONG
+        or votes[_vote(one.rationale)] == fewest[one.rationale.key.example_id]
+    ]
+    drawn = draw_pairs(examples, learned, rules, seed)
+    weighed = tuple(replace(pair, weight=_lead(pair, votes, total)) for pair in drawn.pairs)
+    return replace(drawn, pairs=weighed)
+
+
+def _vote(one: Rationale) -> tuple[str, str | None]:
+    """Which answer of its question a try gives; all tries that the vote finds right give one."""
+    right = one.verdict == VerdictCode.CORRECT
+    return one.key.example_id, None if right else one.extracted
+
+
+def _lead(pair: TriedPair, votes: Counter[tuple[str, str | None]], total: Counter[str]) -> float:
+    chosen, rejected = pair.chosen.rationale, pair.rejected.rationale
+    return round((votes[_vote(chosen)] - votes[_vote(rejected)]) / total[chosen.key.example_id], 6)
+
+
+def solution_key(text: str) -> str:
+    """What texts of the same solution have in common: their equations in order, or else all of their words.
+
+    Case and white space do not count. A text of one equation alone is known by its words, too: a single one
+    says too little of how it was arrived at.
+    """
+    equations = ["".join(found.split()).replace(",", "") for found in _EQUATION.findall(text)]
+    return "|".join(equations) if len(equations) > 1 else " ".join(text.split()).casefold()
+
+
+def pairs_sha256(rows: Iterable[PairRow]) -> str:
+    """SHA-256 of the pairs as JSON lines, without what the reference model says of them."""
+    digest = sha256()
+    for row in rows:
+        digest.update(f"{json.dumps(pair_fields(row), ensure_ascii=False)}\n".encode())
+    return digest.hexdigest()
+
+
+def pair_fields(row: PairRow) -> dict[str, Any]:
+    """A pair without the reference's numbers, as plain JSON."""
+    return {
+        "example_id": row.chosen.key.example_id,
+        "chosen_try": [row.chosen.iteration, row.chosen.key.sample],
+        "rejected_try": [row.rejected.iteration, row.rejected.key.sample],
+        "prompt": row.prompt,
+        "chosen": row.chosen_text,
+        "rejected": row.rejected_text,
+        "held_out": row.held_out,
+        "weight": row.weight,
+    }
+
+
+def _newest_first(one: Tried) -> tuple[str, int, str, int]:
+    key = one.rationale.key
+    return key.example_id, -one.iteration, key.route, key.sample
+
+
+def _is_wrong(one: Rationale, rules: PairRules) -> bool:
+    if one.verdict in _WRONG:
+        return one.finish_reason == "stop" or rules.negatives == "all"
+    return rules.negatives == "all" and one.verdict in _UNREAD and bool(one.text.strip())
+
+
 def _of_example(
-    right: Sequence[Rationale], wrong: Sequence[Rationale], most: int, seed: int
+    right: Sequence[Tried], wrong: Sequence[Tried], rules: PairRules, seed: int
 ) -> Iterator[TriedPair]:
     """In a drawn order; no text in more pairs than an even share of them would need."""
     every = [TriedPair(*two) for two in product(right, wrong)]
-    wanted = min(most, len(every))
+    wanted = min(rules.per_example, len(every))
     if not wanted:
         return
     share = -(-wanted // min(len(right), len(wrong)))
-    used: Counter[tuple[str, int]] = Counter()
+    used: Counter[tuple[str, TryKey]] = Counter()
     every.sort(key=lambda pair: _drawn(pair, seed))
     for pair in every:
-        two = [("right", pair.chosen.key.sample), ("wrong", pair.rejected.key.sample)]
+        two = [("right", pair.chosen.key), ("wrong", pair.rejected.key)]
         if wanted and all(used[one] < share for one in two):
             used.update(two)
             wanted -= 1
@@ -83,10 +216,6 @@ def _of_example(
 
 
 def _drawn(pair: TriedPair, seed: int) -> float:
-    samples = f"{pair.chosen.key.sample}/{pair.rejected.key.sample}"
-    return chance(seed, 0, f"pair/{samples}", pair.chosen.key.example_id)
-
-
-def _folded(text: str) -> str:
-    """What texts that differ in case and white space alone have in common."""
-    return " ".join(text.split()).casefold()
+    tries = (pair.chosen.key, pair.rejected.key)
+    named = "/".join(f"{one.iteration}.{one.key.sample}" for one in tries)
+    return chance(seed, 0, f"pair/{named}", pair.chosen.rationale.key.example_id)

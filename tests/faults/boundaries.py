@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Literal
+from typing import Any, Literal
 
 from tests.factories import World
 from tests.faults.checker import check
@@ -24,6 +24,11 @@ IN_PHASE = {
     "verify_adapter": ("progress", "before_record", "before_finish", "after_finish"),
     "evaluate": ("before_record", "after_record@2", "before_finish", "after_finish"),
     "test_time": ("before_record", "after_record@5", "before_finish", "after_finish"),
+}
+OF_A_VERIFIER = {  # phases of a job that trains one
+    "pairs": ("before_record@2", "after_record", "before_finish", "after_finish"),
+    "train_verifier": ("before_training", "step@2", "before_record", "before_finish"),
+    "verify_verifier": ("progress", "before_record", "before_finish", "after_finish"),
 }
 ELSEWHERE = (
     "claim.before_commit@2",
@@ -49,8 +54,16 @@ SETTINGS = {  # with which a job has all of these phases
 }
 
 
+# Two iterations: the first one's tries are wrong where the second one's are right.
+VERIFIER_SETTINGS = {
+    "iterations": 2,
+    "evaluation": {"test_time": {"samples": 2, "scorer": "verifier"}},
+    "trained_verifier": {"batch_size": 2, "schedule": {"kind": "fixed", "steps": 4}},
+}
+
+
 def of_phase(phase: str) -> list[str]:
-    return [f"{phase}.{boundary}" for boundary in IN_PHASE[phase]]
+    return [f"{phase}.{boundary}" for boundary in (IN_PHASE | OF_A_VERIFIER)[phase]]
 
 
 def armed(action: Action, points: Sequence[str]) -> str:
@@ -59,7 +72,13 @@ def armed(action: Action, points: Sequence[str]) -> str:
     return ",".join(f"{name}={action}@{visit or 1}" for name, _, visit in parts)
 
 
-def survives(world: World, broker_url: str, action: Action, points: Sequence[str]) -> None:
+def survives(
+    world: World,
+    broker_url: str,
+    action: Action,
+    points: Sequence[str],
+    settings: Mapping[str, Any] = SETTINGS,
+) -> None:
     """Run a job in which a worker breaks at each of these points once, and check everything.
 
     A worker that is stopped needs another one to take over, and wakes long after its lease has ended.
@@ -69,7 +88,7 @@ def survives(world: World, broker_url: str, action: Action, points: Sequence[str
         running.scheduler()
         names = ("first", "second") if action == "stop" else ("worker",)
         workers = [running.worker(name, STAR_FAILPOINTS=broken) for name in names]
-        job_id = world.submit(iterations=1, **SETTINGS)
+        job_id = world.submit(**{"iterations": 1, **settings})
         sleepers = Sleepers(running)
         running.wait_for(job_id, "succeeded", seconds=280, meanwhile=sleepers.wake)
         wait_until(sleepers.wake, "who was stopped is awake again")

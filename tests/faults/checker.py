@@ -14,11 +14,13 @@ from sqlalchemy.orm import Session
 
 from app.database import clock, reading
 from app.ledger.results.iterations import config_of
+from app.ledger.results.preference_pairs import recorded_pairs
 from app.ledger.results.rationales import training_rows
 from app.ledger.transitions import JOB_TRANSITIONS
 from app.storage import Storage
 from app.tables.candidates import Candidate, QuestionCurve
 from app.tables.jobs import Event, Iteration, Job, Step
+from app.tables.pairs import VerifierCurve
 from app.tables.rationales import Adapter, Evaluation, Rationale
 from app.tables.statuses import JobStatus, StepStatus
 from app.tables.usage import Usage
@@ -26,6 +28,7 @@ from star_engine.adapters.roles import AdapterRole
 from star_engine.config.star import StarConfig
 from star_engine.loop import PhaseName, StopReason, closing_phases, phases_of
 from star_engine.sampling.rationales import RationaleKey, Route
+from star_engine.training_set.pairs import pairs_sha256
 from star_engine.training_set.rows import TrainingExample, training_set_sha256
 from tests.factories import TRAIN, VALIDATION, World
 from tests.platforms import Platform
@@ -150,6 +153,10 @@ def _check_iteration(session: Session, world: World, job: Job, iteration: Iterat
         _check_evaluations(session, iteration, config.evaluation.baselines)
     if PhaseName.EVALUATE in done:
         _check_evaluations(session, iteration, ("adapter",))
+    if PhaseName.PAIRS in done:
+        _check_pairs(session, iteration)
+    if PhaseName.VERIFY_VERIFIER in done:
+        _check_verifier(session, job, iteration)
     if PhaseName.TEST_TIME in done:
         _check_candidates(session, config, iteration)
 
@@ -201,6 +208,29 @@ def _check_adapter(session: Session, world: World, job: Job, iteration: Iteratio
         assert (size, digest.hexdigest()) == (entry["size_bytes"], entry["sha256"]), entry
 
 
+def _check_pairs(session: Session, iteration: Iteration) -> None:
+    rows = recorded_pairs(session, iteration.id)
+    assert [row.position for row in rows] == list(range(len(rows)))
+    assert rows, "a job of two iterations has questions that were wrong and then right"
+    assert all(row.is_scored for row in rows)
+    facts = iteration.metrics["pairs"]
+    assert (facts["count"], facts["sha256"]) == (len(rows), pairs_sha256(rows))
+
+
+def _check_verifier(session: Session, job: Job, iteration: Iteration) -> None:
+    found = session.scalars(
+        select(Adapter).where(
+            Adapter.job_id == job.id,
+            Adapter.iteration_number == iteration.number,
+            Adapter.role == AdapterRole.VERIFIER,
+        )
+    ).all()
+    assert len(found) == 1
+    assert found[0].verification is not None
+    curve = session.scalars(select(VerifierCurve).where(VerifierCurve.iteration_id == iteration.id)).one()
+    assert [row[0] for row in curve.steps] == list(range(1, found[0].training["steps"] + 1))
+
+
 def _check_evaluations(session: Session, iteration: Iteration, modes: Iterable[str]) -> None:
     answers = session.scalars(select(Evaluation).where(Evaluation.iteration_id == iteration.id)).all()
     assert Counter(item.mode for item in answers) == dict.fromkeys(modes, VALIDATION)
@@ -214,7 +244,9 @@ def _check_candidates(session: Session, config: StarConfig, iteration: Iteration
     found = session.scalars(select(Candidate).where(Candidate.iteration_id == iteration.id)).all()
     keys = {(one.example_id, one.sample) for one in found}
     assert len(found) == len(keys) == VALIDATION * test_time.samples
-    assert all(set(one.scores or {}) == {"generator"} for one in found)
+    ranked = test_time.ranker is not None and iteration.number > 0
+    scorers = {"generator", "verifier", "reference"} if ranked else {"generator"}
+    assert all(set(one.scores or {}) == scorers for one in found)
     curves = session.scalars(select(QuestionCurve).where(QuestionCurve.iteration_id == iteration.id)).all()
     assert sorted(one.example_id for one in curves) == sorted({one.example_id for one in found})
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from tests.factories import World
-from tests.faults.boundaries import ELSEWHERE, IN_PHASE, PREPARED, of_phase, survives
+from tests.faults.boundaries import (
+    ELSEWHERE,
+    IN_PHASE,
+    OF_A_VERIFIER,
+    PREPARED,
+    VERIFIER_SETTINGS,
+    of_phase,
+    survives,
+)
 from tests.faults.checker import check
 from tests.platforms import platform, wait_until
 
@@ -15,6 +23,21 @@ def test_worker_killed_in_each_phase_delays_the_job_only(
     phase: str, sqlite_world: World, empty_valkey_url: str
 ) -> None:
     survives(sqlite_world, empty_valkey_url, "kill", of_phase(phase))
+
+
+def test_worker_killed_in_the_phases_of_a_verifier_delays_the_job_only(
+    sqlite_world: World, empty_valkey_url: str
+) -> None:
+    points = [of_phase(phase)[0] for phase in OF_A_VERIFIER]
+    survives(sqlite_world, empty_valkey_url, "kill", points, VERIFIER_SETTINGS)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("phase", OF_A_VERIFIER)
+def test_worker_killed_in_each_phase_of_a_verifier_delays_the_job_only(
+    phase: str, world: World, empty_valkey_url: str
+) -> None:
+    survives(world, empty_valkey_url, "kill", of_phase(phase), VERIFIER_SETTINGS)
 
 
 def test_worker_killed_in_every_phase_on_postgresql(postgresql_world: World, empty_valkey_url: str) -> None:

@@ -17,16 +17,19 @@ from app.ledger.data.prompt_sets import as_prompt_set
 from app.ledger.queue.steps import claim_step
 from app.ledger.results.candidates import as_candidate
 from app.ledger.results.counts import read_question_curves
+from app.ledger.results.preference_pairs import recorded_pairs
 from app.tables.candidates import Candidate
 from app.tables.data import Example, PromptSet
 from app.tables.jobs import Iteration
 from app.tables.rationales import Adapter, Evaluation, Rationale, TrainingExample
 from star_engine.adapters.layout import BaseModel
+from star_engine.adapters.roles import AdapterRole
 from star_engine.config.star import StarConfig
 from star_engine.evaluation.accuracy import EvaluationMode
 from star_engine.run import run_star
 from star_engine.run_candidates import CandidateFiles
 from star_engine.run_directory import RunDirectory
+from star_engine.run_pairs import read_pairs
 from star_engine.testing.fakes import RecordingTrainer, ScriptedSampler
 from star_engine.training_set.rows import training_set_sha256
 from tests.factories import CONFIG, MODEL, TRAIN, VALIDATION, World, make_world, pupil
@@ -37,7 +40,8 @@ SETTINGS: dict[str, Any] = {
     "examples_per_iteration": 10,  # fewer than the split has: shares are of the iteration's examples
     "generation": {"max_tokens": 400, "temperature": 0.7, "samples_per_example": 2},
     "training_set": {"filters": ["answer_only"], "window": 2},
-    "evaluation": {"test_time": {"samples": 3}},
+    "evaluation": {"test_time": {"samples": 3, "scorer": "verifier"}},
+    "trained_verifier": {"schedule": {"kind": "fixed", "steps": 3}, "batch_size": 4, "held_out": 0.2},
 }
 OF_THE_SERVICE = {"seconds", "reused"}  # metrics of claims and of the completion cache
 
@@ -125,7 +129,8 @@ def test_library_and_service_measure_the_same(ran: tuple[World, str, RunDirector
         for iteration in iterations:
             known = library[iteration.number]
             assert iteration.phases_done == known.pop("phases_done")
-            known.pop("verification", None)  # the service keeps it with the adapter
+            for verified in ("verification", "verifier_verification"):
+                known.pop(verified, None)  # the service keeps it with the adapter
             known.pop("training_set_sha256", None)  # and this in a column
             metrics = {key: value for key, value in iteration.metrics.items() if key not in OF_THE_SERVICE}
             expected = {key: one for key, one in known.items() if one not in (None, {})}
@@ -139,9 +144,13 @@ def test_library_and_service_publish_the_same_card_and_manifest(
     storage = world.worker_context().storage
     with reading(world.engine) as session:
         adapters = session.scalars(select(Adapter).where(Adapter.job_id == job_id)).all()
-    assert len(adapters) == 2
+    assert sorted((one.iteration_number, one.role) for one in adapters) == [
+        (1, AdapterRole.GENERATOR),
+        (2, AdapterRole.GENERATOR),
+        (2, AdapterRole.VERIFIER),
+    ]
     for adapter in adapters:
-        folder = directory.adapter(adapter.iteration_number)
+        folder = directory.adapter(adapter.iteration_number, adapter.role)
         files = {
             entry["path"]: b"".join(storage.open_range(entry["sha256"], 0, entry["size_bytes"]))
             for entry in adapter.files
@@ -203,6 +212,13 @@ def test_library_and_service_record_the_same_candidates_and_curves(
             assert read_question_curves(session, iteration.id) == files.question_curves()
 
 
+def test_library_and_service_learn_the_same_pairs(ran: tuple[World, str, RunDirectory]) -> None:
+    world, job_id, directory = ran
+    with reading(world.engine) as session:
+        last = _iterations(session, job_id)[-1]
+        assert recorded_pairs(session, last.id) == read_pairs(directory, 2) != []
+
+
 def _iterations(session: Session, job_id: str) -> list[Iteration]:
     query = select(Iteration).where(Iteration.job_id == job_id).order_by(Iteration.number)
     return list(session.scalars(query))
@@ -211,7 +227,8 @@ def _iterations(session: Session, job_id: str) -> list[Iteration]:
 def _comparable(facts: dict[str, Any]) -> dict[str, Any]:
     """Without the clock, and without how many tries were generated twice: some of the first slice."""
     found = json.loads(json.dumps(facts))
-    found.get("training", {}).pop("seconds", None)
+    for training in ("training", "verifier_training"):
+        found.get(training, {}).pop("seconds", None)
     if "determinism" in found.get("audits", {}):
         found["audits"]["determinism"] = found["audits"]["determinism"]["grade"]
     return dict(found)

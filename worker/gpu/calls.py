@@ -79,23 +79,32 @@ def run(models: Models, call: Call, emit: Emit) -> Any:
             return models.sampler().count_tokens(message["texts"])
         case "token_ids":
             return models.sampler().token_ids(message["texts"])
-        case "training_token_ids":
-            return models.trainer().training_token_ids(message["texts"])
         case "stream":
             return stream(models.sampler(), call, emit)
         case "score":
             return score(models.sampler(), call, emit)
         case "write" | "write_with":
             return run_writer(models.writer(), call, emit)
-        case "train":
-            return train(models, call, emit)
-        case "probe":
-            probe = models.trainer().probe(
-                Path(message["adapter"]), message["prompts"], message["max_tokens"]
-            )
-            return asdict(probe)
+        case "train" | "probe" | "score_trained" | "training_token_ids":
+            return run_trainer(models, call, emit)
         case other:
             raise ValueError(f"The GPU process knows no command {other}.")
+
+
+def run_trainer(models: Models, call: Call, emit: Emit) -> Any:
+    """Do what a Trainer is asked for."""
+    message = call.message
+    match message["call"]:
+        case "train":
+            return train(models, call, emit)
+        case "training_token_ids":
+            return models.trainer().training_token_ids(message["texts"])
+        case "score_trained":
+            texts = [ScoreRequest.from_json(text) for text in message["texts"]]
+            return [asdict(one) for one in models.trainer().score_trained(Path(message["adapter"]), texts)]
+        case _:
+            adapter, prompts = Path(message["adapter"]), message["prompts"]
+            return asdict(models.trainer().probe(adapter, prompts, message["max_tokens"]))
 
 
 def run_writer(writer: Writer, call: Call, emit: Emit) -> Any:

@@ -182,6 +182,12 @@ class GpuProcess:
         finally:
             self._leave(call)
 
+    def score_trained(self, adapter: Path, requests: Sequence[ScoreRequest]) -> list[Score]:
+        """See Trainer."""
+        texts = [request.to_json() for request in requests]
+        found = self._ask("score_trained", adapter=str(adapter), texts=texts)
+        return [Score(one["key"], tuple(one["logprobs"])) for one in found]
+
     def train(self, job: TrainingJob) -> Iterator[TrainingProgress]:
         call = self._begin("train", job=job.to_json())
         try:

@@ -47,10 +47,12 @@ def dependents_of_job(session: Session, job: Job, *, but: Sequence[str] = ()) ->
     adapters = select(Adapter.id).where(Adapter.job_id == job.id)
     running_trial = (Job.purpose == Purpose.TRIAL) & Job.status.not_in(TERMINAL)
     asks = Job.adapter_id.in_(adapters) & ((Job.purpose == Purpose.EVALUATION) | running_trial)
+    scorer = Job.stored_config["evaluation"]["test_time"]["scorer"].as_string()
     reasons = {
         "was forked from it": Job.forked_from == job.id,
         "is one of its baselines": Job.baseline_of == job.id,
         "asks an adapter of it": asks,
+        "lets a verifier of it rank": scorer.in_(adapters) & Job.status.not_in(TERMINAL),
     }
     found = [one for reason, which in reasons.items() for one in _jobs(session, job, which, reason, but)]
     derived = (Dataset.project_id == job.project_id, Dataset.derived_from["job"].as_string() == job.id)

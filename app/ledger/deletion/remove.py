@@ -28,6 +28,7 @@ from app.tables.executions import Execution
 from app.tables.jobs import Event, Iteration, Job, Step
 from app.tables.logs import JobLog
 from app.tables.overrides import Override
+from app.tables.pairs import PreferencePair, VerifierCurve
 from app.tables.rationales import (
     Adapter,
     Evaluation,
@@ -112,6 +113,8 @@ def _recorded(job_id: str) -> Iterator[tuple[Any, ColumnElement[bool]]]:
     yield Candidate, Candidate.iteration_id.in_(iterations)
     yield QuestionCurve, QuestionCurve.iteration_id.in_(iterations)
     yield TrainingCurve, TrainingCurve.iteration_id.in_(iterations)
+    yield PreferencePair, PreferencePair.iteration_id.in_(iterations)
+    yield VerifierCurve, VerifierCurve.iteration_id.in_(iterations)
     yield TrialAnswer, TrialAnswer.job_id == job_id
     yield WebhookDelivery, WebhookDelivery.job_id == job_id
     yield Event, Event.job_id == job_id

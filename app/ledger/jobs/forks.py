@@ -14,6 +14,7 @@ from app.errors import Conflict
 from app.tables.base import Base
 from app.tables.candidates import Candidate, QuestionCurve
 from app.tables.jobs import Iteration, Job
+from app.tables.pairs import PreferencePair, VerifierCurve
 from app.tables.rationales import Adapter, Evaluation, Rationale, TrainingCurve, TrainingExample
 from star_engine.adapters.roles import AdapterRole
 
@@ -55,7 +56,7 @@ def take_over(session: Session, job: Job, point: ForkPoint) -> None:
         session.flush()
         _copy_rationales(session, old, new, adapters.get(old.number - 1))
         _copy(session, Evaluation, Evaluation.iteration_id == old.id, {"iteration_id": new.id})
-        for table in (Candidate, QuestionCurve):
+        for table in (Candidate, QuestionCurve, PreferencePair, VerifierCurve):
             _copy(session, table, table.iteration_id == old.id, {"iteration_id": new.id})
         _copy_training_set(session, old, new)
         _copy(session, TrainingCurve, TrainingCurve.iteration_id == old.id, {"iteration_id": new.id})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Engine, Exists, Text, cast, exists, select, update
+from sqlalchemy import Engine, Exists, Text, cast, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.database import clock, reading, transaction
@@ -60,7 +60,10 @@ def delete_adapter(session: Session, adapter: Adapter) -> None:
             code="adapter_in_use",
         )
     if session.scalar(select(_is_asked(adapter.id))):
-        raise Conflict("An evaluation or a trial of it has not ended yet.", code="adapter_in_use")
+        raise Conflict(
+            "A job that asks it has not ended yet: an evaluation, a trial, or one whose answers it ranks.",
+            code="adapter_in_use",
+        )
     adapter.deleted_at = clock()
     session.flush()
     session.refresh(adapter)
@@ -141,4 +144,7 @@ def _weights_of(files: Sequence[JsonObject]) -> str:
 
 
 def _is_asked(adapter_id: str) -> Exists:
-    return exists().where(Job.adapter_id == adapter_id, Job.status.not_in(TERMINAL))
+    """Whether an open job evaluates it, tries it, or has it rank its answers."""
+    scorer = Job.stored_config["evaluation"]["test_time"]["scorer"].as_string()
+    asked = or_(Job.adapter_id == adapter_id, scorer == adapter_id)
+    return exists().where(asked, Job.status.not_in(TERMINAL))

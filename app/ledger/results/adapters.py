@@ -99,6 +99,22 @@ def adapter_to_ask(session: Session, job_id: str, iteration: int) -> Adapter | N
     return find_adapter(session, job_id, iteration) if given is None else session.get_one(Adapter, given)
 
 
+def verifier_to_ask(
+    session: Session, project_id: str, job_id: str, iteration: int, name: str
+) -> Adapter | None:
+    """The job's newest verifier up to this iteration ("verifier"); None where it has none yet. Or another
+    job's of the project by its id: NotFound where its weights are gone.
+    """
+    if name == AdapterRole.VERIFIER:
+        own = select(Adapter).where(Adapter.job_id == job_id, Adapter.role == AdapterRole.VERIFIER)
+        own = own.where(Adapter.iteration_number <= iteration, Adapter.verification.is_not(None))
+        return session.scalars(own.order_by(Adapter.iteration_number.desc()).limit(1)).one_or_none()
+    adapter, _ = get_adapter(session, project_id, name)
+    if adapter.role is not AdapterRole.VERIFIER or adapter.deleted_at is not None:
+        raise NotFound(f"There is no verifier {name} any more.")
+    return adapter
+
+
 def answering_model(
     session: Session, job_id: str, model_id: str, iteration: int
 ) -> tuple[str | None, str | None]:

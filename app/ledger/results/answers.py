@@ -10,13 +10,22 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, false, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
-from app.ledger.results.evaluation_modes import recorded_mode
 from app.tables.data import Example
 from app.tables.jobs import Iteration
 from app.tables.rationales import Evaluation
 from star_engine.evaluation.accuracy import EvaluationMode
 
 RIGHT = "correct"
+
+
+def recorded_mode(mode: EvaluationMode, dataset_id: str | None) -> str:
+    """How answers are recorded: by mode, and for a dataset that is measured along by its id behind it."""
+    return mode if dataset_id is None else f"{mode}/{dataset_id}"
+
+
+def dataset_of(recorded: str) -> str | None:
+    """The dataset in a recorded mode; None: the job's own."""
+    return recorded.partition("/")[2] or None
 
 
 class Changed(StrEnum):

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.ledger.data.examples import guessing_chance, selected_positions
 from app.ledger.queue.waves import selection_of
-from app.ledger.results.evaluation_modes import recorded_mode
+from app.ledger.results.answers import recorded_mode
 from app.tables.candidates import QuestionCurve
 from app.tables.data import Example
 from app.tables.jobs import Iteration, Job
@@ -116,11 +116,11 @@ class IterationCounts:
     def question_curves(self) -> list[QuestionCurves]:
         return read_question_curves(self.session, self.iteration.id)
 
-    def training(self) -> dict[str, Any]:
+    def training(self, role: AdapterRole = AdapterRole.GENERATOR) -> dict[str, Any]:
         query = select(Adapter.training).where(
             Adapter.job_id == self.job.id,
             Adapter.iteration_number == self.iteration.number,
-            Adapter.role == AdapterRole.GENERATOR,
+            Adapter.role == role,
         )
         return dict(self.session.scalars(query).one_or_none() or {})
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from app.ledger.queue.steps import Claim, check_fence
 from app.ledger.results.rationales import claimed_iteration
+from app.tables.pairs import VerifierCurve
 from app.tables.rationales import TrainingCurve
+from star_engine.adapters.roles import AdapterRole
 from star_engine.protocols import TrainingProgress
 
 
@@ -26,21 +29,36 @@ class CurveStep:
     step_tokens: int  # of this step's batch
 
 
-def record_curve(session: Session, claim: Claim, steps: Sequence[TrainingProgress]) -> None:
+def record_curve(
+    session: Session,
+    claim: Claim,
+    steps: Sequence[TrainingProgress],
+    role: AdapterRole = AdapterRole.GENERATOR,
+) -> None:
     """Add these steps; later ones, of an attempt before, make way. Raises Fenced."""
     if not steps:
         return
     check_fence(session, claim)
     iteration = claimed_iteration(session, claim)
-    added = [
+    added: list[list[float | None]] = [
         [one.step, round(one.loss, 6), round(one.grad_norm, 6), one.learning_rate, one.tokens]
         for one in steps
     ]
-    known = session.scalars(_of(iteration.id)).one_or_none()
+    table: type[TrainingCurve] | type[VerifierCurve] = TrainingCurve
+    if role is AdapterRole.VERIFIER:
+        table = VerifierCurve
+        pairs = ((one.margin, one.pair_accuracy) for one in steps)
+        added = [[*row, *_rounded(found)] for row, found in zip(added, pairs, strict=True)]
+    query = select(table).where(table.iteration_id == iteration.id)
+    known: Any = session.scalars(query).one_or_none()
     if known is None:
-        session.add(TrainingCurve(iteration_id=iteration.id, steps=added))
+        session.add(table(iteration_id=iteration.id, steps=added))
     else:
         known.steps = [row for row in known.steps if row[0] < steps[0].step] + added
+
+
+def _rounded(found: tuple[float | None, ...]) -> list[float | None]:
+    return [None if one is None else round(one, 6) for one in found]
 
 
 def read_curve(session: Session, iteration_id: int) -> list[CurveStep]:

@@ -7,6 +7,8 @@ is added into the large one's result by the product itself.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -70,7 +72,22 @@ def _plain(module: Any) -> bool:
     )
 
 
+@contextmanager
+def adapter_off(model: Any) -> Iterator[None]:
+    """The base model's own forward meanwhile. PEFT's switch would stop and restart gradients as well."""
+    layers = [module for module in model.modules() if isinstance(module, Linear)]
+    for layer in layers:
+        layer._disable_adapters = True  # noqa: SLF001 - what PEFT's and our forward look at
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer._disable_adapters = False  # noqa: SLF001
+
+
 def _forward(module: Any, x: torch.Tensor) -> torch.Tensor:
+    if module.disable_adapters:
+        return module.base_layer(x)  # type: ignore[no-any-return]
     base, [name] = module.base_layer, module.active_adapters
     a, b = module.lora_A[name].weight, module.lora_B[name].weight
     out: torch.Tensor = _LoraProduct.apply(x, base.weight, base.bias, a, b, module.scaling[name])  # type: ignore[no-untyped-call]

@@ -14,11 +14,13 @@ from torch.nn.functional import cross_entropy
 from star_engine.config.star import Training
 from star_engine.gpu.causal_lm import logits_at
 from star_engine.gpu.training.batch_plan import Group, plan_apart, plan_batch
+from star_engine.gpu.training.distillation_loss import TaughtRow, divergence, taught_parts
+from star_engine.gpu.training.lean_lora import adapter_off
 from star_engine.gpu.training.pair_loss import TokenizedPair, pair_parts, summed_pairs
 from star_engine.gpu.training.shared_prefix import SharedPrefix, can_share
 from star_engine.gpu.training.tokenized_rows import TokenizedRow
 from star_engine.gpu.training.train_checkpoint import ResumePoint
-from star_engine.protocols import Preference, is_out_of_memory
+from star_engine.protocols import Distillation, Preference, is_out_of_memory
 
 Plan = Callable[[Sequence[TokenizedRow], int, str], list[Group]]  # rows, most tokens, kind of device
 
@@ -91,6 +93,30 @@ class LoraRun:
         learn = partial(self._learn_pairs, own, preference, len(pairs), token_limit)
         total, margin, right = self._sums(learn, 3)
         return replace(self._update(total), margin=margin, pair_accuracy=right)
+
+    def learn_distilled(
+        self, rows: Sequence[TaughtRow], distillation: Distillation, most_tokens: int
+    ) -> Learned:
+        """Take one optimizer step on these tries with their teachers. Raises as `learn` does."""
+        own = sorted(rows, key=lambda row: row.length, reverse=True)[self._ranks.rank :: self._ranks.count]
+        learn = partial(self._learn_distilled, own, distillation, len(rows), most_tokens)
+        [total] = self._sums(learn, 1)
+        return self._update(total)
+
+    def _learn_distilled(
+        self, rows: Sequence[TaughtRow], distillation: Distillation, count: int, most_tokens: int
+    ) -> list[float]:
+        """Gradients of tries with a teacher; their share of the loss, a mean over tokens, then over tries."""
+        total = 0.0
+        for part in taught_parts(rows, most_tokens):
+            with torch.no_grad(), adapter_off(self._model):
+                wanted, _, _ = self._learned_logits([one.teacher for one in part], None)
+            logits, _, row = self._learned_logits([one.student for one in part], None)
+            tokens = torch.tensor([one.student.loss_tokens for one in part], device=logits.device)
+            loss = (divergence(logits, wanted, distillation) / tokens[row]).sum() / count
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        return [total]
 
     def _sums(self, learn: Callable[[], list[float]], count: int) -> list[float]:
         """Gradients of a whole batch, and its `count` sums. learn: this rank's part of both."""

@@ -26,6 +26,7 @@ from star_engine.gpu.causal_lm import (
     text_after,
 )
 from star_engine.gpu.lora_merge import PREFIX, LoraUpdate, read_adapter
+from star_engine.gpu.scoring import ScoredText, tokenize_texts
 from star_engine.gpu.training.lean_lora import use_lean_forward
 from star_engine.gpu.training.lora_run import Learned, LoraRun, Ranks
 from star_engine.gpu.training.tokenized_rows import batches
@@ -35,6 +36,8 @@ from star_engine.protocols import (
     AdapterProbe,
     BadAdapter,
     OutOfMemory,
+    Score,
+    ScoreRequest,
     TrainingJob,
     TrainingProgress,
     is_out_of_memory,
@@ -122,17 +125,8 @@ class LoraTrainer:
         if self._base_says[0] != (encoded, max_tokens):
             self._base_says = (encoded, max_tokens), self._continue(self._base, encoded, max_tokens)
         base = self._base_says[1]
-        try:
-            model = peft.PeftModel.from_pretrained(
-                self._base, str(adapter), local_files_only=True, low_cpu_mem_usage=True
-            )
-        except Exception as error:  # whatever PEFT dislikes makes the adapter unusable
-            raise BadAdapter(f"PEFT cannot load the adapter: {error}") from error
-        try:
-            _refuse_uneven(model, updates)
+        with self._loaded(adapter, updates) as model:
             adapted = self._continue(model, encoded, max_tokens)
-        finally:
-            model.unload()
         deltas = [(a[1] - b[1]).abs().max().item() for a, b in zip(adapted, base, strict=True)]
         halves = [half for update in updates.values() for half in (update.a, update.b)]
         return AdapterProbe(
@@ -142,6 +136,37 @@ class LoraTrainer:
             weight_norm=sum(update.norm() for update in updates.values()),
             max_logit_delta=max(deltas, default=0.0),
         )
+
+    def score_trained(self, adapter: Path, requests: Sequence[ScoreRequest]) -> list[Score]:
+        """See Trainer. Refuses what `probe` refuses."""
+        torch.set_num_threads(self._threads)
+        eos = self._tokenizer.eos_token_id
+        texts = tokenize_texts(self._tokenizer, requests, eos, self._max_length + 1)
+        with self._loaded(adapter, read_adapter(adapter, self._shapes)) as model:
+            return [self._score(model, text) for text in texts]
+
+    @torch.inference_mode()
+    def _score(self, model: Any, text: ScoredText) -> Score:
+        ids = torch.tensor([text.tokens], device=self._device)
+        scored = torch.tensor(text.scored, device=self._device)
+        logits = model(input_ids=ids[:, :-1], use_cache=False).logits[0, scored - 1].float()
+        logprobs = logits.log_softmax(-1).gather(-1, ids[0, scored].unsqueeze(-1)).squeeze(-1)
+        return Score(text.key, tuple(logprobs.tolist()))
+
+    @contextmanager
+    def _loaded(self, adapter: Path, updates: dict[str, LoraUpdate]) -> Iterator[Any]:
+        """The base model with this adapter as PEFT loads it; the base model alone again afterwards."""
+        try:
+            model = peft.PeftModel.from_pretrained(
+                self._base, str(adapter), local_files_only=True, low_cpu_mem_usage=True
+            )
+        except Exception as error:  # whatever PEFT dislikes makes the adapter unusable
+            raise BadAdapter(f"PEFT cannot load the adapter: {error}") from error
+        try:
+            _refuse_uneven(model, updates)
+            yield model
+        finally:
+            model.unload()
 
     @torch.inference_mode()
     def _continue(

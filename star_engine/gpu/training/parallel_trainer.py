@@ -20,7 +20,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from star_engine.gpu.training.lora_trainer import LoraTrainer
-from star_engine.protocols import AdapterProbe, BadAdapter, OutOfMemory, TrainingJob, TrainingProgress
+from star_engine.protocols import (
+    AdapterProbe,
+    BadAdapter,
+    OutOfMemory,
+    Score,
+    ScoreRequest,
+    TrainingJob,
+    TrainingProgress,
+)
 
 RAISED = {kind.__name__: kind for kind in (BadAdapter, FloatingPointError, OutOfMemory, ValueError)}
 READ_BYTES = 1 << 16
@@ -62,6 +70,10 @@ class ParallelTrainer:
     def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """See Trainer."""
         return self._one().training_token_ids(texts)
+
+    def score_trained(self, adapter: Path, requests: Sequence[ScoreRequest]) -> list[Score]:
+        """See Trainer."""
+        return self._one().score_trained(adapter, requests)
 
     def probe(self, adapter: Path, prompts: Sequence[str], max_tokens: int) -> AdapterProbe:
         """See Trainer."""

@@ -7,10 +7,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from star_engine.gpu.training.distillation_loss import TaughtRow, fitting_taught
 from star_engine.gpu.training.lora_run import Learned, LoraRun
 from star_engine.gpu.training.pair_loss import TokenizedPair, fitting_pairs
 from star_engine.gpu.training.tokenized_rows import TokenizedRow, fitting_rows
-from star_engine.protocols import Preference, PreferencePair, TrainingJob, TrainingText
+from star_engine.protocols import (
+    Distillation,
+    DistilledText,
+    Preference,
+    PreferencePair,
+    TrainingJob,
+    TrainingText,
+)
 
 
 class TrainingData(Protocol):
@@ -29,6 +37,9 @@ class TrainingData(Protocol):
 
 def training_data(tokenizer: Any, job: TrainingJob, max_length: int, eos: int) -> TrainingData:
     """Raises ValueError for what cannot be learned: see `fitting_rows` and `fitting_pairs`."""
+    if job.distillation is not None:
+        taught = [one for one in job.data if isinstance(one, DistilledText)]
+        return Taught(fitting_taught(tokenizer, taught, max_length, eos), job.distillation)
     if job.preference is None:
         texts = [one for one in job.data if isinstance(one, TrainingText)]
         return Texts(fitting_rows(tokenizer, texts, max_length, eos, job.settings.loss))
@@ -74,6 +85,29 @@ class Pairs:
         for pair in self.pairs:
             yield json.dumps([pair.reference_chosen, pair.reference_rejected, pair.weight])
             yield from map(_row_hashed, pair.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    rows: Sequence[TaughtRow]
+    distillation: Distillation
+
+    @property
+    def lengths(self) -> list[int]:
+        return [row.length for row in self.rows]
+
+    def longest(self, batch: Sequence[int]) -> int:
+        return max(max(len(self.rows[n].student.ids), len(self.rows[n].teacher.ids)) for n in batch)
+
+    def learn(self, run: LoraRun, batch: Sequence[int], most_tokens: int) -> Learned:
+        return run.learn_distilled([self.rows[n] for n in batch], self.distillation, most_tokens)
+
+    def hashed(self) -> Iterator[str]:
+        how = self.distillation
+        yield json.dumps(["distilled", how.beta, how.temperature, how.top_k, how.clip])
+        for row in self.rows:
+            yield _row_hashed(row.student)
+            yield _row_hashed(row.teacher)
 
 
 def _row_hashed(row: TokenizedRow) -> str:

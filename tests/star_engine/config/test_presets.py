@@ -16,11 +16,22 @@ from star_engine.config.presets import (
     star,
     star_released_code,
     star_without_rationalization,
+    v_star,
 )
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import TrainingSetOptions
 from star_engine.data.selection import steps_in, training_steps
-from star_engine.loop import IterationHistory, PhaseName, PhaseRef, Stop, StopReason, next_phase, phases_of
+from star_engine.loop import (
+    VERIFIER_PHASES,
+    IterationHistory,
+    PhaseName,
+    PhaseRef,
+    Stop,
+    StopReason,
+    closing_phases,
+    next_phase,
+    phases_of,
+)
 from star_engine.tasks.hints import HintForm
 from star_engine.tasks.kind import Kind
 
@@ -133,3 +144,12 @@ def test_the_released_code_is_as_its_defaults_are() -> None:
         assert (config.iterations, config.examples_per_iteration) == (63, 10_000)
         assert config.stop.patience is None
         assert config.rationalization.hint == (HintForm.FULL_SOLUTION if kind is Kind.NUMERIC else None)
+
+
+def test_v_star_learns_from_all_iterations_and_ranks_with_its_own_verifier() -> None:
+    config = v_star(Kind.NUMERIC)
+    assert (config.generation.samples_per_example, config.training_set.window) == (16, "all")
+    assert not config.rationalization.enabled
+    assert closing_phases(config) == (*VERIFIER_PHASES, PhaseName.TEST_TIME)
+    assert config.evaluation.test_time is not None
+    assert config.evaluation.test_time.ranker == "verifier"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Literal
 
+from star_engine.config.pairs import PairRules
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
-from star_engine.training_set.pairs import DrawnPairs, draw_pairs
+from star_engine.training_set.pairs import DrawnPairs, Tried, draw_pairs, solution_key
 
 
 def tried(
@@ -23,12 +25,15 @@ def tried(
     return Rationale(key, said, verdict, None, "last", 3, 4, "length" if cut else "stop")
 
 
-def drawn(tries: Sequence[Rationale], most: int = 8, seed: int = 0) -> DrawnPairs:
-    return draw_pairs(["a", "b", "c"], tries, most, seed)
+def drawn(
+    tries: Sequence[Rationale], most: int = 8, seed: int = 0, negatives: Literal["wrong", "all"] = "wrong"
+) -> DrawnPairs:
+    rules = PairRules(per_example=most, negatives=negatives)
+    return draw_pairs(["a", "b", "c"], [Tried(1, one) for one in tries], rules, seed)
 
 
 def samples(found: DrawnPairs) -> list[tuple[int, int]]:
-    return [(pair.chosen.key.sample, pair.rejected.key.sample) for pair in found.pairs]
+    return [(pair.chosen.key.key.sample, pair.rejected.key.key.sample) for pair in found.pairs]
 
 
 MIXED = [tried("a", n, "correct" if n < 3 else "wrong") for n in range(9)]
@@ -36,8 +41,9 @@ MIXED = [tried("a", n, "correct" if n < 3 else "wrong") for n in range(9)]
 
 def test_only_right_and_wrong_tries_at_one_question_are_paired() -> None:
     found = drawn([*MIXED, tried("b", 0, "correct"), tried("c", 0, "wrong"), tried("c", 1, "wrong")])
-    assert {pair.chosen.key.example_id for pair in found.pairs} == {"a"}
-    assert all(pair.chosen.verdict == "correct" and pair.rejected.verdict == "wrong" for pair in found.pairs)
+    assert {pair.chosen.key.key.example_id for pair in found.pairs} == {"a"}
+    verdicts = {(pair.chosen.rationale.verdict, pair.rejected.rationale.verdict) for pair in found.pairs}
+    assert verdicts == {("correct", "wrong")}
     assert (found.all_right, found.all_wrong) == (1, 1)
 
 
@@ -76,3 +82,22 @@ def test_texts_that_differ_in_case_and_white_space_alone_are_one() -> None:
         tried("a", n, "wrong", text) for n, text in enumerate(("It is  8.", "it is 8.\n", "It is 8."), 1)
     ]
     assert samples(drawn([tried("a", 0, "correct"), *alike])) == [(0, 1)]
+
+
+def test_unread_and_cut_texts_are_wrong_ones_only_where_asked_for() -> None:
+    unread = [tried("a", 1, "unparsed"), tried("a", 2, "wrong", cut=True)]
+    assert sorted(samples(drawn([tried("a", 0, "correct"), *unread], negatives="all"))) == [(0, 1), (0, 2)]
+
+
+def test_texts_with_the_same_equations_are_one_solution_and_others_are_not() -> None:
+    one = solution_key("First 3 * 12 = 36. Then 36 + 4 = 40, so 40.")
+    assert one == solution_key("She has 3*12=36 eggs, and 36 + 4 = 40 in all.")
+    assert one != solution_key("First 3 * 12 = 36. Then 36 - 4 = 32, so 32.")
+    assert solution_key("It is 3 + 4 = 7.") != solution_key("Clearly 3 + 4 = 7.")
+
+
+def test_of_equal_texts_the_newest_iterations_stays() -> None:
+    same = tried("a", 0, "correct", "so it is 4")
+    tries = [Tried(1, same), Tried(2, same), Tried(1, tried("a", 1, "wrong"))]
+    [pair] = draw_pairs(["a"], tries, PairRules(), 0).pairs
+    assert (pair.chosen.iteration, pair.rejected.iteration) == (2, 1)

@@ -211,3 +211,18 @@ def trl_steps(model: Path, pairs: Sequence[PreferencePair], out: Path) -> list[d
     )
     trainer.train()
     return [entry for entry in trainer.state.log_history if "loss" in entry]
+
+
+def test_peft_and_the_sampler_find_texts_equally_likely_under_an_adapter(
+    tiny_model: Path, tiny_adapter: Path
+) -> None:
+    requests = [ScoreRequest(str(n), text) for n, text in enumerate(sums(4))]
+    peft = LoraTrainer(tiny_model, threads=1).score_trained(tiny_adapter, requests)
+    sampler = TransformersSampler(tiny_model, threads=1)
+    base = {score.key: score for score in sampler.score(requests)}
+    sampler.use(tiny_adapter)
+    merged = {score.key: score for score in sampler.score(requests)}
+    assert [score.key for score in peft] == [request.key for request in requests]
+    for score in peft:
+        assert score.logprobs == pytest.approx(merged[score.key].logprobs, abs=1e-4)
+        assert score.total != pytest.approx(base[score.key].total, abs=1e-3)
