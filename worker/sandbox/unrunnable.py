@@ -14,7 +14,7 @@ from worker.sandbox.probe import RIGHT
 TRIES = 3  # of a program that the sandbox fails at, while it runs another one in between
 
 
-def executions(runner: CodeRunner, programs: Sequence[Program]) -> Iterator[Execution]:
+def executions(runner: CodeRunner, programs: Sequence[Program], owner: str = "") -> Iterator[Execution]:
     """What came of the programs, in their order. Raises SandboxFailed where the sandbox runs none at all.
 
     A program that it fails at again and again ends with the status `error`, which no verdict calls right.
@@ -23,7 +23,7 @@ def executions(runner: CodeRunner, programs: Sequence[Program]) -> Iterator[Exec
     while left:
         done = 0
         try:
-            for found in runner.run(left):
+            for found in runner.run(left, owner):
                 done += 1
                 yield found
         except SandboxFailed as failure:

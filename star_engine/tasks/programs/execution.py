@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -118,8 +119,11 @@ def execution_from(value: dict[str, Any]) -> Execution:
 class CodeRunner(Protocol):
     """A sandbox. It may be asked by several threads at once."""
 
-    def run(self, programs: Sequence[Program]) -> Iterator[Execution]:
-        """Execute the programs, several at once; results come in their order. Raises SandboxFailed."""
+    def run(self, programs: Sequence[Program], owner: str = "") -> Iterator[Execution]:
+        """Execute the programs, several at once; results come in their order. Raises SandboxFailed.
+
+        owner: the project; where several wait, each has its turn.
+        """
 
 
 _runner: CodeRunner | None = None
@@ -153,6 +157,26 @@ def has_runner() -> bool:
     return _runner is not None
 
 
+_held = threading.local()
+
+
+@contextmanager
+def letting_go(lock: threading.Lock) -> Iterator[None]:
+    """Let go of a lock that this thread holds while its programs are executed."""
+    _held.lock = lock
+    try:
+        yield
+    finally:
+        _held.lock = None
+
+
 def execute(programs: Sequence[Program]) -> list[Execution]:
     """Execute the programs in the installed runner. Raises SandboxFailed."""
-    return list(current_runner().run(programs))
+    lock: threading.Lock | None = getattr(_held, "lock", None)
+    if lock is None:
+        return list(current_runner().run(programs))
+    lock.release()
+    try:
+        return list(current_runner().run(programs))
+    finally:
+        lock.acquire()
