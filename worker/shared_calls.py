@@ -67,7 +67,7 @@ def work_on(worker: WorkerContext, claim: Claim) -> None:
 
     This and `work_alone` are the only places that catch everything.
     """
-    with recording(worker.engine, claim):
+    with recording(worker.engine, worker.settings, claim):
         _work_on(worker, claim)
 
 

@@ -14,7 +14,14 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO
 
-from star_engine.tasks.programs.execution import Execution, Program, SandboxFailed, Status, execution_from
+from star_engine.tasks.programs.execution import (
+    Execution,
+    Program,
+    SandboxFailed,
+    Status,
+    execution_from,
+    refuse_to_ask,
+)
 from worker.sandbox.turns import Turns
 
 LAUNCHER = Path(__file__).parent / "launcher.py"
@@ -59,6 +66,8 @@ class LocalRunner:
                 launcher.end()
 
     def _execute(self, program: Program) -> Execution:
+        if (refused := refuse_to_ask(program)) is not None:
+            return refused
         why = ""
         for _ in range(ATTEMPTS):
             launcher = self._free.get() or None

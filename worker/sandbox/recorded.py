@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Lock
 
 from sqlalchemy import Engine
 
 from app.database import reading, transaction
+from app.errors import Unavailable
 from app.failpoints import failpoint
+from app.grader import project_grader
 from app.ledger.queue.steps import Claim
 from app.ledger.results.executions import record_execution, recorded_execution
+from app.settings import Settings
 from star_engine.loop import PhaseName
 from star_engine.tasks.programs.execution import (
     CodeRunner,
@@ -64,10 +67,15 @@ class RecordedRunner:
 
 
 @contextmanager
-def recording(engine: Engine, claim: Claim) -> Iterator[None]:
-    """Record the executions of a claimed step, where its answers are programs and this worker runs any."""
-    if not task_of(claim.config.kind).runs_programs or not has_runner():
+def recording(engine: Engine, settings: Settings, claim: Claim) -> Iterator[None]:
+    """Record what is executed and asked for a claimed step, where its answers are judged so."""
+    task = task_of(claim.config.kind)
+    behind: CodeRunner | None = current_runner() if has_runner() else None
+    if task.runs_programs and not task.needs_sandbox:
+        with suppress(Unavailable):  # without a secret nobody is asked: see current_runner
+            behind = project_grader(settings, claim.project_id, behind)
+    if not task.runs_programs or behind is None:
         yield
         return
-    with using_runner(RecordedRunner(engine, claim.project_id, claim.job_id, claim.phase, current_runner())):
+    with using_runner(RecordedRunner(engine, claim.project_id, claim.job_id, claim.phase, behind)):
         yield

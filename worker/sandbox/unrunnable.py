@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from star_engine.tasks.programs.execution import CodeRunner, Execution, Program, SandboxFailed, Status
+from star_engine.tasks.programs.execution import (
+    CodeRunner,
+    Execution,
+    GraderFailed,
+    Program,
+    SandboxFailed,
+    Status,
+)
 from worker.sandbox.probe import RIGHT
 
 TRIES = 3  # of a program that the sandbox fails at, while it runs another one in between
@@ -26,6 +33,8 @@ def executions(runner: CodeRunner, programs: Sequence[Program], owner: str = "")
             for found in runner.run(left, owner):
                 done += 1
                 yield found
+        except GraderFailed:  # not the program's fault, and no sandbox's
+            raise
         except SandboxFailed as failure:
             if done == len(left):
                 raise

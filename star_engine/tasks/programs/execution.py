@@ -31,6 +31,10 @@ class SandboxFailed(RuntimeError):
     """No execution took place, or nobody knows how it ended. Never a verdict: the work is tried again."""
 
 
+class GraderFailed(SandboxFailed):
+    """A grader gave no answer: it is asked again later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """CPU time is what a program may use; wall time is generous, so that load turns no verdict."""
@@ -58,9 +62,13 @@ class Program:
     names: tuple[str, ...] = ()  # of the code's functions, even where they are called like a builtin
     call: tuple[str, tuple[Any, ...]] | None = None  # a function of the code, and its arguments: JSON values
     limits: Limits = field(default_factory=Limits)
+    url: str | None = None  # of a grader, which is asked the call over HTTPS; then there is no code
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        known = asdict(self)
+        if self.url is None:  # programs are found by the digest of this, also those from before there was one
+            del known["url"]
+        return known
 
     @property
     def sha256(self) -> str:
@@ -79,6 +87,7 @@ def program_from(value: dict[str, Any]) -> Program:
         names=tuple(map(str, value.get("names", ()))),
         call=None if call is None else (str(call[0]), tuple(call[1])),
         limits=Limits(**value.get("limits", {})),
+        url=value.get("url"),
     )
 
 
@@ -168,6 +177,13 @@ def letting_go(lock: threading.Lock) -> Iterator[None]:
         yield
     finally:
         _held.lock = None
+
+
+def refuse_to_ask(program: Program) -> Execution | None:
+    """What a sandbox says of a program that is a question to a grader; None for any other."""
+    if program.url is None:
+        return None
+    return Execution(Status.REFUSED, error="a sandbox asks no grader")
 
 
 def execute(programs: Sequence[Program]) -> list[Execution]:

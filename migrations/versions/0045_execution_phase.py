@@ -1,6 +1,6 @@
 """The phase in which a program was executed, so that executions are counted where GPU-seconds are.
 
-Revises: 0043
+Revises: 0044
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0044"
-down_revision = "0043"
+revision = "0045"
+down_revision = "0044"
 branch_labels = None
 depends_on = None
 
