@@ -24,10 +24,9 @@ from star_engine.tasks.kind import Kind
 from star_engine.tasks.math import MathOptions
 from star_engine.tasks.numeric import NumericOptions
 from star_engine.tasks.pattern import PatternOptions
-from star_engine.tasks.program import ProgramOptions
+from star_engine.tasks.program import ProgramOptions, RemoteOptions
 from star_engine.tasks.reading.cut import TURN_STOPS
 from star_engine.tasks.registry import check_options, task_of
-from star_engine.tasks.remote import RemoteOptions
 
 
 class Labels(StrEnum):

@@ -1,4 +1,5 @@
-"""Answers that the user's own Python judges: `def grade(example, answer) -> bool | float`, in the sandbox.
+"""Answers that the user's own checker judges: `def grade(example, answer) -> bool | float` in the sandbox
+(kind `program`), or a grader over HTTPS (kind `remote`), for checkers that no sandbox has, such as provers.
 
 The program is the job's, the answer a model's: both run where nothing can be reached, and the answer is data
 there. A program that fails says nothing of an answer, so the verdict is `error`, and nothing is trained on.
@@ -120,7 +121,7 @@ Request = Callable[[dict[str, Any], str, TaskOptions], Program]  # what is execu
 
 
 class Judged:
-    """An answer that the job's own checker judges: its program here, a grader in `remote.py`."""
+    """An answer that the job's own checker judges: its program here, or a grader."""
 
     required_option: str | None
     layout = QUESTION_AND_ANSWER
@@ -219,3 +220,38 @@ def _verdict(found: Execution, kind: str) -> tuple[VerdictCode, str]:
 
 
 PROGRAM = Judged("program", ProgramOptions, "program", program_for, sandboxed=True)
+
+
+# The engine asks no grader: what does is installed as the process's runner (app/grader.py); without one
+# SandboxFailed is raised, which is no verdict. What a grader said is recorded and replayed as executions are.
+GRADER_SECONDS = 10.0
+
+
+class RemoteOptions(Section):
+    grader_url: str | None = Field(
+        default=None,
+        max_length=2000,
+        pattern=r"^https?://",
+        description=(
+            "Address of a grader: it is sent {example, answer} as signed JSON, and gives "
+            '{"value": true, false or a number that is right from 0.5 on}.'
+        ),
+    )
+    grader_timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=60,
+        description=f"Seconds that it may take for one answer; {GRADER_SECONDS:g}.",
+    )
+
+
+def question_for(example: dict[str, Any], answer: str, options: TaskOptions) -> Program:
+    """What is asked to judge an answer. ValueError without the option `grader_url`."""
+    url = options.get("grader_url")
+    if not url:
+        raise ValueError("the kind remote needs the option grader_url, the address of a grader")
+    seconds = float(options.get("grader_timeout_s") or GRADER_SECONDS)
+    return Program("", call=(FUNCTION, (example, answer)), url=str(url), limits=Limits(wall_s=seconds))
+
+
+REMOTE = Judged("remote", RemoteOptions, "grader_url", question_for, sandboxed=False)

@@ -11,8 +11,7 @@ from star_engine.tasks.exact import Exact
 from star_engine.tasks.math import Math
 from star_engine.tasks.numeric import Numeric
 from star_engine.tasks.pattern import Pattern
-from star_engine.tasks.program import PROGRAM
-from star_engine.tasks.remote import REMOTE
+from star_engine.tasks.program import PROGRAM, REMOTE
 from star_engine.tasks.scratchpad import Scratchpad
 from star_engine.tasks.task import Task, TaskOptions
 
