@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import httpx2
 
@@ -45,18 +46,18 @@ class RemoteRunner:
             self._client = httpx2.Client(base_url=self._url, trust_env=False)
             self._threads = ThreadPoolExecutor(self._size, thread_name_prefix="sandbox")
 
-    def run(self, programs: Sequence[Program]) -> Iterator[Execution]:
+    def run(self, programs: Sequence[Program], owner: str = "") -> Iterator[Execution]:
         """Have the programs executed, several at once. Raises SandboxFailed without an answer."""
         self._connect()
-        yield from self._threads.map(self._execute, programs)
+        yield from self._threads.map(partial(self._execute, owner), programs)
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
         self._client.close()
 
-    def _execute(self, program: Program) -> Execution:
+    def _execute(self, owner: str, program: Program) -> Execution:
         timeout = httpx2.Timeout(program.limits.wall_s + QUEUE_SECONDS, connect=CONNECT_SECONDS)
-        body = {"programs": [program.as_json()]}
+        body = {"programs": [program.as_json()], "owner": owner}
         why = ""
         for _ in range(ATTEMPTS):
             try:

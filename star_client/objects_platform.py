@@ -81,7 +81,7 @@ class DataRetention(Fields):
 
 
 class Usage(Fields):
-    """The GPU-seconds of one job's phase on one day (UTC)."""
+    """What one job's phase used on one day (UTC). sandbox_seconds: CPU, of the programs that it ran."""
 
     id: str
     project: str
@@ -90,6 +90,8 @@ class Usage(Fields):
     day: str
     claims: int
     gpu_seconds: float
+    executions: int = 0
+    sandbox_seconds: float = 0.0
 
 
 class TextUsage(Fields):

@@ -41,6 +41,10 @@ class _Run(Fields):
     data: tuple[Judgement, ...]
 
 
+class _Secret(Fields):
+    secret: str
+
+
 class Verifiers:
     """How texts are judged."""
 
@@ -57,6 +61,11 @@ class Verifiers:
             before = len(found)
             found += [one.model_copy(update={"row": before + one.row}) for one in told]
         return tuple(found)
+
+    def grader_secret(self) -> str:
+        """What signs the requests to the project's graders (kind `remote`), as Standard Webhooks does."""
+        answer = self._transport.send(Request("POST", "/v1/verifiers/secret", again=True))
+        return _Secret.model_validate_json(answer.content).secret
 
 
 def _parts(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:

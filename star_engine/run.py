@@ -23,6 +23,7 @@ from star_engine.run_directory import RunDirectory
 from star_engine.run_record import DirectoryCounts, Run, RunRecord
 from star_engine.sampling.shared_calls import share_call
 from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.registry import task_of
 from star_engine.training_set.mixing import check_mix
 
 _UNDIVIDED = 2**31  # examples in a slice: one process has nobody to share a phase with
@@ -187,7 +188,9 @@ class _Driver:
             asks.append(following)
         if not any(one.plan.queue for _, one in asks):
             return
-        for number, item in share_call(self.sampler(ask.iteration), [one.plan for _, one in asks]):
+        plans = [one.plan for _, one in asks]
+        beside = task_of(self.run.config.kind).runs_programs
+        for number, item in share_call(self.sampler(ask.iteration), plans, beside=beside):
             if item is not None:
                 step, one = asks[number]
                 yield _progress(step, one.record([item]))

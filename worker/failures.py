@@ -12,14 +12,21 @@ from app.storage import CorruptArtifact, MissingArtifact
 from app.tables.base import JsonObject
 from star_engine.diagnostics.token_parity import TokenMismatch
 from star_engine.protocols import BadAdapter, OutOfMemory
-from star_engine.tasks.programs.execution import SandboxFailed
+from star_engine.tasks.programs.execution import GraderFailed, SandboxFailed
 from star_engine.training_set.rows import HintLeak
 from worker.base_models import BadModel
 from worker.gpu.process import GpuDied, GpuFailed
 from worker.lease import Stalled
 
 # What says nothing about the GPU process, which then stays warm.
-_HARMLESS = ("invalid_input", "database_error", "sandbox_failed", "hint_leak", "token_mismatch")
+_HARMLESS = (
+    "invalid_input",
+    "database_error",
+    "sandbox_failed",
+    "grader_failed",
+    "hint_leak",
+    "token_mismatch",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,9 @@ def _passing_failure(problem: Exception) -> Failure | None:
     if is_storage_outage(problem):
         hint = "The storage did not answer; the step is tried again by itself."
         return _passing("storage_error", f"{type(problem).__name__}: {problem}", hint)
+    if isinstance(problem, GraderFailed):
+        hint = "Nothing was judged. Look at the grader of verifier.grader_url; it is asked again by itself."
+        return _passing("grader_failed", str(problem), hint)
     if isinstance(problem, SandboxFailed):
         hint = "A program was not executed, so nothing was judged; the step is tried again by itself."
         return _passing("sandbox_failed", f"The sandbox failed: {problem}", hint)

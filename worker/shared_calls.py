@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,8 +28,10 @@ from star_engine.loop import PhaseName
 from star_engine.phases.phase import Alone, Ask, Asked, Progress, Work, slice_from
 from star_engine.phases.table import PHASES
 from star_engine.protocols import Completion, SampleRequest
+from star_engine.sampling.beside import finished
 from star_engine.sampling.completion_cache import ReusingPlan
 from star_engine.sampling.shared_calls import sent_by, sent_from
+from star_engine.tasks.registry import task_of
 from worker.context import ClaimedGpu, WorkerContext
 from worker.gpu.process import GpuProcess
 from worker.lease import Lease, Released
@@ -64,7 +67,7 @@ def work_on(worker: WorkerContext, claim: Claim) -> None:
 
     This and `work_alone` are the only places that catch everything.
     """
-    with recording(worker.engine, claim):
+    with recording(worker.engine, worker.settings, claim):
         _work_on(worker, claim)
 
 
@@ -104,11 +107,16 @@ class _Together:
         queue: deque[SampleRequest] = deque()
         self._begin(self._first, queue)
         if queue:
-            for completion in self._open().stream(queue, self._asked.params):
-                self._take(completion, queue)
-                self._blame_oldest()
-                self._let_join(queue)
-                self._blame_oldest()
+            beside = task_of(self._first.config.kind).runs_programs
+            found = finished(
+                self._open(), queue, self._asked.params, self._finish, beside=beside, idle=self._check
+            )
+            with closing(found):
+                for completion, result in found:
+                    self._take(completion, result, queue)
+                    self._blame_oldest()
+                    self._let_join(queue)
+                    self._blame_oldest()
         for track in self._tracks:
             if track.parked:
                 self._finish_alone(track)
@@ -179,12 +187,16 @@ class _Together:
             track.lease.check()
         self._at = before
 
-    def _take(self, completion: Completion, queue: deque[SampleRequest]) -> None:
+    def _finish(self, completion: Completion) -> Any:
         number, own = sent_by(completion)
-        track = self._at = self._tracks[number]
-        track.waiting -= 1
-        if track.plan is not None and (item := track.plan.finish(own)) is not None:
+        plan = self._tracks[number].plan
+        return None if plan is None else plan.finish(own)
+
+    def _take(self, completion: Completion, result: Callable[[], Any], queue: deque[SampleRequest]) -> None:
+        track = self._at = self._tracks[sent_by(completion)[0]]
+        if (item := result()) is not None:
             track.items.append(item)
+        track.waiting -= 1
         self._send(track, queue)
 
     def _send(self, track: Track, queue: deque[SampleRequest]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import structlog
@@ -18,8 +19,10 @@ from app.tables.data import Model, PromptSet
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Ask, Context, Progress, Work, slice_from
 from star_engine.phases.table import PHASES
-from star_engine.protocols import Sampler
+from star_engine.protocols import Completion
+from star_engine.sampling.beside import finished
 from star_engine.sampling.completion_cache import Recorded, ReusingPlan
+from star_engine.tasks.registry import task_of
 from worker.context import ClaimedGpu, WorkerContext
 from worker.lease import Lease
 from worker.ledger_record import LedgerRecord
@@ -94,14 +97,26 @@ def drive(worker: WorkerContext, claim: Claim, lease: Lease, work: Work) -> Iter
         if isinstance(item, Progress):
             yield item
         elif isinstance(item, Ask) and item.plan.queue:
-            yield from _answer(item, gpu.sampler(item.iteration), worker.settings.record_batch)
+            beside = task_of(claim.config.kind).runs_programs
+            found = finished(
+                gpu.sampler(item.iteration),
+                item.plan.queue,
+                item.plan.params,
+                item.plan.finish,
+                beside=beside,
+                idle=lease.check,
+            )
+            with closing(found):
+                yield from _recorded(item, found, worker.settings.record_batch)
 
 
-def _answer(ask: Ask[Any], sampler: Sampler, size: int) -> Iterator[Progress]:
+def _recorded(
+    ask: Ask[Any], found: Iterator[tuple[Completion, Callable[[], Any]]], size: int
+) -> Iterator[Progress]:
     items: list[Any] = []
     recorded = time.monotonic()
-    for completion in sampler.stream(ask.plan.queue, ask.plan.params):
-        if (item := ask.plan.finish(completion)) is not None:
+    for _, result in found:
+        if (item := result()) is not None:
             items.append(item)
         if len(items) >= size or (items and time.monotonic() - recorded > RECORD_SECONDS):
             yield ask.record(items)

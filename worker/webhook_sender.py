@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
-import ssl
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -21,8 +18,9 @@ from app.http.schemas import rfc3339
 from app.ledger.platform.deliveries import Message, Outcome, claim_delivery, record_attempt
 from app.ledger.platform.webhooks import signing_versions
 from app.settings import Settings
+from app.webhooks.post import post
 from app.webhooks.secrets import server_secret, signature_headers, webhook_secret
-from app.webhooks.targets import BadTarget, Resolve, Target, read_target, resolve
+from app.webhooks.targets import BadTarget, Resolve, read_target, resolve
 
 log = structlog.get_logger()
 
@@ -108,7 +106,7 @@ def attempt(message: Message, settings: Settings, ask: Resolve | None = None) ->
     try:
         target = read_target(message.webhook.url, settings.webhook_allowed_hosts)
         address = resolve(target, ask)
-        code = _post(target, address, *_signed(message, settings), settings.webhook_seconds)
+        code, _ = post(target, address, *_signed(message, settings), settings.webhook_seconds, ANSWER_BYTES)
         error = None if 200 <= code < 300 else f"The receiver answered with {code}."
     except BadTarget as bad:
         error = str(bad)
@@ -146,49 +144,3 @@ def _signed(message: Message, settings: Settings) -> tuple[str, dict[str, str]]:
     own = [webhook_secret(server, message.webhook.id, version) for version in versions]
     body = payload(message)
     return body, signature_headers(own, message.id, message.now, body)
-
-
-def _post(target: Target, address: str, body: str, headers: dict[str, str], seconds: float) -> int:
-    """The status that the receiver answers with. Raises OSError, TimeoutError or HTTPException."""
-    deadline = time.monotonic() + seconds
-    connected = _connect(target, address, seconds)
-    # A timeout of a socket starts again with every byte; this ends a receiver that sends one now and then.
-    guard = threading.Timer(max(0.0, deadline - time.monotonic()), _shut, [connected])
-    guard.start()
-    try:
-        return _talk(target, connected, body, headers)
-    except (OSError, http.client.HTTPException) as failure:
-        if time.monotonic() >= deadline:
-            raise TimeoutError from failure
-        raise
-    finally:
-        guard.cancel()
-        connected.close()
-
-
-def _connect(target: Target, address: str, seconds: float) -> socket.socket:
-    """Connect to the checked address; the TLS handshake verifies the certificate against the name."""
-    plain = socket.create_connection((address, target.port), timeout=seconds)
-    if target.scheme == "http":
-        return plain
-    context = ssl.create_default_context()
-    return context.wrap_socket(plain, server_hostname=target.host, do_handshake_on_connect=False)
-
-
-def _talk(target: Target, connected: socket.socket, body: str, headers: dict[str, str]) -> int:
-    if isinstance(connected, ssl.SSLSocket):
-        connected.do_handshake()
-    connection = http.client.HTTPConnection(target.host, target.port)
-    connection.sock = connected
-    given = {"Host": target.host_header, "Content-Type": "application/json", **headers}
-    given |= {"User-Agent": "star-webhooks/1", "Connection": "close"}
-    connection.request("POST", target.path, body.encode(), given)
-    answer = connection.getresponse()
-    answer.read(ANSWER_BYTES)
-    return answer.status
-
-
-def _shut(connected: socket.socket) -> None:
-    """Below TLS: a goodbye would be one more thing to wait for."""
-    with suppress(OSError):
-        socket.socket.shutdown(connected, socket.SHUT_RDWR)

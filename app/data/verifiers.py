@@ -17,8 +17,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, TypeAdapter
 
 from app.errors import Invalid, Unavailable
+from app.grader import project_grader
 from app.http.schemas import In, JsonObject
 from app.sandbox import service_url
+from app.settings import Settings
 
 MAX_ROWS = 100
 MAX_CHARACTERS = 1_000_000  # of all rows of a request, as JSON
@@ -73,11 +75,19 @@ class VerifierRunOut(BaseModel):
     data: list[JudgementOut]
 
 
+class GraderSecretOut(BaseModel):
+    object: Literal["verifiers.secret"] = "verifiers.secret"
+    secret: str = Field(description="Signs what the project's graders are sent, as Standard Webhooks says.")
+
+
 _JUDGEMENT = TypeAdapter(JudgementOut)
 
 
-def run_verifiers(sent: VerifierRunIn) -> VerifierRunOut:
-    """Judge the rows. Raises Invalid for too much text, Unavailable where others are being judged."""
+def run_verifiers(settings: Settings, project_id: str, sent: VerifierRunIn) -> VerifierRunOut:
+    """Judge the rows. What a grader is sent is signed with the project's secret.
+
+    Raises Invalid for too much text, Unavailable where others are being judged.
+    """
     lines = [json.dumps(row) for row in sent.rows]
     characters = sum(map(len, lines))
     if characters > MAX_CHARACTERS:
@@ -90,17 +100,32 @@ def run_verifiers(sent: VerifierRunIn) -> VerifierRunOut:
     if not _places.acquire(timeout=SECONDS_TO_WAIT):
         raise Unavailable("Other texts are being judged. Try again in some seconds.")
     try:
-        said = _judge("\n".join(lines).encode())
+        said = _judge("\n".join(lines).encode(), _graders(settings, project_id))
     finally:
         _places.release()
     found = [_JUDGEMENT.validate_json(line) for line in said]
     return VerifierRunOut(data=[*found, *map(_not_judged, range(len(found) + 1, len(lines) + 1))])
 
 
-def _judge(rows: bytes) -> Sequence[bytes]:
+def grader_secret_of(settings: Settings, project_id: str) -> GraderSecretOut:
+    """Raises Unavailable where the deployment has no secret to sign with."""
+    return GraderSecretOut(secret=project_grader(settings, project_id, None).secret)
+
+
+def _graders(settings: Settings, project_id: str) -> str:
+    """What the child needs to ask graders: null where the deployment cannot sign."""
+    try:
+        grader = project_grader(settings, project_id, None)
+    except Unavailable:
+        return "null"
+    return json.dumps({"secret": grader.secret, "allowed_hosts": grader.allowed_hosts})
+
+
+def _judge(rows: bytes, graders: str) -> Sequence[bytes]:
     """The lines that the engine's command prints within the time that there is."""
     command = [sys.executable, "-m", "app.data.judge", service_url()]
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    environment["STAR_JUDGE_GRADERS"] = graders
     try:
         ended = subprocess.run(
             command, input=rows, capture_output=True, timeout=SECONDS, env=environment, check=False

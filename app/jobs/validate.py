@@ -114,6 +114,7 @@ def check_job(
             "prompt_set", reason, "Use a dataset and a prompt set of one kind.", code="kinds_differ"
         )
     config = resolve_layout(session, resolve_config(dataset.kind, sent.preset, sent.config), model)
+    _check_grader(config, settings)
     prompt_set = asked_prompts(config, row, model)
     _check_answers(session, dataset, prompt_set, config)
     _check_splits(dataset, config)
@@ -302,6 +303,13 @@ def refused_unfit(unfit: Unfit) -> Invalid:
     """Describe each few-shot example or row at fault, and what to change, for the submitter."""
     errors = tuple(FieldError(unfit.field, e.reason, e.fix, e.line or None) for e in unfit.errors)
     return Invalid("The settings do not fit the data.", code="settings_unfit", errors=errors)
+
+
+def _check_grader(config: StarConfig, settings: Settings) -> None:
+    """That the grader's address may be asked and what it is sent can be signed; nothing is sent yet."""
+    if config.verifier.grader_url is not None:
+        server_secret(settings)
+        check_url(config.verifier.grader_url, settings, "config.verifier.grader_url", "bad_grader_url")
 
 
 def _check_splits(dataset: Dataset, config: StarConfig) -> None:

@@ -51,7 +51,7 @@ class QuotaOut(Item):
 
 
 class UsageOut(Item):
-    """What one phase of one job used on one day (UTC): of its claims that ended then."""
+    """What one phase of one job used on one day (UTC): claims that ended and programs that ran then."""
 
     object: Literal["usage"] = "usage"
     day: date
@@ -60,6 +60,8 @@ class UsageOut(Item):
     phase: str
     gpu_seconds: float
     claims: int
+    executions: int = Field(description="Programs that ran in a sandbox.")
+    sandbox_seconds: float = Field(description="CPU seconds of these programs.")
 
 
 class TextUsageOut(Item):
@@ -112,7 +114,7 @@ def read_usage(
     until: date | None = None,
     after: str | None = None,
 ) -> Page[UsageOut]:
-    """A page of GPU-seconds by day, job and phase, oldest first, of claims that have ended."""
+    """A page of what was used by day, job and phase, oldest first: by claims that have ended."""
     last = None if after is None else _place(after)
     with reading(db) as session:
         project_id = meant_project(session, caller, project, with_deleted=True)
@@ -127,6 +129,8 @@ def read_usage(
             phase=row.phase,
             gpu_seconds=row.gpu_seconds,
             claims=row.claims,
+            executions=row.executions,
+            sandbox_seconds=row.sandbox_seconds,
         )
         for row in found
     ]

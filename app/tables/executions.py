@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.tables.base import Base, JsonObject, created
 from app.tables.platform import Project
+from star_engine.loop import PhaseName
 
 
 class Execution(Base):
@@ -25,6 +26,7 @@ class Execution(Base):
     project_id: Mapped[str] = mapped_column(ForeignKey(Project.id), primary_key=True)
     program_sha256: Mapped[str] = mapped_column(primary_key=True)
     job_id: Mapped[str]  # whose program it was first
+    phase: Mapped[PhaseName | None]  # of that job; None: recorded by a version that did not say
     result: Mapped[JsonObject]  # star_engine.tasks.programs.execution.Execution, as JSON
     cpu_ms: Mapped[int]
     created_at: Mapped[datetime] = created()

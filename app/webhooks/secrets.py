@@ -1,4 +1,4 @@
-"""Webhooks' secrets, derived from one secret of the deployment: none is stored (ADR 7)."""
+"""Secrets of webhooks and graders, derived from one secret of the deployment: none is stored (ADR 7)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,16 @@ def server_secret(settings: Settings) -> bytes:
 
 def webhook_secret(server: bytes, webhook_id: str, version: int) -> str:
     """`whsec_` and the base64 of 32 bytes, as libraries of standardwebhooks.com take it."""
-    derived = hmac.new(server, f"webhook:{webhook_id}:{version}".encode(), sha256).digest()
+    return _derived(server, f"webhook:{webhook_id}:{version}")
+
+
+def grader_secret(server: bytes, project_id: str) -> str:
+    """The same, for what a project's graders are sent (kind `remote`)."""
+    return _derived(server, f"grader:{project_id}:1")
+
+
+def _derived(server: bytes, name: str) -> str:
+    derived = hmac.new(server, name.encode(), sha256).digest()
     return f"whsec_{base64.b64encode(derived).decode()}"
 
 

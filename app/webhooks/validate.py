@@ -34,10 +34,10 @@ class JobWebhookIn(In):
     events: Events = DEFAULT_EVENTS
 
 
-def check_url(url: str, settings: Settings, field: str = "url") -> None:
-    """Raises Invalid for a URL that no webhook would ever be sent to."""
+def check_url(url: str, settings: Settings, field: str = "url", code: str = "bad_webhook_url") -> None:
+    """Raises Invalid for a URL that no webhook would be sent to, and no grader asked at."""
     try:
         read_target(url, settings.webhook_allowed_hosts)
     except BadTarget as bad:
         fix = "Use an https:// URL of a host on the public internet."
-        raise Invalid.for_field(field, str(bad), fix, code="bad_webhook_url") from bad
+        raise Invalid.for_field(field, str(bad), fix, code=code) from bad

@@ -63,6 +63,8 @@ USAGE: Columns[Usage] = {
     "phase": lambda one: one.phase,
     "claims": lambda one: one.claims,
     "GPU-seconds": lambda one: one.gpu_seconds,
+    "programs": lambda one: one.executions,
+    "sandbox seconds": lambda one: one.sandbox_seconds,
 }
 TEXT_USAGE: Columns[TextUsage] = {
     "day": lambda one: one.day,
@@ -239,7 +241,7 @@ def list_usage(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """GPU-seconds by day, job and phase, and their sum."""
+    """GPU-seconds and programs in the sandbox by day, job and phase, and their sums."""
     first, last = since and since.date(), until and until.date()
     if texts:
         print_all(list(star(context).usage.texts(since=first, until=last)), TEXT_USAGE, as_json)
@@ -248,6 +250,9 @@ def list_usage(
     print_all(found, USAGE, as_json)
     if not as_json:
         console.print(f"{sum(one.gpu_seconds for one in found):.1f} GPU-seconds in all")
+        if programs := sum(one.executions for one in found):
+            seconds = sum(one.sandbox_seconds for one in found)
+            console.print(f"{programs} programs in the sandbox, {seconds:.1f} CPU seconds")
 
 
 def show_quota(context: typer.Context, as_json: AsJson = False) -> None:

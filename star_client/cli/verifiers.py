@@ -16,11 +16,6 @@ from star_client.verifiers import Judgement
 verifiers = typer.Typer(no_args_is_help=True, help="How texts are judged, tried out without a job.")
 
 
-@verifiers.callback()
-def _group() -> None:
-    """Make this a command group: typer would otherwise take the only command for the group."""
-
-
 @verifiers.command("run")
 def run(context: typer.Context, file: File, as_json: AsJson = False) -> None:
     """Judge rows of JSONL, or of a JSON array: kind, completion, answer and, where wanted, choices, question,
@@ -34,6 +29,12 @@ def run(context: typer.Context, file: File, as_json: AsJson = False) -> None:
             _print(one)
     if any(one.errors for one in found):
         raise typer.Exit(REFUSED)
+
+
+@verifiers.command("secret")
+def secret(context: typer.Context) -> None:
+    """Print the secret that signs what the project's graders are sent (kind remote)."""
+    console.print(star(context).verifiers.grader_secret(), soft_wrap=True)
 
 
 def rows_of(file: Path) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from star_engine.tasks.kind import Kind
 from star_engine.tasks.math import MathOptions
 from star_engine.tasks.numeric import NumericOptions
 from star_engine.tasks.pattern import PatternOptions
-from star_engine.tasks.program import ProgramOptions
+from star_engine.tasks.program import ProgramOptions, RemoteOptions
 from star_engine.tasks.reading.cut import TURN_STOPS
 from star_engine.tasks.registry import check_options, task_of
 
@@ -64,7 +64,9 @@ class Generation(Section):
     """Iterations whose prompts show the few-shot examples: always, the first only, or the first so many."""
 
 
-class Verifier(CodeOptions, DateOptions, MathOptions, PatternOptions, ProgramOptions, NumericOptions):
+class Verifier(
+    CodeOptions, DateOptions, MathOptions, PatternOptions, ProgramOptions, RemoteOptions, NumericOptions
+):
     """How an answer is read from a completion: the options of every kind, of which a job sets its own kind's.
 
     The kind checks them. Names that none of these classes has are its to refuse, or those of a kind that was

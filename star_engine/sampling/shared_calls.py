@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from star_engine.protocols import Completion, Sampler, SampleRequest, SamplingParams
+from star_engine.sampling.beside import finished
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -24,20 +26,30 @@ class Plan(Protocol[T_co]):
     def finish(self, completion: Completion) -> T_co: ...
 
 
-def share_call(sampler: Sampler, plans: Sequence[Plan[Any]]) -> Iterator[tuple[int, Any]]:
+def share_call(
+    sampler: Sampler, plans: Sequence[Plan[Any]], *, beside: bool = False
+) -> Iterator[tuple[int, Any]]:
     """What the plans make of their completions, each with the number of its plan, in the order of finishing.
 
     The plans ask the model that the sampler holds and decode alike: ValueError otherwise. What each one gets
     is what it would get in a call of its own.
+
+    beside: whether completions are judged by programs, which then run side by side.
     """
     if any(plan.params != plans[0].params for plan in plans):
         raise ValueError("plans that decode differently cannot share a call")
     queue: deque[SampleRequest] = deque()
     send_all(plans, queue)
-    for completion in sampler.stream(queue, plans[0].params):
+
+    def finish(completion: Completion) -> Any:
         number, own = sent_by(completion)
-        yield number, plans[number].finish(own)
-        send_all(plans, queue)
+        return plans[number].finish(own)
+
+    with closing(finished(sampler, queue, plans[0].params, finish, beside=beside)) as found:
+        for completion, result in found:
+            item = result()
+            yield sent_by(completion)[0], item
+            send_all(plans, queue)
 
 
 def send_all(plans: Sequence[Plan[Any]], queue: deque[SampleRequest]) -> None:

@@ -116,6 +116,7 @@ class Choice:
     slow_gold = False
     closed_answers = True
     runs_programs = False
+    needs_sandbox = False
     answer_shapes: tuple[str, ...] | None = None
     how_to_write = '"Q: question", "Answer Choices:", "(a) first", ..., "A: rationale (a)."'
     how_to_end = 'End it with "Therefore, the answer is text (letter)."'

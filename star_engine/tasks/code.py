@@ -204,6 +204,7 @@ class Code:
     slow_gold = True
     closed_answers = True
     runs_programs = True
+    needs_sandbox = True
     answer_shapes: tuple[str, ...] | None = None
     how_to_write = 'a JSON object {"question", "rationale", "tests"}'
     how_to_end = "End it with the program in a fenced block: ```python"

@@ -123,6 +123,7 @@ class Date:
     slow_gold = False
     closed_answers = False
     runs_programs = False
+    needs_sandbox = False
     answer_shapes: tuple[str, ...] | None = ("date",)
     how_to_write = '"Q: question" and on the next line "A: rationale #### answer"'
     how_to_end = 'End it with "#### 2024-03-05" or "The answer is March 5, 2024."'

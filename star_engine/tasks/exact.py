@@ -202,6 +202,7 @@ class Exact:
     slow_gold = False
     closed_answers = False
     runs_programs = False
+    needs_sandbox = False
     answer_shapes: tuple[str, ...] | None = ()
     how_to_write = '"Q: question" and on the next line "A: rationale #### answer"'
     how_to_end = 'End it with "#### answer" or "The answer is answer."'

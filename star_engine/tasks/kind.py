@@ -17,6 +17,7 @@ class Kind(StrEnum):
     PATTERN = "pattern"  # what the job's own regular expression finds: verifier.pattern
     CODE = "code"  # a program that passes the tests of its question, executed in a sandbox
     PROGRAM = "program"  # what the job's own Python calls right: verifier.program
+    REMOTE = "remote"  # what a grader over HTTPS calls right: verifier.grader_url
     DATE = "date"  # a calendar date, compared as ISO 8601
 
     @classmethod

@@ -219,6 +219,7 @@ class Math:
     slow_gold = True
     closed_answers = False
     runs_programs = False
+    needs_sandbox = False
     answer_shapes: tuple[str, ...] | None = ("expression",)
     how_to_write = '"Q: question" and on the next line "A: rationale \\boxed{answer}"'
     how_to_end = 'End it with "\\boxed{answer}" or "#### answer"'

@@ -217,6 +217,7 @@ class Pattern:
     slow_gold = False
     closed_answers = False
     runs_programs = False
+    needs_sandbox = False
     answer_shapes: tuple[str, ...] | None = None
     how_to_write = 'a JSON object {"question", "rationale", "answer"}'
     how_to_end = "End it with the answer where config.verifier.pattern finds it"

@@ -1,4 +1,5 @@
-"""Answers that the user's own Python judges: `def grade(example, answer) -> bool | float`, in the sandbox.
+"""Answers that the user's own checker judges: `def grade(example, answer) -> bool | float` in the sandbox
+(kind `program`), or a grader over HTTPS (kind `remote`), for checkers that no sandbox has, such as provers.
 
 The program is the job's, the answer a model's: both run where nothing can be reached, and the answer is data
 there. A program that fails says nothing of an answer, so the verdict is `error`, and nothing is trained on.
@@ -6,7 +7,7 @@ there. A program that fails says nothing of an answer, so the verdict is `error`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -116,12 +117,13 @@ class ProgramOptions(Section):
         return program
 
 
-class Judged:
-    """An answer that the job's own program judges."""
+Request = Callable[[dict[str, Any], str, TaskOptions], Program]  # what is executed to judge an answer
 
-    kind = "program"
-    options: type[Section] = ProgramOptions
-    required_option: str | None = "program"
+
+class Judged:
+    """An answer that the job's own checker judges: its program here, or a grader."""
+
+    required_option: str | None
     layout = QUESTION_AND_ANSWER
     hint_forms: tuple[HintForm, ...] = ANY_KIND
     takes_choices = False
@@ -132,6 +134,13 @@ class Judged:
     answer_shapes: tuple[str, ...] | None = None
     how_to_write = 'a JSON object {"question", "rationale", "answer"}'
     how_to_end = 'End it with "#### answer", or with a fenced block that is the answer'
+
+    def __init__(
+        self, kind: str, options: type[Section], required_option: str, request: Request, *, sandboxed: bool
+    ) -> None:
+        self.kind, self.options, self.required_option = kind, options, required_option
+        self.needs_sandbox = sandboxed
+        self._request = request
 
     def native(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         return row
@@ -174,8 +183,8 @@ class Judged:
             return no_answer(VerdictCode.UNPARSED, "nothing_stated")
         answer = text[slice(*span)]
         begin, end = final_part(text) or (0, len(text))
-        [found] = execute([program_for(as_json(example, text[begin:end]), answer, options)])
-        code, rule = _verdict(found)
+        [found] = execute([self._request(as_json(example, text[begin:end]), answer, options)])
+        code, rule = _verdict(found, self.kind)
         if code is VerdictCode.ERROR:
             return no_answer(code, rule)
         return Verdict(code, answer, " ".join(answer.split()), rule, span)
@@ -203,8 +212,46 @@ def program_for(example: dict[str, Any], answer: str, options: TaskOptions) -> P
     return Program(str(code), call=(FUNCTION, (example, answer)), limits=limits)
 
 
-def _verdict(found: Execution) -> tuple[VerdictCode, str]:
+def _verdict(found: Execution, kind: str) -> tuple[VerdictCode, str]:
     if found.status is not Status.OK:
-        return VerdictCode.ERROR, f"program_{found.status}"
+        return VerdictCode.ERROR, f"{kind}_{found.status}"
     code = judged_by_value(found.value)
-    return code, "program" if code is not VerdictCode.ERROR else "program_gave_no_number"
+    return code, kind if code is not VerdictCode.ERROR else f"{kind}_gave_no_number"
+
+
+PROGRAM = Judged("program", ProgramOptions, "program", program_for, sandboxed=True)
+
+
+# The engine asks no grader: what does is installed as the process's runner (app/grader.py); without one
+# SandboxFailed is raised, which is no verdict. What a grader said is recorded and replayed as executions are.
+GRADER_SECONDS = 10.0
+
+
+class RemoteOptions(Section):
+    grader_url: str | None = Field(
+        default=None,
+        max_length=2000,
+        pattern=r"^https?://",
+        description=(
+            "Address of a grader: it is sent {example, answer} as signed JSON, and gives "
+            '{"value": true, false or a number that is right from 0.5 on}.'
+        ),
+    )
+    grader_timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=60,
+        description=f"Seconds that it may take for one answer; {GRADER_SECONDS:g}.",
+    )
+
+
+def question_for(example: dict[str, Any], answer: str, options: TaskOptions) -> Program:
+    """What is asked to judge an answer. ValueError without the option `grader_url`."""
+    url = options.get("grader_url")
+    if not url:
+        raise ValueError("the kind remote needs the option grader_url, the address of a grader")
+    seconds = float(options.get("grader_timeout_s") or GRADER_SECONDS)
+    return Program("", call=(FUNCTION, (example, answer)), url=str(url), limits=Limits(wall_s=seconds))
+
+
+REMOTE = Judged("remote", RemoteOptions, "grader_url", question_for, sandboxed=False)

@@ -11,13 +11,16 @@ from star_engine.tasks.exact import Exact
 from star_engine.tasks.math import Math
 from star_engine.tasks.numeric import Numeric
 from star_engine.tasks.pattern import Pattern
-from star_engine.tasks.program import Judged
+from star_engine.tasks.program import PROGRAM, REMOTE
 from star_engine.tasks.scratchpad import Scratchpad
 from star_engine.tasks.task import Task, TaskOptions
 
 TASKS: dict[str, Task] = {
     task.kind: task
-    for task in (Numeric(), Choice(), Scratchpad(), Exact(), Math(), Pattern(), Date(), Code(), Judged())
+    for task in (
+        *(Numeric(), Choice(), Scratchpad(), Exact(), Math(), Pattern(), Date(), Code()),
+        *(PROGRAM, REMOTE),
+    )
 }
 
 

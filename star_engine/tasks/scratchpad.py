@@ -88,6 +88,7 @@ class Scratchpad:
     slow_gold = False
     closed_answers = False
     runs_programs = False
+    needs_sandbox = False
     answer_shapes: tuple[str, ...] | None = None
     how_to_write = '"Input:", the question, "Target:" and the scratchpad, each on its own line'
     how_to_end = 'End it with "</scratch>" and the answer on the next line'

@@ -35,7 +35,8 @@ class Task(Protocol):
     # not, the check of an answer without choices is remembered by the answer.
     slow_gold: bool
     closed_answers: bool  # where a token limit cut a text behind an answer, the answer is whole all the same
-    runs_programs: bool  # whether grading executes code: then only where a sandbox is (programs/execution.py)
+    runs_programs: bool  # whether grading asks a CodeRunner (programs/execution.py); never by a page
+    needs_sandbox: bool  # whether such a program is code: then only where a sandbox is
     # The shapes of answers (app.intake.tally) that it compares by value; (): it compares characters alone.
     # None: its answers are told from each other in another way.
     answer_shapes: tuple[str, ...] | None

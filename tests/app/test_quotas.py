@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import func, select
 
 from app.database import clock, reading, transaction
+from app.tables.executions import Execution
 from app.tables.platform import Project
 from app.tables.usage import Usage
 from tests.app.api_harness import Api, addition_rows
@@ -86,6 +87,17 @@ def test_usage_by_day_job_and_phase_sums_to_what_workers_held(api: Api, project_
                     created_at=clock(-86_400.0 * (number % 4)),
                 )
             )
+            session.add(
+                Execution(
+                    project_id=project_id,
+                    program_sha256=str(number),
+                    job_id=f"job_{number % 2}",
+                    phase=("sample", "evaluate")[number % 3 == 0],
+                    result={},
+                    cpu_ms=10 * number,
+                    created_at=clock(-86_400.0 * (number % 4)),
+                )
+            )
     with reading(api.engine) as session:
         total = session.scalar(select(func.sum(Usage.gpu_seconds)))
     rows, after = [], None
@@ -98,6 +110,11 @@ def test_usage_by_day_job_and_phase_sums_to_what_workers_held(api: Api, project_
         after = page["last_id"]
     assert sum(row["gpu_seconds"] for row in rows) == total
     assert sum(row["claims"] for row in rows) == 12
+    assert sum(row["executions"] for row in rows) == 12
+    assert sum(row["sandbox_seconds"] for row in rows) == pytest.approx(0.66)
+    assert {row["phase"] for row in rows if row["executions"]} == {"sample", "evaluate"}
+    places = [(row["day"], row["job"], row["phase"]) for row in rows]
+    assert places == sorted(set(places))
     assert len({row["id"] for row in rows}) == len(rows) > 3
     assert rows == sorted(rows, key=lambda row: (row["day"], row["job"], row["phase"]))
     last = rows[-1]

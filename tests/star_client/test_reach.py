@@ -66,6 +66,7 @@ DATA: dict[str, Call] = {
     "verifiers_run": lambda star, _: star.verifiers.run(
         [{"kind": "exact", "completion": "x", "answer": "x"}]
     ),
+    "verifiers_secret": lambda star, _: star.verifiers.grader_secret(),
     "models_list": lambda star, _: star.models.list(),
     "models_get": lambda star, _: star.models.get("m"),
     "presets_list": lambda star, _: star.presets.list("numeric"),

@@ -25,7 +25,11 @@ from typing import Any
 
 from sandlock import BranchAction, ExitReason, Sandbox, StdioMode
 
-HARNESS = (Path(__file__).parent / "harness.py").read_text()
+INSIDE = Path(__file__).parent / "inside"
+MODULES = (  # of the harness, each behind those that it imports
+    *("plain_data", "frames", "confine", "output"),
+    *("program", "channel", "run_tests", "scripts", "main"),
+)
 PYTHON = os.path.realpath(sys.executable)
 LAST_CAPABILITY = 63  # more than any kernel has; an unknown one is an error that means nothing
 ANSWER_BYTES = 8 << 20  # of a harness: 50 runs with 64 KiB each of both outputs, escaped
@@ -39,6 +43,24 @@ DENIED = (  # beside what sandlock denies; setsid, setpgid and kill it handles i
     *("inotify_init", "inotify_init1", "fanotify_init"),
     *("process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp"),
 )
+
+
+def harness_source() -> str:
+    """The text of `python -c`: the harness's modules, of which no program finds one to import."""
+    sources = {f"worker.sandbox.inside.{name}": (INSIDE / f"{name}.py").read_text() for name in MODULES}
+    return f"""
+import sys
+sources = {sources!r}
+for name, source in sources.items():
+    module = sys.modules[name] = type(sys)(name)
+    exec(compile(source, name, "exec", dont_inherit=True), module.__dict__)
+for name in sources:
+    del sys.modules[name]
+module.main()
+"""
+
+
+HARNESS = harness_source()
 
 
 def readable() -> list[str]:

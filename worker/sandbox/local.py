@@ -9,13 +9,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO
 
-from star_engine.tasks.programs.execution import Execution, Program, SandboxFailed, Status, execution_from
+from star_engine.tasks.programs.execution import (
+    Execution,
+    Program,
+    SandboxFailed,
+    Status,
+    execution_from,
+    refuse_to_ask,
+)
+from worker.sandbox.turns import Turns
 
 LAUNCHER = Path(__file__).parent / "launcher.py"
 COMMAND = (sys.executable, "-I", "-B", str(LAUNCHER))
@@ -43,19 +50,24 @@ class LocalRunner:
         self._free: SimpleQueue[_Launcher | None] = SimpleQueue()
         for _ in range(self.size):
             self._free.put(None)  # started when it is first needed
-        self._threads = ThreadPoolExecutor(self.size, thread_name_prefix="sandbox")
+        self._turns = Turns(self.size, "sandbox")
 
-    def run(self, programs: Sequence[Program]) -> Iterator[Execution]:
-        """Execute the programs, as many at once as there are launchers. Raises SandboxFailed."""
-        yield from self._threads.map(self._execute, programs)
+    def run(self, programs: Sequence[Program], owner: str = "") -> Iterator[Execution]:
+        """Execute the programs, as many at once as there are launchers. Raises SandboxFailed.
+
+        Where programs of several owners wait, each owner has its turn.
+        """
+        yield from self._turns.map(owner, self._execute, programs)
 
     def close(self) -> None:
-        self._threads.shutdown(cancel_futures=True)
+        self._turns.close()
         for _ in range(self.size):
             if (launcher := self._free.get()) is not None:
                 launcher.end()
 
     def _execute(self, program: Program) -> Execution:
+        if (refused := refuse_to_ask(program)) is not None:
+            return refused
         why = ""
         for _ in range(ATTEMPTS):
             launcher = self._free.get() or None

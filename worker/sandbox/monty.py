@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from pydantic_monty import (
     Monty,
@@ -20,6 +19,7 @@ from pydantic_monty import (
 )
 
 from star_engine.tasks.programs.execution import Execution, Limits, Program, Run, SandboxFailed, Status
+from worker.sandbox.turns import Turns
 
 GRACE_SECONDS = 5.0
 SESSIONS_PER_PROCESS = 1000
@@ -42,14 +42,14 @@ class MontyRunner:
             max_checkouts_per_worker=SESSIONS_PER_PROCESS,
         )
         self._pool.__enter__()
-        self._threads = ThreadPoolExecutor(size, thread_name_prefix="monty")
+        self._turns = Turns(size, "monty")
 
-    def run(self, programs: Sequence[Program]) -> Iterator[Execution]:
+    def run(self, programs: Sequence[Program], owner: str = "") -> Iterator[Execution]:
         """Execute the programs, several at once; results come in their order. Raises SandboxFailed."""
-        yield from self._threads.map(self._execute, programs)
+        yield from self._turns.map(owner, self._execute, programs)
 
     def close(self) -> None:
-        self._threads.shutdown(cancel_futures=True)
+        self._turns.close()
         self._pool.__exit__(None, None, None)
 
     def _execute(self, program: Program) -> Execution:

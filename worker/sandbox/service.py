@@ -4,7 +4,7 @@ For hosts whose workers cannot confine programs, or where nothing that matters s
 process needs no database, no broker, no storage and no secret, and asks for none. It answers 503 until its
 probe has passed, and for ever where it does not pass.
 
-    POST /run      {"programs": [...]} -> {"executions": [...]}     app/sandbox.py is its client
+    POST /run      {"programs": [...], "owner": a project} -> {"executions": [...]}    asked by app/sandbox.py
     GET  /healthz  200 where programs are run, else 503 with the reason
 """
 
@@ -39,11 +39,12 @@ def service(runner: CodeRunner) -> Starlette:
         if problem is not None:
             return JSONResponse({"sandbox_failed": problem}, 503)
         try:
-            programs = _programs(await _body(request))
+            sent = await _body(request)
+            programs, owner = _programs(sent), str(sent.get("owner", ""))
         except (ValueError, TypeError, KeyError) as refused:
             return JSONResponse({"error": f"{type(refused).__name__}: {refused}"}, 422)
         try:
-            found = await run_in_threadpool(lambda: list(runner.run(programs)))
+            found = await run_in_threadpool(lambda: list(runner.run(programs, owner)))
         except SandboxFailed as failure:
             return JSONResponse({"sandbox_failed": str(failure)}, 503)
         return JSONResponse({"executions": [one.as_json() for one in found]})

@@ -8,13 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from star_engine.tasks.programs.execution import CodeRunner, Execution, Program, SandboxFailed, Status
+from star_engine.tasks.programs.execution import (
+    CodeRunner,
+    Execution,
+    GraderFailed,
+    Program,
+    SandboxFailed,
+    Status,
+)
 from worker.sandbox.probe import RIGHT
 
 TRIES = 3  # of a program that the sandbox fails at, while it runs another one in between
 
 
-def executions(runner: CodeRunner, programs: Sequence[Program]) -> Iterator[Execution]:
+def executions(runner: CodeRunner, programs: Sequence[Program], owner: str = "") -> Iterator[Execution]:
     """What came of the programs, in their order. Raises SandboxFailed where the sandbox runs none at all.
 
     A program that it fails at again and again ends with the status `error`, which no verdict calls right.
@@ -23,9 +30,11 @@ def executions(runner: CodeRunner, programs: Sequence[Program]) -> Iterator[Exec
     while left:
         done = 0
         try:
-            for found in runner.run(left):
+            for found in runner.run(left, owner):
                 done += 1
                 yield found
+        except GraderFailed:  # not the program's fault, and no sandbox's
+            raise
         except SandboxFailed as failure:
             if done == len(left):
                 raise

@@ -11,6 +11,7 @@ from app.dashboard.rendering import page
 from app.dashboard.session import Viewer
 from app.data.verifiers import VerifierRunIn, run_verifiers
 from app.errors import Invalid
+from app.http.dependencies import Config
 from app.http.router import page_router
 from star_engine.tasks.registry import TASKS
 
@@ -30,6 +31,7 @@ def show(request: Request, caller: Viewer) -> Response:
 def run(
     request: Request,
     caller: Viewer,
+    settings: Config,
     kind: Short,
     completion: Long,
     answer: Long,
@@ -51,7 +53,7 @@ def run(
         "finish_reason": finish_reason,
         "options": _options(options),
     }
-    [found] = run_verifiers(VerifierRunIn(rows=[row])).data
+    [found] = run_verifiers(settings, caller.project_id, VerifierRunIn(rows=[row])).data
     start, end = found.span or (0, 0)
     parts_of_text = (text[:start], text[start:end], text[end:])
     return page(request, "_judgement.html", caller, found=found, around=parts_of_text)

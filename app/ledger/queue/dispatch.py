@@ -73,8 +73,8 @@ def next_step(
 
 
 def _running() -> list[str]:
-    """The kinds whose answers are programs, which only workers with a sandbox judge."""
-    return [kind for kind, task in TASKS.items() if task.runs_programs]
+    """The kinds whose answers are judged by code, which only workers with a sandbox run."""
+    return [kind for kind, task in TASKS.items() if task.needs_sandbox]
 
 
 def is_due() -> ColumnElement[bool]:

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.ledger.results.rationales import insert_once
 from app.tables.executions import Execution as ExecutionRow
+from star_engine.loop import PhaseName
 from star_engine.tasks.programs.execution import Execution, Program, execution_from
 
 
@@ -17,13 +18,14 @@ def recorded_execution(session: Session, project_id: str, program: Program) -> E
 
 
 def record_execution(
-    session: Session, project_id: str, job_id: str, program: Program, found: Execution
+    session: Session, project_id: str, job_id: str, phase: PhaseName, program: Program, found: Execution
 ) -> None:
     """Record what came of a program. Where another worker was first, its answer stays."""
     values = {
         "project_id": project_id,
         "program_sha256": program.sha256,
         "job_id": job_id,
+        "phase": phase,
         "result": found.as_json(),
         "cpu_ms": found.cpu_ms,
     }

@@ -63,7 +63,7 @@ def usage(
     limit: LongLimit = 100,
     after: After = None,
 ) -> Page[UsageOut]:
-    """The sum is the GPU time of all ended claims."""
+    """The sums are the GPU time of all ended claims, and the programs that jobs ran in a sandbox."""
     return read_usage(
         db,
         caller,

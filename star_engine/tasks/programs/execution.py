@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -28,6 +29,10 @@ class Status(StrEnum):
 
 class SandboxFailed(RuntimeError):
     """No execution took place, or nobody knows how it ended. Never a verdict: the work is tried again."""
+
+
+class GraderFailed(SandboxFailed):
+    """A grader gave no answer: it is asked again later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +62,13 @@ class Program:
     names: tuple[str, ...] = ()  # of the code's functions, even where they are called like a builtin
     call: tuple[str, tuple[Any, ...]] | None = None  # a function of the code, and its arguments: JSON values
     limits: Limits = field(default_factory=Limits)
+    url: str | None = None  # of a grader, which is asked the call over HTTPS; then there is no code
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        known = asdict(self)
+        if self.url is None:  # programs are found by the digest of this, also those from before there was one
+            del known["url"]
+        return known
 
     @property
     def sha256(self) -> str:
@@ -78,6 +87,7 @@ def program_from(value: dict[str, Any]) -> Program:
         names=tuple(map(str, value.get("names", ()))),
         call=None if call is None else (str(call[0]), tuple(call[1])),
         limits=Limits(**value.get("limits", {})),
+        url=value.get("url"),
     )
 
 
@@ -118,8 +128,11 @@ def execution_from(value: dict[str, Any]) -> Execution:
 class CodeRunner(Protocol):
     """A sandbox. It may be asked by several threads at once."""
 
-    def run(self, programs: Sequence[Program]) -> Iterator[Execution]:
-        """Execute the programs, several at once; results come in their order. Raises SandboxFailed."""
+    def run(self, programs: Sequence[Program], owner: str = "") -> Iterator[Execution]:
+        """Execute the programs, several at once; results come in their order. Raises SandboxFailed.
+
+        owner: the project; where several wait, each has its turn.
+        """
 
 
 _runner: CodeRunner | None = None
@@ -153,6 +166,33 @@ def has_runner() -> bool:
     return _runner is not None
 
 
+_held = threading.local()
+
+
+@contextmanager
+def letting_go(lock: threading.Lock) -> Iterator[None]:
+    """Let go of a lock that this thread holds while its programs are executed."""
+    _held.lock = lock
+    try:
+        yield
+    finally:
+        _held.lock = None
+
+
+def refuse_to_ask(program: Program) -> Execution | None:
+    """What a sandbox says of a program that is a question to a grader; None for any other."""
+    if program.url is None:
+        return None
+    return Execution(Status.REFUSED, error="a sandbox asks no grader")
+
+
 def execute(programs: Sequence[Program]) -> list[Execution]:
     """Execute the programs in the installed runner. Raises SandboxFailed."""
-    return list(current_runner().run(programs))
+    lock: threading.Lock | None = getattr(_held, "lock", None)
+    if lock is None:
+        return list(current_runner().run(programs))
+    lock.release()
+    try:
+        return list(current_runner().run(programs))
+    finally:
+        lock.acquire()

@@ -20,6 +20,7 @@ from star_engine.run_directory import RunDirectory
 from star_engine.sampling.rationales import Route, given_rationales
 from star_engine.tasks.examples import Example
 from star_engine.tasks.kind import Kind
+from star_engine.tasks.registry import task_of
 from star_engine.testing.fakes import RecordingTrainer, Script, ScriptedSampler
 from tests.star_engine.capitals import CAPITALS, examples, few_shot, reasons
 
@@ -116,7 +117,7 @@ def test_a_resumed_step_gives_only_what_is_missing() -> None:
     assert again == rest
 
 
-@pytest.mark.parametrize("kind", [kind for kind in Kind if kind not in (Kind.CODE, Kind.PROGRAM)])
+@pytest.mark.parametrize("kind", [kind for kind in Kind if not task_of(kind).runs_programs])
 def test_the_answer_alone_is_right_in_every_kind(kind: Kind) -> None:
     choice = kind is Kind.CHOICE
     example = Example("x", "?", "b" if choice else "8 8", ("desk", "den") if choice else None)

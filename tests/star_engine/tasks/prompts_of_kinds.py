@@ -63,6 +63,11 @@ CASES: dict[str, Case] = {
         FewShotExample("Prove 1 = 1.", "It holds by definition. #### rfl", "1 = 1"),
         Example("r", "Prove 2 = 2.", "2 = 2", solution="#### rfl"),
     ),
+    "remote": _case(
+        Kind.REMOTE,
+        FewShotExample("Prove 1 = 1.", "It holds by definition. #### rfl", "1 = 1"),
+        Example("v", "Prove 2 = 2.", "2 = 2", solution="#### rfl"),
+    ),
     "date": _case(
         Kind.DATE,
         FewShotExample("The day after 1 May 2024?", "It is the 2nd. #### 2024-05-02", "2024-05-02"),

@@ -63,6 +63,7 @@ class Backwards:
     slow_gold = False
     closed_answers = True
     runs_programs = False
+    needs_sandbox = False
     answer_shapes: tuple[str, ...] | None = None
     how_to_write = '"Word: word" and on the next line "Backwards: rationale So: answer"'
     how_to_end = 'End it with "So: answer"'

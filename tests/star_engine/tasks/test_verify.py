@@ -94,7 +94,8 @@ def test_a_bad_gold_answer_is_an_error_and_never_a_wrong_completion(
 def test_every_kind_has_a_gold_answer_that_verifies_against_itself() -> None:
     for kind, (answer, choices, options) in {**GOLDS, "math": ("x^2", None, {})}.items():
         check_gold(kind, answer, choices, **options)
-    assert set(TASKS) == {*GOLDS, "math", "code", "program"}  # these two: test_code.py, test_program.py
+    judged_elsewhere = {"math", "code", "program", "remote"}  # test_code.py, test_program.py, test_grader.py
+    assert set(TASKS) == {*GOLDS, *judged_elsewhere}
 
 
 def test_an_answer_that_reads_as_something_else_in_a_completion_is_refused_at_upload() -> None:

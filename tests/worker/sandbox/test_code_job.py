@@ -110,7 +110,7 @@ class Failing:
     at: str = "\0"  # what it cannot run
     failures: int = 0
 
-    def run(self, programs: Sequence[Program]) -> Iterator[Execution]:
+    def run(self, programs: Sequence[Program], owner: str = "") -> Iterator[Execution]:
         if self.failures < self.first:
             self.failures += 1
             raise SandboxFailed("restarted")
@@ -118,7 +118,7 @@ class Failing:
             if self.at in program.code:
                 self.failures += 1
                 raise SandboxFailed("no answer")
-            yield from self.behind.run([program])
+            yield from self.behind.run([program], owner)
 
 
 def test_a_job_of_programs_runs_to_a_verified_adapter(world: World, context: WorkerContext) -> None:
@@ -144,9 +144,9 @@ class Counted:
     def __init__(self, behind: LocalRunner) -> None:
         self.behind, self.times = behind, Counter[str]()
 
-    def run(self, programs: Sequence[Program]) -> Iterator[Execution]:
+    def run(self, programs: Sequence[Program], owner: str = "") -> Iterator[Execution]:
         self.times.update(program.sha256 for program in programs)
-        yield from self.behind.run(programs)
+        yield from self.behind.run(programs, owner)
 
 
 def test_no_program_is_executed_twice_though_its_step_is_done_again(
