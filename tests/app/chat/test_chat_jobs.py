@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,24 @@ def test_a_chat_job_trains_on_what_was_sampled_behind_its_own_prompt(
         assert ("Target:" in found["prompt"]) is (one["route"] == "rationalized")
 
 
+def test_a_training_set_is_downloaded_as_the_conversations_that_were_trained_on(
+    done: tuple[Api, dict[str, Any]],
+) -> None:
+    api, job = done
+    url = f"/v1/jobs/{job['id']}/iterations/1/training-set"
+    answer = api.client.get(url, params={"format": "messages"})
+    conversations = [json.loads(line) for line in answer.text.splitlines()]
+    rows = [json.loads(line) for line in api.client.get(url).text.splitlines()]
+    assert len(rows) == len(conversations) > 0
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(api.settings.home / "chat")
+    for row, found in zip(rows, conversations, strict=True):
+        assert [turn["role"] for turn in found["messages"]] == ["system", "user", "assistant"]
+        assert found["example_id"] == row["example_id"]
+        assert found["as_trained"] is True
+        rendered = tokenizer.apply_chat_template(found["messages"], tokenize=False)
+        assert rendered == f"{row['prompt']}{row['completion']}<|im_end|>\n"
+
+
 def test_an_adapter_brings_a_prompt_to_copy_and_says_what_it_was_made_with(
     done: tuple[Api, dict[str, Any]],
 ) -> None:
@@ -176,8 +195,10 @@ def test_prompts_whose_template_is_gone_are_told_as_such(done: tuple[Api, dict[s
     one = api.client.get(url, params={"limit": 1}).json()["data"][0]
     with transaction(api.engine) as session:
         session.get_one(Model, MODEL).location = "no/such/folder"
-    found = api.client.get(f"{url}/{one['id']}")
-    assert (found.status_code, found.json()["code"]) == (409, "template_unavailable")
+    exported = f"/v1/jobs/{job['id']}/iterations/1"
+    for asked in (f"{url}/{one['id']}", f"{exported}/training-set?format=messages", f"{exported}/pairs"):
+        found = api.client.get(asked)
+        assert (found.status_code, found.json()["code"]) == (409, "template_unavailable")
 
 
 def test_a_trial_asks_in_the_layout_of_the_adapters_job(done: tuple[Api, dict[str, Any]]) -> None:
