@@ -25,6 +25,7 @@ from app.dashboard.results import (
     example_history,
     example_progress,
     job_adapters,
+    playground,
     rationales,
 )
 from app.dashboard.static_files import StaticFiles
@@ -54,6 +55,7 @@ PAGES = (
     example_history,
     job_adapters,
     adapters,
+    playground,
     compare,
 )
 PACKED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream", "application/x-tar")  # weights
