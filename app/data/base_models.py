@@ -136,6 +136,7 @@ def _adapter_out(session: Session, adapter: Adapter, job: Job, best: Mapping[str
         created_at=adapter.created_at,
         created=int(adapter.created_at.timestamp()),
         revision=None,
+        repository=None,
         files={entry["path"]: entry["sha256"] for entry in adapter.files},
         context_length=base.context_length,
         license=base.license,

@@ -24,10 +24,10 @@ from app.results.adapters import read_adapter, read_job_adapters
 from app.results.completion_requests import CompletionIn
 from app.results.completions import complete
 from star_engine.adapters.roles import AdapterRole
+from star_engine.config.star import StarConfig
 from star_engine.data.prompts import render_prompt, stops
 from star_engine.sampling.rationales import few_shot_in
 from star_engine.tasks.examples import Example, PromptSet
-from star_engine.tasks.kind import Kind
 from star_engine.tasks.registry import task_of
 
 router = page_router("/adapters/{adapter_id}/playground")
@@ -114,15 +114,14 @@ def verdict(
     finish_reason: Short = "stop",
 ) -> Response:
     """A fragment: what the job's own verifier makes of a text."""
-    job = read_job(db, caller.project_id, read_adapter(db, caller.project_id, adapter_id).job)
-    kind, prompt_set = _asked_with(db, caller.project_id, adapter_id)
+    config, prompt_set = _asked_with(db, caller.project_id, adapter_id)
     row: dict[str, Any] = {
-        "kind": kind,
+        "kind": config.kind,
         "completion": prompt_set.opening + _lines(completion),
         "answer": _lines(answer),
         "choices": list(_choices(choices) or ()) or None,
         "finish_reason": finish_reason,
-        "options": job.config.get("verifier"),
+        "options": config.verifier.model_dump(mode="json", exclude_defaults=True) or None,
     }
     [found] = run_verifiers(VerifierRunIn(rows=[row])).data
     return page(request, "_verdict.html", caller, found=found)
@@ -134,16 +133,17 @@ def _prompt(
     """The prompt as the adapter's job asks it, and where its texts end; a plain one ends by itself."""
     if plain:
         return asked.question, ()
-    kind, prompt_set = _asked_with(db, project_id, adapter_id)
+    config, prompt_set = _asked_with(db, project_id, adapter_id)
+    kind = config.kind
     if task_of(kind).takes_choices and not asked.choices:
         raise Invalid.for_field("choices", "The question has no choices.", "Give each on a line of its own.")
     return render_prompt(kind, prompt_set, asked, few_shot=few_shot), stops(kind)
 
 
-def _asked_with(db: Engine, project_id: str, adapter_id: str) -> tuple[Kind, PromptSet]:
+def _asked_with(db: Engine, project_id: str, adapter_id: str) -> tuple[StarConfig, PromptSet]:
     with reading(db) as session:
         _, job = get_adapter(session, project_id, adapter_id)
-        return job.config.kind, prompt_set_of(session, job)
+        return job.config, prompt_set_of(session, job)
 
 
 def _choices(text: str) -> tuple[str, ...] | None:

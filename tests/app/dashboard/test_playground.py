@@ -28,7 +28,7 @@ def test_a_verdict_is_the_job_verifiers_and_escapes_what_was_written(finished: F
 def test_what_cannot_be_written_is_told_in_the_column(finished: Finished) -> None:
     place = f"/adapters/{finished.job}:best/playground/write"
     nobody = finished.visitor.post(place, model="tiny", question="4 + 5")
-    assert nobody.status_code == 503
+    assert nobody.status_code == 503, nobody.text
     assert "python -m worker.serving" in nobody.text
     refused = finished.visitor.post(place, model="tiny", question="4 + 5", temperature="9")
     assert (refused.status_code, "temperature" in refused.text) == (422, True)
