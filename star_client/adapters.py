@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import httpx2
 
 from star_client.downloads import save
-from star_client.errors import Damaged, ServerFailed
+from star_client.errors import Damaged, OtherBase, ServerFailed
 from star_client.objects import Adapter, AdapterFile, Job, Page
 from star_client.objects_results import Trial
 from star_client.quality.promotions import Promotion
@@ -23,6 +24,7 @@ from star_client.transport import ATTEMPTS, Request, Transport
 
 Report = Callable[[AdapterFile, int], None]
 
+CONFIG, MANIFEST = "adapter_config.json", "manifest.json"
 LONGEST_WAIT = 30.0  # seconds: what the server lets `wait` be
 
 
@@ -153,14 +155,36 @@ class Adapters:
         """Download all files as one .tar. Unlike `download`, this cannot resume after an interruption."""
         return save(self._transport, Request("GET", f"/v1/adapters/{adapter_id}/archive"), file)
 
+    def merged(
+        self,
+        adapter_id: str,
+        file: Path,
+        *,
+        format: Literal["safetensors", "gguf"] = "safetensors",  # noqa: A002 - its name over HTTP
+    ) -> Path:
+        """Download it merged into its base model: as a .tar that `from_pretrained` loads, or as one GGUF.
+
+        Made while it is sent, so this cannot resume. Raises Refused for what cannot be written so.
+        """
+        request = Request("GET", f"/v1/adapters/{adapter_id}/merged", {"format": format})
+        return save(self._transport, request, file)
+
     def download(
-        self, adapter_id: str, directory: Path, report: Report = lambda _file, _bytes: None
+        self,
+        adapter_id: str,
+        directory: Path,
+        report: Report = lambda _file, _bytes: None,
+        *,
+        base: Path | None = None,
     ) -> tuple[Path, ...]:
         """Download all files into `directory`, which then loads with PEFT; returns their paths.
 
         A file appears under its name only when it is complete and has its sha256. One that is there already
         is not fetched again; a download that was cut goes on where it ended, in another process as well.
         `report` is told how many bytes of a file are there. Raises Damaged and Unreachable.
+
+        base: the folder of the base model here. It is held against the manifest, and written into
+        `adapter_config.json`. Raises OtherBase.
         """
         adapter = self.get(adapter_id)
         paths = tuple(_inside(directory, file) for file in adapter.files)
@@ -168,6 +192,8 @@ class Adapters:
             if not (path.is_file() and _sha256(path) == file.sha256):
                 self._download_file(adapter, file, path, report)
             report(file, file.size_bytes)
+        if base is not None:
+            name_base(directory, base)
         return paths
 
     def _one(self, request: Request) -> Adapter:
@@ -219,6 +245,24 @@ class Adapters:
                 for data in response.iter_bytes():
                     out.write(data)
                     report(file, out.tell())
+
+
+def name_base(directory: Path, base: Path) -> None:
+    """Write the base model's folder into the adapter's config, so that PEFT finds it there by itself.
+
+    Raises OtherBase where a file there is not the one that the adapter was trained on, by its sha256.
+    """
+    files = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))["base_model"]["files"]
+    for name, expected in sorted(files.items()):
+        path = base / name
+        if not path.is_file():
+            raise OtherBase(f"{base} has no {name}, which the adapter's base model has.")
+        if _sha256(path) != expected:
+            raise OtherBase(f"{path} is not the file that the adapter was trained on: its sha256 differs.")
+    config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
+    config |= {"base_model_name_or_path": str(base.resolve()), "revision": None}
+    text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False)
+    (directory / CONFIG).write_text(f"{text}\n", encoding="utf-8")
 
 
 def _size(path: Path) -> int:

@@ -4,6 +4,7 @@ StarError
 ├── Unreachable      no server known, or none that answers
 ├── Damaged          downloaded bytes do not have the promised sha256
 ├── SecretLost       a key was made, and the answer that held its secret did not arrive
+├── OtherBase        a folder does not hold the base model of an adapter
 └── ProblemError     the server answered with a problem (RFC 9457)
     ├── NotAuthorised    401, 403
     ├── NotFound         404
@@ -34,6 +35,10 @@ class Damaged(StarError):
 
 
 class SecretLost(StarError):
+    pass
+
+
+class OtherBase(StarError):
     pass
 
 

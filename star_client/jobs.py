@@ -25,6 +25,7 @@ from star_client.transport import Request, Transport
 
 ReportFormat = Literal["markdown", "html", "json"]
 ExportFormat = Literal["jsonl", "parquet"]
+TrainingSetFormat = Literal["jsonl", "parquet", "messages"]
 
 LONGEST_WAIT = 30.0  # seconds: what the server lets `wait` be
 RECONNECTS = 12  # attempts in a row without an event: about a minute and a half
@@ -309,9 +310,9 @@ class Jobs:
         number: int,
         file: Path,
         *,
-        format: ExportFormat = "jsonl",  # noqa: A002
+        format: TrainingSetFormat = "jsonl",  # noqa: A002
     ) -> Path:
-        """The same as a file."""
+        """The same as a file; `messages`: as conversations, a line each."""
         path = f"/v1/jobs/{job_id}/iterations/{number}/training-set"
         return save(self._transport, Request("GET", path, {"format": format}), file)
 

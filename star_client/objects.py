@@ -52,6 +52,7 @@ class BaseModelInfo(Resource):
 
     kind: str = "base"
     revision: str | None = None
+    repository: str | None = None
     context_length: int
     license: str | None = None
     base_model: str | None = None

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import threading
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha1, sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 LARGE = (".safetensors", ".bin", ".parquet")  # kept by their SHA-256, as git-lfs does
@@ -22,6 +24,7 @@ class Repository:
     files: dict[str, bytes]
     license: str | None = None
     gated: bool = False
+    private: bool = False
     announced: dict[str, bytes] = field(default_factory=dict)  # what the listing speaks of, where it lies
 
     @property
@@ -50,6 +53,8 @@ class Hub:
     repositories: dict[str, Repository] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     url: str = ""
+    token: str = "hf_of_the_tests"  # who shows it may write
+    uploaded: dict[str, bytes] = field(default_factory=dict)  # large files by their SHA-256, before a commit
 
 
 def _sibling(name: str, content: bytes) -> dict[str, object]:
@@ -57,6 +62,11 @@ def _sibling(name: str, content: bytes) -> dict[str, object]:
     if name.endswith(LARGE):
         known["lfs"] = {"sha256": sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
     return known
+
+
+def _mode(file: dict[str, Any]) -> dict[str, Any]:
+    mode = "lfs" if file["path"].endswith(LARGE) else "regular"
+    return {"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": None}
 
 
 def blob_id(content: bytes) -> str:
@@ -102,6 +112,65 @@ class _Answers(BaseHTTPRequestHandler):
             self._send_file(found[1], found[2], found[3])
         else:
             self._refuse(404, None)
+
+    def do_POST(self) -> None:
+        """What `upload_folder` asks: a repository, how each file is sent, and one commit."""
+        path, body = unquote(urlsplit(self.path).path), self._body()
+        self.served.asked.append(f"{self.command} {path}")
+        if self.headers.get("Authorization") != f"Bearer {self.served.token}":
+            self._refuse(401, None)
+        elif path == "/api/repos/create":
+            self._create(json.loads(body))
+        elif path == "/api/validate-yaml":
+            self._json({"errors": [], "warnings": []})
+        elif found := re.fullmatch(r"/api/(?:models/|(?=datasets/))(.+?)/preupload/[^/]+", path):
+            self._json({"files": [_mode(file) for file in json.loads(body)["files"]]})
+        elif re.fullmatch(r"/(.+?)\.git/info/lfs/objects/batch", path):
+            self._json(
+                {"transfer": "basic", "objects": list(map(self._upload_to, json.loads(body)["objects"]))}
+            )
+        elif found := re.fullmatch(r"/api/(?:models/|(?=datasets/))(.+?)/commit/[^/]+", path):
+            self._commit(found[1], [json.loads(line) for line in body.splitlines()])
+        else:
+            self._refuse(404, None)
+
+    def do_PUT(self) -> None:
+        content = self._body()
+        self.served.uploaded[sha256(content).hexdigest()] = content
+        self._send(200, {"Content-Length": "0"}, b"")
+
+    def _body(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def _create(self, wanted: dict[str, Any]) -> None:
+        name = f"{wanted['organization']}/{wanted['name']}" if wanted.get("organization") else wanted["name"]
+        name = name if wanted.get("type", "model") == "model" else f"{wanted['type']}s/{name}"
+        if name in self.served.repositories:
+            self._refuse(409, None)
+            return
+        self.served.repositories[name] = Repository(
+            {}, private=wanted.get("visibility") == "private" or bool(wanted.get("private"))
+        )
+        self._json({"url": f"{self.served.url}/{name}", "name": name, "id": name})
+
+    def _upload_to(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        upload = {"href": f"{self.served.url}/upload/{wanted['oid']}"}
+        return {**wanted, "authenticated": True, "actions": {"upload": upload}}
+
+    def _commit(self, name: str, lines: list[dict[str, Any]]) -> None:
+        known = self.served.repositories[name]
+        for line in lines:
+            value = line["value"]
+            if line["key"] == "file":
+                known.files[value["path"]] = b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                known.files[value["path"]] = self.served.uploaded[value["oid"]]
+        url = f"{self.served.url}/{name}/commit/{known.commit}"
+        self._json({"success": True, "commitOid": known.commit, "commitUrl": url, "hookOutput": ""})
+
+    def _json(self, body: object) -> None:
+        content = json.dumps(body).encode()
+        self._send(200, {"Content-Type": "application/json", "Content-Length": str(len(content))}, content)
 
     do_HEAD = do_GET  # noqa: N815 - http.server's name
 

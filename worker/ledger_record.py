@@ -292,7 +292,7 @@ class LedgerRecord:
         with self._reading() as session:
             model = session.get_one(Model, self.claim.model_id)
             return Origin(
-                base=BaseModel(model.id, model.revision),
+                base=BaseModel(model.repository or model.id, model.revision),
                 licence=model.license,
                 base_files=model.files,
                 job=self.claim.job_id,

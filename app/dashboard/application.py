@@ -25,6 +25,7 @@ from app.dashboard.results import (
     example_history,
     example_progress,
     job_adapters,
+    playground,
     rationales,
     studies,
 )
@@ -56,6 +57,7 @@ PAGES = (
     job_adapters,
     adapters,
     studies,
+    playground,
     compare,
 )
 PACKED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream", "application/x-tar")  # weights

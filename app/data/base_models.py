@@ -29,6 +29,12 @@ class ModelOut(Resource):
     object: Literal["model"] = "model"
     kind: Annotated[ModelKind, Field(description="An adapter's files are its own, without its base's.")]
     revision: str | None
+    repository: Annotated[
+        str | None,
+        Field(
+            description="ORG/NAME of the hub it came from: adapters name it, at `revision`, as their base."
+        ),
+    ]
     files: dict[str, str]  # file name to SHA-256
     context_length: int
     license: str | None
@@ -110,6 +116,7 @@ def _out(model: Model) -> ModelOut:
         created_at=model.created_at,
         created=int(model.created_at.timestamp()),
         revision=model.revision,
+        repository=model.repository,
         files=model.files,
         context_length=model.context_length,
         license=model.license,
@@ -129,6 +136,7 @@ def _adapter_out(session: Session, adapter: Adapter, job: Job, best: Mapping[str
         created_at=adapter.created_at,
         created=int(adapter.created_at.timestamp()),
         revision=None,
+        repository=None,
         files={entry["path"]: entry["sha256"] for entry in adapter.files},
         context_length=base.context_length,
         license=base.license,

@@ -37,7 +37,7 @@ class Asked(BaseModel):
     top_k: Annotated[StrictInt | None, Field(ge=0, description="0: all tokens.")] = None
     n: Annotated[StrictInt | None, Field(ge=1, le=MAX_TEXTS, description="Texts per prompt.")] = None
     seed: Annotated[StrictInt | None, Field(ge=-(2**63), lt=2**63)] = None
-    stop: Annotated[Stop, Field()] | Annotated[tuple[Stop, ...], Field(max_length=16)] | None = None
+    stop: Annotated[Stop, Field()] | Annotated[tuple[Stop, ...], Field(max_length=32)] | None = None
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
     user: Annotated[Text | None, Field(max_length=1000, description="Not looked at.")] = None

@@ -58,14 +58,14 @@ async def complete(
     give_turn_back()  # the server has a queue of its own, and shares it between projects
     answer = await _ask(client, writer, caller.project_id, sent)
     if answer.status_code != httpx2.codes.OK:
-        raise await _refusal(answer)
+        raise await refusal(answer)
     if sent.stream:
-        return StreamingResponse(_passed_on(answer), media_type="text/event-stream")
+        return StreamingResponse(passed_on(answer), media_type="text/event-stream")
     try:
         await answer.aread()
         return JSONResponse(answer.json())
     except (httpx2.HTTPError, ValueError) as problem:
-        raise _lost(problem) from problem
+        raise lost(problem) from problem
     finally:
         await answer.aclose()
 
@@ -113,11 +113,12 @@ async def _ask(client: httpx2.AsyncClient, writer: Writer, project_id: str, sent
         except httpx2.ConnectError:
             log.warning("server_not_reached", server=server.id)
         except httpx2.HTTPError as problem:
-            raise _lost(problem) from problem
+            raise lost(problem) from problem
     raise Unavailable(f"The servers of {writer.model_id} cannot be reached. Try again in a moment.")
 
 
-async def _passed_on(answer: httpx2.Response) -> AsyncIterator[bytes]:
+async def passed_on(answer: httpx2.Response) -> AsyncIterator[bytes]:
+    """The body of a server's answer, and its end."""
     try:
         async for part in answer.aiter_raw():
             yield part
@@ -125,20 +126,22 @@ async def _passed_on(answer: httpx2.Response) -> AsyncIterator[bytes]:
         await answer.aclose()
 
 
-async def _refusal(answer: httpx2.Response) -> Problem:
+async def refusal(answer: httpx2.Response) -> Problem:
+    """What a server says of why it did not answer."""
     try:
         await answer.aread()
         told = answer.json()
         code, message = str(told["code"]), str(told["message"])
     except (httpx2.HTTPError, ValueError, LookupError) as problem:
-        return _lost(problem)
+        return lost(problem)
     finally:
         await answer.aclose()
     kinds: dict[int, type[Problem]] = {404: NotFound, 422: Invalid, 429: RateLimited}
     return kinds.get(answer.status_code, Unavailable)(message, code=code)
 
 
-def _lost(problem: Exception) -> Unavailable:
+def lost(problem: Exception) -> Unavailable:
+    """A server that was reached, and ended."""
     log.warning("server_lost", error=type(problem).__name__)
     return Unavailable(
         "The server of the model ended while it wrote this. Send it again.", code="server_lost"

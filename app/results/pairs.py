@@ -9,10 +9,9 @@ from sqlalchemy import Engine
 
 from app.database import reading
 from app.errors import Conflict
-from app.ledger.data.chat_templates import asked_with
+from app.ledger.data.chat_templates import prompt_set_of
 from app.ledger.jobs.jobs import job_with_texts
 from app.ledger.results.iterations import config_of, each_with_wrong_tries, get_iteration
-from app.tables.data import Model, PromptSet
 from star_engine.data.prompts import render_completion
 
 Shape = Literal["dpo", "kto"]
@@ -27,8 +26,7 @@ def read_pairs(db: Engine, project_id: str, job_id: str, number: int, shape: Sha
         if iteration.training_set_sha256 is None:
             raise Conflict(f"Iteration {number} has no training set yet.", code="training_set_not_built")
         config = config_of(job, iteration)
-        prompt_set = session.get_one(PromptSet, job.prompt_set_id)
-        chat = asked_with(config, prompt_set, session.get_one(Model, job.model_id)).chat
+        chat = prompt_set_of(session, job, config).chat
 
     def rows() -> Iterator[Row]:
         for row, wrong in each_with_wrong_tries(db, iteration.id):

@@ -81,6 +81,7 @@ class Model(Base):
     id: Mapped[str] = mapped_column(primary_key=True)  # the name that jobs ask for
     location: Mapped[str]  # a folder, or a hub id
     revision: Mapped[str | None]  # of a hub id: a commit
+    repository: Mapped[str | None]  # of a hub: what adapters name as their base, with the revision
     files: Mapped[JsonObject]  # file name -> sha256
     context_length: Mapped[int]  # tokens
     license: Mapped[str | None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -128,6 +128,10 @@ def download(
     directory: Annotated[
         Path | None, typer.Argument(file_okay=False, help="Default: the adapter's id.")
     ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="The base model's folder here, for PEFT to find it."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Download an adapter and check its sha256. An interrupted download resumes where it stopped."""
@@ -136,12 +140,31 @@ def download(
         adapter_id = best_adapter(client, adapter_id)
     target = directory or Path(adapter_id)
     with Bars() as bars:
-        paths = client.adapters.download(adapter_id, target, bars.report)
+        paths = client.adapters.download(adapter_id, target, bars.report, base=base)
     if as_json:
         print_json(client.adapters.get(adapter_id))
         return
     for path in paths:
         console.print(str(path), soft_wrap=True)
+
+
+@adapters.command("merge")
+def merge(
+    context: typer.Context,
+    adapter_id: Annotated[
+        str, typer.Argument(metavar="ADAPTER", help="Id of an adapter, or of a job: its best one; job_...:3.")
+    ],
+    file: Annotated[Path, typer.Argument(dir_okay=False, help="Where to write it: NAME.tar or NAME.gguf.")],
+    form: Annotated[
+        Literal["safetensors", "gguf"] | None, typer.Option("--format", help="Default: by the file's ending.")
+    ] = None,
+) -> None:
+    """Download an adapter merged into its base model: a .tar for transformers and vLLM, or a GGUF."""
+    client = star(context)
+    if adapter_id.startswith("job_") and ":" not in adapter_id:
+        adapter_id = best_adapter(client, adapter_id)
+    wanted = form or ("gguf" if file.suffix == ".gguf" else "safetensors")
+    console.print(str(client.adapters.merged(adapter_id, file, format=wanted)), soft_wrap=True)
 
 
 def best_adapter(client: StarClient, job_id: str) -> str:

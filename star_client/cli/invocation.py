@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from star_client.client import StarClient
-from star_client.errors import Damaged, NotAuthorised, NotFound, Refused, StarError
+from star_client.errors import Damaged, NotAuthorised, NotFound, OtherBase, Refused, StarError
 
 FAILED, NOT_FOUND, REFUSED, NOT_AUTHORISED, UNREACHABLE, PAUSED, CANCELLED, DAMAGED = 1, 3, 4, 5, 6, 7, 8, 9
 INTERRUPTED = 130
@@ -18,6 +18,7 @@ ERRORS: tuple[tuple[type[StarError], int], ...] = (
     (NotAuthorised, NOT_AUTHORISED),
     (Refused, REFUSED),
     (Damaged, DAMAGED),
+    (OtherBase, REFUSED),
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="For scripts: one JSON object per line.")]

@@ -14,7 +14,7 @@ from star_client.cli.data import DATASET
 from star_client.cli.invocation import AsJson, JobId, star
 from star_client.cli.jobs import JOB
 from star_client.cli.printing import Columns, console, moment, print_all, print_json, print_one, shorten
-from star_client.jobs import ExportFormat
+from star_client.jobs import ExportFormat, TrainingSetFormat
 from star_client.objects import LogLine
 from star_client.objects_results import Coverage, CurveStep, ExampleProgress, Flip, RegradedIteration
 
@@ -186,7 +186,9 @@ def training_set(
     job_id: JobId,
     iteration: Annotated[int, typer.Argument(min=1)],
     file: NewFile,
-    form: Form = "jsonl",
+    form: Annotated[
+        TrainingSetFormat, typer.Option("--format", help="messages: conversations, as JSONL.")
+    ] = "jsonl",
 ) -> None:
     """Download what the adapter of an iteration was trained on."""
     written = star(context).jobs.download_training_set(job_id, iteration, file, format=form)

@@ -117,10 +117,30 @@ def check_model(context: typer.Context) -> None:
     become("worker.hub", "check", *context.args)
 
 
-def become(module: str, *arguments: str) -> None:
+@data.datasets.command("from-hub", context_settings=PASSED_ON, add_help_option=False)
+def dataset_from_hub(context: typer.Context) -> None:
+    """Upload a split of a hub's dataset: hf:ORG/NAME[@REVISION][/CONFIG]/SPLIT[+SPLIT] --kind KIND."""
+    become("worker.hub.datasets", *context.args, url=context.find_root().obj)
+
+
+@adapters.adapters.command("push", context_settings=PASSED_ON, add_help_option=False)
+def push_adapter(context: typer.Context) -> None:
+    """Put an adapter with its card on a hub: ADAPTER ORG/NAME [--public]. The token is HF_TOKEN."""
+    become("worker.hub.push", "adapter", *context.args, url=context.find_root().obj)
+
+
+@jobs.jobs.command("push", context_settings=PASSED_ON, add_help_option=False)
+def push_training_set(context: typer.Context) -> None:
+    """Put a training set with its card on a hub: JOB ITERATION ORG/NAME [--public]. The token is HF_TOKEN."""
+    become("worker.hub.push", "training-set", *context.args, url=context.find_root().obj)
+
+
+def become(module: str, *arguments: str, url: str | None = None) -> None:
     """Replace this process with another program of the project, by name: this package imports no
-    platform code.
+    platform code. `url`: of the server, for a program that asks it.
     """
+    if url is not None:
+        os.environ["STAR_URL"] = url
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - no shell is wanted
 

@@ -41,6 +41,7 @@ def write_card(
             iteration=iteration,
             method=METHODS[config.training_set.source],
             base=base.name,
+            loading=_loading(base),
             revision=base.revision or "not recorded",
             kind=config.kind,
             weights_from=config.training.start_from,
@@ -147,6 +148,18 @@ def _fenced(text: str) -> str:
     return f"{fence}text\n{text}\n{fence}"
 
 
+def _loading(base: BaseModel) -> str:
+    """A base model of a hub is found by its name and revision; another one has to be named."""
+    if base.revision is not None and base.name.count("/") == 1:
+        load = 'model = AutoPeftModelForCausalLM.from_pretrained("path/to/this/folder")'
+        return f"from peft import AutoPeftModelForCausalLM\n\n{load}"
+    loaded = f'AutoModelForCausalLM.from_pretrained("{base.name}")'
+    return (
+        "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
+        f'model = PeftModel.from_pretrained({loaded}, "path/to/this/folder")'
+    )
+
+
 def _against(config: StarConfig) -> str:
     """Describe how the preset `star` departs from the paper; empty for other methods."""
     if config.training_set.source is not Source.RATIONALES:
@@ -201,10 +214,7 @@ trained it.
 ## Use
 
 ```python
-from peft import PeftModel
-from transformers import AutoModelForCausalLM
-
-model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), "path/to/this/folder")
+{loading}
 ```
 
 {prompted}

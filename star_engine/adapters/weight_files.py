@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from math import prod
 from pathlib import Path
+from typing import Any
 
 INDEX = "model.safetensors.index.json"
 
@@ -28,13 +29,17 @@ def weight_files(model: Path) -> list[Path]:
 
 def parameter_count(model: Path) -> int:
     """Return how many numbers the weights of a model folder hold, whatever type they are stored in."""
-    return sum(prod(entry["shape"]) for file in weight_files(model) for entry in _header(file).values())
+    files = weight_files(model)
+    return sum(prod(entry["shape"]) for file in files for entry in tensor_entries(file)[0].values())
 
 
-def _header(file: Path) -> dict[str, dict[str, list[int]]]:
-    """Return name to {dtype, shape, data_offsets}: 8 bytes of length, then JSON (safetensors' format)."""
+def tensor_entries(file: Path) -> tuple[dict[str, dict[str, Any]], int]:
+    """Return name to {dtype, shape, data_offsets}, and where the data begin.
+
+    A file is 8 bytes of length, then a header of JSON, then the data (safetensors' format).
+    """
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
-        header: dict[str, dict[str, list[int]]] = json.loads(opened.read(length))
+        header: dict[str, dict[str, Any]] = json.loads(opened.read(length))
     header.pop("__metadata__", None)
-    return header
+    return header, 8 + length

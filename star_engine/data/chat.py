@@ -18,7 +18,7 @@ from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
 from star_engine.data.chat_template import ChatTemplate, Message, UnfitTemplate
 from star_engine.tasks.examples import PromptSet
-from star_engine.tasks.reading.final_part import final_part, opened_thinking
+from star_engine.tasks.reading.final_part import final_part, opened_thinking, thinking_in
 
 _ASKED, _SAID = "QUESTIONOFTHEUSER", "ANSWEROFTHEASSISTANT"
 
@@ -44,13 +44,39 @@ class ChatLayout:
         return self.settings.few_shot == "block"
 
     def prompt(self, shown: Sequence[tuple[str, str]], asked: str) -> str:
-        return self.conversation(shown, [("user", asked)])
+        return self._render(self.messages(shown, asked), prompt=True)
 
     def conversation(self, shown: Sequence[tuple[str, str]], turns: Sequence[tuple[str, str]]) -> str:
         before: list[Message] = []
         for question, answer in shown:
             before += [_turn("user", question), _turn("assistant", answer)]
         return self.render([*before, *(_turn(role, text) for role, text in turns)])
+
+    def messages(self, shown: Sequence[tuple[str, str]], asked: str) -> list[Message]:
+        """The conversation that `prompt` renders, in roles that the template knows."""
+        turns: list[Message] = []
+        for question, answer in shown:
+            turns += [_turn("user", question), _turn("assistant", answer)]
+        return self._with_system([*turns, _turn("user", asked)])
+
+    def answered(self, messages: Sequence[Message], prompt: str, completion: str) -> tuple[Message, bool]:
+        """The assistant's message of a training row, and whether the template makes the row of it.
+
+        The thinking stands in the field that the template reads it from; where it reads none or words it
+        anew, as templates do that leave the thinking of past turns out, in `reasoning_content`.
+        """
+        trained = prompt + completion + self.end
+        said = _said(self.opening + completion)
+        for message in said:
+            if self._is_rendered([*messages, message], trained):
+                return message, True
+        return said[0], False
+
+    def _is_rendered(self, messages: Sequence[Message], trained: str) -> bool:
+        try:
+            return self._render(messages, prompt=False).startswith(trained)
+        except UnfitTemplate:  # it refuses channels in a content, for example
+            return False
 
     def completion(self, text: str, *, given: bool) -> str:
         """Raises UnfitTemplate for a given text behind a thinking that the template begins."""
@@ -65,14 +91,23 @@ class ChatLayout:
 
     def render(self, turns: list[Message], *, prompt: bool = True) -> str:
         """The turns behind the system prompt; `prompt`: up to where the assistant answers."""
+        return self._render(self._with_system(turns), prompt=prompt)
+
+    def _with_system(self, turns: list[Message]) -> list[Message]:
         system = self.settings.system
-        if system is not None and self.merges_system:
+        if system is None:
+            return turns
+        if self.merges_system:
             first = turns[0]
-            turns = [_turn(first["role"], f"{system}\n\n{first['content']}"), *turns[1:]]
-        elif system is not None:
-            turns = [_turn("system", system), *turns]
+            return [_turn(first["role"], f"{system}\n\n{first['content']}"), *turns[1:]]
+        return [_turn("system", system), *turns]
+
+    def _render(self, messages: Sequence[Message], *, prompt: bool) -> str:
         return self.template.render(
-            turns, prompt=prompt, today=self.settings.date, variables=_switches(self.template, self.settings)
+            messages,
+            prompt=prompt,
+            today=self.settings.date,
+            variables=_switches(self.template, self.settings),
         )
 
 
@@ -133,6 +168,17 @@ def chat_layout(config: StarConfig, template: ChatTemplate) -> ChatLayout:
 
 def _turn(role: str, content: str) -> Message:
     return {"role": role, "content": content}
+
+
+def _said(text: str) -> list[Message]:
+    """An assistant's text as messages: with its thinking in each field that templates know, and whole."""
+    whole = _turn("assistant", text)
+    part = final_part(text)
+    if part is None or not part[0]:
+        return [whole]
+    thought = thinking_in(text[: part[0]])
+    said = _turn("assistant", text[part[0] :].lstrip("\n"))
+    return [{**said, "reasoning_content": thought}, {**said, "thinking": thought}, whole]
 
 
 def _switches(template: ChatTemplate, chat: Chat) -> dict[str, Any]:

@@ -77,13 +77,28 @@ def render_prompt(
     template = hint_template if hint else None
     shown = _shown(kind, prompt_set, example, hint, direct, template) if few_shot else []
     asked = _block(kind, example, hint, template)
-    if prompt_set.chat is not None and not prompt_set.chat.block:
-        turns = [(_user_turn(kind, block), text) for block, text in shown]
-        return prompt_set.chat.prompt(turns, _user_turn(kind, asked))
-    blocks = "\n\n".join([*(block + render_completion(kind, text) for block, text in shown), asked])
     if prompt_set.chat is None:
-        return blocks
-    return prompt_set.chat.prompt([], blocks if shown else _user_turn(kind, asked))
+        return _joined(kind, shown, asked)
+    return prompt_set.chat.prompt(*_turns(kind, shown, asked, block=prompt_set.chat.block))
+
+
+def prompt_turns(
+    kind: Kind,
+    prompt_set: PromptSet,
+    example: Example,
+    *,
+    hint: bool = False,
+    few_shot: bool = True,
+    hint_template: str | None = None,
+) -> tuple[list[tuple[str, str]], str]:
+    """What `render_prompt` asks as a conversation: few-shot questions with their answers, and what is asked.
+
+    In the completion layout the same texts without the marks that tell a question from an answer there.
+    """
+    template = hint_template if hint else None
+    shown = _shown(kind, prompt_set, example, hint, False, template) if few_shot else []
+    block = prompt_set.chat is not None and prompt_set.chat.block
+    return _turns(kind, shown, _block(kind, example, hint, template), block=block)
 
 
 def render_conversation(
@@ -118,6 +133,18 @@ def check_layout(config: StarConfig, prompt_set: PromptSet) -> None:
     """ValueError where a prompt set was not made ready for a job of this layout: see `chat.with_chat`."""
     if config.is_chat is not (prompt_set.chat is not None):
         raise ValueError(f"layout is {config.layout}, and the prompt set is not: use with_chat of it.")
+
+
+def _turns(
+    kind: Kind, shown: list[tuple[str, str]], asked: str, *, block: bool
+) -> tuple[list[tuple[str, str]], str]:
+    if block and shown:
+        return [], _joined(kind, shown, asked)
+    return [(_user_turn(kind, question), text) for question, text in shown], _user_turn(kind, asked)
+
+
+def _joined(kind: Kind, shown: list[tuple[str, str]], asked: str) -> str:
+    return "\n\n".join([*(question + render_completion(kind, text) for question, text in shown), asked])
 
 
 def _user_turn(kind: Kind, block: str) -> str:

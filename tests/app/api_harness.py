@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from safetensors.numpy import save
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
@@ -25,6 +27,8 @@ from worker.context import WorkerContext
 from worker.shared_calls import work_on
 
 MODEL = "tiny"
+# What scripted trainers' adapters change: one matrix of ones.
+WEIGHTS = save({"model.layers.0.self_attn.q_proj.weight": np.ones((4, 4), np.float32)})
 CONTEXT = 1000  # tokens of the small model; its tokens are characters
 
 
@@ -121,7 +125,7 @@ def make_model(folder: Path) -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "config.json").write_text(json.dumps({"max_position_embeddings": CONTEXT}))
-    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "model.safetensors").write_bytes(WEIGHTS)
 
 
 def addition_rows(count: int = 12) -> str:

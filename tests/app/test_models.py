@@ -18,7 +18,7 @@ from app.ledger.data.base_models import LONGEST_CONTEXT, BadModelsFile, register
 from app.main import create_app
 from app.settings import Settings
 from app.tables.data import Model
-from tests.app.api_harness import CONTEXT, MODEL, Api, make_model, serve
+from tests.app.api_harness import CONTEXT, MODEL, WEIGHTS, Api, make_model, serve
 
 COMMIT = "0" * 40
 
@@ -52,7 +52,7 @@ def test_files_of_a_folder_are_hashed_and_its_context_is_read(engine: Engine, mo
     assert model.location == str(models_file.parent / "tiny")
     assert model.context_length == CONTEXT
     assert set(model.files) == {"config.json", "model.safetensors", "tokenizer.json"}
-    assert model.files["model.safetensors"] == sha256(b"weights").hexdigest()
+    assert model.files["model.safetensors"] == sha256(WEIGHTS).hexdigest()
 
 
 def test_hub_model_needs_revision_files_and_context(engine: Engine, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_model_that_jobs_were_run_with_may_not_change(api: Api) -> None:
     weights.write_bytes(b"other weights")
     with pytest.raises(BadModelsFile, match=r"model.safetensors.*new id"):
         register_models(api.engine, api.settings.models_file)
-    weights.write_bytes(b"weights")
+    weights.write_bytes(WEIGHTS)
     assert register_models(api.engine, api.settings.models_file) == {MODEL}
 
 
@@ -162,7 +162,7 @@ def test_named_allow_list_that_is_missing_stops_the_start(sqlite_database_url: s
 def test_api_shows_hashes_and_licence_but_not_where_the_files_lie(api: Api) -> None:
     model = api.client.get(f"/v1/models/{MODEL}").json()
     assert (model["object"], model["license"], model["context_length"]) == ("model", "apache-2.0", CONTEXT)
-    assert model["files"]["model.safetensors"] == sha256(b"weights").hexdigest()
+    assert model["files"]["model.safetensors"] == sha256(WEIGHTS).hexdigest()
     assert str(api.settings.home) not in json.dumps(model)
     assert api.client.get("/v1/models/unknown").status_code == 404
 

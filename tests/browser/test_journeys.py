@@ -11,8 +11,10 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests import databases
+from tests.browser.accessibility import violations
 from tests.browser.conftest import Visit, visiting
 from tests.star_client.recorded_platform import Platform, platform
+from tests.star_client.test_openai_completions import server_of_models
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +147,40 @@ def test_an_adapter_is_downloaded_and_asked_a_question(finished: Visit, job: str
         answers = page.locator("#answers")
         expect(answers).to_contain_text("Base model", timeout=60_000)
         expect(answers.locator("pre").nth(1)).to_be_visible(timeout=60_000)
+
+
+def test_one_question_is_answered_by_three_models_side_by_side(finished: Visit, job: str) -> None:
+    page = finished.page
+    finished.open(f"adapters/{job}:2/playground")
+    page.get_by_label("Question").fill("4 7 + 3 6")
+    page.get_by_label("Group").select_option("2")
+    page.get_by_label("Gold answer").fill("8 3")
+    columns = page.locator("[data-column]")
+    assert columns.locator("select").evaluate_all("all => new Set(all.map(one => one.value)).size") == 3
+    with server_of_models(finished.server):
+        page.get_by_role("button", name="Ask").click()
+        expect(columns.nth(0).locator(".badge")).to_have_text("correct", timeout=60_000)
+        expect(columns.nth(1).locator(".badge")).to_have_text("wrong", timeout=60_000)  # the base model
+        expect(columns.nth(2).locator(".badge")).to_be_visible(timeout=60_000)
+    expect(columns.nth(0).locator("pre")).to_contain_text("<scratch>")
+    expect(page.get_by_role("button", name="Stop")).to_be_disabled()
+    assert violations(page) == []
+
+
+def test_a_text_is_stopped_while_it_is_written(finished: Visit, job: str) -> None:
+    page = finished.page
+    finished.open(f"adapters/{job}:2/playground")
+    page.get_by_label("the question is the whole prompt").check()
+    for number in (1, 2):
+        page.get_by_label(f"Model {number}", exact=True).select_option("")
+    page.get_by_label("Question").fill("hang")
+    said = page.locator("[data-column]").nth(2).locator("[data-said]")
+    with server_of_models(finished.server, "tests.worker.gpu_scripts:obey"):
+        page.get_by_role("button", name="Ask").click()
+        expect(said).to_have_text("writing")
+        page.get_by_role("button", name="Stop").click()
+        expect(said).to_have_text("stopped")
+    expect(page.get_by_role("button", name="Stop")).to_be_disabled()
 
 
 def test_two_jobs_are_chosen_and_compared(finished: Visit, job: str) -> None:

@@ -31,6 +31,7 @@ PAGES = (
     "jobs/{job}/adapters",
     "adapters",
     "adapters/{adapter}",
+    "adapters/{adapter}/playground",
     "compare",
     "compare?job={job}&job={other}",
     "datasets",

@@ -156,6 +156,9 @@ ADAPTERS: dict[str, Call] = {
     "promotions_end": lambda star, _: star.promotions.end("prm_x"),
     "adapters_change": lambda star, _: star.adapters.pin("adp_x"),
     "adapters_delete": lambda star, _: star.adapters.delete("adp_x"),
+    "adapters_merged": lambda star, folder: star.adapters.merged(
+        "adp_x", folder / "merged.gguf", format="gguf"
+    ),
     "adapters_archive": lambda star, folder: star.adapters.archive("adp_x", folder / "adapter.tar"),
     "trials_generate": lambda star, _: star.adapters.generate("adp_x", ["1 + 1"]),
     "trials_trial": lambda star, _: star.adapters.trial("trial_x", wait=1),

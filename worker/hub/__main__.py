@@ -81,6 +81,7 @@ def _add(chosen: argparse.Namespace, settings: Settings) -> int:
             id=model_id,
             location=location_of(found.folder, models_file),
             revision=found.revision,
+            repository=name if found.revision else None,
             files=hash_files(found.folder),
             context_length=context,
             license=chosen.license or found.license,

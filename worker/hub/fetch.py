@@ -47,13 +47,14 @@ def fetch(repository: str, revision: str | None, into: Path) -> Fetched:
             "HF_HUB_OFFLINE is set, so nothing is downloaded. Unset it for this command, or name a folder."
         ) from problem
     except (HfHubHTTPError, HFValidationError, httpx2.HTTPError, OSError) as problem:
-        raise Unusable(_why(repository, revision, problem)) from problem
+        raise Unusable(why_not(repository, revision, problem)) from problem
     for name in names:
-        _check_bytes(folder / name, listed[name], repository)
+        check_bytes(folder / name, listed[name], repository)
     return Fetched(folder, info.sha, _license(info))
 
 
-def _why(repository: str, revision: str | None, problem: Exception) -> str:
+def why_not(repository: str, revision: str | None, problem: Exception) -> str:
+    """What the hub's refusal means, and what helps."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     if isinstance(problem, GatedRepoError):
@@ -66,7 +67,7 @@ def _why(repository: str, revision: str | None, problem: Exception) -> str:
     return f"{repository} could not be read from {endpoint}: {problem} Is the hub or the mirror reachable?"
 
 
-def _check_bytes(path: Path, listed: RepoSibling, repository: str) -> None:
+def check_bytes(path: Path, listed: RepoSibling, repository: str) -> None:
     """Hold a file against what the hub says of it: a SHA-256 for large ones, git's SHA-1 for the others."""
     lfs = listed.lfs
     if lfs is not None:

@@ -30,6 +30,7 @@ from app.storage import Storage
 from worker.context import WorkerContext
 from worker.serving.conversations import Conversations
 from worker.serving.engine import Engine as GpuEngine
+from worker.serving.exports import Exports
 from worker.serving.http import Engine, Service, create_app
 from worker.serving.meter import Meter
 from worker.serving.vllm_engine import VllmEngine
@@ -97,7 +98,8 @@ def main() -> None:
         for thread in threads:
             thread.start()
         log.info("server_ready", url=url)
-        app = create_app(Service(engine, Conversations(context), meter, token))
+        service = Service(engine, Conversations(context), meter, token)
+        app = create_app(service, Exports(context, token).routes())
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
         try:
             uvicorn.Server(config).run(sockets=[listening])

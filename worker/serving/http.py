@@ -82,8 +82,8 @@ class Service:
     token: str  # what the API shows
 
 
-def create_app(service: Service) -> Starlette:
-    """The server over an engine that runs."""
+def create_app(service: Service, more: Sequence[Route] = ()) -> Starlette:
+    """The server over an engine that runs; `more`: what else it answers."""
 
     async def completions(request: Request) -> Response:
         return await _answer(service, request, CompletionIn)
@@ -95,6 +95,7 @@ def create_app(service: Service) -> Starlette:
         routes=[
             Route("/v1/completions", completions, methods=["POST"]),
             Route("/v1/chat/completions", chat, methods=["POST"]),
+            *more,
         ]
     )
 

@@ -49,6 +49,8 @@ class ListedModel(BaseModel):
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$")
     location: str = Field(min_length=1)  # a folder, relative to the allow-list's own, or a hub id
     revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")  # the commit of a hub's repository
+    # ORG/NAME of the hub that a folder's files came from, at this revision; adapters name it as their base.
+    repository: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
     # Name to SHA-256: needed for a hub id; of a folder, which is then refused where a file is another one.
     files: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = {}
     context_length: int | None = Field(default=None, ge=1)
@@ -65,6 +67,7 @@ class FoundModel:
     location: str
     files: dict[str, str]
     context_length: int
+    repository: str | None  # of a hub; None: nobody but the operator has these files
 
 
 def register_models(engine: Engine, path: Path, hashes_in: Path | None = None) -> frozenset[str]:
@@ -128,13 +131,14 @@ def _inspect(listed: ListedModel, beside: Path, hashes: FileHashes) -> FoundMode
         context = listed.context_length or context_length(listed.id, folder)
         files = hash_files(folder, hashes)
         _check_pins(listed, files)
-        return FoundModel(listed, str(folder), files, context)
+        return FoundModel(listed, str(folder), files, context, listed.repository)
     if listed.revision is None or listed.context_length is None or not listed.files:
         raise BadModelsFile(
             f"model {listed.id}: there is no folder {folder}. If {listed.location!r} is a hub id, give its "
             "`revision` (the commit), `files` (name to SHA-256) and `context_length` too."
         )
-    return FoundModel(listed, listed.location, dict(listed.files), listed.context_length)
+    repository = listed.repository or listed.location
+    return FoundModel(listed, listed.location, dict(listed.files), listed.context_length, repository)
 
 
 def _check_pins(listed: ListedModel, files: dict[str, str]) -> None:
@@ -178,6 +182,7 @@ def _register(session: Session, found: FoundModel) -> None:
         )
     model.location = found.location
     model.revision = found.listed.revision
+    model.repository = found.repository
     model.files = found.files
     model.context_length = found.context_length
     model.license = found.listed.license

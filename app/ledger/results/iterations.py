@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.database import reading
 from app.errors import NotFound
+from app.ledger.data.examples import as_example
 from app.tables.data import Example
 from app.tables.jobs import Iteration, Job
 from app.tables.rationales import Adapter, Rationale
@@ -17,6 +18,7 @@ from app.tables.rationales import TrainingExample as TrainingRow
 from star_engine.adapters.roles import AdapterRole
 from star_engine.config.star import StarConfig
 from star_engine.sampling.rationales import RationaleKey, Route
+from star_engine.tasks.examples import Example as EngineExample
 from star_engine.tasks.verdict import VerdictCode
 from star_engine.training_set.rows import TrainingExample, keeps_hint
 
@@ -59,6 +61,23 @@ def each_training_example(engine: Engine, iteration_id: int, config: StarConfig)
         for row, route, sample, example_id in rows:
             key = RationaleKey(example_id, route, sample)
             yield TrainingExample(key, row.prompt, row.completion, keeps_hint(config, key))
+        if len(rows) < PAGE:
+            return
+        after = rows[-1][0].position
+
+
+def each_trained_example(
+    engine: Engine, iteration_id: int, config: StarConfig
+) -> Iterator[tuple[TrainingExample, EngineExample]]:
+    """The same, each row with the example that it was rendered from."""
+    after = -1
+    while True:
+        with reading(engine) as session:
+            page = session.execute(_trained_page(iteration_id, after)).all()
+            rows = [(row, route, sample, as_example(example)) for row, route, sample, example in page]
+        for row, route, sample, example in rows:
+            key = RationaleKey(example.id, route, sample)
+            yield TrainingExample(key, row.prompt, row.completion, keeps_hint(config, key)), example
         if len(rows) < PAGE:
             return
         after = rows[-1][0].position
@@ -118,6 +137,17 @@ def _with_adapter(job_id: str) -> Select[Iteration, str | None]:
     return cast(
         "Select[Iteration, str | None]",
         columns.outerjoin(Adapter, verified).where(Iteration.job_id == job_id),
+    )
+
+
+def _trained_page(iteration_id: int, after: int) -> Select[TrainingRow, Route, int, Example]:
+    return (
+        select(TrainingRow, Rationale.route, Rationale.sample, Example)
+        .join(Rationale, Rationale.id == TrainingRow.rationale_id)
+        .join(Example, Example.id == Rationale.example_id)
+        .where(TrainingRow.iteration_id == iteration_id, TrainingRow.position > after)
+        .order_by(TrainingRow.position)
+        .limit(PAGE)
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import Request, Response
+from typing import Annotated
+
+from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.http.auth import Reader, Submitter
-from app.http.dependencies import Artifacts, Db
+from app.http.dependencies import Artifacts, Db, OfferedModels, Servers
 from app.http.downloads import send_archive, send_file
 from app.http.ranges import IfMatch, tagged
 from app.http.router import api_router
@@ -22,6 +24,7 @@ from app.results.adapters import (
     read_adapters,
     read_job_adapters,
 )
+from app.results.merged import MergedFormat, send_merged
 from app.results.quality.receipts import ReceiptOut, read_adapter_receipt
 
 router = api_router("adapters", "/v1")
@@ -93,3 +96,26 @@ def file(
 def archive(caller: Reader, db: Db, storage: Artifacts, adapter_id: str) -> StreamingResponse:
     """Contains exactly the adapter's files; the bytes are the same every time."""
     return send_archive(storage, f"{adapter_id}.tar", find_adapter_files(db, caller.project_id, adapter_id))
+
+
+@router.get(
+    "/adapters/{adapter_id}/merged",
+    summary="Download an adapter merged into its base model",
+    response_class=StreamingResponse,
+)
+async def merged(
+    caller: Submitter,
+    db: Db,
+    servers: Servers,
+    offered: OfferedModels,
+    adapter_id: str,
+    format_: Annotated[
+        MergedFormat,
+        Query(alias="format", description="A .tar that `from_pretrained` loads, or one file for llama.cpp."),
+    ] = MergedFormat.SAFETENSORS,
+) -> Response:
+    """Made while it is sent, by a server of models (`python -m worker.serving`), and not kept: an interrupted
+    download begins anew. Weights keep the type of the base model's. As GGUF: models of Llama, Qwen2 and Qwen3
+    with a byte-level tokenizer; others are refused with 422 and the reason.
+    """
+    return await send_merged(db, servers, caller, offered, adapter_id, format_)

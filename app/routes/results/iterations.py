@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 from fastapi import Path, Query
 from fastapi.responses import StreamingResponse
 
-from app.database import reading
-from app.errors import Conflict
 from app.http.auth import Reader
 from app.http.dependencies import Db
-from app.http.downloads import ExportFormat, send_export
+from app.http.downloads import send_export
 from app.http.parquet import MEDIA_TYPE, chunks_of, parquet_file
 from app.http.router import api_router
 from app.http.schemas import Limit, Page
-from app.ledger.jobs.jobs import job_with_texts
-from app.ledger.results.iterations import config_of, each_training_example, get_iteration
 from app.results.iterations import IterationOut, read_iteration, read_iterations
 from app.results.pairs import Shape, read_pairs
+from app.results.training_sets import TrainingSetFormat, find_training_set
 from star_engine.training_set.rows import training_fields, training_line
 
 router = api_router("iterations", "/v1/jobs/{job_id}/iterations")
@@ -32,6 +30,7 @@ COLUMNS = {
     "completion": "string",
     "hinted": "bool",
 }
+LINES = "application/x-ndjson"
 Number = Annotated[int, Path(ge=0, le=10_000, description="0 holds the baselines.")]
 
 
@@ -57,25 +56,22 @@ def training_set(
     db: Db,
     job_id: str,
     number: Number,
-    format_: Annotated[ExportFormat, Query(alias="format")] = ExportFormat.JSONL,
+    format_: Annotated[TrainingSetFormat, Query(alias="format")] = TrainingSetFormat.JSONL,
 ) -> StreamingResponse:
-    """Download the training set: as JSONL, exactly the bytes hashed in X-Training-Set-SHA256, or
-    as Parquet.
+    """Download the training set: as JSONL, exactly the bytes hashed in X-Training-Set-SHA256; as Parquet; or
+    as `messages`, JSONL of conversations. There `as_trained` says whether the base model's chat template
+    makes exactly the trained text of a row's messages.
     """
-    with reading(db) as session:
-        job = job_with_texts(session, caller.project_id, job_id)
-        iteration, _ = get_iteration(session, job.id, number)
-    if iteration.training_set_sha256 is None:
-        raise Conflict(f"Iteration {number} has no training set yet.", code="training_set_not_built")
-    rows = each_training_example(db, iteration.id, config_of(job, iteration))
+    found = find_training_set(db, caller.project_id, job_id, number)
     name = f"{job_id}-iteration-{number}"
-    if format_ is ExportFormat.PARQUET:
-        content = chunks_of(parquet_file((training_fields(row) for row in rows), COLUMNS))
+    if format_ is TrainingSetFormat.PARQUET:
+        content = chunks_of(parquet_file(map(training_fields, found.rows()), COLUMNS))
         answer = send_export(content, MEDIA_TYPE, f"{name}.parquet")
+    elif format_ is TrainingSetFormat.MESSAGES:
+        answer = send_export(_encoded(found.conversations()), LINES, f"{name}-messages.jsonl")
     else:
-        lines = (f"{training_line(row)}\n".encode() for row in rows)
-        answer = send_export(lines, "application/x-ndjson", f"{name}.jsonl")
-    answer.headers["X-Training-Set-SHA256"] = iteration.training_set_sha256
+        answer = send_export(_encoded(map(training_line, found.rows())), LINES, f"{name}.jsonl")
+    answer.headers["X-Training-Set-SHA256"] = found.sha256
     return answer
 
 
@@ -94,5 +90,9 @@ def pairs(
     trained on. Rows without a wrong try make no pair.
     """
     rows = read_pairs(db, caller.project_id, job_id, number, shape)
-    lines = (f"{json.dumps(row, ensure_ascii=False)}\n".encode() for row in rows)
-    return send_export(lines, "application/x-ndjson", f"{job_id}-iteration-{number}-{shape}.jsonl")
+    lines = (json.dumps(row, ensure_ascii=False) for row in rows)
+    return send_export(_encoded(lines), LINES, f"{job_id}-iteration-{number}-{shape}.jsonl")
+
+
+def _encoded(lines: Iterable[str]) -> Iterator[bytes]:
+    return (f"{line}\n".encode() for line in lines)

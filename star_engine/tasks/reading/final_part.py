@@ -14,6 +14,9 @@ _NAMES = r"(?:think|thinking|thought|thoughts|reasoning|reflection|seed:think)"
 _OPENING = re.compile(rf"<{_NAMES}>|\[THINK\]|◁think▷|<\|begin_of_thought\|>", re.IGNORECASE)
 _CLOSING = re.compile(rf"</{_NAMES}>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>", re.IGNORECASE)
 _HARMONY_FINAL = re.compile(r"<\|channel\|>\s*final\b[^<]*<\|message\|>")
+_HARMONY_ANALYSIS = re.compile(
+    r"<\|channel\|>\s*analysis\b[^<]*<\|message\|>(.*?)<\|(?:end|start|channel)\|>", re.DOTALL
+)
 _HARMONY_END = re.compile(r"<\|(?:end|return|start|call|channel)\|>")
 # gpt-oss where the tokenizer dropped the special tokens: "analysisWe need ...assistantfinalThe answer is 42."
 _BARE_HARMONY = re.compile(r"\s*analysis(?=[A-Z\"'(\d])")
@@ -49,6 +52,13 @@ def final_part(text: str) -> Span | None:
         return None
     end = _TURN_END.search(text, begin)
     return begin, end.start() if end else len(text)
+
+
+def thinking_in(before: str) -> str:
+    """The thinking in what stands before a final part, without its marks."""
+    if "<|channel|>" in before:
+        return "\n".join(found.strip() for found in _HARMONY_ANALYSIS.findall(before))
+    return _CLOSING.sub("", _OPENING.sub("", before)).strip("\n")
 
 
 def _of_harmony(text: str) -> Span | None:

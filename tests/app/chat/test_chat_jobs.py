@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,24 @@ import pytest
 import yaml
 from transformers import PreTrainedTokenizerFast
 
-from app.database import transaction
-from app.tables.data import Model
+from app.database import reading, transaction
+from app.ledger.data.examples import load_examples
+from app.ledger.data.prompt_sets import as_prompt_set
+from app.tables.data import Dataset, Model, PromptSet
+from star_engine.adapters.layout import BaseModel
+from star_engine.config.star import StarConfig
+from star_engine.data.chat import with_chat
 from star_engine.data.chat_template import read_chat_template
 from star_engine.gpu.causal_lm import prompt_ids
+from star_engine.run import run_star
+from star_engine.run_directory import RunDirectory
+from star_engine.testing.fakes import RecordingTrainer, ScriptedSampler
+from star_engine.training_set.rows import training_fields, training_set_sha256
 from tests.app.api_harness import MODEL, Api, serve, worker
+from tests.chat_pupil import pupil
 from tests.star_engine.chat.families import FAMILIES, THINK, write_model
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SYSTEM = "You add numbers."
 CONFIG = {
     "iterations": 1,
@@ -49,7 +61,8 @@ def chat_api(sqlite_database_url: str, tmp_path: Path) -> Iterator[Api]:
 @pytest.fixture
 def done(database_url: str, tmp_path: Path) -> Iterator[tuple[Api, dict[str, Any]]]:
     """A job that was run to its end, with the worker that did it."""
-    with _serve(database_url, tmp_path / "home") as api, worker(api) as work_off:
+    hub = {"repository": "acme/tiny-chat", "revision": COMMIT}
+    with _serve(database_url, tmp_path / "home", **hub) as api, worker(api) as work_off:
         job = api.job(config=CONFIG)
         work_off()
         found = api.client.get(f"/v1/jobs/{job['id']}").json()
@@ -152,6 +165,24 @@ def test_a_chat_job_trains_on_what_was_sampled_behind_its_own_prompt(
         assert ("Target:" in found["prompt"]) is (one["route"] == "rationalized")
 
 
+def test_a_training_set_is_downloaded_as_the_conversations_that_were_trained_on(
+    done: tuple[Api, dict[str, Any]],
+) -> None:
+    api, job = done
+    url = f"/v1/jobs/{job['id']}/iterations/1/training-set"
+    answer = api.client.get(url, params={"format": "messages"})
+    conversations = [json.loads(line) for line in answer.text.splitlines()]
+    rows = [json.loads(line) for line in api.client.get(url).text.splitlines()]
+    assert len(rows) == len(conversations) > 0
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(api.settings.home / "chat")
+    for row, found in zip(rows, conversations, strict=True):
+        assert [turn["role"] for turn in found["messages"]] == ["system", "user", "assistant"]
+        assert found["example_id"] == row["example_id"]
+        assert found["as_trained"] is True
+        rendered = tokenizer.apply_chat_template(found["messages"], tokenize=False)
+        assert rendered == f"{row['prompt']}{row['completion']}<|im_end|>\n"
+
+
 def test_an_adapter_brings_a_prompt_to_copy_and_says_what_it_was_made_with(
     done: tuple[Api, dict[str, Any]],
 ) -> None:
@@ -170,14 +201,66 @@ def test_an_adapter_brings_a_prompt_to_copy_and_says_what_it_was_made_with(
     }
 
 
+def test_an_adapter_names_its_base_model_as_the_hub_does(done: tuple[Api, dict[str, Any]]) -> None:
+    api, job = done
+    adapter = api.client.get(f"/v1/jobs/{job['id']}/adapters").json()["data"][0]
+    files = {one["path"]: api.client.get(one["url"]) for one in adapter["files"]}
+    config = files["adapter_config.json"].json()
+    assert (config["base_model_name_or_path"], config["revision"]) == ("acme/tiny-chat", COMMIT)
+    assert "base_model: acme/tiny-chat\n" in files["README.md"].text
+    assert 'AutoPeftModelForCausalLM.from_pretrained("path' in files["README.md"].text
+    assert api.client.get(f"/v1/models/{MODEL}").json()["repository"] == "acme/tiny-chat"
+
+
+def test_the_library_trains_on_the_same_conversations(
+    done: tuple[Api, dict[str, Any]], tmp_path: Path
+) -> None:
+    """The job's own settings through `run_star`: the same rows to the byte, and the same prompt to copy."""
+    api, job = done
+    config, script = StarConfig.model_validate(job["config"]), pupil()
+    with reading(api.engine) as session:
+        found = as_prompt_set(session.get_one(PromptSet, job["prompt_set"]))
+        splits = session.get_one(Dataset, job["dataset"]).splits
+        train, held_out = (
+            [one for _, one in load_examples(session, job["dataset"], split, range(splits[split]))]
+            for split in ("train", "validation")
+        )
+    events = run_star(
+        config,
+        train,
+        held_out,
+        with_chat(config, found, _template(api)),
+        ScriptedSampler(script),
+        RecordingTrainer(script),
+        tmp_path / "run",
+        base=BaseModel("acme/tiny-chat", COMMIT),
+    )
+    assert list(events)[-1].name == "stopped"
+    ran = RunDirectory(tmp_path / "run")
+    service = api.client.get(f"/v1/jobs/{job['id']}/iterations/1").json()
+    assert training_set_sha256(ran.training_set(1)) == service["training_set_sha256"]
+    exported = api.client.get(f"/v1/jobs/{job['id']}/iterations/1/training-set").text
+    assert [json.loads(line) for line in exported.splitlines()] == [
+        training_fields(row) for row in ran.training_set(1)
+    ]
+    adapter = api.client.get(f"/v1/jobs/{job['id']}/adapters").json()["data"][0]
+    files = {one["path"]: api.client.get(one["url"]) for one in adapter["files"]}
+    manifest = json.loads((ran.adapter(1) / "manifest.json").read_text())
+    assert manifest["prompt"] == files["manifest.json"].json()["prompt"]
+    for name in ("prompt_example.txt", "README.md", "adapter_config.json"):
+        assert (ran.adapter(1) / name).read_text() == files[name].text
+
+
 def test_prompts_whose_template_is_gone_are_told_as_such(done: tuple[Api, dict[str, Any]]) -> None:
     api, job = done
     url = f"/v1/jobs/{job['id']}/rationales"
     one = api.client.get(url, params={"limit": 1}).json()["data"][0]
     with transaction(api.engine) as session:
         session.get_one(Model, MODEL).location = "no/such/folder"
-    found = api.client.get(f"{url}/{one['id']}")
-    assert (found.status_code, found.json()["code"]) == (409, "template_unavailable")
+    exported = f"/v1/jobs/{job['id']}/iterations/1"
+    for asked in (f"{url}/{one['id']}", f"{exported}/training-set?format=messages", f"{exported}/pairs"):
+        found = api.client.get(asked)
+        assert (found.status_code, found.json()["code"]) == (409, "template_unavailable")
 
 
 def test_a_trial_asks_in_the_layout_of_the_adapters_job(done: tuple[Api, dict[str, Any]]) -> None:

@@ -224,6 +224,8 @@ def test_own_keys_may_what_their_scope_says_and_nothing_more(site: Site, princip
         allowed = scope is None or principal.scope.allows(Scope(scope))  # type: ignore[union-attr]
         assert (answer.status_code == 403) is not allowed, place
         assert answer.status_code != 401, place
+        if answer.status_code == 503 and answer.json().get("code") == "no_server":
+            continue  # it was let in: no server of models runs here
         assert answer.status_code < 500 or path == "/readyz", place
         if allowed and method == "GET":
             assert answer.status_code in (200, 206, 404, 422), place
