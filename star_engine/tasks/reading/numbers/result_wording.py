@@ -35,7 +35,8 @@ UNCERTAIN = re.compile(
     words(
         r"""not, cannot, never, no, none, neither, nor, if, unless, whether, suppose, assum\w+, might
         (?-i:may), could, perhaps, maybe, possibly, probably, likely, about, approximately, roughly, around
-        nearly, almost, at (least|most), (more|less|fewer|greater|other|larger|smaller|higher|lower) than
+        nearly, almost, at (least|most)
+        (more|less|fewer|greater|other|larger|smaller|higher|lower) than(?= [$€£]?\d)
         between, either, or, seems?, appears?, impossible, wrong, incorrect, false, mistake, half
         twice, double[sd]?, triple[sd]?, thrice, let'?s, let (us|me), next, first, step, we can, we will
         (we|i|you) (now )?(still )?(have|need) to, so far, (some|one) of, out of, except, instead, before
@@ -51,14 +52,14 @@ UNCERTAIN = re.compile(
 # The same of a sentence that ends in a calculation, which says more of what it means by itself.
 UNCERTAIN_CALCULATION = re.compile(
     words(
-        r"""cannot, never, nor, unless, whether, suppose, assum\w+, might, (?-i:may)
-        could, perhaps, maybe, possibly, probably, about, approximately, roughly, around, nearly, almost
-        at (least|most), or, seems?, appears?, wrong, incorrect, false, mistake, let'?s, let (us|me)
-        we can, we will, so far, instead, estimate\w*, otherwise, without, oder, ou, vielleicht
-        peut-être, wenn, falls, si"""
+        r"""unless, whether, suppose, assum\w+, might, (?-i:may), (could|cannot|not|never) be(?= [$€£(]?\d)
+        perhaps, maybe, possibly, probably, about, approximately, roughly, around, nearly, almost
+        at (least|most), or (\w+ )?(\w+ )?[$€£]?\d+, seems?
+        appears?, (is|are|was|be) (wrong|incorrect|false), mistake, let'?s, let (us|me), we can, we will
+        (wrong|incorrect) (answer|result|total|way|approach), so far, instead, estimate, estimates, otherwise
+        without, oder, ou, vielleicht, peut-être, wenn, falls, si"""
     )
-    + r"|(?<!do\s)(?<!does\s)(?<!did\s)\bnot\b|(?<!do)(?<!does)(?<!did)n['’]t\b"
-    r"|[?≈~±<>≤≥≠…]|\\(?:neq?|leq?|geq?|approx|pm)\b",
+    + r"|[?≈~±<>≤≥≠…]|\\(?:neq?|leq?|geq?|approx|pm)\b",
     re.IGNORECASE,
 )
 # What a text that gives up says somewhere: its last number is no result.
@@ -84,7 +85,13 @@ AT_THE_START = re.compile(
     re.IGNORECASE,
 )
 # Harmless behind a word that concludes; elsewhere they plan or suppose.
-PLANS = re.compile(words("would, need(s|ed)? to, have to, has to, must, should"), re.IGNORECASE)
+PLANS = re.compile(
+    r"\b(?:we|you|I|let['’]s)\s+(?:\w+\s+)?" + any_of("would, need, have to, must, should") + r"\b"
+    r"|^[\W_]*(?:now|next|then|first)\b[^.\n]*"
+    + any_of("would, needs? to, have to, has to, must, should")
+    + r"\b",
+    re.IGNORECASE,
+)
 # "The room then seats 16", but not "by 16", "in step 16": words that a result does not follow directly.
 OPERAND_BEFORE = re.compile(
     words(
