@@ -79,6 +79,12 @@ _BEST = re.compile(
     r"|(?:most|more)\s+(?:likely|logical|plausible|appropriate|suitable|reasonable|sensible|probable|common))\b",
     re.IGNORECASE,
 )
+_ASSENTS = re.compile(
+    r"(?:(?<=[.!?]\s)|(?<=\n)|^)(yes|no)\s*[,.!:—–](?=\s+(?!wait|hold|sorry|doubt)\w)", re.IGNORECASE
+)
+_TAKES_BACK = re.compile(
+    words("but, however, although, unless, if, wait, actually, or, might, maybe"), re.IGNORECASE
+)
 _LEFT_OUT = re.compile(
     words(
         r"""avoid\w*, leav\w+, away from, rul(e|es|ed|ing) out, exclud\w*, eliminat\w*, reject\w*, dismiss\w*
@@ -105,6 +111,7 @@ def settled_choice(marked: MarkedText, begin: int, end: int) -> Mark | None:
         _alone_or_preferred(marked, begin, end)
         or _said_at_the_end(marked, begin, end)
         or _named_in_conclusion(marked, begin, end)
+        or _assented(marked, begin, end)
     )
 
 
@@ -182,9 +189,26 @@ def _named_in_conclusion(marked: MarkedText, begin: int, end: int) -> Mark | Non
         return None
     if _CONCLUDES.match(text, begin, end) and _BEST.match(text, mark.end, end):
         return mark
+    if not _ENDS.match(text, mark.end, end):
+        return None
     alone = {one.label for one in marked.mentioned(0, end)} == {mark.label}
-    argued = _CONCLUDES.match(text, begin, end) or _ARGUES.match(text, begin, end)
-    return mark if alone and argued and _ENDS.match(text, mark.end, end) else None
+    return mark if _CONCLUDES.match(text, begin, end) or (alone and _ARGUES.match(text, begin, end)) else None
+
+
+def _assented(marked: MarkedText, begin: int, end: int) -> Mark | None:
+    """ "No, a penguin cannot fly.", where yes and no are choices and no other sentence begins so."""
+    labels = {word: marked.options.label_of_text(word) for word in ("yes", "no")}
+    said = list(_ASSENTS.finditer(marked.text, 0, end))
+    if None in labels.values() or not said or said[-1].start() != begin:
+        return None
+    label = labels[said[-1][1].lower()]
+    if (
+        label is None
+        or len({one[1].lower() for one in said}) > 1
+        or _TAKES_BACK.search(marked.text, said[-1].end(), end)
+    ):
+        return None
+    return Mark(label, *said[-1].span(1))
 
 
 def _preferred(marked: MarkedText, start: int, end: int) -> Mark | None:

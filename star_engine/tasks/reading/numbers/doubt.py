@@ -19,6 +19,7 @@ from star_engine.tasks.reading.standing import (
 Span = tuple[int, int]
 
 _RESTATED = re.compile(r"[,\s(]+or\s+(?=[$€£]?\d)|[,\s(]+i\.e\.,?\s", re.IGNORECASE)
+_OUT_OF = re.compile(r"^[\W_]*(?:so\b,?\s+)?out\s+of\s+(?:the|all|these)\s[^,\n]{1,60},\s", re.IGNORECASE)
 _ROUGHLY = re.compile(r"\b(?:about|approximately|roughly|around)\s+([$€£]?\d[\d,.]*(?<![.,]))", re.IGNORECASE)
 _CONDITION = re.compile(
     r"[\W_]*(?:(?:and|so|then|thus|therefore|hence|now|also)\b,?\s+)*if\b[^\n]{3,200}?(?:,\s+(?:then\s+)?|\bthen\s+)"
@@ -33,7 +34,7 @@ def is_uncertain(text: str, span: Span, *, calculates: bool) -> bool:
     before, sentence = text[: span[0]], text[slice(*span)]
     said = _ROUGHLY.sub(lambda one: " " if one[1] in before else one[0], sentence)
     uncertain = UNCERTAIN_CALCULATION if calculates else UNCERTAIN
-    return uncertain.search(_RESTATED.sub(" ", said)) is not None
+    return uncertain.search(_OUT_OF.sub(" ", _RESTATED.sub(" ", said))) is not None
 
 
 def does_not_stand(final: FinalText, span: Span, begin: int, number: Number, *, calculates: bool) -> bool:

@@ -49,12 +49,13 @@ MAX_CHARACTERS = 600  # of a sentence that concludes; a longer one is run-on tex
 
 _SO = re.compile(
     r"[,;]\s*(?:so|therefore|thus|hence|which\s+means(?:\s+that)?|(?:which\s+leaves|leaving)(?:\s+\w+\s+with)?"
-    r"|which\s+(?:gives|makes)|giving|making|for\s+a\s+total\s+of)\s",
+    r"|which\s+(?:gives|makes)|giving|making|for\s+a\s+total\s+of"
+    r"|which\s+(?:is|equals|comes\s+to)(?=\s+[$€£]?\d[\d,.]*(?:\s+\w+)?[.!]?\s*$))\s|(?:→|⇒|[=-]>)\s*(?=[$€£]?\d)",
     re.IGNORECASE,
 )
 _INTRODUCTION = re.compile(
     r"[\W_]*(?:(?:so|then|therefore|thus|hence|finally|now)\b,?\s+)?"
-    r"(?:after|with|in|for|at|by|over|from|during|on|given|when|once|since|because|\w+ing)\s[^,;:\n]{2,100},\s",
+    r"(?:after|with|in|for|at|by|over|from|during|on|given|when|once|since|because|out\s+of|of|\w+ing)\s[^,;:\n]{2,100},\s",
     re.IGNORECASE,
 )
 _RESULT_HEADING = re.compile(r"\b(?:result|answer|conclusion|final|total)\b[^\w\n]*$", re.IGNORECASE)
@@ -210,8 +211,9 @@ def _is_result(final: FinalText, number: Number, span: Span, explained: bool) ->
     if says_a_result(text, begin, number.start):
         return True
     heading = _RESULT_HEADING.search(text[max(0, begin - 60) : begin].rstrip()) is not None
-    if not re.search(r"\w", text[:begin]) and not any(p.search(text, begin, end) for p in (_TOLD, _EACH)):
-        return True  # the sentence is all of the text
+    alone = not re.search(r"\w", text[:begin]) and text[begin:end].rstrip().endswith((".", "!", "。"))
+    if alone and not any(pattern.search(text, begin, end) for pattern in (_TOLD, _EACH)):
+        return True  # a whole sentence, and all of the text
     says_so = explained or heading or final.part[0] > 0 or RESULT_ALONE.search(text, begin, end) is not None
     return says_so and (explained or not _EACH.match(text, begin, end))
 

@@ -10,6 +10,7 @@ from fractions import Fraction
 from star_engine.tasks.reading.numbers.number import read_number
 from star_engine.tasks.reading.numbers.number_value import Number
 from star_engine.tasks.reading.numbers.number_words import NUMBER_WORDS, read_number_words
+from star_engine.tasks.reading.numbers.restated import without_restatement
 from star_engine.tasks.reading.numbers.result_wording import (
     ASIDE,
     NO_RESULT_BEFORE,
@@ -95,6 +96,8 @@ def result_of(text: str, begin: int, end: int) -> Number | None:
         return number if isinstance(number, Number) else None
     if not main:
         return _spelt_result(text, words, begin, end) if words and not said else None
+    if len(main) == 2 and _is_restated(text, main, end):
+        main = main[:1]
     if words and not _stand_before(text, begin, words, main):
         return _said_twice(text, main, words)
     if any(_OF_SO_MANY.search(text[begin : one[0]]) for one in asides):
@@ -113,6 +116,12 @@ def result_of(text: str, begin: int, end: int) -> Number | None:
     if not isinstance(number, Number) and len(main) > 1 and chosen == main[0]:
         number = read_number(text, main[-1][0], end)  # "Each pays $12, and that is it: $12"
     return as_written_there(number, text[begin:end], text) if isinstance(number, Number) else None
+
+
+def _is_restated(text: str, main: Sequence[Span], end: int) -> bool:
+    """Whether the second number is the first one again: "36 eggs, or 3 dozen"."""
+    value, tail = numeral_value(text[slice(*main[0])]), text[main[0][1] : end]
+    return value is not None and not re.search(r"\d", without_restatement(tail, value))
 
 
 def _lasts(text: str, numeral: Span, aside: str, end: int) -> bool:

@@ -37,8 +37,9 @@ UNCERTAIN = re.compile(
         (?-i:may), could, perhaps, maybe, possibly, probably, likely, about, approximately, roughly, around
         nearly, almost, at (least|most)
         (more|less|fewer|greater|other|larger|smaller|higher|lower) than(?= [$€£]?\d)
-        between, either, or, seems?, appears?, impossible, wrong, incorrect, false, mistake, half
-        twice, double[sd]?, triple[sd]?, thrice, let'?s, let (us|me), next, first, step, we can, we will
+        between, either, or, seems?, appears?, impossible, wrong, incorrect, false, mistake
+        half(?! of (that|this|it|[$€£]?\d+)\b), twice(?! (that|this)\b), double[sd]?
+        triple[sd]?, thrice, let'?s, let (us|me), next, first, step, we can, we will
         (we|i|you) (now )?(still )?(have|need) to, so far, (some|one) of, out of, except, instead, before
         part of, rest of, estimate\w*, question, mentioned, problem, given, stated, remaining \d+, too
         otherwise, without, taken from, nicht, kein\w*, vielleicht, etwa, ungefähr, oder, wenn, falls
@@ -126,7 +127,9 @@ VERIFIES = re.compile(
 )
 # Behind a conclusion, and without a number: "That is her income from the eggs."
 REMARKS = re.compile(
-    r"^[\W_]*" + any_of("this, that, it, these, which, great, good, done, easy, nice, q.?e.?d") + r"\b",
+    r"^[\W_]*(?:(?:actually|also|in\s+fact|by\s+the\s+way),?\s+)?"
+    + any_of("this, that, it, these, which, great, good, done, easy, nice, q.?e.?d")
+    + r"\b",
     re.IGNORECASE,
 )
 GOES_ON = re.compile(
