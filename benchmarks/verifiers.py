@@ -1,8 +1,9 @@
 """Precision and recall of the verifiers: python -m benchmarks.verifiers [--cases FILE] [--data FOLDER]
 
 Measured on the labelled answers of the tests, on files of your own in the same form (--cases), and on what
-people wrote: all solutions of GSM8K's train split and the published few-shot rationales, where every
-text is right (--data, or the variable STAR_TEST_DATA, names the folder; it is read in place).
+people wrote: all solutions of GSM8K's train split, with and without the line that marks the answer, and the
+published few-shot rationales, where every text is right (--data, or the variable STAR_TEST_DATA, names the
+folder; it is read in place).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ def main() -> None:
     if arguments.data:
         folder = Path(arguments.data)
         _report("gsm8k, all human solutions", list(_gsm8k(folder)), failures=arguments.failures)
+        _report("gsm8k without its answer line", list(_unmarked(folder)), failures=arguments.failures)
         _report("published few-shot rationales", list(_few_shot(folder)), failures=arguments.failures)
         _report(
             "commonsenseqa, the paper's ending", list(_commonsenseqa(folder)), failures=arguments.failures
@@ -59,6 +61,20 @@ def _gsm8k(folder: Path) -> Iterator[Row]:
             solution = json.loads(line)["answer"]
             gold = solution.rpartition("#### ")[2]
             yield {"kind": "numeric", "completion": solution, "answer": gold, "want": "correct"}
+
+
+def _unmarked(folder: Path) -> Iterator[Row]:
+    """Every solution without its last line, "#### 72"; and again for each other number of its last sentence.
+
+    What people end a solution with when nobody asks for a form: "Natalia sold 48+24 = 72 clips altogether."
+    """
+    for row in _gsm8k(folder):
+        solution, gold = row["completion"].rpartition("\n####")[0], row["answer"].replace(",", "")
+        yield {**row, "completion": solution}
+        last = re.sub(r"<<[^<>]*>>", "", solution.rpartition("\n")[2]).replace(",", "")
+        for other in dict.fromkeys(re.findall(r"(?<![\d.])\d+(?:\.\d+)?(?![\d.])", last)):
+            if float(other) != float(gold):
+                yield {**row, "completion": solution, "answer": other, "want": "not_correct"}
 
 
 def _few_shot(folder: Path) -> Iterator[Row]:

@@ -110,6 +110,8 @@ def _gold_pattern(answer: str, choice: str | None) -> re.Pattern[str]:
         letter = re.escape(answer.strip().strip("().").casefold())
         said = r"\s+".join(map(re.escape, _ARTICLE.sub("", choice.casefold()).split()))
         bare = "" if letter in "ai" else rf"|(?:(?<=\bis )|(?<=says )|(?<=\bbe )|(?<=that )){letter}\b"
+        named = rf"\b{letter}(?=\s+(?:is|must be)\s+(?:the\s+)?(?:right|correct|answer)\b)"
+        bare = f"{bare}|{named}"
         return re.compile(rf"\({letter}\)|(?:option|choice|answer)\s+{letter}\b{bare}|(?<!\w){said}(?!\w)")
     folded = _FRACTION.sub(r"\1/\2", answer).casefold().strip()
     plain = folded.replace(",", "").strip("$ ")

@@ -186,7 +186,7 @@ LEAKS = {
         how ... GOLD
         aim/aiming for/at GOLD
         target [BE/,]* GOLD
-        for VALUE to be/equal/REACH [to] GOLD
+        for VALUE to be/equal/REACH [to/as] GOLD
         VALUE WE BE looking/trying/supposed to REACH
         what WE [BE] MUST to REACH
         goal [,]* REACH GOLD
@@ -199,6 +199,7 @@ LEAKS = {
         MATCHES [with/to] SHOWN/AWAITED VALUE GOLD/$/,
         MATCHES [with/to] ANSWER/RESULT SHOWN/WE/they/GIVES/in/above
         MATCHES [with] answer $
+        MATCHES [with] AWAITED $
         agreement with [RIGHT] answer/RESULT
         BE SHOWN/AWAITED one
         not [match/equal/give] GOLD

@@ -10,7 +10,7 @@ from star_engine.protocols import Completion
 from star_engine.tasks.examples import Example
 from star_engine.tasks.grading import grade
 from star_engine.tasks.programs.execution import SandboxFailed
-from star_engine.tasks.reading.cut import answer_has_ended, cut_at_first_stop
+from star_engine.tasks.reading.cut import answer_has_ended, cut_at_first_stop, own_turn
 from star_engine.tasks.registry import task_of
 from star_engine.tasks.task import Task
 from star_engine.tasks.verdict import Verdict, VerdictCode, no_answer
@@ -20,7 +20,9 @@ from star_engine.tasks.verdict import Verdict, VerdictCode, no_answer
 class Answer:
     """A completion as it is stored and judged."""
 
-    text: str  # cut at the first stop, outer white space removed; in the chat layout that at the end
+    # Behind the header of the turn, cut at the first stop, outer white space removed; in the chat layout that
+    # at the end.
+    text: str
     verdict: VerdictCode
     extracted: str | None
     canonical: str | None  # what was extracted in normal form: the same for equal answers
@@ -37,7 +39,7 @@ def judge(
     the template has opened is read as one; an answer on record has it already.
     """
     said = completion.text if completion.reused else opening + completion.text
-    raw = said.replace("\x00", "\ufffd")  # PostgreSQL stores no NUL
+    raw = said[own_turn(said) :].replace("\x00", "\ufffd")  # PostgreSQL stores no NUL
     cut = cut_at_first_stop(raw, config.stops)
     text = cut.rstrip() if config.is_chat else cut.strip()  # a turn is trained on as it was sampled
     stopped = bool(raw[len(cut) :].strip())

@@ -39,6 +39,7 @@ _EARLIER_END = re.compile(
     r"|\s\(|\s[-–—]+\s|;\s|:\s|[.!](?=\s+(?!\d))|\s[\u2600-\u27bf\U0001f300-\U0001faff]|\s\|",
     re.IGNORECASE,
 )
+_ADVERB = re.compile(r"(?:thus|therefore|then|hence|clearly|simply|indeed)\s+", re.IGNORECASE)
 _ASSENT = frozenset({"yes", "no", "true", "false", "correct", "incorrect"})
 _CALLED = re.compile(
     r"\b(?:it|that|this|answer|one)(?:['’]s|\s+is|\s+was|\s+should\s+be|\s+must\s+be|\s+would\s+be)\s+\S",
@@ -151,6 +152,8 @@ def _readings(final: FinalText, one: Statement) -> Iterator[Span]:
     end = min(one.end, final.sentences.around(one.begin, one.begin)[1])
     yield bare(final.text, one.begin, end)
     yield bare(final.text, one.begin, min(one.end, one.begin + MAX_CHARACTERS))
+    if adverb := _ADVERB.match(final.text, one.begin, end):
+        yield bare(final.text, adverb.end(), end)
     reach = min(one.end, one.begin + MAX_CHARACTERS)
     for mark in islice(_EARLIER_END.finditer(final.text, one.begin, reach), MAX_READINGS):
         yield bare(final.text, one.begin, mark.start())

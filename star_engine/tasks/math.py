@@ -31,6 +31,14 @@ from star_engine.tasks.verdict import BadGold, SlowGold, Verdict, VerdictCode, n
 
 _ASIDE = re.compile(r",?\s(?:where|which|since|because)\s", re.IGNORECASE)  # "is 12, where 12 = 3 * 4"
 _GIVEN = re.compile(r"\s*[A-Za-z](?:_\w|_\{\w+\})?(?:\([a-z]\))?\s*=\s*([^=<>≠≤≥]+)")
+# A display that the text ends with: \[x = 7\]
+_LAST_DISPLAY = re.compile(r"(?:\\\[|\$\$)([^\[\]$\n]{1,200}?)[\s.,]*(?:\\\]|\$\$)[\s.]*$")
+_BETWEEN_BOXES = re.compile(
+    r"(?=.{0,60}(?:\b(?:and|or)\b|,))(?:[\s$}.,;&]|\\[()\[\],; ]|\\q?quad"
+    r"|\\text\s*\{[\s,]*(?:and|or)[\s,]*\}|and|or"
+    r"|[A-Za-z](?:_\d)?\s*=|\\boxed\s*\{)*",
+    re.DOTALL,
+)
 DEFAULT_TIMEOUT = 5.0  # seconds per completion; a plain comparison takes 0.01
 MAX_CHARACTERS = 1000  # a longer answer is run-on text, and parsing time grows faster than length
 
@@ -58,6 +66,7 @@ class Expression:
     text: str
     start: int
     end: int
+    written: str | None = None  # what stands there, where `text` is the list that several boxes make
 
 
 def verify_math(text: str, answer: str, timeout_s: float = DEFAULT_TIMEOUT) -> Verdict:
@@ -72,6 +81,8 @@ def verify_math(text: str, answer: str, timeout_s: float = DEFAULT_TIMEOUT) -> V
             return no_answer(VerdictCode.UNPARSED, "no_anchor")
         return _compared([concluded], answer, timeout_s, "conclusion")
     last = standing[-1]
+    if last.statement.form is Form.BOXED and (listed := _list_of_boxes(text, final)):
+        return _compared([listed], answer, timeout_s, str(Form.BOXED))
     if _is_corrected(final, last.value.text, last.end):
         return no_answer(VerdictCode.AMBIGUOUS, "retracted")
     return _compared([one.value for one in standing], answer, timeout_s, str(last.statement.form))
@@ -102,11 +113,28 @@ def _read(text: str, final: FinalText, one: Statement) -> Stated[Expression] | N
     return Stated(one, stated, begin, end) if stated.text else None
 
 
+def _list_of_boxes(text: str, final: FinalText) -> Expression | None:
+    """The list that the last boxes make: "\\boxed{2} and \\boxed{3}"."""
+    spans = final.plain.raw_values
+    first = len(spans) - 1
+    while first > 0 and _BETWEEN_BOXES.fullmatch(text, spans[first - 1][1], spans[first][0]):
+        first -= 1
+    values = [_trimmed(text, *one).text for one in spans[first:]]
+    if len(values) < 2 or len(set(values)) < len(values):
+        return None
+    extent = spans[first][0], spans[-1][1]
+    return Expression(", ".join(values), *extent, text[slice(*extent)])
+
+
 def _concluded(text: str, final: FinalText) -> Expression | None:
     """The 5 of a last sentence "Hence, $n = 5$.": one formula that gives a name its value."""
     span = last_sentence(final)
     if span is None or final.speaks(*span):
         return None
+    display = _LAST_DISPLAY.search(text, max(final.part[0], final.part[1] - MAX_CHARACTERS), final.part[1])
+    given = _GIVEN.fullmatch(text, *display.span(1)) if display else None
+    if given:
+        return _trimmed(text, *given.span(1))
     sentence = final.text[slice(*span)]
     inside = [n for n, math in enumerate(final.plain.maths) if span[0] <= math[0] and math[1] <= span[1]]
     if len(inside) != 1 or not CONCLUDES.search(sentence) or UNCERTAIN.search(sentence):
@@ -198,7 +226,7 @@ def _compared(stated: list[Expression], answer: str, timeout_s: float, rule: str
         return no_answer(VerdictCode.AMBIGUOUS, "anchors_disagree")
     code = VerdictCode.CORRECT if equal[0] else VerdictCode.WRONG
     last = stated[-1]
-    return Verdict(code, last.text, bare_expression(last.text), rule, (last.start, last.end))
+    return Verdict(code, last.written or last.text, bare_expression(last.text), rule, (last.start, last.end))
 
 
 class MathOptions(Section):

@@ -25,7 +25,7 @@ from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.section import Section
 from star_engine.tasks.examples import Example, PromptSet
 from star_engine.tasks.kind import Kind
-from star_engine.tasks.reading.cut import cut_at_first_stop
+from star_engine.tasks.reading.cut import cut_at_first_stop, own_turn
 from star_engine.tasks.registry import check_options, task_of
 from star_engine.training_set.answer_end import ending
 from star_engine.training_set.rows import build, decide, filter_input
@@ -195,8 +195,9 @@ def _span(config: StarConfig, example: Example, completion: str, answer: Answer)
     found = read_answer(config, example, answer.text)
     if found.span is None or found.extracted != answer.extracted:
         return None
-    cut = cut_at_first_stop(completion, stops(config.kind))
-    before = len(cut) - len(cut.lstrip())
+    head = own_turn(completion)
+    cut = cut_at_first_stop(completion[head:], stops(config.kind))
+    before = head + len(cut) - len(cut.lstrip())
     return before + found.span[0], before + found.span[1]
 
 

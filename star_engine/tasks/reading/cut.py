@@ -39,11 +39,25 @@ TURN_STOPS: tuple[str, ...] = (
     "<｜User｜>",
 )
 DEFAULT_STOPS = (*BLOCK_STOPS, *TURN_STOPS)
+# The header of the model's own turn, where a template or a model that plays one has written it.
+_TURN_HEAD = re.compile(
+    r"\s*(?:(?:<\|begin_of_text\|>|<s>|<bos>|<｜begin▁of▁sentence｜>)\s*)*(?:"
+    r"<\|(?:im_start|start_header_id|start|header_start)\|>\s*assistant\b[ \t]*"
+    r"(?:<\|(?:end_header_id|message|header_end)\|>)?"
+    r"|<start_of_turn>\s*model\b|<\|assistant\|>|<｜Assistant｜>|\[/INST\]|assistant[ \t]*\n(?=\s*\S)"
+    r")?\s*"
+)
 _SENTENCE_ENDED = r"[.!?。][\s*_)\"'”’]*\s\S"
 _ENDED = re.compile(
     rf"[\s*_)\]\"'”’$]*(?:\}}|</|\n|{_SENTENCE_ENDED})|[^\n]*?(?:\n|{_SENTENCE_ENDED})",
 )
 _IN_BRACKETS = re.compile(r"\(\s*\w\s*\)")
+
+
+def own_turn(text: str) -> int:
+    """Where the model's own turn begins: behind the header that a model or a template has written to it."""
+    head = _TURN_HEAD.match(text)
+    return head.end() if head and head[0].strip() else 0
 
 
 def cut_at_first_stop(text: str, stops: Sequence[str] = DEFAULT_STOPS) -> str:
@@ -54,7 +68,8 @@ def cut_at_first_stop(text: str, stops: Sequence[str] = DEFAULT_STOPS) -> str:
     """
     if "" in stops:
         raise ValueError("a stop must not be empty: it would cut every completion to nothing")
-    found = [position for stop in stops if (position := text.find(stop)) >= 0]
+    begin = own_turn(text)
+    found = [position for stop in stops if (position := text.find(stop, begin)) >= 0]
     return text[: min(found, default=len(text))].rstrip()
 
 

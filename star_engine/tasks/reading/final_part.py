@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from star_engine.tasks.reading.cut import own_turn
+
 Span = tuple[int, int]
 
 _NAMES = r"(?:think|thinking|thought|thoughts|reasoning|reflection|seed:think)"
@@ -40,8 +42,10 @@ def final_part(text: str) -> Span | None:
     """The offsets of the final part; None where none began, as the thinking was never closed."""
     if "<|channel|>" in text:
         return _of_harmony(text)
-    begin = 0
-    if _BARE_HARMONY.match(text):
+    begin = own_turn(text)
+    if text.startswith(_BARE_HARMONY_FINAL, begin):
+        begin += len(_BARE_HARMONY_FINAL)
+    elif _BARE_HARMONY.match(text):
         found = text.rfind(_BARE_HARMONY_FINAL)
         if found < 0:
             return None

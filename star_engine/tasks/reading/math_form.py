@@ -11,10 +11,11 @@ from star_engine.tasks.reading.numbers.unit_words import changes_the_value
 _COMMAND = re.compile(r"\\(?:text|mathrm|mathbf|operatorname)\s*\{[^{}]*\}|\\[A-Za-z]+")
 _WRAPPED = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
 _WORD = re.compile(r"[A-Za-z]{3,}")
-_PROSE = re.compile(r"[A-Za-z]{3,}(?: [A-Za-z]+)*")
+_PROSE = re.compile(r"[A-Za-z]{3,}|[A-Za-z]{2,}(?: [A-Za-z]+)+")
 _REPEATING = re.compile(r"(?<![\d.])(\d*)\.(\d*)\\overline\s*\{?(\d+)\}?")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _SIZES = re.compile(r"\\(?:left|right|displaystyle)(?![a-zA-Z])\s*|\\[!,](?=\d{3})")
+_INFINITY = re.compile(r"^\+\s*\\infty$|^\+?(?:infinity|∞)$|(?<=-)∞$", re.IGNORECASE)
 _COEFFICIENT = re.compile(r"\d\s*[A-Za-z](?![A-Za-z0-9])")  # 5a is no number of ares
 _PERCENT_WORD = re.compile(r"\s*\\(?:text|mathrm)\s*\{\s*per\s?cent\s*\}")
 
@@ -103,7 +104,7 @@ def bare_expression(text: str) -> str:
     bare = _PERCENT_WORD.sub("\\\\%", bare)
     bare = _REPEATING.sub(_as_fraction, bare)
     wrapped = _WRAPPED.fullmatch(bare)
-    return wrapped[1].strip() if wrapped else bare
+    return _INFINITY.sub(r"\\infty", wrapped[1].strip() if wrapped else bare)
 
 
 def _as_fraction(repeating: re.Match[str]) -> str:

@@ -35,6 +35,17 @@ _DOUBTED = re.compile(
     + r"|n['’]t\b",
     re.IGNORECASE,
 )
+# The same before a calculation, which says less: "the pies that are not eaten are 20 - 8 = 12".
+_DOUBTED_CALCULATION = re.compile(
+    words(
+        r"""unless, whether, doubt\w*, false, untrue, mistaken\w*, seems?, seemed, appears?, appeared
+        looks? (like|as), might, (?-i:may), maybe, perhaps, possibly, thought, guess\w*
+        suppose, supposing, assum\w+, pretend\w*, imagine, claim\w*, argu\w+, tempt\w*, wonder\w*, told
+        ignoring, (to|must) (show|prove|check|verify|test), (mistake|error|trap) (is|was|would be)"""
+    )
+    + r"|(?:\b(?:not|never|cannot|nicht|pas)|n['’]t)\b(?:\s+[^\W\d_]+){0,2}\s*[$€£(]*\d",
+    re.IGNORECASE,
+)
 _OTHERS_SAY = re.compile(
     r"\b(?!(?:I|we|can|to|and|so|also|would|will|thus|therefore)\b)[\w'’]+\s+"
     r"(?:(?:might|may|would|could|will|often|first|just|simply)\s+)*"
@@ -42,6 +53,12 @@ _OTHERS_SAY = re.compile(
         """says?, said, thinks?, believes?, answers?, answered, expects?, reports?, assumes?, insists?
         concludes?, concluded, responds?, told"""
     )
+    + r"\b",
+    re.IGNORECASE,
+)
+_OTHERS_CALCULATE = re.compile(
+    r"\b(?!(?:I|we|you|can|to|and|so|also|would|will|thus|therefore)\b)[\w'’]+\s+"
+    + any_of("says?, said, thinks?, believes?, assumes?, insists?, concludes?, concluded, told")
     + r"\b",
     re.IGNORECASE,
 )
@@ -67,6 +84,18 @@ _TAKEN_BACK = re.compile(
         uncertainty, provided that, but only, assuming, depending, so far, seems?, might, unlikely
         doubtful"""
     ),
+    re.IGNORECASE,
+)
+_CALCULATION_TAKEN_BACK = re.compile(
+    r"\b(?:is|are|was|were|isn['’]t|aren['’]t)\s+(?:clearly\s+|also\s+)?"
+    + any_of(
+        """not (right|correct|the|what|possible|enough|our|my), (right|correct|the answer|possible)
+        wrong, incorrect, false, mistaken, impossible, too\\b
+        a (common|typical|tempting|wrong|trap|mistake)"""
+    )
+    + r"|"
+    + words("unless, maybe, perhaps, possibly, not sure, guess(ing)?, unsure, seems?, might, doubtful, if")
+    + r"|\?\s*$",
     re.IGNORECASE,
 )
 _REASON = re.compile(
@@ -99,6 +128,18 @@ def is_taken_back(text: str, sentences: Sentences, end: int) -> bool:
     reason = _REASON.search(rest)
     rest = rest[: reason.start()] if reason else rest
     return _TAKEN_BACK.search(rest) is not None
+
+
+def is_doubted_calculation(before: str) -> bool:
+    """Whether what stands before the result of a calculation keeps it from being one."""
+    return any(pattern.search(before) for pattern in (_DOUBTED_CALCULATION, _OTHERS_CALCULATE))
+
+
+def is_calculation_taken_back(text: str, sentences: Sentences, end: int) -> bool:
+    """`is_taken_back` of a calculation's result, behind which "not" may be of what was counted."""
+    _, stop = sentences.around(max(0, end - 1), end)
+    rest = text[end : min(stop, end + _REACH)]
+    return _CALCULATION_TAKEN_BACK.search(rest) is not None
 
 
 def is_doubted(before: str) -> bool:

@@ -82,6 +82,7 @@ _LETTER_LABEL = re.compile(
     r"^A:(?=\s*\S)|^[^\w\n]*(?:[Mm]y\s+)?(?:[Ff]inal\s+|[Ss]elected\s+|[Cc]hosen\s+)?(?:[Oo]ption|[Aa]nswer|[Pp]ick|[Cc]hoice|[Ss]election|[Dd]ecision)\s*:(?=\s*\S)",
     re.MULTILINE,
 )
+_SECOND_OPTION = re.compile(r"^[^\w\n]*B:\s*\S", re.MULTILINE)
 # {"reasoning": "...", "answer": "B"}
 _JSON = re.compile(
     r"[{,]\s*\"(?:final[_ ]?|correct[_ ]?)?(?:answer|choice|option|label|result)\"\s*:\s*"
@@ -222,7 +223,10 @@ def _headings(text: str) -> Iterator[Statement]:
 
 
 def _labelled(text: str) -> Iterator[Statement]:
+    listed = _SECOND_OPTION.search(text) is not None
     for label in _LETTER_LABEL.finditer(text):
+        if listed and label[0] == "A:":
+            continue  # the first of a list of options
         begin = _skip_space(text, label.end())
         yield Statement(Form.ANSWER_IS, label.start(), begin, _line_end(text, begin))
 

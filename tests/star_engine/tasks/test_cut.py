@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_engine.tasks.reading.cut import DEFAULT_STOPS, cut_at_first_stop
+from star_engine.tasks.reading.cut import DEFAULT_STOPS, cut_at_first_stop, own_turn
+from star_engine.training_set.judgement import judge_row
 
 TEXTS = st.lists(st.sampled_from([*DEFAULT_STOPS, "a", " ", "\n", "Q:", "72", "\t"]), max_size=12).map(
     "".join
@@ -49,7 +50,24 @@ def test_the_cut_is_a_prefix_without_stop_or_trailing_space_and_cutting_twice_ch
     cut = cut_at_first_stop(text)
     assert text.startswith(cut)
     assert cut == cut.rstrip()
-    assert not any(stop in cut for stop in DEFAULT_STOPS)
+    assert not any(stop in cut[own_turn(cut) :] for stop in DEFAULT_STOPS)
     assert cut_at_first_stop(cut) == cut
     dropped = text[len(cut) :].lstrip("\n \t")
     assert not dropped or any(stop.lstrip() in dropped for stop in DEFAULT_STOPS)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "<|im_start|>assistant\n",
+        "<|start_header_id|>assistant<|end_header_id|>\n\n",
+        "<start_of_turn>model\n",
+        "assistant\n",
+    ],
+)
+def test_the_header_of_the_models_own_turn_is_no_stop_and_is_not_trained_on(head: str) -> None:
+    row = {"kind": "numeric", "completion": f"{head}21 - 15 = 6.\n#### 6<|im_end|>", "answer": "6"}
+    found = judge_row(row)
+    assert (found.verdict, found.trained_on) == ("correct", " 21 - 15 = 6.\n#### 6")
+    assert found.span is not None
+    assert row["completion"][slice(*found.span)] == "6"

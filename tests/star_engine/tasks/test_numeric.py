@@ -126,7 +126,9 @@ AMBIGUOUS = [
 ]
 
 UNPARSED = [
-    ("She sold 72 clips.", "72"),
+    ("She sold 72 clips", "72"),
+    ("Each box holds 72 clips.", "72"),
+    ("We know that she sold 72 clips.", "72"),
     ("", "72"),
     ("####", "72"),
     ("#### unknown", "72"),

@@ -70,6 +70,30 @@ _UNSETTLED = re.compile(
     + r"|n['’]t\b|\?",
     re.IGNORECASE,
 )
+_CONCLUDES = re.compile(
+    r"[\W_]*(?:so|therefore|thus|hence|consequently|overall|in\s+conclusion)\b", re.IGNORECASE
+)
+_ARGUES = re.compile(r"[\W_]*(?:when|whenever|since|because|as)\b[^.\n]{5,200},\s", re.IGNORECASE)
+_BEST = re.compile(
+    r"[\s*_\"'”’]*(?:is|are|would\s+be|must\s+be)\s+(?:therefore\s+)?the\s+(?:best|only|correct|right|logical"
+    r"|(?:most|more)\s+(?:likely|logical|plausible|appropriate|suitable|reasonable|sensible|probable|common))\b",
+    re.IGNORECASE,
+)
+_ASSENTS = re.compile(
+    r"(?:(?<=[.!?]\s)|(?<=\n)|^)(yes|no)\s*[,.!:—–](?=\s+(?!wait|hold|sorry|doubt)\w)", re.IGNORECASE
+)
+_TAKES_BACK = re.compile(
+    words("but, however, although, unless, if, wait, actually, or, might, maybe"), re.IGNORECASE
+)
+_LEFT_OUT = re.compile(
+    words(
+        r"""avoid\w*, leav\w+, away from, rul(e|es|ed|ing) out, exclud\w*, eliminat\w*, reject\w*, dismiss\w*
+        than, without, before, after, unless, fails?, lacks?, no, nobody, told, thinks?, says?, said
+        ask\w*, wonder\w*
+        was, were, answer, anything but, next to, contrary, against, confus\w*, mistak\w*, question, given"""
+    ),
+    re.IGNORECASE,
+)
 _TICK = re.compile(r"[✓✔✅☑]")
 _CROSS = re.compile(r"[✗✘❌✖☒]")
 
@@ -83,7 +107,12 @@ def settled_choice(marked: MarkedText, begin: int, end: int) -> Mark | None:
             return mark
     if all_of := _FROM_ALL.match(text, begin, end):
         begin = all_of.end()
-    return _alone_or_preferred(marked, begin, end) or _said_at_the_end(marked, begin, end)
+    return (
+        _alone_or_preferred(marked, begin, end)
+        or _said_at_the_end(marked, begin, end)
+        or _named_in_conclusion(marked, begin, end)
+        or _assented(marked, begin, end)
+    )
 
 
 def ticked_choice(marked: MarkedText, lines: Sequence[tuple[Span, Mark | None]]) -> Mark | None:
@@ -135,6 +164,51 @@ def _said_at_the_end(marked: MarkedText, begin: int, end: int) -> Mark | None:
         return None
     says_little = text[mark.start : mark.end].casefold() in _ASSENT or mark.end - mark.start < 3
     return None if says_little or _UNSETTLED.search(_without(text, marked, begin, end)) else mark
+
+
+def _named_in_conclusion(marked: MarkedText, begin: int, end: int) -> Mark | None:
+    """ "So the heat is transferred by conduction.": the only choice that the text names, and its last word.
+
+    Or "Therefore, among all the choices, the pet shop is the most likely place".
+    """
+    text = marked.text
+    named = [one for one in marked.mentions if begin <= one.start and one.end <= end]
+    if (
+        len({one.label for one in marked.mentioned(begin, end)}) != 1
+        or not named
+        or any(marked.anywhere(begin, end))
+    ):
+        return None
+    mark = named[-1]
+    is_assent = text[mark.start : mark.end].casefold() in _ASSENT
+    if (
+        is_assent
+        or _UNSETTLED.search(_without(text, marked, begin, end))
+        or _LEFT_OUT.search(text, begin, end)
+    ):
+        return None
+    if _CONCLUDES.match(text, begin, end) and _BEST.match(text, mark.end, end):
+        return mark
+    if not _ENDS.match(text, mark.end, end):
+        return None
+    alone = {one.label for one in marked.mentioned(0, end)} == {mark.label}
+    return mark if _CONCLUDES.match(text, begin, end) or (alone and _ARGUES.match(text, begin, end)) else None
+
+
+def _assented(marked: MarkedText, begin: int, end: int) -> Mark | None:
+    """ "No, a penguin cannot fly.", where yes and no are choices and no other sentence begins so."""
+    labels = {word: marked.options.label_of_text(word) for word in ("yes", "no")}
+    said = list(_ASSENTS.finditer(marked.text, 0, end))
+    if None in labels.values() or not said or said[-1].start() != begin:
+        return None
+    label = labels[said[-1][1].lower()]
+    if (
+        label is None
+        or len({one[1].lower() for one in said}) > 1
+        or _TAKES_BACK.search(marked.text, said[-1].end(), end)
+    ):
+        return None
+    return Mark(label, *said[-1].span(1))
 
 
 def _preferred(marked: MarkedText, start: int, end: int) -> Mark | None:

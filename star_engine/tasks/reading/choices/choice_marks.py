@@ -42,7 +42,7 @@ _GOES_ON = words(
     "because, since, as, which, for, is (correct|right|the), so, due, given, where, not, rather, instead"
 )
 _BEHIND_LETTER = re.compile(
-    rf"""[\s*_`"'”’)\]]*(?:$|[.,;:!\n。，—–\-(|=]|{_GOES_ON}|\b(?:while|in\s+this)\b)""", re.IGNORECASE
+    rf"""[\s*_`"'”’)\]]*(?:$|[.,;:!\n。，—–\-(|=]|{_GOES_ON}|\b(?:while|here|in\s+this)\b)""", re.IGNORECASE
 )
 _BEHIND_OPTION = re.compile(
     rf"""[\s*_`"'”’]*(?:$|[.;:!,)\n。—–]|\s-\s|\(|{_GOES_ON}|\b(?:option|choice)\b)""", re.IGNORECASE

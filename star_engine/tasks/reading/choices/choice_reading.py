@@ -25,6 +25,12 @@ _LETTER_FIRST = re.compile(
 )
 _LETTER_LAST = re.compile(r"(.+?)[\s*_]*\(([A-Za-z])\)[\s.]*")
 _OPTION = re.compile(r"\b(?:option|choice)\s+([A-Za-z])\b", re.IGNORECASE)
+_TEXT_BELOW = re.compile(
+    r"[)\]*_]{0,6}:[ \t*_]*\n\s*([^\n]+)"
+)  # "the answer is (B):" and its text on a line below
+_OPENING = re.compile(
+    rf"[\s*_(\[]*{_NAMED}(?P<letter>[A-Z])[)\].:*_]*(?:\s+(?P<because>because|since|as)\b|(?:(?<=[.:)*])|\s*[—–-])\s+)"
+)
 # A sentence that names a choice to exclude it, to compare it, or to leave it open.
 _EXCLUDES = re.compile(
     words(
@@ -79,6 +85,9 @@ def read_choice(final: FinalText, marked: MarkedText, one: Statement) -> Stated[
         mark = marked.stated(one.begin, one.end) or _lettered(final, marked, one)
     if mark is None:
         return None
+    below = _TEXT_BELOW.match(final.text, mark.end)
+    if below and marked.options.label_of_text(below[1].strip(" *_\"'")) not in (None, mark.label):
+        raise LettersDisagree("letter_and_text_disagree")
     end = {Form.VALUE_FIRST: one.start, Form.BOXED: one.end}.get(one.form, 0)
     if is_taken_back(final.text, final.sentences, max(mark.end, end)):
         return None
@@ -126,7 +135,26 @@ def choice_without_statement(final: FinalText, marked: MarkedText) -> Stated[Mar
         return Stated(
             Statement(Form.VALUE_FIRST, mark.start, mark.start, mark.end), mark, mark.start, mark.end
         )
-    return _in_last_sentence(final, marked, lines[-1])
+    return _in_last_sentence(final, marked, lines[-1]) or _in_opening(final, marked, lines)
+
+
+def _in_opening(final: FinalText, marked: MarkedText, lines: list[Span]) -> Stated[Mark] | None:
+    """ "C — market. Vegetables are sold there." and "D because iron is red.": the first words of the text."""
+    text, (begin, end) = final.text, lines[0]
+    found = _OPENING.match(text, begin, end)
+    label = marked.options.label(found["letter"]) if found else None
+    if found is None or label is None or any(_LETTER_FIRST.match(text, *line) for line in lines[1:]):
+        return None
+    beside = marked.named_at(found.end(), end)
+    if not found["because"] and (beside is None or beside.label != label):
+        return None
+    stop = min(final.sentences.around(found.end(), found.end())[1], end)
+    if not found["because"] and _EXCLUDES.search(text, beside.end if beside else found.end(), stop):
+        return None
+    if any(one.label != label for one in marked.mentioned(found.end(), stop)):
+        return None  # every option in turn
+    mark = Mark(label, *found.span("letter"))
+    return Stated(Statement(Form.VALUE_FIRST, mark.start, mark.start, mark.end), mark, mark.start, mark.end)
 
 
 def _listed(marked: MarkedText, starts: dict[int, Mark], line: Span) -> Mark | None:

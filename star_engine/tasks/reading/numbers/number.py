@@ -219,6 +219,7 @@ def _flaw_behind(tail: str, value: Fraction) -> Flaw | None:
     if re.match(r"\s+and\b", tail):
         return Flaw.NOT_ONE_NUMBER
     tail = re.sub(r"^\s+more\b(?!\s+than)", " ", tail)  # "$5 more to buy it"
+    tail = re.sub(r"\bleft[\s-]over\b", "left", tail)
     tail = _LATEX.sub(" ", tail)
     tail = _TIME_REMARK.sub(" ", tail)
     if value.denominator != 1 or abs(value) < 1:

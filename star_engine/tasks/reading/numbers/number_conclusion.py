@@ -11,11 +11,23 @@ import re
 from dataclasses import replace
 
 from star_engine.tasks.reading.final_text import FinalText
-from star_engine.tasks.reading.numbers.calculation import calculated, calculated_before, ends_in_calculation
+from star_engine.tasks.reading.numbers.calculation import (
+    calculated,
+    calculated_before,
+    calculated_reason,
+    ends_in_calculation,
+)
+from star_engine.tasks.reading.numbers.doubt import does_not_stand, is_uncertain
 from star_engine.tasks.reading.numbers.ending import alone_on_line, endings, last_sentence, total_of_row
 from star_engine.tasks.reading.numbers.number import read_number
 from star_engine.tasks.reading.numbers.number_value import Number
-from star_engine.tasks.reading.numbers.numerals import follows_a_verb, numerals, result_of, says_a_result
+from star_engine.tasks.reading.numbers.numerals import (
+    follows_a_verb,
+    numeral_value,
+    numerals,
+    result_of,
+    says_a_result,
+)
 from star_engine.tasks.reading.numbers.result_wording import (
     AT_THE_START,
     CONCLUDES,
@@ -26,10 +38,10 @@ from star_engine.tasks.reading.numbers.result_wording import (
     REMARKS,
     RESULT_ALONE,
     UNCERTAIN,
-    UNCERTAIN_CALCULATION,
     VERIFIES,
 )
-from star_engine.tasks.reading.standing import is_doubted, is_taken_back
+from star_engine.tasks.reading.numbers.steps import is_one_of_a_list, is_operand
+from star_engine.tasks.reading.standing import is_doubted_calculation
 
 Span = tuple[int, int]
 
@@ -37,12 +49,13 @@ MAX_CHARACTERS = 600  # of a sentence that concludes; a longer one is run-on tex
 
 _SO = re.compile(
     r"[,;]\s*(?:so|therefore|thus|hence|which\s+means(?:\s+that)?|(?:which\s+leaves|leaving)(?:\s+\w+\s+with)?"
-    r"|which\s+(?:gives|makes)|giving|making|for\s+a\s+total\s+of)\s",
+    r"|which\s+(?:gives|makes)|giving|making|for\s+a\s+total\s+of"
+    r"|which\s+(?:is|equals|comes\s+to)(?=\s+[$€£]?\d[\d,.]*(?:\s+\w+)?[.!]?\s*$))\s|(?:→|⇒|[=-]>)\s*(?=[$€£]?\d)",
     re.IGNORECASE,
 )
 _INTRODUCTION = re.compile(
     r"[\W_]*(?:(?:so|then|therefore|thus|hence|finally|now)\b,?\s+)?"
-    r"(?:after|with|in|for|at|by|over|from|during|on|given|when|once|since|because|\w+ing)\s[^,;:\n]{2,100},\s",
+    r"(?:after|with|in|for|at|by|over|from|during|on|given|when|once|since|because|out\s+of|of|\w+ing)\s[^,;:\n]{2,100},\s",
     re.IGNORECASE,
 )
 _RESULT_HEADING = re.compile(r"\b(?:result|answer|conclusion|final|total)\b[^\w\n]*$", re.IGNORECASE)
@@ -51,9 +64,15 @@ _CONTINUED = re.compile(r",[^,]*=")  # "since each has 20, there are 10 * 20 = 2
 _ROUNDS = re.compile(
     r"\bround(?:s|ed|ing)?(?:\s+(?:it|this|that))?(?:\s+(?:up|down|off))?\s+to\s+(?=[$€£]?\d)", re.IGNORECASE
 )
-_RESTATED = re.compile(r"[,\s(]+or\s+(?=[$€£]?\d)|[,\s(]+i\.e\.,?\s", re.IGNORECASE)
 _AGAIN = re.compile(r",\s*(?:i\.e\.|that\s+is|in\s+other\s+words),?\s", re.IGNORECASE)
 _EACH = re.compile(r"\W*(?:each|every)\b", re.IGNORECASE)
+
+
+_TOLD = re.compile(
+    r"\b(?:we|i)\s+(?:know|see|are\s+(?:told|given))\b|\b(?:given|recall|note|remember|starts?|started|begins?|began|says?)\b",
+    re.IGNORECASE,
+)
+_DENIES = re.compile(r"\b(?:not|never|cannot|no)\b|n['’]t\b|\?", re.IGNORECASE)
 
 
 def concluded_number(final: FinalText) -> Number | None:
@@ -101,6 +120,8 @@ def number_of_sentence(
         return None
     text = final.text
     reason = _REASON.search(text, *span)
+    if reason and (backed := _backed_by_reason(text, span[0], reason, span[1])):
+        return backed
     if reason and not _CONTINUED.search(text, reason.end(), span[1]):
         explained |= any(numerals(text, reason.end(), span[1]))
         span = span[0], reason.start()
@@ -109,8 +130,8 @@ def number_of_sentence(
     ):
         return alone
     sentence = text[slice(*span)]
-    uncertain = UNCERTAIN_CALCULATION if ends_in_calculation(sentence) else UNCERTAIN
-    if uncertain.search(_RESTATED.sub(" ", sentence)) or VERIFIES.search(sentence):
+    calculates = ends_in_calculation(sentence)
+    if is_uncertain(text, span, calculates=calculates) or VERIFIES.search(sentence):
         return None
     bold = [b for b in final.plain.bold if span[0] <= b[0] and b[1] <= span[1] and any(numerals(text, *b))]
     if len(bold) == 1 and (number := _in_bold(text, bold[0], span)):
@@ -118,13 +139,27 @@ def number_of_sentence(
     concludes = concludes or len(bold) == 1 or CONCLUDES.search(sentence) is not None
     part = _concluding_part(text, *span)
     number = _in_sentence(text, *part)
-    if number is None or is_doubted(text[part[0] : number.start]):
-        return None
-    if is_taken_back(text, final.sentences, number.end):
+    if number is None or does_not_stand(final, span, part[0], number, calculates=calculates):
         return None
     if concludes or _says_so(text, span, part) or _is_result(final, number, span, explained):
         return number
     return None
+
+
+def _backed_by_reason(text: str, begin: int, reason: re.Match[str], end: int) -> Number | None:
+    """The 5 of "He has to do 5 tasks a month because 50 / 10 = 5"."""
+    value = calculated_reason(text, reason.end(), end)
+    sentence = text[begin : reason.start()]
+    if value is None or _DENIES.search(sentence) or is_doubted_calculation(sentence):
+        return None
+    same = [one for one in numerals(text, begin, reason.start()) if numeral_value(one[0]) == value]
+    if len(same) != 1:
+        return None
+    before = text[begin : same[0].start()]
+    if OPERAND_BEFORE.search(before) and not before.endswith("by "):  # "Reggie loses by 2"
+        return None
+    number = read_number(text, same[0].start(), same[0].end())
+    return number if isinstance(number, Number) else None
 
 
 def _says_so(text: str, span: Span, part: Span) -> bool:
@@ -157,11 +192,16 @@ def _in_sentence(text: str, begin: int, end: int) -> Number | None:
 def _is_result(final: FinalText, number: Number, span: Span, explained: bool) -> bool:
     """Whether a sentence that does not say that it concludes gives a result all the same."""
     text, (begin, end) = final.text, span
-    if AT_THE_START.search(text, begin, end) or GIVES_UP.search(text, 0, begin):
+    calculates = "=" in text[begin : number.start]
+    if (AT_THE_START.search(text, begin, end) and not calculates) or GIVES_UP.search(text, 0, begin):
         return False
     if PLANS.search(text, begin, end) and not _is_backed(final, span):
         return False
-    if "=" in text[begin : number.start] or calculated_before(text, begin) == number.value:
+    if not calculates and is_operand(text, begin, number):
+        return False
+    if calculates and is_one_of_a_list(text, begin):
+        return False
+    if calculates or calculated_before(text, begin) == number.value:
         return True
     if not _is_closed(text, end) or not follows_a_verb(text, begin, number.start):
         return False
@@ -171,6 +211,9 @@ def _is_result(final: FinalText, number: Number, span: Span, explained: bool) ->
     if says_a_result(text, begin, number.start):
         return True
     heading = _RESULT_HEADING.search(text[max(0, begin - 60) : begin].rstrip()) is not None
+    alone = not re.search(r"\w", text[:begin]) and text[begin:end].rstrip().endswith((".", "!", "。"))
+    if alone and not any(pattern.search(text, begin, end) for pattern in (_TOLD, _EACH)):
+        return True  # a whole sentence, and all of the text
     says_so = explained or heading or final.part[0] > 0 or RESULT_ALONE.search(text, begin, end) is not None
     return says_so and (explained or not _EACH.match(text, begin, end))
 

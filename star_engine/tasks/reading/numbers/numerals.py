@@ -10,6 +10,7 @@ from fractions import Fraction
 from star_engine.tasks.reading.numbers.number import read_number
 from star_engine.tasks.reading.numbers.number_value import Number
 from star_engine.tasks.reading.numbers.number_words import NUMBER_WORDS, read_number_words
+from star_engine.tasks.reading.numbers.restated import without_restatement
 from star_engine.tasks.reading.numbers.result_wording import (
     ASIDE,
     NO_RESULT_BEFORE,
@@ -40,6 +41,13 @@ _SPELT = re.compile(
     rf"\b(?:{'|'.join(sorted(NUMBER_WORDS - {'one'}, key=len, reverse=True))})\b", re.IGNORECASE
 )
 _WHEN = re.compile(r"^(?:in|after|within)\b", re.IGNORECASE)
+_TIME = re.compile(r"\s+(?:second|minute|hour|day|week|month|year)s?\b", re.IGNORECASE)
+# "It rained 12 cm more on Monday than on Tuesday": what is compared comes with no number of its own.
+_COMPARED = re.compile(
+    r"(\s*(?:[^\W\d_]+\s+){0,2}?(?<!\w))(?:more|fewer|less|farther|further|\w{3,}er)\b[^\d.;:\n]*\bthan\b[^\d\n]*$"
+    r"|(\s*)(?:more|fewer|less)\b(?=[^\d\n]*$)",
+    re.IGNORECASE | re.MULTILINE,
+)
 _ADVERBS = re.compile(
     r"(?:\b(?:only|exactly|just|still|now|then|therefore|thus|hence|also|a\s+total\s+of|the\s+total\s+of|in\s+total"
     r"|altogether|all\s+together|together|insgesamt|noch|nur|genau|somit|damit|also|donc|encore|au\s+total|en\s+tout"
@@ -83,12 +91,14 @@ def result_of(text: str, begin: int, end: int) -> Number | None:
     asides = {one: aside for one in (*said, *spelt) if (aside := _aside(text, begin, one[0]))}
     main = [one for one in said if one not in asides]
     words = [one for one in spelt if one not in asides]
-    if not main and len(said) == 1 and not words and _WHEN.search(asides[said[0]]):
+    if not main and len(said) == 1 and not words and _lasts(text, said[0], asides[said[0]], end):
         number = read_number(text, said[0][0], end)  # "So the pool is full in 16 minutes"
         return number if isinstance(number, Number) else None
     if not main:
         return _spelt_result(text, words, begin, end) if words and not said else None
-    if words:
+    if len(main) == 2 and _is_restated(text, main, end):
+        main = main[:1]
+    if words and not _stand_before(text, begin, words, main):
         return _said_twice(text, main, words)
     if any(_OF_SO_MANY.search(text[begin : one[0]]) for one in asides):
         return None  # "42 of the 50 pens are blue"
@@ -96,8 +106,38 @@ def result_of(text: str, begin: int, end: int) -> Number | None:
     if chosen is None or OPERAND_BEFORE.search(text, begin, chosen[0]):
         return None
     behind = [one[0] - len(aside) for one, aside in asides.items() if one[0] > chosen[0]]
+    compared = _COMPARED.match(text, chosen[1], end)
+    behind += (
+        [compared.end(compared.lastindex or 0)]
+        if compared and not any(one[0] > chosen[0] for one in main)
+        else []
+    )
     number = read_number(text, chosen[0], min([end, *behind]))
+    if not isinstance(number, Number) and len(main) > 1 and chosen == main[0]:
+        number = read_number(text, main[-1][0], end)  # "Each pays $12, and that is it: $12"
     return as_written_there(number, text[begin:end], text) if isinstance(number, Number) else None
+
+
+def _is_restated(text: str, main: Sequence[Span], end: int) -> bool:
+    """Whether the second number is the first one again: "36 eggs, or 3 dozen"."""
+    value, tail = numeral_value(text[slice(*main[0])]), text[main[0][1] : end]
+    return value is not None and not re.search(r"\d", without_restatement(tail, value))
+
+
+def _lasts(text: str, numeral: Span, aside: str, end: int) -> bool:
+    """Whether the only numeral of a sentence says when or for how long: "full in 16 minutes"."""
+    if _WHEN.search(aside):
+        return True
+    return aside.lower().startswith("for ") and _TIME.match(text, numeral[1], end) is not None
+
+
+def _stand_before(text: str, begin: int, words: Sequence[Span], main: Sequence[Span]) -> bool:
+    """Whether words only say how many the subject is: "The two boys drank a total of 36 cups"."""
+    first, last = main[0][0], words[-1][1]
+    between = text[last:first]
+    if last > first or len(between.split()) < 2 or _BREAK.search(text, last, first):
+        return False
+    return follows_a_verb(text, begin, first)
 
 
 def are_aside(text: str, begin: int, end: int) -> bool:

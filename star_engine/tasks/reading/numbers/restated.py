@@ -29,6 +29,8 @@ def without_restatement(tail: str, value: Fraction) -> str:
 
 def _is_same_amount(other: re.Match[str], value: Fraction) -> bool:
     amount = Fraction(other["amount"].replace(",", ""))
+    if (other["unit"] or "").lower() == "dozen":
+        return amount * 12 == value
     if not amount or not value:
         return False
     if amount == value:

@@ -35,9 +35,11 @@ UNCERTAIN = re.compile(
     words(
         r"""not, cannot, never, no, none, neither, nor, if, unless, whether, suppose, assum\w+, might
         (?-i:may), could, perhaps, maybe, possibly, probably, likely, about, approximately, roughly, around
-        nearly, almost, at (least|most), (more|less|fewer|greater|other|larger|smaller|higher|lower) than
-        between, either, or, seems?, appears?, impossible, wrong, incorrect, false, mistake, half
-        twice, double[sd]?, triple[sd]?, thrice, let'?s, let (us|me), next, first, step, we can, we will
+        nearly, almost, at (least|most)
+        (more|less|fewer|greater|other|larger|smaller|higher|lower) than(?= [$€£]?\d)
+        between, either, or, seems?, appears?, impossible, wrong, incorrect, false, mistake
+        half(?! of (that|this|it|[$€£]?\d+)\b), twice(?! (that|this)\b), double[sd]?
+        triple[sd]?, thrice, let'?s, let (us|me), next, first, step, we can, we will
         (we|i|you) (now )?(still )?(have|need) to, so far, (some|one) of, out of, except, instead, before
         part of, rest of, estimate\w*, question, mentioned, problem, given, stated, remaining \d+, too
         otherwise, without, taken from, nicht, kein\w*, vielleicht, etwa, ungefähr, oder, wenn, falls
@@ -51,14 +53,14 @@ UNCERTAIN = re.compile(
 # The same of a sentence that ends in a calculation, which says more of what it means by itself.
 UNCERTAIN_CALCULATION = re.compile(
     words(
-        r"""cannot, never, nor, unless, whether, suppose, assum\w+, might, (?-i:may)
-        could, perhaps, maybe, possibly, probably, about, approximately, roughly, around, nearly, almost
-        at (least|most), or, seems?, appears?, wrong, incorrect, false, mistake, let'?s, let (us|me)
-        we can, we will, so far, instead, estimate\w*, otherwise, without, oder, ou, vielleicht
-        peut-être, wenn, falls, si"""
+        r"""unless, whether, suppose, assum\w+, might, (?-i:may), (could|cannot|not|never) be(?= [$€£(]?\d)
+        perhaps, maybe, possibly, probably, about, approximately, roughly, around, nearly, almost
+        at (least|most), or (\w+ )?(\w+ )?[$€£]?\d+, seems?
+        appears?, (is|are|was|be) (wrong|incorrect|false), mistake, let'?s, let (us|me), we can, we will
+        (wrong|incorrect) (answer|result|total|way|approach), so far, instead, estimate, estimates, otherwise
+        without, oder, ou, vielleicht, peut-être, wenn, falls, si"""
     )
-    + r"|(?<!do\s)(?<!does\s)(?<!did\s)\bnot\b|(?<!do)(?<!does)(?<!did)n['’]t\b"
-    r"|[?≈~±<>≤≥≠…]|\\(?:neq?|leq?|geq?|approx|pm)\b",
+    + r"|[?≈~±<>≤≥≠…]|\\(?:neq?|leq?|geq?|approx|pm)\b",
     re.IGNORECASE,
 )
 # What a text that gives up says somewhere: its last number is no result.
@@ -84,7 +86,13 @@ AT_THE_START = re.compile(
     re.IGNORECASE,
 )
 # Harmless behind a word that concludes; elsewhere they plan or suppose.
-PLANS = re.compile(words("would, need(s|ed)? to, have to, has to, must, should"), re.IGNORECASE)
+PLANS = re.compile(
+    r"\b(?:we|you|I|let['’]s)\s+(?:\w+\s+)?" + any_of("would, need, have to, must, should") + r"\b"
+    r"|^[\W_]*(?:now|next|then|first)\b[^.\n]*"
+    + any_of("would, needs? to, have to, has to, must, should")
+    + r"\b",
+    re.IGNORECASE,
+)
 # "The room then seats 16", but not "by 16", "in step 16": words that a result does not follow directly.
 OPERAND_BEFORE = re.compile(
     words(
@@ -119,7 +127,9 @@ VERIFIES = re.compile(
 )
 # Behind a conclusion, and without a number: "That is her income from the eggs."
 REMARKS = re.compile(
-    r"^[\W_]*" + any_of("this, that, it, these, which, great, good, done, easy, nice, q.?e.?d") + r"\b",
+    r"^[\W_]*(?:(?:actually|also|in\s+fact|by\s+the\s+way),?\s+)?"
+    + any_of("this, that, it, these, which, great, good, done, easy, nice, q.?e.?d")
+    + r"\b",
     re.IGNORECASE,
 )
 GOES_ON = re.compile(
