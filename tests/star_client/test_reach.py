@@ -146,7 +146,7 @@ ADAPTERS: dict[str, Call] = {
     "studies_list": lambda star, _: star.studies.list(job="job_x"),
     "studies_get": lambda star, _: star.studies.get("std_x"),
     "studies_delete": lambda star, _: star.studies.delete("std_x"),
-    "studies_next_": lambda star, _: star.studies.next("std_x", rater="Ann"),
+    "studies_next": lambda star, _: star.studies.next("std_x", rater="Ann"),
     "studies_rate": lambda star, _: star.studies.rate("std_x", 0, "first"),
     "promotions_create": lambda star, _: star.adapters.promote("adp_x", stage="staging"),
     "promotions_list": lambda star, _: star.promotions.list(
