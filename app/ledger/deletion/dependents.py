@@ -13,7 +13,7 @@ from app.ledger.transitions import TERMINAL
 from app.tables.data import Dataset, PromptSet
 from app.tables.files import File
 from app.tables.jobs import Job
-from app.tables.promotions import Promotion
+from app.tables.quality import Promotion
 from app.tables.rationales import Adapter
 from app.tables.statuses import Purpose
 

@@ -17,7 +17,7 @@ from app.ledger.transitions import lock_job
 from app.tables.base import JsonObject
 from app.tables.jobs import Job
 from app.tables.platform import ApiKey
-from app.tables.promotions import Promotion
+from app.tables.quality import Promotion
 from app.tables.rationales import Adapter
 from star_engine.evaluation.accuracy import EvaluationMode
 from star_engine.evaluation.report import Difference, difference

@@ -16,8 +16,8 @@ from app.ledger.platform.keys import Caller
 from app.tables.base import JsonObject
 from app.tables.data import Example
 from app.tables.jobs import Job
+from app.tables.quality import Study, StudyPair, StudyRating
 from app.tables.rationales import Evaluation
-from app.tables.studies import Study, StudyPair, StudyRating
 from star_engine.data.selection import select_examples
 from star_engine.evaluation.accuracy import EvaluationMode
 from star_engine.evaluation.preference import Arm, Choice, Pair, Rating, StudyResult, make_pairs, result, turn

@@ -18,7 +18,7 @@ from app.ledger.transitions import lock_job
 from app.tables.base import JsonObject
 from app.tables.data import Model
 from app.tables.jobs import Job
-from app.tables.promotions import Promotion
+from app.tables.quality import Promotion
 from app.tables.rationales import Adapter
 from star_engine.adapters.layout import CONFIG, WEIGHTS
 from star_engine.adapters.roles import AdapterRole

@@ -20,7 +20,7 @@ from app.ledger.quality.promotions import Grounds, Place
 from app.ledger.results.adapters import get_adapter
 from app.results.quality.receipts import ReceiptOut, receipt_of, receipt_out
 from app.tables.jobs import Job
-from app.tables.promotions import Promotion
+from app.tables.quality import Promotion
 from app.tables.rationales import Adapter
 from star_engine.evaluation.receipt import refusal
 from star_engine.evaluation.report import Difference

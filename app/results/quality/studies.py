@@ -20,7 +20,7 @@ from app.ledger.quality.studies import Wanted
 from app.tables.data import Example
 from app.tables.jobs import Job
 from app.tables.platform import ApiKey
-from app.tables.studies import Study, StudyPair
+from app.tables.quality import Study, StudyPair
 from star_engine.evaluation.preference import Arm, Choice, StudyResult
 
 Rater = Annotated[Text, Field(min_length=1, max_length=200)]
