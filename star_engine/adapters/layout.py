@@ -10,12 +10,9 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Protocol
 
 from star_engine.protocols import AdapterProbe, BadAdapter
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -66,6 +63,12 @@ class AdapterVerification:
     changed_texts: int  # probe prompts that PEFT continues otherwise than the base model
     agreement: float  # mean shared prefix of PEFT's and the sampler's texts, 0 to 1
     probes: int
+
+
+class Verification(Protocol):
+    """A dataclass of what was found when an adapter was loaded, whatever its role."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
 def rewrite_config(directory: Path, base: BaseModel) -> dict[str, Any]:
@@ -193,7 +196,7 @@ def _shared_prefix(one: str, other: str) -> float:
     return min(sum(1 for _ in same), longest) / longest if longest else 1.0
 
 
-def write_manifest(directory: Path, facts: Mapping[str, Any], verification: DataclassInstance) -> None:
+def write_manifest(directory: Path, facts: Mapping[str, Any], verification: Verification) -> None:
     """manifest.json: sha256 and size of the other files, where they come from, how they were proven."""
     files = {
         name: {"sha256": file_sha256(directory / name), "bytes": (directory / name).stat().st_size}

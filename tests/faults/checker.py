@@ -18,9 +18,8 @@ from app.ledger.results.preference_pairs import recorded_pairs
 from app.ledger.results.rationales import training_rows
 from app.ledger.transitions import JOB_TRANSITIONS
 from app.storage import Storage
-from app.tables.candidates import Candidate, QuestionCurve
+from app.tables.candidates import Candidate, QuestionCurve, VerifierCurve
 from app.tables.jobs import Event, Iteration, Job, Step
-from app.tables.pairs import VerifierCurve
 from app.tables.rationales import Adapter, Evaluation, Rationale
 from app.tables.statuses import JobStatus, StepStatus
 from app.tables.usage import Usage

@@ -22,13 +22,12 @@ from app.failpoints import failpoint
 from app.ledger.data.artifacts import needed
 from app.storage import Storage
 from app.tables.base import WITH_DELETED
-from app.tables.candidates import Candidate, QuestionCurve
+from app.tables.candidates import Candidate, PreferencePair, QuestionCurve, VerifierCurve
 from app.tables.data import Dataset, Example, PromptSet
 from app.tables.executions import Execution
 from app.tables.jobs import Event, Iteration, Job, Step
 from app.tables.logs import JobLog
 from app.tables.overrides import Override
-from app.tables.pairs import PreferencePair, VerifierCurve
 from app.tables.rationales import (
     Adapter,
     Evaluation,

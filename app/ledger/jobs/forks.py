@@ -12,9 +12,8 @@ from sqlalchemy.orm import Session, aliased
 from app.database import new_id
 from app.errors import Conflict
 from app.tables.base import Base
-from app.tables.candidates import Candidate, QuestionCurve
+from app.tables.candidates import Candidate, PreferencePair, QuestionCurve, VerifierCurve
 from app.tables.jobs import Iteration, Job
-from app.tables.pairs import PreferencePair, VerifierCurve
 from app.tables.rationales import Adapter, Evaluation, Rationale, TrainingCurve, TrainingExample
 from star_engine.adapters.roles import AdapterRole
 

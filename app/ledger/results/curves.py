@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.ledger.queue.steps import Claim, check_fence
 from app.ledger.results.rationales import claimed_iteration
-from app.tables.pairs import VerifierCurve
+from app.tables.candidates import VerifierCurve
 from app.tables.rationales import TrainingCurve
 from star_engine.adapters.roles import AdapterRole
 from star_engine.protocols import TrainingProgress

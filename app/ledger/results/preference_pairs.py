@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from app.ledger.queue.steps import Claim, check_fence
 from app.ledger.results.rationales import as_rationale, claimed_iteration, insert_once, storable
 from app.ledger.transitions import lock_job
+from app.tables.candidates import PreferencePair
 from app.tables.data import Example
-from app.tables.pairs import PreferencePair
 from app.tables.rationales import Rationale
 from star_engine.sampling.rationales import RationaleKey, Route
 from star_engine.training_set.pairs import PairRow, Tried, TryKey
