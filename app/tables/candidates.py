@@ -61,7 +61,7 @@ class PreferencePair(Base):
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
     iteration_id: Mapped[int] = mapped_column(ForeignKey(Iteration.id, ondelete="CASCADE"))
     position: Mapped[int]
-    example_id: Mapped[int] = mapped_column(ForeignKey(Example.id))
+    example_id: Mapped[int] = mapped_column(ForeignKey(Example.id), index=True)
     chosen_iteration: Mapped[int]
     chosen_sample: Mapped[int]
     rejected_iteration: Mapped[int]

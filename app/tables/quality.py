@@ -91,6 +91,6 @@ class StudyRating(Base):
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
     pair_id: Mapped[int] = mapped_column(ForeignKey(StudyPair.id, ondelete="CASCADE"))
     rater: Mapped[str]
-    key_id: Mapped[str] = mapped_column(ForeignKey(ApiKey.id))
+    key_id: Mapped[str] = mapped_column(ForeignKey(ApiKey.id), index=True)
     choice: Mapped[str]  # first | second | tie
     created_at: Mapped[datetime] = created()

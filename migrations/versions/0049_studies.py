@@ -65,6 +65,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_study_ratings")),
     )
     op.create_index("ix_study_ratings_pair_id", "study_ratings", ["pair_id"])
+    op.create_index("ix_study_ratings_key_id", "study_ratings", ["key_id"])
 
 
 def _key(table: str, column: str, other: str, *, cascade: bool = False) -> sa.ForeignKeyConstraint:

@@ -44,6 +44,7 @@ def upgrade() -> None:
             "iteration_id", "position", name=op.f("uq_preference_pairs_iteration_id_position")
         ),
     )
+    op.create_index("ix_preference_pairs_example_id", "preference_pairs", ["example_id"])
     op.create_table(
         "verifier_curves",
         sa.Column("id", BIG, nullable=False),

@@ -15,7 +15,7 @@ from app.data.prompt_sets import read_prompt_set
 from app.data.verifiers import VerifierRunIn, run_verifiers
 from app.database import reading
 from app.errors import Invalid
-from app.http.dependencies import Db, OfferedModels, Servers
+from app.http.dependencies import Config, Db, OfferedModels, Servers
 from app.http.router import page_router
 from app.jobs.read import read_job
 from app.ledger.data.chat_templates import prompt_set_of
@@ -107,6 +107,7 @@ def verdict(
     request: Request,
     caller: Viewer,
     db: Db,
+    settings: Config,
     adapter_id: str,
     completion: Annotated[str, Form(max_length=200_000)],
     answer: Short,
@@ -123,7 +124,7 @@ def verdict(
         "finish_reason": finish_reason,
         "options": config.verifier.model_dump(mode="json", exclude_defaults=True) or None,
     }
-    [found] = run_verifiers(VerifierRunIn(rows=[row])).data
+    [found] = run_verifiers(settings, caller.project_id, VerifierRunIn(rows=[row])).data
     return page(request, "_verdict.html", caller, found=found)
 
 

@@ -37,13 +37,13 @@ class Careless:
     def __init__(self, said: str) -> None:
         self.said = said
 
-    def run(self, programs: Sequence[Program]) -> Iterator[Execution]:
+    def run(self, programs: Sequence[Program], owner: str = "") -> Iterator[Execution]:
         for _ in programs:
             yield Execution(Status.OK, (Run(Status.OK, self.said, ""),), passed=(True,))
 
 
 class Broken:
-    def run(self, programs: Sequence[Program]) -> Iterator[Execution]:
+    def run(self, programs: Sequence[Program], owner: str = "") -> Iterator[Execution]:
         raise SandboxFailed("no Landlock")
 
 
@@ -53,7 +53,7 @@ class Except:
     def __init__(self, behind: LocalRunner, number: int) -> None:
         self.behind, self.number = behind, number
 
-    def run(self, programs: Sequence[Program]) -> Iterator[Execution]:
+    def run(self, programs: Sequence[Program], owner: str = "") -> Iterator[Execution]:
         for place, found in enumerate(self.behind.run(programs)):
             careless = Execution(Status.OK, (Run(Status.OK, "ESCAPED", ""),), passed=(True,))
             yield careless if place == self.number else found
