@@ -22,7 +22,6 @@ from star_engine.record import PairRecord
 from star_engine.sampling.labels import labelled
 from star_engine.sampling.rationales import Rationale, RationaleKey
 from star_engine.tasks.examples import Example
-from star_engine.tasks.verdict import VerdictCode
 from star_engine.training_set.pairs import (
     DrawnPairs,
     PairRow,
@@ -30,6 +29,7 @@ from star_engine.training_set.pairs import (
     draw_pairs,
     draw_voted,
     pairs_sha256,
+    without_unkept,
 )
 from star_engine.training_set.rows import training_prompt
 
@@ -94,11 +94,10 @@ def _draw(context: Context, examples: Sequence[Example], record: PairRecord) -> 
     names = [one.id for one in examples]
     if config.preference is None:
         return draw_pairs(names, judged, verifier_of(config).pairs, config.seed)
-    kept = _kept(context)
-    learned = [one for one in judged if one.rationale.verdict != VerdictCode.CORRECT or one.key.key in kept]
+    kept, rules = _kept(context), config.preference.pairs
     if config.labels is Labels.MAJORITY_VOTE:
-        return draw_voted(names, learned, config.preference.pairs, config.seed)
-    return draw_pairs(names, learned, config.preference.pairs, config.seed)
+        return draw_voted(names, judged, kept, rules, config.seed)
+    return draw_pairs(names, without_unkept(judged, kept), rules, config.seed)
 
 
 def _kept(context: Context) -> dict[RationaleKey, str]:

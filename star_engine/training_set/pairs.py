@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import product
@@ -114,13 +114,19 @@ def draw_pairs(examples: Sequence[str], tries: Iterable[Tried], rules: PairRules
     )
 
 
-def draw_voted(examples: Sequence[str], tries: Iterable[Tried], rules: PairRules, seed: int) -> DrawnPairs:
+def draw_voted(
+    examples: Sequence[str],
+    judged: Sequence[Tried],
+    kept: Collection[RationaleKey],
+    rules: PairRules,
+    seed: int,
+) -> DrawnPairs:
     """Pairs of the answer that most tries give with the one that fewest give (ScPO, arXiv 2411.04109).
 
-    tries: of one iteration, judged by the vote. A pair weighs the share of its question's tries by which the
-    one answer leads the other: where the model is not sure, little is learned.
+    judged: all tries of one iteration, judged by the vote; of the right ones those in `kept` are paired, the
+    others count as votes all the same. A pair weighs the share of its question's tries by which the one
+    answer leads the other: where the model is not sure, little is learned.
     """
-    judged = list(tries)
     votes: Counter[tuple[str, str | None]] = Counter()
     total: Counter[str] = Counter()
     for one in (one.rationale for one in judged):
@@ -131,15 +137,20 @@ def draw_voted(examples: Sequence[str], tries: Iterable[Tried], rules: PairRules
     for one in (one.rationale for one in judged if one.rationale.verdict in _WRONG):
         name = one.key.example_id
         fewest[name] = min(votes[_vote(one)], fewest.get(name, votes[_vote(one)]))
-    learned = [
+    rarest = [
         one
         for one in judged
         if one.rationale.verdict not in _WRONG
         or votes[_vote(one.rationale)] == fewest[one.rationale.key.example_id]
     ]
-    drawn = draw_pairs(examples, learned, rules, seed)
+    drawn = draw_pairs(examples, without_unkept(rarest, kept), rules, seed)
     weighed = tuple(replace(pair, weight=_lead(pair, votes, total)) for pair in drawn.pairs)
     return replace(drawn, pairs=weighed)
+
+
+def without_unkept(tries: Iterable[Tried], kept: Collection[RationaleKey]) -> list[Tried]:
+    """The tries of one iteration without the right ones that its training set does not hold."""
+    return [one for one in tries if one.rationale.verdict != VerdictCode.CORRECT or one.key.key in kept]
 
 
 def _vote(one: Rationale) -> tuple[str, str | None]:

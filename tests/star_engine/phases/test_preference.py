@@ -127,7 +127,19 @@ def test_the_answer_of_most_tries_is_paired_with_that_of_fewest_and_weighs_its_l
         *(voted(n, "8", OUTVOTED) for n in (5, 6)),
         voted(7, "9", OUTVOTED),
     ]
-    pairs = draw_voted(["a"], tries, PairRules(per_example=3), 0).pairs
+    every = {one.key.key for one in tries}
+    pairs = draw_voted(["a"], tries, every, PairRules(per_example=3), 0).pairs
     assert len(pairs) == 3
     assert {pair.rejected.rationale.extracted for pair in pairs} == {"9"}
     assert {pair.weight for pair in pairs} == {0.5}
+
+
+def test_a_right_try_that_the_filters_dropped_is_not_paired_and_keeps_its_vote() -> None:
+    tries = [
+        *(voted(n, "7", "correct") for n in range(5)),
+        *(voted(n, "8", OUTVOTED) for n in range(5, 8)),
+    ]
+    [first, *_] = tries
+    pairs = draw_voted(["a"], tries, {first.key.key}, PairRules(per_example=3), 0).pairs
+    assert {pair.chosen for pair in pairs} == {first}
+    assert {pair.weight for pair in pairs} == {0.25}  # 5 votes against 3 of 8
