@@ -1,0 +1,93 @@
+"""Named settings with their source. A preset is a starting point: everything in it can be overridden.
+
+Steps, batches and warm-up are the paper's. The learning rate is ours, since a LoRA adapter without GPT-J's
+optimizer moments needs a far larger one than the paper's 1e-6. Every other deviation is in `fidelity.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from star_engine.config.presets.baselines import (
+    direct_fine_tune,
+    few_shot_cot,
+    few_shot_direct,
+    gold_rationale_fine_tune,
+)
+from star_engine.config.presets.overlay import changes, laid_over
+from star_engine.config.presets.sampled import adastar, b_star, expert_iteration, rest_em, rft
+from star_engine.config.presets.star_family import (
+    quick,
+    star,
+    star_majority_vote,
+    star_released_code,
+    star_without_rationalization,
+)
+from star_engine.config.presets.wrong_tries import iterative_rpo, opsd, opsd_wrong_hint, v_star
+from star_engine.config.star import StarConfig
+from star_engine.config.training_set import Source
+from star_engine.tasks.kind import Kind
+
+PRESETS: dict[str, Callable[[Kind], StarConfig]] = {
+    "star": star,
+    "quick": quick,
+    "star-without-rationalization": star_without_rationalization,
+    "star-released-code": star_released_code,
+    "few-shot-direct": few_shot_direct,
+    "few-shot-cot": few_shot_cot,
+    "direct-fine-tune": direct_fine_tune,
+    "gold-rationale-fine-tune": gold_rationale_fine_tune,
+    "rft": rft,
+    "rest-em": rest_em,
+    "expert-iteration": expert_iteration,
+    "adastar": adastar,
+    "b-star": b_star,
+    "v-star": v_star,
+    "iterative-rpo": iterative_rpo,
+    "opsd": opsd,
+    "opsd-wrong-hint": opsd_wrong_hint,
+    "star-majority-vote": star_majority_vote,
+}
+
+
+def laid_beside(config: StarConfig, preset: str) -> dict[str, Any]:
+    """Return the settings of a baseline for this job: its own, changed as the preset changes `star`.
+
+    What is measured stays the job's, so that the two can be compared.
+    """
+    settings = config.model_dump(mode="json")
+    usual = star(config.kind).model_dump(mode="json")
+    other = PRESETS[preset](config.kind)
+    changed = changes(usual, other.model_dump(mode="json"))
+    if other.training_set.source is Source.RATIONALES and settings["training"] != usual["training"]:
+        changed.pop("training", None)  # as long as the job, whatever that is
+    if other.training_set.source is not Source.RATIONALES:  # nothing is sampled, so nothing of it is set
+        changed |= {"generation": {"samples_per_example": 1}, "training_set": settings["training_set"]}
+        changed["training_set"] |= {"source": other.training_set.source.value, "filters": [], "checks": []}
+    return laid_over(settings, changed) | {"evaluation": settings["evaluation"]}
+
+
+__all__ = [
+    "PRESETS",
+    "adastar",
+    "b_star",
+    "direct_fine_tune",
+    "expert_iteration",
+    "few_shot_cot",
+    "few_shot_direct",
+    "gold_rationale_fine_tune",
+    "iterative_rpo",
+    "laid_beside",
+    "laid_over",
+    "opsd",
+    "opsd_wrong_hint",
+    "quick",
+    "rest_em",
+    "rft",
+    "star",
+    "star_majority_vote",
+    "star_released_code",
+    "star_without_rationalization",
+    "v_star",
+]
