@@ -6,7 +6,7 @@ optimizer moments needs a far larger one than the paper's 1e-6. Every other devi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from star_engine.config.presets.baselines import (
@@ -25,6 +25,7 @@ from star_engine.config.presets.star_family import (
     star_without_rationalization,
 )
 from star_engine.config.presets.wrong_tries import iterative_rpo, opsd, opsd_wrong_hint, v_star
+from star_engine.config.selection import Selection
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
 from star_engine.tasks.kind import Kind
@@ -60,13 +61,27 @@ def laid_beside(config: StarConfig, preset: str) -> dict[str, Any]:
     usual = star(config.kind).model_dump(mode="json")
     other = PRESETS[preset](config.kind)
     changed = changes(usual, other.model_dump(mode="json"))
-    if other.training_set.source is Source.RATIONALES and settings["training"] != usual["training"]:
-        changed.pop("training", None)  # as long as the job, whatever that is
-    if other.training_set.source is not Source.RATIONALES:  # nothing is sampled, so nothing of it is set
-        changed |= {"generation": {"samples_per_example": 1}, "training_set": settings["training_set"]}
-        changed["training_set"] |= {"source": other.training_set.source.value, "filters": [], "checks": []}
+    if other.training_set.source is Source.RATIONALES:
+        if settings["training"] != usual["training"]:
+            changed.pop("training", None)  # as long as the job, whatever that is
+        return laid_over(settings, changed) | {"evaluation": settings["evaluation"]}
+    changed |= _OF_SAMPLING | {"generation": {"samples_per_example": 1}}
+    given = {"source": other.training_set.source.value, "filters": [], "checks": []}
+    changed["training_set"] = settings["training_set"] | given
+    test_time = settings["evaluation"]["test_time"]
+    if test_time is not None and test_time["scorer"] == "verifier":  # which this baseline does not train
+        test_time["scorer"] = "generator"
     return laid_over(settings, changed) | {"evaluation": settings["evaluation"]}
 
+
+# What a job may do with its tries; a baseline that trains on the dataset's own texts has none.
+_OF_SAMPLING: Mapping[str, Any] = {
+    "selection": Selection().model_dump(mode="json"),
+    "controller": None,
+    "preference": None,
+    "self_distillation": None,
+    "trained_verifier": None,
+}
 
 __all__ = [
     "PRESETS",

@@ -111,6 +111,18 @@ def test_a_baseline_beside_a_job_trains_as_the_job_does() -> None:
     assert paper["training"]["schedule"]["kind"] == "geometric"
 
 
+@pytest.mark.parametrize("preset", ["direct-fine-tune", "gold-rationale-fine-tune"])
+@pytest.mark.parametrize("name", sorted(PRESETS.keys() - {"star-majority-vote"}))
+def test_fine_tuning_on_the_datasets_texts_can_be_laid_beside_every_preset(name: str, preset: str) -> None:
+    job = PRESETS[name](Kind.NUMERIC)
+    beside = StarConfig.model_validate(laid_beside(job, preset))
+    assert beside.training_set.source is PRESETS[preset](Kind.NUMERIC).training_set.source
+    assert beside.evaluation.baselines == job.evaluation.baselines
+    assert not beside.selection.recorded
+    assert (beside.controller, beside.preference, beside.self_distillation) == (None, None, None)
+    assert beside.trained_verifier is None
+
+
 def test_the_sampling_presets_sample_and_do_not_rationalize() -> None:
     assert rft(Kind.NUMERIC).generation.samples_per_example == 100
     assert rft(Kind.NUMERIC).iterations == 1
