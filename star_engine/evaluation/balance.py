@@ -13,7 +13,7 @@ distinct is said by `solution_key`: by the bare text, any temperature at which t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -114,8 +114,3 @@ def exploration(examples: Sequence[str], samples: int, tries: Sequence[Rationale
         "distinct_share": round(distinct / right, 6) if right else None,
         "entropy": round(fmean(entropy_of(stated[name]) for name in examples), 6),
     }
-
-
-def chosen_place(controller: Controller, control: Mapping[str, Any]) -> int:
-    """Where in the grid the temperature of a record stands."""
-    return controller.temperatures.index(control["temperature"])

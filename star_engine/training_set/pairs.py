@@ -9,7 +9,6 @@ knows. Rationalized tries are no right ones: they were written with the answer i
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,12 +18,12 @@ from typing import Any
 
 from star_engine.config.pairs import PairRules
 from star_engine.data.selection import chance
+from star_engine.evaluation.solution_key import solution_key
 from star_engine.sampling.labels import OUTVOTED
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.tasks.verdict import VerdictCode
 
-# What a number is worked out by: "3 * 12 = 36". Texts with the same ones in order are one solution.
-_EQUATION = re.compile(r"(?:[\d.,]+\s*[-+*/x×÷]\s*)+[\d.,]+\s*=\s*[\d.,]*\d")
+_CALCULATIONS = 2  # that tell two solutions apart: a single one says too little of how it was arrived at
 _WRONG = (VerdictCode.WRONG, OUTVOTED)
 _UNREAD = (VerdictCode.UNPARSED, VerdictCode.AMBIGUOUS)
 
@@ -99,9 +98,9 @@ def draw_pairs(examples: Sequence[str], tries: Iterable[Tried], rules: PairRules
         if one.rationale.key.route is not Route.GENERATED or name not in right:
             continue
         if one.rationale.verdict == VerdictCode.CORRECT:
-            right[name].setdefault(solution_key(one.rationale.text), one)
+            right[name].setdefault(solution_key(one.rationale.text, least=_CALCULATIONS), one)
         elif _is_wrong(one.rationale, rules):
-            wrong[name].setdefault(solution_key(one.rationale.text), one)
+            wrong[name].setdefault(solution_key(one.rationale.text, least=_CALCULATIONS), one)
     pairs = [
         pair
         for name in examples
@@ -162,16 +161,6 @@ def _vote(one: Rationale) -> tuple[str, str | None]:
 def _lead(pair: TriedPair, votes: Counter[tuple[str, str | None]], total: Counter[str]) -> float:
     chosen, rejected = pair.chosen.rationale, pair.rejected.rationale
     return round((votes[_vote(chosen)] - votes[_vote(rejected)]) / total[chosen.key.example_id], 6)
-
-
-def solution_key(text: str) -> str:
-    """What texts of the same solution have in common: their equations in order, or else all of their words.
-
-    Case and white space do not count. A text of one equation alone is known by its words, too: a single one
-    says too little of how it was arrived at.
-    """
-    equations = ["".join(found.split()).replace(",", "") for found in _EQUATION.findall(text)]
-    return "|".join(equations) if len(equations) > 1 else " ".join(text.split()).casefold()
 
 
 def pairs_sha256(rows: Iterable[PairRow]) -> str:

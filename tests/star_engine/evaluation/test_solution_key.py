@@ -9,6 +9,7 @@ from star_engine.evaluation.solution_key import solution_key
         ("3 + 4 = 7", "First, 3+4=7."),
         ("He has 1,000 - 1 = 999 left.", "1000-1=999"),
         ("2 × 3 = 6", "2 * 3 = 6"),
+        ("They cost $2 + $3 = $5 and then (5 + 1) * 2 = 12.", "2+3=<<2+3=5>>5\n(5+1)*2=<<(5+1)*2=12>>12"),
         ("The answer is  Yes", "the answer is yes"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Literal
 
 from star_engine.config.pairs import PairRules
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
-from star_engine.training_set.pairs import DrawnPairs, Tried, draw_pairs, solution_key
+from star_engine.training_set.pairs import DrawnPairs, Tried, draw_pairs
 
 
 def tried(
@@ -89,11 +89,17 @@ def test_unread_and_cut_texts_are_wrong_ones_only_where_asked_for() -> None:
     assert sorted(samples(drawn([tried("a", 0, "correct"), *unread], negatives="all"))) == [(0, 1), (0, 2)]
 
 
-def test_texts_with_the_same_equations_are_one_solution_and_others_are_not() -> None:
-    one = solution_key("First 3 * 12 = 36. Then 36 + 4 = 40, so 40.")
-    assert one == solution_key("She has 3*12=36 eggs, and 36 + 4 = 40 in all.")
-    assert one != solution_key("First 3 * 12 = 36. Then 36 - 4 = 32, so 32.")
-    assert solution_key("It is 3 + 4 = 7.") != solution_key("Clearly 3 + 4 = 7.")
+def test_texts_with_the_same_calculations_are_one_solution_and_others_are_not() -> None:
+    right = tried("a", 0, "correct")
+    texts = (
+        "First 3 * 12 = 36. Then 36 + 4 = 40, so 40.",
+        "She has 3*12=36 eggs, and 36 + 4 = 40 in all.",
+        "First 3 * 12 = 36. Then 36 - 4 = 32, so 32.",
+        "It is 3 + 4 = 7.",
+        "Clearly 3 + 4 = 7.",
+    )
+    wrong = [tried("a", n, "wrong", text) for n, text in enumerate(texts, 1)]
+    assert sorted(samples(drawn([right, *wrong]))) == [(0, 1), (0, 3), (0, 4), (0, 5)]
 
 
 def test_of_equal_texts_the_newest_iterations_stays() -> None:
