@@ -113,8 +113,9 @@ def _learned(context: Context) -> Learned:
         data = tuple(preference_pair(row, prompt_set.end) for row in pairs)
         return Learned(data, preference=Preference(how.beta, how.nll))
     if (teach := config.self_distillation) is not None:
-        examples = record.iteration_examples()
-        taught = taught_texts(config, prompt_set, examples, record.tries(), teach.hint)
+        surplus = record.surplus()
+        tries = [one for one in record.tries() if one.key.example_id not in surplus]
+        taught = taught_texts(config, prompt_set, record.iteration_examples(), tries, teach.hint)
         how_far = Distillation(teach.beta, teach.temperature, teach.top_k, teach.clip)
         return Learned(taught, distillation=how_far)
     rows = in_window(config, [rows for _, rows in record.training_sets()])

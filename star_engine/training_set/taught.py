@@ -24,7 +24,8 @@ def taught_texts(
 ) -> tuple[DistilledText, ...]:
     """Every generated try that ended by itself, in the training set's order, right or wrong.
 
-    Both prompts are rendered from one template, so that without a hint they are one and the loss is 0.
+    Both prompts are rendered from one template, so that without a hint they are one and the loss is 0. Raises
+    ValueError where no try ended by itself.
     """
     shown = examples if hint != "wrong" else with_other_answers(examples)
     by_id = {one.id: (one, other) for one, other in zip(examples, shown, strict=True)}
@@ -40,13 +41,19 @@ def taught_texts(
         )
         prompt = student.prompt if hint == "none" else _hinted(config, prompt_set, seen)
         texts.append(DistilledText(student, replace(student, prompt=prompt)))
+    if not texts:
+        raise ValueError(
+            f"No try of the iteration ended before the token limit, so there is nothing to learn: raise "
+            f"generation.max_tokens above {config.generation.max_tokens}."
+        )
     return tuple(texts)
 
 
 def with_other_answers(examples: Sequence[Example]) -> list[Example]:
     """Each example with the answer of the next one of its group that has another: a plausible wrong one.
 
-    Where its group has none, any other example's; where all answers are one, its own stays.
+    Where its group has none, any other example's; where all answers are one, its own stays. A letter is taken
+    from a question with no more choices, so that it names one here, too.
     """
     groups: dict[str | None, list[Example]] = {}
     for one in examples:
@@ -62,10 +69,12 @@ def with_other_answers(examples: Sequence[Example]) -> list[Example]:
 
 
 def _next_unlike(examples: Sequence[Example], place: int) -> Example | None:
-    """The next example behind this place, and then from the first on, whose answer is another."""
-    order = chain(range(place + 1, len(examples)), range(place))
-    others = (examples[at] for at in order)
-    return next((other for other in others if other.answer != examples[place].answer), None)
+    """The next example behind this place, and then from the first on, whose answer is another that fits."""
+    own = examples[place]
+    choices = len(own.choices or ())
+    others = (examples[at] for at in chain(range(place + 1, len(examples)), range(place)))
+    fitting = (other for other in others if len(other.choices or ()) <= choices)
+    return next((other for other in fitting if other.answer != own.answer), None)
 
 
 def _hinted(config: StarConfig, prompt_set: PromptSet, example: Example) -> str:

@@ -11,8 +11,10 @@ from pydantic import ValidationError
 from star_engine.config.star import StarConfig
 from star_engine.protocols import DistilledText, TrainingJob
 from star_engine.run_directory import RunDirectory
+from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.tasks.examples import Example
-from star_engine.training_set.taught import with_other_answers
+from star_engine.training_set.taught import taught_texts, with_other_answers
+from tests.star_engine.addition import ADDITION
 from tests.star_engine.test_run import TRAIN, Bench, config
 
 
@@ -67,6 +69,32 @@ def test_another_answer_is_one_of_the_same_group_where_there_is_one() -> None:
     assert [one.answer for one in with_other_answers(examples)] == ["3", "1", "3", "1", "1"]
     same = [Example("0", "?", "1"), Example("1", "?", "1")]
     assert with_other_answers(same) == same
+
+
+def test_another_letter_names_a_choice_of_the_question_that_shows_it() -> None:
+    two, five = ("yes", "no"), ("1", "2", "3", "4", "5")
+    examples = [
+        Example("0", "?", "a", choices=two),
+        Example("1", "?", "e", choices=five),
+        Example("2", "?", "b", choices=two),
+    ]
+    assert [one.answer for one in with_other_answers(examples)] == ["b", "b", "a"]
+
+
+def test_tries_that_were_all_cut_off_say_what_to_change() -> None:
+    example = Example("0", "1 + 1?", "2")
+    cut = Rationale(RationaleKey("0", Route.GENERATED, 0), "It is", "unparsed", None, "", 3, 4, "length")
+    with pytest.raises(ValueError, match=r"raise generation\.max_tokens above"):
+        taught_texts(settings(), ADDITION, [example], [cut], "right")
+
+
+def test_what_was_asked_beyond_the_rows_needed_is_not_learned(tmp_path: Path) -> None:
+    asked = settings(selection={"order": "adaptive", "rows": 1})
+    [job] = taught(tmp_path, asked)
+    selected = RunDirectory(tmp_path).selection(1)
+    assert selected is not None
+    assert selected.surplus
+    assert len(job.data) == len(selected.used_positions)
 
 
 def test_without_a_right_try_it_learns_all_the_same(tmp_path: Path) -> None:
