@@ -84,7 +84,7 @@ class Record(MixSource, Protocol):
         """Up to so many held-out examples to try an adapter on."""
 
     def verdicts(self) -> Mapping[RationaleKey, str]:
-        """Verdicts of the tries at the slice's examples that are recorded already."""
+        """Verdicts of the tries at the slice's examples that are recorded already, without its probes."""
 
     def tries(self, examples: Sequence[str] | None = None) -> Sequence[Rationale]:
         """The iteration's tries without its probes; `examples`: only those at these, by id."""

@@ -167,7 +167,7 @@ class RunRecord:
         return [self.run.mixed[dataset][position] for position in positions]
 
     def verdicts(self) -> dict[RationaleKey, str]:
-        return {one.key: one.verdict for one in self._directory.rationales(self.iteration)}
+        return {one.key: one.verdict for one in self.tries()}
 
     def tries(self, examples: Sequence[str] | None = None) -> list[Rationale]:
         wanted = None if examples is None else set(examples)

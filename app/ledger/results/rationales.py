@@ -47,10 +47,13 @@ def storable(text: str | None) -> str | None:
 
 
 def recorded_verdicts(session: Session, claim: Claim, ids: Mapping[int, str]) -> dict[RationaleKey, str]:
-    """Verdicts of the tries that earlier attempts at this step have recorded. `ids`: row id to example id."""
+    """Verdicts of the tries that earlier attempts at this step have recorded, without a controller's probes.
+
+    `ids`: row id to example id.
+    """
     iteration = claimed_iteration(session, claim)
     query = select(Rationale.example_id, Rationale.route, Rationale.sample, Rationale.verdict).where(
-        Rationale.iteration_id == iteration.id
+        Rationale.iteration_id == iteration.id, Rationale.route != Route.PROBE
     )
     return {
         RationaleKey(ids[example_id], route, sample): verdict
