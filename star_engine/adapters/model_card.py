@@ -51,10 +51,8 @@ def write_card(
             unmeasured=UNMEASURED,
             untested=UNTESTED,
             rationalization="on" if config.rationalization.enabled else "off",
-            share=f"{coverage.share:.1%}",
-            how=_HOW[config.training_set.source].format(kind=config.kind),
-            trained_on=_trained_on(coverage),
-            examples=coverage.examples,
+            how=_how(config).format(kind=config.kind),
+            trained_on=_trained_on(config, coverage),
             sha=training_set_sha256,
             prompted=_prompted(config),
             prompt=_fenced(prompt),
@@ -119,10 +117,23 @@ def _receipt(found: Receipt) -> str:
     return "\n".join(lines if found.claims else lines[:1])
 
 
-def _trained_on(coverage: Coverage) -> str:
+def _how(config: StarConfig) -> str:
+    if config.preference is not None:
+        return _PREFERENCE
+    if config.self_distillation is not None:
+        return _DISTILLATION[config.self_distillation.hint]
+    return _HOW[config.training_set.source]
+
+
+def _trained_on(config: StarConfig, coverage: Coverage) -> str:
+    if config.self_distillation is not None:
+        return f"every finished try at {coverage.examples} examples, right or wrong"
+    rows = f"{coverage.generated} generated and {coverage.rationalized} rationalized"
     if coverage.given:
-        return f"{coverage.given} given texts"
-    return f"{coverage.generated} generated and {coverage.rationalized} rationalized"
+        rows = f"{coverage.given} given texts"
+    if config.preference is not None:
+        rows = f"pairs whose right text is one of {rows}"
+    return f"{rows} of {coverage.examples} examples ({coverage.share:.1%})"
 
 
 def _prompted(config: StarConfig) -> str:
@@ -188,13 +199,28 @@ questions of kind `{kind}` and their answers, without rationales.""",
 dataset's worked solutions of questions of kind `{kind}`; the model wrote none of them itself.""",
 }
 
+_PREFERENCE = """iterative RPO (arXiv
+2404.19733): the model wrote rationales for questions of kind `{kind}`, and was fine-tuned to prefer those
+that led to the right answer to those that did not."""
+
+_DISTILLATION = {
+    hint: f"""on-policy self-distillation
+(arXiv 2601.18734): of its own tries at questions of kind `{{kind}}`, right or wrong, the model learned token
+by token what the base model would have written {shown}."""
+    for hint, shown in (
+        ("right", "with the gold answer in view"),
+        ("wrong", "with another question's answer in view, which is the control"),
+        ("none", "without any answer in view, which is nothing new"),
+    )
+}
+
 _TEXT = """# LoRA adapter of {method}, iteration {iteration}
 
 A LoRA adapter for `{base}` (revision: {revision}), trained by {how}
 
 | what | value |
 | --- | --- |
-| trained on | {trained_on} of {examples} examples ({share}) |
+| trained on | {trained_on} |
 | held-out accuracy | {unmeasured} |
 | rationalization | {rationalization} |
 | training set | sha256 `{sha}` |

@@ -2,6 +2,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -194,3 +195,22 @@ def test_the_card_of_a_chat_adapter_names_its_template(tmp_path: Path) -> None:
     assert "0" * 64 in card
     assert "```text\n<|im_start|>user\n```" in card
     assert "add_special_tokens=False" in card
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"preference": {}}, ("iterative RPO", "pairs whose right text is one of 6 generated")),
+        ({"self_distillation": {}}, ("with the gold answer in view", "every finished try at 10 examples")),
+        ({"self_distillation": {"hint": "wrong"}}, ("another question's answer", "right or wrong")),
+    ],
+)
+def test_the_card_says_what_was_learned(
+    tmp_path: Path, changes: dict[str, Any], said: tuple[str, str]
+) -> None:
+    own = {"rationalization": {"enabled": False}, "generation": {"temperature": 1, "samples_per_example": 2}}
+    config = StarConfig.model_validate({"kind": "numeric", **own, **changes})
+    write_card(tmp_path, BASE, config, 1, Coverage(10, 6, 0), "ab12", None, PROMPT)
+    card = " ".join((tmp_path / "README.md").read_text().split())
+    assert all(part in card for part in said)
+    assert "were kept, and the model was fine-tuned on them" not in card
