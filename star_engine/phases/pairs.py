@@ -14,7 +14,7 @@ from star_engine.config.pairs import TrainedVerifier
 from star_engine.config.star import Labels, StarConfig
 from star_engine.data.prompts import render_completion
 from star_engine.data.selection import chance
-from star_engine.evaluation.candidates import IMPOSSIBLE, scores_that_fit
+from star_engine.evaluation.candidates import IMPOSSIBLE, Scored, scores_that_fit
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Alone, Context, Phase, Progress, Work
 from star_engine.protocols import PreferencePair, Scorer, ScoreRequest, TrainingText
@@ -155,11 +155,11 @@ def _score(
         some = rows[first : first + PAIRS_PER_CALL]
         if not all(row.is_scored for row in some):
             found = score_pairs(scorer, some, end)
-            record.add_references(found)
+            record.add_references({place: (one.total, other.total) for place, (one, other) in found.items()})
         yield Progress(first + len(some), len(rows), "pairs")
 
 
-def score_pairs(scorer: Scorer, rows: Sequence[PairRow], end: str | None) -> dict[int, tuple[float, float]]:
+def score_pairs(scorer: Scorer, rows: Sequence[PairRow], end: str | None) -> dict[int, tuple[Scored, Scored]]:
     """How likely a model finds both texts of each pair, by its position; equal texts are asked for once.
 
     A pair is left out where the model has no room for a text of it. end: see PromptSet.
@@ -169,10 +169,13 @@ def score_pairs(scorer: Scorer, rows: Sequence[PairRow], end: str | None) -> dic
         for text in pair_texts(row, end):
             places.setdefault(text, len(places))
     requests = [ScoreRequest(str(place), text) for text, place in places.items()]
-    totals = {score.key: max(score.total, IMPOSSIBLE) for score in scores_that_fit(scorer, requests)}
+    scores = {
+        score.key: Scored(max(score.total, IMPOSSIBLE), len(score.logprobs))
+        for score in scores_that_fit(scorer, requests)
+    }
     found = {}
     for row in rows:
-        both = [totals.get(str(places[text])) for text in pair_texts(row, end)]
+        both = [scores.get(str(places[text])) for text in pair_texts(row, end)]
         if both[0] is not None and both[1] is not None:
             found[row.position] = both[0], both[1]
     return found

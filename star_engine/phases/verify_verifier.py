@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from star_engine.adapters.verifier import (
     judge_verifier,
     write_verifier_card,
 )
+from star_engine.evaluation.candidates import Scored
 from star_engine.evaluation.yes_no import score_yes_no
 from star_engine.loop import PhaseName
 from star_engine.phases.pairs import PAIRS_PER_CALL, pair_texts, score_pairs, verifier_of
@@ -45,32 +46,42 @@ def _run(context: Context) -> Work:
     apart = judge_verifier(probe, peft, list(scorer.score(requests)), base)
     yield Progress(2, 3, "probes")
     held_out = [row for row in rows if row.held_out]
+    margins = list(_margins(context, scorer, held_out))
     verification = VerifierVerification(
         probe.weight_norm,
         probe.max_logit_delta,
         round(apart, 6),
         len(requests),
         len(held_out),
-        _share(_margins(context, scorer, held_out)),
-        _share(_before(held_out)),
+        _share([own for own, _ in margins]),
+        _share([before for _, before in margins if before is not None]),
     )
     _publish(context, folder, rows, prompts[0], verification)
 
 
-def _margins(context: Context, scorer: Scorer, rows: Sequence[PairRow]) -> Iterator[float]:
-    """By how much each pair's right text ranks before the wrong one, by the job's own score."""
+def _margins(
+    context: Context, scorer: Scorer, rows: Sequence[PairRow]
+) -> Iterator[tuple[float, float | None]]:
+    """By how much each pair's right text ranks before the wrong one, by the job's own score; and by the
+    reference's likelihood, where it was asked.
+    """
     settings, end = verifier_of(context.config), context.prompt_set.end
     for first in range(0, len(rows), PAIRS_PER_CALL):
         some = rows[first : first + PAIRS_PER_CALL]
         if settings.method == "yes_no":
-            yield from _yes_no_margins(scorer, some, end)
+            yield from ((margin, None) for margin in _yes_no_margins(scorer, some, end))
             continue
         scored = score_pairs(scorer, some, end)
         for row in some:
             if row.position in scored:
-                chosen, rejected = scored[row.position]
-                before = (row.reference_chosen or 0.0) - (row.reference_rejected or 0.0)
-                yield chosen - rejected - (before if settings.score == "reward" else 0.0)
+                yield _margin(settings.score, row, *scored[row.position])
+
+
+def _margin(score: str, row: PairRow, chosen: Scored, rejected: Scored) -> tuple[float, float]:
+    lengths = (chosen.tokens, rejected.tokens) if score == "likelihood_per_token" else (1, 1)
+    before = (row.reference_chosen or 0.0) / lengths[0] - (row.reference_rejected or 0.0) / lengths[1]
+    own = chosen.total / lengths[0] - rejected.total / lengths[1]
+    return own - (before if score == "reward" else 0.0), before
 
 
 def _yes_no_margins(scorer: Scorer, rows: Sequence[PairRow], end: str | None) -> Iterator[float]:
@@ -81,13 +92,7 @@ def _yes_no_margins(scorer: Scorer, rows: Sequence[PairRow], end: str | None) ->
             yield found[row.position, 0] - found[row.position, 1]
 
 
-def _before(rows: Sequence[PairRow]) -> Iterator[float]:
-    for row in rows:
-        if row.reference_chosen is not None and row.reference_rejected is not None:
-            yield row.reference_chosen - row.reference_rejected
-
-
-def _share(margins: Iterator[float]) -> float | None:
+def _share(margins: Iterable[float]) -> float | None:
     """The share above zero, a tie counting as half; None of none."""
     found = [0.5 if margin == 0 else float(margin > 0) for margin in margins]
     return round(sum(found) / len(found), 6) if found else None

@@ -15,14 +15,16 @@ from star_engine.adapters.roles import AdapterRole
 from star_engine.adapters.verifier import judge_verifier
 from star_engine.config.evaluation import TestTime
 from star_engine.config.star import StarConfig
-from star_engine.evaluation.candidates import GENERATOR, REFERENCE, VERIFIER
+from star_engine.evaluation.candidates import GENERATOR, REFERENCE, VERIFIER, Scored
 from star_engine.loop import VERIFIER_PHASES, IterationHistory, PhaseName, PhaseRef, next_phase, phases_of
+from star_engine.phases.verify_verifier import _margin
 from star_engine.protocols import AdapterProbe, BadAdapter, PreferencePair, SampleRequest, Score
 from star_engine.run_candidates import CandidateFiles
 from star_engine.run_directory import RunDirectory
 from star_engine.run_pairs import read_pairs
+from star_engine.sampling.rationales import RationaleKey, Route
 from star_engine.testing.fakes import addition_pupil
-from star_engine.training_set.pairs import pairs_sha256
+from star_engine.training_set.pairs import PairRow, TryKey, pairs_sha256
 from tests.star_engine.test_run import Bench, config, finished
 
 pupil = addition_pupil()
@@ -171,3 +173,14 @@ def test_a_verifier_that_the_sampler_scores_otherwise_or_does_not_apply_is_refus
         judge_verifier(PROBE, scored(-1.0), scored(-1.09), scored(-1.11))
     with pytest.raises(BadAdapter, match="not finite"):
         judge_verifier(AdapterProbe((), (), False, math.nan, 0.5), [], [], [])
+
+
+@pytest.mark.parametrize(
+    ("score", "own", "before"),
+    [("likelihood", -1.0, -1.0), ("likelihood_per_token", 0.5, 2.0), ("reward", 0.0, -1.0)],
+)
+def test_held_out_pairs_are_ranked_by_the_jobs_own_score(score: str, own: float, before: float) -> None:
+    """The right text is twice as long: less likely as a whole, likelier per token."""
+    tries = [TryKey(1, RationaleKey("a", Route.GENERATED, n)) for n in range(2)]
+    row = PairRow(0, *tries, "p", "c", "r", reference_chosen=-6.0, reference_rejected=-5.0)
+    assert _margin(score, row, Scored(-3.0, 2), Scored(-2.0, 1)) == (own, before)
