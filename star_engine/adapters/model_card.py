@@ -234,7 +234,7 @@ Files, their sha256 and how the adapter was verified are in `manifest.json`.
 
 {untested}
 
-What was measured later, as by a job beside this one, is in `GET /v1/adapters/ID/receipt` of the service that
+What was measured later, by another job for example, is in `GET /v1/adapters/ID/receipt` of the service that
 trained it.
 
 ## Use
