@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import pytest
 from hypothesis import given
@@ -18,23 +18,7 @@ from star_engine.evaluation.intervals import (
     level_for_best_of,
 )
 from star_engine.evaluation.report import Outcomes
-
-MODES = {"direct": EvaluationMode.FEW_SHOT_DIRECT, "cot": EvaluationMode.FEW_SHOT_COT}
-
-
-def right(n: int, solved: Iterable[int]) -> Mapping[int, bool]:
-    found = set(solved)
-    return {example: example in found for example in range(n)}
-
-
-def measured(n: int, **solved: Iterable[int]) -> list[Outcomes]:
-    """Of direct, cot, m1, m2, ...: which of n examples each got right."""
-    return [
-        Outcomes(
-            MODES.get(name, EvaluationMode.ADAPTER), 0 if name in MODES else int(name[1:]), right(n, examples)
-        )
-        for name, examples in solved.items()
-    ]
+from tests.star_engine.evaluation.outcomes import measured, right
 
 
 def test_a_gain_that_chance_does_not_bring_is_called_help() -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_engine.evaluation.accuracy import EvaluationMode
 from star_engine.evaluation.answer import Verdict, Vote
 from star_engine.evaluation.collapse import Measured, QuestionSpread, measure_collapse, pass_lines
 from star_engine.evaluation.intervals import (
@@ -19,22 +16,7 @@ from star_engine.evaluation.intervals import (
 )
 from star_engine.evaluation.receipt import Evidence, RivalKind, make_receipt, refusal
 from star_engine.evaluation.report import METHODS, Outcomes
-
-MODES = {"direct": EvaluationMode.FEW_SHOT_DIRECT, "cot": EvaluationMode.FEW_SHOT_COT}
-
-
-def right(n: int, solved: Iterable[int]) -> Mapping[int, bool]:
-    found = set(solved)
-    return {example: example in found for example in range(n)}
-
-
-def measured(n: int, **solved: Iterable[int]) -> list[Outcomes]:
-    return [
-        Outcomes(
-            MODES.get(name, EvaluationMode.ADAPTER), 0 if name in MODES else int(name[1:]), right(n, examples)
-        )
-        for name, examples in solved.items()
-    ]
+from tests.star_engine.evaluation.outcomes import measured, right
 
 
 def test_every_rival_that_was_run_has_a_paired_test_and_every_other_is_named() -> None:
