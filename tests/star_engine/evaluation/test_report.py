@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,23 +17,13 @@ from star_engine.evaluation.report import (
     switches,
 )
 from star_engine.tasks.kind import Kind
+from tests.star_engine.evaluation.outcomes import measured, right
 
 DIRECT, COT, ADAPTER = EvaluationMode.FEW_SHOT_DIRECT, EvaluationMode.FEW_SHOT_COT, EvaluationMode.ADAPTER
 
 
-def right(n: int, solved: Iterable[int]) -> Mapping[int, bool]:
-    found = set(solved)
-    return {example: example in found for example in range(n)}
-
-
 def report(n: int, **solved: Iterable[int]) -> tuple[AccuracyRow, ...]:
-    """Rows of direct, cot, m1, m2, ...: which of n examples each got right."""
-    modes = {"direct": DIRECT, "cot": COT}
-    outcomes = [
-        Outcomes(modes.get(name, ADAPTER), 0 if name in modes else int(name[1:]), right(n, examples))
-        for name, examples in solved.items()
-    ]
-    return accuracy_rows(outcomes, {})
+    return accuracy_rows(measured(n, **solved), {})
 
 
 def test_each_row_is_paired_with_the_better_baseline() -> None:
