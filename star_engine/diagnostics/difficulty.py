@@ -174,8 +174,23 @@ def _advised(config: StarConfig, found: Difficulty) -> Difficulty:
 
 def _advice(config: StarConfig, found: Difficulty) -> Iterator[Advice]:
     """What the figures speak for, each with the figure."""
-    wrong, easy, best = found.all_wrong.share, found.all_right.share, found.passed[-1].value
-    greedy = config.generation.temperature == 0
+    yield from _text_advice(config, found)
+    yield from _share_advice(config, found)
+    yield from _hint_advice(config, found)
+    if found.rows.expected < config.training_set.min_kept:
+        yield Advice(
+            "too_few_rows",
+            f"An iteration is expected to keep {found.rows.expected} rows, and the job pauses below "
+            f"{config.training_set.min_kept} (training_set.min_kept).",
+        )
+    if config.training_set.checks:
+        names = ", ".join(config.training_set.checks)
+        yield Advice(
+            "unchecked", f"Fewer rows stay after the checks of the job, which were not made: {names}."
+        )
+
+
+def _text_advice(config: StarConfig, found: Difficulty) -> Iterator[Advice]:
     if found.truncated >= SOME:
         yield Advice(
             "truncated",
@@ -188,6 +203,10 @@ def _advice(config: StarConfig, found: Difficulty) -> Iterator[Advice]:
             f"From {percent(found.unparsed)} of the tries no answer could be read: look at some, and show "
             "the wanted form in the prompt set.",
         )
+
+
+def _share_advice(config: StarConfig, found: Difficulty) -> Iterator[Advice]:
+    wrong, easy, best = found.all_wrong.share, found.all_right.share, found.passed[-1].value
     if wrong >= MOST:
         yield Advice(
             "too_hard",
@@ -200,24 +219,12 @@ def _advice(config: StarConfig, found: Difficulty) -> Iterator[Advice]:
             f"{percent(easy)} of the questions were answered right in all {TRIES} tries: harder questions "
             "would teach more.",
         )
-    if greedy and best - found.solved.share >= WORTH_IT:
+    if config.generation.temperature == 0 and best - found.solved.share >= WORTH_IT:
         yield Advice(
             "sample_more",
             f"One greedy try solves {percent(found.solved.share)}, {TRIES} tries at temperature "
             f"{found.temperature:g} solve {percent(best)}: set generation.temperature to "
             f"{found.temperature:g} and generation.samples_per_example to {TRIES}.",
-        )
-    yield from _hint_advice(config, found)
-    if found.rows.expected < config.training_set.min_kept:
-        yield Advice(
-            "too_few_rows",
-            f"An iteration is expected to keep {found.rows.expected} rows, and the job pauses below "
-            f"{config.training_set.min_kept} (training_set.min_kept).",
-        )
-    if config.training_set.checks:
-        names = ", ".join(config.training_set.checks)
-        yield Advice(
-            "unchecked", f"Fewer rows stay after the checks of the job, which were not made: {names}."
         )
 
 
