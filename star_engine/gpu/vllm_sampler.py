@@ -1,6 +1,6 @@
 """A Sampler on vLLM: the fast one on CUDA, and on CPU for models too large for plain PyTorch.
 
-The only file that imports vllm. How an adapter gets into the engine differs by device:
+With vllm_server the only file that imports vllm. How an adapter gets into the engine differs by device:
 
 - CUDA: beside the bfloat16 base model, as a LoRARequest with a name and id of its own for every call of
   `use`. vLLM keys its prefix cache by name and its weights by id: a used one would silently serve old ones.
