@@ -348,7 +348,7 @@ class Trainer(Protocol):
     def score_trained(self, adapter: Path, requests: Sequence[ScoreRequest]) -> list[Score]:
         """How likely PEFT finds each completion with this adapter, in the order of the requests.
 
-        What a sampler's scores are held against, of a few texts: they run one by one. BadAdapter if it does
+        What a sampler's scores are compared with, of a few texts: they run one by one. BadAdapter if it does
         not load.
         """
 

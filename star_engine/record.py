@@ -64,7 +64,7 @@ class Verifier:
 
     folder: Path
     method: str  # dpo | yes_no
-    reference: Path | None  # the adapter that a DPO verifier is held against; None: the base model
+    reference: Path | None  # the adapter that a DPO verifier is compared with; None: the base model
 
 
 class Record(MixSource, Protocol):

@@ -57,7 +57,7 @@ class TestTime(Section):
 
     @property
     def ranker(self) -> str | None:
-        """The verifier that ranks beside the scorers that are always there; None: there is none."""
+        """The verifier that ranks in addition to the scorers that are always there; None: there is none."""
         return None if self.scorer in ("generator", "shortest", "random") else self.scorer
 
     @property

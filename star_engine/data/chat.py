@@ -62,8 +62,8 @@ class ChatLayout:
     def answered(self, messages: Sequence[Message], prompt: str, completion: str) -> tuple[Message, bool]:
         """The assistant's message of a training row, and whether the template makes the row of it.
 
-        The thinking stands in the field that the template reads it from; where it reads none or words it
-        anew, as templates do that leave the thinking of past turns out, in `reasoning_content`.
+        The thinking stands in the field that the template reads it from; where it reads none or rewrites
+        it, as templates do that leave the thinking of past turns out, in `reasoning_content`.
         """
         trained = prompt + completion + self.end
         said = _said(self.opening + completion)

@@ -207,11 +207,13 @@ def _sentence(
     choice = "" if k == 1 else f" Intervals and p allow for choosing one of {k} iterations."
     text = (
         f"{opening}: iteration {best.iteration} gets {percent(best.share)} of {len(best.correct)} held-out "
-        f"examples right, {deciding.against} {held_against(deciding)}."
+        f"examples right, {deciding.against} {compared_written(deciding)}."
     )
     for one in compared:
         if one is not deciding:
-            text += f" {capitalized(one.against)} gets {held_against(one)}: {_found(method, one.verdict)}."
+            text += (
+                f" {capitalized(one.against)} gets {compared_written(one)}: {_found(method, one.verdict)}."
+            )
     return text + choice + _missing(missing) + _collapsed(collapse)
 
 
@@ -220,15 +222,15 @@ def _found(method: str, verdict: Verdict) -> str:
     return "no difference is shown" if verdict is Verdict.NO_DIFFERENCE else better_or_worse
 
 
-def held_against(one: Comparison) -> str:
+def compared_written(one: Comparison) -> str:
     found = one.difference
     return (
-        f"{percent(one.accuracy)}, a difference of {apart_written(found)}; {found.gained} examples gained, "
+        f"{percent(one.accuracy)}, a difference of {gap_written(found)}; {found.gained} examples gained, "
         f"{found.lost} lost; {p_written(found.p_value)})"
     )
 
 
-def apart_written(found: Difference) -> str:
+def gap_written(found: Difference) -> str:
     low, high = points(found.interval.low), points(found.interval.high)
     return f"{points(found.points)} points (95 % interval {low} to {high}"
 
@@ -245,7 +247,7 @@ def _collapsed(found: Collapse | None) -> str:
         return ""
     return (
         f" Accuracy fell again afterwards: iteration {found.iteration}, the last one, gets "
-        f"{percent(found.accuracy)}, {apart_written(found.difference)})."
+        f"{percent(found.accuracy)}, {gap_written(found.difference)})."
     )
 
 

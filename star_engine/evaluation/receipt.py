@@ -19,7 +19,7 @@ from star_engine.evaluation.answer import (
     Vote,
     capitalized,
     compare,
-    held_against,
+    compared_written,
 )
 from star_engine.evaluation.collapse import CollapseMeasures
 from star_engine.evaluation.intervals import Interval, accuracy_interval, level_for_best_of
@@ -171,7 +171,7 @@ def _claims(own: Outcomes, rivals: Mapping[RivalKind, Rival], k: int) -> Iterato
     for kind in RivalKind:
         found = compare(own, rivals[kind], k) if kind in rivals else None
         if found is not None:
-            said = f"{capitalized(found.against)} gets {held_against(found)}: {WORDS[found.verdict]}."
+            said = f"{capitalized(found.against)} gets {compared_written(found)}: {WORDS[found.verdict]}."
             yield Claim(kind, found, said)
 
 

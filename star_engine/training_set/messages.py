@@ -18,7 +18,7 @@ def training_messages(
     """`{"messages": [...], "example_id", "route", "sample", "as_trained"}`, and `hinted` where it is true.
 
     `as_trained`: whether the base model's template makes exactly the trained text of these messages. It does
-    not in the completion layout, which has no template, and where the template words an answer anew: Qwen3
+    not in the completion layout, which has no template, and where the template rewrites an answer: Qwen3
     puts an empty thinking in front of one that has none. The row's prompt and completion are exact always.
     """
     shown, asked = prompt_turns(

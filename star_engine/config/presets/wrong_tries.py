@@ -38,7 +38,7 @@ def iterative_rpo(kind: Kind) -> StarConfig:
     """Iterative RPO (Pang et al. 2024, arXiv 2404.19733): the generator learns right against wrong tries.
 
     4 iterations of 30 tries; at most 10 pairs of each question by DPO (beta 0.1) with the right text's own
-    likelihood beside it (weight 1), each from the iteration before, which is the reference too. Temperature,
+    likelihood added (weight 1), each from the iteration before, which is the reference too. Temperature,
     one pass and the LoRA rate, a fifth of the others' since DPO moves further, are ours. With
     `labels: majority_vote` it is ScPO (arXiv 2411.04109): the answer of most tries against that of fewest,
     weighed by the lead; min_agreement says how sure the vote must be.

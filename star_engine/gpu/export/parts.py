@@ -16,7 +16,7 @@ class CannotExport(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One file. `chunks` makes its bytes anew whenever it is called."""
+    """One file. `chunks` makes its bytes again whenever it is called."""
 
     name: str
     size_bytes: int
