@@ -46,7 +46,7 @@ SHARED: dict[str, Any] = {
     "audits": {"determinism": 0},
 }
 ARMS: Mapping[str, dict[str, Any]] = {
-    "every example": {"selection": {"order": "drawn"}},
+    "every example": {"selection": {"order": "drawn", "max_unsolved": None}},
     "drawn, as many as needed": {
         "selection": {"order": "drawn", "max_unsolved": None},
         "examples_per_iteration": STEPS * BATCH,
@@ -84,8 +84,6 @@ def settings(arm: str, seed: int) -> StarConfig:
         for name, value in changes.items():
             whole = isinstance(value, dict) and name != "training"
             config[name] = config[name] | value if whole else value
-    if ARMS[arm]["selection"]["order"] == "drawn":
-        config["selection"] |= {"max_unsolved": None}
     return StarConfig.model_validate(config)
 
 
@@ -162,7 +160,7 @@ def means(arm: str, runs: Sequence[Found]) -> str:
 
 
 def compared(found: Sequence[Found]) -> Iterator[str]:
-    """Adaptive against each other arm, seed by seed: tokens to the highest target, and the last accuracy."""
+    """Adaptive against each other arm, seed by seed: tokens to each target, and the last accuracy."""
     by_arm = {(one.arm, one.seed): one for one in found}
     adaptive = [one for one in found if one.arm == "adaptive"]
     for arm in (name for name in ARMS if name != "adaptive"):
