@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 from star_engine.gpu.training.tokenized_rows import TokenizedRow
+
+T = TypeVar("T")
 
 # Tokens of a micro-batch from which on a shorter row is better off in the next one than padded: 512 do not
 # fill a GPU, and its kernels' launches cost the same whatever a pass holds.
@@ -101,3 +104,20 @@ def _shared(links: Sequence[int], first: int, end: int) -> int:
 def _saved(links: Sequence[int], first: int, end: int) -> int:
     """Tokens that these rows, in one group, need not compute again."""
     return _shared(links, first, end) * (end - first - 1)
+
+
+def padded_parts(
+    items: Sequence[T], token_limit: int, longest: Callable[[T], int], rows_each: int = 1
+) -> Iterator[list[T]]:
+    """What runs through the model at once: with padding at most `token_limit` tokens, or one item.
+
+    longest: tokens of an item's longest row. rows_each: rows of it that run at the same time.
+    """
+    part: list[T] = []
+    for item in sorted(items, key=longest):
+        if part and rows_each * (len(part) + 1) * longest(item) > token_limit:
+            yield part
+            part = []
+        part.append(item)
+    if part:
+        yield part

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +27,11 @@ class TaughtRow:
     def length(self) -> int:
         """Tokens of both."""
         return len(self.student.ids) + len(self.teacher.ids)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the one that is longer."""
+        return max(len(self.student.ids), len(self.teacher.ids))
 
 
 def fitting_taught(
@@ -55,20 +60,6 @@ def fitting_taught(
 
 def _without_end(row: TokenizedRow) -> TokenizedRow:
     return replace(row, masked=row.masked | {len(row.ids) - 1})
-
-
-def taught_parts(rows: Sequence[TaughtRow], most_tokens: int) -> Iterator[list[TaughtRow]]:
-    """Rows that run through the model at once: with padding at most so many tokens, or one row."""
-    part: list[TaughtRow] = []
-    longest = 0
-    for row in sorted(rows, key=lambda row: row.length):
-        longest = max(longest, len(row.student.ids), len(row.teacher.ids))
-        if part and (len(part) + 1) * longest > most_tokens:
-            yield part
-            part = []
-        part.append(row)
-    if part:
-        yield part
 
 
 def divergence(student: torch.Tensor, teacher: torch.Tensor, how: Distillation) -> torch.Tensor:

@@ -13,16 +13,16 @@ from torch.nn.functional import cross_entropy
 
 from star_engine.config.star import Training
 from star_engine.gpu.causal_lm import logits_at
-from star_engine.gpu.training.batch_plan import Group, plan_apart, plan_batch
-from star_engine.gpu.training.distillation_loss import TaughtRow, divergence, taught_parts
+from star_engine.gpu.training.batch_plan import Group, padded_parts, plan_apart, plan_batch
+from star_engine.gpu.training.distillation_loss import TaughtRow, divergence
 from star_engine.gpu.training.lean_lora import adapter_off
-from star_engine.gpu.training.pair_loss import TokenizedPair, pair_parts, summed_pairs
+from star_engine.gpu.training.pair_loss import TokenizedPair, summed_pairs
 from star_engine.gpu.training.shared_prefix import SharedPrefix, can_share
 from star_engine.gpu.training.tokenized_rows import TokenizedRow
 from star_engine.gpu.training.train_checkpoint import ResumePoint
 from star_engine.protocols import Distillation, Preference, is_out_of_memory
 
-Plan = Callable[[Sequence[TokenizedRow], int, str], list[Group]]  # rows, most tokens, kind of device
+Plan = Callable[[Sequence[TokenizedRow], int, str], list[Group]]  # rows, token limit, kind of device
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +95,20 @@ class LoraRun:
         return replace(self._update(total), margin=margin, pair_accuracy=right)
 
     def learn_distilled(
-        self, rows: Sequence[TaughtRow], distillation: Distillation, most_tokens: int
+        self, rows: Sequence[TaughtRow], distillation: Distillation, token_limit: int
     ) -> Learned:
         """Take one optimizer step on these tries with their teachers. Raises as `learn` does."""
         own = sorted(rows, key=lambda row: row.length, reverse=True)[self._ranks.rank :: self._ranks.count]
-        learn = partial(self._learn_distilled, own, distillation, len(rows), most_tokens)
+        learn = partial(self._learn_distilled, own, distillation, len(rows), token_limit)
         [total] = self._sums(learn, 1)
         return self._update(total)
 
     def _learn_distilled(
-        self, rows: Sequence[TaughtRow], distillation: Distillation, count: int, most_tokens: int
+        self, rows: Sequence[TaughtRow], distillation: Distillation, count: int, token_limit: int
     ) -> list[float]:
         """Gradients of tries with a teacher; their share of the loss, a mean over tokens, then over tries."""
         total = 0.0
-        for part in taught_parts(rows, most_tokens):
+        for part in padded_parts(rows, token_limit, lambda row: row.longest):
             with torch.no_grad(), adapter_off(self._model):
                 wanted, _, _ = self._learned_logits([one.teacher for one in part], None)
             logits, _, row = self._learned_logits([one.student for one in part], None)
@@ -164,7 +164,7 @@ class LoraRun:
     ) -> list[float]:
         """Gradients of pairs; their share of loss, margin and accuracy."""
         sums = [0.0, 0.0, 0.0]
-        for part in pair_parts(pairs, token_limit):
+        for part in padded_parts(pairs, token_limit, lambda pair: pair.longest, rows_each=2):
             logprobs = self.row_logprobs([row for pair in part for row in pair.rows])
             found = summed_pairs(part, logprobs, preference, count)
             found.loss.backward()  # type: ignore[no-untyped-call]

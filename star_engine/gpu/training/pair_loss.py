@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,11 @@ class TokenizedPair:
     @property
     def rows(self) -> tuple[TokenizedRow, TokenizedRow]:
         return self.chosen, self.rejected
+
+    @property
+    def longest(self) -> int:
+        """Tokens of its longer text."""
+        return max(len(row.ids) for row in self.rows)
 
     @property
     def length(self) -> int:
@@ -61,20 +66,6 @@ def fitting_pairs(
             "Raise it, or shorten the prompts."
         )
     return found
-
-
-def pair_parts(pairs: Sequence[TokenizedPair], token_limit: int) -> Iterator[list[TokenizedPair]]:
-    """Pairs that run through the model at once: with padding at most so many tokens, or one pair."""
-    part: list[TokenizedPair] = []
-    longest = 0
-    for pair in sorted(pairs, key=lambda pair: max(len(row.ids) for row in pair.rows)):
-        longest = max(longest, *(len(row.ids) for row in pair.rows))
-        if part and 2 * (len(part) + 1) * longest > token_limit:
-            yield part
-            part = []
-        part.append(pair)
-    if part:
-        yield part
 
 
 def summed_pairs(

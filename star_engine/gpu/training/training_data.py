@@ -75,7 +75,7 @@ class Pairs:
         return [pair.length for pair in self.pairs]
 
     def longest(self, batch: Sequence[int]) -> int:
-        return 2 * max(len(row.ids) for n in batch for row in self.pairs[n].rows)
+        return 2 * max(self.pairs[n].longest for n in batch)
 
     def learn(self, run: LoraRun, batch: Sequence[int], token_limit: int) -> Learned:
         return run.learn_pairs([self.pairs[n] for n in batch], self.preference, token_limit)
@@ -97,10 +97,10 @@ class Taught:
         return [row.length for row in self.rows]
 
     def longest(self, batch: Sequence[int]) -> int:
-        return max(max(len(self.rows[n].student.ids), len(self.rows[n].teacher.ids)) for n in batch)
+        return max(self.rows[n].longest for n in batch)
 
-    def learn(self, run: LoraRun, batch: Sequence[int], most_tokens: int) -> Learned:
-        return run.learn_distilled([self.rows[n] for n in batch], self.distillation, most_tokens)
+    def learn(self, run: LoraRun, batch: Sequence[int], token_limit: int) -> Learned:
+        return run.learn_distilled([self.rows[n] for n in batch], self.distillation, token_limit)
 
     def hashed(self) -> Iterator[str]:
         how = self.distillation
