@@ -65,7 +65,7 @@ def laid_beside(config: StarConfig, preset: str) -> dict[str, Any]:
         if settings["training"] != usual["training"]:
             changed.pop("training", None)  # as long as the job, whatever that is
         return laid_over(settings, changed) | {"evaluation": settings["evaluation"]}
-    changed |= _OF_SAMPLING | {"generation": {"samples_per_example": 1}}
+    changed |= {**_OF_SAMPLING, "generation": {"samples_per_example": 1}}
     given = {"source": other.training_set.source.value, "filters": [], "checks": []}
     changed["training_set"] = settings["training_set"] | given
     test_time = settings["evaluation"]["test_time"]

@@ -181,6 +181,6 @@ def test_a_verifier_that_the_sampler_scores_otherwise_or_does_not_apply_is_refus
 )
 def test_held_out_pairs_are_ranked_by_the_jobs_own_score(score: str, own: float, before: float) -> None:
     """The right text is twice as long: less likely as a whole, likelier per token."""
-    tries = [TryKey(1, RationaleKey("a", Route.GENERATED, n)) for n in range(2)]
-    row = PairRow(0, *tries, "p", "c", "r", reference_chosen=-6.0, reference_rejected=-5.0)
+    right, wrong = (TryKey(1, RationaleKey("a", Route.GENERATED, n)) for n in range(2))
+    row = PairRow(0, right, wrong, "p", "c", "r", reference_chosen=-6.0, reference_rejected=-5.0)
     assert _margin(score, row, Scored(-3.0, 2), Scored(-2.0, 1)) == (own, before)
