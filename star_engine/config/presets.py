@@ -9,22 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from star_engine.config.presets.baselines import (
+from star_engine.config.preset_families.baselines import (
     direct_fine_tune,
     few_shot_cot,
     few_shot_direct,
     gold_rationale_fine_tune,
 )
-from star_engine.config.presets.overlay import changes, laid_over
-from star_engine.config.presets.sampled import adastar, b_star, expert_iteration, rest_em, rft
-from star_engine.config.presets.star_family import (
+from star_engine.config.preset_families.overlay import changes, laid_over
+from star_engine.config.preset_families.sampled import adastar, b_star, expert_iteration, rest_em, rft
+from star_engine.config.preset_families.star_family import (
     quick,
     star,
     star_majority_vote,
     star_released_code,
     star_without_rationalization,
 )
-from star_engine.config.presets.wrong_tries import iterative_rpo, opsd, opsd_wrong_hint, v_star
+from star_engine.config.preset_families.wrong_tries import iterative_rpo, opsd, opsd_wrong_hint, v_star
 from star_engine.config.selection import Selection
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source

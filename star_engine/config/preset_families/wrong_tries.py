@@ -5,7 +5,7 @@ from __future__ import annotations
 from star_engine.config.distillation import SelfDistillation
 from star_engine.config.evaluation import Evaluation, TestTime
 from star_engine.config.pairs import PreferenceTraining, TrainedVerifier
-from star_engine.config.presets.paper_steps import paper_training
+from star_engine.config.preset_families.paper_steps import paper_training
 from star_engine.config.schedules import EpochsSchedule
 from star_engine.config.star import Generation, Rationalization, StarConfig, Training
 from star_engine.config.training_set import TrainingSetOptions

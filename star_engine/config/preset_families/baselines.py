@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from star_engine.config.evaluation import Evaluation
-from star_engine.config.presets.paper_steps import paper_training
+from star_engine.config.preset_families.paper_steps import paper_training
 from star_engine.config.schedules import EpochsSchedule, Schedule
 from star_engine.config.star import Audits, Rationalization, StarConfig
 from star_engine.config.training_set import Source, TrainingSetOptions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from star_engine.config.controller import Controller
 from star_engine.config.evaluation import Evaluation, TestTime
-from star_engine.config.presets.paper_steps import paper_training
+from star_engine.config.preset_families.paper_steps import paper_training
 from star_engine.config.schedules import EpochsSchedule, FixedSchedule, GeometricSchedule
 from star_engine.config.selection import Selection, SelectionOrder
 from star_engine.config.star import Generation, Rationalization, StarConfig, Training

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from star_engine.config.presets.paper_steps import RELEASED_STEP_TOKENS, paper_training
+from star_engine.config.preset_families.paper_steps import RELEASED_STEP_TOKENS, paper_training
 from star_engine.config.schedules import EpochsSchedule, GeometricSchedule, LinearSchedule
 from star_engine.config.star import Generation, Labels, Rationalization, StarConfig, StopRule, Training
 from star_engine.config.training_set import TrainingSetOptions
