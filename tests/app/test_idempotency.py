@@ -32,6 +32,7 @@ MAKES_NOTHING = {
     "job_verbs_regrade": "reads",
     "prompt_preview_preview": "reads",
     "verifiers_run": "reads",
+    "verifiers_secret": "shows what follows from the project",
     "openai_completions_create": "reads",
     "openai_completions_chat": "reads",
 }

@@ -170,7 +170,7 @@ def test_one_question_is_answered_by_three_models_side_by_side(finished: Visit, 
 def test_a_text_is_stopped_while_it_is_written(finished: Visit, job: str) -> None:
     page = finished.page
     finished.open(f"adapters/{job}:2/playground")
-    page.get_by_label("the question is the whole prompt").check()
+    page.get_by_label("sent as the whole prompt").check()
     for number in (1, 2):
         page.get_by_label(f"Model {number}", exact=True).select_option("")
     page.get_by_label("Question").fill("hang")

@@ -177,7 +177,7 @@ def test_wrong_keys_of_one_address_cost_no_query_after_some(sqlite_database_url:
         assert int(refused.headers["retry-after"]) > 3500
         assert api.client.get("/v1/models").status_code == 200
         assert api.client.get("/v1/models", headers=bearer(late)).status_code == 429
-        sender = sent(api, "GET", "/v1/models", Sender(chunks=1), authorization=f"Bearer {late}")
+        sender = sent(api, "GET", "/v1/presets", Sender(chunks=1), authorization=f"Bearer {late}")
         assert sender.status == 200  # from another address
 
 

@@ -157,7 +157,7 @@ def test_the_label_is_the_answer_of_more_tries_than_the_share_asked_for(
         ("numeric", ["#### 1,080", "#### 1080.0", "#### 7"], "1080", 2),
         ("choice", ["The answer is den (b).", "The answer is (b).", "The answer is (a)."], "b", 2),
         ("scratchpad", ["<scratch>\n</scratch>\n8 8", "<scratch>\n</scratch>\n88", "9"], "88", 2),
-        ("math", ["\\boxed{12}", "\\boxed{12.0}", "\\boxed{3} or \\boxed{4}"], "12", 1),
+        ("math", ["\\boxed{12}", "\\boxed{12.0}", "\\boxed{3}. But it may be \\boxed{4}."], "12", 1),
     ],
 )
 def test_votes_are_counted_on_answers_in_normal_form(

@@ -66,8 +66,12 @@ def test_the_cut_is_a_prefix_without_stop_or_trailing_space_and_cutting_twice_ch
     ],
 )
 def test_the_header_of_the_models_own_turn_is_no_stop_and_is_not_trained_on(head: str) -> None:
-    row = {"kind": "numeric", "completion": f"{head}21 - 15 = 6.\n#### 6<|im_end|>", "answer": "6"}
+    row = {
+        "kind": "numeric",
+        "completion": f"{head}They planted 21 - 15 = 6 trees.\n#### 6<|im_end|>",
+        "answer": "6",
+    }
     found = judge_row(row)
-    assert (found.verdict, found.trained_on) == ("correct", " 21 - 15 = 6.\n#### 6")
+    assert (found.verdict, found.trained_on) == ("correct", " They planted 21 - 15 = 6 trees.\n#### 6")
     assert found.span is not None
     assert row["completion"][slice(*found.span)] == "6"
