@@ -83,7 +83,8 @@ def _apply_to(engine: Engine, job_id: str) -> int:
         job = lock_job(session, job_id)
         query = select(Adapter).where(Adapter.job_id == job_id, Adapter.deleted_at.is_(None))
         adapters = session.scalars(query.order_by(Adapter.iteration_number)).all()
-        promoted = set(session.scalars(select(Adapter.id).where(is_promoted(Adapter.id))))
+        of_job = select(Adapter.id).where(Adapter.job_id == job_id, is_promoted(Adapter.id))
+        promoted = set(session.scalars(of_job))
         best = best_iteration(session, job)
         moment = session.scalars(select(clock())).one()
         kept = {one.iteration_number for one in adapters if one.pinned or one.id in promoted}
