@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Exists, exists, select
+from sqlalchemy import Exists, Select, exists, select
 from sqlalchemy.orm import Session
 
 from app.database import clock, new_id
@@ -39,6 +39,15 @@ class Grounds:
     over_previous: JsonObject | None
     forced: bool
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """A promotion with its adapter and the adapter's job."""
+
+    promotion: Promotion
+    adapter: Adapter
+    job: Job
 
 
 def current_promotion(session: Session, project_id: str, place: Place) -> Promotion | None:
@@ -94,11 +103,12 @@ def end_promotion(session: Session, promotion: Promotion) -> None:
         session.refresh(promotion)
 
 
-def get_promotion(session: Session, project_id: str, promotion_id: str) -> Promotion:
-    found = session.get(Promotion, promotion_id)
-    if found is None or found.project_id != project_id:
+def get_promotion(session: Session, project_id: str, promotion_id: str) -> Promoted:
+    query = _of_project(project_id).where(Promotion.id == promotion_id)
+    found = session.execute(query).one_or_none()
+    if found is None:
         raise NotFound(f"There is no promotion {promotion_id}.")
-    return found
+    return Promoted(*found)
 
 
 def list_promotions(
@@ -111,9 +121,9 @@ def list_promotions(
     current: bool = False,
     after: str | None = None,
     limit: int,
-) -> Sequence[Promotion]:
+) -> Sequence[Promoted]:
     """Newest first."""
-    query = select(Promotion).where(Promotion.project_id == project_id)
+    query = _of_project(project_id)
     equal = {Promotion.name: name, Promotion.stage: stage, Promotion.adapter_id: adapter}
     for column, value in equal.items():
         if value is not None:
@@ -122,7 +132,14 @@ def list_promotions(
         query = query.where(Promotion.ended_at.is_(None))
     if after is not None:
         query = query.where(Promotion.id < after)
-    return session.scalars(query.order_by(Promotion.id.desc()).limit(limit)).all()
+    rows = session.execute(query.order_by(Promotion.id.desc()).limit(limit))
+    return [Promoted(*row) for row in rows]
+
+
+def _of_project(project_id: str) -> Select[Promotion, Adapter, Job]:
+    """Without those of deleted jobs: they go with their adapters."""
+    query = select(Promotion, Adapter, Job).join(Adapter, Adapter.id == Promotion.adapter_id)
+    return query.join(Job, Job.id == Adapter.job_id).where(Promotion.project_id == project_id)
 
 
 def over_previous(

@@ -13,12 +13,12 @@ from app.errors import NotFound
 from app.ledger.events import append_event
 from app.ledger.jobs.facts import best_iteration
 from app.ledger.platform.quotas import check_adapter
+from app.ledger.quality.promotions import Place, current_promotion
 from app.ledger.queue.steps import Claim, check_fence
 from app.ledger.transitions import lock_job
 from app.tables.base import JsonObject
 from app.tables.data import Model
 from app.tables.jobs import Job
-from app.tables.quality import Promotion
 from app.tables.rationales import Adapter
 from star_engine.adapters.layout import CONFIG, WEIGHTS
 from star_engine.adapters.roles import AdapterRole
@@ -174,7 +174,8 @@ def get_adapter(session: Session, project_id: str, name: str) -> tuple[Adapter, 
     job_id, colon, which = name.partition(":")
     adapter_id = _of_job(session, job_id, which) if colon else name
     if "@" in name:
-        adapter_id = _promoted(session, project_id, *name.split("@", 1))
+        promotion = current_promotion(session, project_id, Place(*name.split("@", 1)))
+        adapter_id = None if promotion is None else promotion.adapter_id
     row = session.execute(_verified(project_id).where(Adapter.id == adapter_id)).one_or_none()
     if row is None:
         raise NotFound(f"There is no adapter {name}.")
@@ -184,17 +185,6 @@ def get_adapter(session: Session, project_id: str, name: str) -> tuple[Adapter, 
 def _verified(project_id: str) -> Any:
     joined = select(Adapter, Job).join(Job, Job.id == Adapter.job_id)
     return joined.where(Job.project_id == project_id, Adapter.verification.is_not(None))
-
-
-def _promoted(session: Session, project_id: str, name: str, stage: str) -> str | None:
-    """The id of the adapter that stands there now; None if none does."""
-    query = select(Promotion.adapter_id).where(
-        Promotion.project_id == project_id,
-        Promotion.name == name,
-        Promotion.stage == stage,
-        Promotion.ended_at.is_(None),
-    )
-    return session.scalar(query)
 
 
 def _of_job(session: Session, job_id: str, which: str) -> str | None:

@@ -16,7 +16,7 @@ from app.http.idempotency import UNKEYED, Once
 from app.http.schemas import In, Page, Resource, Text, Timestamp, page
 from app.ledger.platform.keys import Caller
 from app.ledger.quality import promotions as ledger
-from app.ledger.quality.promotions import Grounds, Place
+from app.ledger.quality.promotions import Grounds, Place, Promoted
 from app.ledger.results.adapters import get_adapter
 from app.results.quality.receipts import ReceiptOut, receipt_of, receipt_out
 from app.tables.jobs import Job
@@ -83,11 +83,11 @@ def promote_adapter(
             stands = ledger.current_promotion(session, caller.project_id, place)
             if stands is not None and stands.adapter_id == adapter.id:
                 once.remember(session, stands.id)
-                return _out(stands, adapter, job), False
+                return _shown(Promoted(stands, adapter, job)), False
             on = _grounds(session, adapter, job, stands, sent)
             made = ledger.promote(session, caller, adapter, place, on)
             once.remember(session, made.id)
-            return _out(made, adapter, job), True
+            return _shown(Promoted(made, adapter, job)), True
     except IntegrityError as other:
         raise Conflict(
             f"Another adapter was promoted to {sent.name}@{sent.stage} at the same moment. Look at it, and "
@@ -124,28 +124,24 @@ def read_promotions(
         if wanted.get("adapter"):
             wanted["adapter"] = get_adapter(session, project_id, wanted["adapter"])[0].id
         found = ledger.list_promotions(session, project_id, after=after, limit=limit + 1, **wanted)
-        return page([_shown(session, one) for one in found], limit)
+        return page([_shown(one) for one in found], limit)
 
 
 def read_promotion(db: Engine, project_id: str, promotion_id: str) -> PromotionOut:
     with reading(db) as session:
-        return _shown(session, ledger.get_promotion(session, project_id, promotion_id))
+        return _shown(ledger.get_promotion(session, project_id, promotion_id))
 
 
 def end_promotion(db: Engine, project_id: str, promotion_id: str) -> PromotionOut:
     """Nothing stands there any more."""
     with transaction(db) as session:
         found = ledger.get_promotion(session, project_id, promotion_id)
-        ledger.end_promotion(session, found)
-        return _shown(session, found)
+        ledger.end_promotion(session, found.promotion)
+        return _shown(found)
 
 
-def _shown(session: Session, row: Promotion) -> PromotionOut:
-    adapter = session.get_one(Adapter, row.adapter_id)
-    return _out(row, adapter, session.get_one(Job, adapter.job_id))
-
-
-def _out(row: Promotion, adapter: Adapter, job: Job) -> PromotionOut:
+def _shown(one: Promoted) -> PromotionOut:
+    row, adapter, job = one.promotion, one.adapter, one.job
     return PromotionOut(
         id=row.id,
         created_at=row.created_at,

@@ -105,6 +105,24 @@ def test_what_is_promoted_is_neither_deleted_nor_dropped_by_the_retention(sqlite
     assert sqlite_api.client.delete(f"/v1/jobs/{job}").status_code == 204
 
 
+def test_promotions_of_a_deleted_job_are_gone_with_it(sqlite_api: Api) -> None:
+    kept, first = write_job(sqlite_api, GAINS)
+    promote(sqlite_api, first)
+    deleted, second = write_job(sqlite_api, range(2, 19))
+    made = promote(sqlite_api, second).json()["id"]
+    third = write_job(sqlite_api, range(1, 18))[1]
+    promote(sqlite_api, third)
+    with transaction(sqlite_api.engine) as session:
+        session.get_one(Job, deleted).status = JobStatus.SUCCEEDED
+    assert sqlite_api.client.delete(f"/v1/jobs/{deleted}").status_code == 204
+    listed = sqlite_api.client.get("/v1/promotions")
+    assert listed.status_code == 200, listed.text
+    assert [one["adapter"] for one in listed.json()["data"]] == [third, first]
+    assert listed.json()["data"][1]["job"] == kept
+    assert sqlite_api.client.get(f"/v1/promotions/{made}").status_code == 404
+    assert sqlite_api.client.delete(f"/v1/promotions/{made}").status_code == 404
+
+
 @pytest.mark.parametrize(
     "sent", [{"stage": "a@b"}, {"name": ""}, {"reason": "x"}, {"stage": "x" * 101}, {"other": 1}]
 )
