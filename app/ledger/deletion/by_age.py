@@ -20,13 +20,14 @@ from app.ledger.data.files import delete_file
 from app.ledger.deletion.remove import SECONDS, remove_rows
 from app.ledger.transitions import TERMINAL
 from app.tables.audit import AuditEntry
-from app.tables.candidates import Candidate
+from app.tables.candidates import Candidate, PreferencePair
 from app.tables.executions import Execution
 from app.tables.files import File
 from app.tables.jobs import Event, Iteration, Job
 from app.tables.logs import JobLog
 from app.tables.overrides import Override
 from app.tables.platform import Project
+from app.tables.quality import Study, StudyPair
 from app.tables.rationales import Evaluation, Rationale, TrainingExample, TrialAnswer
 from app.tables.retention import RetentionRule
 
@@ -130,9 +131,12 @@ def _remember(
 
 
 def _remove_texts(engine: Engine, job_id: str, ends: float) -> bool:
-    """Whether all rows with texts of the job are gone."""
-    for table, which in _with_texts(job_id):
+    """Whether all texts of the job are gone."""
+    for table, which in _removed(job_id):
         if not remove_rows(engine, Job, job_id, table, which, ends):
+            return False
+    for table, which, blank in _blanked(job_id):
+        if not remove_rows(engine, Job, job_id, table, which, ends, blank):
             return False
     with transaction(engine) as session:
         session.connection().execute(delete(Execution).where(Execution.job_id == job_id))
@@ -143,12 +147,25 @@ def _remove_texts(engine: Engine, job_id: str, ends: float) -> bool:
     return True
 
 
-def _with_texts(job_id: str) -> Iterator[tuple[Any, ColumnElement[bool]]]:
+def _removed(job_id: str) -> Iterator[tuple[Any, ColumnElement[bool]]]:
     """Tables that hold what was written, those that refer to others first. Curves and metrics stay."""
     iterations = select(Iteration.id).where(Iteration.job_id == job_id)
     yield TrainingExample, TrainingExample.iteration_id.in_(iterations)
     yield Override, Override.job_id == job_id
     yield Rationale, Rationale.job_id == job_id
-    yield Evaluation, Evaluation.iteration_id.in_(iterations)
     yield Candidate, Candidate.iteration_id.in_(iterations)
+    yield PreferencePair, PreferencePair.iteration_id.in_(iterations)
     yield TrialAnswer, TrialAnswer.job_id == job_id
+
+
+def _blanked(job_id: str) -> Iterator[tuple[Any, ColumnElement[bool], dict[str, Any]]]:
+    """Tables whose texts go while their rows stay: reports, receipts and comparisons pair the verdicts of
+    answers, and a study's result is of its pairs. A blank answer loses the key of its request, so that no
+    other job reuses it.
+    """
+    iterations = select(Iteration.id).where(Iteration.job_id == job_id)
+    answered = Evaluation.iteration_id.in_(iterations) & (Evaluation.text != "")
+    yield Evaluation, answered, {"text": "", "extracted": None, "request_sha256": None}
+    studies = select(Study.id).where(Study.job_id == job_id)
+    shown = StudyPair.study_id.in_(studies) & ((StudyPair.first_text != "") | (StudyPair.second_text != ""))
+    yield StudyPair, shown, {"first_text": "", "second_text": ""}

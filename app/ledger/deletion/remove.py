@@ -8,12 +8,12 @@ found again by its mark. Schedulers do not meet: each batch locks its object's r
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Engine, delete, exists, select
+from sqlalchemy import ColumnElement, Engine, delete, exists, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -28,6 +28,7 @@ from app.tables.executions import Execution
 from app.tables.jobs import Event, Iteration, Job, Step
 from app.tables.logs import JobLog
 from app.tables.overrides import Override
+from app.tables.quality import Study
 from app.tables.rationales import (
     Adapter,
     Evaluation,
@@ -115,6 +116,7 @@ def _recorded(job_id: str) -> Iterator[tuple[Any, ColumnElement[bool]]]:
     yield PreferencePair, PreferencePair.iteration_id.in_(iterations)
     yield VerifierCurve, VerifierCurve.iteration_id.in_(iterations)
     yield TrialAnswer, TrialAnswer.job_id == job_id
+    yield Study, Study.job_id == job_id
     yield WebhookDelivery, WebhookDelivery.job_id == job_id
     yield Event, Event.job_id == job_id
     yield JobLog, JobLog.job_id == job_id
@@ -158,10 +160,12 @@ def remove_rows(
     table: Any,
     which: ColumnElement[bool],
     ends: float,
+    blank: Mapping[str, Any] | None = None,
 ) -> bool:
     """Whether none is left. Between two batches other writers have as long as a batch took.
 
-    One batch is removed even if it is time to stop, so that every turn comes further.
+    One batch is removed even if it is time to stop, so that every turn comes further. `blank`: what is
+    written to the rows where they stay, after which `which` does not find them any more.
     """
     while True:
         began = time.monotonic()
@@ -170,7 +174,8 @@ def remove_rows(
             if session.scalar(mine, execution_options=WITH_DELETED) is None:
                 return False
             some = select(table.id).where(which).limit(BATCH)
-            removed = session.connection().execute(delete(table).where(table.id.in_(some))).rowcount
+            change = delete(table) if blank is None else update(table).values(**blank)
+            removed = session.connection().execute(change.where(table.id.in_(some))).rowcount
             if removed:
                 failpoint("delete.before_commit")
         if removed < BATCH:

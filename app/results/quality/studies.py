@@ -13,7 +13,7 @@ from app.errors import Invalid
 from app.http.idempotency import UNKEYED, Once
 from app.http.schemas import In, Name, Page, Resource, Text, page
 from app.ledger.jobs.facts import best_iteration
-from app.ledger.jobs.jobs import get_job
+from app.ledger.jobs.jobs import job_with_texts
 from app.ledger.platform.keys import Caller
 from app.ledger.quality import studies as ledger
 from app.ledger.quality.studies import Wanted
@@ -96,7 +96,7 @@ class RatingOut(Resource):
 def create_study(db: Engine, caller: Caller, job_id: str, sent: StudyIn, once: Once = UNKEYED) -> StudyOut:
     """Raises Invalid where there is nothing to compare."""
     with transaction(db) as session:
-        job = get_job(session, caller.project_id, job_id)
+        job = job_with_texts(session, caller.project_id, job_id)
         iteration = sent.iteration or _best(session, job)
         wanted = Wanted(
             name=sent.name or f"{job.name}, iteration {iteration}"[:200],
@@ -142,7 +142,7 @@ def delete_study(db: Engine, project_id: str, study_id: str) -> None:
 def read_turn(db: Engine, caller: Caller, study_id: str, rater: str | None = None) -> TurnOut:
     """What a rater sees next, in an order of his own."""
     with reading(db) as session:
-        study = ledger.get_study(session, caller.project_id, study_id)
+        study = _with_texts(session, caller.project_id, study_id)
         name = rater or _rater(session, caller)
         found, left = ledger.next_pair(session, study, name)
         shown = None if found is None else _pair(session, study, found)
@@ -152,7 +152,7 @@ def read_turn(db: Engine, caller: Caller, study_id: str, rater: str | None = Non
 def rate_pair(db: Engine, caller: Caller, study_id: str, sent: RatingIn, once: Once = UNKEYED) -> RatingOut:
     """Records what a rater prefers. The newest rating of a rater of a pair counts."""
     with transaction(db) as session:
-        study = ledger.get_study(session, caller.project_id, study_id)
+        study = _with_texts(session, caller.project_id, study_id)
         pair = ledger.find_pair(session, study, sent.pair)
         rating = ledger.rate(session, caller, pair, sent.rater or _rater(session, caller), sent.choice)
         once.remember(session, f"rtg_{rating.id}")
@@ -178,6 +178,13 @@ def read_rating(db: Engine, project_id: str, study_id: str, rating_id: str) -> R
             rater=rating.rater,
             choice=Choice(rating.choice),
         )
+
+
+def _with_texts(session: Session, project_id: str, study_id: str) -> Study:
+    """The study; Gone where its rationales were removed with the texts of its job."""
+    study = ledger.get_study(session, project_id, study_id)
+    job_with_texts(session, project_id, study.job_id)
+    return study
 
 
 def _best(session: Session, job: Job) -> int:

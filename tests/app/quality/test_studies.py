@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
-from app.database import transaction
+from app.database import clock, transaction
+from app.ledger.deletion.by_age import DAY, remove_by_age, set_rule
 from app.tables.data import Example
 from app.tables.jobs import Job
+from app.tables.quality import StudyPair
 from app.tables.rationales import Evaluation
+from app.tables.statuses import JobStatus
 from star_engine.evaluation.intervals import accuracy_interval
 from tests.app.api_harness import Api
 from tests.app.dashboard.conftest import sign_in
@@ -157,3 +161,28 @@ def test_studies_are_of_a_project_and_go_with_their_job(api: Api) -> None:
     assert first.json() == again.json()
     assert api.client.delete(path).status_code == 204
     assert api.client.get(path).status_code == 404
+
+
+def test_a_study_whose_texts_the_retention_removed_keeps_its_result_and_shows_nothing(
+    sqlite_api: Api, job: str
+) -> None:
+    made = study(sqlite_api, job)
+    rate_all(sqlite_api, made, "a rater", "star")
+    with transaction(sqlite_api.engine) as session:
+        row = session.get_one(Job, job)
+        row.status, row.finished_at = JobStatus.SUCCEEDED, clock(-31 * DAY)
+        set_rule(session, row.project_id, {"text_days": 30})
+    path = f"/v1/studies/{made['id']}"
+    before = sqlite_api.client.get(path).json()
+    assert before["result"] != made["result"]
+    remove_by_age(sqlite_api.engine, 60)
+    assert sqlite_api.client.get(path).json() == before
+    with transaction(sqlite_api.engine) as session:
+        assert {one.first_text + one.second_text for one in session.scalars(select(StudyPair))} == {""}
+    sent = {"pair": 0, "choice": "first"}
+    for answer in (
+        sqlite_api.client.get(f"{path}/next"),
+        sqlite_api.client.post(f"{path}/ratings", json=sent),
+        sqlite_api.client.post(f"/v1/jobs/{job}/studies", json={}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (410, "texts_removed")
