@@ -55,6 +55,8 @@ def test_workers_find_the_temperature_that_one_process_finds(database_url: str, 
         sampled = select(Step.work).where(Step.job_id == job_id, Step.phase == "sample")
         temperatures = {work["temperature"] for work in session.scalars(sampled)}
     assert (probes, reused, decided) == (2 * 6 * 2, 6 * 2, 0)
+    taken_over = iterations(world, job_id)[0].metrics["reused"]
+    assert (taken_over["control"], taken_over["sample"]) == (0, 6 * 2)
     assert temperatures == {one.metrics["control"]["temperature"] for one in iterations(world, job_id)}
 
 

@@ -14,6 +14,7 @@ from app.tables.jobs import Iteration, Job
 from app.tables.rationales import Evaluation, Rationale
 from star_engine.loop import PhaseName
 from star_engine.sampling.completion_cache import Recorded
+from star_engine.sampling.rationales import Route
 
 MAX_IN = 10_000  # values in one IN (...): SQLite takes 32,766 parameters
 
@@ -75,8 +76,10 @@ def recorded_answers(session: Session, project_id: str, keys: Sequence[str]) -> 
 
 def reused_in(session: Session, iteration: Iteration, phase: PhaseName) -> JsonObject:
     """Count the answers of a closed phase that cost no GPU time, by phase, together with earlier phases."""
-    if phase in (PhaseName.SAMPLE, PhaseName.PROBE):
-        query = select(func.count()).where(Rationale.iteration_id == iteration.id, Rationale.reused)
+    if phase in (PhaseName.CONTROL, PhaseName.SAMPLE, PhaseName.PROBE):
+        of_control = Rationale.route == Route.PROBE
+        own = of_control if phase is PhaseName.CONTROL else ~of_control
+        query = select(func.count()).where(Rationale.iteration_id == iteration.id, Rationale.reused, own)
     elif phase in (PhaseName.BASELINES, PhaseName.EVALUATE):
         query = select(func.count()).where(Evaluation.iteration_id == iteration.id, Evaluation.reused)
     elif phase is PhaseName.TEST_TIME:
