@@ -32,7 +32,9 @@ def take_over(session: Session, job: Job, point: ForkPoint) -> None:
     The files of adapters are shared: storage names them by their SHA-256. Rows are copied within the
     database, column by column, so that a column that is added later is taken over too.
     """
-    source = session.get_one(Job, point.job_id)
+    source = session.get_one(Job, point.job_id, populate_existing=True)  # the retention may just have had it
+    if source.texts_removed_at is not None:
+        raise Conflict("The texts of the job have just been removed.", code="texts_removed")
     adapters = _copy_adapters(session, source, job, point.iteration)
     start = select(Adapter.deleted_at).where(Adapter.id == adapters.get(point.iteration))
     if point.iteration > 0 and session.execute(start).one_or_none() != (None,):
