@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 from app.database import UtcDateTime
+from migrations.columns import JSON
 
 revision = "0045"
 down_revision = "0044"
 branch_labels = None
 depends_on = None
-
-JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 
 
 def upgrade() -> None:

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 from app.database import UtcDateTime
+from migrations.columns import JSON, SERIAL
 
 revision = "0049"
 down_revision = "0048"
 branch_labels = None
 depends_on = None
-
-JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
-BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
@@ -38,10 +35,10 @@ def upgrade() -> None:
     op.create_index("ix_studies_job_id", "studies", ["job_id"])
     op.create_table(
         "study_pairs",
-        sa.Column("id", BIG, nullable=False),
+        sa.Column("id", SERIAL, nullable=False),
         sa.Column("study_id", sa.Text(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("example_id", BIG, nullable=False),
+        sa.Column("example_id", SERIAL, nullable=False),
         sa.Column("first_arm", sa.Text(), nullable=False),
         sa.Column("second_arm", sa.Text(), nullable=False),
         sa.Column("first_text", sa.Text(), nullable=False),
@@ -54,8 +51,8 @@ def upgrade() -> None:
     op.create_index("ix_study_pairs_example_id", "study_pairs", ["example_id"])
     op.create_table(
         "study_ratings",
-        sa.Column("id", BIG, nullable=False),
-        sa.Column("pair_id", BIG, nullable=False),
+        sa.Column("id", SERIAL, nullable=False),
+        sa.Column("pair_id", SERIAL, nullable=False),
         sa.Column("rater", sa.Text(), nullable=False),
         sa.Column("key_id", sa.Text(), nullable=False),
         sa.Column("choice", sa.Text(), nullable=False),

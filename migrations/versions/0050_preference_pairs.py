@@ -7,24 +7,22 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
+
+from migrations.columns import JSON, SERIAL
 
 revision = "0050"
 down_revision = "0049"
 branch_labels = None
 depends_on = None
 
-JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
-BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
 
 def upgrade() -> None:
     op.create_table(
         "preference_pairs",
-        sa.Column("id", BIG, nullable=False),
-        sa.Column("iteration_id", BIG, nullable=False),
+        sa.Column("id", SERIAL, nullable=False),
+        sa.Column("iteration_id", SERIAL, nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("example_id", BIG, nullable=False),
+        sa.Column("example_id", SERIAL, nullable=False),
         *(sa.Column(name, sa.Integer(), nullable=False) for name in ("chosen_iteration", "chosen_sample")),
         *(
             sa.Column(name, sa.Integer(), nullable=False)
@@ -47,8 +45,8 @@ def upgrade() -> None:
     op.create_index("ix_preference_pairs_example_id", "preference_pairs", ["example_id"])
     op.create_table(
         "verifier_curves",
-        sa.Column("id", BIG, nullable=False),
-        sa.Column("iteration_id", BIG, nullable=False),
+        sa.Column("id", SERIAL, nullable=False),
+        sa.Column("iteration_id", SERIAL, nullable=False),
         sa.Column("steps", JSON, nullable=False),
         _of_iteration("verifier_curves"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_verifier_curves")),

@@ -1,6 +1,6 @@
 """The hub repository that a base model came from, so that what is made of it can name it.
 
-Revises: 0046
+Revises: 0051
 """
 
 from __future__ import annotations
