@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 
 from app.errors import Invalid
 from app.http.schemas import Text
-from app.jobs.validate import JobIn, check_job
+from app.jobs.settings import JobIn
+from app.jobs.validate import check_job
 from app.ledger.jobs.jobs import NewJob
 from app.ledger.jobs.relations import REPLICATE
 from app.settings import Settings

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.data.tokenizers import count_tokens, tokenizer_of
 from app.http.schemas import Timestamp
 from app.jobs.overlap import few_shot_held_out
-from app.jobs.validate import asked_prompts
+from app.jobs.settings import asked_prompts
 from app.jobs.views import UnknownOut
 from app.jobs.workload import COUNTED, WorkOut, workload
 from app.ledger.data.chat_templates import why_not_chat

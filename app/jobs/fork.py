@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid
 from app.http.schemas import In, Name, Text
-from app.jobs.settings import ConfigOverrides
-from app.jobs.validate import JobIn, check_job
+from app.jobs.settings import ConfigOverrides, JobIn
+from app.jobs.validate import check_job
 from app.ledger.data.examples import split_size
 from app.ledger.jobs.forks import ForkPoint
 from app.ledger.jobs.jobs import NewJob

@@ -17,7 +17,8 @@ from app.database import reading
 from app.errors import Invalid, NotFound
 from app.http.schemas import In, JsonObject, Text
 from app.intake.uploaded_file import HowToRead, Received
-from app.jobs.validate import JobIn, check_settings
+from app.jobs.settings import JobIn
+from app.jobs.validate import check_settings
 from app.ledger.data.files import get_file
 from app.ledger.data.prompt_sets import get_prompt_set
 from app.settings import Settings

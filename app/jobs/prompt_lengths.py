@@ -7,8 +7,12 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from app.data.tokenizers import count_tokens
+from sqlalchemy.orm import Session
+
+from app.data.tokenizers import count_tokens, tokenizer_of
 from app.errors import FieldError, Invalid
+from app.ledger.data.examples import each_example
+from app.tables.data import Dataset, Model
 from star_engine.config.star import StarConfig
 from star_engine.data.prompts import render_prompt
 from star_engine.sampling.rationales import Route, rationale_prompt
@@ -22,6 +26,31 @@ MAX_REPORTED = 20
 SAMPLE_SIZE = 200  # training prompts that are counted; a row that is too long by itself is left out later
 SHORTEST_COMPLETION = 4  # tokens, EOS included
 SLACK = 16  # tokens by which a whole may exceed its parts: BOS, and white space that splits another way
+
+
+def check_lengths(
+    model: Model, prompt_set: PromptSet, config: StarConfig, examples: Iterable[Example]
+) -> None:
+    """A hub model's tokenizer is not on this machine: there the first sampling step is what refuses."""
+    tokenizer = tokenizer_of(model)
+    if tokenizer is not None:
+        check_prompt_lengths(tokenizer, model.context_length, config, prompt_set, examples)
+
+
+def check_dataset_lengths(
+    session: Session,
+    model: Model,
+    prompt_set: PromptSet,
+    config: StarConfig,
+    dataset: Dataset,
+    splits: list[str],
+) -> None:
+    """Do as check_lengths, without a look at the examples where what was counted at upload suffices."""
+    tokenizer = tokenizer_of(model)
+    longest = (dataset.statistics or {}).get("longest_bytes")
+    sure = longest and tokenizer and all_fit(tokenizer, model.context_length, config, prompt_set, longest)
+    examples = () if sure else each_example(session, dataset.id, splits)
+    check_lengths(model, prompt_set, config, examples)
 
 
 def check_prompt_lengths(

@@ -12,8 +12,8 @@ from app.data.tokenizers import count_tokens, needed_tokenizer
 from app.database import reading
 from app.errors import FieldError, Invalid
 from app.http.schemas import In, Item, JsonObject, Text
-from app.jobs.settings import ConfigOverrides
-from app.jobs.validate import asked_prompts, refused_unfit, resolve_config, resolve_layout
+from app.jobs.settings import ConfigOverrides, asked_prompts, resolve_config, resolve_layout
+from app.jobs.validate import refused_unfit
 from app.ledger.data.base_models import get_model
 from app.ledger.data.datasets import get_dataset
 from app.ledger.data.examples import as_example, find_example

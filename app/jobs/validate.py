@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TypeVar
 
-from pydantic import Field, StrictBool, StrictInt, ValidationError, model_validator
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.data.tokenizers import tokenizer_of
 from app.database import clock
 from app.errors import FieldError, Invalid, NotFound
-from app.http.problems import field_errors
-from app.http.schemas import In, Moment, Name, Text
-from app.jobs.overlap import check_other_datasets, few_shot_held_out
-from app.jobs.prompt_lengths import SAMPLE_SIZE, all_fit, check_prompt_lengths, check_training_lengths
-from app.jobs.settings import ConfigOverrides
+from app.jobs.overlap import check_other_datasets, check_own_overlap, few_shot_held_out
+from app.jobs.prompt_lengths import SAMPLE_SIZE, check_dataset_lengths, check_training_lengths
+from app.jobs.settings import BudgetIn, JobIn, asked_prompts, listed, resolve_config, resolve_layout
 from app.ledger.data.base_models import get_model
-from app.ledger.data.chat_templates import asked_with, settled
 from app.ledger.data.datasets import get_dataset
 from app.ledger.data.examples import each_example, groups_of
 from app.ledger.data.prompt_sets import get_prompt_set
@@ -27,74 +23,18 @@ from app.ledger.jobs.jobs import NewJob
 from app.ledger.results.adapters import get_adapter
 from app.settings import Settings
 from app.tables.data import Dataset, Model
-from app.tables.data import PromptSet as PromptSetRow
 from app.webhooks.secrets import server_secret
-from app.webhooks.validate import JobWebhookIn, check_url
+from app.webhooks.validate import check_url
 from star_engine.adapters.roles import AdapterRole
-from star_engine.config.presets import PRESETS, laid_over
-from star_engine.config.reference import nearest
 from star_engine.config.star import MAX_LORA_RANK, Labels, StarConfig
-from star_engine.data.chat_template import UnfitTemplate
 from star_engine.data.prompt_sets import groups_without_examples
 from star_engine.data.selection import check_curriculum
 from star_engine.data.validation import Unfit, check_answers, check_solutions, field_needing_solutions
-from star_engine.sampling.probe import FEWEST, MOST
-from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.examples import PromptSet
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.registry import task_of
 
-if TYPE_CHECKING:
-    pass
-
 T = TypeVar("T")
-
-
-class BudgetIn(In):
-    """Limits on what a job may use. The job ends with what it has once any of them is reached."""
-
-    gpu_seconds: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)] | None = None
-    deadline: Moment | None = None
-    deadline_seconds: Annotated[float, Field(gt=0, le=1e8, allow_inf_nan=False)] | None = None  # from now on
-
-    @model_validator(mode="after")
-    def _one_deadline(self) -> BudgetIn:
-        if self.deadline is not None and self.deadline_seconds is not None:
-            raise ValueError("Give either `deadline` or `deadline_seconds`")
-        return self
-
-
-class JobIn(In):
-    """What to run: a base model, a dataset, a prompt set, and settings merged into a preset."""
-
-    name: Name | None = None  # None: the dataset's
-    model: Annotated[Text, Field(max_length=200)]
-    dataset: Annotated[Text, Field(max_length=200)]
-    prompt_set: Annotated[Text, Field(max_length=200)]
-    preset: str = "star"
-    config: ConfigOverrides = Field(default={}, description="Settings that differ from the preset's.")
-    priority: Annotated[StrictInt, Field(ge=-100, le=100)] = 0  # higher goes first
-    metadata: Annotated[
-        dict[Annotated[Text, Field(max_length=64)], Annotated[Text, Field(max_length=512)]],
-        Field(max_length=16),
-    ] = Field(default={})
-    budget: BudgetIn = Field(default=BudgetIn())
-    webhook: JobWebhookIn | None = None  # of this job alone
-    allow_overlap: StrictBool = Field(
-        default=False, description="Run even though held-out questions of the dataset are also trained on."
-    )
-    dry_run: StrictBool = False  # check it, show what it would be and take, and make nothing
-    probe: Annotated[StrictInt, Field(ge=FEWEST, le=MOST)] | None = Field(
-        default=None,
-        description="With dry_run: ask so many train questions, 8 tries each, to see how hard they are.",
-    )
-    return_equal: StrictBool = Field(
-        default=False, description="Return an equal job that has not failed instead of creating a second one."
-    )
-    dedupe: StrictBool = Field(default=False, deprecated="Called return_equal now.")
-
-    @property
-    def wants_equal(self) -> bool:
-        return self.return_equal or bool(self.__dict__["dedupe"])  # without the warning of a deprecated field
 
 
 def check_job(
@@ -119,17 +59,13 @@ def check_job(
     _check_answers(session, dataset, prompt_set, config)
     _check_splits(dataset, config)
     if not sent.allow_overlap:
-        _check_overlap(dataset)
+        check_own_overlap(dataset)
     _check_groups(session, dataset, prompt_set)
     _check_curriculum(session, dataset, config)
     _check_training(session, model, dataset, prompt_set, config)
     split = config.evaluation.split
-    _check_dataset_lengths(session, model, prompt_set, config, dataset, ["train", split])
-    for mix in config.training_set.mix:
-        _check_mixed(session, project_id, dataset, prompt_set, config, mix.dataset)
-    for other in config.evaluation.also:
-        measured = _other_dataset(session, project_id, dataset, other, "config.evaluation.also", split)
-        _check_dataset_lengths(session, model, prompt_set, config, measured, [split])
+    check_dataset_lengths(session, model, prompt_set, config, dataset, ["train", split])
+    _check_others(session, project_id, model, dataset, prompt_set, config)
     if not sent.allow_overlap:
         check_other_datasets(session, dataset, config)
     _check_scorer(session, project_id, model, dataset, config)
@@ -163,6 +99,23 @@ def _deadline(session: Session, budget: BudgetIn) -> datetime | None:
         fix = "Give a time to come."
         raise Invalid.for_field("budget.deadline", "The deadline has passed.", fix, code="deadline_passed")
     return budget.deadline
+
+
+def _check_others(
+    session: Session,
+    project_id: str,
+    model: Model,
+    dataset: Dataset,
+    prompt_set: PromptSet,
+    config: StarConfig,
+) -> None:
+    """The datasets that are mixed in, and those that are measured along."""
+    for mix in config.training_set.mix:
+        _check_mixed(session, project_id, dataset, prompt_set, config, mix.dataset)
+    split = config.evaluation.split
+    for other in config.evaluation.also:
+        measured = _other_dataset(session, project_id, dataset, other, "config.evaluation.also", split)
+        check_dataset_lengths(session, model, prompt_set, config, measured, [split])
 
 
 def _other_dataset(
@@ -229,61 +182,9 @@ def _check_mixed(
     found = _other_dataset(session, project_id, dataset, other, field, "train")
     without = groups_without_examples(prompt_set, groups_of(session, found.id, "train"))
     if without and config.training_set.few_shot_in_prompt:
-        reason = f"{other} has groups that the prompt set shows nothing to: {_listed(without)}."
+        reason = f"{other} has groups that the prompt set shows nothing to: {listed(without)}."
         fix = "Add few-shot examples of these groups, or set training_set.few_shot_in_prompt to false."
         raise Invalid.for_field(field, reason, fix, code="groups_without_examples")
-
-
-def resolve_config(kind: Kind, preset: str, overrides: Mapping[str, Any]) -> StarConfig:
-    """Merge the overrides into the preset. Raises Invalid naming the fields at fault."""
-    if preset not in PRESETS:
-        raise Invalid.for_field(
-            "preset", f"There is no {preset!r}.", f"Use one of {_listed(PRESETS)}.", code="unknown_preset"
-        )
-    if overrides.get("kind", kind) != kind:
-        reason = f"The dataset is of kind {kind}."
-        raise Invalid.for_field(
-            "config.kind", reason, "Leave it out: it follows from the dataset.", code="kinds_differ"
-        )
-    settings = laid_over(PRESETS[preset](kind).model_dump(mode="json"), overrides)
-    try:
-        return StarConfig.model_validate(settings)
-    except ValidationError as failure:
-        errors = field_errors(failure.errors(), "config.", nearest)
-        named = ", ".join(dict.fromkeys(error.field for error in errors))
-        raise Invalid(
-            f"The configuration is not valid: {named}.", code="invalid_config", errors=errors
-        ) from failure
-
-
-def resolve_layout(session: Session, config: StarConfig, model: Model) -> StarConfig:
-    """The settings with the layout that the model's jobs have. Raises Invalid where it does not fit them."""
-    today = session.scalars(select(clock())).one().date()
-    try:
-        return settled(config, model, today)
-    except ValidationError as failure:
-        errors = field_errors(failure.errors(), "config.", nearest)
-        raise Invalid(
-            "The layout does not fit the settings.", code="invalid_config", errors=errors
-        ) from failure
-    except UnfitTemplate as unfit:
-        raise _refused_layout(unfit) from unfit
-
-
-def asked_prompts(config: StarConfig, row: PromptSetRow, model: Model) -> PromptSet:
-    """The prompt set as the job shows it to its model. Raises Invalid where the layout cannot be had."""
-    try:
-        return asked_with(config, row, model)
-    except UnfitTemplate as unfit:
-        raise _refused_layout(unfit) from unfit
-
-
-def _refused_layout(unfit: UnfitTemplate) -> Invalid:
-    reason, _, fix = str(unfit).partition(": ")
-    fix = fix or "Use layout completion."
-    return Invalid.for_field(
-        "config.layout", f"{reason.rstrip('.')}.", f"{fix[0].upper()}{fix[1:]}", code="layout_unfit"
-    )
 
 
 def _check_answers(session: Session, dataset: Dataset, prompt_set: PromptSet, config: StarConfig) -> None:
@@ -323,24 +224,10 @@ def _check_splits(dataset: Dataset, config: StarConfig) -> None:
     raise Invalid.for_field("dataset", reason, fix, code="no_held_out_split")
 
 
-def _check_overlap(dataset: Dataset) -> None:
-    """For datasets from before an upload refused it. Those of choices are let pass: their count took the
-    same words with other choices for the same question.
-    """
-    statistics = dataset.statistics or {}
-    overlap = statistics.get("overlap", {})
-    if "allowed" in overlap or statistics.get("choices"):  # judged at upload, or counted too high
-        return
-    if count := overlap.get("exact", {}).get("examples", 0):
-        reason = f"The questions of {count} held-out examples of {dataset.id} are trained on."
-        fix = "Upload it again without them, or set allow_overlap to true."
-        raise Invalid.for_field("dataset", reason, fix, code="overlap")
-
-
 def _check_groups(session: Session, dataset: Dataset, prompt_set: PromptSet) -> None:
     without = groups_without_examples(prompt_set, groups_of(session, dataset.id, "train"))
     if without:
-        reason = f"It shows nothing to the examples of these groups: {_listed(without)}."
+        reason = f"It shows nothing to the examples of these groups: {listed(without)}."
         fix = "Add few-shot examples of these groups, or some without a group."
         raise Invalid.for_field("prompt_set", reason, fix, code="groups_without_examples")
 
@@ -353,31 +240,6 @@ def _check_curriculum(session: Session, dataset: Dataset, config: StarConfig) ->
     except ValueError as problem:
         fix = "Name only these groups, or mark the rows of the dataset with their group."
         raise Invalid.for_field("config.curriculum", str(problem), fix, code="unknown_group") from problem
-
-
-def check_lengths(
-    model: Model, prompt_set: PromptSet, config: StarConfig, examples: Iterable[Example]
-) -> None:
-    """A hub model's tokenizer is not on this machine: there the first sampling step is what refuses."""
-    tokenizer = tokenizer_of(model)
-    if tokenizer is not None:
-        check_prompt_lengths(tokenizer, model.context_length, config, prompt_set, examples)
-
-
-def _check_dataset_lengths(
-    session: Session,
-    model: Model,
-    prompt_set: PromptSet,
-    config: StarConfig,
-    dataset: Dataset,
-    splits: list[str],
-) -> None:
-    """Do as check_lengths, without a look at the examples where what was counted at upload suffices."""
-    tokenizer = tokenizer_of(model)
-    longest = (dataset.statistics or {}).get("longest_bytes")
-    sure = longest and tokenizer and all_fit(tokenizer, model.context_length, config, prompt_set, longest)
-    examples = () if sure else each_example(session, dataset.id, splits)
-    check_lengths(model, prompt_set, config, examples)
 
 
 def _check_training(
@@ -404,10 +266,5 @@ def _named(field: str, find: Callable[[], T], known: list[str] | None = None) ->
     try:
         return find()
     except NotFound as missing:
-        fix = f"Use one of {_listed(known)}." if known else "Use the id of one that GET lists."
+        fix = f"Use one of {listed(known)}." if known else "Use the id of one that GET lists."
         raise Invalid.for_field(field, missing.detail, fix, code=f"unknown_{field}") from missing
-
-
-def _listed(names: Mapping[str, Any] | list[str]) -> str:
-    shown = list(names)[:20]
-    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid, NotFound
 from app.http.schemas import In, Text
-from app.jobs.validate import asked_prompts, check_lengths
+from app.jobs.prompt_lengths import check_lengths
+from app.jobs.settings import asked_prompts
 from app.ledger.data.datasets import get_dataset
 from app.ledger.data.examples import each_example
 from app.ledger.jobs.jobs import NewJob

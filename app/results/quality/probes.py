@@ -18,7 +18,7 @@ from app.http.schemas import Resource
 from app.jobs.baselines import JobFamilyIn, check_family
 from app.jobs.create import fingerprint_of, made_once
 from app.jobs.dry_run import DryRunOut, dry_run
-from app.jobs.validate import asked_prompts
+from app.jobs.settings import asked_prompts
 from app.jobs.workload import WorkOut, workload
 from app.ledger.data.examples import each_example
 from app.ledger.jobs.jobs import create_job, remember_key

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.jobs.validate import JobIn
+from app.jobs.settings import JobIn
 from tests.app.api_harness import Api
 from tests.app.jobs.test_comparison import write
 from tests.app.jobs.test_report import get
