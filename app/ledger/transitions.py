@@ -1,10 +1,10 @@
-"""The legal paths of a job and of a step, and the one function that moves a job along them."""
+"""The legal paths of a job and of a step, and the functions that move them along these."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
 from app.database import clock
@@ -88,3 +88,27 @@ def drop_waiting_steps(session: Session, job: Job) -> None:
         .where(Step.job_id == job.id, waiting)
         .values(status=StepStatus.CANCELLED, finished_at=clock())
     )
+
+
+def settle(session: Session, job: Job) -> None:
+    """Complete a pause or a cancel once no step of the job runs any more."""
+    target = {JobStatus.PAUSING: JobStatus.PAUSED, JobStatus.CANCELLING: JobStatus.CANCELLED}.get(job.status)
+    if target is None:
+        return
+    session.flush()
+    running = exists().where(Step.job_id == job.id, Step.status == StepStatus.RUNNING)
+    if not session.scalar(select(running)):
+        move_job(session, job, target)
+
+
+def move_step(session: Session, step_id: str, to: StepStatus) -> None:
+    """Change a step's status and end its lease. The caller holds the job's row lock."""
+    step = session.get_one(Step, step_id, populate_existing=True, with_for_update={"key_share": True})
+    if to not in STEP_TRANSITIONS.get(step.status, ()):
+        raise IllegalTransition(f"step {step.id}: {step.status} -> {to}")
+    step.status = to
+    step.lease_owner = None
+    step.lease_until = None
+    if to in ENDED_STEPS:
+        step.finished_at = clock()
+    session.flush()

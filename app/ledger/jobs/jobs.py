@@ -21,8 +21,7 @@ from app.ledger.platform.quotas import check_new_job, check_resume
 from app.ledger.platform.webhooks import create_webhook
 from app.ledger.queue.outbox import notify
 from app.ledger.queue.planning import advance
-from app.ledger.queue.steps import settle
-from app.ledger.transitions import TERMINAL, drop_waiting_steps, lock_job, move_job
+from app.ledger.transitions import TERMINAL, drop_waiting_steps, lock_job, move_job, settle
 from app.settings import Settings
 from app.tables.base import JsonObject
 from app.tables.data import Dataset, Model, PromptSet
@@ -75,31 +74,7 @@ def _create_one(
         hold_job(session, new.fork.job_id)
     if new.adapter_id is not None:
         hold_job(session, session.get_one(Adapter, new.adapter_id).job_id)
-    job = Job(
-        id=new_id("job"),
-        project_id=project_id,
-        created_by=key_id,
-        name=new.name,
-        status=JobStatus.VALIDATING,
-        stored_config=new.config.model_dump(mode="json"),
-        dataset_id=new.dataset.id,
-        prompt_set_id=new.prompt_set.id,
-        model_id=new.model.id,
-        priority=new.priority,
-        labels=new.labels,
-        spec_sha256=spec_sha256(new.config, new.model, new.dataset, new.prompt_set)
-        if new.purpose is Purpose.STAR and new.fork is None
-        else None,
-        purpose=new.purpose,
-        adapter_id=new.adapter_id,
-        stands_for=new.stands_for,
-        baseline_of=None if beside is None else beside.id,
-        baseline=new.preset,
-        budget_gpu_seconds=new.budget_gpu_seconds,
-        deadline_at=new.deadline_at,
-        iteration=0,
-        events_written=0,
-    )
+    job = _row(project_id, key_id, new, beside)
     session.add(job)
     session.flush()
     if new.webhook is not None:  # before the first event, so that it hears of it
@@ -114,6 +89,34 @@ def _create_one(
     advance(session, job, settings)
     failpoint("job.before_commit")
     return job
+
+
+def _row(project_id: str, key_id: str, new: NewJob, beside: Job | None) -> Job:
+    """`beside`: the job that it is a baseline of. Equal jobs are looked for among those that begin a loop."""
+    of_loop = new.purpose is Purpose.STAR and new.fork is None
+    return Job(
+        id=new_id("job"),
+        project_id=project_id,
+        created_by=key_id,
+        name=new.name,
+        status=JobStatus.VALIDATING,
+        stored_config=new.config.model_dump(mode="json"),
+        dataset_id=new.dataset.id,
+        prompt_set_id=new.prompt_set.id,
+        model_id=new.model.id,
+        priority=new.priority,
+        labels=new.labels,
+        spec_sha256=spec_sha256(new.config, new.model, new.dataset, new.prompt_set) if of_loop else None,
+        purpose=new.purpose,
+        adapter_id=new.adapter_id,
+        stands_for=new.stands_for,
+        baseline_of=None if beside is None else beside.id,
+        baseline=new.preset,
+        budget_gpu_seconds=new.budget_gpu_seconds,
+        deadline_at=new.deadline_at,
+        iteration=0,
+        events_written=0,
+    )
 
 
 def remember_key(session: Session, job: Job, key: str, fingerprint: str) -> None:

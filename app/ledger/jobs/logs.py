@@ -52,6 +52,12 @@ def write_log(session: Session, step: Step, level: Level, text: str, trace: str 
     )
 
 
+def in_words(step: Step, outcome: str) -> str:
+    """The outcome of the step's claim, and how far it came: "Done at 16 of 16 tries"."""
+    done, unit = step.progress.get("done"), step.progress.get("unit", "")
+    return outcome if done is None else f"{outcome} at {done} of {step.progress.get('total')} {unit}".rstrip()
+
+
 def list_logs(
     session: Session, job_id: str, wanted: LogFilter, *, after: int | None, limit: int
 ) -> Sequence[JobLog]:

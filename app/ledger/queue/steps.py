@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Engine, exists, select, update
+from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
 from app.database import clock, transaction
 from app.failpoints import failpoint
 from app.ledger.events import append_event
-from app.ledger.jobs.logs import Level, without_nul, write_log
+from app.ledger.jobs.logs import Level, in_words, without_nul, write_log
 from app.ledger.platform.quotas import held_back, may_start
 from app.ledger.platform.usage import Outcome, record_usage, share_out
 from app.ledger.queue.budgets import end_exhausted
@@ -26,13 +26,12 @@ from app.ledger.queue.outbox import notify
 from app.ledger.queue.planning import advance
 from app.ledger.queue.shards import leave_some
 from app.ledger.transitions import (
-    ENDED_STEPS,
-    STEP_TRANSITIONS,
     TERMINAL,
-    IllegalTransition,
     drop_waiting_steps,
     lock_job,
     move_job,
+    move_step,
+    settle,
 )
 from app.settings import Settings
 from app.tables.base import JsonObject
@@ -178,8 +177,8 @@ def finish_step(session: Session, claim: Claim, settings: Settings) -> None:
     check_fence(session, claim)
     step = _fresh(session, claim.step_id)
     record_usage(session, job, step, "succeeded")
-    write_log(session, step, Level.INFO, _in_words(step, "Done"))
-    _move_step(session, claim.step_id, StepStatus.SUCCEEDED)
+    write_log(session, step, Level.INFO, in_words(step, "Done"))
+    move_step(session, claim.step_id, StepStatus.SUCCEEDED)
     if job.status in (JobStatus.RUNNING, JobStatus.PAUSING):
         advance(session, job, settings)
     settle(session, job)
@@ -191,7 +190,7 @@ def release_step(session: Session, claim: Claim) -> None:
     check_fence(session, claim)
     step = _fresh(session, claim.step_id)
     record_usage(session, job, step, "handed_back")
-    write_log(session, step, Level.INFO, f"{_in_words(step, 'Handed back')}: its worker or the job stops.")
+    write_log(session, step, Level.INFO, f"{in_words(step, 'Handed back')}: its worker or the job stops.")
     _return_step(session, job, claim.step_id)
     session.execute(update(Step).where(Step.id == claim.step_id).values(attempt=Step.attempt - 1))
     settle(session, job)
@@ -211,7 +210,7 @@ def fail_step(
     """Record a failed attempt: the step is queued again, or its job fails with this error.
 
     `error` is {code, category (user | platform | capacity), message, hint, log_tail?}. `work`: what the next
-    attempt should know beside what the step's work says already. `trace`: for the log that operators read.
+    attempt should know in addition to the step's work. `trace`: for the log that operators read.
     """
     job = lock_job(session, claim.job_id)
     check_fence(session, claim)
@@ -253,34 +252,40 @@ def end_attempt(
     }
     step.error = {**error, **place}
     session.flush()
-    wanted = job.status is JobStatus.RUNNING
     passes = passes and step.passing_failures < settings.retry_limit
-    again = not wanted or passes or (retryable and step.attempt < settings.max_attempts)
-    what = f"{_in_words(step, outcome.capitalize())}: {error['message']} ({error['code']}) {error['hint']}"
+    again = passes or (retryable and step.attempt < settings.max_attempts)
+    again = again or job.status is not JobStatus.RUNNING
+    what = f"{in_words(step, outcome.capitalize())}: {error['message']} ({error['code']}) {error['hint']}"
     write_log(session, step, Level.WARNING if again else Level.ERROR, what.strip(), trace)
     if again:
-        pause = _pause_seconds(step, settings) if passes else None
-        if wanted:
-            facts = {"code": error["code"], "message": error["message"], **place}
-            when = {} if pause is None else {"retry_in_seconds": round(pause, 1)}
-            append_event(session, job, "step.retried", facts | when)
-        if pause is not None:
-            step.attempt -= 1
-            step.passing_failures += 1
-            step.not_before, step.notified_at = clock(pause), None
-            session.flush()
-        _return_step(session, job, step_id, at_once=pause is None)
+        _try_again(session, job, step, place, _pause_seconds(step, settings) if passes else None)
     else:
-        _move_step(session, step_id, StepStatus.FAILED)
-        job.status_reason = step.error
-        move_job(
-            session,
-            job,
-            JobStatus.FAILED,
-            **{key: value for key, value in step.error.items() if key != "log_tail"},
-        )
-        drop_waiting_steps(session, job)
+        _fail_job(session, job, step)
     settle(session, job)
+
+
+def _try_again(session: Session, job: Job, step: Step, place: JsonObject, pause: float | None) -> None:
+    """`pause`: seconds for which a failure of the platform is waited out, which costs the step no attempt."""
+    error = step.error or {}
+    if job.status is JobStatus.RUNNING:
+        facts = {"code": error["code"], "message": error["message"], **place}
+        when = {} if pause is None else {"retry_in_seconds": round(pause, 1)}
+        append_event(session, job, "step.retried", facts | when)
+    if pause is not None:
+        step.attempt -= 1
+        step.passing_failures += 1
+        step.not_before, step.notified_at = clock(pause), None
+        session.flush()
+    _return_step(session, job, step.id, at_once=pause is None)
+
+
+def _fail_job(session: Session, job: Job, step: Step) -> None:
+    error = step.error or {}
+    move_step(session, step.id, StepStatus.FAILED)
+    job.status_reason = error
+    shown = {key: value for key, value in error.items() if key != "log_tail"}
+    move_job(session, job, JobStatus.FAILED, **shown)
+    drop_waiting_steps(session, job)
 
 
 def _pause_seconds(step: Step, settings: Settings) -> float:
@@ -288,22 +293,6 @@ def _pause_seconds(step: Step, settings: Settings) -> float:
     at random, so that the steps of many jobs do not come back together."""
     longest = min(settings.retry_max_seconds, settings.retry_seconds * 3 ** min(step.passing_failures, 30))
     return float(longest * random.uniform(0.5, 1))
-
-
-def _in_words(step: Step, outcome: str) -> str:
-    done, unit = step.progress.get("done"), step.progress.get("unit", "")
-    return outcome if done is None else f"{outcome} at {done} of {step.progress.get('total')} {unit}".rstrip()
-
-
-def settle(session: Session, job: Job) -> None:
-    """Complete a pause or a cancel once no step of the job runs any more."""
-    target = {JobStatus.PAUSING: JobStatus.PAUSED, JobStatus.CANCELLING: JobStatus.CANCELLED}.get(job.status)
-    if target is None:
-        return
-    session.flush()
-    running = exists().where(Step.job_id == job.id, Step.status == StepStatus.RUNNING)
-    if not session.scalar(select(running)):
-        move_job(session, job, target)
 
 
 def _fresh(session: Session, step_id: str) -> Step:
@@ -318,22 +307,10 @@ def _return_step(session: Session, job: Job, step_id: str, *, at_once: bool = Tr
     """What becomes of a step that stops unfinished follows from its job."""
     status = job.status
     if status in TERMINAL or status is JobStatus.CANCELLING:
-        _move_step(session, step_id, StepStatus.CANCELLED)
+        move_step(session, step_id, StepStatus.CANCELLED)
     elif status in (JobStatus.PAUSING, JobStatus.PAUSED):
-        _move_step(session, step_id, StepStatus.HELD)
+        move_step(session, step_id, StepStatus.HELD)
     else:
-        _move_step(session, step_id, StepStatus.QUEUED)
+        move_step(session, step_id, StepStatus.QUEUED)
         if at_once:
             notify(session, [step_id])
-
-
-def _move_step(session: Session, step_id: str, to: StepStatus) -> None:
-    step = session.get_one(Step, step_id, populate_existing=True, with_for_update={"key_share": True})
-    if to not in STEP_TRANSITIONS.get(step.status, ()):
-        raise IllegalTransition(f"step {step.id}: {step.status} -> {to}")
-    step.status = to
-    step.lease_owner = None
-    step.lease_until = None
-    if to in ENDED_STEPS:
-        step.finished_at = clock()
-    session.flush()
