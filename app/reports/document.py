@@ -145,7 +145,7 @@ def _receipt(report: JobReport) -> Section | None:
 
 
 def _collapse(report: JobReport) -> Section | None:
-    """pass@k of the base model and of the final model in one chart, and what else tells a collapse."""
+    """pass@k of the base model and of the final model in one chart, and what else shows a collapse."""
     found = report.collapse
     if found is None or not found.sentences:
         return None

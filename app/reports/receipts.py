@@ -13,8 +13,8 @@ from star_engine.evaluation.report import percent, points
 HEADER = ("against", "outcome", "questions", "its accuracy", "difference", "95 % interval", "p")
 COLLAPSE_HEADER = ("measure", "base model", "trained model")
 COLLAPSE_TEXT = (
-    "Self-training is known to make a model surer of what it could do and to lose the rest: then pass@k "
-    "falls below the base model's at large k, and answers grow alike."
+    "Self-training is known to make a model more certain of what it could do already, at the cost of the "
+    "rest: then pass@k falls below the base model's at large k, and answers become more alike."
 )
 
 

@@ -49,7 +49,7 @@ class Promotion(Base):
 
 
 class Study(Base):
-    """A study of what one iteration of a job wrote to held-out questions, beside few-shot and people."""
+    """Compares what one iteration of a job wrote to held-out questions with few-shot prompting and people."""
 
     __tablename__ = "studies"
     __table_args__ = (

@@ -30,4 +30,4 @@ class Purpose(StrEnum):
     STAR = "star"
     EVALUATION = "evaluation"  # one adapter on one dataset
     TRIAL = "trial"  # a few questions put to one adapter
-    PROBE = "probe"  # a sample of the train questions put to the base model, before a job
+    PROBE = "probe"  # the base model is asked a sample of the train questions, before a job

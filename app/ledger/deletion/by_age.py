@@ -90,7 +90,7 @@ def _apply(engine: Engine, rule: RetentionRule) -> int:
 
 
 def _ended(session: Session, rule: RetentionRule, days: int | None, still: ColumnElement[bool]) -> list[Job]:
-    """Jobs that ended so many days ago; another scheduler has those that it holds."""
+    """Jobs that ended more than `days` ago, without those that another scheduler holds."""
     if days is None:
         return []
     query = select(Job).where(

@@ -1,4 +1,4 @@
-"""Probes: a sample of the train questions put to the base model, as a job of one phase that nobody lists."""
+"""Probes: the base model is asked a sample of the train questions, by a job of one phase, not listed."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def count_pairs(session: Session, study: Study) -> int:
 
 
 def next_pair(session: Session, study: Study, rater: str) -> tuple[StudyPair | None, int]:
-    """What this rater sees next, in a turn of his own, and how many pairs he has left."""
+    """What this rater sees next, in an order of their own, and how many pairs are left to them."""
     pairs = pairs_of(session, study)
     rated = select(StudyRating.pair_id).join(StudyPair, StudyPair.id == StudyRating.pair_id)
     done = set(session.scalars(rated.where(StudyPair.study_id == study.id, StudyRating.rater == rater)))

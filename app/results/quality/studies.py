@@ -140,7 +140,7 @@ def delete_study(db: Engine, project_id: str, study_id: str) -> None:
 
 
 def read_turn(db: Engine, caller: Caller, study_id: str, rater: str | None = None) -> TurnOut:
-    """What a rater sees next, in an order of his own."""
+    """What a rater sees next, in an order of their own."""
     with reading(db) as session:
         study = _with_texts(session, caller.project_id, study_id)
         name = rater or _rater(session, caller)

@@ -74,7 +74,7 @@ def test_force_where_the_gain_is_shown_is_no_forced_promotion(sqlite_api: Api) -
     assert promote(sqlite_api, adapter, force=True, reason="To be sure.").json()["forced"] is False
 
 
-def test_the_one_before_is_held_against_on_the_same_held_out_questions(sqlite_api: Api) -> None:
+def test_a_promotion_is_compared_with_the_one_before_on_the_same_held_out_questions(sqlite_api: Api) -> None:
     job, first = write_job(sqlite_api, GAINS)
     promote(sqlite_api, first)
     fork, second = write_job(sqlite_api, range(2, 19))

@@ -150,7 +150,7 @@ def test_what_was_measured_is_reported_as_before_when_the_texts_are_gone(world: 
     assert after.receipt == replace(before.receipt, collapse=without_churn)
 
 
-def test_every_table_of_a_job_is_told_to_hold_texts_or_none() -> None:
+def test_every_table_of_a_job_is_known_to_hold_texts_or_none() -> None:
     named = [table for table, *_ in (*by_age._removed("job_1"), *by_age._blanked("job_1"))]
     with_texts = {table.__tablename__ for table in named}
     assert with_texts | WITHOUT_TEXTS | AS_EVENTS == of_a_job()
