@@ -46,7 +46,7 @@ def check_fork(
 ) -> NewJob:
     """The fork that was asked for. Raises Conflict or Invalid with what to change."""
     if source.purpose != Purpose.STAR:
-        raise Conflict("The job only asks an adapter: there is no loop to go on with.", code="not_a_star_job")
+        raise Conflict("The job only asks a model: there is no loop to go on with.", code="not_a_star_job")
     number = sent.from_iteration
     before = source.config
     _check_done(session, source, before, number)
