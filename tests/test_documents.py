@@ -29,6 +29,9 @@ MODULE = re.compile(r"python -m ((?:app|benchmarks|examples|star_client|star_eng
 FILE = re.compile(rf"(?<![\w./-])((?:{'|'.join(TREES)})/[\w./-]+\.(?:py|md|json|ya?ml|html))\b")
 FOLDER = re.compile(rf"`((?:{'|'.join(TREES)})/(?:\w+/)*)`")
 TEST_FILE = re.compile(r"`(test_\w+\.py)`")
+# In back quotes, or on a line of a block of commands; in prose `make` is a verb.
+TARGET = re.compile(r"`make ([a-z][a-z-]*)|^make ([a-z][a-z-]*)(?=(?: +(?:#.*|[A-Z]+=.*))?$)", re.MULTILINE)
+TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -42,6 +45,9 @@ def missing(document: Path) -> Iterator[str]:
     for name in [*FILE.findall(text), *FOLDER.findall(text)]:
         if not (ROOT / name).exists() and not (document.parent / name).exists():
             yield name
+    yield from (
+        f"make {name}" for found in TARGET.findall(text) for name in found if name and name not in TARGETS
+    )
     yield from (name for name in TEST_FILE.findall(text) if not any((ROOT / "tests").rglob(name)))
     yield from (name for name in LINK.findall(text) if not (document.parent / name).exists())
 
@@ -55,8 +61,17 @@ def test_a_document_that_names_what_is_gone_is_noticed(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "`python -m star_engine.gone`, docs/gone.md, `test_gone.py`, [gone](gone.md), `app/gone/`, `app/`"
+        "\n`make gone` `make test`\n\nmake lost\nmake sure of it\n"
     )
-    gone = ["python -m star_engine.gone", "docs/gone.md", "app/gone/", "test_gone.py", "gone.md"]
+    gone = [
+        "python -m star_engine.gone",
+        "docs/gone.md",
+        "app/gone/",
+        "make gone",
+        "make lost",
+        "test_gone.py",
+        "gone.md",
+    ]
     assert list(missing(page)) == gone
 
 
