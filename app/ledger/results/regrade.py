@@ -70,8 +70,8 @@ def iterations_to_regrade(session: Session, job: Job, number: int | None) -> Seq
     if not built:
         raise Conflict("No training set has been built yet, so there is nothing to hold another against.")
     ids = [item.id for item in built]
-    query = select(func.count()).where(Rationale.iteration_id.in_(ids), Rationale.route != Route.PROBE)
-    tries = session.scalar(query) or 0
+    counted = select(func.count()).where(Rationale.iteration_id.in_(ids), Rationale.route != Route.PROBE)
+    tries = session.scalar(counted) or 0
     if tries > MAX_TRIES:
         fix = "Name one iteration." if len(built) > 1 else "Fork from the iteration before instead."
         reason = f"There are {tries:,} tries; at most {MAX_TRIES:,} are judged again in one request."

@@ -151,7 +151,8 @@ def test_what_was_measured_is_reported_as_before_when_the_texts_are_gone(world: 
 
 
 def test_every_table_of_a_job_is_known_to_hold_texts_or_none() -> None:
-    named = [table for table, *_ in (*by_age._removed("job_1"), *by_age._blanked("job_1"))]
+    removed, blanked = by_age._removed("job_1"), by_age._blanked("job_1")
+    named = [*(one[0] for one in removed), *(one[0] for one in blanked)]
     with_texts = {table.__tablename__ for table in named}
     assert with_texts | WITHOUT_TEXTS | AS_EVENTS == of_a_job()
     assert not with_texts & WITHOUT_TEXTS
