@@ -6,6 +6,7 @@ from threading import Event, Thread
 
 import pytest
 
+from tests.platforms import wait_until
 from worker.sandbox.turns import Turns
 
 
@@ -21,11 +22,10 @@ def test_a_project_that_comes_later_waits_for_one_call_and_not_for_all_of_anothe
     first = Thread(target=lambda: list(turns.map("first", work, ["a1", "a2", "a3", "a4"])))
     first.start()
     assert began.wait(20)
-    second = turns.map("second", work, ["b1", "b2"])
-    third = Thread(target=lambda: list(second))
+    wait_until(lambda: turns.waiting("first") == 3, "its calls are not handed in")
+    third = Thread(target=lambda: list(turns.map("second", work, ["b1", "b2"])))
     third.start()
-    while turns.waiting("second") < 2:
-        third.join(0.001)
+    wait_until(lambda: turns.waiting("second") == 2, "its calls are not handed in")
     go.set()
     first.join(20)
     third.join(20)
