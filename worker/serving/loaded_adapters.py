@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
@@ -27,11 +27,16 @@ class LoadedAdapters:
         self._freed = asyncio.Event()
 
     @asynccontextmanager
-    async def hold(self, name: str, folder: Path) -> AsyncIterator[None]:
-        """Have the adapter loaded, which waits while all others are in use. Raises what `load` raises."""
+    async def hold(self, name: str, fetch: Callable[[], Awaitable[Path]]) -> AsyncIterator[None]:
+        """Have the adapter loaded, which waits while all others are in use. Raises what `load` raises.
+
+        `fetch`: gives the folder of its files. It is called for one adapter at a time, and only where it is
+        not loaded: two at once would write the same files.
+        """
         if name not in self._texts:
             async with self._loading:
                 if name not in self._texts:
+                    folder = await fetch()
                     await self._make_room()
                     await self._holder.load(name, folder)
                     self._texts[name] = 0

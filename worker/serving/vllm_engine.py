@@ -164,7 +164,7 @@ class VllmEngine:
             asked = self._asked(target)
             child = await self._ready(target.model_id, asked.rank)
             if self._merges and asked.name != self._merged:
-                await child.merge(await self._folder(asked))
+                await child.merge(None if asked.adapter is None else await self._fetch(asked.adapter))
                 self._merged = asked.name
         except ChildEnded as problem:
             self._say_unready(target, problem)
@@ -187,11 +187,9 @@ class VllmEngine:
             rank = session.get_one(Job, adapter.job_id).config.training.lora.rank
             return _Asked(_name(adapter), rank, adapter)
 
-    async def _folder(self, asked: _Asked) -> Path | None:
-        """Its files on this machine."""
-        if asked.adapter is None:
-            return None
-        return await asyncio.to_thread(self._context.unpack, asked.adapter)
+    async def _fetch(self, adapter: Adapter) -> Path:
+        """The folder of its files on this machine. For one adapter at a time."""
+        return await asyncio.to_thread(self._context.unpack, adapter)
 
     async def _ready(self, model_id: str, rank: int) -> VllmChild:
         """A server of this base model. Raises ChildEnded, or what its files are refused with."""
@@ -223,7 +221,10 @@ class VllmEngine:
     def _begin(self, key: str, child: VllmChild, target: Target, request: WriteRequest) -> None:
         task = self._tasks[key] = asyncio.ensure_future(self._write(child, target, request))
 
-        def ended(_: asyncio.Task[None]) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (problem := task.exception()) is not None:
+                log.error("text_failed", model=target.model_id, exc_info=problem)
+                self._pass_on(Piece(key, error=UNREADY))  # or whoever waits for it would wait for ever
             del self._tasks[key]
             self._changed.set()
 
@@ -244,12 +245,11 @@ class VllmEngine:
     @asynccontextmanager
     async def _held(self, target: Target) -> AsyncIterator[str | None]:
         """By which name vLLM is asked; None: the base model, with what is merged into it."""
-        if self._merges or target.adapter_id is None or self._loaded is None:
+        asked = _Asked() if self._merges else self._asked(target)
+        if asked.adapter is None or self._loaded is None:
             yield None
             return
-        asked = self._asked(target)
-        folder = await self._folder(asked)
-        async with self._loaded.hold(asked.name, folder or Path()):
+        async with self._loaded.hold(asked.name, partial(self._fetch, asked.adapter)):
             yield asked.name
 
     def _pass_on(self, piece: Piece) -> None:

@@ -26,6 +26,7 @@ from tests.databases import PROJECT
 from tests.factories import MODEL, World, make_world
 from tests.worker.gpus import wait_until
 from tests.worker.serving.test_engine import Told, running
+from worker.context import WorkerContext
 from worker.serving import vllm_engine
 from worker.serving.vllm_child import VllmChild
 from worker.serving.vllm_engine import VllmEngine
@@ -170,6 +171,39 @@ def test_adapters_share_a_gpu_and_the_one_asked_longest_ago_makes_room(
         (tmp_path / "go").touch()
         wait_until(lambda: "held" in told.ended(), "the first one does not end")
         assert told.of("held").startswith(f"{one.adapter_id}|"), "it was not unloaded while it wrote"
+
+
+def test_texts_of_one_adapter_fetch_its_files_once(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [one] = adapters(world, 1)
+    with served(world, "cuda") as (engine, told):
+        unpack, fetched = WorkerContext.unpack, list[Adapter]()
+
+        def counted(context: WorkerContext, adapter: Adapter) -> Path:
+            fetched.append(adapter)
+            return unpack(context, adapter)
+
+        monkeypatch.setattr(WorkerContext, "unpack", counted)
+        for name in ("first", "second"):
+            engine.submit(told.ticket(name, "a", one, f"late {tmp_path / 'go'}"))
+        wait_until(lambda: len(engine._tasks) == 2, "they are not begun")
+        (tmp_path / "go").touch()
+        wait_until(lambda: len(told.ended()) == 2, "they do not end")
+    assert len(fetched) == 1
+
+
+def test_text_that_fails_unforeseen_is_said_to_have_failed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("nobody has thought of this")
+
+    with served(world) as (engine, told):
+        monkeypatch.setattr(VllmChild, "write", broken)
+        assert ask(engine, told, "one", "who") == UNREADY
+        monkeypatch.undo()
+        assert ask(engine, told, "two", "who").startswith("|")
 
 
 def test_stop_ends_the_server_and_what_it_writes(world: World) -> None:
