@@ -38,7 +38,7 @@ ANSWER_BYTES = 65_536
 
 
 class BadGrader(ValueError):
-    """A grader's answer that is none: its owner has to mend it."""
+    """A grader's answer that is none: its owner has to correct it."""
 
 
 @dataclass(frozen=True, slots=True)

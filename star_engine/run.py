@@ -189,8 +189,8 @@ class _Driver:
         if not any(one.plan.queue for _, one in asks):
             return
         plans = [one.plan for _, one in asks]
-        beside = task_of(self.run.config.kind).runs_programs
-        for number, item in share_call(self.sampler(ask.iteration), plans, beside=beside):
+        side_by_side = task_of(self.run.config.kind).runs_programs
+        for number, item in share_call(self.sampler(ask.iteration), plans, side_by_side=side_by_side):
             if item is not None:
                 step, one = asks[number]
                 yield _progress(step, one.record([item]))

@@ -67,7 +67,7 @@ def describe(problem: Exception) -> Failure:
         return passing
     if isinstance(problem, ValueError | QuotaExceeded):
         code = problem.code if isinstance(problem, QuotaExceeded) else "invalid_input"
-        return _failure(code, "user", str(problem), "Mend the data or the setting named above.", False)
+        return _failure(code, "user", str(problem), "Correct the data or the setting named above.", False)
     if isinstance(problem, SQLAlchemyError):
         hint = "Please report this job: the database refused what its step recorded."
         return _failure("database_error", "platform", type(problem).__name__, hint)

@@ -28,8 +28,8 @@ from star_engine.loop import PhaseName
 from star_engine.phases.phase import Alone, Ask, Asked, Progress, Work, slice_from
 from star_engine.phases.table import PHASES
 from star_engine.protocols import Completion, SampleRequest
-from star_engine.sampling.beside import finished
 from star_engine.sampling.completion_cache import ReusingPlan
+from star_engine.sampling.finishing import finished
 from star_engine.sampling.shared_calls import sent_by, sent_from
 from star_engine.tasks.registry import task_of
 from worker.context import ClaimedGpu, WorkerContext
@@ -107,9 +107,14 @@ class _Together:
         queue: deque[SampleRequest] = deque()
         self._begin(self._first, queue)
         if queue:
-            beside = task_of(self._first.config.kind).runs_programs
+            side_by_side = task_of(self._first.config.kind).runs_programs
             found = finished(
-                self._open(), queue, self._asked.params, self._finish, beside=beside, idle=self._check
+                self._open(),
+                queue,
+                self._asked.params,
+                self._finish,
+                side_by_side=side_by_side,
+                idle=self._check,
             )
             with closing(found):
                 for completion, result in found:

@@ -20,8 +20,8 @@ from star_engine.loop import PhaseName
 from star_engine.phases.phase import Ask, Context, Progress, Work, slice_from
 from star_engine.phases.table import PHASES
 from star_engine.protocols import Completion
-from star_engine.sampling.beside import finished
 from star_engine.sampling.completion_cache import Recorded, ReusingPlan
+from star_engine.sampling.finishing import finished
 from star_engine.tasks.registry import task_of
 from worker.context import ClaimedGpu, WorkerContext
 from worker.lease import Lease
@@ -97,13 +97,13 @@ def drive(worker: WorkerContext, claim: Claim, lease: Lease, work: Work) -> Iter
         if isinstance(item, Progress):
             yield item
         elif isinstance(item, Ask) and item.plan.queue:
-            beside = task_of(claim.config.kind).runs_programs
+            side_by_side = task_of(claim.config.kind).runs_programs
             found = finished(
                 gpu.sampler(item.iteration),
                 item.plan.queue,
                 item.plan.params,
                 item.plan.finish,
-                beside=beside,
+                side_by_side=side_by_side,
                 idle=lease.check,
             )
             with closing(found):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from star_engine.protocols import Completion, Sampler, SampleRequest, SamplingParams
-from star_engine.sampling.beside import finished
+from star_engine.sampling.finishing import finished
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -27,14 +27,14 @@ class Plan(Protocol[T_co]):
 
 
 def share_call(
-    sampler: Sampler, plans: Sequence[Plan[Any]], *, beside: bool = False
+    sampler: Sampler, plans: Sequence[Plan[Any]], *, side_by_side: bool = False
 ) -> Iterator[tuple[int, Any]]:
     """What the plans make of their completions, each with the number of its plan, in the order of finishing.
 
     The plans ask the model that the sampler holds and decode alike: ValueError otherwise. What each one gets
     is what it would get in a call of its own.
 
-    beside: whether completions are judged by programs, which then run side by side.
+    side_by_side: whether completions are judged by programs, which then run side by side.
     """
     if any(plan.params != plans[0].params for plan in plans):
         raise ValueError("plans that decode differently cannot share a call")
@@ -45,7 +45,7 @@ def share_call(
         number, own = sent_by(completion)
         return plans[number].finish(own)
 
-    with closing(finished(sampler, queue, plans[0].params, finish, beside=beside)) as found:
+    with closing(finished(sampler, queue, plans[0].params, finish, side_by_side=side_by_side)) as found:
         for completion, result in found:
             item = result()
             yield sent_by(completion)[0], item

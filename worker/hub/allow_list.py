@@ -17,7 +17,7 @@ def read_list(path: Path) -> list[ListedModel]:
     try:
         return read_listed(path) if path.exists() else []
     except BadModelsFile as problem:
-        raise Unusable(f"Mend the allow-list first. {problem}") from problem
+        raise Unusable(f"Correct the allow-list first. {problem}") from problem
 
 
 def append(path: Path, model: ListedModel) -> None:

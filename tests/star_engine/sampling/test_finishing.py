@@ -9,7 +9,7 @@ from threading import Barrier, Lock
 import pytest
 
 from star_engine.protocols import Completion, SampleRequest, SamplingParams
-from star_engine.sampling.beside import finished
+from star_engine.sampling.finishing import finished
 from star_engine.tasks.programs.execution import (
     Execution,
     Program,
@@ -53,7 +53,7 @@ def test_programs_of_several_completions_run_at_once() -> None:
         return execute([Program(completion.text)])[0].status
 
     with using_runner(Meets()):
-        found = [result() for _, result in finished(sampler(), requests(8), PARAMS, judge, beside=True)]
+        found = [result() for _, result in finished(sampler(), requests(8), PARAMS, judge, side_by_side=True)]
     assert found == [Status.OK] * 8
 
 
@@ -69,7 +69,7 @@ def test_the_code_of_a_plan_runs_in_one_thread_at_a_time() -> None:
         return completion.key
 
     with using_runner(Meets()):
-        found = finished(sampler(), requests(8), PARAMS, judge, beside=True)
+        found = finished(sampler(), requests(8), PARAMS, judge, side_by_side=True)
         for _, result in found:
             with inside:  # the caller's code counts as well
                 result()
@@ -85,7 +85,7 @@ def test_requests_that_a_judgement_brings_are_sampled_after_the_last_completion(
         return completion.key
 
     with using_runner(Meets()):
-        found = {result() for _, result in finished(sampler(), queue, PARAMS, judge, beside=True)}
+        found = {result() for _, result in finished(sampler(), queue, PARAMS, judge, side_by_side=True)}
     assert found == {"r0", "r1", "again0", "again1"}
 
 
@@ -95,7 +95,7 @@ def test_what_a_judgement_raises_is_raised_where_its_result_is_asked_for() -> No
         return completion.key
 
     with using_runner(Broken()):
-        _, result = next(finished(sampler(), requests(1), PARAMS, judge, beside=True))
+        _, result = next(finished(sampler(), requests(1), PARAMS, judge, side_by_side=True))
         with pytest.raises(SandboxFailed, match="gone"):
             result()
 
@@ -109,4 +109,4 @@ def test_the_call_ends_where_only_programs_run_and_the_work_must_stop() -> None:
         return completion.key
 
     with using_runner(Meets()), pytest.raises(TimeoutError, match="cancelled"):
-        list(finished(sampler(), requests(1), PARAMS, judge, beside=True, idle=stop))
+        list(finished(sampler(), requests(1), PARAMS, judge, side_by_side=True, idle=stop))

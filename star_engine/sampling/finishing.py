@@ -29,20 +29,22 @@ def finished(
     params: SamplingParams,
     finish: Callable[[Completion], T],
     *,
-    beside: bool,
+    side_by_side: bool,
     idle: Callable[[], None] = lambda: None,
 ) -> Generator[tuple[Completion, Callable[[], T]]]:
     """Completions as `Sampler.stream` gives them, each with what gives (or raises) what `finish` makes of it.
 
-    beside: whether several are finished at once; else each is when it is asked for. What they bring to the
-    queue is sampled as well. `idle` is called while nothing but programs runs; what it raises ends the call.
+    side_by_side: whether several are finished at once; else each is when it is asked for. What they bring to
+    the queue is sampled as well.
+    idle: called while nothing but programs runs; what it raises ends the call.
+
     Close it where it is not exhausted: then it waits for the programs that run, and begins no other.
     """
-    if not beside:
+    if not side_by_side:
         for completion in sampler.stream(queue, params):
             yield completion, partial(finish, completion)
         return
-    work = _Beside(ThreadPoolExecutor(AT_ONCE, thread_name_prefix="finish"), finish)
+    work = _SideBySide(ThreadPoolExecutor(AT_ONCE, thread_name_prefix="finish"), finish)
     work.lock.acquire()
     try:
         yield from work.through(sampler, queue, params, idle)
@@ -52,7 +54,7 @@ def finished(
 
 
 @dataclass(slots=True)
-class _Beside(Generic[T]):
+class _SideBySide(Generic[T]):
     threads: ThreadPoolExecutor
     finish: Callable[[Completion], T]
     lock: Lock = field(default_factory=Lock)
