@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, StrictFloat, StrictInt
+from pydantic import BaseModel, Field, RootModel, StrictFloat, StrictInt
 from sqlalchemy import Engine
 
 from app.database import reading, transaction
@@ -50,6 +50,10 @@ class QuotaOut(Item):
     adapter_bytes: StandingOut
 
 
+class Limits(RootModel[dict[str, float | None]]):
+    """By the quota's fields."""
+
+
 class UsageOut(Item):
     """What one phase of one job used on one day (UTC): claims that ended and programs that ran then."""
 
@@ -88,9 +92,9 @@ def read_quota(db: Engine, project_id: str) -> QuotaOut:
         return _out(project_id, standings(session, get_project(session, project_id).id))
 
 
-def limits_of(shown: QuotaOut) -> QuotaIn:
+def limits_of(shown: QuotaOut) -> Limits:
     """The quota without what is used of it: what its ETag is made of."""
-    return QuotaIn.model_construct(**{name: getattr(shown, name).limit for name in QuotaIn.model_fields})
+    return Limits({name: getattr(shown, name).limit for name in QuotaIn.model_fields})
 
 
 def change_quota(db: Engine, project_id: str, sent: QuotaIn, expected: Expected = ANY_VERSION) -> QuotaOut:
