@@ -12,7 +12,11 @@ from star_client.objects_results import DatasetStatistics, HeldOutAnswer, Overri
 from star_client.transport import Request, Transport, once
 
 LARGEST_PAGE = 1000
-CONTENT_TYPES = {".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
+CONTENT_TYPES = {
+    ".csv": "text/csv",
+    ".parquet": "application/vnd.apache.parquet",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
 
 F = TypeVar("F", bound=Fields)
 
@@ -53,12 +57,12 @@ class Datasets:
         map: Mapping[str, str | Sequence[str]] | None = None,  # noqa: A002 - its name over HTTP
         allow_overlap: bool = False,
     ) -> Dataset:
-        """Upload JSONL, a JSON array, CSV or Parquet, plain or compressed with gzip or zstd, as the file is.
+        """Upload JSONL, a JSON array, CSV, Parquet or an Excel workbook (.xlsx), also as .gz or .zst.
 
         kind: scratchpad, numeric, choice, exact, math, pattern, date, code or program. A row has question,
         answer (of kind code: tests) and, where wanted, choices, solution, id, group and split; `map` names
         columns that are called otherwise, as in `{"question": "prompt", "choices": ["A", "B"]}`.
-        format: jsonl, json, csv or parquet; left out, the server looks. allow_overlap:
+        format: jsonl, json, csv, parquet or xlsx; left out, the server looks. allow_overlap:
         take held-out rows whose question is trained on. validation: how many rows to
         hold out, where no row has a split. The same file read in the same way is the same dataset: it is
         not stored twice. Raises Refused, whose `errors` name each bad line; then nothing is stored.

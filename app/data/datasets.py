@@ -108,7 +108,8 @@ def upload_dataset(
             looks = format_of(plain.file, received.name, received.content_type, how.mapping)
         except BadRows as bad:
             raise unreadable(bad) from bad
-        as_what = looks if looks is Format.JSON and format_ is Format.JSONL else format_ or looks
+        certain = looks is Format.XLSX or (looks is Format.JSON and format_ is Format.JSONL)
+        as_what = looks if certain else format_ or looks
         with checked_file(plain, as_what, how, settings) as checked:
             return store_dataset(db, project_id, name, checked)
 

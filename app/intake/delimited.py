@@ -29,7 +29,7 @@ def csv_rows(file: BinaryIO, mapping: Columns, max_bytes: int) -> Iterator[Row]:
         if isinstance(record, BadRows):
             yield line, record
         elif names is None:
-            names = _header(record)
+            names = header(record)
             check_columns(names, mapping)
         elif any(cell.strip() for cell in record):
             yield line, _from_cells(names, record, mapping, line, separator)
@@ -111,7 +111,8 @@ def _records(text: _Text, separator: str) -> Iterator[tuple[int, list[str] | Bad
             yield began, bad_row(began, f"Not CSV: {problem}.", fix)
 
 
-def _header(record: list[str]) -> list[str]:
+def header(record: list[str]) -> list[str]:
+    """The names of the columns. Raises BadRows where two are the same."""
     names = [name.strip() for name in record]
     if len(set(names)) < len(names):
         raise bad_row(1, "Two columns have one name.", "Give every column a name of its own.")
@@ -124,9 +125,13 @@ def _from_cells(
     if len(record) != len(names):
         reason = f"It has {len(record)} cells, the header {len(names)}."
         return bad_row(line, reason, f"Quote cells that hold a {_NAMES.get(separator, separator)}.")
-    cells: dict[str, Any] = {name: cell for name, cell in zip(names, record, strict=True) if cell.strip()}
+    return row_of_cells(dict(zip(names, record, strict=True)), mapping, line)
+
+
+def row_of_cells(cells: Mapping[str, str], mapping: Columns, line: int) -> Mapping[str, Any] | BadRows:
+    """The row under the names of the fields; cells without a text are left out."""
     try:
-        row = dict(mapped(cells, mapping, line))
+        row = dict(mapped({name: cell for name, cell in cells.items() if cell.strip()}, mapping, line))
         choices = row.get("choices")
         if isinstance(choices, str):
             row["choices"] = json.loads(choices)

@@ -1,6 +1,6 @@
-"""JSONL, CSV and Parquet as rows with their line numbers, one at a time, each of bounded size and depth.
+"""JSONL, CSV, Parquet and Excel workbooks as rows with their line numbers, each of bounded size and depth.
 
-Parquet is for a process with limits only (see child.py): a file of 300 bytes can claim gigabytes.
+Parquet and workbooks are for a process with limits only (see child.py): a small file can claim gigabytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from app.intake.delimited import SEPARATORS, csv_rows, has_the_columns, numbered
 from app.intake.json_values import json_values
 from app.intake.mapping import Columns, Row, mapped
 from app.intake.parquet import parquet_rows
-from star_engine.data.files import check_known, is_json_values
+from app.intake.workbook import workbook_rows
+from star_engine.data.files import check_known, is_json_values, is_workbook
 from star_engine.data.readers import parse_row
 from star_engine.data.row_errors import BadRows, bad_row, too_long
 
@@ -29,6 +30,10 @@ class Format(StrEnum):
     JSON = "json"  # an array of objects
     CSV = "csv"
     PARQUET = "parquet"
+    XLSX = "xlsx"  # an Excel workbook
+
+
+PACKED = (Format.PARQUET, Format.XLSX)  # binary, known by their first bytes
 
 
 _ENDINGS = {
@@ -37,6 +42,7 @@ _ENDINGS = {
     ".csv": Format.CSV,
     ".tsv": Format.CSV,
     ".parquet": Format.PARQUET,
+    ".xlsx": Format.XLSX,
 }
 _TYPES = {
     "application/x-ndjson": Format.JSONL,
@@ -44,6 +50,7 @@ _TYPES = {
     "text/csv": Format.CSV,
     "text/tab-separated-values": Format.CSV,
     "application/vnd.apache.parquet": Format.PARQUET,
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": Format.XLSX,
 }
 
 
@@ -54,6 +61,8 @@ def format_of(file: BinaryIO, name: str, content_type: str, mapping: Columns = (
     """
     head = file.read(HEAD)
     file.seek(0)
+    if is_workbook(head):
+        return Format.XLSX
     check_known(head)
     if head.startswith(PARQUET_MAGIC):
         return Format.PARQUET
@@ -88,6 +97,8 @@ def rows_of(
         return _json(file, mapping, max_bytes)
     if format_ is Format.PARQUET:
         return parquet_rows(file, mapping, max_bytes)
+    if format_ is Format.XLSX:
+        return workbook_rows(file, mapping, max_bytes)
     return _jsonl(file, mapping, max_bytes, first)
 
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from app.errors import Invalid
 from app.intake.blocks import reopened
 from app.intake.child import Limits, reader
-from app.intake.formats import Format
+from app.intake.formats import PACKED, Format
 from app.intake.mapping import Columns
 from app.intake.reading import Reading, Report, read_upload
 from app.intake.unpack import Unpacked
@@ -101,7 +101,7 @@ def checked_file(
 
 def _reads_at_once(plain: Unpacked, format_: Format, kind: Kind) -> bool:
     """Whether this process may read it: what an answer's check costs must follow from its length."""
-    return format_ is not Format.PARQUET and plain.size_bytes <= APART_BYTES and not task_of(kind).slow_gold
+    return format_ not in PACKED and plain.size_bytes <= APART_BYTES and not task_of(kind).slow_gold
 
 
 def _checked(

@@ -67,7 +67,7 @@ def upload_dataset(
     name: Annotated[str | None, typer.Option(help="Default: the file's name.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the choice of held-out rows.")] = 0,
     form: Annotated[
-        str | None, typer.Option("--format", help="jsonl, json, csv or parquet; default: as it looks.")
+        str | None, typer.Option("--format", help="jsonl, json, csv, parquet or xlsx; default: as it looks.")
     ] = None,
     columns: Annotated[
         list[str] | None,
@@ -80,8 +80,8 @@ def upload_dataset(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Upload JSONL, a JSON array, CSV or Parquet, also as .gz or .zst: question, answer and, where wanted,
-    choices, solution, id, group and split per row."""
+    """Upload JSONL, a JSON array, CSV, Parquet or an Excel workbook (.xlsx), also as .gz or .zst: question,
+    answer and, where wanted, choices, solution, id, group and split per row."""
     found = star(context).datasets.upload(
         file,
         kind=kind,

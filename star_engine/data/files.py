@@ -32,10 +32,16 @@ _FOREIGN: tuple[tuple[bytes, str, str], ...] = (  # first bytes, what it is, the
 )
 
 
+def is_workbook(head: bytes) -> bool:
+    """Whether the first bytes are those of an Excel workbook (.xlsx), not of another document or archive."""
+    is_document = b"[Content_Types].xml" in head and not (b"word/" in head or b"ppt/" in head)
+    return head.startswith(b"PK\x03\x04") and (b"xl/" in head or is_document)
+
+
 def check_known(head: bytes) -> None:
     """Raise BadRows for the first bytes of a file that holds no rows we can read, naming what it is."""
     start = head.removeprefix(codecs.BOM_UTF8).lstrip()[:100].lower()
-    if head.startswith(b"PK\x03\x04") and (b"xl/" in head or b"[Content_Types].xml" in head):
+    if is_workbook(head):
         raise _whole_file("It is an Excel workbook (.xlsx).", _AS_CSV)
     for magic, what, fix in _FOREIGN:
         if head.startswith(magic) or start.startswith(magic.lower()):

@@ -1,4 +1,4 @@
-"""Datasets: questions with answers, uploaded as JSONL, CSV or Parquet."""
+"""Datasets: questions with answers, uploaded as files."""
 
 from __future__ import annotations
 
@@ -49,6 +49,9 @@ _UPLOAD = {
             "application/x-ndjson": {"schema": {"type": "string"}},
             "text/csv": {"schema": {"type": "string"}},
             "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
+            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": {
+                "schema": {"type": "string", "format": "binary"}
+            },
             "multipart/form-data": {
                 "schema": {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
             },
@@ -97,9 +100,9 @@ async def upload(
 ) -> DatasetOut:
     """A file as the body or in the multipart field `file`, plain, gzip or zstd: JSONL with one
     `{"question", "answer", "choices"?, "solution"?, "id"?, "group"?, "split"?}` per line, or a
-    JSON array, CSV or Parquet with these columns, in UTF-8 or UTF-16. Every bad row is counted, the mistakes
-    are described, equal ones together, and nothing is stored. The same content
-    again is answered with 200 and the dataset that there is.
+    JSON array, CSV, Parquet or an Excel workbook with these columns, text in UTF-8 or UTF-16. Every bad row
+    is counted, the mistakes are described, equal ones together, and nothing is stored. The same content again
+    is answered with 200 and the dataset that there is.
     """
     how = HowToRead(kind, validation, seed, parse_mapping(columns), allow_overlap)
     received = await receive_file(request)

@@ -95,8 +95,8 @@ def test_columns_of_a_semicolon_table_are_named_with_the_mapping(sqlite_api: Api
     [
         (
             b"PK\x03\x04\x14\x00[Content_Types].xml\x00xl/",
-            "an Excel workbook (.xlsx)",
-            "Save the sheet as CSV",
+            "Not an Excel workbook that can be read",
+            "Save it again, or as CSV",
         ),
         (b"PK\x03\x04\x14\x00rows.jsonl", "a ZIP archive", "Unpack it"),
         (b"%PDF-1.7 ...", "It is a PDF.", "JSONL, CSV or Parquet"),
