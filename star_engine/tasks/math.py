@@ -17,7 +17,7 @@ from star_engine.tasks.hints import ANY_KIND, HintForm
 from star_engine.tasks.layout import QUESTION_AND_ANSWER, answer_in_parentheses, ask_question
 from star_engine.tasks.reading.correction import Says, is_corrected
 from star_engine.tasks.reading.final_text import FinalText, Stated, read_final_text, values_that_stand, within
-from star_engine.tasks.reading.math_form import bare_expression, equal_without_library, whole_number
+from star_engine.tasks.reading.math_form import bare_expression, equal_without_library, as_gold, whole_number
 from star_engine.tasks.reading.math_process import PROCESS, MathCrash, MathTimeout
 from star_engine.tasks.reading.numbers.ending import last_sentence
 from star_engine.tasks.reading.numbers.number_conclusion import MAX_CHARACTERS as MAX_NUMERALS
@@ -207,8 +207,9 @@ def _compared(stated: list[Expression], answer: str, timeout_s: float, rule: str
     if not all(bare_expression(one.text) and len(one.text) <= MAX_CHARACTERS for one in stated):
         return no_answer(VerdictCode.UNPARSED, "nothing_stated")
     gold = bare_expression(answer)
-    equal = [equal_without_library(gold, bare_expression(one.text)) for one in stated]
-    asked = [bare_expression(one.text) for one, known in zip(stated, equal, strict=True) if known is None]
+    bare = [as_gold(gold, bare_expression(one.text)) for one in stated]
+    equal = [equal_without_library(gold, one) for one in bare]
+    asked = [one for one, known in zip(bare, equal, strict=True) if known is None]
     if asked:
         try:
             reply = PROCESS.ask(gold, asked, timeout_s)

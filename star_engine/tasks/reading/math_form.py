@@ -17,7 +17,29 @@ _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _SIZES = re.compile(r"\\(?:left|right|displaystyle)(?![a-zA-Z])\s*|\\[!,](?=\d{3})")
 _INFINITY = re.compile(r"^\+\s*\\infty$|^\+?(?:infinity|∞)$|(?<=-)∞$", re.IGNORECASE)
 _COEFFICIENT = re.compile(r"\d\s*[A-Za-z](?![A-Za-z0-9])")  # 5a is no number of ares
+_MODULUS = re.compile(r"\s*(?:\\pmod|\(\\?(?:bmod|mod))\s*(?:\{[^{}]*\}|\d+)\s*\)?$")
+_NAMED = re.compile(r"([A-Za-z](?:_\w|_\{\w+\})?)\s*(?:=|\\equiv)\s*(?=[^=\s])")
+_OR = re.compile(
+    r"(?:\\q?quad|\\[,; ]|\s)*\\text\s*\{\s*(?:or|and)\s*\}(?:\\q?quad|\\[,; ]|\s)*|\s+(?:or|and)\s+"
+)
 _PERCENT_WORD = re.compile(r"\s*\\(?:text|mathrm)\s*\{\s*per\s?cent\s*\}")
+
+
+def as_gold(gold: str, answer: str) -> str:
+    """The answer without what says no more than the gold answer: "x = 1 or x = 2" for 1, 2, and "(mod 7)".
+
+    Names go only if all of its values have the same, and the gold answer has none.
+    """
+    if "mod" not in gold:
+        answer = _MODULUS.sub("", answer)
+    if _OR.search(gold):
+        return answer
+    values = _OR.sub(",", answer)
+    names = {name[1] for name in _NAMED.finditer(values)}
+    named = len(names) == 1 and all(_NAMED.match(one.strip()) for one in values.split(","))
+    if "=" in gold or "\\equiv" in gold or not named:
+        return values if not names else answer
+    return ", ".join(_NAMED.sub("", one.strip(), count=1) for one in values.split(","))
 
 
 def equal_without_library(gold: str, answer: str) -> bool | None:

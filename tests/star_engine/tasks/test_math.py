@@ -46,6 +46,11 @@ def _boxed(text: str) -> str:
         ("4\\sqrt{2}", "4", "wrong"),
         ("0.3333333", "1/3", "wrong"),
         ("pairs", "Paris", "wrong"),
+        # A layout that says no more than the gold answer, and one that says something else.
+        ("x = 2 \\text{ or } x = 3", "2, 3", "correct"),
+        ("x \\equiv 7 \\pmod{11}", "7", "correct"),
+        ("7 \\pmod{11}", "7 \\pmod{13}", "wrong"),
+        ("x = 2 \\text{ or } y = 3", "2", "wrong"),
         # What math-verify 0.9 alone calls different.
         ("1.5", "1 1/2", "correct"),
         ("1000", "1e3", "correct"),
