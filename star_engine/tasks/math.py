@@ -17,7 +17,7 @@ from star_engine.tasks.hints import ANY_KIND, HintForm
 from star_engine.tasks.layout import QUESTION_AND_ANSWER, answer_in_parentheses, ask_question
 from star_engine.tasks.reading.correction import Says, is_corrected
 from star_engine.tasks.reading.final_text import FinalText, Stated, read_final_text, values_that_stand, within
-from star_engine.tasks.reading.math_form import bare_expression, equal_without_library, as_gold, whole_number
+from star_engine.tasks.reading.math_form import as_gold, bare_expression, equal_without_library, whole_number
 from star_engine.tasks.reading.math_process import PROCESS, MathCrash, MathTimeout
 from star_engine.tasks.reading.numbers.ending import last_sentence
 from star_engine.tasks.reading.numbers.number_conclusion import MAX_CHARACTERS as MAX_NUMERALS
