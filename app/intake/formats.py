@@ -11,11 +11,11 @@ from enum import StrEnum
 from pathlib import PurePath
 from typing import Any, BinaryIO
 
+from app.intake.binary.parquet import parquet_rows
+from app.intake.binary.workbook import workbook_rows
 from app.intake.delimited import SEPARATORS, csv_rows, has_the_columns, numbered_lines
 from app.intake.json_values import json_values
 from app.intake.mapping import Columns, Row, mapped
-from app.intake.parquet import parquet_rows
-from app.intake.workbook import workbook_rows
 from star_engine.data.files import check_known, is_json_values, is_workbook
 from star_engine.data.readers import parse_row
 from star_engine.data.row_errors import BadRows, bad_row, too_long

@@ -1,6 +1,6 @@
 """Reads the sheet of an Excel workbook (.xlsx) as rows, with values the way the author of the file saw them.
 
-Only for a process with limits (see child.py): a workbook is a ZIP archive, which may unpack to anything.
+Only for a process with limits (see app/intake/child.py): a workbook is a ZIP archive.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reads Parquet as rows, with numbers the way the author of the file saw them.
 
-Only for a process with limits (see child.py): a file of 300 bytes can claim gigabytes.
+Only for a process with limits (see app/intake/child.py): a file of 300 bytes can claim gigabytes.
 """
 
 from __future__ import annotations
