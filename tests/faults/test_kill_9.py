@@ -18,7 +18,10 @@ from tests.faults.checker import check
 from tests.platforms import platform, wait_until
 
 
-@pytest.mark.parametrize("phase", IN_PHASE)
+@pytest.mark.parametrize(
+    "phase",
+    [phase if phase == "train" else pytest.param(phase, marks=pytest.mark.long) for phase in IN_PHASE],
+)
 def test_worker_killed_in_each_phase_delays_the_job_only(
     phase: str, sqlite_world: World, empty_valkey_url: str
 ) -> None:

@@ -58,7 +58,7 @@ def ask(world: World, job_id: str, verb: str) -> None:
             {"cancel": cancel_job, "pause": pause_job}[verb](session, job)
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", ["load", pytest.param("sample", marks=pytest.mark.long), "train"])
 def test_a_cancelled_job_frees_the_gpu(
     place: str, sqlite_database_url: str, empty_valkey_url: str, tmp_path: Path
 ) -> None:
@@ -74,7 +74,7 @@ def test_a_cancelled_job_frees_the_gpu(
         check(world, platform=running)
 
 
-@pytest.mark.parametrize("place", ["sample", "train"])
+@pytest.mark.parametrize("place", [pytest.param("sample", marks=pytest.mark.long), "train"])
 def test_a_paused_job_goes_on_where_it_was(
     place: str, sqlite_database_url: str, empty_valkey_url: str, tmp_path: Path
 ) -> None:
@@ -94,14 +94,21 @@ def test_a_paused_job_goes_on_where_it_was(
         assert 40 <= steps_trained(world) <= 42, f"{trained} steps were trained before"  # one is repeated
 
 
-@pytest.mark.parametrize("place", ["sample", "train"])
+@pytest.mark.parametrize(
+    ("database", "place"),
+    [
+        ("sqlite", "sample"),
+        ("postgresql", "train"),
+        pytest.param("sqlite", "train", marks=pytest.mark.long),
+        pytest.param("postgresql", "sample", marks=pytest.mark.long),
+    ],
+)
 def test_a_worker_that_is_told_to_end_hands_its_step_back(
-    place: str, database_url: str, empty_valkey_url: str, tmp_path: Path
+    database: str, place: str, request: pytest.FixtureRequest, empty_valkey_url: str, tmp_path: Path
 ) -> None:
     """With the default lease of 60 s: nothing here waits for one to run out."""
-    world = make_world(
-        database_url, tmp_path / "home", record_batch=2, scheduler_seconds=0.2, **PLACES[place]
-    )
+    url: str = request.getfixturevalue(f"{database}_database_url")
+    world = make_world(url, tmp_path / "home", record_batch=2, scheduler_seconds=0.2, **PLACES[place])
     with platform(world, empty_valkey_url) as running:
         job_id = start(world, running, place)
         began = time.monotonic()
