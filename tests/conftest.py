@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from tests import databases
-from tests.postgres import start_postgres
+from tests.postgres import in_memory, start_postgres
 from worker.valkey import start_valkey
 
 # A shell that runs the tests in its background has them ignore Ctrl-C, and every program that they start.
@@ -22,7 +22,7 @@ def postgres_url() -> Iterator[str]:
 
     Where none can be started this fails. It never skips: CI would stay green with nothing tested on it.
     """
-    running = start_postgres()
+    running = start_postgres(scratch=in_memory())
     yield running.url
     running.stop()
 
