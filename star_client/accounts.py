@@ -19,7 +19,7 @@ from star_client.objects_platform import (
     Worker,
 )
 from star_client.resources import LARGEST_PAGE, every
-from star_client.transport import Request, Transport, once
+from star_client.transport import Request, Transport, matching, once
 
 
 class Projects:
@@ -50,8 +50,7 @@ class Projects:
         self._transport.send(Request("DELETE", f"/v1/projects/{project_id}", params))
 
     def quota(self, project_id: str) -> Quota:
-        answer = self._transport.send(Request("GET", f"/v1/projects/{project_id}/quota"))
-        return Quota.model_validate_json(answer.content)
+        return Quota.read_from(self._transport.send(Request("GET", f"/v1/projects/{project_id}/quota")))
 
     def set_quota(
         self,
@@ -62,8 +61,10 @@ class Projects:
         gpu_hours: float | None = None,
         dataset_bytes: int | None = None,
         adapter_bytes: int | None = None,
+        if_match: str | None = None,
     ) -> Quota:
-        """Replace the whole quota: fields left out are unlimited."""
+        """Replace the whole quota: fields left out are unlimited. `if_match`: only the one with this `etag`,
+        else Refused (412)."""
         body = {
             "running_jobs": running_jobs,
             "queued_jobs": queued_jobs,
@@ -71,8 +72,9 @@ class Projects:
             "dataset_bytes": dataset_bytes,
             "adapter_bytes": adapter_bytes,
         }
-        request = Request("PUT", f"/v1/projects/{project_id}/quota", json=body, again=True)
-        return Quota.model_validate_json(self._transport.send(request).content)
+        path, headers = f"/v1/projects/{project_id}/quota", matching(if_match)
+        request = Request("PUT", path, headers=headers, json=body, again=True)
+        return Quota.read_from(self._transport.send(request))
 
 
 class ApiKeys:
@@ -136,7 +138,7 @@ class DataRetentions:
 
     def get(self, *, project: str | None = None) -> DataRetention:
         request = Request("GET", "/v1/data-retention", {"project": project})
-        return DataRetention.model_validate_json(self._transport.send(request).content)
+        return DataRetention.read_from(self._transport.send(request))
 
     def set(
         self,
@@ -145,12 +147,15 @@ class DataRetentions:
         event_days: int | None = None,
         file_days: int | None = None,
         project: str | None = None,
+        if_match: str | None = None,
     ) -> DataRetention:
         """Replace the rule: what is left out is kept for good. What is too old by it goes within minutes, and
-        cannot be restored. Needs the scope admin; `project`: operators only."""
+        cannot be restored. Needs the scope admin; `project`: operators only. `if_match`: only the rule with
+        this `etag`, else Refused (412)."""
         body = {"text_days": text_days, "event_days": event_days, "file_days": file_days}
-        request = Request("PUT", "/v1/data-retention", {"project": project}, json=body, again=True)
-        return DataRetention.model_validate_json(self._transport.send(request).content)
+        params, headers = {"project": project}, matching(if_match)
+        request = Request("PUT", "/v1/data-retention", params, headers, body, again=True)
+        return DataRetention.read_from(self._transport.send(request))
 
 
 class Usages:

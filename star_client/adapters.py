@@ -20,7 +20,7 @@ from star_client.objects_results import Trial
 from star_client.quality.promotions import Promotion
 from star_client.quality.receipts import Receipt
 from star_client.resources import every
-from star_client.transport import ATTEMPTS, Request, Transport
+from star_client.transport import ATTEMPTS, Request, Transport, matching
 
 Report = Callable[[AdapterFile, int], None]
 
@@ -76,13 +76,18 @@ class Adapters:
         request = Request("POST", path, headers=headers, json=body, again=True)
         return Promotion.model_validate_json(self._transport.send(request).content)
 
-    def pin(self, adapter_id: str, *, pinned: bool = True) -> Adapter:
-        """Exempt the adapter from retention, or (pinned=False) no longer."""
-        return self._one(Request("PATCH", f"/v1/adapters/{adapter_id}", json={"pinned": pinned}, again=True))
+    def pin(self, adapter_id: str, *, pinned: bool = True, if_match: str | None = None) -> Adapter:
+        """Exempt the adapter from retention, or (pinned=False) no longer.
 
-    def delete(self, adapter_id: str) -> Adapter:
+        `if_match`: only of the version with this `etag`; raises Refused (412) for another.
+        """
+        path, headers = f"/v1/adapters/{adapter_id}", matching(if_match)
+        return self._one(Request("PATCH", path, headers=headers, json={"pinned": pinned}, again=True))
+
+    def delete(self, adapter_id: str, *, if_match: str | None = None) -> Adapter:
         """Give up its weights; card and manifest stay. Refused (409) while it is pinned or in use."""
-        return self._one(Request("DELETE", f"/v1/adapters/{adapter_id}", again=True))
+        path, headers = f"/v1/adapters/{adapter_id}", matching(if_match)
+        return self._one(Request("DELETE", path, headers=headers, again=True))
 
     def generate(
         self,
@@ -197,7 +202,7 @@ class Adapters:
         return paths
 
     def _one(self, request: Request) -> Adapter:
-        return Adapter.model_validate_json(self._transport.send(request).content)
+        return Adapter.read_from(self._transport.send(request))
 
     def _download_file(self, adapter: Adapter, file: AdapterFile, path: Path, report: Report) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from star_client.objects import Event, Iteration, Job, LogLine, Page, Rationale,
 from star_client.objects_results import Answer, Coverage, DryRun, ExampleProgress, Regrade, TrainingCurve
 from star_client.quality.probes import Probe, ProbedDryRun
 from star_client.resources import LARGEST_PAGE, every
-from star_client.transport import Request, Transport
+from star_client.transport import Request, Transport, matching
 
 ReportFormat = Literal["markdown", "html", "json"]
 ExportFormat = Literal["jsonl", "parquet"]
@@ -168,13 +168,14 @@ class Jobs:
         """Go on with a failed job from the step that failed; its attempts start from zero."""
         return self._verb(job_id, "retry")
 
-    def delete(self, job_id: str, *, baselines: bool = False) -> None:
+    def delete(self, job_id: str, *, baselines: bool = False, if_match: str | None = None) -> None:
         """Delete it for good, with all that it recorded, and `baselines` with it.
 
-        Raises Refused (409) while it is active, or while something depends on it: `dependents` names what.
+        Raises Refused (409) while it is active, or while something depends on it: `dependents` names what;
+        (412) where `if_match` is given and is no longer its `etag`.
         """
         params = {"baselines": "true"} if baselines else {}
-        self._transport.send(Request("DELETE", f"/v1/jobs/{job_id}", params))
+        self._transport.send(Request("DELETE", f"/v1/jobs/{job_id}", params, matching(if_match)))
 
     def archive(self, job_id: str, *, archived: bool = True) -> Job:
         """Leave a job that has ended out of lists, or list it again. It can be read as before."""
@@ -269,11 +270,13 @@ class Jobs:
         keep_last: int | None = None,
         keep_best: bool = True,
         days: float | None = None,
+        if_match: str | None = None,
     ) -> Job:
         """Which adapters to keep once the job has ended: the newest so many (None: all), the best, and until
         so many `days` after its end. Pinned ones stay."""
         body = {"keep_last": keep_last, "keep_best": keep_best, "days": days}
-        return self._job(Request("PUT", f"/v1/jobs/{job_id}/retention", json=body, again=True))
+        path, headers = f"/v1/jobs/{job_id}/retention", matching(if_match)
+        return self._job(Request("PUT", path, headers=headers, json=body, again=True))
 
     def report(
         self,
@@ -334,7 +337,7 @@ class Jobs:
         return self._job(Request("POST", f"/v1/jobs/{job_id}/{verb}", params or {}, json=body))
 
     def _job(self, request: Request) -> Job:
-        return Job.model_validate_json(self._transport.send(request).content)
+        return Job.read_from(self._transport.send(request))
 
     def _stream(self, job_id: str, after: int) -> Iterator[Event | None]:
         """The events of one connection; None: the job has ended."""

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+import httpx2
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PrivateAttr
 
 
 def rfc3339(moment: datetime) -> str:
@@ -22,6 +23,20 @@ Json = Mapping[str, Any]
 
 class Fields(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+
+    _etag: str | None = PrivateAttr(None)
+
+    @property
+    def etag(self) -> str | None:
+        """The version that was read, for `if_match` of a change; None where the server names none."""
+        return self._etag
+
+    @classmethod
+    def read_from(cls, response: httpx2.Response) -> Self:
+        """The object in a response, with the version that its ETag names."""
+        found = cls.model_validate_json(response.content)
+        found._etag = response.headers.get("etag")  # noqa: SLF001 - its own
+        return found
 
 
 class Resource(Fields):

@@ -46,6 +46,11 @@ def once(path: str, json: Any = None, key: str | None = None) -> Request:
     return Request("POST", path, headers={"Idempotency-Key": key or str(uuid4())}, json=json, again=True)
 
 
+def matching(if_match: str | None) -> dict[str, str]:
+    """Headers of a change that is meant for one version of an object, or for whatever there is (None)."""
+    return {} if if_match is None else {"If-Match": if_match}
+
+
 class Transport:
     """One HTTP connection pool."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from star_client.objects import Page
 from star_client.objects_platform import Delivery, Webhook
-from star_client.transport import Request, Transport, once
+from star_client.transport import Request, Transport, matching, once
 
 
 class Webhooks:
@@ -47,8 +47,9 @@ class Webhooks:
         events: Sequence[str] | None = None,
         description: str | None = None,
         enabled: bool | None = None,
+        if_match: str | None = None,
     ) -> Webhook:
-        """Change the given fields."""
+        """Change the given fields. `if_match`: only of this version (`etag`), else Refused (412)."""
         given = {
             "url": url,
             "events": None if events is None else [*events],
@@ -56,10 +57,11 @@ class Webhooks:
             "enabled": enabled,
         }
         body = {name: value for name, value in given.items() if value is not None}
-        return self._one(Request("PATCH", f"/v1/webhooks/{webhook_id}", json=body, again=True))
+        path, headers = f"/v1/webhooks/{webhook_id}", matching(if_match)
+        return self._one(Request("PATCH", path, headers=headers, json=body, again=True))
 
-    def delete(self, webhook_id: str) -> None:
-        self._transport.send(Request("DELETE", f"/v1/webhooks/{webhook_id}"))
+    def delete(self, webhook_id: str, *, if_match: str | None = None) -> None:
+        self._transport.send(Request("DELETE", f"/v1/webhooks/{webhook_id}", headers=matching(if_match)))
 
     def deliveries(
         self, webhook_id: str, *, status: str | None = None, limit: int = 20, after: str | None = None
@@ -85,4 +87,4 @@ class Webhooks:
         return self._one(once(f"/v1/webhooks/{webhook_id}/rotate-secret", body))
 
     def _one(self, request: Request) -> Webhook:
-        return Webhook.model_validate_json(self._transport.send(request).content)
+        return Webhook.read_from(self._transport.send(request))

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
-from star_client.cli.invocation import FAILED, OUTCOMES, AsJson, Limit, star
+from star_client.cli.invocation import FAILED, OUTCOMES, AsJson, IfMatch, Limit, star
 from star_client.cli.jobs import JOB, follow
 from star_client.cli.printing import Columns, console, moment, print_all, print_json, print_one, shorten
 from star_client.cli.quality.promotions import demote, promote, promotions
@@ -103,20 +103,27 @@ adapters.command("demote")(demote)
 
 
 @adapters.command("pin")
-def pin(context: typer.Context, adapter_id: AdapterId, as_json: AsJson = False) -> None:
+def pin(
+    context: typer.Context, adapter_id: AdapterId, if_match: IfMatch = None, as_json: AsJson = False
+) -> None:
     """Exempt an adapter from its job's retention."""
-    print_one(star(context).adapters.pin(adapter_id), ADAPTER, as_json)
+    print_one(star(context).adapters.pin(adapter_id, if_match=if_match), ADAPTER, as_json)
 
 
 @adapters.command("unpin")
-def unpin(context: typer.Context, adapter_id: AdapterId, as_json: AsJson = False) -> None:
-    print_one(star(context).adapters.pin(adapter_id, pinned=False), ADAPTER, as_json)
+def unpin(
+    context: typer.Context, adapter_id: AdapterId, if_match: IfMatch = None, as_json: AsJson = False
+) -> None:
+    changed = star(context).adapters.pin(adapter_id, pinned=False, if_match=if_match)
+    print_one(changed, ADAPTER, as_json)
 
 
 @adapters.command("delete")
-def delete(context: typer.Context, adapter_id: AdapterId, as_json: AsJson = False) -> None:
+def delete(
+    context: typer.Context, adapter_id: AdapterId, if_match: IfMatch = None, as_json: AsJson = False
+) -> None:
     """Give up an adapter's weights. Its card and its manifest stay."""
-    print_one(star(context).adapters.delete(adapter_id), ADAPTER, as_json)
+    print_one(star(context).adapters.delete(adapter_id, if_match=if_match), ADAPTER, as_json)
 
 
 @adapters.command("download")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from star_client.cli.data import DATASET
-from star_client.cli.invocation import AsJson, JobId, star
+from star_client.cli.invocation import AsJson, IfMatch, JobId, star
 from star_client.cli.jobs import JOB
 from star_client.cli.printing import print_one
 
@@ -22,10 +22,11 @@ def delete_job(
     job_id: JobId,
     baselines: Annotated[bool, typer.Option("--baselines", help="Its baselines too.")] = False,
     yes: Yes = False,
+    if_match: IfMatch = None,
 ) -> None:
     """Delete a job that has ended, with its texts, adapters and answers. What it used stays in the usage."""
     _ask(f"Delete {job_id} with its rationales, adapters and answers for good?", yes)
-    star(context).jobs.delete(job_id, baselines=baselines)
+    star(context).jobs.delete(job_id, baselines=baselines, if_match=if_match)
 
 
 def archive_job(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:

@@ -23,6 +23,9 @@ ERRORS: tuple[tuple[type[StarError], int], ...] = (
 
 AsJson = Annotated[bool, typer.Option("--json", help="For scripts: one JSON object per line.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job.")]
+IfMatch = Annotated[
+    str | None, typer.Option(help="Only this version: the `etag` that --json showed. Another one is refused.")
+]
 Limit = Annotated[int, typer.Option(min=1, max=100, help="At most this many, the newest first.")]
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
 

@@ -11,7 +11,7 @@ import typer
 
 from star_client.cli.create import Config, Metadata, OneKey, Setting, merged_config, pairs
 from star_client.cli.data import DATASET
-from star_client.cli.invocation import AsJson, JobId, star
+from star_client.cli.invocation import AsJson, IfMatch, JobId, star
 from star_client.cli.jobs import JOB
 from star_client.cli.printing import Columns, console, moment, print_all, print_json, print_one, shorten
 from star_client.jobs import ExportFormat, TrainingSetFormat
@@ -174,10 +174,13 @@ def retention(
     keep_last: Annotated[int | None, typer.Option(min=0, help="The newest so many; default: all.")] = None,
     keep_best: Annotated[bool, typer.Option(help="The most accurate one too.")] = True,
     days: Annotated[float | None, typer.Option(help="After its end; then none is kept.")] = None,
+    if_match: IfMatch = None,
     as_json: AsJson = False,
 ) -> None:
     """Which adapters to keep once the job has ended. Pinned ones stay."""
-    changed = star(context).jobs.retention(job_id, keep_last=keep_last, keep_best=keep_best, days=days)
+    changed = star(context).jobs.retention(
+        job_id, keep_last=keep_last, keep_best=keep_best, days=days, if_match=if_match
+    )
     print_one(changed, JOB, as_json)
 
 

@@ -27,7 +27,10 @@ console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=Fals
 
 def print_json(found: Fields) -> None:
     """Print one object on one line."""
-    sys.stdout.write(found.model_dump_json() + "\n")
+    text = found.model_dump_json()
+    if found.etag is not None:
+        text = json.dumps(json.loads(text) | {"etag": found.etag}, ensure_ascii=False, separators=(",", ":"))
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from star_client.cli.invocation import AsJson, Limit, star
+from star_client.cli.invocation import AsJson, IfMatch, Limit, star
 from star_client.cli.printing import Columns, console, moment, print_all, print_json, print_one
 from star_client.objects_platform import (
     ApiKey,
@@ -137,18 +137,24 @@ def list_webhooks(context: typer.Context, limit: Limit = 20, as_json: AsJson = F
 
 
 @webhooks.command("delete")
-def delete_webhook(context: typer.Context, webhook_id: WebhookId) -> None:
-    star(context).webhooks.delete(webhook_id)
+def delete_webhook(context: typer.Context, webhook_id: WebhookId, if_match: IfMatch = None) -> None:
+    star(context).webhooks.delete(webhook_id, if_match=if_match)
 
 
 @webhooks.command("enable")
-def enable_webhook(context: typer.Context, webhook_id: WebhookId, as_json: AsJson = False) -> None:
-    print_one(star(context).webhooks.update(webhook_id, enabled=True), WEBHOOK, as_json)
+def enable_webhook(
+    context: typer.Context, webhook_id: WebhookId, if_match: IfMatch = None, as_json: AsJson = False
+) -> None:
+    changed = star(context).webhooks.update(webhook_id, enabled=True, if_match=if_match)
+    print_one(changed, WEBHOOK, as_json)
 
 
 @webhooks.command("disable")
-def disable_webhook(context: typer.Context, webhook_id: WebhookId, as_json: AsJson = False) -> None:
-    print_one(star(context).webhooks.update(webhook_id, enabled=False), WEBHOOK, as_json)
+def disable_webhook(
+    context: typer.Context, webhook_id: WebhookId, if_match: IfMatch = None, as_json: AsJson = False
+) -> None:
+    changed = star(context).webhooks.update(webhook_id, enabled=False, if_match=if_match)
+    print_one(changed, WEBHOOK, as_json)
 
 
 @webhooks.command("test")
@@ -281,7 +287,7 @@ def data_retention(
     changed = {name: days or None for name, days in given.items() if days is not None}
     if changed:
         before = {name: getattr(found, name) for name in given}
-        found = rules.set(**{**before, **changed})
+        found = rules.set(**{**before, **changed}, if_match=found.etag)
     print_one(found, RETENTION, as_json)
 
 
