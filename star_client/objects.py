@@ -106,6 +106,7 @@ class PromptSet(Resource):
     kind: str
     sha256: str
     examples: tuple[Json, ...] = ()
+    warnings: tuple[str, ...] = ()  # of examples that ask the same or contradict one another
     created_by: Json | None = None  # key, name
     created_at: Timestamp
 

@@ -11,9 +11,10 @@ from app.database import reading, transaction
 from app.errors import FieldError, Invalid
 from app.http.idempotency import UNKEYED, Once
 from app.http.schemas import In, JsonObject, MadeByOut, Name, Page, Resource, Text, made_by, page
-from app.ledger.data.prompt_sets import get_prompt_set, list_prompt_sets, record_prompt_set
+from app.ledger.data.prompt_sets import as_prompt_set, get_prompt_set, list_prompt_sets, record_prompt_set
 from app.ledger.deletion import mark
 from app.tables.data import PromptSet
+from star_engine.data.prompt_sets import prompt_set_warnings
 from star_engine.data.prompt_sets import read_prompt_set as parse_prompt_set
 from star_engine.data.row_errors import BadRows
 from star_engine.tasks.kind import Kind
@@ -41,6 +42,7 @@ class PromptSetOut(Resource):
     kind: Kind
     sha256: str
     examples: list[dict[str, Any]]
+    warnings: list[str]  # of examples that ask the same or contradict one another
     created_by: MadeByOut | None
 
 
@@ -89,5 +91,6 @@ def prompt_set_out(row: PromptSet) -> PromptSetOut:
         kind=row.kind,
         sha256=row.sha256,
         examples=row.examples,
+        warnings=prompt_set_warnings(as_prompt_set(row)),
         created_by=made_by(row.created_by, row.creator),
     )

@@ -155,6 +155,8 @@ def create_prompt_set(
         content = {"examples": examples}
     found = star(context).prompt_sets.create(name=name or file.stem, kind=kind, **content)
     print_one(found, PROMPT_SET, as_json)
+    for warning in () if as_json else found.warnings:
+        console.print(f"Warning: {warning}", soft_wrap=True)
 
 
 def examples_in(loaded: Any) -> Any:

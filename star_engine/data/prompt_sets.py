@@ -9,12 +9,13 @@ from typing import Any
 
 from star_engine.data.files import text_of
 from star_engine.data.messages import native_few_shot
+from star_engine.data.overlap import AskedFor, asked_for
 from star_engine.data.prompts import stops
 from star_engine.data.readers import read_example
 from star_engine.data.row_errors import BadRows, RowError
 from star_engine.filters.filter_input import FilterInput
 from star_engine.filters.hint_markers import hint_markers
-from star_engine.tasks.examples import Example, FewShotExample, PromptSet, choice_letter
+from star_engine.tasks.examples import Example, FewShotExample, PromptSet, choice_letter, folded
 from star_engine.tasks.grading import grade
 from star_engine.tasks.hints import HINT_MARK
 from star_engine.tasks.kind import Kind
@@ -56,6 +57,33 @@ def check_prompt_set(prompt_set: PromptSet, **options: Any) -> list[RowError]:
         for number, example in enumerate(prompt_set.examples, start=1)
         for error in _check(prompt_set.kind, number, example, options)
     ]
+
+
+def prompt_set_warnings(prompt_set: PromptSet) -> list[str]:
+    """What its author should know: examples that ask the same, and answers that contradict one another."""
+    asked: dict[AskedFor, list[int]] = {}
+    for number, example in enumerate(prompt_set.examples, start=1):
+        asked.setdefault(asked_for(example), []).append(number)
+    warnings = []
+    for numbers in (found for found in asked.values() if len(found) > 1):
+        answers = {_said(prompt_set.examples[number - 1]) for number in numbers}
+        which = f"Examples {', '.join(map(str, numbers))} ask the same"
+        if len(answers) > 1:
+            warnings.append(f"{which}, and their answers differ: correct them, or remove all but one.")
+        else:
+            warnings.append(
+                f"{which}: each takes room in every prompt and shows nothing new. Remove all but one."
+            )
+    return warnings
+
+
+def _said(example: FewShotExample) -> str:
+    """An answer as it is compared with another: of a choice its text, since the order may differ."""
+    if example.choices and len(example.answer) == 1:
+        place = ord(example.answer.lower()) - ord("a")
+        if 0 <= place < len(example.choices):
+            return folded(example.choices[place])
+    return folded(example.answer)
 
 
 def groups_without_examples(prompt_set: PromptSet, groups: Iterable[str | None]) -> list[str]:

@@ -42,6 +42,15 @@ def test_published_text_format_is_read_and_rendered_back_byte_for_byte(api: Api)
     assert render_prompt(Kind.NUMERIC, prompt_set, asked) == f"{TEXT}\n\nQ: How many?\nA:"
 
 
+def test_examples_that_ask_the_same_are_warned_of(sqlite_api: Api) -> None:
+    first = TEXT.partition("\n\n")[0]
+    made = sqlite_api.client.post(
+        "/v1/prompt-sets", json={"kind": "numeric", "text": f"{TEXT}\n\n{first}"}
+    ).json()
+    assert [one[:28] for one in made["warnings"]] == ["Examples 1, 3 ask the same: "]
+    assert sqlite_api.client.get(f"/v1/prompt-sets/{made['id']}").json() == made
+
+
 def test_same_prompt_set_again_is_the_same(api: Api) -> None:
     first = api.prompt_set()
     again = api.client.post(

@@ -4,7 +4,12 @@ from typing import Any
 
 import pytest
 
-from star_engine.data.prompt_sets import check_prompt_set, groups_without_examples, read_prompt_set
+from star_engine.data.prompt_sets import (
+    check_prompt_set,
+    groups_without_examples,
+    prompt_set_warnings,
+    read_prompt_set,
+)
 from star_engine.data.row_errors import BadRows
 from star_engine.tasks.examples import FewShotExample, PromptSet
 from star_engine.tasks.kind import Kind
@@ -125,3 +130,23 @@ def test_groups_without_few_shot_examples_are_found() -> None:
     assert groups_without_examples(grouped, ["1", "2", None, "3"]) == ["2", "3"]
     general = PromptSet(Kind.SCRATCHPAD, (SUM, replace(SUM, group=None)))
     assert groups_without_examples(general, ["1", "2", None]) == []
+
+
+def test_examples_that_ask_the_same_are_warned_of_and_called_what_they_are() -> None:
+    first = FewShotExample("Two and two?", "It is four. #### 4", "4")
+    again = replace(first, question="two  and two?", rationale="2 + 2 = 4 #### 4")
+    other = replace(first, rationale="It is five. #### 5", answer="5")
+    assert prompt_set_warnings(PromptSet(Kind.NUMERIC, (first,))) == []
+    [warning] = prompt_set_warnings(PromptSet(Kind.NUMERIC, (first, again)))
+    assert warning.startswith("Examples 1, 2 ask the same: each takes room")
+    [warning] = prompt_set_warnings(PromptSet(Kind.NUMERIC, (first, again, other)))
+    assert warning.startswith("Examples 1, 2, 3 ask the same, and their answers differ")
+
+
+def test_a_choice_in_another_place_is_the_same_answer() -> None:
+    first = FewShotExample("Which?", "A cat. So the answer is (a).", "a", ("cat", "cow"))
+    turned = replace(first, answer="b", choices=("cow", "cat"))
+    [warning] = prompt_set_warnings(PromptSet(Kind.CHOICE, (first, turned)))
+    assert "shows nothing new" in warning
+    [warning] = prompt_set_warnings(PromptSet(Kind.CHOICE, (first, replace(turned, answer="a"))))
+    assert "answers differ" in warning
