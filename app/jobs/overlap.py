@@ -14,6 +14,8 @@ from star_engine.data.overlap import asked_for, trained_on
 from star_engine.tasks.examples import PromptSet
 
 MAX_NAMED = 20  # of the questions at fault
+MAX_COUNTED = 1000  # pairs of a dataset and a prompt set that a process remembers
+_COUNTED: dict[tuple[str, PromptSet, str], tuple[int, int]] = {}
 
 
 def check_own_overlap(dataset: Dataset) -> None:
@@ -59,10 +61,21 @@ def check_other_datasets(session: Session, dataset: Dataset, config: StarConfig)
 
 def few_shot_held_out(session: Session, dataset: Dataset, prompt_set: PromptSet, split: str) -> int:
     """Count the held-out examples that the prompt set shows. Raises Invalid if no other ones are left."""
-    shown = {asked_for(one) for one in prompt_set.examples}
-    counts = Counter(asked_for(one) in shown for one in each_example(session, dataset.id, [split]))
-    if counts[True] and not counts[False]:
+    shown, others = _counted(session, dataset.id, prompt_set, split)
+    if shown and not others:
         reason = f"Every held-out example of {dataset.id} is a few-shot example of the prompt set."
         fix = "Hold out other examples, or use other few-shot examples."
         raise Invalid.for_field("prompt_set", reason, fix, code="few_shot_held_out")
-    return counts[True]
+    return shown
+
+
+def _counted(session: Session, dataset_id: str, prompt_set: PromptSet, split: str) -> tuple[int, int]:
+    """How many held-out examples the prompt set shows, and how many it does not; neither ever changes."""
+    key = dataset_id, prompt_set, split
+    if key not in _COUNTED:
+        asked = {asked_for(one) for one in prompt_set.examples}
+        counts = Counter(asked_for(one) in asked for one in each_example(session, dataset_id, [split]))
+        if len(_COUNTED) >= MAX_COUNTED:
+            _COUNTED.clear()
+        _COUNTED[key] = counts[True], counts[False]
+    return _COUNTED[key]

@@ -12,7 +12,7 @@ from star_engine.config.fidelity import deviation_table
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
 from star_engine.evaluation.receipt import Evidence, Receipt, make_receipt
-from star_engine.evaluation.report import METHODS, percent, points
+from star_engine.evaluation.report import method_of, percent, points
 from star_engine.protocols import BadAdapter
 from star_engine.training_set.rows import Coverage
 
@@ -39,7 +39,7 @@ def write_card(
         _front_matter(base, licence)
         + _TEXT.format(
             iteration=iteration,
-            method=METHODS[config.training_set.source],
+            method=method_of(config),
             base=base.name,
             loading=_loading(base),
             revision=base.revision or "not recorded",
@@ -74,7 +74,7 @@ def state_receipt(directory: Path, evidence: Evidence, iteration: int, config: S
     The manifest's sha256 of the card follows. BadAdapter where the card has no place for it.
     """
     card = (directory / CARD).read_text(encoding="utf-8")
-    found = make_receipt(evidence, iteration, METHODS[config.training_set.source])
+    found = make_receipt(evidence, iteration, method_of(config))
     split = config.evaluation.split
     said = f"{(found.accuracy or 0.0):.1%} ({found.correct} of {found.n} of the split {split})"
     if UNMEASURED not in card and said not in card:  # the latter: a crash before the manifest was written

@@ -60,18 +60,37 @@ def laid_beside(config: StarConfig, preset: str) -> dict[str, Any]:
     settings = config.model_dump(mode="json")
     usual = star(config.kind).model_dump(mode="json")
     other = PRESETS[preset](config.kind)
-    changed = changes(usual, other.model_dump(mode="json"))
+    named = other.model_dump(mode="json")
+    changed = changes(usual, named)
     if other.training_set.source is Source.RATIONALES:
         if settings["training"] != usual["training"]:
             changed.pop("training", None)  # as long as the job, whatever that is
+        settings |= {part: named[part] for part in _METHODS}
+        settings["evaluation"] = _ranked_without_verifier(settings["evaluation"], named["trained_verifier"])
+        if config.selection.recorded and not other.selection.recorded:
+            settings["selection"] = named["selection"]
+        if config.training_set.source is not Source.RATIONALES:
+            own = {part: named["training_set"][part] for part in ("source", "filters", "checks")}
+            settings["training_set"] |= own
         return laid_over(settings, changed) | {"evaluation": settings["evaluation"]}
     changed |= {**_OF_SAMPLING, "generation": {"samples_per_example": 1}}
     given = {"source": other.training_set.source.value, "filters": [], "checks": []}
     changed["training_set"] = settings["training_set"] | given
-    test_time = settings["evaluation"]["test_time"]
-    if test_time is not None and test_time["scorer"] == "verifier":  # which this baseline does not train
-        test_time["scorer"] = "generator"
-    return laid_over(settings, changed) | {"evaluation": settings["evaluation"]}
+    return laid_over(settings, changed) | {
+        "evaluation": _ranked_without_verifier(settings["evaluation"], None)
+    }
+
+
+def _ranked_without_verifier(evaluation: dict[str, Any], verifier: Any) -> dict[str, Any]:
+    """The job's evaluation; its answers ranked by the model itself where a baseline trains no verifier."""
+    test_time = evaluation["test_time"]
+    if verifier is not None or test_time is None or test_time["scorer"] != "verifier":
+        return evaluation
+    return {**evaluation, "test_time": {**test_time, "scorer": "generator"}}
+
+
+# What makes a method another one than STaR: of a baseline, as its own preset says.
+_METHODS = ("controller", "preference", "self_distillation", "trained_verifier")
 
 
 # What a job may do with its tries; a baseline that trains on the dataset's own texts has none.

@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from star_engine.config.training_set import Source
 from star_engine.evaluation.accuracy import EvaluationMode
 from star_engine.evaluation.intervals import Interval, accuracy_interval, level_for_best_of
 from star_engine.evaluation.report import (
-    METHODS,
+    ON_ANSWERS,
+    ON_SOLUTIONS,
+    STAR,
     Difference,
     Outcomes,
     difference,
@@ -102,7 +103,7 @@ def best_iteration(outcomes: Sequence[Outcomes]) -> Outcomes | None:
 
 def answer(
     outcomes: Sequence[Outcomes],
-    method: str = METHODS[Source.RATIONALES],
+    method: str = STAR,
     *,
     planned: int = 0,
     direct: Mapping[int, bool] | None = None,
@@ -156,7 +157,7 @@ def few_shot_name(item: Outcomes) -> str:
 
 def _not_run(method: str, few_shot: Outcomes | None, direct: Mapping[int, bool] | None) -> tuple[str, ...]:
     missing = [] if few_shot else [FEW_SHOT]
-    if not direct and method == METHODS[Source.RATIONALES]:
+    if not direct and method not in (ON_ANSWERS, ON_SOLUTIONS):
         missing.append(DIRECT)
     return tuple(missing)
 

@@ -19,6 +19,7 @@ from star_engine.evaluation.accuracy import (
 )
 from star_engine.evaluation.answer import Vote
 from star_engine.evaluation.intervals import share_interval
+from star_engine.evaluation.solution_key import solution_key
 from star_engine.evaluation.test_time import best_of, entropy_of, majority, pass_all, pass_at
 from star_engine.protocols import (
     Completion,
@@ -93,7 +94,7 @@ class QuestionCurves:
     answers: int
     right: int
     unparsed: int  # texts that take part in no vote
-    solutions: int  # distinct texts among the right ones
+    solutions: int  # distinct ones among the right texts, as `solution_key` tells them apart
     entropy: float  # of the stated answers, in bits
     curves: Mapping[str, tuple[float, ...]]  # by method: pass, pass_all, majority, best_of/generator ...
 
@@ -229,7 +230,7 @@ def question_curves(
     if "best_of" in test_time.methods:
         for name, scores in rankings(candidates, scorers).items():
             curves[f"best_of/{name}"] = tuple(best_of(scores, right, k) for k in ks)
-    solutions = {" ".join(one.text.split()).casefold() for one in candidates if one.is_right}
+    solutions = {solution_key(one.text) for one in candidates if one.is_right}
     return QuestionCurves(
         example_id, n, sum(right), votes.count(None), len(solutions), entropy_of(votes), curves
     )

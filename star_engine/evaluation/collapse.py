@@ -18,7 +18,7 @@ class QuestionSpread:
     """How varied one model's answers to one held-out question are."""
 
     right: int
-    solutions: int  # distinct texts among the right ones
+    solutions: int  # distinct ones among the right texts
     entropy: float  # of the stated answers, in bits
     passed: tuple[float, ...]  # pass@k for each k of `Measured.ks`
 

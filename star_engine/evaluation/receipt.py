@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from star_engine.config.training_set import Source
 from star_engine.evaluation.accuracy import EvaluationMode
 from star_engine.evaluation.answer import (
     Comparison,
@@ -23,7 +22,7 @@ from star_engine.evaluation.answer import (
 )
 from star_engine.evaluation.collapse import CollapseMeasures
 from star_engine.evaluation.intervals import Interval, accuracy_interval, level_for_best_of
-from star_engine.evaluation.report import METHODS, Outcomes, percent, points, reference
+from star_engine.evaluation.report import ON_ANSWERS, STAR, Outcomes, percent, points, reference
 
 
 class RivalKind(StrEnum):
@@ -103,7 +102,7 @@ class Evidence:
     collapse: CollapseMeasures | None = None
 
 
-def make_receipt(evidence: Evidence, iteration: int, method: str = METHODS[Source.RATIONALES]) -> Receipt:
+def make_receipt(evidence: Evidence, iteration: int, method: str = STAR) -> Receipt:
     """The receipt of the adapter of one iteration."""
     own = next((one for one in _trained(evidence) if one.iteration == iteration), None)
     k = max(evidence.planned, sum(1 for _ in _trained(evidence)), 1)
@@ -151,7 +150,7 @@ def _trained(evidence: Evidence) -> Iterator[Outcomes]:
 
 
 def _is_itself(kind: RivalKind, method: str) -> bool:
-    return kind is RivalKind.DIRECT_FINE_TUNING and method == METHODS[Source.ANSWERS]
+    return kind is RivalKind.DIRECT_FINE_TUNING and method == ON_ANSWERS
 
 
 def _rivals(evidence: Evidence) -> Iterator[tuple[RivalKind, Rival]]:

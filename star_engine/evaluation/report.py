@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from star_engine.config.presets import star
-from star_engine.config.star import StarConfig
+from star_engine.config.selection import SelectionOrder
+from star_engine.config.star import Labels, StarConfig
 from star_engine.config.training_set import Source
 from star_engine.evaluation.accuracy import EvaluationMode
 from star_engine.evaluation.intervals import (
@@ -19,11 +20,25 @@ from star_engine.evaluation.intervals import (
     sign_test,
 )
 
-METHODS = {
-    Source.RATIONALES: "STaR",
-    Source.ANSWERS: "fine-tuning on the answers",
-    Source.SOLUTIONS: "fine-tuning on the worked solutions",
-}
+STAR = "STaR"
+ON_ANSWERS = "fine-tuning on the answers"
+ON_SOLUTIONS = "fine-tuning on the worked solutions"
+
+
+def method_of(config: StarConfig) -> str:
+    """What made a job's adapters, as reports call it."""
+    if config.training_set.source is not Source.RATIONALES:
+        return ON_ANSWERS if config.training_set.source is Source.ANSWERS else ON_SOLUTIONS
+    if config.preference is not None:
+        return "iterative RPO" if config.labels is Labels.GOLD else "ScPO"
+    if config.self_distillation is not None:
+        wrong = config.self_distillation.hint == "wrong"
+        return f"on-policy self-distillation{' with wrong hints' if wrong else ''}"
+    if config.trained_verifier is not None:
+        return "the generator of V-STaR"
+    if config.controller is not None:
+        return "B-STaR"
+    return "AdaSTaR" if config.selection.order is SelectionOrder.ADAPTIVE else STAR
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from star_engine.config.pairs import TrainedVerifier
@@ -86,11 +87,11 @@ def _draw(context: Context, examples: Sequence[Example], record: PairRecord) -> 
     for one in record.tries():
         if config.preference is None or one.iteration == context.iteration:
             by_iteration[one.iteration].append(one.rationale)
-    judged = [
-        Tried(number, one)
-        for number, tries in sorted(by_iteration.items())
-        for one in labelled(config, examples, tries).rationales
-    ]
+    judged = []
+    for number, tries in sorted(by_iteration.items()):
+        found = labelled(config, examples, tries)
+        pairs = zip_longest(found.rationales, found.answers)  # of answers by gold there are none
+        judged += [Tried(number, one, answer) for one, answer in pairs]
     names = [one.id for one in examples]
     if config.preference is None:
         return draw_pairs(names, judged, verifier_of(config).pairs, config.seed)

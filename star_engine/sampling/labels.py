@@ -31,6 +31,7 @@ class Labelled:
 
     examples: tuple[Example, ...]
     rationales: tuple[Rationale, ...]
+    answers: tuple[str | None, ...] = ()  # of each, in normal form: what a majority vote counts
 
 
 def labelled(config: StarConfig, examples: Sequence[Example], rationales: Sequence[Rationale]) -> Labelled:
@@ -60,7 +61,8 @@ def _vote(config: StarConfig, examples: Sequence[Example], rationales: Sequence[
     winners = {name: winner for name, winner in won.items() if winner is not None}
     named = tuple(replace(example, answer=winners.get(example.id, "")) for example in examples)
     pairs = zip(rationales, read, strict=True)
-    return Labelled(named, tuple(_judged(config, by_id, winners, one, answer) for one, answer in pairs))
+    judged = tuple(_judged(config, by_id, winners, one, answer) for one, answer in pairs)
+    return Labelled(named, judged, tuple(answer.canonical for answer in read))
 
 
 def _read(config: StarConfig, example: Example, rationale: Rationale) -> Answer:

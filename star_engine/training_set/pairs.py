@@ -42,6 +42,7 @@ class Tried:
 
     iteration: int
     rationale: Rationale
+    answer: str | None = None  # in normal form, where votes are counted
 
     @property
     def key(self) -> TryKey:
@@ -128,19 +129,20 @@ def draw_voted(
     """
     votes: Counter[tuple[str, str | None]] = Counter()
     total: Counter[str] = Counter()
-    for one in (one.rationale for one in judged):
-        total[one.key.example_id] += 1
-        if one.verdict in (VerdictCode.CORRECT, *_WRONG):
+    for one in judged:
+        total[one.rationale.key.example_id] += 1
+        if one.rationale.verdict in (VerdictCode.CORRECT, *_WRONG):
             votes[_vote(one)] += 1
     fewest: dict[str, int] = {}
-    for one in (one.rationale for one in judged if one.rationale.verdict in _WRONG):
-        name = one.key.example_id
+    for one in judged:
+        if one.rationale.verdict not in _WRONG:
+            continue
+        name = one.rationale.key.example_id
         fewest[name] = min(votes[_vote(one)], fewest.get(name, votes[_vote(one)]))
     rarest = [
         one
         for one in judged
-        if one.rationale.verdict not in _WRONG
-        or votes[_vote(one.rationale)] == fewest[one.rationale.key.example_id]
+        if one.rationale.verdict not in _WRONG or votes[_vote(one)] == fewest[one.rationale.key.example_id]
     ]
     drawn = draw_pairs(examples, without_unkept(rarest, kept), rules, seed)
     weighed = tuple(replace(pair, weight=_lead(pair, votes, total)) for pair in drawn.pairs)
@@ -152,15 +154,16 @@ def without_unkept(tries: Iterable[Tried], kept: Collection[RationaleKey]) -> li
     return [one for one in tries if one.rationale.verdict != VerdictCode.CORRECT or one.key.key in kept]
 
 
-def _vote(one: Rationale) -> tuple[str, str | None]:
-    """Which answer of its question a try gives; all tries that the vote finds right give one."""
-    right = one.verdict == VerdictCode.CORRECT
-    return one.key.example_id, None if right else one.extracted
+def _vote(one: Tried) -> tuple[str, str | None]:
+    """Which answer of its question a try gives, "1,000" the same as 1000; all that are right give one."""
+    tried = one.rationale
+    right = tried.verdict == VerdictCode.CORRECT
+    return tried.key.example_id, None if right else one.answer or tried.extracted
 
 
 def _lead(pair: TriedPair, votes: Counter[tuple[str, str | None]], total: Counter[str]) -> float:
-    chosen, rejected = pair.chosen.rationale, pair.rejected.rationale
-    return round((votes[_vote(chosen)] - votes[_vote(rejected)]) / total[chosen.key.example_id], 6)
+    tries = total[pair.chosen.rationale.key.example_id]
+    return round((votes[_vote(pair.chosen)] - votes[_vote(pair.rejected)]) / tries, 6)
 
 
 def pairs_sha256(rows: Iterable[PairRow]) -> str:

@@ -21,11 +21,11 @@ from star_engine.evaluation.comparison import choices
 from star_engine.evaluation.receipt import Evidence, Receipt, make_receipt
 from star_engine.evaluation.replicates import OverSeeds
 from star_engine.evaluation.report import (
-    METHODS,
     AccuracyRow,
     Churn,
     Switch,
     accuracy_rows,
+    method_of,
     switches,
 )
 from star_engine.loop import PhaseName
@@ -75,7 +75,7 @@ def read_report(session: Session, job: Job, compared: Sequence[Job] = ()) -> Job
     iterations = read_iterations(session, job)
     config = job.config
     outcomes = read_outcomes(session, iterations)
-    method = METHODS[config.training_set.source]
+    method = method_of(config)
     planned = choices(config, outcomes)
     direct, vote = direct_outcome(session, job, compared), read_vote(session, job, iterations)
     said = answer(outcomes, method, planned=planned, direct=direct, vote=vote)

@@ -15,7 +15,7 @@ from star_engine.evaluation.accuracy import EvaluationMode
 from star_engine.evaluation.collapse import CollapseMeasures, Measured, QuestionSpread, measure_collapse
 from star_engine.evaluation.comparison import choices, evidence_so_far
 from star_engine.evaluation.receipt import Evidence, Receipt, make_receipt
-from star_engine.evaluation.report import METHODS, Churn, Outcomes, reference
+from star_engine.evaluation.report import Churn, Outcomes, method_of, reference
 from star_engine.loop import PhaseName
 
 
@@ -33,7 +33,7 @@ def read_receipt(session: Session, job: Job, iteration: int) -> Receipt:
             session, iterations, outcomes, iteration, read_churns(session, turns).get(iteration)
         ),
     )
-    return make_receipt(evidence, iteration, METHODS[job.config.training_set.source])
+    return make_receipt(evidence, iteration, method_of(job.config))
 
 
 def read_evidence(session: Session, job: Job, iteration: int) -> Evidence | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.jobs import overlap
 from tests.app.api_harness import Api, addition_rows, few_shot
 
 NUMERIC = json.dumps({"question": "How many?", "answer": "3"}) + "\n"
@@ -91,6 +92,16 @@ def test_few_shot_examples_among_the_held_out_ones_are_counted_and_must_not_be_a
     tried = api.client.post("/v1/jobs", json={**body, "dataset": dataset, "dry_run": True}).json()
     [warning] = [one for one in tried["warnings"] if one["code"] == "few_shot_held_out"]
     assert warning["message"].startswith("1 held-out examples are few-shot examples of the prompt set too")
+
+
+def test_what_a_prompt_set_shows_of_the_held_out_ones_is_counted_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {**api.job_body(), "dry_run": True}
+    first = api.client.post("/v1/jobs", json=body)
+    monkeypatch.setattr(overlap, "each_example", lambda *_: pytest.fail("read again"))
+    again = api.client.post("/v1/jobs", json=body)
+    assert (again.status_code, again.json()["warnings"]) == (first.status_code, first.json()["warnings"])
 
 
 def test_a_dataset_with_nothing_held_out_is_not_measured_along(api: Api) -> None:

@@ -21,6 +21,7 @@ from star_engine.config.presets import (
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import TrainingSetOptions
 from star_engine.data.selection import steps_in, training_steps
+from star_engine.evaluation.report import STAR, method_of
 from star_engine.loop import (
     VERIFIER_PHASES,
     IterationHistory,
@@ -121,6 +122,13 @@ def test_fine_tuning_on_the_datasets_texts_can_be_laid_beside_every_preset(name:
     assert not beside.selection.recorded
     assert (beside.controller, beside.preference, beside.self_distillation) == (None, None, None)
     assert beside.trained_verifier is None
+
+
+@pytest.mark.parametrize("preset", ["star-without-rationalization", "rft", "quick"])
+@pytest.mark.parametrize("name", sorted(PRESETS.keys()))
+def test_a_baseline_beside_another_method_is_what_its_name_says(name: str, preset: str) -> None:
+    beside = StarConfig.model_validate(laid_beside(PRESETS[name](Kind.NUMERIC), preset))
+    assert method_of(beside) == STAR
 
 
 def test_the_sampling_presets_sample_and_do_not_rationalize() -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from star_engine.config.presets import PRESETS
 from star_engine.evaluation.answer import Verdict, Vote
 from star_engine.evaluation.collapse import Measured, QuestionSpread, measure_collapse, pass_lines
 from star_engine.evaluation.intervals import (
@@ -15,7 +16,8 @@ from star_engine.evaluation.intervals import (
     sign_test,
 )
 from star_engine.evaluation.receipt import Evidence, RivalKind, make_receipt, refusal
-from star_engine.evaluation.report import METHODS, Outcomes
+from star_engine.evaluation.report import ON_ANSWERS, Outcomes, method_of
+from star_engine.tasks.kind import Kind
 from tests.star_engine.evaluation.outcomes import measured, right
 
 
@@ -73,7 +75,7 @@ def test_what_is_not_known_is_refused(outcomes: list[Outcomes], why: str) -> Non
 def test_the_vote_is_named_with_its_answers_and_direct_fine_tuning_is_no_rival_of_itself() -> None:
     vote = Vote(16, right(40, range(20)))
     evidence = Evidence(measured(40, cot=range(10), m1=range(30)), vote=vote)
-    found = make_receipt(evidence, 1, next(name for name in METHODS.values() if "answers" in name))
+    found = make_receipt(evidence, 1, ON_ANSWERS)
     assert "a majority vote of 16" in found.claims[-1].comparison.against
     assert [one.kind for one in found.not_run] == [RivalKind.BASE_MODEL]
 
@@ -130,3 +132,15 @@ def test_of_yes_and_no_the_interval_of_means_is_that_of_pairs(pairs: list[tuple[
 def test_means_that_do_not_pair_are_refused() -> None:
     with pytest.raises(ValueError, match="do not pair"):
         mean_difference_interval([0.5], [])
+
+
+def test_a_report_names_the_method_that_made_the_adapters() -> None:
+    names = {name: method_of(preset(Kind.NUMERIC)) for name, preset in PRESETS.items()}
+    assert names["star"] == names["quick"] == "STaR"
+    assert names["opsd"] == "on-policy self-distillation"
+    assert (names["iterative-rpo"], names["b-star"], names["adastar"]) == (
+        "iterative RPO",
+        "B-STaR",
+        "AdaSTaR",
+    )
+    assert names["v-star"] == "the generator of V-STaR"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,18 @@ def test_the_answer_of_most_tries_is_paired_with_that_of_fewest_and_weighs_its_l
     assert len(pairs) == 3
     assert {pair.rejected.rationale.extracted for pair in pairs} == {"9"}
     assert {pair.weight for pair in pairs} == {0.5}
+
+
+def test_an_answer_that_is_written_in_two_ways_is_one_answer_of_a_vote() -> None:
+    written = [(5, "1,000"), (6, "1000"), (7, "1000.0")]
+    tries = [
+        *(voted(n, "7", "correct") for n in range(4)),
+        *(replace(voted(n, text, OUTVOTED), answer="1000") for n, text in written),
+        *(replace(voted(n, "9", OUTVOTED), answer="9") for n in (8, 9)),
+    ]
+    every = {one.key.key for one in tries}
+    pairs = draw_voted(["a"], tries, every, PairRules(per_example=3), 0).pairs
+    assert {pair.rejected.answer for pair in pairs} == {"9"}
 
 
 def test_a_right_try_that_the_filters_dropped_is_not_paired_and_keeps_its_vote() -> None:
