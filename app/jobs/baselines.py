@@ -23,7 +23,7 @@ from star_engine.config.presets import PRESETS, laid_beside
 from star_engine.config.star import StarConfig
 
 FEW_SHOT = {"few-shot-direct": "few_shot_direct", "few-shot-cot": "few_shot_cot"}
-BESIDE = tuple(name for name in PRESETS if name != "star")
+BESIDE = tuple(PRESETS)
 
 
 class JobFamilyIn(JobIn):
@@ -118,4 +118,8 @@ def _check_beside(
         errors = tuple(replace(error, field="baselines") for error in problem.errors)
         detail = f"The baseline {preset}: {problem.detail}"
         raise Invalid(detail, code=problem.code, errors=errors) from problem
+    if made.config == new.config:
+        detail = f"The baseline {preset} would run with the very settings of the job."
+        fix = "Leave it out; `seeds` repeats a job."
+        raise Invalid.for_field("baselines", detail, fix, code="baseline_equals_job")
     return replace(made, preset=preset)

@@ -25,7 +25,6 @@ from star_engine.config.preset_families.star_family import (
     star_without_rationalization,
 )
 from star_engine.config.preset_families.wrong_tries import iterative_rpo, opsd, opsd_wrong_hint, v_star
-from star_engine.config.selection import Selection
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
 from star_engine.tasks.kind import Kind
@@ -55,52 +54,49 @@ PRESETS: dict[str, Callable[[Kind], StarConfig]] = {
 def laid_beside(config: StarConfig, preset: str) -> dict[str, Any]:
     """Return the settings of a baseline for this job: its own, changed as the preset changes `star`.
 
-    What is measured stays the job's, so that the two can be compared.
+    What makes a method the one that it is, in `_METHOD`, is the preset's, so that a baseline does what its
+    name says whatever the job does. How much is sampled and trained, and what is measured, stays the job's,
+    so that the two can be compared.
     """
     settings = config.model_dump(mode="json")
     usual = star(config.kind).model_dump(mode="json")
-    other = PRESETS[preset](config.kind)
-    named = other.model_dump(mode="json")
-    changed = changes(usual, named)
-    if other.training_set.source is Source.RATIONALES:
-        if settings["training"] != usual["training"]:
-            changed.pop("training", None)  # as long as the job, whatever that is
-        settings |= {part: named[part] for part in _METHODS}
-        settings["evaluation"] = _ranked_without_verifier(settings["evaluation"], named["trained_verifier"])
-        if config.selection.recorded and not other.selection.recorded:
-            settings["selection"] = named["selection"]
-        if config.training_set.source is not Source.RATIONALES:
-            own = {part: named["training_set"][part] for part in ("source", "filters", "checks")}
-            settings["training_set"] |= own
-        return laid_over(settings, changed) | {"evaluation": settings["evaluation"]}
-    changed |= {**_OF_SAMPLING, "generation": {"samples_per_example": 1}}
-    given = {"source": other.training_set.source.value, "filters": [], "checks": []}
-    changed["training_set"] = settings["training_set"] | given
-    return laid_over(settings, changed) | {
-        "evaluation": _ranked_without_verifier(settings["evaluation"], None)
-    }
+    other = PRESETS[preset](config.kind).model_dump(mode="json")
+    changed = changes(usual, other)
+    evaluation = _measured(settings["evaluation"], other)
+    if other["training_set"]["source"] != Source.RATIONALES:
+        given = {"source": other["training_set"]["source"], "filters": [], "checks": []}
+        changed |= {name: other[name] for name in _METHOD}
+        changed |= {"generation": {"samples_per_example": 1}}
+        changed["training_set"] = settings["training_set"] | given
+        return laid_over(settings, changed) | {"evaluation": evaluation}
+    if settings["training"] != usual["training"]:
+        changed.pop("training", None)  # as long as the job, whatever that is
+    beside = laid_over(settings, changed) | {name: other[name] for name in _METHOD}
+    beside["training"] |= {"start_from": other["training"]["start_from"]}
+    if settings["training_set"]["source"] != Source.RATIONALES:
+        beside["training_set"] |= {
+            name: other["training_set"][name] for name in ("source", "filters", "checks")
+        }
+    if other["labels"] == settings["labels"] == "gold":  # a vote never shows the gold answer
+        beside["rationalization"] |= {"enabled": other["rationalization"]["enabled"]}
+    if other["preference"] or other["self_distillation"]:  # learn an iteration's own tries, and nothing else
+        beside["training_set"] |= {"window": 1, "mix": []}
+        beside["training"] |= {"loss": "completion"}
+    return beside | {"evaluation": evaluation}
 
 
-def _ranked_without_verifier(evaluation: dict[str, Any], verifier: Any) -> dict[str, Any]:
-    """The job's evaluation; its answers ranked by the model itself where a baseline trains no verifier."""
+# Settings of which each is a method, or a part of one; a baseline has those of its preset.
+_METHOD = ("baselines_only", "selection", "controller", "preference", "self_distillation", "trained_verifier")
+
+
+def _measured(evaluation: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """What the job measures, its answers ranked by the baseline's own verifier where it trains one."""
     test_time = evaluation["test_time"]
-    if verifier is not None or test_time is None or test_time["scorer"] != "verifier":
-        return evaluation
-    return {**evaluation, "test_time": {**test_time, "scorer": "generator"}}
+    if test_time is None or test_time["scorer"] not in ("verifier", "generator"):
+        return dict(evaluation)
+    scorer = "verifier" if other["trained_verifier"] else "generator"
+    return {**evaluation, "test_time": {**test_time, "scorer": scorer}}
 
-
-# What makes a method another one than STaR: of a baseline, as its own preset says.
-_METHODS = ("controller", "preference", "self_distillation", "trained_verifier")
-
-
-# What a job may do with its tries; a baseline that trains on the dataset's own texts has none.
-_OF_SAMPLING: Mapping[str, Any] = {
-    "selection": Selection().model_dump(mode="json"),
-    "controller": None,
-    "preference": None,
-    "self_distillation": None,
-    "trained_verifier": None,
-}
 
 __all__ = [
     "PRESETS",

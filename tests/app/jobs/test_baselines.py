@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.app.api_harness import Api
 
 
@@ -37,12 +35,22 @@ def test_fine_tuning_on_the_answers_stands_beside_a_job_that_samples_often(api: 
     assert beside["training"]["lora"] == job["config"]["training"]["lora"]
 
 
-@pytest.mark.parametrize("name", ["star", "sft"])
-def test_an_unknown_baseline_is_refused_and_nothing_is_made(api: Api, name: str) -> None:
-    answer = api.client.post("/v1/jobs", json=api.job_body(baselines=[name]))
+def test_an_unknown_baseline_is_refused_and_nothing_is_made(api: Api) -> None:
+    answer = api.client.post("/v1/jobs", json=api.job_body(baselines=["sft"]))
     assert (answer.status_code, answer.json()["code"]) == (422, "unknown_baseline")
     assert "star-without-rationalization" in answer.json()["errors"][0]["fix"]
     assert api.client.get("/v1/jobs").json()["data"] == []
+
+
+def test_a_baseline_that_is_the_job_itself_is_refused_and_beside_another_method_it_is_star(api: Api) -> None:
+    answer = api.client.post("/v1/jobs", json=api.job_body(baselines=["star"]))
+    assert (answer.status_code, answer.json()["code"]) == (422, "baseline_equals_job")
+    config = {"iterations": 2, "generation": {"max_tokens": 100, "samples_per_example": 4}}
+    job = api.job(preset="iterative-rpo", config=config, baselines=["star"])
+    beside = api.client.get(f"/v1/jobs/{job['baselines'][0]['job']}").json()["config"]
+    assert (job["config"]["preference"] is None, beside["preference"]) == (False, None)
+    assert beside["rationalization"]["enabled"]
+    assert beside["generation"] == job["config"]["generation"]
 
 
 def test_the_same_key_makes_the_family_once(api: Api) -> None:

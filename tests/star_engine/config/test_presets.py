@@ -19,7 +19,7 @@ from star_engine.config.presets import (
     v_star,
 )
 from star_engine.config.star import StarConfig
-from star_engine.config.training_set import TrainingSetOptions
+from star_engine.config.training_set import Source, TrainingSetOptions
 from star_engine.data.selection import steps_in, training_steps
 from star_engine.evaluation.report import STAR, method_of
 from star_engine.loop import (
@@ -129,6 +129,31 @@ def test_fine_tuning_on_the_datasets_texts_can_be_laid_beside_every_preset(name:
 def test_a_baseline_beside_another_method_is_what_its_name_says(name: str, preset: str) -> None:
     beside = StarConfig.model_validate(laid_beside(PRESETS[name](Kind.NUMERIC), preset))
     assert method_of(beside) == STAR
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_what_a_preset_is_about_is_the_baselines_own_whatever_the_job_does(preset: str) -> None:
+    """Its mechanism and where a training starts, wherever the job's amounts allow that method."""
+    own = PRESETS[preset](Kind.NUMERIC)
+    counted = own.selection.recorded or own.controller is not None  # in steps, not in epochs
+    about = ["selection", "controller", "preference", "self_distillation", "trained_verifier"]
+    for name in PRESETS.keys() - {"star-majority-vote"}:
+        job = PRESETS[name](Kind.NUMERIC)
+        if counted and job.training.schedule.kind == "epochs":
+            continue
+        beside = StarConfig.model_validate(laid_beside(job, preset))
+        assert {one: getattr(beside, one) for one in about} == {one: getattr(own, one) for one in about}
+        if own.training_set.source is Source.RATIONALES:
+            assert beside.training.start_from == own.training.start_from
+            assert beside.rationalization.enabled == own.rationalization.enabled
+
+
+def test_a_baseline_that_trains_a_verifier_ranks_what_the_job_measures_with_it() -> None:
+    experts = laid_beside(expert_iteration(Kind.NUMERIC), "v-star")
+    assert (experts["evaluation"]["test_time"]["scorer"], experts["evaluation"]["test_time"]["samples"]) == (
+        "verifier",
+        32,
+    )
 
 
 def test_the_sampling_presets_sample_and_do_not_rationalize() -> None:
