@@ -174,7 +174,8 @@ class Audits(Section):
     """Diagnostics computed beside training; they never decide what is trained on."""
 
     spark_level: Annotated[float, Field(gt=0, lt=1)] | None = 0.2
-    """The few-shot baseline must beat guessing at this level, or the job pauses; null: never (exact test)."""
+    """How likely guessing may be to do as well as the few-shot baseline; where it is likelier (exact test),
+    the job pauses. 0.05 asks for more right answers than 0.2, which suits 20 questions; null never pauses."""
     verdicts: Annotated[int, Field(ge=0)] = 200
     """Verdicts per iteration that a second method judges again."""
     determinism: Annotated[int, Field(ge=0, le=1000)] = 4

@@ -40,6 +40,11 @@ _LONE_NUMBER = re.compile(r"(?<![\w.,:/^])(?:(?<![0-9)\]][ ])[-−])?\$?\.?[0-9]
 Fallback = Literal["last_number"]
 RESULT = "result"  # the rule of a last sentence that gives a number and no word that it concludes
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,15}")
+_DECIMAL_COMMA = re.compile(r"\d[.\s]\d{3},\d|\d\.\d{3}\.\d{3}(?!\d)")  # 1.234,5 and 1.234.567
+_BY_COMMA = (
+    "is {0} by a decimal comma, by which 1.234 is 1234, though it would be read as 1.234; write every answer "
+    "with a point and without separators, such as {0}"
+)
 _GROUPS = re.compile(
     r"[\s*$}]{1,4}(pair|couple|twin|trio|triplet|quartet|fortnight|decade|centur(?:y|ies)|score)(?:s|ies)?\b",
     re.IGNORECASE,
@@ -265,7 +270,9 @@ class Numeric:
     def check_gold(self, example: Asked, options: TaskOptions) -> None:
         # Every rule reads a plain number as what it is, so a million of them need not take 0.2 ms each.
         if not _PLAIN_NUMBER.fullmatch(example.answer):
-            gold_number(example.answer)
+            found = gold_number(example.answer)
+            if _DECIMAL_COMMA.search(example.answer):
+                raise BadGold(_BY_COMMA.format(found.canonical))
             check_against_itself(self, example, options, behind_hashes(example))
 
     def canonical_gold(self, example: Asked) -> str:

@@ -229,6 +229,16 @@ def test_a_gold_answer_that_is_not_one_number_is_refused_with_the_mend(answer: s
 
 
 @pytest.mark.parametrize(
+    ("answer", "meant"), [("1.234,5", "1234.5"), ("1 234,5", "1234.5"), ("-1.234.567", "-1234567")]
+)
+def test_a_gold_answer_with_a_decimal_comma_is_refused_with_both_readings(answer: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=f"is {meant} by a decimal comma, by which 1.234 is 1234") as refused:
+        check_gold("numeric", answer)
+    assert str(refused.value).endswith(f"such as {meant}")
+    assert verify("numeric", f"The answer is {answer}.", meant).is_correct  # in a text it is the only reading
+
+
+@pytest.mark.parametrize(
     ("answer", "canonical"),
     [
         ("1,080.00", "1080"),
