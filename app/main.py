@@ -168,7 +168,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.job_slots = ProjectSlots(settings.jobs_made_at_once)
         named = "broker_url" in settings.model_fields_set
         app.state.broker = Broker(settings.broker_url if named else None)
-        app.state.storage = Storage(settings.resolved_storage_url())
+        app.state.storage = Storage(settings.resolved_storage_url(), settings.storage_link_seconds)
         app.state.identity_provider = Provider(settings) if settings.oidc_issuer else None
         app.state.offered_models = _offer_models(engine, settings)
         app.state.event_feed = feed = EventFeed(engine, settings.streams_per_key)

@@ -20,6 +20,9 @@ class Settings(BaseSettings):
     database_url: str = ""  # empty: SQLite under home
     broker_url: str = "redis://127.0.0.1:6379/0"
     storage_url: str = ""  # empty: a folder under home; else a path or s3://bucket/prefix
+    # Above 0, downloads from s3:// are answered with a presigned link that lives so long: the bytes then
+    # pass by the API.
+    storage_link_seconds: float = Field(default=0, ge=0, le=604_800)
     models_file: Path = Path("models.yaml")  # the allow-list of base models
 
     shard_examples: int = Field(default=128, ge=1)  # examples per sampling or evaluation step

@@ -16,7 +16,7 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 
 import obstore
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.store import LocalStore, ObjectStore, S3Store, from_url
 
 from app.failpoints import failpoint
 
@@ -34,16 +34,21 @@ class CorruptArtifact(RuntimeError):
 
 
 class Storage:
-    """Opened on a folder's path or on s3://bucket/prefix; credentials come from the AWS_* variables."""
+    """Opened on a folder's path or on s3://bucket/prefix; credentials come from the AWS_* variables.
 
-    def __init__(self, url: str) -> None:
+    link_seconds: how long a link to an artifact in S3 lives; 0: there are no links.
+    """
+
+    def __init__(self, url: str, link_seconds: float = 0) -> None:
+        self.link_seconds = link_seconds
         self.folder = None if "://" in url else Path(url)
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._store: ObjectStore = LocalStore(self.folder)
         elif url.startswith("s3://"):
-            # A slow reader of a large adapter outlives the default of 30 s for a whole response.
-            self._store = from_url(url, client_options={"timeout": "1h"})
+            # A slow reader of a large adapter outlives the default of 30 s for a whole response. Plain HTTP
+            # is spoken only where AWS_ENDPOINT_URL says http://, to a server in the deployment's own network.
+            self._store = from_url(url, client_options={"timeout": "1h", "allow_http": True})
         else:
             self._store = from_url(url)
         self.prefix = ""
@@ -82,6 +87,16 @@ class Storage:
         except FileNotFoundError as missing:
             raise MissingArtifact(sha) from missing
         return (bytes(chunk) for chunk in found.stream(min_chunk_size=CHUNK))
+
+    def link(self, sha: str) -> str | None:
+        """A presigned URL from which S3 itself sends the artifact; None where the API has to.
+
+        Raises MissingArtifact.
+        """
+        if not self.link_seconds or not isinstance(self._store, S3Store):
+            return None
+        self.size(sha)
+        return obstore.sign(self._store, "GET", self._key(sha), timedelta(seconds=self.link_seconds))
 
     def fetch(self, sha: str, target: Path) -> None:
         """Copy an artifact to `target`, which appears only once its bytes have been checked."""

@@ -101,9 +101,14 @@ class Transport:
 
     @contextmanager
     def stream(self, request: Request) -> Iterator[httpx2.Response]:
-        """A response to read piece by piece; one attempt. Raises ProblemError and httpx2.TransportError."""
+        """A response to read piece by piece; one attempt. Raises ProblemError and httpx2.TransportError.
+
+        A link to a storage is followed; the key is not sent there.
+        """
         arguments = self._arguments(request)
-        with self._client.stream(request.method, request.path, **arguments) as response:
+        with self._client.stream(
+            request.method, request.path, follow_redirects=True, **arguments
+        ) as response:
             if response.status_code >= 400:
                 response.read()
                 raise problem_from(response)

@@ -74,3 +74,22 @@ def empty_valkey_url(valkey_url: str) -> str:
     with redis.Redis.from_url(valkey_url) as client:
         client.flushall()
     return valkey_url
+
+
+@pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    """A server that speaks S3; started by the first test that asks for it."""
+    from tests.s3_server import s3_server  # moto takes a second to import
+
+    with s3_server() as url:
+        yield url
+
+
+@pytest.fixture
+def s3_bucket(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """s3://bucket/prefix, with the AWS_* variables that reach it set."""
+    from tests.s3_server import environment, new_bucket
+
+    for name, value in environment(s3_url).items():
+        monkeypatch.setenv(name, value)
+    return new_bucket(s3_url)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fastapi import Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import RedirectResponse, StreamingResponse
 
 from app.errors import Problem
 from app.http.problems import problem_response
@@ -34,7 +34,10 @@ class StoredFile:
 
 
 def send_file(request: Request, storage: Storage, file: StoredFile) -> Response:
-    """A file of the storage, or the one Range of it that was asked for. The ETag is its SHA-256."""
+    """A file of the storage, or the one Range of it that was asked for. The ETag is its SHA-256.
+
+    Where the storage gives links, 307 to one: S3 answers the same Range there.
+    """
     sha, size = file.sha256, file.size_bytes
     etag = f'"sha256-{sha}"'
     headers = {
@@ -45,6 +48,8 @@ def send_file(request: Request, storage: Storage, file: StoredFile) -> Response:
     }
     if matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
+    if (link := storage.link(sha)) is not None:
+        return RedirectResponse(link, status_code=307, headers={"Cache-Control": "no-store"})
     try:
         part = requested_range(request.headers.get("range"), request.headers.get("if-range"), etag, size)
     except Unsatisfiable as unsatisfiable:

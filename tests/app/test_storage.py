@@ -1,10 +1,12 @@
-"""Artifacts on a local folder and on obstore's in-memory store, which takes the same path as S3."""
+"""Artifacts on a local folder and on S3, spoken over HTTP to a server of its own."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from app.storage import CorruptArtifact, MissingArtifact, Storage
@@ -13,9 +15,11 @@ CONTENT = bytes(range(256)) * 20_000  # 5 MB: several chunks
 SHA = sha256(CONTENT).hexdigest()
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["folder", "s3"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    return Storage(str(tmp_path / "artifacts") if request.param == "folder" else "memory:///")
+    if request.param == "folder":
+        return Storage(str(tmp_path / "artifacts"))
+    return Storage(request.getfixturevalue("s3_bucket"))
 
 
 @pytest.fixture
@@ -79,3 +83,46 @@ def test_corrupted_file_is_refused_and_never_appears(source: Path, tmp_path: Pat
 def test_name_that_is_no_sha256_cannot_leave_the_folder(storage: Storage) -> None:
     with pytest.raises(ValueError, match="not a SHA-256"):
         storage.size("../../etc/passwd")
+
+
+def test_s3_keeps_the_areas_apart_and_removes_what_is_old(s3_bucket: str, source: Path) -> None:
+    storage = Storage(s3_bucket)
+    files = storage.area("files/proj_x")
+    assert storage.put_file(source) == files.put_file(source) == SHA
+    assert not files.delete(SHA, timedelta(hours=1))
+    assert files.delete(SHA, timedelta(0))
+    assert storage.size(SHA) == len(CONTENT)
+    with pytest.raises(MissingArtifact):
+        files.size(SHA)
+    assert Storage(s3_bucket).size(SHA) == len(CONTENT)
+
+
+def test_a_file_of_several_parts_arrives_whole_in_s3(s3_bucket: str, tmp_path: Path) -> None:
+    """obstore sends more than 5 MiB in parts."""
+    large = tmp_path / "large"
+    large.write_bytes(CONTENT * 3)
+    storage = Storage(s3_bucket)
+    sha = storage.put_file(large)
+    storage.fetch(sha, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == CONTENT * 3
+
+
+def test_a_link_gives_the_bytes_of_one_artifact_to_whoever_has_no_credentials(
+    s3_bucket: str, source: Path
+) -> None:
+    storage = Storage(s3_bucket, link_seconds=60)
+    with pytest.raises(MissingArtifact):
+        storage.link(SHA)
+    storage.put_file(source)
+    link = storage.link(SHA)
+    assert link is not None
+    assert "X-Amz-Expires=60" in link
+    assert httpx2.get(link).content == CONTENT
+    part = httpx2.get(link, headers={"Range": "bytes=5-9"})
+    assert (part.status_code, part.content) == (206, CONTENT[5:10])
+
+
+def test_only_a_storage_that_is_told_to_gives_links(s3_bucket: str, source: Path, tmp_path: Path) -> None:
+    for storage in (Storage(s3_bucket), Storage(str(tmp_path / "artifacts"), link_seconds=60)):
+        storage.put_file(source)
+        assert storage.link(SHA) is None

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import StreamingResponse
+from fastapi.responses import RedirectResponse, StreamingResponse
 from pydantic import BaseModel
 from sqlalchemy import Engine
 
@@ -118,11 +118,14 @@ def get(caller: Reader, db: Db, file_id: str) -> FileOut:
 
 
 @router.get("/{file_id}/content", summary="Download a file", response_class=StreamingResponse)
-def content(caller: Reader, db: Db, storage: Artifacts, file_id: str) -> StreamingResponse:
+def content(caller: Reader, db: Db, storage: Artifacts, file_id: str) -> Response:
     with reading(db) as session:
         file = get_file(session, caller.project_id, file_id)
+    area = storage.area(file.area)
+    if (link := area.link(file.sha256)) is not None:
+        return RedirectResponse(link, status_code=307, headers={"Cache-Control": "no-store"})
     return StreamingResponse(
-        storage.area(file.area).open_range(file.sha256, 0, file.size_bytes),
+        area.open_range(file.sha256, 0, file.size_bytes),
         media_type="application/octet-stream",
         headers={"Content-Length": str(file.size_bytes), "X-Content-Type-Options": "nosniff"},
     )
