@@ -15,14 +15,14 @@ from app.http.schemas import Page, Resource, page
 from app.ledger.data.base_models import Requires, get_model, list_models
 from app.ledger.data.chat_templates import default_layout
 from app.ledger.jobs.facts import best_iteration, best_of
-from app.ledger.results.adapters import get_adapter, list_project_adapters
+from app.ledger.results.adapters import get_adapter, list_project_adapters, names_adapter
 from app.tables.data import Model
 from app.tables.jobs import Job
 from app.tables.rationales import Adapter
 from star_engine.adapters.roles import AdapterRole
 
 ModelKind = Literal["base", "adapter"]
-ADAPTER, JOB = "adp_", "job_"
+ADAPTER = "adp_"
 
 
 class ModelOut(Resource):
@@ -99,7 +99,7 @@ def _adapters(
 def read_model(db: Engine, project_id: str, offered: frozenset[str], model_id: str) -> ModelOut:
     """A base model, or an adapter of the project by any of its names. Raises NotFound."""
     with reading(db) as session:
-        if not model_id.startswith((ADAPTER, JOB)) or model_id in offered:
+        if not names_adapter(model_id) or model_id in offered:
             return _out(get_model(session, model_id, offered))
         adapter, job = get_adapter(session, project_id, model_id)
         askable = adapter.role is AdapterRole.GENERATOR and adapter.deleted_at is None

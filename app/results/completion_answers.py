@@ -51,6 +51,7 @@ class MessageOut(BaseModel):
     role: Literal["assistant"]
     content: str
     refusal: None
+    reasoning_content: str | None = None  # the thinking, without its marks; there where the model thought
 
 
 class ChatChoiceOut(BaseModel):

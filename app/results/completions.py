@@ -16,7 +16,7 @@ from app.errors import Conflict, Gone, Invalid, NotFound, Problem, RateLimited, 
 from app.ledger.data.base_models import get_model
 from app.ledger.platform.keys import Caller
 from app.ledger.platform.servers import live_servers
-from app.ledger.results.adapters import get_adapter
+from app.ledger.results.adapters import get_adapter, names_adapter
 from app.results.completion_requests import Asked, ChatIn, check_known
 from app.tables.platform import Server
 from app.turns import give_turn_back
@@ -28,7 +28,6 @@ SERVER_TIMEOUT = httpx2.Timeout(
     connect=3.0, read=900.0, write=30.0, pool=30.0
 )  # a cold model is loaded first
 MAX_CONNECTIONS = 1000  # to servers; their queues are shorter
-ADAPTER, JOB = "adp_", "job_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ def find_writer(db: Engine, project_id: str, offered: frozenset[str], name: str)
     """Raises NotFound, Invalid or Gone for a name that nobody writes by; Unavailable where no server runs."""
     with reading(db) as session:
         adapter_id = None
-        if name.startswith((ADAPTER, JOB)) and name not in offered:
+        if names_adapter(name) and name not in offered:
             adapter, job = get_adapter(session, project_id, name)
             if adapter.role is not AdapterRole.GENERATOR:
                 raise Invalid.for_field("model", f"{name} judges texts.", "Name an adapter that writes them.")

@@ -22,7 +22,7 @@ from tests.databases import PROJECT
 from tests.hub_server import Repository, running_hub
 from tests.star_client.recorded_platform import Platform, platform
 from tests.star_client.test_openai_completions import server_of_models
-from tests.star_engine.chat.families import FAMILIES, write_model
+from tests.star_engine.chat.families import FAMILIES, THINK, write_model
 
 NAME = "acme/adder-chat"
 PUPIL = "tests.chat_pupil:pupil"
@@ -96,12 +96,32 @@ def test_adapter_answers_a_conversation_as_well_as_the_platform_measured(
         openai.OpenAI(base_url=f"{from_hub.url}/v1", api_key=from_hub.key, max_retries=0) as client,
     ):
         right = sum(is_right(client, f"{job.id}:best", example) for example in examples)
+        check_thinking(client, f"{job.id}:best", examples[0])
         base = client.chat.completions.create(
             model=NAME, messages=[{"role": "user", "content": examples[0].question}]
         )
     assert 0 < right < len(examples), "some are too hard for it"
     assert measured == right / len(examples)
     assert base.choices[0].message.content == "I was not asked in my template.", "a scripted base model"
+
+
+def check_thinking(client: openai.OpenAI, model: str, example: Example) -> None:
+    """It has a field of its own, whole and streamed."""
+    asked: dict[str, Any] = {
+        "model": model,
+        "messages": [{"role": "user", "content": example.question}],
+        "temperature": 0,
+    }
+    message = client.chat.completions.create(**asked).choices[0].message
+    assert message.model_extra is not None
+    thought = THINK.replace("<think>", "").replace("</think>", "").strip("\n")
+    assert message.model_extra["reasoning_content"] == thought
+    assert "think>" not in (message.content or "")
+    deltas = [piece.choices[0].delta for piece in client.chat.completions.create(**asked, stream=True)]
+    told = [(delta.model_extra or {}).get("reasoning_content", "") for delta in deltas]
+    assert "".join(told) == thought
+    assert sum(map(bool, told)) > 1, "as it comes"
+    assert "".join(delta.content or "" for delta in deltas) == message.content
 
 
 def is_right(client: openai.OpenAI, model: str, example: Example) -> bool:

@@ -231,6 +231,16 @@ def test_conversation_with_an_adapter_is_asked_as_its_job_asked(
         client.chat.completions.create(model=name, messages=more)
 
 
+def test_promoted_adapter_answers_by_its_name_and_stage(client: openai.OpenAI, served: Finished) -> None:
+    best = f"{served.job_id}:best"
+    made = served.star.adapters.promote(best, name="sums", stage="test", force=True, reason="a trial")
+    assert ask(client, "sums@test") == ask(client, best)
+    assert client.models.retrieve("sums@test").id == served.star.adapters.get(best).id
+    served.star.promotions.end(made.id)
+    with pytest.raises(openai.NotFoundError, match="sums@test"):
+        ask(client, "sums@test")
+
+
 def test_answer_of_most_texts_is_chosen(client: openai.OpenAI, served: Finished) -> None:
     name, chosen = f"{served.job_id}:best", {"select": "majority"}
     asked: list[ChatCompletionMessageParam] = [{"role": "user", "content": "4 7 + 3 6"}]

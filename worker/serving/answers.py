@@ -13,6 +13,8 @@ from app.ledger.platform.text_usage import Written
 from app.results.completion_requests import MAX_TOKENS, Asked, ChatIn, CompletionIn
 from star_engine.protocols import Completion, SamplingParams
 from star_engine.sampling.labels import Elected
+from star_engine.tasks.reading.final_part import parted
+from star_engine.tasks.reading.thinking_stream import ThinkingStream
 from star_engine.writing import Piece, TokenScore, WriteRequest
 
 JsonObject = dict[str, Any]
@@ -50,6 +52,8 @@ class Answer:
         self._created = int(time.time())
         self.requests = tuple(_requests(self.id, sent))
         self.choices = {request.key: Choice(n) for n, request in enumerate(self.requests)}
+        self.opening = ""  # what the prompt of a conversation has begun for the model
+        self._streams: dict[str, ThinkingStream] = {}
         self.chosen: list[tuple[int, JsonObject]] = []  # places of the texts that are shown; empty: all are
 
     @property
@@ -85,9 +89,16 @@ class Answer:
     def event(self, piece: Piece) -> bytes:
         """A piece as an event of a stream."""
         choice = self.choices[piece.key]
-        shown: JsonObject = {"delta": {"content": piece.text}} if self.chat else {"text": piece.text}
+        shown: JsonObject = {"delta": self._delta(piece)} if self.chat else {"text": piece.text}
         shown["logprobs"] = self._logprobs(piece.scores, len(choice.text) - len(piece.text))
         return self._event(choice.index, shown, piece.finish_reason)
+
+    def _delta(self, piece: Piece) -> JsonObject:
+        """What a piece adds to the thinking and to the content; neither, where a mark may not be complete."""
+        stream = self._streams.setdefault(piece.key, ThinkingStream(self.opening))
+        thought, said = stream.add(piece.text, last=piece.ends)
+        added = {"reasoning_content": thought, "content": said}
+        return {name: text for name, text in added.items() if text}
 
     def last(self) -> Iterator[bytes]:
         options = self.sent.stream_options
@@ -109,7 +120,9 @@ class Answer:
     def _choice(self, choice: Choice) -> JsonObject:
         shown: JsonObject
         if self.chat:
-            shown = {"message": {"role": "assistant", "content": choice.text, "refusal": None}}
+            thought, said = parted(self.opening + choice.text)
+            message: JsonObject = {"role": "assistant", "content": said, "refusal": None}
+            shown = {"message": message | ({"reasoning_content": thought} if thought else {})}
         else:
             shown = {"text": choice.text}
         shown["logprobs"] = self._logprobs(choice.scores, 0)

@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from threading import Lock
 
 from app.database import reading
-from app.ledger.data.chat_templates import asked_with
+from app.ledger.data.chat_templates import asked_with, chat_template_of
 from app.ledger.results.adapters import adapter_by_id
 from app.ledger.results.iterations import config_of, get_iteration
 from app.results.completion_requests import ChatIn
 from app.tables.data import Model, PromptSet
 from app.tables.jobs import Job
 from star_engine.config.star import StarConfig
+from star_engine.data.chat_template import UnfitTemplate
 from star_engine.evaluation.accuracy import conversation_prompt
 from star_engine.protocols import Completion
 from star_engine.sampling.labels import Elected, elect
 from star_engine.tasks import examples
+from star_engine.tasks.reading.final_part import opened_thinking
 from star_engine.writing import WriteRequest
+from worker.base_models import BadModel
 from worker.context import WorkerContext
 
 KEPT = 64  # adapters whose layout is known without a look into the ledger
@@ -65,6 +69,20 @@ class Conversations:
             )
             for request in requests
         )
+
+    def opening(self, sent: ChatIn, model_id: str, adapter_id: str | None) -> str:
+        """What the prompt has begun for the model, such as "<think>\\n": it stands before the text."""
+        if adapter_id is not None and not sent.has_system:
+            return self._asked(adapter_id).prompt_set.opening
+        with reading(self._context.engine) as session:
+            model = session.get_one(Model, model_id)
+        try:
+            template = chat_template_of(model, self._context.base_models.find(model))
+            today = datetime.now(UTC).date()
+            messages = [message.as_json() for message in sent.messages]
+            return "" if template is None else opened_thinking(template.render(messages, today=today))
+        except (UnfitTemplate, BadModel):  # who writes says what is wrong
+            return ""
 
     def elect(self, adapter_id: str, texts: Sequence[Completion]) -> Elected:
         """The text whose answer most of them give, as the adapter's job reads answers.

@@ -68,6 +68,9 @@ class Layouts(Protocol):
     ) -> tuple[WriteRequest, ...]:
         """Raises ValueError for a conversation that cannot be asked so."""
 
+    def opening(self, sent: ChatIn, model_id: str, adapter_id: str | None) -> str:
+        """What the prompt of the conversation has begun for the model."""
+
     def elect(self, adapter_id: str, texts: Sequence[Completion]) -> Elected:
         """Raises ValueError where the answers cannot be read."""
 
@@ -108,7 +111,7 @@ async def _answer(service: Service, request: Request, kind: type[CompletionIn] |
         answer = _read(await request.body(), kind)
         model, adapter, project = (request.headers.get(name) for name in WHO)
         target = Target(model or "", adapter)
-        await run_in_threadpool(_lay_out, service.layouts, answer, adapter)
+        await run_in_threadpool(_lay_out, service.layouts, answer, target)
         pieces = _pieces(service, answer, target, project or "", request)
         first = await anext(pieces)  # whether it works is known before the status is sent
     except _Refused as refused:
@@ -125,15 +128,18 @@ def _read(body: bytes, kind: type[CompletionIn] | type[ChatIn]) -> Answer:
         raise _Refused(422, "invalid", str(problem)) from problem
 
 
-def _lay_out(layouts: Layouts, answer: Answer, adapter: str | None) -> None:
-    if adapter is None or not isinstance(answer.sent, ChatIn):
+def _lay_out(layouts: Layouts, answer: Answer, target: Target) -> None:
+    if not isinstance(answer.sent, ChatIn):
         return
+    adapter = target.adapter_id
     try:
-        answer.requests = layouts.laid_out(answer.sent, adapter, answer.requests)
+        if adapter is not None:
+            answer.requests = layouts.laid_out(answer.sent, adapter, answer.requests)
+        answer.opening = layouts.opening(answer.sent, target.model_id, adapter)
     except ValueError as problem:
         raise _Refused(422, "invalid", str(problem)) from problem
     except UNKNOWN as problem:
-        raise _unready(adapter, problem) from problem
+        raise _unready(adapter or target.model_id, problem) from problem
 
 
 def _unready(adapter: str, problem: Exception) -> _Refused:

@@ -164,6 +164,11 @@ def list_project_adapters(
     return session.execute(query).all()
 
 
+def names_adapter(name: str) -> bool:
+    """Whether `get_adapter` may know the name; a base model that is called so goes first."""
+    return name.startswith(("adp_", "job_")) or "@" in name
+
+
 def get_adapter(session: Session, project_id: str, name: str) -> tuple[Adapter, Job]:
     """A verified adapter of this project, with its job; else NotFound.
 

@@ -17,7 +17,7 @@ _OPENING = re.compile(rf"<{_NAMES}>|\[THINK\]|◁think▷|<\|begin_of_thought\|>
 _CLOSING = re.compile(rf"</{_NAMES}>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>", re.IGNORECASE)
 _HARMONY_FINAL = re.compile(r"<\|channel\|>\s*final\b[^<]*<\|message\|>")
 _HARMONY_ANALYSIS = re.compile(
-    r"<\|channel\|>\s*analysis\b[^<]*<\|message\|>(.*?)<\|(?:end|start|channel)\|>", re.DOTALL
+    r"<\|channel\|>\s*analysis\b[^<]*<\|message\|>(.*?)(?:<\|(?:end|start|channel)\|>|\Z)", re.DOTALL
 )
 _HARMONY_END = re.compile(r"<\|(?:end|return|start|call|channel)\|>")
 # gpt-oss where the tokenizer dropped the special tokens: "analysisWe need ...assistantfinalThe answer is 42."
@@ -62,7 +62,21 @@ def thinking_in(before: str) -> str:
     """The thinking in what stands before a final part, without its marks."""
     if "<|channel|>" in before:
         return "\n".join(found.strip() for found in _HARMONY_ANALYSIS.findall(before))
+    if bare := _BARE_HARMONY.match(before):
+        return before[bare.end() :].removesuffix(_BARE_HARMONY_FINAL).strip("\n")
     return _CLOSING.sub("", _OPENING.sub("", before)).strip("\n")
+
+
+def parted(text: str) -> tuple[str, str]:
+    """The thinking without its marks, and what is said behind it: nothing where the thinking does not end."""
+    part = final_part(text)
+    if part is None:
+        return thinking_in(text), ""
+    begin, end = part
+    before = text[:begin]
+    if not (_CLOSING.search(before) or "<|channel|>" in before or _BARE_HARMONY.match(before)):
+        return "", text
+    return thinking_in(before), text[begin : end if "<|channel|>" in text else None].lstrip("\n")
 
 
 def _of_harmony(text: str) -> Span | None:
