@@ -70,16 +70,17 @@ def _messages(*, system: str | None, merged: bool, hint: str = "") -> list[dict[
     ]
 
 
+class FixedDay(datetime):
+    """In place of the day on which transformers runs, which it prints."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> FixedDay:
+        return cls(TODAY.year, TODAY.month, TODAY.day)
+
+
 @pytest.fixture(autouse=True)
 def _the_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    """transformers prints the day on which it runs."""
-
-    class Fixed(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> Fixed:
-            return cls(TODAY.year, TODAY.month, TODAY.day)
-
-    monkeypatch.setattr(oracle, "datetime", Fixed)
+    monkeypatch.setattr(oracle, "datetime", FixedDay)
 
 
 @every_family
