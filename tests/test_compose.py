@@ -90,6 +90,22 @@ def test_every_star_variable_is_a_setting_that_exists(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OURS)
+def test_every_setting_can_be_given_in_the_env_file(name: str) -> None:
+    """A setting is read from .env, unless the file itself decides it: where services find each other."""
+    assert service(name)["env_file"] == [{"path": ".env", "required": False}]
+    fixed = {
+        key for key, value in service(name)["environment"].items() if not value.startswith(f"${{{key}:-")
+    }
+    assert fixed - {"TMPDIR"} == {
+        "STAR_DATABASE_URL",
+        "STAR_BROKER_URL",
+        "STAR_STORAGE_URL",
+        "STAR_MODELS_FILE",
+        "STAR_SANDBOX_URL",
+    }
+
+
+@pytest.mark.parametrize("name", OURS)
 def test_every_command_names_a_module_that_exists(name: str) -> None:
     modules = re.findall(r"(?:worker|app)\.\w+", " ".join(service(name)["command"]))
     assert modules or service(name)["command"][0] == "alembic"
@@ -110,6 +126,7 @@ def test_only_the_api_can_be_reached_and_only_the_sender_of_webhooks_gets_out() 
 
 def test_the_sandbox_has_no_secret_and_no_volume() -> None:
     assert service(SECRETLESS)["environment"] == {}
+    assert "env_file" not in service(SECRETLESS)
     assert "volumes" not in service(SECRETLESS)
     assert importlib.util.find_spec(service(SECRETLESS)["command"][2])
     assert service("api")["environment"]["STAR_SANDBOX_URL"] == "http://sandbox:8900"

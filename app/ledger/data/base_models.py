@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,24 @@ def hash_files(folder: Path, hashes: FileHashes | None = None) -> dict[str, str]
     return {name.as_posix(): hashes.sha256(folder / name) for name in shown}
 
 
+def why_unreadable(folder: Path) -> str | None:
+    """Why this process cannot read a model's files, with the command that lets it; None where it can."""
+    shut: list[str] = []
+
+    def note(error: OSError) -> None:
+        shut.append(str(error.filename))
+
+    for place, _, names in os.walk(folder, onerror=note):
+        paths = [os.path.join(place, name) for name in names]  # noqa: PTH118 - what walk yields
+        shut += [path for path in paths if not os.access(path, os.R_OK)]
+    if not shut:
+        return None
+    return (
+        f"user {os.getuid()} cannot read {len(shut)} of its files or folders, such as {min(shut)}. "
+        f"Run `chmod -R a+rX` on the folder that lies at {folder} here."
+    )
+
+
 def get_model(session: Session, model_id: str, offered: frozenset[str]) -> Model:
     """A model of the allow-list; else NotFound, also if it was on an earlier one."""
     model = session.get(Model, model_id) if model_id in offered else None
@@ -126,6 +145,8 @@ def read_listed(path: Path) -> list[ListedModel]:
 def _inspect(listed: ListedModel, beside: Path, hashes: FileHashes) -> FoundModel:
     folder = (beside / listed.location).resolve()
     if folder.is_dir():
+        if (reason := why_unreadable(folder)) is not None:
+            raise BadModelsFile(f"model {listed.id}: {reason}")
         if (reason := why_unsupported(_config(folder))) is not None:
             raise BadModelsFile(f"model {listed.id}: {reason}")
         context = listed.context_length or context_length(listed.id, folder)
