@@ -18,6 +18,7 @@ from star_engine.tasks.task import TaskOptions
 from star_engine.tasks.verdict import BadGold, Verdict, VerdictCode, no_answer
 
 OPENING_TAG, CLOSING_TAG = "<scratch>", "</scratch>"
+_LEAD = re.compile(r"(?:(?:so|thus|therefore),? )?(?:the )?(?:final )?answer(?: is|:) *", re.IGNORECASE)
 _DIGITS = re.compile(r"-?[ \t]*[0-9](?:[ \t]*[0-9])*")
 
 
@@ -29,7 +30,7 @@ def gold_digits(answer: str) -> str:
 
 
 def verify_scratchpad(text: str, answer: str) -> Verdict:
-    """What follows the closing tag must be one line of digits and nothing else."""
+    """What follows the closing tag must be one line of digits, which may say that it is the answer."""
     gold = gold_digits(answer)
     tag = text.find(CLOSING_TAG)
     if tag < 0:
@@ -46,8 +47,10 @@ def verify_direct_scratchpad(text: str, answer: str) -> Verdict:
 
 def _compare_line(text: str, begin: int, gold: str, rule: str) -> Verdict:
     begin += len(text[begin:]) - len(text[begin:].lstrip())
-    found = _DIGITS.match(text, begin)
+    lead = _LEAD.match(text, begin)
+    found = _DIGITS.match(text, lead.end() if lead else begin)
     rest = text[found.end() :].lstrip(" \t\r") if found else ""
+    rest = rest.removeprefix(".") if lead else rest
     if not found or rest[:1].strip():
         return no_answer(VerdictCode.UNPARSED, "no_digits")
     if rest.strip():
