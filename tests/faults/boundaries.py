@@ -61,6 +61,14 @@ VERIFIER_SETTINGS = {
     "trained_verifier": {"batch_size": 2, "schedule": {"kind": "fixed", "steps": 4}},
 }
 
+# Sampling goes in waves: the end of one says whether there is another.
+WAVES = ("sample.before_record@3", "sample.before_finish@2", "sample.after_finish@3")
+WAVES_SETTINGS = {
+    "iterations": 2,
+    "selection": {"order": "adaptive", "rows": 6},
+    "training_set": {"filters": [], "window": "all"},
+}
+
 
 def of_phase(phase: str) -> list[str]:
     return [f"{phase}.{boundary}" for boundary in (IN_PHASE | OF_A_VERIFIER)[phase]]

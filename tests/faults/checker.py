@@ -24,6 +24,7 @@ from app.tables.rationales import Adapter, Evaluation, Rationale
 from app.tables.statuses import JobStatus, StepStatus
 from app.tables.usage import Usage
 from star_engine.adapters.roles import AdapterRole
+from star_engine.config.selection import SelectionOrder
 from star_engine.config.star import StarConfig
 from star_engine.loop import PhaseName, StopReason, closing_phases, phases_of
 from star_engine.sampling.rationales import RationaleKey, Route
@@ -164,6 +165,8 @@ def _check_rationales(session: Session, config: StarConfig, iteration: Iteration
     tries = session.scalars(select(Rationale).where(Rationale.iteration_id == iteration.id)).all()
     generated = Counter(item.example_id for item in tries if item.route == Route.GENERATED)
     wanted = min(config.examples_per_iteration or TRAIN, TRAIN)
+    if config.selection.order is SelectionOrder.ADAPTIVE:  # as many as its waves asked
+        wanted = iteration.metrics["selection"]["asked"]
     assert len(generated) == wanted, f"{len(generated)} of {wanted} examples were asked"
     assert set(generated.values()) == {config.generation.samples_per_example}
     rationalized = Counter(item.example_id for item in tries if item.route == Route.RATIONALIZED)

@@ -11,6 +11,8 @@ from tests.faults.boundaries import (
     OF_A_VERIFIER,
     PREPARED,
     VERIFIER_SETTINGS,
+    WAVES,
+    WAVES_SETTINGS,
     of_phase,
     survives,
 )
@@ -41,6 +43,13 @@ def test_worker_killed_in_each_phase_of_a_verifier_delays_the_job_only(
     phase: str, world: World, empty_valkey_url: str
 ) -> None:
     survives(world, empty_valkey_url, "kill", of_phase(phase), VERIFIER_SETTINGS)
+
+
+@pytest.mark.long
+def test_worker_killed_between_the_waves_of_a_selection_delays_the_job_only(
+    world: World, empty_valkey_url: str
+) -> None:
+    survives(world, empty_valkey_url, "kill", WAVES, WAVES_SETTINGS)
 
 
 def test_worker_killed_in_every_phase_on_postgresql(postgresql_world: World, empty_valkey_url: str) -> None:
