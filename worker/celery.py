@@ -57,7 +57,8 @@ celery_app.conf.update(
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
-def _drain(**_: Any) -> None:
+def drain(**_: Any) -> None:
+    """Take no more steps, and hand back the one in hand."""
     _draining.value = True
 
 

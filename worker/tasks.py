@@ -49,11 +49,11 @@ def worker_context() -> WorkerContext:
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def _say_hello(**_: Any) -> None:
     worker = worker_context()
-    Thread(target=_be_present, args=[worker], name="presence", daemon=True).start()
+    Thread(target=be_present, args=[worker], name="presence", daemon=True).start()
     worker.prepare_gpu()
 
 
-def _be_present(worker: WorkerContext) -> None:
+def be_present(worker: WorkerContext) -> None:
     """Report this worker's presence and capacity to the ledger until it shuts down."""
     _note(worker)
     _probe_sandbox(worker)
