@@ -59,6 +59,11 @@ def gold_expression(answer: str, timeout_s: float = DEFAULT_TIMEOUT) -> str:
     return gold
 
 
+_SPACING = r"(?<!\\)\\[,;:!> ]|\\q?quad(?![a-zA-Z])|~"  # of LaTeX
+_BEFORE = re.compile(rf'(?:[ \t\r\n*_`"“:]|{_SPACING})+')
+_BEHIND = re.compile(rf'(?:{_SPACING}|[ \t\r\n*_`"”.,;:])+\Z')
+
+
 @dataclass(frozen=True, slots=True)
 class Expression:
     """A stated expression as it stands in the completion, LaTeX and all, and where."""
@@ -179,10 +184,10 @@ def _raw(text: str, final: FinalText, begin: int, end: int) -> Expression:
 
 def _trimmed(text: str, begin: int, end: int) -> Expression:
     """Without white space, emphasis, quotes and a stop around it; `!` and `'` belong to an expression."""
-    while begin < end and text[begin] in ' \t\r\n*_`"“:':
-        begin += 1
-    while end > begin and text[end - 1] in ' \t\r\n*_`"”.,;:':
-        end -= 1
+    before = _BEFORE.match(text, begin, end)
+    begin = before.end() if before else begin
+    behind = _BEHIND.search(text, begin, end)
+    end = behind.start() if behind else end
     return Expression(text[begin:end], begin, end)
 
 
