@@ -267,6 +267,7 @@ class Rationale(Resource):
     span: tuple[int, int] | None = None
     trained_in: tuple[int, ...] = ()
     training_row: Json | None = None
+    tools: Json | None = None  # calls, and spans of `text` that a tool or a hint has put in
 
 
 class TrainingRow(Fields):
@@ -277,6 +278,7 @@ class TrainingRow(Fields):
     sample: int
     prompt: str
     completion: str
+    masked: tuple[tuple[int, int, str], ...] = ()  # of the completion, not learned: hint or output
 
 
 class AdapterFile(Fields):

@@ -77,6 +77,7 @@ class StopReason(StrEnum):
     BUDGET_EXHAUSTED = "budget_exhausted"
     USER_CANCELLED = "user_cancelled"
     DEADLINE = "deadline"
+    NO_TOOL_USE = "no_tool_use"  # the model never calls its tool of its own accord
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,7 @@ class IterationHistory:
     chance_p: float | None = None  # iteration 0: p of a guesser being as good as the best baseline
     accepted: str | None = None  # iteration 0: the reason of a Pause that the user wants to go on from
     pairs: int | None = None  # that are trained on; known once they are drawn
+    tool_rate: float | None = None  # share of the tries without a hint that call the tool
 
 
 def next_phase(config: StarConfig, history: Sequence[IterationHistory]) -> PhaseRef | Stop | Pause:
@@ -134,6 +136,8 @@ def next_phase(config: StarConfig, history: Sequence[IterationHistory]) -> Phase
     for number in range(1, iterations + 1):
         record = by_number.get(number, IterationHistory(number))
         step = _next_in(config, record)
+        if step is not None and step == PhaseRef(number, PhaseName.BUILD) and _unused(config, record):
+            return _close(config, by_number[number - 1], StopReason.NO_TOOL_USE)
         if step is not None:
             return step
         reason = _stop_after(config, number, by_number)
@@ -192,6 +196,11 @@ def _next_in(config: StarConfig, record: IterationHistory) -> PhaseRef | Pause |
         if name not in record.done:
             return PhaseRef(record.number, name)
     return None
+
+
+def _unused(config: StarConfig, record: IterationHistory) -> bool:
+    """Whether hints have taught nothing: without them the tool is never called, so no row would teach it."""
+    return config.hints is not None and record.number > config.hints.iterations and record.tool_rate == 0.0
 
 
 def _stop_after(

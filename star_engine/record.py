@@ -19,6 +19,7 @@ from star_engine.evaluation.receipt import Evidence
 from star_engine.protocols import TrainingProgress
 from star_engine.sampling.rationales import Rationale, RationaleKey
 from star_engine.tasks.examples import Example
+from star_engine.tasks.programs.tool_use import ToolCounts
 from star_engine.training_set.mixing import MixSource
 from star_engine.training_set.pairs import PairRow, Tried
 from star_engine.training_set.rows import Decision, TrainingExample
@@ -239,6 +240,9 @@ class Counts(Protocol):
 
     def solved(self) -> int:
         """Examples with a correct generated try."""
+
+    def tool_use(self) -> Mapping[str, ToolCounts]:
+        """How the tries of each route use their tool."""
 
     def reasons(self) -> Sequence[tuple[str, str, int]]:
         """Decided tries by route and reason."""

@@ -23,7 +23,6 @@ from star_engine.run_directory import RunDirectory
 from star_engine.run_record import DirectoryCounts, Run, RunRecord
 from star_engine.sampling.shared_calls import share_call
 from star_engine.tasks.examples import Example, PromptSet
-from star_engine.tasks.registry import task_of
 from star_engine.training_set.mixing import check_mix
 
 _UNDIVIDED = 2**31  # examples in a slice: one process has nobody to share a phase with
@@ -189,7 +188,7 @@ class _Driver:
         if not any(one.plan.queue for _, one in asks):
             return
         plans = [one.plan for _, one in asks]
-        side_by_side = task_of(self.run.config.kind).runs_programs
+        side_by_side = self.run.config.executes
         for number, item in share_call(self.sampler(ask.iteration), plans, side_by_side=side_by_side):
             if item is not None:
                 step, one = asks[number]

@@ -36,13 +36,14 @@ from star_engine.adapters.layout import write_durably
 from star_engine.adapters.roles import AdapterRole
 from star_engine.config.star import StarConfig
 from star_engine.data.adaptive import Selected, selected_from
-from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode
+from star_engine.evaluation.accuracy import OF_ADAPTER, EvaluatedAnswer, EvaluationMode
 from star_engine.loop import IterationHistory, PhaseName, PhaseRef
 from star_engine.phases.build import own_rows
 from star_engine.protocols import TrainingProgress
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.tasks.examples import Example, PromptSet
-from star_engine.training_set.rows import Decision, TrainingExample, training_line
+from star_engine.tasks.programs.tool_use import ToolUse, tool_use_from
+from star_engine.training_set.rows import Decision, TrainingExample, masks_from, training_line
 
 # What may change between two runs over the same directory: how far to go, not what was done.
 _OPEN = ("iterations", "stop", "audits")
@@ -91,6 +92,7 @@ class RunDirectory:
                 accuracy=metrics.get("accuracy"),
                 solve_rate=metrics.get("solve_rate"),
                 chance_p=metrics.get("spark", {}).get("p_value"),
+                tool_rate=metrics.get("tool_use", {}).get("generated", {}).get("rate"),
             )
             for number, metrics in self.metrics().items()
         ]
@@ -164,11 +166,13 @@ class RunDirectory:
             return self.root / "also" / f"{name}-{number}.jsonl"
         if mode is EvaluationMode.ADAPTER:
             return self.iteration(number) / "evaluation.jsonl"
+        if mode in OF_ADAPTER:
+            return self.iteration(number) / f"{mode}.jsonl"
         return self.root / "baselines" / f"{mode}.jsonl"
 
     def answers(self, number: int, mode: EvaluationMode, other: str | None = None) -> list[EvaluatedAnswer]:
         """`other`: the name of another dataset that is measured as well."""
-        return [EvaluatedAnswer(**line) for line in lines_of(self.answers_path(number, mode, other))]
+        return [_answer_from(line) for line in lines_of(self.answers_path(number, mode, other))]
 
     def write_training_set(
         self,
@@ -197,7 +201,13 @@ class RunDirectory:
     def training_set(self, number: int) -> list[TrainingExample]:
         lines = lines_of(self.iteration(number) / "training_set.jsonl")
         return [
-            TrainingExample(_key(line), line["prompt"], line["completion"], line.get("hinted", False))
+            TrainingExample(
+                _key(line),
+                line["prompt"],
+                line["completion"],
+                line.get("hinted", False),
+                masks_from(line.get("masked", ())),
+            )
             for line in lines
         ]
 
@@ -235,7 +245,20 @@ def rationale_line(rationale: Rationale) -> dict[str, Any]:
     """A rationale as one flat JSON object."""
     fields = asdict(rationale)
     del fields["key"], fields["checks"]
-    return _flat(rationale.key) | fields
+    return _flat(rationale.key) | fields | _used(rationale.tools)
+
+
+def answer_line(answer: EvaluatedAnswer) -> dict[str, Any]:
+    """An answer as one flat JSON object."""
+    return asdict(answer) | _used(answer.tools)
+
+
+def _answer_from(line: Mapping[str, Any]) -> EvaluatedAnswer:
+    return EvaluatedAnswer(**{**line, "tools": tool_use_from(line.get("tools"))})
+
+
+def _used(tools: ToolUse | None) -> dict[str, Any]:
+    return {"tools": None if tools is None else tools.as_json()}
 
 
 def check_line(key: RationaleKey, results: Mapping[str, bool]) -> dict[str, Any]:
@@ -246,7 +269,7 @@ def check_line(key: RationaleKey, results: Mapping[str, bool]) -> dict[str, Any]
 def rationale_from(line: Mapping[str, Any]) -> Rationale:
     """The rationale of `rationale_line`."""
     rest = {name: value for name, value in line.items() if name not in ("example_id", "route", "sample")}
-    return Rationale(key=_key(line), **rest)
+    return Rationale(key=_key(line), **{**rest, "tools": tool_use_from(line.get("tools"))})
 
 
 def _flat(key: RationaleKey) -> dict[str, Any]:

@@ -33,12 +33,13 @@ from star_engine.phases.phase import Slice
 from star_engine.protocols import TrainingProgress
 from star_engine.record import Built, Origin, Provenance, Verifier
 from star_engine.run_candidates import CandidateFiles, DirectoryCandidates
-from star_engine.run_directory import JsonLines, RunDirectory, check_line, rationale_line
+from star_engine.run_directory import JsonLines, RunDirectory, answer_line, check_line, rationale_line
 from star_engine.run_pairs import DirectoryPairs
 from star_engine.run_selections import RunSelections
 from star_engine.sampling.labels import guesses_held_out
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route, solved_examples
 from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.programs.tool_use import ToolCounts, ToolUse, count_uses
 from star_engine.tasks.verdict import VerdictCode
 from star_engine.training_set.rows import TrainingExample, training_set_sha256
 from star_engine.training_set.window import window
@@ -101,6 +102,12 @@ class DirectoryCounts:
 
     def solved(self) -> int:
         return len(solved_examples(self.run.directory.rationales(self.iteration)))
+
+    def tool_use(self) -> dict[str, ToolCounts]:
+        uses: dict[str, list[ToolUse | None]] = defaultdict(list)
+        for one in self.run.directory.rationales(self.iteration):
+            uses[str(one.key.route)].append(one.tools)
+        return {route: count_uses(known) for route, known in uses.items()}
 
     def reasons(self) -> list[tuple[str, str, int]]:
         decided = self.run.directory.decisions(self.iteration)
@@ -289,7 +296,7 @@ class RunRecord:
         return {answer.example_id for answer in self._answers()}
 
     def add_answers(self, batch: Sequence[EvaluatedAnswer]) -> None:
-        self._append(self._answers_path, map(asdict, batch))
+        self._append(self._answers_path, map(answer_line, batch))
 
     def candidates(self) -> DirectoryCandidates:
         files = CandidateFiles(self._directory, self.iteration)

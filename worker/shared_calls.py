@@ -31,7 +31,6 @@ from star_engine.protocols import Completion, SampleRequest
 from star_engine.sampling.completion_cache import ReusingPlan
 from star_engine.sampling.finishing import finished
 from star_engine.sampling.shared_calls import sent_by, sent_from
-from star_engine.tasks.registry import task_of
 from worker.context import ClaimedGpu, WorkerContext
 from worker.gpu.process import GpuProcess
 from worker.lease import Lease, Released
@@ -107,7 +106,7 @@ class _Together:
         queue: deque[SampleRequest] = deque()
         self._begin(self._first, queue)
         if queue:
-            side_by_side = task_of(self._first.config.kind).runs_programs
+            side_by_side = self._first.config.executes
             found = finished(
                 self._open(),
                 queue,

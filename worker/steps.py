@@ -22,7 +22,6 @@ from star_engine.phases.table import PHASES
 from star_engine.protocols import Completion
 from star_engine.sampling.completion_cache import Recorded, ReusingPlan
 from star_engine.sampling.finishing import finished
-from star_engine.tasks.registry import task_of
 from worker.context import ClaimedGpu, WorkerContext
 from worker.lease import Lease
 from worker.ledger_record import LedgerRecord
@@ -97,7 +96,7 @@ def drive(worker: WorkerContext, claim: Claim, lease: Lease, work: Work) -> Iter
         if isinstance(item, Progress):
             yield item
         elif isinstance(item, Ask) and item.plan.queue:
-            side_by_side = task_of(claim.config.kind).runs_programs
+            side_by_side = claim.config.executes
             found = finished(
                 gpu.sampler(item.iteration),
                 item.plan.queue,

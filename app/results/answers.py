@@ -26,6 +26,7 @@ from app.ledger.results.answers import (
     answered,
     dataset_of,
 )
+from app.results.rationales import ToolUseOut, tool_use_out
 from app.tables.rationales import Evaluation
 from star_engine.evaluation.accuracy import EvaluationMode
 
@@ -56,6 +57,7 @@ class AnswerOut(Resource):
     verdict: str
     tokens: int
     finish_reason: str
+    tools: Annotated[ToolUseOut | None, Field(description="Null where no tool could be called.")]
     changed: Annotated[
         Changed | None, Field(description="Compared with the other answer: gained, lost or null.")
     ]
@@ -166,6 +168,7 @@ def _out(job_id: str, one: FoundAnswer) -> AnswerOut:
         verdict=given.verdict,
         tokens=given.tokens,
         finish_reason=given.finish_reason,
+        tools=tool_use_out(given.tools),
         changed=_changed(given, other),
         against=None
         if other is None

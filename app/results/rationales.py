@@ -21,6 +21,7 @@ from app.ledger.jobs.jobs import job_with_texts
 from app.ledger.results.iterations import config_of
 from app.ledger.results.rationale_pages import RationaleFilter, rationale_page
 from app.ledger.results.rationales import find_rationale, trained_in, training_row_of
+from app.tables.base import JsonObject
 from app.tables.data import Example
 from app.tables.jobs import Iteration, Job
 from app.tables.rationales import Rationale
@@ -29,6 +30,20 @@ from star_engine.sampling.answers import answer_span
 from star_engine.sampling.rationales import Route, rationale_prompt
 
 _ID = re.compile(r"rat_(\d{1,18})")
+
+
+class ToolUseOut(BaseModel):
+    """What of a text its model did not write, and what came of its calls."""
+
+    calls: int
+    failed: int
+    limit: Annotated[bool, Field(description="It asked for one call more than it has, and ended there.")]
+    hint: Annotated[str | None, Field(description="The procedural hint, by its name in the library.")]
+    library: Annotated[int | None, Field(description="Version of the library.")]
+    spans: Annotated[
+        list[tuple[int, int, Literal["hint", "output"]]],
+        Field(description="[start, end) of the text's characters, and who put them there."),
+    ]
 
 
 class RationaleOut(Resource):
@@ -52,12 +67,17 @@ class RationaleOut(Resource):
     prompt_tokens: int
     finish_reason: str
     sampler_adapter_id: str | None
+    tools: Annotated[ToolUseOut | None, Field(description="Null where the job has no tool.")] = None
 
 
 class TrainingRowOut(BaseModel):
     position: int
     prompt: str
     completion: str
+    masked: Annotated[
+        list[tuple[int, int, Literal["hint", "output"]]],
+        Field(description="[start, end) of the completion's characters that are not learned."),
+    ] = []
 
 
 class RationaleDetailOut(RationaleOut):
@@ -173,7 +193,12 @@ def _detail(session: Session, job: Job, rationale: Rationale, row: Example) -> R
         trained_in=[] if trained is None else trained_in(session, job.id, rationale.iteration_number, config),
         training_row=None
         if trained is None
-        else TrainingRowOut(position=trained.position, prompt=trained.prompt, completion=trained.completion),
+        else TrainingRowOut(
+            position=trained.position,
+            prompt=trained.prompt,
+            completion=trained.completion,
+            masked=trained.masked or [],
+        ),
     )
 
 
@@ -198,4 +223,9 @@ def _out(rationale: Rationale, example: Example) -> RationaleOut:
         prompt_tokens=rationale.prompt_tokens,
         finish_reason=rationale.finish_reason,
         sampler_adapter_id=rationale.sampler_adapter_id,
+        tools=tool_use_out(rationale.tools),
     )
+
+
+def tool_use_out(recorded: JsonObject | None) -> ToolUseOut | None:
+    return None if recorded is None else ToolUseOut.model_validate(recorded)

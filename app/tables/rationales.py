@@ -49,6 +49,7 @@ class Rationale(Base):
     verdict: Mapped[str]
     rule: Mapped[str]
     checks: Mapped[JsonObject | None]  # {"hint_free": true}: passed or not; None: not checked
+    tools: Mapped[JsonObject | None]  # a ToolUse, as JSON; None: the job has no tool
     decision: Mapped[str | None]  # kept | dropped; None until the training set is built
     reason: Mapped[str | None]
     override_id: Mapped[int | None] = mapped_column(BigInteger)  # a reviewer's verdict that decided instead
@@ -74,6 +75,7 @@ class TrainingExample(Base):
     position: Mapped[int]
     prompt: Mapped[str]
     completion: Mapped[str]
+    masked: Mapped[list[Any] | None]  # spans of the completion that are not learned: [start, end, origin]
 
 
 class Adapter(Base):
@@ -123,6 +125,7 @@ class Evaluation(Base):
     finish_reason: Mapped[str]
     request_sha256: Mapped[str | None] = mapped_column(index=True)  # as of a rationale
     reused: Mapped[bool] = mapped_column(server_default=false())
+    tools: Mapped[JsonObject | None]  # as of a rationale
     created_at: Mapped[datetime] = created()
 
 

@@ -24,6 +24,7 @@ from star_engine.config.preset_families.star_family import (
     star_released_code,
     star_without_rationalization,
 )
+from star_engine.config.preset_families.tool_users import start
 from star_engine.config.preset_families.wrong_tries import iterative_rpo, opsd, opsd_wrong_hint, v_star
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
@@ -47,6 +48,7 @@ PRESETS: dict[str, Callable[[Kind], StarConfig]] = {
     "iterative-rpo": iterative_rpo,
     "opsd": opsd,
     "opsd-wrong-hint": opsd_wrong_hint,
+    "start": start,
     "star-majority-vote": star_majority_vote,
 }
 
@@ -86,7 +88,10 @@ def laid_beside(config: StarConfig, preset: str) -> dict[str, Any]:
 
 
 # Settings of which each is a method, or a part of one; a baseline has those of its preset.
-_METHOD = ("baselines_only", "selection", "controller", "preference", "self_distillation", "trained_verifier")
+_METHOD = (
+    *("baselines_only", "selection", "controller", "tools", "hints"),
+    *("preference", "self_distillation", "trained_verifier"),
+)
 
 
 def _measured(evaluation: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,5 +124,6 @@ __all__ = [
     "star_majority_vote",
     "star_released_code",
     "star_without_rationalization",
+    "start",
     "v_star",
 ]

@@ -18,6 +18,8 @@ from star_engine.config.evaluation import Evaluation
 from star_engine.config.pairs import PreferenceTraining, TrainedVerifier, check_pairs
 from star_engine.config.schedules import GeometricSchedule, Schedule
 from star_engine.config.selection import Selection, SelectionOrder
+from star_engine.config.tool_checks import check_tools
+from star_engine.config.tools import Hints, Tools
 from star_engine.config.training_set import REASONING_FILTERS, Source, TrainingSetOptions
 from star_engine.section import Section
 from star_engine.tasks.code import CodeOptions
@@ -239,6 +241,10 @@ class StarConfig(Section):
     """Finds the temperature of each iteration by a balance score (B-STaR); null: generation.temperature."""
     rationalization: Rationalization = Rationalization()
     """The route with the answer as a hint."""
+    tools: Tools = Tools()
+    """What the model may call while it reasons."""
+    hints: Hints | None = None
+    """Sentences that make it call them, put into texts of the first iterations (START); null: none."""
     training_set: TrainingSetOptions = TrainingSetOptions()
     """What of the correct rationales is trained on."""
     training: Training = Training()
@@ -262,6 +268,11 @@ class StarConfig(Section):
         return self.layout == "chat"
 
     @property
+    def executes(self) -> bool:
+        """Whether texts are judged by programs, or call them: then they are finished side by side."""
+        return task_of(self.kind).runs_programs or self.tools.python is not None
+
+    @property
     def stops(self) -> tuple[str, ...]:
         """Where a completion ends even without EOS: the stops of the kind and the job's own.
 
@@ -269,6 +280,10 @@ class StarConfig(Section):
         """
         own = TURN_STOPS if self.is_chat else task_of(self.kind).layout.stops
         return tuple(dict.fromkeys((*own, *self.generation.stop)))
+
+    def hinted_in(self, iteration: int) -> bool:
+        """Whether failed questions of an iteration are tried again with a procedural hint."""
+        return self.hints is not None and iteration <= self.hints.iterations
 
     @field_validator("curriculum")
     @classmethod
@@ -359,6 +374,7 @@ class StarConfig(Section):
     def _has_pairs(self) -> Self:
         check_pairs(self)
         check_distillation(self)
+        check_tools(self)
         return self
 
     @model_validator(mode="after")

@@ -16,7 +16,13 @@ from star_engine.tasks.examples import Example
 
 
 def drawn_again(config: StarConfig, iteration: int, examples: Sequence[Example]) -> list[Example]:
-    """The examples whose first generated try is generated a second time, drawn by the job's seed."""
+    """The examples whose first generated try is generated a second time, drawn by the job's seed.
+
+    None where tries may call a tool: they come in turns, and of each turn the same is asked only if the one
+    before was the same.
+    """
+    if config.tools.python is not None:
+        return []
     by_lot = sorted(examples, key=lambda one: chance(config.seed, iteration, "determinism", one.id))
     return by_lot[: config.audits.determinism]
 

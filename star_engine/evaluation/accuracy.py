@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Literal
 
 from star_engine.config.star import StarConfig
@@ -13,9 +14,18 @@ from star_engine.config.training_set import Source
 from star_engine.data.prompts import check_layout, render_conversation, render_prompt
 from star_engine.data.selection import select_examples
 from star_engine.protocols import Completion, Sampler, SampleRequest, SamplingParams
-from star_engine.sampling.answers import judge
-from star_engine.sampling.rationales import few_shot_in
+from star_engine.sampling.answers import Answer, end_for_hint, judge, judge_turns
+from star_engine.sampling.rationales import (
+    RationaleKey,
+    Route,
+    few_shot_in,
+    inserted_hint,
+    lead_of,
+    tool_turns,
+)
+from star_engine.sampling.tool_turns import ToolTurns
 from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.programs.tool_use import ToolUse
 
 DIRECT_MAX_TOKENS = 64  # an answer alone; 10 digits with spaces are 20 tokens for a character-level model
 
@@ -24,6 +34,22 @@ class EvaluationMode(StrEnum):
     FEW_SHOT_DIRECT = "few_shot_direct"  # base model, few-shot examples without rationale
     FEW_SHOT_COT = "few_shot_cot"  # base model, few-shot examples with rationale
     ADAPTER = "adapter"  # an iteration's model; directly, where it was trained on answers alone
+    ADAPTER_WITHOUT_TOOLS = "adapter_without_tools"  # the same with nothing to call
+    ADAPTER_HINTED = "adapter_hinted"  # the same with a procedural hint in each answer
+
+
+OF_ADAPTER = (EvaluationMode.ADAPTER, EvaluationMode.ADAPTER_WITHOUT_TOOLS, EvaluationMode.ADAPTER_HINTED)
+# Measured beside an adapter's own answers; no report, receipt or stop rule reads them.
+BESIDE = OF_ADAPTER[1:]
+COMPARED = tuple(mode for mode in EvaluationMode if mode not in BESIDE)
+WITHOUT_TOOLS = (EvaluationMode.FEW_SHOT_DIRECT, EvaluationMode.ADAPTER_WITHOUT_TOOLS)
+
+
+def adapter_modes(config: StarConfig) -> tuple[EvaluationMode, ...]:
+    """How an iteration's model is asked: one with a tool also without it, and with the job's hints."""
+    if config.tools.python is None:
+        return (EvaluationMode.ADAPTER,)
+    return OF_ADAPTER if config.hints is not None else OF_ADAPTER[:2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +65,7 @@ class EvaluatedAnswer:
     finish_reason: Literal["stop", "length"]
     request_sha256: str | None = None  # as of a rationale
     reused: bool = False
+    tools: ToolUse | None = None  # as of a rationale
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +112,7 @@ def evaluation_prompt(
     """
     check_layout(config, prompt_set)
     direct = asked_directly(config, mode)
-    shown = mode is not EvaluationMode.ADAPTER or _shown_to_adapter(config, iteration)
+    shown = mode not in OF_ADAPTER or _shown_to_adapter(config, iteration)
     return render_prompt(config.kind, prompt_set, example, direct=direct, few_shot=shown)
 
 
@@ -111,7 +138,7 @@ def _shown_to_adapter(config: StarConfig, iteration: int) -> bool:
 def asked_directly(config: StarConfig, mode: EvaluationMode) -> bool:
     """Whether only the answer is asked for."""
     answers = config.training_set.source is Source.ANSWERS
-    return mode is EvaluationMode.FEW_SHOT_DIRECT or (mode is EvaluationMode.ADAPTER and answers)
+    return mode is EvaluationMode.FEW_SHOT_DIRECT or (mode in OF_ADAPTER and answers)
 
 
 def evaluation_params(config: StarConfig, mode: EvaluationMode) -> SamplingParams:
@@ -134,7 +161,8 @@ def evaluate(
     """Ask every example whose id is not in `done`; yields in the order of finishing."""
     plan = plan_answers(config, prompt_set, examples, mode, iteration, done)
     for completion in sampler.stream(plan.queue, plan.params):
-        yield plan.finish(completion)
+        if (answer := plan.finish(completion)) is not None:
+            yield answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +174,24 @@ class EvaluationPlan:
     asked: Mapping[str, Example]  # by id
     queue: deque[SampleRequest]
     opening: str = ""  # see PromptSet
+    turns: ToolTurns | None = None  # None: no tool can be called
 
     @property
     def params(self) -> SamplingParams:
         return evaluation_params(self.config, self.mode)
 
-    def finish(self, completion: Completion) -> EvaluatedAnswer:
-        return _answered(self.config, self.asked[completion.key], completion, self.mode, self.opening)
+    def finish(self, completion: Completion) -> EvaluatedAnswer | None:
+        """None: the text goes on, with a request that has joined the queue."""
+        example, direct = self.asked[completion.key], asked_directly(self.config, self.mode)
+        if self.turns is None:
+            answer = judge(self.config, example, completion, direct=direct, opening=self.opening)
+            return _answered(example, completion, answer)
+        found = self.turns.go_on(completion, partial(end_for_hint, self.config, example))
+        if isinstance(found, SampleRequest):
+            self.queue.append(found)
+            return None
+        answer, use = judge_turns(self.config, example, found, direct=direct, opening=self.opening)
+        return _answered(example, found.completion, answer, use)
 
 
 def plan_answers(
@@ -169,13 +208,27 @@ def plan_answers(
         SampleRequest(example.id, evaluation_prompt(config, prompt_set, example, mode, iteration))
         for example in asked.values()
     )
-    return EvaluationPlan(config, mode, asked, queue, prompt_set.opening)
+    turns = None
+    if mode not in WITHOUT_TOOLS:
+        turns = tool_turns(config, evaluation_params(config, mode).max_tokens)
+    if turns is not None:
+        queue = deque(_first_turn(config, turns, request, mode) for request in queue)
+    return EvaluationPlan(config, mode, asked, queue, prompt_set.opening, turns)
+
+
+def _first_turn(
+    config: StarConfig, turns: ToolTurns, request: SampleRequest, mode: EvaluationMode
+) -> SampleRequest:
+    """The request of a text that may call a tool; hints are drawn as for a try of iteration 0."""
+    inserted = None
+    if mode is EvaluationMode.ADAPTER_HINTED:
+        inserted = inserted_hint(config, RationaleKey(request.key, Route.HINTED, 0), 0)
+    return turns.begin(request, inserted, lead=lead_of(config))
 
 
 def _answered(
-    config: StarConfig, example: Example, completion: Completion, mode: EvaluationMode, opening: str
+    example: Example, completion: Completion, answer: Answer, use: ToolUse | None = None
 ) -> EvaluatedAnswer:
-    answer = judge(config, example, completion, direct=asked_directly(config, mode), opening=opening)
     return EvaluatedAnswer(
         example_id=example.id,
         group=example.group,
@@ -188,6 +241,7 @@ def _answered(
         finish_reason=answer.finish_reason,
         request_sha256=completion.request_sha256,
         reused=completion.reused,
+        tools=use,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from star_engine.tasks.examples import Example
+from star_engine.tasks.programs.tool_use import ToolUse
 from star_engine.tasks.registry import task_of
 from star_engine.tasks.task import Task
 
@@ -23,6 +24,7 @@ class FilterInput:
     hint: str | None = None  # the characters that the hint added to the prompt; None where none was shown
     fewshot_rationales: Sequence[str] = ()
     least_words: int = 4  # training_set.min_words: "96 / 12 = 8 days" is a rationale
+    tools: ToolUse | None = None  # positions are those of `completion`; None: it had none
 
     @classmethod
     def of(cls, kind: str, example: Example, text: str) -> FilterInput:

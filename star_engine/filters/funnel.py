@@ -9,6 +9,7 @@ from star_engine.tasks.registry import task_of
 
 KEPT = "kept"
 SURPLUS = "surplus"
+UNHINTED = "unhinted"
 
 # What takes a rationale out before it reaches this stage. In the order of the funnel; every reason once.
 _SHORT = ("answer_only", "too_short")
@@ -18,7 +19,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "parsed": ("error", "truncated", "unparsed"),
     "answered": ("ambiguous",),
     "correct": ("wrong", "outvoted", "no_majority", "overridden"),
-    "ended": ("run_on",),
+    "ended": ("run_on", UNHINTED),
     "deduplicated": ("duplicate",),
     "leak_free": (*(name for name in FILTERS if name not in _SHORT), *CHECKS.values()),
     "long_enough": _SHORT,

@@ -14,8 +14,10 @@ from star_engine.filters.fewshot_copy import fewshot_copy
 from star_engine.filters.filter_input import FilterInput
 from star_engine.filters.hint_markers import hint_markers
 from star_engine.filters.question_copy import question_copy
+from star_engine.filters.repetition import repetition
 from star_engine.filters.step_arithmetic import step_arithmetic
 from star_engine.filters.too_short import too_short
+from star_engine.filters.tool_calls import all_calls_failed, output_ignored, tool_fake
 
 __all__ = [
     "FILTERS",
@@ -40,6 +42,10 @@ FILTERS: Mapping[str, Filter] = {
     "fewshot_copy": fewshot_copy,
     "step_arithmetic": step_arithmetic,
     "too_short": too_short,
+    "repetition": repetition,
+    "tool_fake": tool_fake,
+    "all_calls_failed": all_calls_failed,
+    "output_ignored": output_ignored,
 }
 
 # Every reason why a rationale is not trained on, in the order of the funnel. The list is closed.
@@ -52,6 +58,7 @@ REASONS: Mapping[str, str] = {
     "outvoted": "another answer than most tries at the example",
     "no_majority": "too few tries at the example agree on an answer",
     "overridden": "a reviewer said that it is wrong",
+    "unhinted": "right without a hint, in an iteration that trains on what hints have brought",
     "run_on": "goes on after its answer, and cut there it is not correct",
     "duplicate": "the same text came for this example before",
     "hint_markers": "speaks of the hint, or repeats it",
@@ -61,6 +68,10 @@ REASONS: Mapping[str, str] = {
     "fewshot_copy": "repeats a few-shot example",
     "step_arithmetic": "a calculation in it is false",
     "too_short": "reasons in too few words",
+    "repetition": "says the same again and again",
+    "tool_fake": "writes a tool's output itself, or prints an answer that nothing computes",
+    "all_calls_failed": "every call of its tool failed",
+    "output_ignored": "its answer does not stand in the last output of its tool",
     "hint_needed": "without the hint the rationale does not lead to the answer",
     "other_order": "with the choices in another order the answer is another one",
     "cap": "the example has its most rationales already",

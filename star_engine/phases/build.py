@@ -89,7 +89,8 @@ def _run(context: Context) -> Work:
 def routes(config: StarConfig) -> tuple[Route, ...]:
     """The routes by which a run's rationales come."""
     given = config.training_set.source is not Source.RATIONALES
-    own = (Route.GIVEN,) if given else (Route.GENERATED, Route.RATIONALIZED)
+    hinted = Route.RATIONALIZED if config.hints is None else Route.HINTED
+    own = (Route.GIVEN,) if given else (Route.GENERATED, hinted)
     return (*own, Route.MIXED) if config.training_set.mix else own
 
 

@@ -15,6 +15,7 @@ from star_engine.evaluation.accuracy import (
     Accuracy,
     EvaluatedAnswer,
     EvaluationMode,
+    adapter_modes,
     evaluation_params,
     plan_answers,
 )
@@ -58,7 +59,8 @@ def _of_baselines(config: StarConfig, iteration: int, sizes: Sizes, size: int) -
 
 
 def _of_adapter(config: StarConfig, iteration: int, sizes: Sizes, size: int) -> Iterator[Slice]:
-    yield from divided(sizes.held_out(None), size, EvaluationMode.ADAPTER, None)
+    for mode in adapter_modes(config):
+        yield from divided(sizes.held_out(None), size, mode, None)
     yield from _of_other_datasets(config, sizes, size, EvaluationMode.ADAPTER)
 
 
@@ -87,7 +89,20 @@ def _adapter_metrics(config: StarConfig, counts: Counts) -> dict[str, Any]:
         "groups": found["groups"],
         "evaluated": {key: found[key] for key in ("n", "unparsed", "truncated")},
         **_other_datasets(config, counts, EvaluationMode.ADAPTER),
+        **_with_and_without_tools(config, counts),
     }
+
+
+def _with_and_without_tools(config: StarConfig, counts: Counts) -> dict[str, Any]:
+    """Accuracy in each mode in which an adapter with a tool is asked; nothing where it has none."""
+    modes = adapter_modes(config)
+    if len(modes) == 1:
+        return {}
+    found = {}
+    for mode in modes:
+        figures = _figures(counts.accuracy(mode))
+        found[str(mode)] = {"accuracy": figures["accuracy"], "n": figures["n"]}
+    return {"tool_accuracy": found}
 
 
 def _other_datasets(config: StarConfig, counts: Counts, mode: EvaluationMode) -> dict[str, Any]:

@@ -44,8 +44,9 @@ class _Tries:
 
     def count(self, keys: Iterable[RationaleKey]) -> Progress:
         for key in keys:
-            self.tried += key.route is not Route.RATIONALIZED
-            self.rationalized += key.route is Route.RATIONALIZED
+            hinted = key.route in (Route.RATIONALIZED, Route.HINTED)
+            self.tried += not hinted
+            self.rationalized += hinted
         done = self.tried // self.context.config.generation.samples_per_example
         more = {"rationalized": self.rationalized, "reused": self.reused}
         return Progress(done, self.examples, "examples", more)
@@ -146,6 +147,8 @@ def _metrics(config: StarConfig, counts: Counts) -> dict[str, Any]:
     asked, selection = counts.selected(), counts.selection()
     solved = counts.solved() if selection is None else selection.solved
     found = {"sampled": sampled, "solve_rate": round(solved / asked, 6) if asked else 0.0}
+    if config.tools.python is not None:
+        found["tool_use"] = {route: one.as_json() for route, one in counts.tool_use().items()}
     return found if selection is None else {**found, "selection": summary(selection)}
 
 

@@ -24,6 +24,7 @@ from star_engine.protocols import (
     TrainingText,
 )
 from star_engine.record import Counts
+from star_engine.training_set.rows import TrainingExample
 from star_engine.training_set.taught import taught_texts
 from star_engine.training_set.window import in_window
 
@@ -119,7 +120,12 @@ def _learned(context: Context) -> Learned:
         how_far = Distillation(teach.beta, teach.temperature, teach.top_k, teach.clip)
         return Learned(taught, distillation=how_far)
     rows = in_window(config, [rows for _, rows in record.training_sets()])
-    return Learned(tuple(TrainingText(row.prompt, row.completion, end=prompt_set.end) for row in rows))
+    return Learned(tuple(_text(row, prompt_set.end) for row in rows))
+
+
+def _text(row: TrainingExample, end: str | None) -> TrainingText:
+    masked = tuple((start, stop) for start, stop, _ in row.masked)
+    return TrainingText(row.prompt, row.completion, masked, end)
 
 
 def learn(context: Context, job: TrainingJob, report: TrainingReport) -> Work:

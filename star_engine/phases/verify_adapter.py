@@ -40,10 +40,11 @@ def _run(context: Context) -> Work:
 
 
 def _coverage(made: Provenance) -> Coverage:
-    by_route = (
-        made.covered.get(str(route), 0) for route in (Route.GENERATED, Route.RATIONALIZED, Route.GIVEN)
+    generated, rationalized, hinted, given = (
+        made.covered.get(str(route), 0)
+        for route in (Route.GENERATED, Route.RATIONALIZED, Route.HINTED, Route.GIVEN)
     )
-    return Coverage(made.asked, *by_route)
+    return Coverage(made.asked, generated, rationalized + hinted, given)
 
 
 def _facts(context: Context, origin: Origin, made: Provenance) -> dict[str, Any]:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from star_engine.config.star import StarConfig
 from star_engine.protocols import Completion
+from star_engine.sampling.tool_turns import Finished
 from star_engine.tasks.examples import Example
 from star_engine.tasks.grading import grade
 from star_engine.tasks.programs.execution import SandboxFailed
+from star_engine.tasks.programs.tool_use import ToolUse
 from star_engine.tasks.reading.cut import answer_has_ended, cut_at_first_stop, own_turn
 from star_engine.tasks.registry import task_of
 from star_engine.tasks.task import Task
 from star_engine.tasks.verdict import Verdict, VerdictCode, no_answer
+
+THINKING_ENDS = "</think>"
+_SENTENCE_ENDS = re.compile(r"[.!?]\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,8 @@ class Answer:
     canonical: str | None  # what was extracted in normal form: the same for equal answers
     rule: str
     finish_reason: Literal["stop", "length"]
+    start: int = 0  # of `text` in the completion; below 0 where it begins in what the prompt has opened
+    span: tuple[int, int] | None = None  # where in `text` the extracted answer stands
 
 
 def judge(
@@ -38,12 +46,16 @@ def judge(
     opening: what the prompt has begun for the model. It is recorded with the text, so that a thinking that
     the template has opened is read as one; an answer on record has it already.
     """
-    said = completion.text if completion.reused else opening + completion.text
-    raw = said[own_turn(said) :].replace("\x00", "\ufffd")  # PostgreSQL stores no NUL
+    opened = "" if completion.reused else opening
+    said = opened + completion.text
+    turn = own_turn(said)
+    raw = said[turn:].replace("\x00", "\ufffd")  # PostgreSQL stores no NUL
     cut = cut_at_first_stop(raw, config.stops)
     text = cut.rstrip() if config.is_chat else cut.strip()  # a turn is trained on as it was sampled
     stopped = bool(raw[len(cut) :].strip())
-    return judge_text(config, example, text, "stop" if stopped else completion.finish_reason, direct=direct)
+    reason = "stop" if stopped else completion.finish_reason
+    start = turn + cut.find(text) - len(opened)
+    return replace(judge_text(config, example, text, reason, direct=direct), start=start)
 
 
 def judge_text(
@@ -58,7 +70,45 @@ def judge_text(
     found = read_answer(config, example, text, direct=direct)
     if finish_reason == "length" and _cut_inside_answer(task_of(config.kind), text, found):
         return Answer(text, VerdictCode.UNPARSED, found.extracted, None, "answer_cut_off", finish_reason)
-    return Answer(text, found.verdict, found.extracted, found.canonical, found.rule, finish_reason)
+    known = (text, found.verdict, found.extracted, found.canonical, found.rule, finish_reason)
+    return Answer(*known, span=found.span)
+
+
+def judge_turns(
+    config: StarConfig, example: Example, found: Finished, *, direct: bool = False, opening: str = ""
+) -> tuple[Answer, ToolUse]:
+    """Verify a text that called a tool, and say where in it others' words stand.
+
+    An answer that is not the model's own words is none: the tool has said it, and the model has not.
+    """
+    answer = judge(config, example, found.completion, direct=direct, opening=opening)
+    use = found.use.moved(answer.start, answer.start + len(answer.text))
+    return said_itself(answer, use), use
+
+
+def said_itself(answer: Answer, use: ToolUse | None) -> Answer:
+    """The answer, unparsed where it stands in words that its model did not write."""
+    if use is None or answer.span is None:
+        return answer
+    if not any(start < answer.span[1] and answer.span[0] < end for start, end, _ in use.spans):
+        return answer
+    return replace(answer, verdict=VerdictCode.UNPARSED, canonical=None, rule="answer_by_the_tool")
+
+
+def end_for_hint(config: StarConfig, example: Example, text: str) -> int:
+    """Where a text that has ended is taken up again: before its thinking ends, or before the sentence or line
+    that states its answer; where it states none, at its end.
+    """
+    if (thought := text.find(THINKING_ENDS)) >= 0:
+        return thought
+    if task_of(config.kind).runs_programs:
+        return len(text)
+    found = read_answer(config, example, text)
+    if found.span is None:
+        return len(text)
+    before = text[: found.span[0]]
+    sentences = [0, before.rfind("\n") + 1, *(one.end() for one in _SENTENCE_ENDS.finditer(before))]
+    return max(sentences)
 
 
 def read_answer(config: StarConfig, example: Example, text: str, *, direct: bool = False) -> Verdict:

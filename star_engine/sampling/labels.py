@@ -14,7 +14,7 @@ from typing import Literal
 
 from star_engine.config.star import Labels, StarConfig
 from star_engine.protocols import Completion
-from star_engine.sampling.answers import Answer, judge, judge_text
+from star_engine.sampling.answers import Answer, judge, judge_text, said_itself
 from star_engine.sampling.rationales import Rationale
 from star_engine.tasks.examples import Example, without_gold
 from star_engine.tasks.registry import task_of
@@ -66,7 +66,7 @@ def _vote(config: StarConfig, examples: Sequence[Example], rationales: Sequence[
 
 
 def _read(config: StarConfig, example: Example, rationale: Rationale) -> Answer:
-    return _answer(config, example, rationale.text, rationale.finish_reason)
+    return said_itself(_answer(config, example, rationale.text, rationale.finish_reason), rationale.tools)
 
 
 def _answer(

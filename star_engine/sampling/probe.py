@@ -40,6 +40,7 @@ def beyond_settings(config: StarConfig) -> StarConfig:
     settings = config.model_dump(mode="json")
     settings["generation"] |= generation
     settings["rationalization"]["enabled"] = False
+    settings["hints"] = None
     return StarConfig.model_validate(settings)
 
 

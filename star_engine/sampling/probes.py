@@ -47,9 +47,9 @@ class ProbePlan:
     def params(self) -> SamplingParams:
         return self.inner.params
 
-    def finish(self, completion: Completion) -> Rationale:
+    def finish(self, completion: Completion) -> Rationale | None:
         made = self.inner.finish(completion)
-        return replace(made, key=_as_probe(self.inner.config, self.place, made.key))
+        return None if made is None else replace(made, key=_as_probe(self.inner.config, self.place, made.key))
 
 
 def plan_probes(
@@ -62,7 +62,7 @@ def plan_probes(
     recorded: Collection[RationaleKey],
 ) -> ProbePlan:
     """The plan of the probes at one temperature that are not in `recorded`. No hint is given."""
-    unhinted = config.model_copy(update={"rationalization": Rationalization(enabled=False)})
+    unhinted = config.model_copy(update={"rationalization": Rationalization(enabled=False), "hints": None})
     at = at_temperature(unhinted, temperature)
     asked = list(examples)
     known = {

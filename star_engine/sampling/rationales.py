@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Literal
 
 from star_engine.config.star import FewShot, Labels, StarConfig
@@ -13,14 +14,19 @@ from star_engine.config.training_set import Source
 from star_engine.data.prompts import check_layout, direct_answer, render_prompt
 from star_engine.data.selection import chance, sample_seed
 from star_engine.protocols import Completion, Sampler, SampleRequest, SamplingParams
-from star_engine.sampling.answers import judge
+from star_engine.sampling.answers import end_for_hint, judge, judge_turns
+from star_engine.sampling.hint_library import draw
+from star_engine.sampling.tool_turns import Inserted, ToolTurns, fence_of
 from star_engine.tasks.examples import Example, PromptSet, without_gold
+from star_engine.tasks.programs.tool_use import ToolUse
+from star_engine.tasks.registry import task_of
 from star_engine.tasks.verdict import VerdictCode
 
 
 class Route(StrEnum):
     GENERATED = "generated"  # without the hint
     RATIONALIZED = "rationalized"  # with the gold answer as a hint
+    HINTED = "hinted"  # with a procedural hint in the text: see Hints
     GIVEN = "given"  # by the dataset, not sampled: see Source
     PROBE = "probe"  # without the hint, to find a temperature: see Controller
     MIXED = "mixed"  # by another dataset: see Mix; `sample` of the key is its place in training_set.mix
@@ -48,6 +54,7 @@ class Rationale:
     request_sha256: str | None = None  # the key under which the answer can be found again; None: it cannot
     reused: bool = False  # found so, instead of sampled
     checks: Mapping[str, bool] | None = None  # passed or not, by name; None: not checked
+    tools: ToolUse | None = None  # None: it had none
 
 
 def sampling_params(config: StarConfig) -> SamplingParams:
@@ -118,7 +125,8 @@ def sample_rationales(
         return
     plan = plan_tries(config, prompt_set, examples, iteration, recorded)
     for completion in sampler.stream(plan.queue, plan.params):
-        yield plan.finish(completion)
+        if (made := plan.finish(completion)) is not None:
+            yield made
 
 
 def plan_tries(
@@ -168,9 +176,9 @@ class SamplingPlan:
     """The requests for the tries at some examples, and what becomes of each completion.
 
     Algorithm 1, lines 3 to 6: `samples_per_example` generated tries; where none of them is correct, one
-    rationalized try. Its request joins the queue as soon as the example's last generated try has failed, so
-    no example waits for another. Which tries are made, their prompts and their seeds depend on what the plan
-    was made of alone, never on the order in which completions finish.
+    rationalized try, or the hinted ones. They join the queue as soon as the example's last generated try has
+    failed, so no example waits for another. Which tries are made, their prompts and their seeds depend on
+    what the plan was made of alone, never on the order in which completions finish.
     """
 
     config: StarConfig
@@ -179,6 +187,10 @@ class SamplingPlan:
     verdicts: dict[RationaleKey, str]
     queue: deque[SampleRequest] = field(default_factory=deque)
     asked: dict[str, tuple[Example, RationaleKey]] = field(default_factory=dict)
+    turns: ToolTurns | None = field(init=False)  # None: no tool can be called
+
+    def __post_init__(self) -> None:
+        self.turns = tool_turns(self.config, self.params.max_tokens)
 
     @property
     def params(self) -> SamplingParams:
@@ -191,9 +203,20 @@ class SamplingPlan:
         if not missing:
             self._rationalize(example)
 
-    def finish(self, completion: Completion) -> Rationale:
-        example, key = self.asked.pop(completion.key)
-        answer = judge(self.config, example, completion, opening=self.prompt_set.opening)
+    def finish(self, completion: Completion) -> Rationale | None:
+        """None: the text goes on, with a request that has joined the queue."""
+        example, key = self.asked[completion.key]
+        opening, use = self.prompt_set.opening, None
+        if self.turns is None:
+            answer = judge(self.config, example, completion, opening=opening)
+        else:
+            found = self.turns.go_on(completion, partial(end_for_hint, self.config, example))
+            if isinstance(found, SampleRequest):
+                self.queue.append(found)
+                return None
+            answer, use = judge_turns(self.config, example, found, opening=opening)
+            completion = found.completion
+        del self.asked[completion.key]
         self.verdicts[key] = answer.verdict
         if key.route is Route.GENERATED:
             self._rationalize(example)
@@ -208,6 +231,7 @@ class SamplingPlan:
             finish_reason=answer.finish_reason,
             request_sha256=completion.request_sha256,
             reused=completion.reused,
+            tools=use,
         )
 
     def _generated(self, example: Example) -> list[RationaleKey]:
@@ -215,10 +239,17 @@ class SamplingPlan:
         return [RationaleKey(example.id, Route.GENERATED, sample) for sample in range(count)]
 
     def _rationalize(self, example: Example) -> None:
-        """Ask for the rationalized try, if all generated ones are in, none is right and the dice agree."""
+        """Ask for the tries with a hint, if all generated ones are in, none is right and the dice agree."""
         verdicts = [self.verdicts.get(key) for key in self._generated(example)]
+        if None in verdicts or VerdictCode.CORRECT in verdicts:
+            return
+        if self.config.hints is not None and self.config.hinted_in(self.iteration):
+            for sample in range(self.config.hints.tries):
+                hinted = RationaleKey(example.id, Route.HINTED, sample)
+                if hinted not in self.verdicts:
+                    self._ask(example, hinted)
         key = RationaleKey(example.id, Route.RATIONALIZED, 0)
-        if None in verdicts or VerdictCode.CORRECT in verdicts or key in self.verdicts:
+        if key in self.verdicts:
             return
         rationalization = self.config.rationalization
         dice = chance(self.config.seed, self.iteration, "rationalize", example.id)
@@ -228,4 +259,31 @@ class SamplingPlan:
     def _ask(self, example: Example, key: RationaleKey) -> None:
         request = try_request(self.config, self.prompt_set, example, key, self.iteration)
         self.asked[request.key] = (example, key)
+        if self.turns is not None:
+            hint = inserted_hint(self.config, key, self.iteration)
+            request = self.turns.begin(request, hint, lead=lead_of(self.config))
         self.queue.append(request)
+
+
+def tool_turns(config: StarConfig, max_tokens: int) -> ToolTurns | None:
+    """What takes the texts of a plan through their turns; None where no tool can be called."""
+    tool = config.tools.python
+    return None if tool is None else ToolTurns(config, tool, max_tokens)
+
+
+def lead_of(config: StarConfig) -> str:
+    """What stands between a prompt and what is put at a text's start."""
+    return "" if config.is_chat else task_of(config.kind).layout.separator
+
+
+def inserted_hint(config: StarConfig, key: RationaleKey, iteration: int) -> Inserted | None:
+    """The hint of a hinted try, drawn by the job's seed; None for a try of another route."""
+    hints = config.hints
+    if hints is None or key.route is not Route.HINTED:
+        return None
+    name = f"{key.example_id}/{key.sample}"
+    hint = draw(hints, fence_of(config), chance(config.seed, iteration, "hint", name))
+    word = None
+    if hints.insert == "after_words":
+        word = hints.words[int(chance(config.seed, iteration, "hint_word", name) * len(hints.words))]
+    return Inserted(hint, at_start=hints.insert == "start", word=word)

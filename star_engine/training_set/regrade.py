@@ -11,7 +11,7 @@ from typing import Any
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
 from star_engine.protocols import Completion
-from star_engine.sampling.answers import judge
+from star_engine.sampling.answers import judge, said_itself
 from star_engine.sampling.labels import labelled
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.tasks.examples import Example, PromptSet
@@ -88,7 +88,7 @@ class Regrading:
     def _judged(self, example: Example, made: Rationale) -> Rationale:
         completion = Completion("", made.text, made.prompt_tokens, made.tokens, made.finish_reason)
         direct = made.key.route is Route.GIVEN and self.building.training_set.source is Source.ANSWERS
-        answer = judge(self.judging, example, completion, direct=direct)
+        answer = said_itself(judge(self.judging, example, completion, direct=direct), made.tools)
         checks: dict[str, bool] = dict.fromkeys(self.building.training_set.checks, True)
         checks |= made.checks or {}
         return replace(

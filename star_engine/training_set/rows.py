@@ -6,16 +6,18 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import Any
 
 from star_engine.config.star import StarConfig
 from star_engine.data.prompts import check_layout, hint_text, render_completion, render_prompt
 from star_engine.data.selection import chance
 from star_engine.evaluation.accuracy import outcome
-from star_engine.filters.funnel import CHECKS, KEPT, needed
+from star_engine.filters.funnel import CHECKS, KEPT, UNHINTED, needed
 from star_engine.filters.registry import FilterInput, cap_per_example, dedupe, filters_named, first_rejection
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.tasks.examples import Example, PromptSet
 from star_engine.tasks.hints import HINT_MARK
+from star_engine.tasks.programs.tool_use import Span
 from star_engine.tasks.registry import task_of
 from star_engine.tasks.verdict import VerdictCode
 from star_engine.training_set.answer_end import ending
@@ -37,6 +39,7 @@ class TrainingExample:
     prompt: str
     completion: str
     hinted: bool = False  # the hint was left in on purpose: see keeps_hint()
+    masked: tuple[Span, ...] = ()  # of the completion, where loss never falls: a tool's words, or a hint's
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,8 @@ def decide(
     arrival.
 
     What is not correct is dropped for its verdict ("truncated" where an unparsed text ran into the token
-    limit). What is correct is cut where its answer ends, and goes through deduplication, then the filters,
+    limit). Where failed examples were tried with procedural hints, those tries alone train (Hint-RFT). What
+    is correct is cut where its answer ends, and goes through deduplication, then the filters,
     then the cap: the order of star_engine.filters.funnel.STAGES.
     """
     options = config.training_set
@@ -77,6 +81,9 @@ def decide(
     correct = [r for r in ordered if r.key not in dropped]
     endings = {r.key: ending(config, by_id[r.key.example_id], r) for r in correct}
     dropped |= {key: found.dropped for key, found in endings.items() if found.dropped}
+    if any(r.key.route is Route.HINTED for r in ordered):
+        unhinted = (r.key for r in correct if r.key.route is Route.GENERATED)
+        dropped |= {key: UNHINTED for key in unhinted if key not in dropped}
     ends = {key: found.end for key, found in endings.items()}
     ended = [replace(r, text=r.text[: ends[r.key]]) for r in correct if r.key not in dropped]
     if options.dedupe:
@@ -131,6 +138,7 @@ def filter_input(
         hint=hint_text(config.kind, example, config.rationalization.template) if hinted else None,
         fewshot_rationales=tuple(shown.rationale for shown in prompt_set.for_group(example.group)),
         least_words=config.training_set.min_words,
+        tools=None if rationale.tools is None else rationale.tools.moved(0, len(rationale.text)),
     )
 
 
@@ -176,6 +184,7 @@ def build(
             ),
             completion=_completion(config, prompt_set, rationale, ends[rationale.key]),
             hinted=keeps_hint(config, rationale.key),
+            masked=_masked(config, prompt_set, rationale, ends[rationale.key]),
         )
         for rationale in in_order(examples, rationales)
         if rationale.key in ends
@@ -186,6 +195,21 @@ def _completion(config: StarConfig, prompt_set: PromptSet, rationale: Rationale,
     """A row's completion: the rationale up to where its answer ends."""
     given = rationale.key.route in (Route.GIVEN, Route.MIXED)
     return render_completion(config.kind, rationale.text[:end], prompt_set.chat, given=given)
+
+
+def _masked(
+    config: StarConfig, prompt_set: PromptSet, rationale: Rationale, end: int | None
+) -> tuple[Span, ...]:
+    """Where in a row's completion the words of a tool stand, and those of a hint if the job masks them."""
+    text = rationale.text[:end]
+    if rationale.tools is None:
+        return ()
+    at = _completion(config, prompt_set, rationale, end).find(text)
+    if at < 0:
+        raise HintLeak(f"The completion of {rationale.key.example_id!r} does not hold its text as it is.")
+    learned = config.hints is not None and not config.hints.masked
+    spans = rationale.tools.moved(0, len(text)).spans
+    return tuple((at + start, at + stop, who) for start, stop, who in spans if who == "output" or not learned)
 
 
 def training_prompt(
@@ -250,6 +274,8 @@ def audit_hints(
         end = ending(config, example, rationale).end
         if row.completion != _completion(config, prompt_set, rationale, end):
             raise HintLeak(f"{where} has a completion that is not its rationale up to its answer's end.")
+        if row.masked != _masked(config, prompt_set, rationale, end):
+            raise HintLeak(f"{where} does not mask what a tool or a hint has said, and nothing else.")
 
 
 def _audit_prompt(
@@ -274,16 +300,24 @@ def _with_other_gold(config: StarConfig, example: Example) -> Example:
     return task_of(config.kind).other_gold(example)
 
 
-def training_fields(row: TrainingExample) -> dict[str, str | int | bool]:
-    """Return one row as it is downloaded. `hinted` is present only if true."""
-    fields: dict[str, str | int | bool] = {
+def masks_from(written: Iterable[Sequence[Any]]) -> tuple[Span, ...]:
+    """The spans that `training_fields` has written."""
+    return tuple((int(start), int(end), origin) for start, end, origin in written)
+
+
+def training_fields(row: TrainingExample) -> dict[str, Any]:
+    """Return one row as it is downloaded. `hinted` is present only if true, `masked` only where it has spans:
+    [start, end, hint or output] in characters of the completion.
+    """
+    fields: dict[str, Any] = {
         "example_id": row.key.example_id,
         "route": str(row.key.route),
         "sample": row.key.sample,
         "prompt": row.prompt,
         "completion": row.completion,
     }
-    return fields | ({"hinted": True} if row.hinted else {})
+    masked = {"masked": [list(span) for span in row.masked]} if row.masked else {}
+    return fields | ({"hinted": True} if row.hinted else {}) | masked
 
 
 def training_line(row: TrainingExample) -> str:

@@ -27,6 +27,7 @@ from star_engine.tasks.programs.execution import (
     using_runner,
 )
 from star_engine.tasks.registry import task_of
+from worker.sandbox.calculations import WithCalculations
 from worker.sandbox.unrunnable import executions
 
 
@@ -68,13 +69,16 @@ class RecordedRunner:
 
 @contextmanager
 def recording(engine: Engine, settings: Settings, claim: Claim) -> Iterator[None]:
-    """Record what is executed and asked for a claimed step, where its answers are judged so."""
+    """Record what is executed and asked for a claimed step, where its texts are judged so or call a tool."""
     task = task_of(claim.config.kind)
     behind: CodeRunner | None = current_runner() if has_runner() else None
     if task.runs_programs and not task.needs_sandbox:
         with suppress(Unavailable):  # without a secret nobody is asked: see current_runner
             behind = project_grader(settings, claim.project_id, behind)
-    if not task.runs_programs or behind is None:
+    tool = claim.config.tools.python
+    if tool is not None and tool.runtime == "embedded":
+        behind = WithCalculations(behind)
+    if not claim.config.executes or behind is None:
         yield
         return
     with using_runner(RecordedRunner(engine, claim.project_id, claim.job_id, claim.phase, behind)):

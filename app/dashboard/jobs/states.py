@@ -12,6 +12,11 @@ ENDED = {
     "plateau": "It stopped by itself: the accuracy no longer rose.",
     "target_reached": "It stopped by itself: the accuracy that was asked for is reached.",
     "coverage_saturated": "It stopped by itself: there was nothing left to learn from.",
+    "no_tool_use": (
+        "It stopped by itself: without hints the model never calls its tool, so that no row would teach it. "
+        "Hint for longer (hints.iterations), let it learn the hint (hints.masked: false), or show a call in "
+        "the prompt set."
+    ),
     "user_cancelled": "Somebody cancelled it. What it had recorded is kept.",
     "deadline": "Its deadline came before its end.",
     "budget_exhausted": "It used up its GPU time.",

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Response
 
 from app.dashboard.rendering import page
+from app.dashboard.results.segments import marked_all, put_in
 from app.dashboard.results.verdict_words import VERDICTS
 from app.dashboard.session import Viewer
 from app.http.dependencies import Db
@@ -22,6 +23,8 @@ MODES = {
     EvaluationMode.FEW_SHOT_DIRECT: "few-shot, answer only",
     EvaluationMode.FEW_SHOT_COT: "few-shot with rationales",
     EvaluationMode.ADAPTER: "adapter",
+    EvaluationMode.ADAPTER_WITHOUT_TOOLS: "adapter without its tool",
+    EvaluationMode.ADAPTER_HINTED: "adapter with a hint",
 }
 
 
@@ -46,6 +49,7 @@ def browse(
         caller,
         job=read_job(db, caller.project_id, job_id),
         found=found,
+        texts={one.id: marked_all(one.text, put_in(one.tools)) for one in found.data},
         wanted=wanted,
         names=names,
         modes=MODES,

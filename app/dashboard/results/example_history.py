@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import Request, Response
 
 from app.dashboard.rendering import page
-from app.dashboard.results.segments import Segment, changes
+from app.dashboard.results.segments import Segment, changes, marked_all, put_in
 from app.dashboard.results.verdict_words import ROUTES, decision_words
 from app.dashboard.session import Viewer
 from app.http.dependencies import Db
@@ -73,9 +73,10 @@ def columns_of(tries: Sequence[RationaleOut]) -> list[tuple[int, list[Try]]]:
 
 def _compared(one: RationaleOut, before: Sequence[RationaleOut], beside: Sequence[RationaleOut]) -> Try:
     alike = [other for other in before if (other.route, other.sample) == (one.route, one.sample)]
-    unhinted = [other for other in beside if one.route == "rationalized" and other.route == "generated"]
+    hinted = one.route in ("rationalized", "hinted")
+    unhinted = [other for other in beside if hinted and other.route == "generated"]
     other = next(iter([*alike, *unhinted, *before]), None)
     if other is None:
-        return Try(one, decision_words(one), None, [Segment(one.text)])
+        return Try(one, decision_words(one), None, marked_all(one.text, put_in(one.tools)))
     against = "the try without the hint" if other in unhinted else f"iteration {other.iteration}"
     return Try(one, decision_words(one), against, changes(other.text, one.text))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.dashboard.results.segments import Segment, changes, marked
+from app.dashboard.results.segments import Mark, Segment, changes, marked, marked_all
 from app.results.rationales import RationaleDetailOut
 from star_engine.tasks.layout import Layout
 
@@ -45,9 +45,16 @@ def prompts_of(found: RationaleDetailOut, layout: Layout) -> Prompts:
     else:
         block = changes(asked, trained)
         hinted = changes(trained, asked, added="hint")
+    lead = len(found.training_row.completion) - len(completion)
+    masks: list[tuple[int, int, Mark]] = [
+        (max(0, start - lead), end - lead, "hint" if who == "hint" else "tool")
+        for start, end, who in found.training_row.masked
+    ]
+    answer: list[tuple[int, int, Mark]] = [] if span is None else [(*span, "answer")]
+    written = marked_all(completion, [*masks, *answer])
     return Prompts(
         asked=Shown(few_shot, hinted or [Segment(asked)]),
-        trained=Shown(trained_few_shot, block or [Segment(trained)], marked(completion, span, "answer")),
+        trained=Shown(trained_few_shot, block or [Segment(trained)], written),
         hint_kept=kept,
     )
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from app.dashboard.rendering import page, url, with_query
 from app.dashboard.results.prompts_shown import completion_of, prompts_of
-from app.dashboard.results.segments import answered
+from app.dashboard.results.segments import answered, put_in
 from app.dashboard.results.verdict_words import DECISIONS, FINISHES, ROUTES, VERDICTS, decision_words
 from app.dashboard.session import Submitter, Viewer
 from app.database import reading
@@ -124,7 +124,7 @@ def _shown(
     return {
         **place,
         "one": one,
-        "text": answered(one.text, one.span, completion_of(one, layout)),
+        "text": answered(one.text, one.span, completion_of(one, layout), put_in(one.tools)),
         "prompts": prompts_of(one, layout),
         "formal": layout.working is not None,
         "why": decision_words(one),

@@ -5,11 +5,14 @@ here, and the template writes each of them as text inside of an element of its o
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Literal
 
-Mark = Literal["", "answer", "hint", "removed", "added"]
+from app.results.rationales import ToolUseOut
+
+Mark = Literal["", "answer", "hint", "tool", "removed", "added"]
 
 _TOKEN = re.compile(r"\s+|\w+|[^\w\s]")
 MAX_COMPARED = 250_000  # tokens of one text times tokens of the other: 0.1 s; beyond it whole lines
@@ -31,12 +34,36 @@ def marked(text: str, span: tuple[int, int] | None, mark: Mark) -> list[Segment]
     return [segment for segment in cut if segment.text]
 
 
-def answered(text: str, span: tuple[int, int] | None, trained: str | None) -> list[Segment]:
-    """A rationale's text with its answer marked and what is not trained on struck through: see answer_end."""
+def marked_all(text: str, spans: Iterable[tuple[int, int, Mark]]) -> list[Segment]:
+    """The text with several spans marked, those that overlap an earlier one left out."""
+    found, at = list[Segment](), 0
+    for start, end, mark in sorted(spans):
+        if at <= start < end <= len(text):
+            found += [Segment(text[at:start]), Segment(text[start:end], mark)]
+            at = end
+    return [segment for segment in [*found, Segment(text[at:])] if segment.text]
+
+
+def put_in(tools: ToolUseOut | None) -> list[tuple[int, int, Mark]]:
+    """Where in a text others' words stand: a procedural hint, or what a tool has said."""
+    spans = [] if tools is None else tools.spans
+    return [(start, end, "hint" if who == "hint" else "tool") for start, end, who in spans]
+
+
+def answered(
+    text: str,
+    span: tuple[int, int] | None,
+    trained: str | None,
+    others: Sequence[tuple[int, int, Mark]] = (),
+) -> list[Segment]:
+    """A rationale's text, its answer and others' words marked, and what is not trained on struck through (see
+    answer_end).
+    """
+    marks: list[tuple[int, int, Mark]] = [*others, *([(*span, "answer")] if span is not None else [])]
     if trained is None or not text.startswith(trained):
-        return marked(text, span, "answer")
+        return marked_all(text, marks)
     behind = text[len(trained) :]
-    return marked(trained, span, "answer") + ([Segment(behind, "removed")] if behind else [])
+    return marked_all(trained, marks) + ([Segment(behind, "removed")] if behind else [])
 
 
 def changes(

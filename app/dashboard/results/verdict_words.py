@@ -15,6 +15,7 @@ VERDICTS = {
 ROUTES = {
     "generated": "asked without a hint",
     "rationalized": "asked with the gold answer as a hint",
+    "hinted": "asked without the answer, with a sentence put in that makes it call its tool",
     "given": "given by the dataset, not sampled",
     "probe": "asked without a hint to find a temperature, never trained on",
     "mixed": "mixed in from another dataset",

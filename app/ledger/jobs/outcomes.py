@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.tables.candidates import QuestionCurve
 from app.tables.jobs import Iteration, Job
 from app.tables.rationales import Evaluation, Rationale
-from star_engine.evaluation.accuracy import EvaluationMode
+from star_engine.evaluation.accuracy import COMPARED, EvaluationMode
 from star_engine.evaluation.answer import Vote
 from star_engine.evaluation.candidates import vote_of
 from star_engine.evaluation.report import Churn, Outcomes, churn
@@ -52,7 +52,7 @@ def read_outcomes(
         Evaluation.iteration_id, Evaluation.mode, Evaluation.example_id, Evaluation.verdict == "correct"
     ).where(
         Evaluation.iteration_id.in_(list(done)),
-        Evaluation.mode.in_([*EvaluationMode]),  # not what was measured along
+        Evaluation.mode.in_([*COMPARED]),  # not what was measured along
     )
     found: dict[tuple[int, str], dict[int, bool]] = defaultdict(dict)
     for iteration_id, mode, example_id, correct in session.execute(query):

@@ -64,12 +64,19 @@ def next_step(
         .where(Step.status == StepStatus.QUEUED, Worker.id == worker_id, _not_waiting())
         .where(is_due())
         .where(Step.phase.in_(list(PhaseName)))  # a newer version's other ones are for its own workers
-        .where(or_(Job.stored_config["kind"].as_string().not_in(_running()), Worker.sandbox == SANDBOX_OK))
+        .where(or_(_needs_no_sandbox(), Worker.sandbox == SANDBOX_OK))
         .where(Project.id.not_in(held.projects))
         .where(or_(Job.status != JobStatus.QUEUED, Project.id.not_in(held.starting)))
         .order_by(*order)
         .limit(1)
     )
+
+
+def _needs_no_sandbox() -> ColumnElement[bool]:
+    """Whether a job's texts are neither judged by code nor call CPython."""
+    runtime = Job.stored_config["tools"]["python"]["runtime"].as_string()
+    calls_none = or_(runtime.is_(None), runtime != "cpython")
+    return and_(Job.stored_config["kind"].as_string().not_in(_running()), calls_none)
 
 
 def _running() -> list[str]:

@@ -112,6 +112,7 @@ def read_history(session: Session, job: Job) -> Sequence[IterationHistory]:
             accuracy=metrics.get("accuracy"),
             solve_rate=metrics.get("solve_rate"),
             chance_p=metrics.get("spark", {}).get("p_value"),
+            tool_rate=metrics.get("tool_use", {}).get("generated", {}).get("rate"),
             accepted=metrics.get("accepted"),
         )
         for number, phases_done, metrics in rows

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, aliased
 from app.tables.data import Example
 from app.tables.jobs import Iteration
 from app.tables.rationales import Evaluation
-from star_engine.evaluation.accuracy import EvaluationMode
+from star_engine.evaluation.accuracy import COMPARED, EvaluationMode
 
 RIGHT = "correct"
 
@@ -96,7 +96,7 @@ def answered(session: Session, job_id: str) -> Sequence[Against]:
     query = (
         select(Iteration.number, Evaluation.mode)
         .join(Evaluation, Evaluation.iteration_id == Iteration.id)
-        .where(Iteration.job_id == job_id, Evaluation.mode.in_([mode.value for mode in EvaluationMode]))
+        .where(Iteration.job_id == job_id, Evaluation.mode.in_([mode.value for mode in COMPARED]))
         .group_by(Iteration.number, Evaluation.mode)
         .order_by(Iteration.number, Evaluation.mode)
     )

@@ -22,6 +22,7 @@ from star_engine.diagnostics.spark import Answered
 from star_engine.evaluation.accuracy import Accuracy, EvaluationMode, accuracy_of, outcome
 from star_engine.evaluation.candidates import QuestionCurves
 from star_engine.sampling.rationales import Route
+from star_engine.tasks.programs.tool_use import ToolCounts, ToolUse, count_uses, tool_use_from
 from star_engine.tasks.verdict import VerdictCode
 
 
@@ -60,6 +61,15 @@ class IterationCounts:
             Rationale.verdict == "correct",
         )
         return self.session.scalar(query) or 0
+
+    def tool_use(self) -> dict[str, ToolCounts]:
+        query = select(Rationale.route, Rationale.tools).where(
+            Rationale.iteration_id == self.iteration.id, Rationale.tools.is_not(None)
+        )
+        uses: dict[str, list[ToolUse | None]] = defaultdict(list)
+        for route, tools in self.session.execute(query):
+            uses[str(route)].append(tool_use_from(tools))
+        return {route: count_uses(known) for route, known in uses.items()}
 
     def reasons(self) -> list[tuple[str, str, int]]:
         found = self.session.execute(

@@ -63,6 +63,7 @@ def record_evaluations(
             "finish_reason": answer.finish_reason,
             "request_sha256": answer.request_sha256,
             "reused": answer.reused,
+            "tools": None if answer.tools is None else answer.tools.as_json(),
         }
         for answer in answers
     ]

@@ -20,7 +20,7 @@ from star_engine.config.star import StarConfig
 from star_engine.sampling.rationales import RationaleKey, Route
 from star_engine.tasks.examples import Example as EngineExample
 from star_engine.tasks.verdict import VerdictCode
-from star_engine.training_set.rows import TrainingExample, keeps_hint
+from star_engine.training_set.rows import TrainingExample, keeps_hint, masks_from
 
 PAGE = 500  # training examples read per transaction: a slow reader must not hold one open
 
@@ -52,6 +52,11 @@ def config_of(job: Job, iteration: Iteration) -> StarConfig:
     return iteration.config or job.config
 
 
+def _as_trained(row: TrainingRow, key: RationaleKey, config: StarConfig) -> TrainingExample:
+    hinted, masked = keeps_hint(config, key), masks_from(row.masked or ())
+    return TrainingExample(key, row.prompt, row.completion, hinted, masked)
+
+
 def each_training_example(engine: Engine, iteration_id: int, config: StarConfig) -> Iterator[TrainingExample]:
     """The training set in the order in which it is hashed."""
     after = -1
@@ -60,7 +65,7 @@ def each_training_example(engine: Engine, iteration_id: int, config: StarConfig)
             rows = session.execute(_training_page(iteration_id, after)).all()
         for row, route, sample, example_id in rows:
             key = RationaleKey(example_id, route, sample)
-            yield TrainingExample(key, row.prompt, row.completion, keeps_hint(config, key))
+            yield _as_trained(row, key, config)
         if len(rows) < PAGE:
             return
         after = rows[-1][0].position
@@ -77,7 +82,7 @@ def each_trained_example(
             rows = [(row, route, sample, as_example(example)) for row, route, sample, example in page]
         for row, route, sample, example in rows:
             key = RationaleKey(example.id, route, sample)
-            yield TrainingExample(key, row.prompt, row.completion, keeps_hint(config, key)), example
+            yield _as_trained(row, key, config), example
         if len(rows) < PAGE:
             return
         after = rows[-1][0].position

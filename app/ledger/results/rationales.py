@@ -19,7 +19,8 @@ from app.tables.rationales import Rationale, TrainingExample
 from star_engine.config.star import StarConfig
 from star_engine.sampling import rationales as engine
 from star_engine.sampling.rationales import RationaleKey, Route
-from star_engine.training_set.rows import Decision
+from star_engine.tasks.programs.tool_use import tool_use_from
+from star_engine.training_set.rows import Decision, masks_from
 from star_engine.training_set.rows import TrainingExample as EngineTrainingExample
 from star_engine.training_set.window import window
 
@@ -93,6 +94,7 @@ def record_rationales(
             "sampler_adapter_id": sampler_adapter_id,
             "request_sha256": item.request_sha256,
             "reused": item.reused,
+            "tools": None if item.tools is None else item.tools.as_json(),
         }
         for item in tries
     ]
@@ -141,6 +143,7 @@ def as_rationale(row: Rationale, external_id: str) -> engine.Rationale:
         tokens=row.tokens,
         finish_reason=row.finish_reason,  # type: ignore[arg-type]  # written by record_rationales only
         checks=row.checks,
+        tools=tool_use_from(row.tools),
     )
 
 
@@ -170,6 +173,7 @@ def record_training_set(
             "position": position,
             "prompt": row.prompt,
             "completion": row.completion,
+            "masked": [list(span) for span in row.masked] or None,
         }
         for position, row in enumerate(rows)
     ]
@@ -208,7 +212,12 @@ def training_rows(session: Session, iteration_id: int) -> Iterator[tuple[Trainin
 def trained_rows(session: Session, iteration_id: int) -> list[EngineTrainingExample]:
     """The training set of an iteration as the engine reads it."""
     return [
-        EngineTrainingExample(RationaleKey(name, made.route, made.sample), row.prompt, row.completion)
+        EngineTrainingExample(
+            RationaleKey(name, made.route, made.sample),
+            row.prompt,
+            row.completion,
+            masked=masks_from(row.masked or ()),
+        )
         for row, made, name in training_rows(session, iteration_id)
     ]
 

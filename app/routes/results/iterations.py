@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Path, Query
 from fastapi.responses import StreamingResponse
@@ -18,7 +18,7 @@ from app.http.schemas import Limit, Page
 from app.results.iterations import IterationOut, read_iteration, read_iterations
 from app.results.pairs import Shape, read_pairs
 from app.results.training_sets import TrainingSetFormat, find_training_set
-from star_engine.training_set.rows import training_fields, training_line
+from star_engine.training_set.rows import TrainingExample, training_fields, training_line
 
 router = api_router("iterations", "/v1/jobs/{job_id}/iterations")
 
@@ -29,6 +29,7 @@ COLUMNS = {
     "prompt": "string",
     "completion": "string",
     "hinted": "bool",
+    "masked": "string",  # of the spans, as JSON
 }
 LINES = "application/x-ndjson"
 Number = Annotated[int, Path(ge=0, le=10_000, description="0 holds the baselines.")]
@@ -65,7 +66,7 @@ def training_set(
     found = find_training_set(db, caller.project_id, job_id, number)
     name = f"{job_id}-iteration-{number}"
     if format_ is TrainingSetFormat.PARQUET:
-        content = chunks_of(parquet_file(map(training_fields, found.rows()), COLUMNS))
+        content = chunks_of(parquet_file(map(_columns, found.rows()), COLUMNS))
         answer = send_export(content, MEDIA_TYPE, f"{name}.parquet")
     elif format_ is TrainingSetFormat.MESSAGES:
         answer = send_export(_encoded(found.conversations()), LINES, f"{name}-messages.jsonl")
@@ -92,6 +93,11 @@ def pairs(
     rows = read_pairs(db, caller.project_id, job_id, number, shape)
     lines = (json.dumps(row, ensure_ascii=False) for row in rows)
     return send_export(_encoded(lines), LINES, f"{job_id}-iteration-{number}-{shape}.jsonl")
+
+
+def _columns(row: TrainingExample) -> dict[str, Any]:
+    fields = training_fields(row)
+    return fields | ({"masked": json.dumps(fields["masked"])} if "masked" in fields else {})
 
 
 def _encoded(lines: Iterable[str]) -> Iterator[bytes]:

@@ -63,11 +63,13 @@ class Program:
     call: tuple[str, tuple[Any, ...]] | None = None  # a function of the code, and its arguments: JSON values
     limits: Limits = field(default_factory=Limits)
     url: str | None = None  # of a grader, which is asked the call over HTTPS; then there is no code
+    embedded: bool = False  # a calculation, for an interpreter of a subset of Python
 
     def as_json(self) -> dict[str, Any]:
         known = asdict(self)
-        if self.url is None:  # programs are found by the digest of this, also those from before there was one
-            del known["url"]
+        for later in ("url", "embedded"):  # programs are found by the digest of this, those from before too
+            if not known[later]:
+                del known[later]
         return known
 
     @property
@@ -88,6 +90,7 @@ def program_from(value: dict[str, Any]) -> Program:
         call=None if call is None else (str(call[0]), tuple(call[1])),
         limits=Limits(**value.get("limits", {})),
         url=value.get("url"),
+        embedded=bool(value.get("embedded", False)),
     )
 
 

@@ -1,7 +1,7 @@
 """Precision and recall of every filter on rationales that were labelled by hand.
 
 `reject_by` in labelled.jsonl names the filters that should reject the rationale: what a careful reader would
-say, not what the filters do. Two rows are known to be judged wrongly and say so in `note`.
+say, not what the filters do. Three rows are known to be judged wrongly and say so in `note`.
 """
 
 import json
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from star_engine.filters.registry import FILTERS, REASONS, FilterInput
+from star_engine.tasks.programs.tool_use import tool_use_from
 from star_engine.tasks.verify import verify
 
 ROWS: list[dict[str, Any]] = [
@@ -27,6 +28,10 @@ FLOORS = {
     "fewshot_copy": (1.0, 1.0),
     "step_arithmetic": (1.0, 0.9),
     "too_short": (1.0, 1.0),
+    "repetition": (1.0, 1.0),
+    "tool_fake": (1.0, 1.0),
+    "all_calls_failed": (1.0, 1.0),
+    "output_ignored": (0.9, 1.0),
 }
 
 
@@ -40,6 +45,7 @@ def _item(row: dict[str, Any]) -> FilterInput:
         completion=row["completion"],
         hint=row.get("hint"),
         fewshot_rationales=tuple(row.get("fewshot_rationales", ())),
+        tools=tool_use_from(row.get("tools")),
     )
 
 
