@@ -281,6 +281,11 @@ class StarConfig(Section):
         own = TURN_STOPS if self.is_chat else task_of(self.kind).layout.stops
         return tuple(dict.fromkeys((*own, *self.generation.stop)))
 
+    @property
+    def tool_fence(self) -> str:
+        """What opens a block of the tool; kind code, whose answers are blocks of Python, has its own."""
+        return "run" if self.kind == Kind.CODE else "python"
+
     def hinted_in(self, iteration: int) -> bool:
         """Whether failed questions of an iteration are tried again with a procedural hint."""
         return self.hints is not None and iteration <= self.hints.iterations

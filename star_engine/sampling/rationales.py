@@ -16,7 +16,7 @@ from star_engine.data.selection import chance, sample_seed
 from star_engine.protocols import Completion, Sampler, SampleRequest, SamplingParams
 from star_engine.sampling.answers import end_for_hint, judge, judge_turns
 from star_engine.sampling.hint_library import draw
-from star_engine.sampling.tool_turns import Inserted, ToolTurns, fence_of
+from star_engine.sampling.tool_turns import Inserted, ToolTurns
 from star_engine.tasks.examples import Example, PromptSet, without_gold
 from star_engine.tasks.programs.tool_use import ToolUse
 from star_engine.tasks.registry import task_of
@@ -282,7 +282,7 @@ def inserted_hint(config: StarConfig, key: RationaleKey, iteration: int) -> Inse
     if hints is None or key.route is not Route.HINTED:
         return None
     name = f"{key.example_id}/{key.sample}"
-    hint = draw(hints, fence_of(config), chance(config.seed, iteration, "hint", name))
+    hint = draw(hints, config.tool_fence, chance(config.seed, iteration, "hint", name))
     word = None
     if hints.insert == "after_words":
         word = hints.words[int(chance(config.seed, iteration, "hint_word", name) * len(hints.words))]

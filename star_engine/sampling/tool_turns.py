@@ -18,18 +18,12 @@ from star_engine.config.star import StarConfig
 from star_engine.config.tools import PythonTool
 from star_engine.protocols import Completion, SampleRequest
 from star_engine.sampling.hint_library import VERSION, Hint
-from star_engine.tasks.kind import Kind
 from star_engine.tasks.programs.execution import Execution, Limits, Program, Status, execute
 from star_engine.tasks.programs.tool_use import Origin, Span, ToolUse
 
 FENCE = "```\n"
 OUTPUT = "```output\n"
 EndOf = Callable[[str], int]  # where in a text that has ended a hint is put in
-
-
-def fence_of(config: StarConfig) -> str:
-    """What opens a block of the tool: ```python, but for kind code, whose answers are such blocks, ```run."""
-    return "run" if config.kind == Kind.CODE else "python"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +102,7 @@ class ToolTurns:
             known.put(FENCE)
         elif known.text.endswith("```") and completion.stopped_by is None:
             known.put("\n", "output")  # the text ended with its fence: the line feed is ours
-        code = called(known.text, fence_of(self.config))
+        code = called(known.text, self.config.tool_fence)
         if code is None:
             return self._next(known) if closed else self._end(known, "stop")
         if known.use.calls == self.tool.max_calls:
