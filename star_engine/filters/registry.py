@@ -14,10 +14,10 @@ from star_engine.filters.fewshot_copy import fewshot_copy
 from star_engine.filters.filter_input import FilterInput
 from star_engine.filters.hint_markers import hint_markers
 from star_engine.filters.question_copy import question_copy
-from star_engine.filters.repetition import repetition
+from star_engine.filters.start.repetition import repetition
+from star_engine.filters.start.tool_calls import all_calls_failed, output_ignored, tool_fake
 from star_engine.filters.step_arithmetic import step_arithmetic
 from star_engine.filters.too_short import too_short
-from star_engine.filters.tool_calls import all_calls_failed, output_ignored, tool_fake
 
 __all__ = [
     "FILTERS",
