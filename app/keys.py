@@ -32,11 +32,11 @@ def ensure_default_key(engine: Engine, home: Path) -> str:
                 return key
     with transaction(engine) as session:
         key = create_key(session, create_project(session, DEFAULT_PROJECT), "embedded", Scope)
-    _write_private(path, key + "\n")
+    write_private(path, key + "\n")
     return key
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Readable by its owner alone from its first byte on."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part-{secrets.token_hex(4)}")

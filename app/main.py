@@ -140,8 +140,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for module in ROUTES:
         add_routes(app, module.router)
     add_reference(app)
-    app.add_route(PATH, _to_the_dashboard, include_in_schema=False)
-    check_scopes(app, PUBLIC | SIGN_IN | {DOCS, PATH})
+    for path in ("/", PATH):
+        app.add_route(path, _to_the_dashboard, include_in_schema=False)
+    check_scopes(app, PUBLIC | SIGN_IN | {DOCS, "/", PATH})
     app.mount(PATH, create_dashboard(app))
     app.openapi = lambda: document(app, PUBLIC)  # type: ignore[method-assign]  # how FastAPI means it
     app.add_middleware(GivenUp)

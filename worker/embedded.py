@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
+import re
 import signal
 import socket
 import stat
@@ -24,34 +25,29 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import alembic.command
-import alembic.config
 import structlog
 
 from app.database import make_engine
 from app.keys import ensure_default_key
+from app.ledger.data.base_models import register_models
 from app.log import configure_logging
+from app.migrations import migrate
 from app.settings import Settings
+from app.sign_in_link import forget_token, make_token
 from worker import supervised_process
+from worker.one_machine.greeting import greeting
+from worker.one_machine.own_folder import ROOT, absolute_paths, models_file
 from worker.valkey import free_port, start_private_valkey
 
 log = structlog.get_logger()
 
-ROOT = Path(__file__).resolve().parent.parent
-READY_SECONDS = 60.0
+READY_SECONDS = 300.0  # a busy machine takes long; a part that has ended is noticed at once
 WORKER_GRACE_SECONDS = 45.0  # SIGTERM: hand the step back
 CELERY = ("-m", "celery", "-A", "worker.celery", "worker", "--without-gossip", "--without-mingle")
 
 
 class AlreadyRunning(RuntimeError):
     """Another platform uses this folder."""
-
-
-def migrate(database_url: str) -> None:
-    """Bring the database to the newest revision."""
-    config = alembic.config.Config(toml_file=ROOT / "pyproject.toml")
-    config.attributes["url"] = database_url
-    alembic.command.upgrade(config, "head")
 
 
 def run(settings: Settings, port: int, stopping: threading.Event) -> None:
@@ -68,19 +64,31 @@ def run(settings: Settings, port: int, stopping: threading.Event) -> None:
         private = Path(stack.enter_context(TemporaryDirectory(prefix="star-")))
         valkey = _Valkey(home / "valkey", private / "valkey.sock")
         stack.callback(valkey.stop)
-        migrate(settings.resolved_database_url())
-        ensure_default_key(make_engine(settings.resolved_database_url()), home)
-        environment = {**os.environ, "STAR_HOME": str(home), "STAR_BROKER_URL": valkey.url}
+        models = _prepare(settings, home)
+        environment = {**os.environ, **absolute_paths(settings), "STAR_BROKER_URL": valkey.url}
         environment.setdefault("STAR_SANDBOX_URL", _sandbox_url(settings))
         parts = dict(_start_parts(stack, environment, home, port))
         url = f"http://127.0.0.1:{port}"
-        _wait_until_ready(url, parts, stopping)
+        _wait_until_ready(url, parts, home / "logs", stopping)
         (home / "url").write_text(url + "\n")
         stack.callback((home / "url").unlink, missing_ok=True)
+        token = make_token(home)
+        stack.callback(forget_token, home)
+        if sys.stdout.isatty():
+            sys.stdout.write(greeting(url, token, home, models))
+            sys.stdout.flush()
         log.info("platform_ready", url=url, home=str(home))
         while not stopping.wait(0.5):
             valkey.keep()
-            _refuse_dead_parts(parts)
+            _refuse_dead_parts(parts, home / "logs")
+
+
+def _prepare(settings: Settings, home: Path) -> frozenset[str]:
+    """Migrate, make the key, check the base models; returns their ids. Raises BadModelsFile."""
+    migrate(settings.resolved_database_url())
+    engine = make_engine(settings.resolved_database_url())
+    ensure_default_key(engine, home)
+    return register_models(engine, models_file(settings), home / "model-hashes.json")
 
 
 def _sandbox_url(settings: Settings) -> str:
@@ -145,9 +153,11 @@ def _start_parts(
         yield name, part
 
 
-def _wait_until_ready(url: str, parts: dict[str, subprocess.Popen[bytes]], stopping: threading.Event) -> None:
+def _wait_until_ready(
+    url: str, parts: dict[str, subprocess.Popen[bytes]], logs: Path, stopping: threading.Event
+) -> None:
     for _ in range(int(READY_SECONDS / 0.1)):
-        _refuse_dead_parts(parts)
+        _refuse_dead_parts(parts, logs)
         try:
             urllib.request.urlopen(f"{url}/readyz", timeout=5).close()  # noqa: S310 - our own http URL
         except (urllib.error.URLError, ConnectionError, TimeoutError):
@@ -155,13 +165,24 @@ def _wait_until_ready(url: str, parts: dict[str, subprocess.Popen[bytes]], stopp
                 return
         else:
             return
-    raise RuntimeError(f"The API did not answer within {READY_SECONDS:.0f} s; see logs/api.log.")
+    raise RuntimeError(f"The API did not answer within {READY_SECONDS:.0f} s; see {logs}/api.log.")
 
 
-def _refuse_dead_parts(parts: dict[str, subprocess.Popen[bytes]]) -> None:
+def _refuse_dead_parts(parts: dict[str, subprocess.Popen[bytes]], logs: Path) -> None:
     for name, part in parts.items():
         if part.poll() is not None:
-            raise RuntimeError(f"The {name} ended with status {part.returncode}; see logs/{name}.log.")
+            file = logs / f"{name}.log"
+            said = _last_error(file.read_text(errors="replace"))
+            raise RuntimeError(
+                f"The {name} ended with status {part.returncode}{f': {said}' if said else ''}; see {file}."
+            )
+
+
+def _last_error(text: str) -> str | None:
+    """The last line with which a traceback of a log ends: `ValueError: ...`."""
+    _, found, last = text.rpartition("Traceback (most recent call last)")
+    lines = [line for line in last.splitlines() if re.match(r"(\w+\.)*\w+(: |$)", line)] if found else []
+    return lines[0] if lines else None
 
 
 def _make_private(home: Path) -> None:
@@ -196,7 +217,7 @@ def _stop_at_end_of_input(stopping: threading.Event) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Run the whole platform on this machine.")
+    parser = argparse.ArgumentParser(prog="star serve", description="Run the whole platform on this machine.")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--with-stdin", action="store_true", help="stop when standard input is closed")
     arguments = parser.parse_args()

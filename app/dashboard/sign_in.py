@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Form, Request, Response
+from fastapi import Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.dashboard.rendering import page, url
@@ -13,14 +13,28 @@ from app.http.admission import Keys, client_address
 from app.http.dependencies import Config
 from app.http.router import page_router
 from app.settings import Settings
+from app.sign_in_link import redeem
 
 router = page_router()
+USED = "This link has been used, or is of an earlier start. Paste the key, or start `star serve` again."
 Next = Annotated[str, Form(max_length=2000)]
 
 
 @router.get("/sign-in")
-def form(request: Request, settings: Config, next: str = "") -> Response:  # noqa: A002 - the usual name in a URL
-    return _form(request, settings, own_page(next))
+def form(
+    request: Request,
+    settings: Config,
+    next: str = "",  # noqa: A002 - the usual name in a URL
+    once: Annotated[str, Query(max_length=100)] = "",
+) -> Response:
+    """The form; with the token of `star serve`, as the one who has started it."""
+    if not once:
+        return _form(request, settings, own_page(next))
+    if (key := redeem(settings.home, once)) is None:
+        return _form(request, settings, own_page(next), refused=USED, status=401)
+    response = RedirectResponse(own_page(next), status_code=303)
+    keep(request, response, key)
+    return response
 
 
 @router.post("/sign-in")

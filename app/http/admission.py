@@ -32,7 +32,7 @@ COOKIE = "star_key"  # the dashboard's; the browser sends it to no other path
 PAGES = "/dashboard"
 STATIC = f"{PAGES}/static/"
 # Where no key is asked for, and none is looked up.
-OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
+OPEN = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json"})
 # Where a body is read without a key: what the key follows from is in it.
 SIGN_IN = frozenset(
     {

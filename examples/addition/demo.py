@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -45,7 +46,7 @@ CONFIG: dict[str, Any] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run the addition job on an embedded platform.")
-    parser.add_argument("--home", type=Path, default=ROOT / ".star" / "demo")
+    parser.add_argument("--home", type=Path, default=Path(".star") / "demo")
     parser.add_argument("--no-rationalization", action="store_true", help="the same budget without hints")
     arguments = parser.parse_args()
     console = Console()
@@ -64,7 +65,8 @@ def main() -> None:
         sys.exit(f"The platform refused: {error}")
     for problem in problems:
         console.print(f"[red]Not as it should be:[/red] {problem}")
-    console.print(f"Done in {time.monotonic() - began:.0f} s.")
+    console.print(f"Done in {time.monotonic() - began:.0f} s. To open it in a browser:")
+    console.print(f"  STAR_HOME={shlex.quote(str(arguments.home))} star serve", soft_wrap=True)
     sys.exit(1 if problems else 0)
 
 
@@ -72,7 +74,7 @@ def platform(home: Path) -> Any:
     """The platform with settings for two cores and a tiny model."""
     return running_platform(
         home,
-        STAR_MODELS_FILE=str(ROOT / "models.yaml"),
+        STAR_MODELS_FILE=str(ROOT / "examples" / "models.yaml"),
         STAR_SAMPLER="transformers",
         STAR_THREADS="2",
         STAR_SAMPLER_BATCH="128",

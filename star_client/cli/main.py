@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -85,10 +86,19 @@ app.command("logout")(login.logout)
 app.command("workers")(team.list_workers)
 
 
+def print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"star {version('star-service')}")
+        raise typer.Exit
+
+
 @app.callback()
 def connect(
     context: typer.Context,
     url: Annotated[str | None, typer.Option(help="The server, in place of STAR_URL.")] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     context.obj = url
 
@@ -101,7 +111,7 @@ def serve(port: Annotated[int, typer.Option(min=1, max=65535)] = 8000) -> None:
 
 @app.command(context_settings=PASSED_ON)
 def demo(context: typer.Context) -> None:
-    """Run a whole job on the paper's addition task (in a checkout of the project)."""
+    """Run a whole job on the paper's addition task, with a tiny base model of its own."""
     become("examples.addition.demo", *context.args)
 
 
@@ -137,12 +147,13 @@ def push_training_set(context: typer.Context) -> None:
 
 def become(module: str, *arguments: str, url: str | None = None) -> None:
     """Replace this process with another program of the project, by name: this package imports no
-    platform code. `url`: of the server, for a program that asks it.
+    platform code. -P: a folder app/ of the user's own is not taken for the platform's. `url`: of the
+    server, for a program that asks it.
     """
     if url is not None:
         os.environ["STAR_URL"] = url
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - no shell is wanted
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])  # noqa: S606 - no shell is wanted
 
 
 def main() -> None:

@@ -143,6 +143,16 @@ def read_listed(path: Path) -> list[ListedModel]:
 
 
 def _inspect(listed: ListedModel, beside: Path, hashes: FileHashes) -> FoundModel:
+    try:
+        return _inspect_files(listed, beside, hashes)
+    except OSError as failure:
+        raise BadModelsFile(
+            f"model {listed.id}: {failure.filename} cannot be read by the user {os.geteuid()} "
+            f"({failure.strerror}). Give it read access, such as by `chmod -R a+rX FOLDER`."
+        ) from failure
+
+
+def _inspect_files(listed: ListedModel, beside: Path, hashes: FileHashes) -> FoundModel:
     folder = (beside / listed.location).resolve()
     if folder.is_dir():
         if (reason := why_unreadable(folder)) is not None:

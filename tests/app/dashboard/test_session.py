@@ -11,6 +11,8 @@ from starlette.testclient import TestClient
 
 from app.dashboard.static_files import FOLDER
 from app.database import transaction
+from app.keys import write_private
+from app.sign_in_link import make_token, redeem
 from tests.app.api_harness import Api
 from tests.app.dashboard.conftest import Visitor, sign_in
 
@@ -40,6 +42,29 @@ def test_sign_in_leads_to_no_other_site(sqlite_api: Api) -> None:
             "/dashboard/sign-in", data=data, follow_redirects=False
         )
         assert answer.headers["location"] == "/dashboard/jobs"
+
+
+def test_the_link_of_serve_signs_in_once_and_no_other_text_does(sqlite_api: Api) -> None:
+    home = sqlite_api.settings.home
+    key = sqlite_api.reader["Authorization"].removeprefix("Bearer ")
+    write_private(home / "api-key", key + "\n")
+    old, token = make_token(home), make_token(home)
+    for wrong in (old, "x", "ä"):
+        assert redeem(home, wrong) is None
+    stranger = TestClient(sqlite_api.client.app, follow_redirects=False)
+    inside = stranger.get("/dashboard/sign-in", params={"once": token, "next": "/dashboard/datasets"})
+    assert (inside.status_code, inside.headers["location"]) == (303, "/dashboard/datasets")
+    assert SimpleCookie(inside.headers["set-cookie"])["star_key"].value == key
+    again = TestClient(sqlite_api.client.app).get("/dashboard/sign-in", params={"once": token})
+    assert again.status_code == 401
+    assert "This link has been used" in again.text
+    assert "set-cookie" not in again.headers
+    assert [path.name for path in home.glob("sign-in-token*")] == []
+
+
+def test_the_bare_address_leads_to_the_dashboard(sqlite_api: Api) -> None:
+    answer = TestClient(sqlite_api.client.app, follow_redirects=False).get("/")
+    assert (answer.status_code, answer.headers["location"]) == (307, "/dashboard/")
 
 
 def test_a_wrong_key_is_refused_on_the_form_itself(sqlite_api: Api) -> None:

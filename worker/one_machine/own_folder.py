@@ -1,0 +1,31 @@
+"""Paths of the settings as the person means them who runs `star serve`: relative to their own folder.
+
+The parts of the platform are started elsewhere, where their code is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.settings import Settings
+
+SQLITE = "sqlite:///"
+ROOT = Path(__file__).resolve().parents[2]  # of a checkout, or the site-packages of the wheel
+DEMO_MODELS = ROOT / "examples" / "models.yaml"
+
+
+def absolute_paths(settings: Settings) -> dict[str, str]:
+    """The STAR_* variables of all settings that are paths, made absolute. URLs stay as they are."""
+    found = {"STAR_HOME": str(settings.home.absolute()), "STAR_MODELS_FILE": str(models_file(settings))}
+    if settings.database_url.startswith(SQLITE):
+        path = settings.database_url.removeprefix(SQLITE)
+        found["STAR_DATABASE_URL"] = SQLITE + (path if path == ":memory:" else str(Path(path).absolute()))
+    if settings.storage_url and "://" not in settings.storage_url:
+        found["STAR_STORAGE_URL"] = str(Path(settings.storage_url).absolute())
+    return found
+
+
+def models_file(settings: Settings) -> Path:
+    """The allow-list: the one that is set or lies in this folder, else the demo's with its tiny model."""
+    path = settings.models_file.absolute()
+    return path if "models_file" in settings.model_fields_set or path.exists() else DEMO_MODELS
