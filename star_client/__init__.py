@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from star_client.client import StarClient as StarClient
     from star_client.errors import StarError as StarError
+    from star_client.interop.asynchronous import AsyncStarClient as AsyncStarClient
+    from star_client.interop.frames import to_pandas as to_pandas
     from star_client.job_request import JobRequest as JobRequest
 
-_HOMES = {"JobRequest": "job_request", "StarClient": "client", "StarError": "errors"}
+_HOMES = {
+    "AsyncStarClient": "interop.asynchronous",
+    "JobRequest": "job_request",
+    "StarClient": "client",
+    "StarError": "errors",
+    "to_pandas": "interop.frames",
+}
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - the names of one table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -151,6 +152,19 @@ class Jobs:
 
     def get(self, job_id: str) -> Job:
         return self._job(Request("GET", f"/v1/jobs/{job_id}"))
+
+    def wait(self, job_id: str, *, patience: float = math.inf) -> Job:
+        """Return the job once it has ended, or is paused: then it goes on only when somebody acts.
+
+        Raises TimeoutError after `patience` seconds; the job goes on.
+        """
+        seen, last = 0, time.monotonic() + patience
+        while not (job := self.get(job_id)).is_terminal and job.status != "paused":
+            if (left := last - time.monotonic()) <= 0:
+                raise TimeoutError(f"{job_id} is still {job.status} after {patience:g} s.")
+            page = self.list_events(job_id, after=seen, limit=1000, wait=min(LONGEST_WAIT, left))
+            seen = page.data[-1].seq if page.data else seen
+        return job
 
     def cancel(self, job_id: str, *, baselines: bool = False) -> Job:
         """Stop it for good, and `baselines` with it; Refused (409) if it has ended."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from star_client.interop.rows import DataFrame, as_json_lines
 from star_client.objects import BaseModelInfo, Dataset, Example, Fields, Page, Preset, PromptSet, Rationale
 from star_client.objects_results import DatasetStatistics, HeldOutAnswer, Override, PromptPreview
 from star_client.transport import Request, Transport, once
@@ -47,7 +48,7 @@ class Datasets:
 
     def upload(
         self,
-        file: Path,
+        source: str | Path | Iterable[Mapping[str, Any]] | DataFrame,
         *,
         kind: str,
         name: str | None = None,
@@ -57,7 +58,8 @@ class Datasets:
         map: Mapping[str, str | Sequence[str]] | None = None,  # noqa: A002 - its name over HTTP
         allow_overlap: bool = False,
     ) -> Dataset:
-        """Upload JSONL, a JSON array, CSV, Parquet or an Excel workbook (.xlsx), also as .gz or .zst.
+        """Upload JSONL, a JSON array, CSV, Parquet or an Excel workbook (.xlsx), also as .gz or .zst; or rows
+        (dicts) or a DataFrame of pandas or polars, which need a `name`.
 
         kind: scratchpad, numeric, choice, exact, math, pattern, date, code or program. A row has question,
         answer (of kind code: tests) and, where wanted, choices, solution, id, group and split; `map` names
@@ -67,17 +69,22 @@ class Datasets:
         hold out, where no row has a split. The same file read in the same way is the same dataset: it is
         not stored twice. Raises Refused, whose `errors` name each bad line; then nothing is stored.
         """
+        file = Path(source) if isinstance(source, str | Path) else None
+        if file is None and name is None:
+            raise ValueError("Rows have no file whose name could be theirs: give `name`.")
         params = {
             "kind": kind,
-            "name": name or _plain(file).stem,
+            "name": name or (_plain(file).stem if file else None),
             "validation": validation,
             "seed": seed,
             "format": format,
             "map": None if map is None else json.dumps(map),
             "allow_overlap": "true" if allow_overlap else None,
         }
-        headers = {"Content-Type": CONTENT_TYPES.get(_plain(file).suffix, "application/x-ndjson")}
-        upload = Request("POST", "/v1/datasets", params, headers, file=file, again=True)
+        suffix = _plain(file).suffix if file else ""
+        headers = {"Content-Type": CONTENT_TYPES.get(suffix, "application/x-ndjson")}
+        rows = None if file else as_json_lines(source)
+        upload = Request("POST", "/v1/datasets", params, headers, file=file, content=rows, again=True)
         return Dataset.model_validate_json(self._transport.send(upload).content)
 
     def list(

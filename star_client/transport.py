@@ -34,6 +34,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     json: Any = None
     file: Path | None = None  # the body; opened again for each attempt
+    content: bytes | None = None  # the body, in place of a file
     again: bool = False  # may be sent twice: GET, or the server recognises a repetition
 
     @property
@@ -131,7 +132,8 @@ class Transport:
     def _send_once(self, request: Request) -> httpx2.Response:
         arguments = self._arguments(request)
         if request.file is None:
-            return self._client.request(request.method, request.path, **arguments)
+            body = request.content
+            return self._client.request(request.method, request.path, content=body, **arguments)
         with request.file.open("rb") as body:
             return self._client.request(request.method, request.path, content=body, **arguments)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from star_client.cli import invocation
 from star_client.cli.invocation import AsJson, File, Limit, star
 from star_client.cli.printing import Columns, console, moment, print_all, print_json, print_one, print_text
 from star_client.cli.yaml_files import read_text, read_texts
@@ -17,12 +18,9 @@ prompt_sets = typer.Typer(no_args_is_help=True, help="Few-shot examples with han
 presets = typer.Typer(no_args_is_help=True, help="Named settings that jobs start from.")
 models = typer.Typer(no_args_is_help=True, help="Base models that jobs may use.")
 
-Kind = Annotated[
-    str,
-    typer.Option(
-        help="scratchpad, numeric, choice, exact, math, pattern, date, code or program: how answers are read."
-    ),
-]
+Kind = Annotated[invocation.Kind, typer.Option(help="How answers are read.")]
+DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="Id of a dataset.")]
+PromptSetId = Annotated[str, typer.Argument(metavar="PROMPT-SET", help="Id of a prompt set.")]
 
 DATASET: Columns[Dataset] = {
     "id": lambda one: one.id,
@@ -123,6 +121,15 @@ def statistics(
     return console.print(yaml.safe_dump(found.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
+@datasets.command("get")
+def get_dataset(context: typer.Context, dataset_id: DatasetId, as_json: AsJson = False) -> None:
+    """One dataset, with what there is to know before it is used."""
+    found = star(context).datasets.get(dataset_id)
+    print_one(found, DATASET, as_json)
+    for warning in () if as_json else found.warnings:
+        console.print(f"Warning: {warning}", soft_wrap=True)
+
+
 @datasets.command("list")
 def list_datasets(
     context: typer.Context,
@@ -131,6 +138,7 @@ def list_datasets(
     limit: Limit = 20,
     as_json: AsJson = False,
 ) -> None:
+    """Datasets, the newest first."""
     found = star(context).datasets.list(name=name, archived=archived, limit=limit)
     print_all(found.data, DATASET, as_json)
 
@@ -168,7 +176,17 @@ def examples_in(loaded: Any) -> Any:
 
 @prompt_sets.command("list")
 def list_prompt_sets(context: typer.Context, limit: Limit = 20, as_json: AsJson = False) -> None:
+    """Prompt sets, the newest first."""
     print_all(star(context).prompt_sets.list(limit=limit).data, PROMPT_SET, as_json)
+
+
+@prompt_sets.command("get")
+def get_prompt_set(context: typer.Context, prompt_set_id: PromptSetId, as_json: AsJson = False) -> None:
+    """One prompt set with its examples in full."""
+    found = star(context).prompt_sets.get(prompt_set_id)
+    print_one(found, PROMPT_SET, as_json)
+    for example in () if as_json else found.examples:
+        print_text(str(example.get("question", "conversation")), str(example.get("rationale", example)))
 
 
 @prompt_sets.command("preview")
@@ -206,5 +224,6 @@ def list_models(
     adapters: Annotated[bool, typer.Option(help="Adapters that can be asked, not base models.")] = False,
     as_json: AsJson = False,
 ) -> None:
+    """Base models that jobs may use, by id."""
     found = star(context).models.list(kind="adapter" if adapters else "base", limit=100).data
     print_all(found, ASKED if adapters else MODEL, as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,43 @@ IfMatch = Annotated[
 ]
 Limit = Annotated[int, typer.Option(min=1, max=100, help="At most this many, the newest first.")]
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
+
+
+class Kind(StrEnum):
+    """Of questions. The words of an option are completed, and others refused before anything is sent."""
+
+    SCRATCHPAD = "scratchpad"
+    NUMERIC = "numeric"
+    CHOICE = "choice"
+    EXACT = "exact"
+    MATH = "math"
+    PATTERN = "pattern"
+    CODE = "code"
+    PROGRAM = "program"
+    REMOTE = "remote"
+    DATE = "date"
+
+
+class JobStatus(StrEnum):
+    VALIDATING = "validating"
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class JobOrder(StrEnum):
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    NAME = "name"
+
+
+class Accept(StrEnum):
+    NO_SPARK = "no_spark"
 
 
 def exit_status(error: StarError) -> int:

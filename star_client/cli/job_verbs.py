@@ -13,15 +13,24 @@ from star_client.cli.create import Config, Metadata, OneKey, Setting, merged_con
 from star_client.cli.data import DATASET
 from star_client.cli.invocation import AsJson, IfMatch, JobId, star
 from star_client.cli.jobs import JOB
-from star_client.cli.printing import Columns, console, moment, print_all, print_json, print_one, shorten
+from star_client.cli.printing import (
+    Columns,
+    console,
+    moment,
+    percent,
+    print_all,
+    print_json,
+    print_one,
+    shorten,
+)
 from star_client.jobs import ExportFormat, TrainingSetFormat
 from star_client.objects import LogLine
 from star_client.objects_results import Coverage, CurveStep, ExampleProgress, Flip, RegradedIteration
 
 COVERAGE: Columns[Coverage] = {
     "iteration": lambda one: one.iteration,
-    "solved": lambda one: one.solve_rate,
-    "coverage": lambda one: one.coverage and one.coverage.get("total"),
+    "solved": lambda one: percent(one.solve_rate),
+    "coverage": lambda one: one.coverage and percent(one.coverage.get("total")),
     "newly solved": lambda one: one.churn and one.churn.get("newly_solved"),
     "forgotten": lambda one: one.churn and one.churn.get("forgotten"),
     "never solved": lambda one: one.churn and one.churn.get("never"),

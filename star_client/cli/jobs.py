@@ -10,8 +10,11 @@ import typer
 from star_client.cli.invocation import (
     INTERRUPTED,
     OUTCOMES,
+    Accept,
     AsJson,
     JobId,
+    JobOrder,
+    JobStatus,
     Limit,
     star,
 )
@@ -19,6 +22,7 @@ from star_client.cli.printing import (
     Columns,
     console,
     moment,
+    percent,
     print_all,
     print_json,
     print_one,
@@ -35,7 +39,7 @@ JOB: Columns[Job] = {
     "name": lambda one: one.name,
     "status": lambda one: one.status,
     "iteration": lambda one: f"{one.iteration} of {one.iterations}",
-    "accuracy": lambda one: one.best and one.best.accuracy,
+    "accuracy": lambda one: one.best and percent(one.best.accuracy),
     "created": lambda one: moment(one.created_at),
 }
 
@@ -43,14 +47,17 @@ JOB: Columns[Job] = {
 @jobs.command("list")
 def list_jobs(
     context: typer.Context,
-    status: Annotated[list[str] | None, typer.Option(help="Only those of this status, or these.")] = None,
+    status: Annotated[
+        list[JobStatus] | None, typer.Option(help="Only those of this status, or these.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Only those of this name.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Only those on this dataset.")] = None,
     archived: Annotated[bool, typer.Option("--archived", help="The archived ones only.")] = False,
-    order: Annotated[str, typer.Option(help="newest, oldest or name")] = "newest",
+    order: Annotated[JobOrder, typer.Option(help="What comes first.")] = JobOrder.NEWEST,
     limit: Limit = 20,
     as_json: AsJson = False,
 ) -> None:
+    """The project's jobs."""
     found = star(context).jobs.list(
         status=status, name=name, dataset=dataset, archived=archived, order=order, limit=limit
     )
@@ -59,6 +66,7 @@ def list_jobs(
 
 @jobs.command("get")
 def get(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
+    """One job, and how it ended."""
     client = star(context)
     job = client.jobs.get(job_id)
     print_one(job, JOB, as_json)
@@ -94,7 +102,7 @@ def pause(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> Non
 def resume(
     context: typer.Context,
     job_id: JobId,
-    accept: Annotated[str | None, typer.Option(help="Why it paused itself: no_spark.")] = None,
+    accept: Annotated[Accept | None, typer.Option(help="Why it paused itself.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Resume a paused job."""

@@ -102,6 +102,16 @@ def moment(value: datetime) -> str:
     return rfc3339(value)[:16].replace("T", " ")
 
 
+def percent(share: float | None) -> str:
+    """0.36 is 36.0 %, as on the dashboard."""
+    return "" if share is None else f"{100 * share:.1f} %"
+
+
+def amount(value: float) -> str:
+    """41879500.0 is 41,879,500"""
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:,.1f}"
+
+
 def shorten(text: str, width: int = 60) -> str:
     line = " ".join(text.split())
     return line if len(line) <= width else line[: width - 1] + "…"

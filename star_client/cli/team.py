@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from star_client.cli.invocation import AsJson, IfMatch, Limit, star
-from star_client.cli.printing import Columns, console, moment, print_all, print_json, print_one
+from star_client.cli.printing import Columns, amount, console, moment, print_all, print_json, print_one
 from star_client.objects_platform import (
     ApiKey,
     AuditEntry,
@@ -114,8 +114,8 @@ Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
 
 
 def standing(found: Standing) -> str:
-    held = f", {found.held:g} held" if found.held else ""
-    return f"{found.used:g} used{held}, limit {'none' if found.limit is None else f'{found.limit:g}'}"
+    held = f", {amount(found.held)} held" if found.held else ""
+    return f"{amount(found.used)} used{held}, limit {'none' if found.limit is None else amount(found.limit)}"
 
 
 @webhooks.command("create")

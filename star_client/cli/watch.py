@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from star_client.cli.printing import percent
 from star_client.client import StarClient
 from star_client.objects import Event, Iteration, Job, Metrics
 from star_client.objects_results import Answer
@@ -119,16 +120,12 @@ def _cells(iteration: Iteration) -> list[str]:
     seconds = sum(metrics.seconds.values())
     return [
         "0 (few-shot)" if iteration.number == 0 else str(iteration.number),
-        _percent(metrics.solve_rate),
-        *(_percent(metrics.coverage.get(share)) for share in ("generated", "rationalized", "total")),
+        percent(metrics.solve_rate),
+        *(percent(metrics.coverage.get(share)) for share in ("generated", "rationalized", "total")),
         _loss(metrics),
-        _percent(metrics.accuracy),
+        percent(metrics.accuracy),
         f"{seconds:.0f} s" if seconds else "",
     ]
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.1%}".replace("%", " %")
 
 
 def _loss(metrics: Metrics) -> str:
@@ -169,11 +166,11 @@ def outcome(job: Job) -> Text:
         text.append(f" ({job.stop_reason})")
     if job.best is not None:
         below = (
-            f", below few-shot prompting ({_percent(job.best.few_shot)})" if job.best.below_few_shot else ""
+            f", below few-shot prompting ({percent(job.best.few_shot)})" if job.best.below_few_shot else ""
         )
         text.append(
             f"\n{'Highest' if below else 'Best'} adapter: {job.best.adapter_id} of iteration "
-            f"{job.best.iteration}, {_percent(job.best.accuracy)} of the held-out examples{below}."
+            f"{job.best.iteration}, {percent(job.best.accuracy)} of the held-out examples{below}."
         )
     if job.status_reason is not None:
         text.append(f"\n{job.status_reason.code}: {job.status_reason.message}")
