@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from app.dashboard import front, oidc, platform, projects, sign_in, webhooks
-from app.dashboard.data import datasets, prompt_sets, verifiers
+from app.dashboard.data import datasets, prompt_sets, verifiers, write_prompt_set
 from app.dashboard.jobs import compare, job, job_list, new_job
 from app.dashboard.middleware import BlankFields, SecurityHeaders
 from app.dashboard.rendering import page, sign_in_url
@@ -37,6 +37,7 @@ from app.http.router import add_routes
 
 PAGES = (
     datasets,
+    write_prompt_set,
     prompt_sets,
     verifiers,
     webhooks,
@@ -91,6 +92,7 @@ def _refused(request: Request, failure: Exception) -> Response:
         return Response(status_code=401, headers={"HX-Redirect": sign_in_url(request)})
     partial = request.headers.get("hx-request") is not None
     name = "_problem.html" if partial else "problem.html"
-    response = page(request, name, None, problem=problem, status=problem.status)
+    caller = getattr(request.state, "caller", None)  # whom admission has found: the navigation stays
+    response = page(request, name, caller, problem=problem, status=problem.status)
     response.headers.update(when_again(problem))
     return response

@@ -17,6 +17,7 @@ from app.tables.data import PromptSet
 from star_engine.data.prompt_sets import prompt_set_warnings
 from star_engine.data.prompt_sets import read_prompt_set as parse_prompt_set
 from star_engine.data.row_errors import BadRows
+from star_engine.tasks.examples import PromptSet as ParsedPromptSet
 from star_engine.tasks.kind import Kind
 
 
@@ -50,16 +51,21 @@ def create_prompt_set(
     db: Engine, project_id: str, sent: PromptSetIn, once: Once = UNKEYED
 ) -> tuple[PromptSetOut, bool]:
     """The prompt set and whether it is new. Raises Invalid for a rationale that misses its answer."""
-    try:
-        examples = {"kind": sent.kind, "examples": sent.examples}
-        prompt_set = parse_prompt_set(examples if sent.text is None else sent.text, sent.kind)
-    except BadRows as bad:
-        errors = tuple(FieldError(e.field, e.reason, e.fix, e.line or None) for e in bad.errors)
-        raise Invalid("The prompt set cannot be used.", code="invalid_prompt_set", errors=errors) from bad
+    prompt_set = check_prompt_set(sent)
     with transaction(db) as session:
         row, new = record_prompt_set(session, project_id, sent.name, prompt_set)
         once.remember(session, row.id)
     return prompt_set_out(row), new
+
+
+def check_prompt_set(sent: PromptSetIn) -> ParsedPromptSet:
+    """What `create_prompt_set` would record. Raises Invalid, whose errors name each example's number."""
+    try:
+        examples = {"kind": sent.kind, "examples": sent.examples}
+        return parse_prompt_set(examples if sent.text is None else sent.text, sent.kind)
+    except BadRows as bad:
+        errors = tuple(FieldError(e.field, e.reason, e.fix, e.line or None) for e in bad.errors)
+        raise Invalid("The prompt set cannot be used.", code="invalid_prompt_set", errors=errors) from bad
 
 
 def read_prompt_sets(

@@ -37,6 +37,7 @@ PAGES = (
     "datasets",
     "datasets/{dataset}",
     "prompt-sets",
+    "prompt-sets/new",
     "prompt-sets/{prompt_set}",
     "verifiers",
     "platform",

@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
 from app.dashboard.jobs.form import FORKED, GROUPS, Filled, Sent, body, checked, filled
+from app.dashboard.jobs.like import values_like
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Submitter, Viewer
 from app.data.base_models import read_models
@@ -51,8 +52,14 @@ FORK_FIELDS = ("name", "from_iteration", "priority")
 
 
 @router.get("/new")
-def form(request: Request, caller: Submitter, db: Db, offered: OfferedModels) -> Response:
-    """`?model=`, `?dataset=` and `?prompt_set=` are filled in; the preset is `quick` for small data."""
+def form(
+    request: Request, caller: Submitter, db: Db, offered: OfferedModels, like: str | None = None
+) -> Response:
+    """`?model=`, `?dataset=` and `?prompt_set=` are filled in; the preset is `quick` for small data.
+    `?like=`: all that a job was made of.
+    """
+    if like is not None:
+        return _form(request, caller, db, offered, Filled(values_like(read_job(db, caller.project_id, like))))
     return _form(request, caller, db, offered, Filled(_with_preset(caller, db, dict(request.query_params))))
 
 

@@ -115,7 +115,17 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// A part of the page may say what the tab is called, and when it ends: "2 h · 40 % of train, 1/3 · name".
+function showTitle(root) {
+  const said = root.querySelector("[data-title]");
+  if (!said) return;
+  const minutes = Math.round((new Date(said.dataset.ends) - Date.now()) / 60000); // NaN without an estimate
+  const left = minutes >= 60 ? `${Math.round(minutes / 60)} h` : `${minutes} min`;
+  document.title = minutes > 0 ? `${left} · ${said.dataset.title}` : said.dataset.title;
+}
+
 function dress(root) {
+  showTitle(root);
   localTimes(root);
   showLetters(root);
   followLive(root);

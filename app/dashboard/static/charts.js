@@ -47,6 +47,7 @@ function drawChart(place) {
     cursor: { y: false },
     legend: { live: true },
   }, data, place);
+  place.chart.setLegend({ idx: spec.x.length - 1 }); // the last values, until a point is pointed at
 }
 
 function drawCharts() {
