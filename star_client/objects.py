@@ -6,15 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Self, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 
 import httpx2
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PrivateAttr
 
 from star_client.interop.frames import to_pandas
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def rfc3339(moment: datetime) -> str:
@@ -58,8 +55,8 @@ class Page(Fields, Generic[T]):
     first_id: str | None = None
     last_id: str | None = None
 
-    def to_pandas(self) -> pd.DataFrame:
-        """As star_client.to_pandas of its objects."""
+    def to_pandas(self) -> Any:
+        """A DataFrame, as star_client.to_pandas makes of its objects."""
         return to_pandas(self.data)
 
 
