@@ -132,8 +132,7 @@ class Transport:
     def _send_once(self, request: Request) -> httpx2.Response:
         arguments = self._arguments(request)
         if request.file is None:
-            body = request.content
-            return self._client.request(request.method, request.path, content=body, **arguments)
+            return self._client.request(request.method, request.path, content=request.content, **arguments)
         with request.file.open("rb") as body:
             return self._client.request(request.method, request.path, content=body, **arguments)
 

@@ -59,7 +59,10 @@ def answered(
     """A rationale's text, its answer and others' words marked, and what is not trained on struck through (see
     answer_end).
     """
-    marks: list[tuple[int, int, Mark]] = [*others, *([(*span, "answer")] if span is not None else [])]
+    marks: list[tuple[int, int, Mark]] = [
+        *others,
+        *([(span[0], span[1], "answer")] if span is not None else []),
+    ]
     if trained is None or not text.startswith(trained):
         return marked_all(text, marks)
     behind = text[len(trained) :]

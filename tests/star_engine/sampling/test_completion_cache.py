@@ -95,7 +95,7 @@ def answers(record: Mapping[str, Recorded], sampler: ScriptedSampler | None) -> 
     for completion in sampler.stream(reusing.queue, reusing.params) if sampler else ():
         tries.append(reusing.finish(completion))
         tries += reusing.look_up()
-    return tries
+    return [one for one in tries if one is not None]
 
 
 def on_record(tries: Sequence[Rationale]) -> dict[str, Recorded]:
