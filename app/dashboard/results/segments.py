@@ -59,10 +59,9 @@ def answered(
     """A rationale's text, its answer and others' words marked, and what is not trained on struck through (see
     answer_end).
     """
-    marks: list[tuple[int, int, Mark]] = [
-        *others,
-        *([(span[0], span[1], "answer")] if span is not None else []),
-    ]
+    marks = list(others)
+    if span is not None:
+        marks.append((span[0], span[1], "answer"))
     if trained is None or not text.startswith(trained):
         return marked_all(text, marks)
     behind = text[len(trained) :]
