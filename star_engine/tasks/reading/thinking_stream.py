@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum, auto
+from string import ascii_lowercase, ascii_uppercase
 
 _NAMES = ("think", "thinking", "thought", "thoughts", "reasoning", "reflection", "seed:think")
 _OPENINGS = (
@@ -16,6 +17,14 @@ _CLOSINGS = (
 )
 _BARE, _BARE_CLOSING = "analysis", "assistantfinal"  # gpt-oss without its special tokens
 _BARE_OPENING = re.compile(r"analysis(?=[A-Z\"'(\d])")
+
+
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
+
+
+def _lower(text: str) -> str:
+    """Of the same length as `text`, which str.lower() is not: of "İ" it makes two characters."""
+    return text.translate(_LOWER)
 
 
 class _Place(Enum):
@@ -45,16 +54,16 @@ class ThinkingStream:
 
     def _begin(self, last: bool) -> None:
         shown = self._held.lstrip()
-        mark = next((mark for mark in _OPENINGS if shown.lower().startswith(mark)), None)
+        mark = next((mark for mark in _OPENINGS if _lower(shown).startswith(mark)), None)
         if mark is None and _BARE_OPENING.match(shown):
             mark, self._closings = _BARE, (_BARE_CLOSING,)
         if mark is not None:
             self._held, self._place, self._fresh = shown[len(mark) :], _Place.THINKING, True
-        elif last or not any(one.startswith(shown.lower()) for one in (*_OPENINGS, _BARE)):
+        elif last or not any(one.startswith(_lower(shown)) for one in (*_OPENINGS, _BARE)):
             self._place = _Place.BEHIND
 
     def _think(self, last: bool) -> str:
-        lowered = self._held.lower()
+        lowered = _lower(self._held)
         found = [(at, mark) for mark in self._closings if (at := lowered.find(mark)) >= 0]
         if not found:
             return self._taken(len(self._held) if last else self._sure(lowered))

@@ -14,6 +14,7 @@ TEXTS = [
         ("Is 2 < 3?\n\nYes.", "It is 3."),
     ),
     ("<think>\n", "So 2.\n</think>\nThe answer is 2.", ("So 2.", "The answer is 2.")),
+    ("", "<THINK>İki İİ</THINK>Yes", ("İki İİ", "Yes")),
     ("", "[THINK]a[/THINK]b", ("a", "b")),
     ("", "analysisWe add 1.assistantfinalIt is 2.", ("We add 1.", "It is 2.")),
     ("", "<think>\nThe limit cut </thi", ("The limit cut </thi", "")),
