@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from numbers import Real
+from pathlib import PurePath
 from typing import Any, Protocol
+from uuid import UUID
 
 
 class DataFrame(Protocol):
@@ -16,14 +19,12 @@ class DataFrame(Protocol):
 
 
 def as_json_lines(rows: Any) -> bytes:
-    """One JSON object a line, in UTF-8. Empty cells of a DataFrame (NaN, None) are left out of their row.
+    """One JSON object a line, in UTF-8. Empty cells (None, NaN, NaT, NA) are left out of their row.
 
-    Raises TypeError for what is neither rows nor a DataFrame, naming the row.
+    Raises TypeError for what is neither rows nor a DataFrame, and for a value that JSON has no form of,
+    naming the row and the field.
     """
-    return b"".join(
-        json.dumps(_object(row, number), default=_plain, ensure_ascii=False).encode() + b"\n"
-        for number, row in enumerate(_records(rows), start=1)
-    )
+    return b"".join(_line(_object(row, number), number) for number, row in enumerate(_records(rows), start=1))
 
 
 def _records(rows: Any) -> Iterable[Any]:
@@ -43,11 +44,37 @@ def _object(row: Any, number: int) -> dict[str, Any]:
 
 
 def _is_empty(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    """None, NaN of whichever type, and what pandas and numpy have in place of a missing value."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return (isinstance(value, Real | Decimal) or getattr(value, "shape", None) == ()) and value != value
+
+
+def _line(row: Mapping[str, Any], number: int) -> bytes:
+    try:
+        return _json(row) + b"\n"
+    except (TypeError, ValueError, RecursionError):
+        for name, value in row.items():
+            try:
+                _json({name: value})
+            except (TypeError, ValueError, RecursionError) as failure:
+                raise TypeError(
+                    f"Row {number}, {name}: {failure}. Give text, a finite number, a truth value, or lists "
+                    "and dicts of these."
+                ) from failure
+        raise
+
+
+def _json(row: Mapping[str, Any]) -> bytes:
+    return json.dumps(row, default=_plain, ensure_ascii=False, allow_nan=False).encode()
 
 
 def _plain(value: Any) -> Any:
-    """Arrays and numbers of numpy, dates and the like."""
+    """Arrays and numbers of numpy, dates and the like. Raises TypeError for any other type."""
     if hasattr(value, "tolist"):
         return value.tolist()
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if isinstance(value, Decimal | UUID | PurePath):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is no type of JSON")
