@@ -53,5 +53,6 @@ def _prints_constants(code: str) -> bool:
         return False
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     prints = all(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls)
-    work = (ast.BinOp, ast.BoolOp, ast.Compare, ast.For, ast.While, ast.comprehension, ast.FunctionDef)
+    computing = (ast.BinOp, ast.AugAssign, ast.BoolOp, ast.Compare)
+    work = (*computing, ast.For, ast.While, ast.comprehension, ast.FunctionDef)
     return prints and not any(isinstance(node, work) for node in ast.walk(tree))
