@@ -10,7 +10,7 @@ The limit on tokens is one for the whole text: what others put in counts, since 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
@@ -55,6 +55,7 @@ class _Open:
     tokens: int = 0  # of the model's own
     prompt_tokens: int = 0
     used: int = 0  # tokens behind the prompt: counted up to the last turn, of what was put in since its bytes
+    lead: int = 0  # of them those that `prompt_tokens` has counted: a hint at the start
     cells: list[str] = field(default_factory=list)
 
     def put(self, text: str, origin: Origin | None = None) -> None:
@@ -82,7 +83,7 @@ class ToolTurns:
         known = self.open[request.key] = _Open(request, inserted, use)
         if inserted is not None and inserted.at_start:
             known.put(lead + inserted.hint.text, "hint")
-            known.inserted = None
+            known.inserted, known.lead = None, known.used
         return self._ask(known)
 
     def go_on(self, completion: Completion, end_of: EndOf = len) -> SampleRequest | Finished:
@@ -91,7 +92,7 @@ class ToolTurns:
         known.turn += 1
         known.tokens += completion.tokens
         known.prompt_tokens = known.prompt_tokens or completion.prompt_tokens
-        known.used = completion.prompt_tokens + completion.tokens - known.prompt_tokens
+        known.used = known.lead + completion.prompt_tokens + completion.tokens - known.prompt_tokens
         known.put(completion.text)
         if completion.finish_reason == "length":
             return self._end(known, "length")
@@ -131,6 +132,7 @@ class ToolTurns:
         [found] = execute([program])
         room = max(20, (self.max_tokens - known.used) // 2)  # that the model is left some to answer
         shown, failed = said(found, mark, min(self.tool.output_chars, room))
+        shown = without_stops(shown, self.config.stops)
         known.use = replace(known.use, calls=known.use.calls + 1, failed=known.use.failed + failed)
         if not failed:
             known.cells.append(code)
@@ -149,7 +151,7 @@ class ToolTurns:
             prompt=first.prompt + known.text,
             seed=seed,
             regenerate=True,  # what is on record of a text is all of it, and no turn
-            max_tokens=self.max_tokens - known.used,
+            max_tokens=max(1, self.max_tokens - known.used),  # a hint at the start may be longer
             stop=tuple(dict.fromkeys(stops)),
         )
 
@@ -197,6 +199,15 @@ def said(found: Execution, mark: str | None, most: int) -> tuple[str, bool]:
         why = _complaint(found)
         shown = f"{shown}\n{why}".strip("\n")
     return cut_middle(shown.replace("```", "'''"), most), failed
+
+
+def without_stops(shown: str, stops: Sequence[str]) -> str:
+    """The same with a space in each stop: a text ends where its model says one, and not where a tool does."""
+    framed = f"\n{shown}\n"
+    for stop in stops:
+        while len(stop) > 1 and stop in framed:
+            framed = framed.replace(stop, f"{stop[0]} {stop[1:]}")
+    return framed[1:-1]
 
 
 def cut_middle(text: str, most: int) -> str:
