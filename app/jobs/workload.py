@@ -13,6 +13,7 @@ from app.http.schemas import JsonObject
 from app.ledger.queue.estimates import candidates_in, probes_in
 from star_engine.config.star import StarConfig
 from star_engine.data.selection import training_steps
+from star_engine.evaluation.accuracy import adapter_modes
 from star_engine.tasks.examples import Example, PromptSet
 from star_engine.training_set.rows import training_prompt
 
@@ -65,9 +66,11 @@ def workload(
     rows = max(asked if kept is None else kept, 1)
     steps = [training_steps(config.training, n, rows, rows * row) for n in range(1, iterations + 1)]
     held_out = min(int(splits.get(config.evaluation.split, 0)), config.evaluation.max_examples or 10**9)
-    a_turn = asked * (config.generation.samples_per_example + config.rationalization.enabled) + held_out
-    a_turn += probes_in(config, asked)
+    a_turn = asked * (config.generation.samples_per_example + config.rationalization.enabled)
+    a_turn += held_out * len(adapter_modes(config)) + probes_in(config, asked)
     tries = iterations * a_turn + held_out * len(config.evaluation.baselines)
+    if config.hints is not None:
+        tries += min(iterations, config.hints.iterations) * asked * config.hints.tries
     tries += held_out * candidates_in(config) * (2 if iterations else 1)
     trained, sampled = sum(steps) * of_step, tries * config.generation.max_tokens // 2
     slow, fast = (

@@ -19,6 +19,7 @@ from app.tables.usage import Usage
 from star_engine.config.schedules import EpochsSchedule
 from star_engine.config.star import StarConfig, Training
 from star_engine.data.selection import steps_in
+from star_engine.evaluation.accuracy import adapter_modes
 from star_engine.loop import PhaseName, closing_phases, phases_of
 from star_engine.phases.table import PHASES
 from star_engine.sampling.probe import TRIES as PROBE_TRIES
@@ -185,7 +186,7 @@ def _units(phase: PhaseName, config: StarConfig, number: int, splits: JsonObject
     if phase is PhaseName.SAMPLE:
         return float(asked * tries)
     if phase is PhaseName.EVALUATE:
-        return float(held_out)
+        return float(held_out * len(adapter_modes(config)))
     if phase is PhaseName.TEST_TIME:
         return float(held_out * candidates_in(config))
     if phase is PhaseName.PROBE:

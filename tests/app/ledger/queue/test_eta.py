@@ -118,6 +118,11 @@ def test_estimate_is_the_work_left_at_the_recorded_rates(world: World) -> None:
     assert left.gpu_seconds.low <= left.gpu_seconds.expected <= left.gpu_seconds.high
     assert left.seconds(4).expected < left.seconds(1).expected
     assert left.seconds(1).expected == pytest.approx(sum(work_of(left)))
+    tool = {"rationalization": {"enabled": False}, "tools": {"python": {}}, "hints": {}}
+    asked_thrice = what_it_takes(history, MODEL, StarConfig.model_validate(CONFIG | tool), splits)
+    assert isinstance(asked_thrice, Left)
+    thrice = {phase: span.expected for phase, span in asked_thrice.work}
+    assert thrice[PhaseName.EVALUATE] == pytest.approx(3 * work[PhaseName.EVALUATE])
 
 
 def work_of(left: Left) -> list[float]:
