@@ -63,7 +63,7 @@ def list_rationales(
     context: typer.Context,
     job_id: JobId,
     iteration: Annotated[int | None, typer.Option(min=1)] = None,
-    route: Annotated[str | None, typer.Option(help="generated, rationalized or given")] = None,
+    route: Annotated[str | None, typer.Option(help="generated, rationalized, hinted or given")] = None,
     verdict: Annotated[str | None, typer.Option(help="correct, wrong, unparsed, ambiguous or error")] = None,
     decision: Annotated[str | None, typer.Option(help="kept or dropped")] = None,
     reason: Annotated[str | None, typer.Option(help="Why it was dropped.")] = None,

@@ -80,7 +80,8 @@ def _run(context: Context) -> Work:
     outcomes: dict[str, Outcome] = {}
     if config.selection.recorded:
         tries_made = record.tries([example.id for example in examples])
-        outcomes = outcomes_of(config, context.prompt_set, examples, tries_made)
+        hinted = config.hinted_in(context.iteration)
+        outcomes = outcomes_of(config, context.prompt_set, examples, tries_made, hinted=hinted)
     record.finish_sample(_diagnose(context, plan) if first else {}, outcomes)
 
 

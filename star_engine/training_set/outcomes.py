@@ -14,13 +14,20 @@ from star_engine.training_set.rows import decide
 
 
 def outcomes_of(
-    config: StarConfig, prompt_set: PromptSet, examples: Sequence[Example], tries: Sequence[Rationale]
+    config: StarConfig,
+    prompt_set: PromptSet,
+    examples: Sequence[Example],
+    tries: Sequence[Rationale],
+    *,
+    hinted: bool = False,
 ) -> dict[str, Outcome]:
     """The outcome of each example by its id, from all tries at it.
 
-    `rows` are those that `decide` keeps: an example's decisions hang on its own tries alone.
+    `rows` are those that `decide` keeps: an example's decisions hang on its own tries alone, and on whether
+    the iteration has hinted ones.
     """
-    kept = Counter(one.key.example_id for one in decide(config, prompt_set, examples, tries) if one.kept)
+    decisions = decide(config, prompt_set, examples, tries, hinted=hinted)
+    kept = Counter(one.key.example_id for one in decisions if one.kept)
     counts: dict[str, Counter[tuple[Route, bool]]] = defaultdict(Counter)
     for one in tries:
         counts[one.key.example_id][one.key.route, one.verdict == VerdictCode.CORRECT] += 1
@@ -29,11 +36,11 @@ def outcomes_of(
 
 def _outcome(counts: Counter[tuple[Route, bool]], rows: int) -> Outcome:
     right = counts[Route.GENERATED, True]
-    hinted_right = counts[Route.RATIONALIZED, True]
+    hinted_right = counts[Route.RATIONALIZED, True] + counts[Route.HINTED, True]
     return Outcome(
         tries=right + counts[Route.GENERATED, False],
         right=right,
-        hinted=hinted_right + counts[Route.RATIONALIZED, False],
+        hinted=hinted_right + counts[Route.RATIONALIZED, False] + counts[Route.HINTED, False],
         hinted_right=hinted_right,
         rows=rows,
     )

@@ -41,14 +41,15 @@ class Change:
 class Regrading:
     """Sums over the parts of an iteration, given in the order of its examples.
 
-    All that decides on a try is within its example (duplicates, the cap), so an iteration can be regraded a
-    few hundred examples at a time, and the training set's SHA-256 still comes out as of the whole. A check
-    that costs samples counts as passed where it was not made.
+    All that decides on a try is within its example (duplicates, the cap) or in `hinted`, so an iteration can
+    be regraded a few hundred examples at a time, and the training set's SHA-256 still comes out as of the
+    whole. A check that costs samples counts as passed where it was not made.
     """
 
     judging: StarConfig  # `kind` and `verifier` of it
     building: StarConfig
     prompt_set: PromptSet
+    hinted: bool = False  # whether the iteration has tries with procedural hints: then they alone train
     tries: int = 0
     verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)  # (before, after), where they differ
     decisions: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -64,7 +65,7 @@ class Regrading:
         judged = [self._judged(by_id[made.key.example_id], made) for made, _ in tries]
         reading = {"kind": self.judging.kind, "verifier": self.judging.verifier}
         seen = labelled(self.building.model_copy(update=reading), examples, judged)
-        decisions = decide(self.building, self.prompt_set, seen.examples, seen.rationales)
+        decisions = decide(self.building, self.prompt_set, seen.examples, seen.rationales, hinted=self.hinted)
         self._count_rows(seen.examples, seen.rationales, decisions)
         decided = {decision.key: decision.reason for decision in decisions}
         for made in in_order(examples, judged):

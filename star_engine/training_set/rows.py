@@ -62,7 +62,12 @@ class HintLeak(ValueError):
 
 
 def decide(
-    config: StarConfig, prompt_set: PromptSet, examples: Sequence[Example], rationales: Sequence[Rationale]
+    config: StarConfig,
+    prompt_set: PromptSet,
+    examples: Sequence[Example],
+    rationales: Sequence[Rationale],
+    *,
+    hinted: bool | None = None,
 ) -> list[Decision]:
     """Return one decision per rationale, ordered by example, route and sample whatever their order of
     arrival.
@@ -71,6 +76,9 @@ def decide(
     limit). Where failed examples were tried with procedural hints, those tries alone train (Hint-RFT). What
     is correct is cut where its answer ends, and goes through deduplication, then the filters,
     then the cap: the order of star_engine.filters.funnel.STAGES.
+
+    hinted: whether the iteration has tries with procedural hints, where `rationales` are a part of its; None:
+    they are all.
     """
     options = config.training_set
     ordered = in_order(examples, rationales)
@@ -81,7 +89,7 @@ def decide(
     correct = [r for r in ordered if r.key not in dropped]
     endings = {r.key: ending(config, by_id[r.key.example_id], r) for r in correct}
     dropped |= {key: found.dropped for key, found in endings.items() if found.dropped}
-    if any(r.key.route is Route.HINTED for r in ordered):
+    if hinted or (hinted is None and any(r.key.route is Route.HINTED for r in ordered)):
         unhinted = (r.key for r in correct if r.key.route is Route.GENERATED)
         dropped |= {key: UNHINTED for key in unhinted if key not in dropped}
     ends = {key: found.end for key, found in endings.items()}

@@ -18,7 +18,7 @@ from star_engine.tasks.verdict import VerdictCode
 
 SUSPECT_AFTER = 3  # iterations without a right try, hinted ones included
 AT_ONCE = 200  # examples whose tries are counted in one query
-ROUTES = (Route.GENERATED, Route.RATIONALIZED)
+ROUTES = (Route.GENERATED, Route.RATIONALIZED, Route.HINTED)
 RIGHT = Rationale.verdict == VerdictCode.CORRECT.value
 
 

@@ -102,12 +102,13 @@ def _history(session: Session, job: Job, number: int) -> dict[int, Selected]:
 
 
 def _of_tries(session: Session, iteration: Iteration) -> Selected:
-    generated, rationalized = Rationale.route == Route.GENERATED, Rationale.route == Route.RATIONALIZED
+    generated = Rationale.route == Route.GENERATED
+    hinted = Rationale.route.in_((Route.RATIONALIZED, Route.HINTED))
     wanted = (
         generated,
         generated & RIGHT,
-        rationalized,
-        rationalized & RIGHT,
+        hinted,
+        hinted & RIGHT,
         Rationale.decision == "kept",
     )
     rows = session.execute(

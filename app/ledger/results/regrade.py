@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, exists, func, select
 from sqlalchemy.orm import Session
 
 from app.database import reading
@@ -87,7 +87,9 @@ def regrade_iteration(
         prompt_set = prompt_set_of(session, job, building)
         config, number = config_of(job, iteration), iteration.number
         positions = sorted(asked_positions(session, job.id, job.dataset_id, config, number))
-    found = Regrading(judging, building, prompt_set)
+        of_hints = exists().where(Rationale.iteration_id == iteration.id, Rationale.route == Route.HINTED)
+        hinted = bool(session.scalar(select(of_hints)))
+    found = Regrading(judging, building, prompt_set, hinted)
     for some in (positions[first : first + PART] for first in range(0, len(positions), PART)):
         with reading(db) as session:
             examples, tries = _part(session, job, iteration, some)

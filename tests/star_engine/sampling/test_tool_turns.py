@@ -13,11 +13,13 @@ import pytest
 from star_engine.config.star import StarConfig
 from star_engine.protocols import SampleRequest
 from star_engine.sampling.rationales import Rationale, Route, sample_rationales
-from star_engine.sampling.tool_turns import called, cut_middle
+from star_engine.sampling.tool_turns import called, cut_middle, without_stops
 from star_engine.tasks.examples import Example, FewShotExample, PromptSet
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.programs.execution import SandboxFailed, using_runner
 from star_engine.testing.fakes import ScriptedSampler, count_words
+from star_engine.training_set.outcomes import outcomes_of
+from star_engine.training_set.regrade import Regrading
 from star_engine.training_set.rows import HintLeak, audit_hints, build, decide, training_fields
 from worker.sandbox.monty import MontyRunner
 
@@ -131,6 +133,15 @@ def test_a_long_output_keeps_its_head_and_its_tail() -> None:
     assert end - start < 80
 
 
+def test_a_stop_in_an_output_ends_no_text() -> None:
+    script = Turns("```python\nprint('Q: 391')\n```\n", "So it is 391.\n#### 391")
+    [made] = tries(script, config())
+    assert (made.verdict, made.finish_reason) == ("correct", "stop")
+    assert "\n Q: 391\n" in made.text
+    assert without_stops("a\n\n\nb", ["\n\n"]) == "a\n \n \nb"
+    assert without_stops("Q: 1\nend", ["\nQ:", "d\n"]) == " Q: 1\nend "
+
+
 HINTS = {"groups": ["calculation"], "tries": 1}
 
 
@@ -201,6 +212,42 @@ def test_a_hint_can_stand_at_the_start_or_where_a_word_is_said() -> None:
     assert made.verdict == "correct"
     assert made.text.startswith("It is 400.\n")
     assert "Wait, no" not in made.text
+
+
+@pytest.mark.parametrize("most", [40, 256])
+def test_a_hint_at_the_start_counts_in_the_limit_and_never_leaves_less_than_a_token(most: int) -> None:
+    asked = list[int]()
+
+    def script(request: SampleRequest, _adapter: Path | None) -> str:
+        asked.append(request.max_tokens or 0)
+        if request.key.startswith("generated"):
+            return "#### 1"
+        return "print(17 * 23)\n```\n" if request.prompt.endswith("```python\n") else "#### 391"
+
+    settings = config(hints={**HINTS, "insert": "start"}, generation={"max_tokens": most})
+    list(sample_rationales(ScriptedSampler(script), settings, PROMPTS, [QUESTION], 1, {}))
+    assert asked == sorted(asked, reverse=True)
+    assert asked[1:] == ([1] if most == 40 else asked[1:])
+    assert len(asked) == (2 if most == 40 else 3)
+
+
+def test_parts_of_a_hinted_iteration_are_regraded_as_the_whole_was_decided() -> None:
+    solved = Example("e1", QUESTION.question, "391")
+    settings = hinted()
+    failed = tries(Turns("#### 1", "#### 1", "print(17 * 23)\n```\n", "#### 391"), settings)
+    right = Turns("17 times 23 is 340 and 51, so it is 391.\n#### 391")
+    whole = list(sample_rationales(ScriptedSampler(right), settings, PROMPTS, [solved], 1, {}))
+    decisions = decide(settings, PROMPTS, [QUESTION, solved], [*failed, *whole])
+    reasons = {one.key: one.reason for one in decisions}
+    assert [*reasons.values()] == ["wrong", "kept", "unhinted"]
+    found = Regrading(settings, settings, PROMPTS, hinted=True)
+    for example, parts in ((QUESTION, failed), (solved, whole)):
+        assert list(found.add([example], [(one, reasons[one.key]) for one in parts])) == []
+    assert found.kept == {"hinted": 1}
+    outcomes = outcomes_of(settings, PROMPTS, [solved], whole, hinted=True)
+    outcomes |= outcomes_of(settings, PROMPTS, [QUESTION], failed, hinted=True)
+    assert (outcomes["e1"].right, outcomes["e1"].rows) == (1, 0)
+    assert (outcomes["e0"].hinted, outcomes["e0"].hinted_right, outcomes["e0"].rows) == (1, 1, 1)
 
 
 def test_later_iterations_have_no_hint() -> None:

@@ -9,6 +9,7 @@ from app.database import reading, transaction
 from app.ledger.jobs import example_progress as module
 from app.ledger.jobs.example_progress import ExampleProgress, ExampleState, example_progress
 from app.tables.rationales import Rationale
+from star_engine.sampling.rationales import Route
 from tests.app.ledger.ledger_driver import finish_job
 from tests.factories import TRAIN, World
 
@@ -53,6 +54,18 @@ def test_examples_are_solved_or_not_since_an_iteration(world: World) -> None:
     assert (odd.state, odd.since) == (ExampleState.UNSOLVED, 1)
     judge_wrong(world, [1])
     assert {one.state for one in found(world, job_id).values()} == {ExampleState.SUSPECT}
+
+
+def test_tries_with_a_procedural_hint_count_as_hinted(world: World) -> None:
+    job_id = world.submit(iterations=3)
+    finish_job(world)
+    with transaction(world.engine) as session:
+        session.execute(
+            update(Rationale).where(Rationale.route == Route.RATIONALIZED).values(route=Route.HINTED)
+        )
+    odd = found(world, job_id)["e1"]
+    assert odd.state is ExampleState.UNSOLVED
+    assert (odd.tries, odd.right, odd.hinted, odd.hinted_right, odd.trained) == (3, 0, 3, 3, 3)
 
 
 @pytest.mark.parametrize("state", [None, *ExampleState])
