@@ -101,6 +101,17 @@ def test_without_a_stop_rule_a_plateau_goes_on() -> None:
     assert next_phase(config(9), history) == PhaseRef(9, PhaseName.SAMPLE)
 
 
+def test_a_tool_that_is_never_called_unasked_ends_the_run_before_another_training() -> None:
+    tool = {"rationalization": {"enabled": False}, "tools": {"python": {}}, "hints": {}}
+    sampled = IterationHistory(2, frozenset({PhaseName.SAMPLE}), tool_rate=0.0)
+    assert next_phase(config(**tool), [BASELINES, done(1), sampled]) == Stop(StopReason.NO_TOOL_USE)
+    build = PhaseRef(2, PhaseName.BUILD)
+    assert next_phase(config(**tool), [BASELINES, done(1), replace(sampled, tool_rate=0.1)]) == build
+    longer = config(**{**tool, "hints": {"iterations": 2}})
+    assert next_phase(longer, [BASELINES, done(1), sampled]) == build
+    assert next_phase(config(**{**tool, "hints": None}), [BASELINES, done(1), sampled]) == build
+
+
 def test_all_examples_solved_is_saturated_coverage() -> None:
     patient = config(9, stop=StopRule(patience=5))
     saturated = [BASELINES, done(1, solve_rate=1.0)]
