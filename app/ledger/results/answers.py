@@ -117,7 +117,8 @@ def _same_example(
 
 
 def _narrowed(wanted: AnswerFilter, other: Any) -> list[ColumnElement[bool]]:
-    modes = [wanted.mode] if wanted.mode is not None else list(EvaluationMode)
+    every = tuple(EvaluationMode) if wanted.changed is None else COMPARED  # gained with a hint is not gained
+    modes = [wanted.mode] if wanted.mode is not None else list(every)
     found: list[ColumnElement[bool]] = [
         Evaluation.mode.in_([recorded_mode(mode, wanted.dataset) for mode in modes])
     ]

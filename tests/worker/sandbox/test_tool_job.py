@@ -14,11 +14,13 @@ from sqlalchemy import delete, select
 from app.database import reading, transaction
 from app.ledger.queue.capacity import note_sandbox, saw_worker
 from app.ledger.queue.steps import claim_step
+from app.ledger.results.answers import Against, AnswerFilter, Changed, answer_page
 from app.ledger.results.executions import executed
 from app.ledger.results.rationales import trained_rows
 from app.tables.data import Dataset, Example, PromptSet
 from app.tables.jobs import Iteration
 from app.tables.rationales import Evaluation, Rationale
+from star_engine.evaluation.accuracy import EvaluationMode
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.programs.execution import Execution, Program
 from tests.factories import World, make_world
@@ -111,6 +113,11 @@ def test_a_job_learns_to_call_its_tool_and_says_how_often(world: World, context:
     assert modes["adapter_without_tools"] == 2 * HELD_OUT
     assert all([who for _, _, who in row.masked] == ["hint", "output"] for row in rows)
     assert len(rows) == TRAIN
+    wanted = AnswerFilter(iteration=2, changed=Changed.LOST)
+    with reading(world.engine) as session:
+        before = Against(1, EvaluationMode.ADAPTER)
+        lost = answer_page(session, job_id, wanted, before, after=None, limit=50)
+    assert [one.given.mode for one in lost] == []  # what it fails without its tool is not lost
 
 
 class Counted:
