@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 from unittest.mock import patch
 
 from hypothesis import given
@@ -102,7 +103,7 @@ def test_without_a_stop_rule_a_plateau_goes_on() -> None:
 
 
 def test_a_tool_that_is_never_called_unasked_ends_the_run_before_another_training() -> None:
-    tool = {"rationalization": {"enabled": False}, "tools": {"python": {}}, "hints": {}}
+    tool: dict[str, Any] = {"rationalization": {"enabled": False}, "tools": {"python": {}}, "hints": {}}
     sampled = IterationHistory(2, frozenset({PhaseName.SAMPLE}), tool_rate=0.0)
     assert next_phase(config(**tool), [BASELINES, done(1), sampled]) == Stop(StopReason.NO_TOOL_USE)
     build = PhaseRef(2, PhaseName.BUILD)
