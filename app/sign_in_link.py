@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hmac
 import secrets
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from app.keys import write_private
 
 PARAMETER = "once"
+SECONDS = 3600.0  # that a link lives: it stays on a screen, and in what is recorded of one
 _FILE = "sign-in-token"  # below home
 
 
@@ -28,12 +30,14 @@ def forget_token(home: Path) -> None:
 
 
 def redeem(home: Path, token: str) -> str | None:
-    """The key of the embedded mode for its token, which is then gone; None for any other text."""
-    taken = home / f"{_FILE}.{secrets.token_hex(4)}"
+    """The key of the embedded mode for its token, which is then gone. None: it is old, or another text."""
+    kept, taken = home / _FILE, home / f"{_FILE}.{secrets.token_hex(4)}"
     with suppress(OSError):
-        if not hmac.compare_digest((home / _FILE).read_text().strip().encode(), token.encode()):
+        if not hmac.compare_digest(kept.read_text().strip().encode(), token.encode()):
             return None
-        (home / _FILE).rename(taken)  # of two requests at once only one gets it
+        if time.time() - kept.stat().st_mtime > SECONDS:
+            return None
+        kept.rename(taken)  # of two requests at once only one gets it
         taken.unlink()
         return (home / "api-key").read_text().strip()
     return None

@@ -65,6 +65,8 @@ def run(settings: Settings, port: int, stopping: threading.Event) -> None:
         valkey = _Valkey(home / "valkey", private / "valkey.sock")
         stack.callback(valkey.stop)
         models = _prepare(settings, home)
+        forget_token(home)  # of a start that was killed
+        stack.callback(forget_token, home)
         environment = {**os.environ, **absolute_paths(settings), "STAR_BROKER_URL": valkey.url}
         environment.setdefault("STAR_SANDBOX_URL", _sandbox_url(settings))
         parts = dict(_start_parts(stack, environment, home, port))
@@ -72,10 +74,8 @@ def run(settings: Settings, port: int, stopping: threading.Event) -> None:
         _wait_until_ready(url, parts, home / "logs", stopping)
         (home / "url").write_text(url + "\n")
         stack.callback((home / "url").unlink, missing_ok=True)
-        token = make_token(home)
-        stack.callback(forget_token, home)
-        if sys.stdout.isatty():
-            sys.stdout.write(greeting(url, token, home, models))
+        if sys.stdout.isatty() and not stopping.is_set():
+            sys.stdout.write(greeting(url, make_token(home), home, models))
             sys.stdout.flush()
         log.info("platform_ready", url=url, home=str(home))
         while not stopping.wait(0.5):

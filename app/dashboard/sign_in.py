@@ -16,7 +16,10 @@ from app.settings import Settings
 from app.sign_in_link import redeem
 
 router = page_router()
-USED = "This link has been used, or is of an earlier start. Paste the key, or start `star serve` again."
+USED = (
+    "This link has been used, is older than an hour, or is of an earlier start. "
+    "Paste the key, or start `star serve` again."
+)
 Next = Annotated[str, Form(max_length=2000)]
 
 

@@ -16,7 +16,7 @@ def greeting(url: str, token: str, home: Path, models: Collection[str]) -> str:
         else "add a base model, then start this again: star models add ORG/NAME, or a FOLDER"
     )
     lines = {
-        "Dashboard": f"{url}/dashboard/sign-in?{PARAMETER}={token}  (signs you in, once)",
+        "Dashboard": f"{url}/dashboard/sign-in?{PARAMETER}={token}  (signs you in, once, within an hour)",
         "API": f"{url}/docs, for commands in this folder and for STAR_URL={url}",
         "Key": str(home / "api-key"),
         "Models": ", ".join(sorted(models)) or "none yet",

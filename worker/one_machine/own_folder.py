@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sqlalchemy import make_url
+
 from app.settings import Settings
 
-SQLITE = "sqlite:///"
 ROOT = Path(__file__).resolve().parents[2]  # of a checkout, or the site-packages of the wheel
 DEMO_MODELS = ROOT / "examples" / "models.yaml"
 
@@ -17,12 +18,20 @@ DEMO_MODELS = ROOT / "examples" / "models.yaml"
 def absolute_paths(settings: Settings) -> dict[str, str]:
     """The STAR_* variables of all settings that are paths, made absolute. URLs stay as they are."""
     found = {"STAR_HOME": str(settings.home.absolute()), "STAR_MODELS_FILE": str(models_file(settings))}
-    if settings.database_url.startswith(SQLITE):
-        path = settings.database_url.removeprefix(SQLITE)
-        found["STAR_DATABASE_URL"] = SQLITE + (path if path == ":memory:" else str(Path(path).absolute()))
+    database = settings.database_url
+    if database and (made := _absolute_database(database)) != database:
+        found["STAR_DATABASE_URL"] = made
     if settings.storage_url and "://" not in settings.storage_url:
         found["STAR_STORAGE_URL"] = str(Path(settings.storage_url).absolute())
     return found
+
+
+def _absolute_database(text: str) -> str:
+    url = make_url(text)
+    path = url.database or ""
+    if url.get_backend_name() != "sqlite" or path in ("", ":memory:") or path.startswith("file:"):
+        return text
+    return url.set(database=str(Path(path).absolute())).render_as_string(hide_password=False)
 
 
 def models_file(settings: Settings) -> Path:

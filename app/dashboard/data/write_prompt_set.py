@@ -63,7 +63,9 @@ def create(request: Request, caller: Submitter, db: Db, sent: Sent) -> Response:
     try:
         made, _ = create_prompt_set(db, caller.project_id, _wanted(sent))
     except Invalid as refused:
-        return _form(request, caller, sent, problem=refused, room=len(sent["examples"]))
+        begun = [row for row in sent["examples"] if any(row.values())]  # as the errors count them
+        room = len(sent["examples"])
+        return _form(request, caller, {**sent, "examples": begun}, problem=refused, room=room)
     return RedirectResponse(url("prompt-sets", made.id), status_code=303)
 
 

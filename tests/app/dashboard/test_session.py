@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from http.cookies import SimpleCookie
+from pathlib import Path
 
 from sqlalchemy import text
 from starlette.testclient import TestClient
@@ -12,7 +15,7 @@ from starlette.testclient import TestClient
 from app.dashboard.static_files import FOLDER
 from app.database import transaction
 from app.keys import write_private
-from app.sign_in_link import make_token, redeem
+from app.sign_in_link import SECONDS, make_token, redeem
 from tests.app.api_harness import Api
 from tests.app.dashboard.conftest import Visitor, sign_in
 
@@ -60,6 +63,20 @@ def test_the_link_of_serve_signs_in_once_and_no_other_text_does(sqlite_api: Api)
     assert "This link has been used" in again.text
     assert "set-cookie" not in again.headers
     assert [path.name for path in home.glob("sign-in-token*")] == []
+
+
+def test_a_link_works_for_an_hour_and_for_one_of_many_at_once(tmp_path: Path) -> None:
+    write_private(tmp_path / "api-key", "star_key\n")
+    token = make_token(tmp_path)
+    file = tmp_path / "sign-in-token"
+    assert file.stat().st_mode & 0o777 == 0o600
+    made = file.stat().st_mtime
+    os.utime(file, (made, made - SECONDS - 1))
+    assert redeem(tmp_path, token) is None
+    os.utime(file, (made, made))
+    with ThreadPoolExecutor(16) as threads:
+        got = list(threads.map(lambda _: redeem(tmp_path, token), range(64)))
+    assert [one for one in got if one] == ["star_key"]
 
 
 def test_the_bare_address_leads_to_the_dashboard(sqlite_api: Api) -> None:

@@ -43,6 +43,14 @@ def test_a_wrong_example_is_refused_with_all_that_was_written_still_there(visito
     assert visitor.api.client.get("/v1/prompt-sets").json()["data"] == []
 
 
+def test_a_refusal_counts_the_examples_as_the_page_shows_them(visitor: Visitor) -> None:
+    told = unescape(send(visitor, "", BLANK, RIGHT, WRONG).text)
+    assert "<li>Row 2, <code>rationale</code>" in told
+    assert 'id="rationale-2" name="rationale" rows="4" maxlength="20000">' + WRONG["rationale"] in told
+    assert "Example 2: <code>rationale</code>" in told
+    assert told.count("<legend>Example ") == 3
+
+
 def test_what_is_written_is_a_prompt_set_of_the_api(visitor: Visitor) -> None:
     answer = send(visitor, "", RIGHT, BLANK, {**WRONG, "answer": "9"})
     [made] = visitor.api.client.get("/v1/prompt-sets").json()["data"]
