@@ -36,6 +36,8 @@ def method_of(config: StarConfig) -> str:
         return f"on-policy self-distillation{' with wrong hints' if wrong else ''}"
     if config.trained_verifier is not None:
         return "the generator of V-STaR"
+    if config.hints is not None:
+        return "START"
     if config.controller is not None:
         return "B-STaR"
     return "AdaSTaR" if config.selection.order is SelectionOrder.ADAPTIVE else STAR
