@@ -11,18 +11,20 @@ from star_engine.tasks.reading.cut import own_turn
 
 Span = tuple[int, int]
 
-_NAMES = r"(?:think|thinking|thought|thoughts|reasoning|reflection|seed:think)"
-# Qwen and DeepSeek, GPT-style prompts, Magistral, Kimi, OpenThinker.
-_OPENING = re.compile(rf"<{_NAMES}>|\[THINK\]|◁think▷|<\|begin_of_thought\|>", re.IGNORECASE)
-_CLOSING = re.compile(rf"</{_NAMES}>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>", re.IGNORECASE)
+_NAMES = ("think", "thinking", "thought", "thoughts", "reasoning", "reflection", "seed:think")
+# Qwen and DeepSeek, GPT-style prompts, Magistral, Kimi, OpenThinker; in any case of letters.
+OPENINGS = (*(f"<{name}>" for name in _NAMES), "[think]", "◁think▷", "<|begin_of_thought|>")
+CLOSINGS = (*(f"</{name}>" for name in _NAMES), "[/think]", "◁/think▷", "<|end_of_thought|>")
+_OPENING = re.compile("|".join(map(re.escape, OPENINGS)), re.IGNORECASE)
+_CLOSING = re.compile("|".join(map(re.escape, CLOSINGS)), re.IGNORECASE)
 _HARMONY_FINAL = re.compile(r"<\|channel\|>\s*final\b[^<]*<\|message\|>")
 _HARMONY_ANALYSIS = re.compile(
     r"<\|channel\|>\s*analysis\b[^<]*<\|message\|>(.*?)(?:<\|(?:end|start|channel)\|>|\Z)", re.DOTALL
 )
 _HARMONY_END = re.compile(r"<\|(?:end|return|start|call|channel)\|>")
 # gpt-oss where the tokenizer dropped the special tokens: "analysisWe need ...assistantfinalThe answer is 42."
-_BARE_HARMONY = re.compile(r"\s*analysis(?=[A-Z\"'(\d])")
-_BARE_HARMONY_FINAL = "assistantfinal"
+BARE_HARMONY = re.compile(r"\s*analysis(?=[A-Z\"'(\d])")
+BARE_HARMONY_FINAL = "assistantfinal"
 # A chat token ends the turn; what follows it is another speaker, or the model playing one.
 _TURN_END = re.compile(
     r"<\|(?:end|user|assistant|system|im_start|im_end|eot_id|eom_id|return|endoftext|end_of_text"
@@ -43,13 +45,13 @@ def final_part(text: str) -> Span | None:
     if "<|channel|>" in text:
         return _of_harmony(text)
     begin = own_turn(text)
-    if text.startswith(_BARE_HARMONY_FINAL, begin):
-        begin += len(_BARE_HARMONY_FINAL)
-    elif _BARE_HARMONY.match(text):
-        found = text.rfind(_BARE_HARMONY_FINAL)
+    if text.startswith(BARE_HARMONY_FINAL, begin):
+        begin += len(BARE_HARMONY_FINAL)
+    elif BARE_HARMONY.match(text):
+        found = text.rfind(BARE_HARMONY_FINAL)
         if found < 0:
             return None
-        begin = found + len(_BARE_HARMONY_FINAL)
+        begin = found + len(BARE_HARMONY_FINAL)
     for closing in _CLOSING.finditer(text, begin):
         begin = closing.end()
     if _OPENING.search(text, begin):
@@ -62,8 +64,8 @@ def thinking_in(before: str) -> str:
     """The thinking in what stands before a final part, without its marks."""
     if "<|channel|>" in before:
         return "\n".join(found.strip() for found in _HARMONY_ANALYSIS.findall(before))
-    if bare := _BARE_HARMONY.match(before):
-        return before[bare.end() :].removesuffix(_BARE_HARMONY_FINAL).strip("\n")
+    if bare := BARE_HARMONY.match(before):
+        return before[bare.end() :].removesuffix(BARE_HARMONY_FINAL).strip("\n")
     return _CLOSING.sub("", _OPENING.sub("", before)).strip("\n")
 
 
@@ -74,7 +76,7 @@ def parted(text: str) -> tuple[str, str]:
         return thinking_in(text), ""
     begin, end = part
     before = text[:begin]
-    if not (_CLOSING.search(before) or "<|channel|>" in before or _BARE_HARMONY.match(before)):
+    if not (_CLOSING.search(before) or "<|channel|>" in before or BARE_HARMONY.match(before)):
         return "", text
     return thinking_in(before), text[begin : end if "<|channel|>" in text else None].lstrip("\n")
 

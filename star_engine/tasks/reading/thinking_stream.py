@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from enum import Enum, auto
 from string import ascii_lowercase, ascii_uppercase
 
-_NAMES = ("think", "thinking", "thought", "thoughts", "reasoning", "reflection", "seed:think")
-_OPENINGS = (
-    *(f"<{name}>" for name in _NAMES),
-    *("[think]", "◁think▷", "<|begin_of_thought|>"),
-)
-_CLOSINGS = (
-    *(f"</{name}>" for name in _NAMES),
-    *("[/think]", "◁/think▷", "<|end_of_thought|>"),
-)
-_BARE, _BARE_CLOSING = "analysis", "assistantfinal"  # gpt-oss without its special tokens
-_BARE_OPENING = re.compile(r"analysis(?=[A-Z\"'(\d])")
+from star_engine.tasks.reading.final_part import BARE_HARMONY, BARE_HARMONY_FINAL, CLOSINGS, OPENINGS
 
-
+_BARE = "analysis"  # what BARE_HARMONY finds
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
@@ -41,7 +30,7 @@ class ThinkingStream:
 
     def __init__(self, opening: str = "") -> None:
         self._held, self._place = opening, _Place.BEFORE
-        self._closings = _CLOSINGS
+        self._closings: tuple[str, ...] = CLOSINGS
         self._fresh = False  # line breaks behind a mark belong to it
 
     def add(self, text: str, *, last: bool = False) -> tuple[str, str]:
@@ -54,12 +43,12 @@ class ThinkingStream:
 
     def _begin(self, last: bool) -> None:
         shown = self._held.lstrip()
-        mark = next((mark for mark in _OPENINGS if _lower(shown).startswith(mark)), None)
-        if mark is None and _BARE_OPENING.match(shown):
-            mark, self._closings = _BARE, (_BARE_CLOSING,)
+        mark = next((mark for mark in OPENINGS if _lower(shown).startswith(mark)), None)
+        if mark is None and BARE_HARMONY.match(shown):
+            mark, self._closings = _BARE, (BARE_HARMONY_FINAL,)
         if mark is not None:
             self._held, self._place, self._fresh = shown[len(mark) :], _Place.THINKING, True
-        elif last or not any(one.startswith(_lower(shown)) for one in (*_OPENINGS, _BARE)):
+        elif last or not any(one.startswith(_lower(shown)) for one in (*OPENINGS, _BARE)):
             self._place = _Place.BEHIND
 
     def _think(self, last: bool) -> str:
