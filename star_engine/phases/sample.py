@@ -20,9 +20,9 @@ from star_engine.phases.phase import Alone, Ask, Asked, Context, Phase, Progress
 from star_engine.record import Counts
 from star_engine.sampling.probes import adopted, at_temperature
 from star_engine.sampling.rationales import (
+    WITH_HINT,
     Rationale,
     RationaleKey,
-    Route,
     given_rationales,
     plan_tries,
     sampling_params,
@@ -44,7 +44,7 @@ class _Tries:
 
     def count(self, keys: Iterable[RationaleKey]) -> Progress:
         for key in keys:
-            hinted = key.route in (Route.RATIONALIZED, Route.HINTED)
+            hinted = key.route in WITH_HINT
             self.tried += not hinted
             self.rationalized += hinted
         done = self.tried // self.context.config.generation.samples_per_example

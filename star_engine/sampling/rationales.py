@@ -32,6 +32,9 @@ class Route(StrEnum):
     MIXED = "mixed"  # by another dataset: see Mix; `sample` of the key is its place in training_set.mix
 
 
+WITH_HINT = (Route.RATIONALIZED, Route.HINTED)
+
+
 @dataclass(frozen=True, slots=True)
 class RationaleKey:
     """Unique within an iteration."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from star_engine.config.star import StarConfig
 from star_engine.data.adaptive import Outcome
-from star_engine.sampling.rationales import Rationale, Route
+from star_engine.sampling.rationales import WITH_HINT, Rationale, Route
 from star_engine.tasks.examples import Example, PromptSet
 from star_engine.tasks.verdict import VerdictCode
 from star_engine.training_set.rows import decide
@@ -36,11 +36,11 @@ def outcomes_of(
 
 def _outcome(counts: Counter[tuple[Route, bool]], rows: int) -> Outcome:
     right = counts[Route.GENERATED, True]
-    hinted_right = counts[Route.RATIONALIZED, True] + counts[Route.HINTED, True]
+    hinted_right = sum(counts[route, True] for route in WITH_HINT)
     return Outcome(
         tries=right + counts[Route.GENERATED, False],
         right=right,
-        hinted=hinted_right + counts[Route.RATIONALIZED, False] + counts[Route.HINTED, False],
+        hinted=hinted_right + sum(counts[route, False] for route in WITH_HINT),
         hinted_right=hinted_right,
         rows=rows,
     )

@@ -17,6 +17,7 @@ from app.http.router import page_router
 from app.http.schemas import After
 from app.jobs.read import read_job
 from app.results.rationales import RationaleOut, read_history
+from star_engine.sampling.rationales import WITH_HINT
 from star_engine.tasks.registry import task_of
 
 router = page_router("/jobs/{job_id}/examples")
@@ -73,7 +74,7 @@ def columns_of(tries: Sequence[RationaleOut]) -> list[tuple[int, list[Try]]]:
 
 def _compared(one: RationaleOut, before: Sequence[RationaleOut], beside: Sequence[RationaleOut]) -> Try:
     alike = [other for other in before if (other.route, other.sample) == (one.route, one.sample)]
-    hinted = one.route in ("rationalized", "hinted")
+    hinted = one.route in WITH_HINT
     unhinted = [other for other in beside if hinted and other.route == "generated"]
     other = next(iter([*alike, *unhinted, *before]), None)
     if other is None:

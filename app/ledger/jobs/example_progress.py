@@ -13,12 +13,12 @@ from sqlalchemy.orm import Session
 from app.tables.data import Example
 from app.tables.jobs import Job
 from app.tables.rationales import Rationale
-from star_engine.sampling.rationales import Route
+from star_engine.sampling.rationales import WITH_HINT, Route
 from star_engine.tasks.verdict import VerdictCode
 
 SUSPECT_AFTER = 3  # iterations without a right try, hinted ones included
 AT_ONCE = 200  # examples whose tries are counted in one query
-ROUTES = (Route.GENERATED, Route.RATIONALIZED, Route.HINTED)
+ROUTES = (Route.GENERATED, *WITH_HINT)
 RIGHT = Rationale.verdict == VerdictCode.CORRECT.value
 
 

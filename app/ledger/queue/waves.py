@@ -26,7 +26,7 @@ from star_engine.data.adaptive import (
     selected_from,
 )
 from star_engine.data.selection import in_stage
-from star_engine.sampling.rationales import Route
+from star_engine.sampling.rationales import WITH_HINT, Route
 from star_engine.tasks.verdict import VerdictCode
 
 RIGHT = Rationale.verdict == VerdictCode.CORRECT.value
@@ -103,7 +103,7 @@ def _history(session: Session, job: Job, number: int) -> dict[int, Selected]:
 
 def _of_tries(session: Session, iteration: Iteration) -> Selected:
     generated = Rationale.route == Route.GENERATED
-    hinted = Rationale.route.in_((Route.RATIONALIZED, Route.HINTED))
+    hinted = Rationale.route.in_(WITH_HINT)
     wanted = (
         generated,
         generated & RIGHT,
