@@ -20,10 +20,9 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from examples.addition.generate import write_task
+from examples.arm import run_arm
 from star_engine.config.presets import adastar
 from star_engine.config.star import StarConfig
-from star_engine.load import load_dataset, load_model, load_prompt_set
-from star_engine.run import run_star
 from star_engine.run_directory import RunDirectory
 from star_engine.tasks.kind import Kind
 
@@ -89,18 +88,10 @@ def settings(arm: str, seed: int) -> StarConfig:
 
 def run(out: Path, arm: str, seed: int) -> Found:
     """Run one arm at one seed, or go on with it; what it found is read from its directory."""
-    dataset, shown = write_task(out / f"data-{seed}", train=TRAIN, validation=HELD_OUT, seed=seed)
-    train, held_out = load_dataset(dataset, Kind.SCRATCHPAD)
-    sampler, trainer = load_model(HERE / "model", rank=32)
+    task = write_task(out / f"data-{seed}", train=TRAIN, validation=HELD_OUT, seed=seed)
     folder = out / f"{arm.replace(' ', '-').replace(',', '')}-{seed}"
-    prompt_set = load_prompt_set(shown, Kind.SCRATCHPAD)
-    for event in run_star(settings(arm, seed), train, held_out, prompt_set, sampler, trainer, folder):
-        if event.name == "phase_finished" and "accuracy" in event.facts:
-            print(
-                f"{arm}, seed {seed}, iteration {event.iteration}: {event.facts['accuracy']:.1%}", flush=True
-            )
-    sampler.close()
-    return read(RunDirectory(folder), arm, seed, len(train))
+    directory, examples = run_arm(folder, f"{arm}, seed {seed}", settings(arm, seed), HERE / "model", *task)
+    return read(directory, arm, seed, examples)
 
 
 def read(directory: RunDirectory, arm: str, seed: int, examples: int) -> Found:

@@ -6,6 +6,7 @@ crosses the place where a prompt ends and a completion begins, so both may be to
 """
 
 import string
+from collections.abc import Sequence
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -22,8 +23,13 @@ def build_tokenizer(max_length: int) -> PreTrainedTokenizerFast:
     characters = [chr(code) for code in range(32, 127)] + ["\n"]
     assert set(characters) >= set(string.printable) - set("\t\r\x0b\x0c")
     words = [PAD, EOS, UNKNOWN, *MARKERS, *SPACED, *characters]
+    return word_level(words, PATTERN, max_length)
+
+
+def word_level(words: Sequence[str], pattern: str, max_length: int) -> PreTrainedTokenizerFast:
+    """A tokenizer of whole words, which `pattern` finds in a text; PAD, EOS and UNKNOWN are among them."""
     core = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token=UNKNOWN))
-    core.pre_tokenizer = pre_tokenizers.Split(Regex(PATTERN), behavior="isolated")
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
     core.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
         tokenizer_object=core,

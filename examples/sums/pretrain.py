@@ -13,31 +13,15 @@ import time
 from pathlib import Path
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from examples.addition.muon import Muon
+from examples.addition.pretrain import PretrainConfig, build_model, optimizers
 from examples.sums.task import build_tokenizer, draw_document
 
 CONTEXT = 512
+SHAPE = PretrainConfig()  # of the addition model, with its optimizers
 ROW, ROWS, STEPS, WARMUP = 256, 8, 700, 30
 MOST_PROBLEMS = 6  # of a document
-
-
-def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    shape = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=CONTEXT,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return LlamaForCausalLM(shape)
 
 
 def packed_row(rng: random.Random, tokenizer: PreTrainedTokenizerFast) -> list[int]:
@@ -51,22 +35,17 @@ def packed_row(rng: random.Random, tokenizer: PreTrainedTokenizerFast) -> list[i
 def pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
     """Train `model` in place and print the loss (nats a token) every 50 steps."""
     rng, began = random.Random(seed), time.monotonic()
-    embedding = model.get_input_embeddings().weight
-    matrices = [p for p in model.parameters() if p.ndim == 2 and p is not embedding]
-    others = [embedding, *(p for p in model.parameters() if p.ndim != 2)]
-    stepped: list[tuple[torch.optim.Optimizer, float]] = [
-        (Muon(matrices, lr=0.01), 0.01),
-        (torch.optim.AdamW(others, lr=3e-3, betas=(0.9, 0.95), weight_decay=0.0), 3e-3),
-    ]
+    stepped = optimizers(SHAPE, model)
+    peaks = [optimizer.param_groups[0]["lr"] for optimizer in stepped]
     model.train()
     for step in range(STEPS):
         ids = torch.tensor([packed_row(rng, tokenizer) for _ in range(ROWS)])
         loss = model(input_ids=ids, labels=ids, use_cache=False).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer, peak in stepped:
-            rate = peak * min(1.0, (step + 1) / WARMUP, (STEPS - step) / (STEPS * 0.5))
-            optimizer.param_groups[0]["lr"] = rate
+        share = min(1.0, (step + 1) / WARMUP, (STEPS - step) / (STEPS * 0.5))
+        for optimizer, peak in zip(stepped, peaks, strict=True):
+            optimizer.param_groups[0]["lr"] = peak * share
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         if (step + 1) % 50 == 0:
@@ -78,7 +57,7 @@ def make(out: Path, seed: int = 0) -> None:
     torch.manual_seed(seed)
     torch.set_num_threads(2)
     tokenizer = build_tokenizer(CONTEXT)
-    model = build_model(tokenizer)
+    model = build_model(SHAPE, tokenizer)
     pretrain(model, tokenizer, seed)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)

@@ -13,14 +13,14 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
+
+from examples.addition.tokenizer import EOS, PAD, UNKNOWN, word_level
 
 TERMS = 4
 FORGETS_TEN = 0.6  # of the additions that cross a ten, in the base model's documents
 FROM_LEFT = 0.6  # of the next terms; else any of the others
 SHOTS = 4
-PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 PATTERN = r"Q:|A:|####| ?[0-9]{1,2}| [+=]|[\s\S]"
 
 
@@ -69,18 +69,7 @@ def build_tokenizer(max_length: int) -> PreTrainedTokenizerFast:
     numbers = [str(number) for number in range(100)]
     words = [PAD, EOS, UNKNOWN, "Q:", "A:", "####", " +", " =", *numbers, *(f" {one}" for one in numbers)]
     words += [character for character in map(chr, range(32, 127)) if character not in words] + ["\n"]
-    core = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token=UNKNOWN))
-    core.pre_tokenizer = pre_tokenizers.Split(Regex(PATTERN), behavior="isolated")
-    core.decoder = decoders.Fuse()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        pad_token=PAD,
-        eos_token=EOS,
-        unk_token=UNKNOWN,
-        model_max_length=max_length,
-        padding_side="left",
-        clean_up_tokenization_spaces=False,
-    )
+    return word_level(words, PATTERN, max_length)
 
 
 def write_task(out: Path, *, train: int, validation: int, seed: int) -> tuple[Path, Path]:
