@@ -59,23 +59,22 @@ def open_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_files_of_a_model_that_cannot_be_read_are_named_with_the_fix(
-    open_folder: Path,
-) -> None:
+@pytest.mark.parametrize("shut", ["shut/model/model.safetensors", "shut/model", "shut"])
+def test_files_of_a_model_that_cannot_be_read_are_named_with_the_fix(open_folder: Path, shut: str) -> None:
     models = open_folder / "models.yaml"
-    models.write_text("- {id: shut, location: shut}\n- {id: away, location: away}\n")
-    (open_folder / "shut").mkdir()
-    weights = open_folder / "shut" / "model.safetensors"
-    weights.touch()
-    weights.chmod(0)
+    models.write_text("- {id: shut, location: shut/model}\n- {id: away, location: away}\n")
+    (open_folder / "shut" / "model").mkdir(parents=True)
+    (open_folder / "shut" / "model" / "model.safetensors").touch()
+    (open_folder / shut).chmod(0)
     environment = os.environ | {"STAR_MODELS_FILE": str(models)}
     command = [sys.executable, "-c", AS_NOBODY]
     run = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True)
+    (open_folder / shut).chmod(0o755)
     assert run.returncode == 0, run.stderr
-    lines = [line for line in run.stdout.splitlines() if "shut" in line]
-    assert [line.split(":")[0] for line in lines] == ["model shut", "at the start of the API"]
+    lines = run.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["model shut", "at the start of the API"], lines
     for line in lines:
-        assert str(weights) in line
+        assert str(open_folder / "shut" / "model") in line
         assert "chmod -R a+rX" in line
 
 

@@ -98,7 +98,8 @@ def why_unreadable(folder: Path) -> str | None:
     shut: list[str] = []
 
     def note(error: OSError) -> None:
-        shut.append(str(error.filename))
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):  # no folder: not for us to say
+            shut.append(str(error.filename))
 
     for place, _, names in os.walk(folder, onerror=note):
         paths = [os.path.join(place, name) for name in names]  # noqa: PTH118 - what walk yields
@@ -143,20 +144,10 @@ def read_listed(path: Path) -> list[ListedModel]:
 
 
 def _inspect(listed: ListedModel, beside: Path, hashes: FileHashes) -> FoundModel:
-    try:
-        return _inspect_files(listed, beside, hashes)
-    except OSError as failure:
-        raise BadModelsFile(
-            f"model {listed.id}: {failure.filename} cannot be read by the user {os.geteuid()} "
-            f"({failure.strerror}). Give it read access, such as by `chmod -R a+rX FOLDER`."
-        ) from failure
-
-
-def _inspect_files(listed: ListedModel, beside: Path, hashes: FileHashes) -> FoundModel:
     folder = (beside / listed.location).resolve()
+    if (reason := why_unreadable(folder)) is not None:
+        raise BadModelsFile(f"model {listed.id}: {reason}")
     if folder.is_dir():
-        if (reason := why_unreadable(folder)) is not None:
-            raise BadModelsFile(f"model {listed.id}: {reason}")
         if (reason := why_unsupported(_config(folder))) is not None:
             raise BadModelsFile(f"model {listed.id}: {reason}")
         context = listed.context_length or context_length(listed.id, folder)
