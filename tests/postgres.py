@@ -25,7 +25,7 @@ START_ATTEMPTS = 3  # a port found free may be taken before the server binds it
 READY_TIMEOUT_S = 60.0
 DISK = Path("/var/tmp")  # pytest's own folder is closed to other users
 MEMORY = Path("/dev/shm")  # a database is copied there in a tenth of the time
-MEMORY_BYTES = 4 * 2**30  # free in memory, or the disk it is
+MEMORY_BYTES = 4 * 2**30  # that must be free there; otherwise the disk is used
 PREFIX = "star-postgres-"
 SETTINGS = {
     "listen_addresses": "127.0.0.1",

@@ -1,4 +1,4 @@
-"""The Helm chart, rendered by Go's templates and held against Kubernetes' schemas."""
+"""The Helm chart, rendered by Go's templates and validated by Kubernetes' schemas."""
 
 from __future__ import annotations
 

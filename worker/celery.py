@@ -58,7 +58,7 @@ celery_app.conf.update(
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def drain(**_: Any) -> None:
-    """Take no more steps, and hand back the one in hand."""
+    """Take no more steps, and return the current one to the queue."""
     _draining.value = True
 
 
