@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from star_engine.tasks.kind import Kind
 from star_engine.tasks.programs.execution import Execution, Program, SandboxFailed, using_runner
 from tests.code_questions import code_row
 from tests.factories import World, make_world
+from tests.worker.sandbox.counted import Counted
 from worker.context import WorkerContext
 from worker.ledger_record import LedgerRecord
 from worker.sandbox.local import LocalRunner
@@ -136,17 +136,6 @@ def test_a_job_of_programs_runs_to_a_verified_adapter(world: World, context: Wor
     assert after.metrics["coverage"] == {"generated": 0.5, "rationalized": 0.5, "total": 1.0}
     assert rules.keys() == {"tests", "timeout"}
     assert rules["timeout"] == "wrong"
-
-
-class Counted:
-    """A sandbox that says how often each program was executed."""
-
-    def __init__(self, behind: LocalRunner) -> None:
-        self.behind, self.times = behind, Counter[str]()
-
-    def run(self, programs: Sequence[Program], owner: str = "") -> Iterator[Execution]:
-        self.times.update(program.sha256 for program in programs)
-        yield from self.behind.run(programs, owner)
 
 
 def test_no_program_is_executed_twice_though_its_step_is_done_again(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from app.tables.jobs import Iteration
 from app.tables.rationales import Evaluation, Rationale
 from star_engine.evaluation.accuracy import EvaluationMode
 from star_engine.tasks.kind import Kind
-from star_engine.tasks.programs.execution import Execution, Program
 from tests.factories import World, make_world
+from tests.worker.sandbox.counted import Counted
 from worker.context import WorkerContext
 from worker.ledger_record import LedgerRecord
 from worker.sandbox.monty import MontyRunner
@@ -120,21 +120,11 @@ def test_a_job_learns_to_call_its_tool_and_says_how_often(world: World, context:
     assert [one.given.mode for one in lost] == []  # what it fails without its tool is not lost
 
 
-class Counted:
-    """The interpreter, and how often each program came to it."""
-
-    def __init__(self, behind: MontyRunner) -> None:
-        self.behind, self.times = behind, Counter[str]()
-
-    def run(self, programs: Sequence[Program], owner: str = "") -> Iterator[Execution]:
-        self.times.update(program.sha256 for program in programs)
-        yield from self.behind.run(programs, owner)
-
-
 def test_a_step_done_again_replays_its_calls(
     world: World, context: WorkerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counted = Counted(MontyRunner(1))
+    runner = MontyRunner(1)
+    counted = Counted(runner)
     monkeypatch.setattr("worker.sandbox.calculations.interpreter", lambda: counted)
     begun = LedgerRecord.add_tries
 
@@ -150,7 +140,7 @@ def test_a_step_done_again_replays_its_calls(
     while world.job(job_id).finished_at is None:
         assert time.monotonic() < deadline, (world.job(job_id).status, world.job(job_id).status_reason)
         work(context)
-    counted.behind.close()
+    runner.close()
     assert world.job(job_id).status == "succeeded"
     assert set(counted.times.values()) == {1}
     with reading(world.engine) as session:
