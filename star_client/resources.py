@@ -61,9 +61,9 @@ class Datasets:
         """Upload JSONL, a JSON array, CSV, Parquet or an Excel workbook (.xlsx), also as .gz or .zst; or rows
         (dicts) or a DataFrame of pandas or polars, which need a `name`.
 
-        kind: scratchpad, numeric, choice, exact, math, pattern, date, code or program. A row has question,
-        answer (of kind code: tests) and, where wanted, choices, solution, id, group and split; `map` names
-        columns that are called otherwise, as in `{"question": "prompt", "choices": ["A", "B"]}`.
+        kind: scratchpad, numeric, choice, exact, math, pattern, date, code, program or remote. A row has
+        question, answer (of kind code: tests) and, where wanted, choices, solution, id, group and split;
+        `map` names columns that are called otherwise, as in `{"question": "prompt", "choices": ["A", "B"]}`.
         format: jsonl, json, csv, parquet or xlsx; left out, the server looks. allow_overlap:
         take held-out rows whose question is trained on. validation: how many rows to
         hold out, where no row has a split. The same file read in the same way is the same dataset: it is
