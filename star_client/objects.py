@@ -195,7 +195,7 @@ class Job(Resource):
     finished_at: Timestamp | None = None
     archived_at: Timestamp | None = None
     texts_removed_at: Timestamp | None = None
-    accuracies: tuple[Json, ...] = ()  # iteration, accuracy
+    accuracies: tuple[Json, ...] = ()  # iteration, accuracy, inherited
     best: Best | None = None
 
 

@@ -75,7 +75,9 @@ def read_job(path: Path) -> Job:
         template = read_chat_template(file.base_model) if config.is_chat else None
         config = pinned(config, template, today=None)
         prompt_set = with_chat(config, prompt_set, template)
-    except (OSError, yaml.YAMLError, ValidationError, BadRows, UnfitTemplate) as problem:
+    except ValidationError as problem:
+        raise BadJob(_mistakes(problem)) from problem
+    except (OSError, yaml.YAMLError, BadRows, UnfitTemplate) as problem:
         raise BadJob(str(problem)) from problem
     train, held_out = _split(file, config, file.dataset)
     _check(file, prompt_set, train, held_out)
@@ -90,6 +92,12 @@ def read_job(path: Path) -> Job:
         raise BadJob(str(problem)) from problem
     _check_groups(prompt_set, (example for examples in also.values() for example in examples))
     return Job(file, config, train[: file.train], held_out, prompt_set, also, mixed)
+
+
+def _mistakes(problem: ValidationError) -> str:
+    """One line per field; pydantic's own text links to its website for each."""
+    errors = problem.errors(include_url=False, include_context=False)
+    return "\n".join(f"{'.'.join(map(str, one['loc'])) or 'job file'}: {one['msg']}." for one in errors)
 
 
 def _check_overlap(train: Mapping[str, Iterable[Example]], held_out: Mapping[str, Sequence[Example]]) -> None:

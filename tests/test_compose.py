@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,33 @@ def stages() -> dict[str, str]:
 def test_compose_file_is_valid_by_the_schema_of_the_compose_specification() -> None:
     schema = json.loads((Path(__file__).parent / "data" / "compose-spec.json").read_text())
     jsonschema.Draft202012Validator(schema).validate(compose())
+
+
+class WithTags(yaml.SafeLoader):
+    """A loader that knows the tags of compose files."""
+
+
+WithTags.add_constructor("!override", lambda loader, node: loader.construct_sequence(node, deep=True))
+
+
+def test_a_compose_file_for_more_gpus_has_a_worker_for_each_of_them() -> None:
+    made = subprocess.run(["deploy/compose-gpus.sh", "8"], cwd=PROJECT, capture_output=True, text=True)
+    more = yaml.load(made.stdout, WithTags)
+    schema = json.loads((Path(__file__).parent / "data" / "compose-spec.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(more)
+    workers = {name: one for name, one in compose()["services"].items() if name.startswith("gpu-worker")}
+    workers |= more["services"]
+    devices = [one["deploy"]["resources"]["reservations"]["devices"] for one in workers.values()]
+    assert [device["device_ids"] for [device] in devices] == [[str(gpu)] for gpu in range(8)]
+    own = [one["volumes"][0 if one.get("extends") else 1].split(":")[0] for one in workers.values()]
+    assert own == list(workers)  # checkpoints of one worker are never another's
+    assert set(own) <= {*compose()["volumes"], *more["volumes"]}
+
+
+@pytest.mark.parametrize("count", ["two", "2", ""])
+def test_a_number_of_gpus_that_needs_no_file_is_refused(count: str) -> None:
+    made = subprocess.run(["deploy/compose-gpus.sh", count], cwd=PROJECT, capture_output=True, text=True)
+    assert (made.returncode, made.stdout) == (2, "")
 
 
 def test_schema_refuses_a_misspelt_key() -> None:

@@ -26,6 +26,17 @@ def data_warnings(statistics: Mapping[str, Any] | None, kind: str) -> list[str]:
     return [warning for warning in found if warning is not None]
 
 
+def held_out_warnings(asked: int, splits: Mapping[str, int]) -> list[str]:
+    """Return a warning where fewer rows are held out than the upload asked for."""
+    held_out = splits.get("validation", 0)
+    if held_out >= asked:
+        return []
+    return [
+        f"{asked:,} rows were to be held out (validation={asked}), and {held_out:,} are: at most half of the "
+        "rows are taken for it, and none where rows are marked as validation themselves."
+    ]
+
+
 def _trained_on(statistics: Mapping[str, Any]) -> str | None:
     count = statistics["overlap"]["exact"]["examples"]
     if not count:

@@ -44,7 +44,9 @@ class PreviewIn(In):
     example: JsonObject | None = None  # a row: question, answer, choices...
     dataset: Id | None = None
     example_id: Id | None = None
-    rationale: Annotated[Text, Field(max_length=100_000)] | None = None  # None: a few-shot one stands in
+    rationale: Annotated[Text, Field(max_length=100_000)] | None = (
+        None  # None: the row is a few-shot example's own
+    )
     model: Id | None = None  # counts tokens
     preset: str = "star"
     config: ConfigOverrides = Field(default={})
@@ -71,7 +73,9 @@ class PreviewRowOut(BaseModel):
     prompt: str
     completion: str
     spans: list[PreviewSpanOut]
-    stands_in: bool = Field(description="The rationale is a few-shot example's, because none was sent.")
+    stands_in: bool = Field(
+        description="The row is a few-shot example's, question and rationale, because no rationale was sent."
+    )
     verdict: str = Field(description="The verdict on the rationale; only `correct` is trained on.")
     extracted: str | None
 
@@ -166,7 +170,9 @@ def _training_row(
 ) -> PreviewRowOut:
     text = rationale
     if text is None:
-        text = next(one.rationale for one in prompt_set.for_group(example.group) or prompt_set.examples)
+        shown = next(iter(prompt_set.for_group(example.group) or prompt_set.examples))
+        example = Example(example.id, shown.question, shown.answer, shown.choices, shown.group)
+        text = shown.rationale
     prompt = training_prompt(config, prompt_set, example)
     completion = render_completion(config.kind, text, prompt_set.chat, given=True)
     parts = [(0, len(prompt), config.training.loss == "all"), (len(prompt), len(prompt + completion), True)]

@@ -50,6 +50,7 @@ class MeasuredOut(BaseModel):
 
     iteration: int
     accuracy: float
+    inherited: Annotated[bool, Field(description="Whether a fork took it over from the job it continues.")]
 
 
 class CreatorOut(BaseModel):
@@ -117,9 +118,14 @@ class JobOut(Resource):
         dict[str, Any] | None,
         Field(
             description="iteration, accuracy, adapter_id; few_shot: the accuracy to beat; "
-            "below_few_shot: whether it was not beaten"
+            "below_few_shot: whether it was not beaten; inherited: whether a fork took the iteration over"
         ),
     ]
+
+
+def _inherited(job: Job, iteration: int) -> bool:
+    """Whether a fork took the iteration over from the job that it continues."""
+    return job.forked_from_iteration is not None and iteration <= job.forked_from_iteration
 
 
 def show_job(session: Session, job: Job) -> JobOut:
@@ -196,6 +202,11 @@ def _shown(job: Job, facts: JobFacts, ahead: Outlook | None) -> JobOut:
         finished_at=job.finished_at,
         archived_at=job.archived_at,
         texts_removed_at=job.texts_removed_at,
-        accuracies=[MeasuredOut(iteration=one.iteration, accuracy=one.accuracy) for one in facts.measured],
-        best=facts.best,
+        accuracies=[
+            MeasuredOut(
+                iteration=one.iteration, accuracy=one.accuracy, inherited=_inherited(job, one.iteration)
+            )
+            for one in facts.measured
+        ],
+        best=facts.best and {**facts.best, "inherited": _inherited(job, facts.best["iteration"])},
     )

@@ -203,7 +203,7 @@ def preview(
     if as_json:
         return print_json(found)
     row = found.training_row
-    stand_in = ", of a few-shot example's rationale" if row["stands_in"] else ""
+    stand_in = " of a few-shot example" if row["stands_in"] else ""
     print_text("prompt", found.prompt)
     print_text("prompt with the hint", found.hinted_prompt)
     print_text(f"training row{stand_in}", f"{row['prompt']}{row['completion']}")

@@ -39,7 +39,7 @@ JOB: Columns[Job] = {
     "name": lambda one: one.name,
     "status": lambda one: one.status,
     "iteration": lambda one: f"{one.iteration} of {one.iterations}",
-    "accuracy": lambda one: one.best and percent(one.best.accuracy),
+    "accuracy": lambda one: one.best and percent(one.best.accuracy) + " inherited" * one.best.inherited,
     "created": lambda one: moment(one.created_at),
 }
 

@@ -170,7 +170,8 @@ def outcome(job: Job) -> Text:
         )
         text.append(
             f"\n{'Highest' if below else 'Best'} adapter: {job.best.adapter_id} of iteration "
-            f"{job.best.iteration}, {percent(job.best.accuracy)} of the held-out examples{below}."
+            f"{job.best.iteration}{', taken over from the job it continues' * job.best.inherited}, "
+            f"{percent(job.best.accuracy)} of the held-out examples{below}."
         )
     if job.status_reason is not None:
         text.append(f"\n{job.status_reason.code}: {job.status_reason.message}")

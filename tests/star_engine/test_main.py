@@ -289,3 +289,11 @@ def test_judge_ends_with_2_and_a_sentence_where_the_file_cannot_be_read(
         path.write_text(written)
     assert command.main(["judge", str(path)]) == 2
     assert capsys.readouterr().err.startswith(f"{path}: ")
+
+
+def test_mistakes_in_a_job_file_are_lines_without_links(tmp_path: Path) -> None:
+    with pytest.raises(BadJob) as refused:
+        read_job(write_job(tmp_path, train=0, colour="red"))
+    lines = str(refused.value).splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["train", "colour"]
+    assert "http" not in str(refused.value)

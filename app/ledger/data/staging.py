@@ -19,7 +19,7 @@ from app.failpoints import failpoint
 from app.given_up import stop_if_given_up
 from app.intake.lines import COLUMNS, fields_of
 from app.intake.uploaded_file import CheckedFile
-from app.intake.warnings import data_warnings
+from app.intake.warnings import data_warnings, held_out_warnings
 from app.ledger.data.examples import guesses_of
 from app.ledger.platform.audit_log import maker
 from app.ledger.platform.quotas import check_dataset
@@ -177,11 +177,13 @@ def _publish(engine: Engine, dataset_id: str, project_id: str, checked: CheckedF
     with reading(engine) as session:  # a second's work for a million rows: not under the project's lock
         kind = session.get_one(Dataset, dataset_id).kind
         warnings = upload_warnings(guesses_of(session, dataset_id, kind, "train"))
+    carved = held_out_warnings(checked.how.validation, checked.splits)
     statistics = None if checked.statistics is None else checked.statistics()
     with transaction(engine) as session:
         _renew(session, dataset_id)
         dataset = session.get_one(Dataset, dataset_id)
         dataset.version = next_version(session, Dataset, project_id, dataset.name)
         dataset.sha256, dataset.staged_until = checked.sha256, None
-        dataset.warnings, dataset.statistics = warnings + data_warnings(statistics, kind), statistics
+        dataset.warnings = warnings + carved + data_warnings(statistics, kind)
+        dataset.statistics = statistics
         return dataset

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import event, inspect, select
@@ -56,6 +56,7 @@ class Acting:
     key_id: str
     request_id: str
     action: str  # method and route
+    created: set[tuple[str, str]] = field(default_factory=set, compare=False)  # table and id
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,10 @@ def _note_created(session: Session, _: object) -> None:
 
 
 def _note(session: Session, item: object, change: str, who: Acting) -> None:
-    """Write one entry per object and transaction, however often it is flushed."""
+    """Write one entry per object and transaction, however often it is flushed.
+
+    What a request creates in one transaction and completes in another, as an upload does, is created once.
+    """
     if not isinstance(item, Base) or item.__tablename__ in CONSEQUENCES:
         return
     state = inspect(item)
@@ -158,11 +162,13 @@ def _note(session: Session, item: object, change: str, who: Acting) -> None:
     target = "/".join(str(part) for part in state.mapper.primary_key_from_instance(item))
     noted = session.info.setdefault(_NOTED, {})
     known = noted.get((item.__tablename__, target))
-    if known is not None and known.change == "created":
+    if change == "changed" and (item.__tablename__, target) in who.created:
         return
     if known is not None:
         known.fields, known.change = sorted(fields | set(known.fields)), change
         return
+    if change == "created":
+        who.created.add((item.__tablename__, target))
     owner = target if item.__tablename__ == "projects" else getattr(item, "project_id", who.project_id)
     noted[item.__tablename__, target] = AuditEntry(
         project_id=owner,

@@ -81,3 +81,17 @@ def test_exact_answers_that_another_kind_reads_better_warn(api: Api, answers: li
 def test_exact_answers_that_are_texts_do_not_warn(api: Api) -> None:
     rows = [{"question": f"Item {answer}?", "answer": answer} for answer in ("Paris", "yes", "7", "the sea")]
     assert not [text for text in warnings(api, rows, "exact") if "of the answers" in text]
+
+
+def test_fewer_held_out_rows_than_asked_for_are_told(api: Api) -> None:
+    rows = [{"question": f"What is {number} plus 1?", "answer": str(number + 1)} for number in range(20)]
+    [warning] = [text for text in warnings(api, rows, validation=20) if "held out" in text]
+    assert warning.startswith("20 rows were to be held out (validation=20), and 10 are")
+    assert not [text for text in warnings(api, rows, validation=10) if "held out" in text]
+
+
+def test_asking_to_hold_out_rows_where_rows_are_marked_is_told(api: Api) -> None:
+    rows = [{"question": f"What is {number} plus 1?", "answer": str(number + 1)} for number in range(20)]
+    rows[0]["split"] = "validation"
+    [warning] = [text for text in warnings(api, rows, validation=5) if "held out" in text]
+    assert "and 1 are" in warning

@@ -50,7 +50,11 @@ def test_settings_of_the_job_are_seen_in_the_preview(api: Api) -> None:
     shown = preview(api, config=config).json()
     assert shown["hinted_prompt"] is None
     assert [span["trained"] for span in shown["training_row"]["spans"]] == [True, True]
-    assert (shown["training_row"]["stands_in"], shown["training_row"]["verdict"]) == (True, "wrong")
+
+
+def test_without_a_rationale_the_row_is_a_few_shot_example_with_its_own_question(api: Api) -> None:
+    row = preview(api).json()["training_row"]
+    assert (row["stands_in"], row["verdict"]) == (True, "correct")
 
 
 def test_example_of_a_dataset_is_previewed_by_its_id(api: Api) -> None:

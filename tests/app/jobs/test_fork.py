@@ -89,3 +89,12 @@ def test_the_same_key_makes_one_fork(api: Api, source: dict[str, Any]) -> None:
 def test_forks_need_the_scope_and_the_project(api: Api, source: dict[str, Any]) -> None:
     assert fork(api, source, 1, api.other).status_code == 404
     assert fork(api, source, 1, api.reader).status_code == 403
+
+
+def test_what_a_fork_took_over_is_called_inherited(api: Api, source: dict[str, Any]) -> None:
+    forked = fork(api, source, 1).json()
+    assert [(one["iteration"], one["inherited"]) for one in forked["accuracies"]] == [(0, True), (1, True)]
+    assert forked["best"]["inherited"]
+    own = api.client.get(f"/v1/jobs/{source['id']}").json()
+    assert not own["best"]["inherited"]
+    assert not any(one["inherited"] for one in own["accuracies"])
