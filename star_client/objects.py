@@ -139,6 +139,7 @@ class Best(Fields):
     adapter_id: str
     few_shot: float | None = None  # accuracy of the better few-shot baseline
     below_few_shot: bool = False
+    inherited: bool = False  # a fork took the iteration over from the job that it continues
 
 
 class Budget(Fields):

@@ -29,12 +29,11 @@ def data_warnings(statistics: Mapping[str, Any] | None, kind: str) -> list[str]:
 def held_out_warnings(asked: int, splits: Mapping[str, int]) -> list[str]:
     """Return a warning where fewer rows are held out than the upload asked for."""
     held_out = splits.get("validation", 0)
-    if held_out >= asked:
-        return []
-    return [
+    said = (
         f"{asked:,} rows were to be held out (validation={asked}), and {held_out:,} are: at most half of the "
         "rows are taken for it, and none where rows are marked as validation themselves."
-    ]
+    )
+    return [said] if held_out < asked else []
 
 
 def _trained_on(statistics: Mapping[str, Any]) -> str | None:

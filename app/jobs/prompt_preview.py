@@ -44,9 +44,8 @@ class PreviewIn(In):
     example: JsonObject | None = None  # a row: question, answer, choices...
     dataset: Id | None = None
     example_id: Id | None = None
-    rationale: Annotated[Text, Field(max_length=100_000)] | None = (
-        None  # None: the row is a few-shot example's own
-    )
+    # None: the row is a few-shot example's own.
+    rationale: Annotated[Text, Field(max_length=100_000)] | None = None
     model: Id | None = None  # counts tokens
     preset: str = "star"
     config: ConfigOverrides = Field(default={})
