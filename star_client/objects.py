@@ -227,7 +227,7 @@ class Metrics(Fields):
     solve_rate: float | None = None  # of the train examples, without the hint
     accuracy: float | None = None  # on the held-out split
     accuracy_by_group: Mapping[str, float] = {}
-    coverage: Mapping[str, float] = {}  # generated and rationalized, or given; total
+    coverage: Mapping[str, float] = {}  # by route: generated and rationalized or hinted, or given; total
     sampled: Mapping[str, Mapping[str, int]] = {}  # route -> verdict -> count
     kept: Mapping[str, int] = {}  # route -> count
     dropped: Json = {}

@@ -35,9 +35,9 @@ _places = BoundedSemaphore(AT_ONCE)
 class VerifierRunIn(In):
     rows: Annotated[list[JsonObject], Field(min_length=1, max_length=MAX_ROWS)] = Field(
         description=(
-            "Each: kind, completion, answer; where wanted choices, question, route (generated, rationalized "
-            "or given), finish_reason (stop or length), options as config.verifier of a job. Other fields "
-            f"are left alone. {MAX_CHARACTERS} characters of JSON in all."
+            "Each: kind, completion, answer; where wanted choices, question, route (generated, rationalized, "
+            "hinted or given), finish_reason (stop or length), options as config.verifier of a job. Other "
+            f"fields are left alone. {MAX_CHARACTERS} characters of JSON in all."
         )
     )
 

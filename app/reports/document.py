@@ -106,7 +106,7 @@ def _accuracy(report: JobReport) -> Section:
         "Greedy answers. Differences are in points, to the better few-shot baseline, paired by example. "
         "Intervals (exact for accuracies, square-and-add for differences) and p (exact sign test) are of "
         "that row alone and over questions, not over training seeds. Train data used: the share of the "
-        "iteration's examples in its training set, generated + rationalized, or given by the dataset."
+        "iteration's examples in its training set: generated + rationalized or hinted, or given."
     )
     return Section("Accuracy on held-out examples", text, Table(header, rows))
 
@@ -226,7 +226,10 @@ def _coverage(report: JobReport) -> Section | None:
         "Solve rate and coverage over iterations", {name: line for name, line in lines.items() if line}
     )
     given = any("given" in (row.kept or {}) for row in report.coverage)
-    names = tuple("kept, given" if given and name == "kept, generated" else name for name in header)
+    hinted = any("hinted" in (row.kept or {}) for row in report.coverage)
+    called = {"kept, generated": "kept, given"} if given else {}
+    called |= {"kept, rationalized": "kept, hinted"} if hinted else {}
+    names = tuple(called.get(name, name) for name in header)
     table = Table(names, tuple(map(_coverage_row, report.coverage)))
     return Section("Train data, coverage and churn", text, table, chart if chart.lines else None)
 
@@ -241,7 +244,7 @@ def _coverage_row(row: Coverage) -> tuple[str, ...]:
         _count(None if churned is None else churned.asked),
         share_cell(row.solve_rate),
         _count(kept.get("generated", kept.get("given"))),
-        _count(kept.get("rationalized")),
+        _count(kept.get("rationalized", kept.get("hinted"))),
         share_cell(row.coverage["total"] if row.coverage else None),
         *map(_count, parts),
         _count(row.steps),

@@ -18,10 +18,10 @@ HEADER = (
 )  # fmt: skip
 TEXT = (
     "The iteration of each with most right answers, on the held-out examples. Train data used: the share of "
-    "that iteration's examples in its training set, generated + rationalized. The difference is in points, "
-    "of this job's to the other's, paired by example: above zero, this job is better. Its interval and p "
-    "(exact sign test) are corrected for choosing an iteration of both jobs; the interval of an "
-    "accuracy is of that row alone."
+    "that iteration's examples in its training set, generated + rationalized, or hinted. The difference is "
+    "in points, of this job's to the other's, paired by example: above zero, this job is better. Its "
+    "interval and p (exact sign test) are corrected for choosing an iteration of both jobs; the interval of "
+    "an accuracy is of that row alone."
 )
 SETTINGS_HEADER = ("job", "setting", "this job", "the other")
 
@@ -77,4 +77,6 @@ def _percents(interval: Interval) -> str:
 def _used(shares: Mapping[str, float] | None) -> str:
     if not shares:
         return NONE
+    if (hinted := shares.get("hinted")) is not None:
+        return f"{percent(shares.get('generated', 0.0))} + {percent(hinted)} hinted"
     return f"{percent(shares.get('generated', 0.0))} + {percent(shares.get('rationalized', 0.0))}"

@@ -19,8 +19,8 @@ verifiers = typer.Typer(no_args_is_help=True, help="How texts are judged, tried 
 @verifiers.command("run")
 def run(context: typer.Context, file: File, as_json: AsJson = False) -> None:
     """Judge rows of JSONL, or of a JSON array: kind, completion, answer and, where wanted, choices, question,
-    route (generated or rationalized), finish_reason (stop or length) and options of the verifier. Ends with 4
-    where a row cannot be judged; the others are judged all the same."""
+    route (generated, rationalized, hinted or given), finish_reason (stop or length) and options of the
+    verifier. Ends with 4 where a row cannot be judged; the others are judged all the same."""
     found = star(context).verifiers.run(rows_of(file))
     for one in found:
         if as_json:

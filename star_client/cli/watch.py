@@ -3,7 +3,7 @@ terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
@@ -20,7 +20,7 @@ from star_client.objects_results import Answer
 PHASES = ("sample", "build", "train", "verify_adapter", "evaluate")
 WAIT_SECONDS = 1.0  # between two looks at the progress, if nothing happens
 SETTLED = frozenset({"paused"})  # beside the terminal ones: goes on only when somebody acts
-COLUMNS = ("iteration", "solved", "generated", "rationalized", "coverage", "loss", "accuracy", "time")
+ROUTES = ("generated", "rationalized", "hinted", "given")  # in this order, those of a job
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,21 +107,24 @@ def picture(snapshot: Snapshot) -> RenderableType:
 def iteration_table(iterations: tuple[Iteration, ...]) -> Table:
     """Shares of the train examples: solved without a hint, and in the training set by route. Accuracy is that
     on the held-out split; in iteration 0 that of the better few-shot baseline."""
-    table = Table(*COLUMNS, box=None, pad_edge=False, header_style="dim")
+    known = {route for one in iterations for route in one.metrics.coverage}
+    routes = [route for route in ROUTES if route in known] or list(ROUTES[:2])
+    columns = ("iteration", "solved", *routes, "coverage", "loss", "accuracy", "time")
+    table = Table(*columns, box=None, pad_edge=False, header_style="dim")
     for column in table.columns[1:]:
         column.justify = "right"
     for iteration in iterations:
-        table.add_row(*_cells(iteration))
+        table.add_row(*_cells(iteration, routes))
     return table
 
 
-def _cells(iteration: Iteration) -> list[str]:
+def _cells(iteration: Iteration, routes: Sequence[str]) -> list[str]:
     metrics = iteration.metrics
     seconds = sum(metrics.seconds.values())
     return [
         "0 (few-shot)" if iteration.number == 0 else str(iteration.number),
         percent(metrics.solve_rate),
-        *(percent(metrics.coverage.get(share)) for share in ("generated", "rationalized", "total")),
+        *(percent(metrics.coverage.get(share)) for share in (*routes, "total")),
         _loss(metrics),
         percent(metrics.accuracy),
         f"{seconds:.0f} s" if seconds else "",

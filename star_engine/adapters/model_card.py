@@ -129,6 +129,8 @@ def _trained_on(config: StarConfig, coverage: Coverage) -> str:
     if config.self_distillation is not None:
         return f"every finished try at {coverage.examples} examples, right or wrong"
     rows = f"{coverage.generated} generated and {coverage.rationalized} rationalized"
+    if config.hints is not None:
+        rows = f"{coverage.generated} generated and {coverage.hinted} hinted"
     if coverage.given:
         rows = f"{coverage.given} given texts"
     if config.preference is not None:

@@ -18,7 +18,7 @@ from star_engine.evaluation.report import percent
 from star_engine.evaluation.test_time import pass_at
 from star_engine.sampling.labels import labelled
 from star_engine.sampling.probe import GREEDY_TEMPERATURE, TRIES, counted
-from star_engine.sampling.rationales import Rationale, Route
+from star_engine.sampling.rationales import WITH_HINT, Rationale, Route
 from star_engine.tasks.examples import Example, PromptSet
 from star_engine.tasks.verdict import VerdictCode
 from star_engine.training_set.rows import decide, in_order
@@ -66,7 +66,7 @@ class Difficulty:
     all_right: Part
     passed: tuple[PassPoint, ...]  # pass@k
     solved: Part  # by the tries that the job itself makes in an iteration
-    rationalized: Part | None  # of those not solved so: right with the hint; null where none was tried
+    rationalized: Part | None  # of those not solved so: right with a hint; null where none was tried
     truncated: float
     unparsed: float
     kept: Mapping[str, int]  # rows of the probed questions that a training set would keep, by route
@@ -124,8 +124,13 @@ def _solved(config: StarConfig, tries: Sequence[Rationale]) -> set[str]:
 
 
 def _rationalized(tries: Sequence[Rationale]) -> Part | None:
-    hinted = [one.verdict == VerdictCode.CORRECT for one in tries if one.key.route is Route.RATIONALIZED]
-    return _part(sum(hinted), len(hinted)) if hinted else None
+    """Of the questions tried with a hint: those with a right try so."""
+    hinted: dict[str, bool] = {}
+    for one in tries:
+        if one.key.route in WITH_HINT:
+            known = hinted.get(one.key.example_id, False)
+            hinted[one.key.example_id] = known or one.verdict == VerdictCode.CORRECT
+    return _part(sum(hinted.values()), len(hinted)) if hinted else None
 
 
 def _kept(
@@ -133,7 +138,7 @@ def _kept(
 ) -> dict[str, Counter[str]]:
     """Rows of each example by route, of the tries that the job itself makes."""
     own = range(config.generation.samples_per_example)
-    made = [one for one in tries if one.key.route is Route.RATIONALIZED or one.key.sample in own]
+    made = [one for one in tries if one.key.route in WITH_HINT or one.key.sample in own]
     options = config.training_set.model_copy(update={"checks": ()})
     settings = config.model_copy(update={"training_set": options})
     seen = labelled(settings, examples, in_order(examples, made))
@@ -230,7 +235,7 @@ def _share_advice(config: StarConfig, found: Difficulty) -> Iterator[Advice]:
 
 def _hint_advice(config: StarConfig, found: Difficulty) -> Iterator[Advice]:
     unsolved = 1 - found.solved.share
-    if not config.rationalization.enabled and unsolved >= WORTH_IT:
+    if not config.rationalization.enabled and config.hints is None and unsolved >= WORTH_IT:
         yield Advice(
             "rationalize",
             f"{percent(unsolved)} of the questions are not solved by the job's own tries: with "
@@ -238,8 +243,11 @@ def _hint_advice(config: StarConfig, found: Difficulty) -> Iterator[Advice]:
         )
     hinted = found.rationalized
     if hinted is not None and hinted.share < 0.5:
+        what, look = "the answer as a hint", "the hint's wording (rationalization.template)"
+        if config.hints is not None:
+            what, look = "a hint to call the tool", "the hinted texts, and at hints.texts and hints.insert"
         yield Advice(
             "hint_does_not_help",
-            f"With the answer as a hint only {hinted.count} of the questions tried so come out right "
-            f"({percent(hinted.share)}): look at the hint's wording (rationalization.template).",
+            f"With {what} only {hinted.count} of the questions tried so come out right "
+            f"({percent(hinted.share)}): look at {look}.",
         )

@@ -44,7 +44,7 @@ def _coverage(made: Provenance) -> Coverage:
         made.covered.get(str(route), 0)
         for route in (Route.GENERATED, Route.RATIONALIZED, Route.HINTED, Route.GIVEN)
     )
-    return Coverage(made.asked, generated, rationalized + hinted, given)
+    return Coverage(made.asked, generated, rationalized, given, hinted)
 
 
 def _facts(context: Context, origin: Origin, made: Provenance) -> dict[str, Any]:

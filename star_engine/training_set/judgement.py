@@ -49,8 +49,9 @@ class JudgedRow(Section):
     """For questions with choices: their texts, in order."""
     question: str | None = None
     """The question; filters that compare with it find nothing where it is left out."""
-    route: Literal["generated", "rationalized", "given"] = "generated"
-    """How the text came: rationalized texts were shown the answer, given ones come from a dataset."""
+    route: Literal["generated", "rationalized", "hinted", "given"] = "generated"
+    """How the text came: rationalized texts were shown the answer, hinted ones a sentence without it; given
+    ones come from a dataset."""
     finish_reason: Literal["stop", "length"] = "stop"
     """length: the token limit cut the text."""
     options: dict[str, Any] = Field(default_factory=dict)

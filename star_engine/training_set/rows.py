@@ -50,10 +50,11 @@ class Coverage:
     generated: int
     rationalized: int
     given: int = 0  # by the dataset, instead of either
+    hinted: int = 0  # with a procedural hint, instead of rationalized
 
     @property
     def share(self) -> float:
-        covered = self.generated + self.rationalized + self.given
+        covered = self.generated + self.rationalized + self.hinted + self.given
         return covered / self.examples if self.examples else 0.0
 
 
@@ -348,4 +349,6 @@ def coverage(examples: Sequence[Example], rows: Iterable[TrainingExample]) -> Co
         routes.setdefault(row.key.example_id, set()).add(row.key.route)
     generated = sum(Route.GENERATED in found for found in routes.values())
     given = sum(Route.GIVEN in found for found in routes.values())
-    return Coverage(len(examples), generated, len(routes) - generated - given, given)
+    hinted = sum(Route.HINTED in found and Route.GENERATED not in found for found in routes.values())
+    rationalized = len(routes) - generated - given - hinted
+    return Coverage(len(examples), generated, rationalized, given, hinted)

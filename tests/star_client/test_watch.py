@@ -7,8 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from star_client.cli.watch import outcome, snapshots, verdict_line, watch_job
+from star_client.cli.watch import iteration_table, outcome, snapshots, verdict_line, watch_job
 from star_client.client import StarClient
+from star_client.objects import Iteration
 from star_client.objects_results import Answer
 from tests.star_client.conftest import Finished
 from tests.star_client.recorded_platform import Platform
@@ -74,6 +75,24 @@ def test_a_job_that_pauses_itself_ends_the_watch_with_its_diagnosis(
     assert status == "paused"
     assert "insufficient_kept: " in shown
     assert "max_tokens" in shown
+
+
+def test_each_route_of_a_job_has_its_column() -> None:
+    def shown(*coverages: dict[str, float]) -> list[object]:
+        rows = [
+            Iteration.model_validate(
+                {
+                    "id": f"it_{number}", "object": "iteration", "job": "job_1", "number": number,
+                    "metrics": {"coverage": found}, "created_at": "2026-01-01T00:00:00Z",
+                }
+            )
+            for number, found in enumerate(coverages)
+        ]  # fmt: skip
+        return [column.header for column in iteration_table(tuple(rows)).columns][2:-4]
+
+    assert shown({}) == ["generated", "rationalized"]
+    assert shown({}, {"generated": 0.1, "hinted": 0.5, "total": 0.6}) == ["generated", "hinted"]
+    assert shown({}, {"given": 1.0, "total": 1.0}) == ["given"]
 
 
 def test_brackets_in_names_are_no_markup(star: StarClient, server: Platform, tmp_path: Path) -> None:

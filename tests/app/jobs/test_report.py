@@ -12,7 +12,9 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.database import clock, transaction
+from app.ledger.jobs.relations import Relative
 from app.reports.negotiation import ReportFormat, accepted_format
+from app.reports.relatives import relative_rows
 from app.tables.data import Example
 from app.tables.jobs import Iteration, Job, Step
 from app.tables.rationales import Evaluation, Rationale
@@ -185,6 +187,29 @@ def test_markdown_holds_the_tables_and_no_markup_of_the_user(api: Api, job: dict
     assert "| direct fine-tuning | not run | – | – | – | – | – | – |" in lines
     assert "| 1 | 4 | 25.0 % | 2 | 3 | 62.5 % | 2 | 0 | 0 | 2 | 40 |" in lines
     assert "| rationalization.enabled | true |  |" in lines
+
+
+def test_hinted_rows_are_counted_where_others_are_rationalized(api: Api) -> None:
+    made = api.job()
+    with transaction(api.engine) as session:
+        rows = Written(session, session.get_one(Job, made["id"]))
+        rows.evaluate(rows.iteration(0, ["baselines"], {}), "few_shot_cot", [0])
+        found = metrics(0.25, 2, 3)
+        for name in ("kept", "coverage"):
+            found[name]["hinted"] = found[name].pop("rationalized")
+        first = rows.iteration(1, PHASES, found)
+        rows.sample(first, "generated", ["correct", "correct", "wrong", "wrong"])
+        rows.evaluate(first, "adapter", [0])
+    lines = get(api, made, format="markdown").text.splitlines()
+    [header] = [line for line in lines if "kept, generated" in line]
+    assert "| kept, generated | kept, hinted | coverage |" in header
+    [row] = [line for line in lines if line.startswith("| 1 | 4 | 25.0 %")]
+    assert "| 2 | 3 | 62.5 % |" in row
+    interval = accuracy_interval(3, 4)
+    beside = Relative(
+        "job_2", "other", "fork", "succeeded", 1, 4, 3, 0.75, interval, found["coverage"], None, (), ()
+    )
+    assert relative_rows([beside])[0][6] == "25.0 % + 37.5 % hinted"
 
 
 def test_page_is_whole_and_runs_nothing(api: Api, job: dict[str, Any]) -> None:

@@ -41,6 +41,12 @@ def test_a_row_is_judged_decided_and_rendered_as_a_job_would() -> None:
     assert found.trained_on == trained.completion == f" {SOLVED}"
 
 
+@pytest.mark.parametrize("route", [route for route in Route if route not in (Route.PROBE, Route.MIXED)])
+def test_a_text_of_each_route_that_trains_by_its_own_verdict_is_judged(route: Route) -> None:
+    found = judge_row(row(route=str(route)))
+    assert (found.errors, found.verdict, found.decision) == ((), "correct", "kept")
+
+
 @pytest.mark.parametrize(
     ("changes", "extracted"),
     [
@@ -88,7 +94,7 @@ def test_a_text_that_the_token_limit_cut_inside_its_answer_is_not_trained_on() -
         (row(options={"tolerant": 1}), "options", "has no option 'tolerant'"),
         (row(options={"fallback": "any"}), "options", "Fallback 'any' is unknown."),
         (row(kind="pattern"), "options.pattern", "needs the option pattern"),
-        (row(route="sideways"), "route", "'generated', 'rationalized' or 'given'"),
+        (row(route="sideways"), "route", "'generated', 'rationalized', 'hinted' or 'given'"),
         (row(finish_reason="eos"), "finish_reason", "'stop' or 'length'"),
         (row(finishreason="stop"), "finishreason", "Not a field of a row."),
         (row(completion="x" * (MAX_COMPLETION + 1)), "completion", f"at most {MAX_COMPLETION}"),
