@@ -45,7 +45,11 @@ class WithTags(yaml.SafeLoader):
     """A loader that knows the tags of compose files."""
 
 
-WithTags.add_constructor("!override", WithTags.construct_sequence)
+def overriding(loader: WithTags, node: yaml.SequenceNode) -> list[Any]:
+    return loader.construct_sequence(node, deep=True)
+
+
+WithTags.add_constructor("!override", overriding)
 
 
 def test_a_compose_file_for_more_gpus_has_a_worker_for_each_of_them() -> None:
