@@ -123,6 +123,7 @@ class Progress(Fields):
     done: int = 0
     total: int = 0
     unit: str = ""
+    loading_seconds: int | None = None  # for how long a worker has been loading the model; None: none does
 
 
 class Reason(Fields):

@@ -109,9 +109,12 @@ class Lease:
 
     def _renew(self) -> None:
         began = time.monotonic()
+        progress = self._progress
+        if self.gpu is not None and (seconds := self.gpu.loading_seconds) is not None:
+            progress = progress | {"loading_seconds": round(seconds)}
         try:
             with transaction(self._engine) as session:
-                order = heartbeat(session, self._claim, self._progress, self._settings.lease_seconds)
+                order = heartbeat(session, self._claim, progress, self._settings.lease_seconds)
                 failpoint("heartbeat.before_commit")
         except Fenced:
             self._fenced = True

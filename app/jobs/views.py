@@ -76,7 +76,12 @@ class JobOut(Resource):
     iterations: int
     stop_reason: str | None
     status_reason: dict[str, Any] | None
-    progress: Annotated[dict[str, Any], Field(description="Of the current phase: done, total, unit.")]
+    progress: Annotated[
+        dict[str, Any],
+        Field(
+            description="Of the current phase: done, total, unit; loading_seconds while the model is loaded."
+        ),
+    ]
     model: str
     dataset: str
     prompt_set: str

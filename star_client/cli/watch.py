@@ -14,7 +14,7 @@ from rich.text import Text
 
 from star_client.cli.printing import percent
 from star_client.client import StarClient
-from star_client.objects import Event, Iteration, Job, Metrics
+from star_client.objects import Event, Iteration, Job, Metrics, Progress
 from star_client.objects_results import Answer
 
 PHASES = ("sample", "build", "train", "verify_adapter", "evaluate")
@@ -84,6 +84,8 @@ def event_line(event: Event) -> Text:
 
 def progress_line(job: Job) -> str:
     """Progress in tenths, so that a log gets a line now and then and not every second."""
+    if job.progress is not None and job.progress.loading_seconds is not None:
+        return f"{job.phase} of iteration {job.iteration}: loading the model"
     if job.phase is None or job.progress is None or job.progress.total < 10 or job.is_terminal:
         return ""
     percent = job.progress.done * 10 // job.progress.total * 10
@@ -136,6 +138,12 @@ def _loss(metrics: Metrics) -> str:
     return "" if first is None or last is None else f"{first:.3f} → {last:.3f}"
 
 
+def _amount(progress: Progress) -> str:
+    if progress.loading_seconds is not None:
+        return f"loading the model, {progress.loading_seconds} s so far"
+    return f"{progress.done}/{progress.total} {progress.unit}"
+
+
 def _bars(job: Job, iterations: tuple[Iteration, ...]) -> Table:
     """A bar for each phase of the current iteration."""
     done = next((one.phases_done for one in iterations if one.number == job.iteration), ())
@@ -147,7 +155,7 @@ def _bars(job: Job, iterations: tuple[Iteration, ...]) -> Table:
         elif phase == job.phase and job.progress is not None and job.progress.total:
             progress = job.progress
             bar = ProgressBar(total=progress.total, completed=progress.done, width=40)
-            grid.add_row(phase, bar, f"{progress.done}/{progress.total} {progress.unit}")
+            grid.add_row(phase, bar, _amount(progress))
         else:
             grid.add_row(Text(phase, "dim"), ProgressBar(total=1, completed=0, width=40), "")
     return grid

@@ -7,9 +7,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from star_client.cli.watch import iteration_table, outcome, snapshots, verdict_line, watch_job
+from star_client.cli.watch import (
+    iteration_table,
+    outcome,
+    progress_line,
+    snapshots,
+    verdict_line,
+    watch_job,
+)
 from star_client.client import StarClient
-from star_client.objects import Iteration
+from star_client.objects import Iteration, Progress
 from star_client.objects_results import Answer
 from tests.star_client.conftest import Finished
 from tests.star_client.recorded_platform import Platform
@@ -116,3 +123,11 @@ def test_a_verdict_is_a_word_and_a_colour() -> None:
     ]  # fmt: skip
     colours = [text.spans[0].style for text in said.values()]
     assert colours == ["bold green", "bold yellow", "bold red", "bold"]
+
+
+def test_a_log_says_that_the_model_is_being_loaded(finished: Finished) -> None:
+    job = finished.star.jobs.get(finished.job_id)
+    loading = job.model_copy(
+        update={"phase": "baselines", "iteration": 0, "progress": Progress(total=20, loading_seconds=40)}
+    )
+    assert progress_line(loading) == "baselines of iteration 0: loading the model"

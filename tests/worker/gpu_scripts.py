@@ -35,6 +35,13 @@ def obey() -> Script:
     return answer
 
 
+def loads_for_long() -> Script:
+    """A model that is loaded once the file exists that the environment names."""
+    while not Path(os.environ["LOADED_WHEN_THERE"]).exists():
+        time.sleep(0.01)
+    return obey()
+
+
 def fail(order: str) -> str:
     if order == "die":
         print("about to die", flush=True)  # noqa: T201

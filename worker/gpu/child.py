@@ -40,6 +40,7 @@ def answer(models: Models, call: Call, replies: Replies) -> int | None:
         times.append(time.time())
         replies.put({"id": number, "event": event})
 
+    models.loads = lambda begins: replies.put({"id": number, "loads": begins})
     try:
         done = run(models, call, emit)
     except Exception as error:  # noqa: BLE001 - the boundary: the worker is told, whatever it was

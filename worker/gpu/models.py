@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,13 @@ USABLE_SHARE = 0.9  # of it, vLLM's own default: the rest is for contexts and fr
 
 class Models:
     """Sampler and trainer, created when first needed. On CPU both stay; on a GPU they do if memory has room
-    for both, else one at a time, and vLLM restarts in every iteration.
+    for both, else one at a time, and vLLM restarts in every iteration. `loads` hears when a loading begins
+    and when it ends.
     """
 
-    def __init__(self, spec: GpuSpec) -> None:
+    def __init__(self, spec: GpuSpec, loads: Callable[[bool], None] = lambda begins: None) -> None:
         self._spec = spec
+        self.loads = loads
         self._share: float | None = None  # of the GPU for the sampler, beside the trainer
         if spec.device != "cpu" and spec.sampler == "vllm":
             from star_engine.gpu.causal_lm import device_bytes
@@ -53,7 +57,8 @@ class Models:
             if self._takes_turns:
                 self._free_trainer()
             _free_memory()  # a trainer's cached memory is no longer free to others
-            self._sampler = make_sampler(self._spec, self._share)
+            with self._loading():
+                self._sampler = make_sampler(self._spec, self._share)
             if self._adapter is not None:
                 self._sampler.use(self._adapter)
         return self._sampler
@@ -61,14 +66,16 @@ class Models:
     def writer(self) -> Writer:
         """For those who talk to the model: it holds a sampler of its own, which no step uses."""
         if self._writer is None:
-            self._writer = make_writer(self._spec)
+            with self._loading():
+                self._writer = make_writer(self._spec)
         return self._writer
 
     def trainer(self) -> Trainer:
         if self._trainer is None:
             if self._takes_turns:
                 self.close()
-            self._trainer = make_trainer(self._spec)
+            with self._loading():
+                self._trainer = make_trainer(self._spec)
         return self._trainer
 
     def make_room(self) -> bool:
@@ -85,6 +92,12 @@ class Models:
             self._sampler.close()
             self._sampler = None
             _free_memory()
+
+    @contextmanager
+    def _loading(self) -> Iterator[None]:
+        self.loads(True)
+        yield
+        self.loads(False)
 
     @property
     def _takes_turns(self) -> bool:

@@ -95,6 +95,7 @@ class GpuProcess:
         self._pipe = prepared if prepared is not None and alive else _start(spec.threads, log)
         self._pipe.send({"spec": asdict(spec) | {"base_model": str(spec.base_model)}})
         self._began = self._checked = time.monotonic()
+        self._loading: float | None = self._began  # since when; None: nothing is loaded now
         self._calls = 0
         self._running = 0  # the call that has not ended; 0: none
 
@@ -112,6 +113,11 @@ class GpuProcess:
         """Monotonic time from which a stall is measured: when the running call began or last replied; now,
         if nothing runs, for an idle process owes nobody a reply."""
         return max(self._began, self._pipe.last_progress) if self._running else time.monotonic()
+
+    @property
+    def loading_seconds(self) -> float | None:
+        """For how long this process has been starting or loading a model; None where it does neither."""
+        return None if self._loading is None else time.monotonic() - self._loading
 
     def matches(self, spec: GpuSpec) -> bool:
         """Whether this process can serve a step that wants `spec`. A larger LoRA rank serves smaller ones."""
@@ -276,7 +282,8 @@ class GpuProcess:
                 raise
         while self._pipe.messages:
             message = self._pipe.messages.popleft()
-            if message["id"] != call:
+            self._loading = time.monotonic() if message.get("loads") else None
+            if message["id"] != call or "loads" in message:
                 continue
             if "error" in message:
                 raise self._error(**message["error"])

@@ -69,15 +69,22 @@ def job_facts(session: Session, jobs: Sequence[Job]) -> dict[str, JobFacts]:
 
 
 def progress_of(session: Session, job_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the progress of each job's current phase, summed over its steps; `unit` is what is counted."""
+    """Return the progress of each job's current phase, summed over its steps; `unit` is what is counted.
+
+    `loading_seconds`: for how long a worker has been loading the model; None: none does.
+    """
     now = (Step.job_id == Job.id) & (Step.iteration_number == Job.iteration) & (Step.phase == Job.phase)
     query = select(Step.job_id, Step.status, Step.work, Step.progress).join(Job, now)
-    found: dict[str, dict[str, Any]] = defaultdict(lambda: {"done": 0, "total": 0, "unit": "steps"})
+    found: dict[str, dict[str, Any]] = defaultdict(
+        lambda: {"done": 0, "total": 0, "unit": "steps", "loading_seconds": None}
+    )
     for job_id, status, work, progress in session.execute(query.where(Job.id.in_(job_ids))):
         size = work["stop"] - work["start"] if "stop" in work else progress.get("total", 1)
         of_job = found[job_id]
         of_job["unit"] = "examples" if "stop" in work else progress.get("unit", of_job["unit"])
         of_job["total"] += size
+        if status == StepStatus.RUNNING and "loading_seconds" in progress:
+            of_job["loading_seconds"] = max(of_job["loading_seconds"] or 0, progress["loading_seconds"])
         of_job["done"] += size if status == StepStatus.SUCCEEDED else min(progress.get("done", 0), size)
     return dict(found)
 

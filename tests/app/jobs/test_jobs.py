@@ -37,7 +37,7 @@ def test_job_is_created_with_its_first_steps_and_their_notifications(api: Api) -
     assert (job["name"], job["priority"], job["metadata"]) == ("first", 5, {"team": "maths"})
     assert (job["model"], job["dataset"], job["prompt_set"]) == (MODEL, body["dataset"], body["prompt_set"])
     assert (job["iteration"], job["iterations"]) == (0, 2)
-    assert job["progress"] == {"done": 0, "total": 8, "unit": "examples"}
+    assert job["progress"] == {"done": 0, "total": 8, "unit": "examples", "loading_seconds": None}
     assert job["best"] is None
     assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
     assert api.client.get(answer.headers["location"]).json() == job

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -218,3 +219,24 @@ def test_the_child_has_no_secret_of_its_worker(tmp_path: Path, monkeypatch: pyte
     finally:
         gpu.kill()
     assert [one for one in inherited if "of the worker" in one] == ["CUDA_VISIBLE_DEVICES=of the worker"]
+
+
+def test_a_process_says_for_how_long_it_loads_its_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, seen = tmp_path / "loaded", list[float | None]()
+    monkeypatch.setenv("LOADED_WHEN_THERE", str(there))
+    spec = replace(SPEC, options={"script": "tests.worker.gpu_scripts:loads_for_long"})
+
+    def look() -> None:
+        seen.append(gpu.loading_seconds)
+        if (seen[-1] or 0) > 1:
+            there.touch()
+
+    gpu = GpuProcess(spec, tmp_path / "gpu.log", look)
+    try:
+        assert sample(gpu, "echo one") == ["one"]
+        assert None not in seen
+        assert gpu.loading_seconds is None
+    finally:
+        gpu.kill()

@@ -241,7 +241,22 @@ def test_progress_counts_finished_and_reported_examples(world: World) -> None:
         heartbeat(session, held, {"done": 2, "total": 5, "unit": "examples"}, 60)
     with reading(world.engine) as session:
         progress = progress_of(session, [job_id])[job_id]
-    assert progress == {"done": first_size + 2, "total": TRAIN, "unit": "examples"}
+    counted = {"done": first_size + 2, "total": TRAIN, "unit": "examples"}
+    assert progress == {**counted, "loading_seconds": None}
+
+
+def test_a_model_that_is_being_loaded_is_seen_until_its_step_is_handed_back(world: World) -> None:
+    job_id = world.submit()
+    until(world, "sample")
+    held = claim(world)
+    with transaction(world.engine) as session:
+        heartbeat(session, held, {"loading_seconds": 40}, 60)
+    with reading(world.engine) as session:
+        assert progress_of(session, [job_id])[job_id]["loading_seconds"] == 40
+    with transaction(world.engine) as session:
+        release_step(session, held)
+    with reading(world.engine) as session:
+        assert progress_of(session, [job_id])[job_id]["loading_seconds"] is None
 
 
 def test_rings_are_sent_once_and_a_broker_that_refuses_keeps_them(world: World) -> None:
