@@ -1,6 +1,7 @@
 """python -m star_engine run job.yaml runs a whole STaR job in one process, without the service.
 
 python -m star_engine judge rows.jsonl: what a job would make of texts, row by row.
+python -m star_engine quiet-star job.yaml: trains a model to think between the tokens of documents.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from star_engine.adapters.layout import BaseModel
+from star_engine.data.row_errors import BadRows
 from star_engine.diagnostics.token_parity import TokenMismatch
 from star_engine.job_file import BadJob, Job, JobFile, read_job
 from star_engine.load import load_model
 from star_engine.protocols import BadAdapter, Sampler, Trainer
+from star_engine.quiet_job import read_quiet_job
 from star_engine.run import Event, run_star
 from star_engine.run_directory import OtherRun
 from star_engine.training_set.judgement import Judgement, judge_lines
@@ -35,9 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument(
         "rows", help="JSONL (kind, completion, answer ...) or a JSON array; -: standard input"
     )
+    command = commands.add_parser("quiet-star", help="train a model to think between tokens")
+    command.add_argument("job", type=Path, help="YAML file; see star_engine/quiet_job.py")
     chosen = parser.parse_args(arguments)
     if chosen.command == "judge":
         return _judge(chosen.rows)
+    if chosen.command == "quiet-star":
+        return _think(chosen.job)
     try:
         job = read_job(chosen.job)
         print(f"{len(job.train)} examples to train on, {len(job.held_out)} held out.")
@@ -48,6 +55,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BadAdapter, HintLeak, TokenMismatch) as problem:
         print(problem, file=sys.stderr)
         return _FAILED
+
+
+def _think(path: Path) -> int:
+    """Run Quiet-STaR and print what thoughts are worth on held-out documents."""
+    try:
+        job = read_quiet_job(path)
+        from star_engine.gpu.quiet_star.run import run_quiet_star
+
+        worth = run_quiet_star(job, lambda step: print(f"step {step.step} of {step.steps}", flush=True))
+    except (BadJob, BadRows, ValueError, OSError) as problem:
+        print(problem, file=sys.stderr)
+        return _BAD_INPUT
+    except (BadAdapter, FloatingPointError) as problem:
+        print(problem, file=sys.stderr)
+        return _FAILED
+    without, mixed = worth.without[0], worth.mixed[0]
+    print(f"Negative log-likelihood of a held-out token: {without:.4f} nats, {mixed:.4f} with thoughts.")
+    return _OK
 
 
 def _judge(name: str) -> int:

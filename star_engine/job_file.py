@@ -76,7 +76,7 @@ def read_job(path: Path) -> Job:
         config = pinned(config, template, today=None)
         prompt_set = with_chat(config, prompt_set, template)
     except ValidationError as problem:
-        raise BadJob(_mistakes(problem)) from problem
+        raise BadJob(mistakes(problem)) from problem
     except (OSError, yaml.YAMLError, BadRows, UnfitTemplate) as problem:
         raise BadJob(str(problem)) from problem
     train, held_out = _split(file, config, file.dataset)
@@ -94,8 +94,8 @@ def read_job(path: Path) -> Job:
     return Job(file, config, train[: file.train], held_out, prompt_set, also, mixed)
 
 
-def _mistakes(problem: ValidationError) -> str:
-    """One line per field; pydantic's own text links to its website for each."""
+def mistakes(problem: ValidationError) -> str:
+    """Return one line per field; pydantic's own text links to its website for each."""
     errors = problem.errors(include_url=False, include_context=False)
     return "\n".join(f"{'.'.join(map(str, one['loc'])) or 'job file'}: {one['msg']}." for one in errors)
 

@@ -48,9 +48,13 @@ def measure(
     *,
     seed: int,
     decode: Callable[[Sequence[int]], str],
+    counted: torch.Tensor | None = None,
     shown: int = 20,
 ) -> Worth:
-    """Read windows of shape (windows, length) with one thought at each position, the same for a seed."""
+    """Read windows of shape (windows, length) with one thought at each position, the same for a seed.
+
+    `counted`: which tokens are measured, booleans of the same shape; None: all but the first of a window.
+    """
     settings = thinker.settings
     generator = torch.Generator(windows.device).manual_seed(seed)
     without, mixed, best = [], [], list[Thought]()
@@ -62,19 +66,22 @@ def measure(
         mixed.append(found.mixed)
         gains = found.without[..., 0] - found.mixed[..., 0]
         best += _best(gains[:, :-1], part, thinking.tokens, decode, shown)
-    known = found.known
+    wanted = torch.ones_like(windows, dtype=torch.bool) if counted is None else counted
+    ahead = range(1, settings.ahead_tokens + 1)
+    known = found.known & torch.stack([wanted.roll(-step, dims=1) for step in ahead], dim=-1)
     alone, thought = torch.cat(without), torch.cat(mixed)
+    following = known[..., 0]
     return Worth(
-        tokens=int(known[:, 0].sum()) * len(windows),
+        tokens=int(following.sum()),
         without=_means(alone, known),
         mixed=_means(thought, known),
-        gain_by_difficulty=_by_difficulty(alone[:, :-1, 0].flatten(), thought[:, :-1, 0].flatten()),
+        gain_by_difficulty=_by_difficulty(alone[..., 0][following], thought[..., 0][following]),
         thoughts=tuple(sorted(best, key=lambda one: -one.gain)[:shown]),
     )
 
 
 def _means(values: torch.Tensor, known: torch.Tensor) -> tuple[float, ...]:
-    return tuple(values[:, known[:, ahead], ahead].mean().item() for ahead in range(known.shape[1]))
+    return tuple(values[..., step][known[..., step]].mean().item() for step in range(known.shape[-1]))
 
 
 def _by_difficulty(without: torch.Tensor, mixed: torch.Tensor) -> tuple[float, ...]:

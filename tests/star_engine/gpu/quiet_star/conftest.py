@@ -41,8 +41,8 @@ def make(model: Any) -> Make:
         chosen = QuietStar(**{"window": 12, "thought_tokens": 3, "ahead_tokens": 2, **settings})
         head = ThoughtHead(torch.randn(32) * 0.1, initial_weight=chosen.initial_weight, embedding_scale=1.0)
         with torch.no_grad():
-            head.start += torch.randn(32) * 0.1
-            head.end += torch.randn(32) * 0.1
+            head.start.add_(torch.randn(32) * 0.1)
+            head.end.add_(torch.randn(32) * 0.1)
         return Thinker(model, head, chosen)
 
     return thinker

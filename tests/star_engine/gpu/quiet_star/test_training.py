@@ -45,11 +45,12 @@ def hashes(folder: Path) -> dict[str, str]:
 def test_a_run_that_was_stopped_ends_in_the_same_bytes(tiny_model: Path, tmp_path: Path) -> None:
     whole = train(tiny_model, tmp_path / "whole")
     chosen = QuietStar.model_validate(SETTINGS_OF_TEST)
-    stopped = QuietTrainer(tiny_model, threads=1).train(
+    trainer = QuietTrainer(tiny_model, threads=1)
+    stopped = trainer.train(
         WINDOWS, chosen, steps=5, seed=0, out=tmp_path / "out", checkpoints=tmp_path / "checkpoints"
     )
     assert [next(stopped).step for _ in range(3)] == [1, 2, 3]
-    stopped.close()
+    del stopped
     resumed = train(tiny_model, tmp_path)
     assert resumed == whole[2:]
     assert hashes(tmp_path) == hashes(tmp_path / "whole")
@@ -77,12 +78,12 @@ def test_the_head_without_training_weighs_a_thought_as_set(tiny_model: Path, tmp
     assert 0 < first.positive <= 0.5  # of two thoughts at most one is above their mean
 
 
-def worth(tiny_model: Path, folder: Path) -> Worth:
+def worth(tiny_model: Path, folder: Path, counted: torch.Tensor | None = None) -> Worth:
     model, head, settings = load_quiet_adapter(
         load_model(tiny_model, dtype=torch.float32, device="cpu"), folder / "out"
     )
     windows = torch.tensor(WINDOWS)
-    return measure(Thinker(model, head, settings), windows, NONE_BANNED, seed=0, decode=str)
+    return measure(Thinker(model, head, settings), windows, NONE_BANNED, seed=0, decode=str, counted=counted)
 
 
 def test_files_load_and_predict_what_was_trained(tiny_model: Path, tmp_path: Path) -> None:
@@ -95,6 +96,18 @@ def test_files_load_and_predict_what_was_trained(tiny_model: Path, tmp_path: Pat
     logits = alone(torch.tensor(WINDOWS[:2]))[0][:, :-1].log_softmax(-1)
     wanted = torch.tensor(WINDOWS[:2])[:, 1:, None]
     assert -logits.gather(-1, wanted).mean().item() == pytest.approx(steps[0].nll_without, rel=1e-4)
+
+
+def test_only_the_tokens_that_are_asked_for_are_measured(tiny_model: Path, tmp_path: Path) -> None:
+    train(tiny_model, tmp_path, 2)
+    first, second = torch.zeros(6, 10, dtype=torch.bool), torch.zeros(6, 10, dtype=torch.bool)
+    first[:, :5], second[:, 5:] = True, True
+    whole, parts = worth(tiny_model, tmp_path), [worth(tiny_model, tmp_path, one) for one in (first, second)]
+    assert [one.tokens for one in parts] == [24, 30]
+    for step in range(2):
+        counts = [24 - 6 * step, 30]  # the first token of a window is predicted by none, the second one ahead
+        mean = sum(one.mixed[step] * n for one, n in zip(parts, counts, strict=True)) / sum(counts)
+        assert mean == pytest.approx(whole.mixed[step], rel=1e-5)
 
 
 def test_continued_training_gains_nothing_by_thoughts(tiny_model: Path, tmp_path: Path) -> None:
