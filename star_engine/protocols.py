@@ -13,6 +13,32 @@ from typing import Any, Literal, Protocol
 from pydantic import TypeAdapter
 
 from star_engine.config.star import Training
+from star_engine.tasks.programs.tool_use import Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a text that is tokens by itself: none reaches into the next part.
+
+    ids: its tokens, where they are others than those that the tokenizer makes of it. As many are taken as
+    spell a beginning of the text.
+    """
+
+    text: str
+    ids: tuple[int, ...] | None = None
+
+
+def parts_of(text: str, turns: Sequence[Turn]) -> tuple[Part, ...]:
+    """A text in its parts, none of them empty; () where it has no turns."""
+    if not turns:
+        return ()
+    begun = turns if turns[0][0] <= 0 else ((0, None), *turns)
+    ends = [*(at for at, _ in begun[1:]), len(text)]
+    found = (
+        Part(text[max(at, 0) : end], ids if at >= 0 else None)
+        for (at, ids), end in zip(begun, ends, strict=True)
+    )
+    return tuple(part for part in found if part.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +46,8 @@ class SampleRequest:
     """One prompt. `key` comes back with the completion; `seed` matters only when temperature > 0.
 
     regenerate: it must be generated, even where the same request has been answered before. max_tokens, stop:
-    of this request alone; None: as the call's SamplingParams say.
+    of this request alone; None: as the call's SamplingParams say. parts: with what the prompt ends, part by
+    part: a text that was begun before. continued: whether the completion may be such a part.
     """
 
     key: str
@@ -29,6 +56,8 @@ class SampleRequest:
     regenerate: bool = False
     max_tokens: int | None = None
     stop: tuple[str, ...] | None = None
+    parts: tuple[Part, ...] = ()
+    continued: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` makes the same request of, in another process."""
@@ -74,6 +103,8 @@ class Completion:
 
     What ended it: "length": its token limit or the model's; "stop": the stop string `stopped_by`, or, where
     that is None, the end-of-sequence token. Of a `reused` one the record does not say which of these two.
+    ids: of a `continued` request: the tokens of the text and of the stop string, where the tokenizer makes
+    others of them (see Part).
     """
 
     key: str
@@ -86,6 +117,7 @@ class Completion:
         None  # set where answers are looked up: star_engine/sampling/completion_cache.py
     )
     reused: bool = False
+    ids: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +134,29 @@ class TrainingText:
     loss falls. `end`: that token, one at which the model stops; None: the tokenizer's EOS.
 
     `masked`: spans [start, end) of the completion's characters, in order, on which it never falls: text of a
-    tool, or a hint. A token is learned only if all of it is outside of them.
+    tool, or a hint. A token is learned only if all of it is outside of them. `turns`: where the completion is
+    cut into parts; a part that reaches into a masked span is masked.
     """
 
     prompt: str
     completion: str
     masked: tuple[tuple[int, int], ...] = ()
     end: str | None = None
+    turns: tuple[Turn, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return parts_of(self.completion, self.turns)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` makes the same text of, in another process."""
+        text: dict[str, Any] = _TRAINING_TEXT.dump_python(self, mode="json", exclude_defaults=True)
+        return text
+
+    @staticmethod
+    def from_json(text: Mapping[str, Any]) -> TrainingText:
+        """Raises pydantic's ValidationError, a ValueError, for what `to_json` cannot have written."""
+        return _TRAINING_TEXT.validate_python(text)
 
     def __post_init__(self) -> None:
         """Raises ValueError for spans that overlap, are empty or reach beyond the completion."""
@@ -130,6 +178,9 @@ class TrainingText:
             if segment.text and not segment.learned:
                 masked.append((start, len(completion)))
         return TrainingText(prompt, completion, tuple(masked))
+
+
+_TRAINING_TEXT = TypeAdapter(TrainingText)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +249,7 @@ class Sampler(Scorer, Protocol):
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Length of each text in tokens of the base model."""
 
-    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+    def token_ids(self, texts: Sequence[str | TrainingText]) -> list[list[int]]:
         """Tokens of each text as the sampler continues it: with BOS where the tokenizer adds one, no EOS."""
 
     def close(self) -> None:
@@ -342,7 +393,7 @@ class Trainer(Protocol):
         one for the same input.
         """
 
-    def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+    def training_token_ids(self, texts: Sequence[str | TrainingText]) -> list[list[int]]:
         """Tokens of each text as the trainer reads it, without the EOS that it appends."""
 
     def score_trained(self, adapter: Path, requests: Sequence[ScoreRequest]) -> list[Score]:

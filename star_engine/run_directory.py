@@ -42,7 +42,7 @@ from star_engine.phases.build import own_rows
 from star_engine.protocols import TrainingProgress
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.tasks.examples import Example, PromptSet
-from star_engine.tasks.programs.tool_use import ToolUse, tool_use_from
+from star_engine.tasks.programs.tool_use import ToolUse, tool_use_from, turns_from
 from star_engine.training_set.rows import Decision, TrainingExample, masks_from, training_line
 
 # What may change between two runs over the same directory: how far to go, not what was done.
@@ -207,6 +207,7 @@ class RunDirectory:
                 line["completion"],
                 line.get("hinted", False),
                 masks_from(line.get("masked", ())),
+                turns_from(line.get("turns", ())),
             )
             for line in lines
         ]

@@ -76,6 +76,7 @@ class TrainingExample(Base):
     prompt: Mapped[str]
     completion: Mapped[str]
     masked: Mapped[list[Any] | None]  # spans of the completion that are not learned: [start, end, origin]
+    turns: Mapped[list[Any] | None]  # parts of the completion that are tokens by themselves: [start, tokens]
 
 
 class Adapter(Base):

@@ -12,10 +12,14 @@ from hashlib import sha256
 
 from star_engine.config.star import StarConfig
 from star_engine.data.prompts import render_completion, render_prompt
+from star_engine.protocols import TrainingText
+from star_engine.sampling.rationales import Rationale, RationaleKey
 from star_engine.tasks.examples import Example, PromptSet
-from star_engine.training_set.rows import training_prompt
+from star_engine.tasks.verdict import VerdictCode
+from star_engine.training_set.rows import in_order, row_text, training_prompt
 
 MAX_EXAMPLES = 8
+MAX_CALLING = 8  # tries
 
 
 class TokenMismatch(ValueError):
@@ -36,6 +40,24 @@ def parity_texts(config: StarConfig, prompt_set: PromptSet, examples: Sequence[E
         for one in prompt_set.examples[:MAX_EXAMPLES]
     ]
     return list(dict.fromkeys([*prompts, *trained, *whole]))
+
+
+def calling_texts(
+    config: StarConfig, prompt_set: PromptSet, examples: Sequence[Example], tries: Sequence[Rationale]
+) -> dict[str, TrainingText]:
+    """The first rows that there may be with words of a tool or a hint, by `row_name`: both sides must
+    tokenize their parts alike.
+    """
+    by_id = {example.id: example for example in examples}
+    right = [one for one in tries if one.verdict == VerdictCode.CORRECT and one.tools and one.tools.spans]
+    return {
+        row_name(one.key): row_text(config, prompt_set, by_id[one.key.example_id], one)
+        for one in in_order(examples, right)[:MAX_CALLING]
+    }
+
+
+def row_name(key: RationaleKey) -> str:
+    return f"{key.route}/{key.sample}/{key.example_id}"
 
 
 def token_digests(ids: Sequence[Sequence[int]]) -> list[str]:

@@ -21,7 +21,6 @@ from star_engine.gpu.causal_lm import (
     load_model,
     load_tokenizer,
     logits_at,
-    prompt_ids,
     refuse_sliding_window,
     text_after,
 )
@@ -29,8 +28,16 @@ from star_engine.gpu.kv_slots import ATTENTION, Keeper, Prefix, Slots
 from star_engine.gpu.lora_merge import read_adapter
 from star_engine.gpu.sampling_batch import Batch, R, Row, StopTokens, T, behind, common_prefix, make_draws
 from star_engine.gpu.scoring import ScoredText, tokenize_texts
+from star_engine.gpu.text_parts import request_ids, sampled_ids, text_ids
 from star_engine.gpu.token_choice import choose
-from star_engine.protocols import Completion, SampleRequest, SamplingParams, Score, ScoreRequest
+from star_engine.protocols import (
+    Completion,
+    SampleRequest,
+    SamplingParams,
+    Score,
+    ScoreRequest,
+    TrainingText,
+)
 from star_engine.sampling.stops import first_stop
 
 # Below as many parameters a second thread spends more at barriers than it computes: at 0.9 M, beside a busy
@@ -124,8 +131,8 @@ class TransformersSampler:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in self.token_ids(texts)]
 
-    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return prompt_ids(self._tokenizer, texts)
+    def token_ids(self, texts: Sequence[str | TrainingText]) -> list[list[int]]:
+        return text_ids(self._tokenizer, texts)
 
     def close(self) -> None:
         self._prefixes.clear()
@@ -135,7 +142,7 @@ class TransformersSampler:
 
     def _take(self, queue: deque[SampleRequest], params: SamplingParams) -> list[Row]:
         requests = [queue.popleft() for _ in range(len(queue))]
-        encoded = prompt_ids(self._tokenizer, [request.prompt for request in requests])
+        encoded = request_ids(self._tokenizer, requests)
         return [self.row(request, ids, params) for request, ids in zip(requests, encoded, strict=True)]
 
     def row(self, request: SampleRequest, ids: list[int], params: SamplingParams) -> Row:
@@ -302,4 +309,10 @@ class TransformersSampler:
     def _completion(
         self, row: Row, text: str, reason: Literal["stop", "length"], stopped_by: str | None = None
     ) -> Completion:
-        return Completion(row.request.key, text, len(row.ids), len(row.generated), reason, stopped_by)
+        ids = None
+        if row.request.continued:
+            whole = text + (stopped_by or "")
+            ids = sampled_ids(self._tokenizer, row.ids.tolist(), whole, row.generated)
+        return Completion(
+            row.request.key, text, len(row.ids), len(row.generated), reason, stopped_by, ids=ids
+        )

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from star_engine.adapters.layout import CONFIG, WEIGHTS, file_sha256
 from star_engine.gpu.causal_lm import (
@@ -27,8 +27,17 @@ from star_engine.gpu.causal_lm import (
 )
 from star_engine.gpu.lora_merge import LoraUpdate, merged_weights, read_adapter, weight_shapes
 from star_engine.gpu.scoring import ScoredText, tokenize_texts
+from star_engine.gpu.text_parts import request_ids, sampled_ids, text_ids
 from star_engine.gpu.vllm_settings import engine_arguments, runs_on_cpu, set_environment
-from star_engine.protocols import BadAdapter, Completion, SampleRequest, SamplingParams, Score, ScoreRequest
+from star_engine.protocols import (
+    BadAdapter,
+    Completion,
+    SampleRequest,
+    SamplingParams,
+    Score,
+    ScoreRequest,
+    TrainingText,
+)
 
 # Texts on which two tokenizers that are not the same are likely to part: spaces, digits, unicode.
 TOKENIZER_PROBES = (
@@ -150,24 +159,26 @@ class VllmSampler:
 
     def stream(self, queue: deque[SampleRequest], params: SamplingParams) -> Iterator[Completion]:
         """See Sampler. ValueError, naming the key, for a prompt that leaves no room for a completion."""
-        running: dict[str, str] = {}  # the engine's id of a request to its key
+        running: dict[str, SampleRequest] = {}  # by the engine's id
         try:
             while queue or running:
                 self._submit(queue, params, running)
                 for output in self._engine.step():
-                    yield _completion(running.pop(output.request_id), output)
+                    yield _completion(running.pop(output.request_id), output, self._tokenizer)
         finally:  # the caller may leave early: what still runs must not come back in the next call
             self._engine.abort_request(list(running))
 
-    def _submit(self, queue: deque[SampleRequest], params: SamplingParams, running: dict[str, str]) -> None:
+    def _submit(
+        self, queue: deque[SampleRequest], params: SamplingParams, running: dict[str, SampleRequest]
+    ) -> None:
         requests = [queue.popleft() for _ in range(len(queue))]
-        encoded = prompt_ids(self._tokenizer, [request.prompt for request in requests])
+        encoded = request_ids(self._tokenizer, requests)
         for request, ids in zip(requests, encoded, strict=True):
             if not 0 < len(ids) < self._max_length:
                 most = self._max_length - 1
                 raise ValueError(f"Prompt {request.key} has {len(ids)} tokens; 1 to {most} fit the model.")
             name = str(next(self._ids))
-            running[name] = request.key
+            running[name] = request
             self._engine.add_request(
                 name,
                 {"prompt_token_ids": ids},
@@ -212,8 +223,8 @@ class VllmSampler:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in self.token_ids(texts)]
 
-    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return prompt_ids(self._tokenizer, texts)
+    def token_ids(self, texts: Sequence[str | TrainingText]) -> list[list[int]]:
+        return text_ids(self._tokenizer, texts)
 
     def close(self) -> None:
         """End the engine's processes and free the device."""
@@ -232,12 +243,17 @@ def _seed(request: SampleRequest) -> int:
     return int.from_bytes(hashlib.sha256(request.key.encode()).digest()[:4])
 
 
-def _completion(key: str, output: Any) -> Completion:
+def _completion(request: SampleRequest, output: Any, tokenizer: Any) -> Completion:
     """Raises RuntimeError where vLLM gave the request up."""
-    best = _written(key, output)
-    reason: Literal["stop", "length"] = best.finish_reason
+    best = _written(request.key, output)
+    prompt, tokens = output.prompt_token_ids, best.token_ids
     stopped_by = best.stop_reason if isinstance(best.stop_reason, str) else None  # an int: an EOS token
-    return Completion(key, best.text, len(output.prompt_token_ids), len(best.token_ids), reason, stopped_by)
+    ids = None
+    if request.continued:
+        ids = sampled_ids(tokenizer, prompt, best.text + (stopped_by or ""), tokens)
+    return Completion(
+        request.key, best.text, len(prompt), len(tokens), best.finish_reason, stopped_by, ids=ids
+    )
 
 
 def _written(key: str, output: Any) -> Any:

@@ -14,7 +14,7 @@ from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
 from star_engine.data.adaptive import Outcome, summary
 from star_engine.diagnostics.determinism import TwicePlan, drawn_again, grade_determinism
-from star_engine.diagnostics.token_parity import MAX_EXAMPLES, parity_texts, token_digests
+from star_engine.diagnostics.token_parity import MAX_EXAMPLES, calling_texts, parity_texts, token_digests
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Alone, Ask, Asked, Context, Phase, Progress, Sizes, Slice, Work, divided
 from star_engine.record import Counts
@@ -82,7 +82,7 @@ def _run(context: Context) -> Work:
         tries_made = record.tries([example.id for example in examples])
         hinted = config.hinted_in(context.iteration)
         outcomes = outcomes_of(config, context.prompt_set, examples, tries_made, hinted=hinted)
-    record.finish_sample(_diagnose(context, plan) if first else {}, outcomes)
+    record.finish_sample(_diagnose(context, plan, examples) if first else {}, outcomes)
 
 
 def _adopt(
@@ -117,17 +117,23 @@ def _check(context: Context, examples: Sequence[Example]) -> Work:
     yield Ask(plan, context.iteration - 1, add)
 
 
-def _diagnose(context: Context, plan: TwicePlan) -> dict[str, Any]:
+def _diagnose(context: Context, plan: TwicePlan, examples: Sequence[Example]) -> dict[str, Any]:
     """Run the diagnostics of the sampler that produced the iteration's tries, while it is loaded."""
     sampler = context.gpu.sampler(context.iteration - 1)
     few = context.record.iteration_examples(MAX_EXAMPLES)
     texts = parity_texts(context.config, context.prompt_set, few)
     names = list(dict.fromkeys(key.example_id for key in plan.answers))
     tries = {one.key: one for one in context.record.tries(names)}
-    return {
+    found = {
         "sampler_tokens": token_digests(sampler.token_ids(texts)),
         "determinism": grade_determinism(plan.answers, tries),
     }
+    if context.config.tools.python is None:
+        return found
+    made = context.record.tries([example.id for example in examples])
+    calling = calling_texts(context.config, context.prompt_set, examples, made)
+    digests = token_digests(sampler.token_ids(list(calling.values())))
+    return {**found, "sampler_tool_tokens": dict(zip(calling, digests, strict=True))}
 
 
 def _slices(config: StarConfig, iteration: int, sizes: Sizes, size: int) -> Iterator[Slice]:

@@ -10,7 +10,13 @@ from typing import Any
 from star_engine.adapters.layout import WEIGHTS, check_weights, rewrite_config
 from star_engine.config.star import StarConfig
 from star_engine.data.selection import training_seed, training_steps
-from star_engine.diagnostics.token_parity import MAX_EXAMPLES, check_parity, parity_texts, token_digests
+from star_engine.diagnostics.token_parity import (
+    MAX_EXAMPLES,
+    check_parity,
+    parity_texts,
+    row_name,
+    token_digests,
+)
 from star_engine.loop import PhaseName
 from star_engine.phases.pairs import preference_pair
 from star_engine.phases.phase import Context, Phase, Progress, Work
@@ -125,7 +131,7 @@ def _learned(context: Context) -> Learned:
 
 def _text(row: TrainingExample, end: str | None) -> TrainingText:
     masked = tuple((start, stop) for start, stop, _ in row.masked)
-    return TrainingText(row.prompt, row.completion, masked, end)
+    return TrainingText(row.prompt, row.completion, masked, end, row.turns)
 
 
 def learn(context: Context, job: TrainingJob, report: TrainingReport) -> Work:
@@ -167,6 +173,17 @@ def _check_tokens(context: Context) -> None:
     few = context.record.iteration_examples(MAX_EXAMPLES)
     texts = parity_texts(context.config, context.prompt_set, few)
     check_parity(texts, sampled, token_digests(context.gpu.trainer().training_token_ids(texts)))
+    if calling := context.record.diagnostics().get("sampler_tool_tokens"):
+        _check_calling(context, calling)
+
+
+def _check_calling(context: Context, sampled: Mapping[str, str]) -> None:
+    """The same of the iteration's rows with words of a tool, by their names."""
+    _, rows = context.record.training_sets()[-1]
+    known = [row for row in rows if row_name(row.key) in sampled]
+    digests = token_digests(context.gpu.trainer().training_token_ids([_text(row, None) for row in known]))
+    shown = [row.prompt + row.completion for row in known]
+    check_parity(shown, [sampled[row_name(row.key)] for row in known], digests)
 
 
 def _metrics(config: StarConfig, counts: Counts) -> dict[str, Any]:

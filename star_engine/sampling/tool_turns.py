@@ -16,7 +16,7 @@ from hashlib import sha256
 
 from star_engine.config.star import StarConfig
 from star_engine.config.tools import PythonTool
-from star_engine.protocols import Completion, SampleRequest
+from star_engine.protocols import Completion, SampleRequest, parts_of
 from star_engine.sampling.hint_library import VERSION, Hint
 from star_engine.tasks.programs.execution import Execution, Limits, Program, Status, execute
 from star_engine.tasks.programs.tool_use import Origin, Span, ToolUse
@@ -58,8 +58,12 @@ class _Open:
     lead: int = 0  # of them those that `prompt_tokens` has counted: a hint at the start
     cells: list[str] = field(default_factory=list)
 
-    def put(self, text: str, origin: Origin | None = None) -> None:
-        if origin is not None and text:
+    def put(self, text: str, origin: Origin | None = None, ids: tuple[int, ...] | None = None) -> None:
+        """Add a part: by the model, with its tokens, or by somebody else."""
+        if not text:
+            return
+        self.use = replace(self.use, turns=(*self.use.turns, (len(self.text), ids)))
+        if origin is not None:
             span: Span = (len(self.text), len(self.text) + len(text), origin)
             self.use = replace(self.use, spans=(*self.use.spans, span))
             self.used += len(text.encode())  # no tokenizer makes more tokens of it
@@ -93,15 +97,13 @@ class ToolTurns:
         known.tokens += completion.tokens
         known.prompt_tokens = known.prompt_tokens or completion.prompt_tokens
         known.used = known.lead + completion.prompt_tokens + completion.tokens - known.prompt_tokens
-        known.put(completion.text)
+        closed = completion.stopped_by == FENCE
+        known.put(completion.text + (FENCE if closed else ""), ids=completion.ids)
         if completion.finish_reason == "length":
             return self._end(known, "length")
         if known.inserted is not None and self._put_hint(known, completion.stopped_by, end_of):
             return self._next(known)
-        closed = completion.stopped_by == FENCE
-        if closed:
-            known.put(FENCE)
-        elif known.text.endswith("```") and completion.stopped_by is None:
+        if not closed and known.text.endswith("```") and completion.stopped_by is None:
             known.put("\n", "output")  # the text ended with its fence: the line feed is ours
         code = called(known.text, self.config.tool_fence)
         if code is None:
@@ -153,6 +155,8 @@ class ToolTurns:
             regenerate=True,  # what is on record of a text is all of it, and no turn
             max_tokens=max(1, self.max_tokens - known.used),  # a hint at the start may be longer
             stop=tuple(dict.fromkeys(stops)),
+            parts=parts_of(known.text, known.use.turns),
+            continued=True,
         )
 
     def _end(self, known: _Open, reason: str) -> Finished:

@@ -65,6 +65,15 @@ def word_ids(text: str) -> list[int]:
     return [int(sha256(word.encode("utf-8", "replace")).hexdigest()[:8], 16) for word in WORD.findall(text)]
 
 
+def _ids(texts: Sequence[str | TrainingText]) -> list[list[int]]:
+    found = []
+    for one in texts:
+        parts = [one] if isinstance(one, str) else [one.prompt, *(part.text for part in one.parts)]
+        whole = parts if len(parts) > 1 or isinstance(one, str) else [one.prompt + one.completion]
+        found.append([number for part in whole for number in word_ids(part)])
+    return found
+
+
 def count_words(text: str) -> int:
     """Tokens of the fakes: a word with the white space before it."""
     return len(WORD.findall(text))
@@ -139,8 +148,8 @@ class ScriptedSampler:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [count_words(text) for text in texts]
 
-    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return [word_ids(text) for text in texts]
+    def token_ids(self, texts: Sequence[str | TrainingText]) -> list[list[int]]:
+        return _ids(texts)
 
     def close(self) -> None:
         self.closed = True
@@ -225,8 +234,8 @@ class RecordingTrainer:
         ]
         write_adapter(job.out, rank=lora.rank, alpha=lora.alpha, lessons=lessons_in(taught, job.start))
 
-    def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return [word_ids(text) for text in texts]
+    def training_token_ids(self, texts: Sequence[str | TrainingText]) -> list[list[int]]:
+        return _ids(texts)
 
     def score_trained(self, adapter: Path, requests: Sequence[ScoreRequest]) -> list[Score]:
         read_weights(adapter)

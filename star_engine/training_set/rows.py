@@ -14,10 +14,11 @@ from star_engine.data.selection import chance
 from star_engine.evaluation.accuracy import outcome
 from star_engine.filters.funnel import CHECKS, KEPT, UNHINTED, needed
 from star_engine.filters.registry import FilterInput, cap_per_example, dedupe, filters_named, first_rejection
+from star_engine.protocols import TrainingText
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.tasks.examples import Example, PromptSet
 from star_engine.tasks.hints import HINT_MARK
-from star_engine.tasks.programs.tool_use import Span
+from star_engine.tasks.programs.tool_use import Span, Turn, turns_as_json
 from star_engine.tasks.registry import task_of
 from star_engine.tasks.verdict import VerdictCode
 from star_engine.training_set.answer_end import ending
@@ -40,6 +41,7 @@ class TrainingExample:
     completion: str
     hinted: bool = False  # the hint was left in on purpose: see keeps_hint()
     masked: tuple[Span, ...] = ()  # of the completion, where loss never falls: a tool's words, or a hint's
+    turns: tuple[Turn, ...] = ()  # of the completion: as the model and its tool have put it together
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,7 @@ def build(
             completion=_completion(config, prompt_set, rationale, ends[rationale.key]),
             hinted=keeps_hint(config, rationale.key),
             masked=_masked(config, prompt_set, rationale, ends[rationale.key]),
+            turns=_turns(config, prompt_set, rationale, ends[rationale.key]),
         )
         for rationale in in_order(examples, rationales)
         if rationale.key in ends
@@ -210,15 +213,43 @@ def _masked(
     config: StarConfig, prompt_set: PromptSet, rationale: Rationale, end: int | None
 ) -> tuple[Span, ...]:
     """Where in a row's completion the words of a tool stand, and those of a hint if the job masks them."""
-    text = rationale.text[:end]
     if rationale.tools is None:
         return ()
-    at = _completion(config, prompt_set, rationale, end).find(text)
-    if at < 0:
-        raise HintLeak(f"The completion of {rationale.key.example_id!r} does not hold its text as it is.")
+    at, text = _place(config, prompt_set, rationale, end)
     learned = config.hints is not None and not config.hints.masked
     spans = rationale.tools.moved(0, len(text)).spans
     return tuple((at + start, at + stop, who) for start, stop, who in spans if who == "output" or not learned)
+
+
+def _turns(
+    config: StarConfig, prompt_set: PromptSet, rationale: Rationale, end: int | None
+) -> tuple[Turn, ...]:
+    """Where in a row's completion the parts begin that are tokens by themselves, and their tokens."""
+    if rationale.tools is None:
+        return ()
+    at, text = _place(config, prompt_set, rationale, end)
+    return tuple((at + start, ids) for start, ids in rationale.tools.moved(0, len(text)).turns)
+
+
+def row_text(
+    config: StarConfig, prompt_set: PromptSet, example: Example, rationale: Rationale
+) -> TrainingText:
+    """A right try as it is trained on where it is kept."""
+    end = ending(config, example, rationale).end
+    completion = _completion(config, prompt_set, rationale, end)
+    turns = _turns(config, prompt_set, rationale, end)
+    return TrainingText(training_prompt(config, prompt_set, example), completion, turns=turns)
+
+
+def _place(
+    config: StarConfig, prompt_set: PromptSet, rationale: Rationale, end: int | None
+) -> tuple[int, str]:
+    """Where in a row's completion the rationale stands, and as much of it as is trained on."""
+    text = rationale.text[:end]
+    at = _completion(config, prompt_set, rationale, end).find(text)
+    if at < 0:
+        raise HintLeak(f"The completion of {rationale.key.example_id!r} does not hold its text as it is.")
+    return at, text
 
 
 def training_prompt(
@@ -285,6 +316,8 @@ def audit_hints(
             raise HintLeak(f"{where} has a completion that is not its rationale up to its answer's end.")
         if row.masked != _masked(config, prompt_set, rationale, end):
             raise HintLeak(f"{where} does not mask what a tool or a hint has said, and nothing else.")
+        if row.turns != _turns(config, prompt_set, rationale, end):
+            raise HintLeak(f"{where} is not cut into the turns in which it was written.")
 
 
 def _audit_prompt(
@@ -316,7 +349,8 @@ def masks_from(written: Iterable[Sequence[Any]]) -> tuple[Span, ...]:
 
 def training_fields(row: TrainingExample) -> dict[str, Any]:
     """Return one row as it is downloaded. `hinted` is present only if true, `masked` only where it has spans:
-    [start, end, hint or output] in characters of the completion.
+    [start, end, hint or output] in characters of the completion; `turns` where it has a tool: [start, tokens]
+    of each part that is tokens by itself, null where they are those of the base model's tokenizer.
     """
     fields: dict[str, Any] = {
         "example_id": row.key.example_id,
@@ -326,7 +360,8 @@ def training_fields(row: TrainingExample) -> dict[str, Any]:
         "completion": row.completion,
     }
     masked = {"masked": [list(span) for span in row.masked]} if row.masked else {}
-    return fields | ({"hinted": True} if row.hinted else {}) | masked
+    turns = {"turns": turns_as_json(row.turns)} if row.turns else {}
+    return fields | ({"hinted": True} if row.hinted else {}) | masked | turns
 
 
 def training_line(row: TrainingExample) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -18,6 +18,7 @@ from star_engine.protocols import (
     ScoreRequest,
     Trainer,
     TrainingJob,
+    TrainingText,
     is_out_of_memory,
 )
 from star_engine.writing import Writer, WriteRequest
@@ -78,7 +79,7 @@ def run(models: Models, call: Call, emit: Emit) -> Any:
         case "count_tokens":
             return models.sampler().count_tokens(message["texts"])
         case "token_ids":
-            return models.sampler().token_ids(message["texts"])
+            return models.sampler().token_ids(_texts(message["texts"]))
         case "stream":
             return stream(models.sampler(), call, emit)
         case "score":
@@ -98,7 +99,7 @@ def run_trainer(models: Models, call: Call, emit: Emit) -> Any:
         case "train":
             return train(models, call, emit)
         case "training_token_ids":
-            return models.trainer().training_token_ids(message["texts"])
+            return models.trainer().training_token_ids(_texts(message["texts"]))
         case "score_trained":
             texts = [ScoreRequest.from_json(text) for text in message["texts"]]
             return [asdict(one) for one in models.trainer().score_trained(Path(message["adapter"]), texts)]
@@ -167,6 +168,10 @@ def _train(trainer: Trainer, job: TrainingJob, call: Call, emit: Emit) -> None:
         emit(asdict(step))
         if not call.arrivals.empty():  # only a cancel can have arrived
             return
+
+
+def _texts(sent: Sequence[Any]) -> list[str | TrainingText]:
+    return [one if isinstance(one, str) else TrainingText.from_json(one) for one in sent]
 
 
 def _path(text: str | None) -> Path | None:

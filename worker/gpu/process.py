@@ -22,6 +22,7 @@ from star_engine.protocols import (
     ScoreRequest,
     TrainingJob,
     TrainingProgress,
+    TrainingText,
 )
 from star_engine.writing import Piece, WriteRequest, piece_from_json
 from worker.gpu.pipe import POLL_SECONDS, GpuDied, GpuPipe
@@ -134,11 +135,11 @@ class GpuProcess:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [int(count) for count in self._ask("count_tokens", texts=list(texts))]
 
-    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return list(self._ask("token_ids", texts=list(texts)))
+    def token_ids(self, texts: Sequence[str | TrainingText]) -> list[list[int]]:
+        return list(self._ask("token_ids", texts=_sent(texts)))
 
-    def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return list(self._ask("training_token_ids", texts=list(texts)))
+    def training_token_ids(self, texts: Sequence[str | TrainingText]) -> list[list[int]]:
+        return list(self._ask("training_token_ids", texts=_sent(texts)))
 
     def stream(self, queue: deque[SampleRequest], params: SamplingParams) -> Iterator[Completion]:
         """See Sampler. What is appended to the queue is sent on before the next completion is waited for."""
@@ -146,7 +147,7 @@ class GpuProcess:
         try:
             sampling = self._send_requests(call, queue)
             while sampling:
-                completion = Completion(**self._next(call)["event"])
+                completion = _completion(self._next(call)["event"])
                 sampling -= 1
                 yield completion
                 sampling += self._send_requests(call, queue)
@@ -310,6 +311,15 @@ def prepare(threads: int | None, log: Path) -> GpuPipe:
 
 def _start(threads: int | None, log: Path, *options: str) -> GpuPipe:
     return GpuPipe(["-m", "worker.gpu.child", *options], child_environment(threads), log)
+
+
+def _completion(event: dict[str, Any]) -> Completion:
+    ids = event.pop("ids", None)
+    return Completion(**event, ids=None if ids is None else tuple(ids))
+
+
+def _sent(texts: Sequence[str | TrainingText]) -> list[Any]:
+    return [one if isinstance(one, str) else one.to_json() for one in texts]
 
 
 def _text(path: Path | None) -> str | None:

@@ -19,6 +19,7 @@ from star_engine.adapters.roles import AdapterRole
 from star_engine.config.star import StarConfig
 from star_engine.sampling.rationales import RationaleKey, Route
 from star_engine.tasks.examples import Example as EngineExample
+from star_engine.tasks.programs.tool_use import turns_from
 from star_engine.tasks.verdict import VerdictCode
 from star_engine.training_set.rows import TrainingExample, keeps_hint, masks_from
 
@@ -53,8 +54,14 @@ def config_of(job: Job, iteration: Iteration) -> StarConfig:
 
 
 def _as_trained(row: TrainingRow, key: RationaleKey, config: StarConfig) -> TrainingExample:
-    hinted, masked = keeps_hint(config, key), masks_from(row.masked or ())
-    return TrainingExample(key, row.prompt, row.completion, hinted, masked)
+    return TrainingExample(
+        key,
+        row.prompt,
+        row.completion,
+        keeps_hint(config, key),
+        masks_from(row.masked or ()),
+        turns_from(row.turns or ()),
+    )
 
 
 def each_training_example(engine: Engine, iteration_id: int, config: StarConfig) -> Iterator[TrainingExample]:

@@ -19,7 +19,7 @@ from app.tables.rationales import Rationale, TrainingExample
 from star_engine.config.star import StarConfig
 from star_engine.sampling import rationales as engine
 from star_engine.sampling.rationales import RationaleKey, Route
-from star_engine.tasks.programs.tool_use import tool_use_from
+from star_engine.tasks.programs.tool_use import tool_use_from, turns_as_json, turns_from
 from star_engine.training_set.rows import Decision, masks_from
 from star_engine.training_set.rows import TrainingExample as EngineTrainingExample
 from star_engine.training_set.window import window
@@ -174,6 +174,7 @@ def record_training_set(
             "prompt": row.prompt,
             "completion": row.completion,
             "masked": [list(span) for span in row.masked] or None,
+            "turns": turns_as_json(row.turns) or None,
         }
         for position, row in enumerate(rows)
     ]
@@ -217,6 +218,7 @@ def trained_rows(session: Session, iteration_id: int) -> list[EngineTrainingExam
             row.prompt,
             row.completion,
             masked=masks_from(row.masked or ()),
+            turns=turns_from(row.turns or ()),
         )
         for row, made, name in training_rows(session, iteration_id)
     ]

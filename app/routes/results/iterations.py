@@ -30,6 +30,7 @@ COLUMNS = {
     "completion": "string",
     "hinted": "bool",
     "masked": "string",  # of the spans, as JSON
+    "turns": "string",  # likewise
 }
 LINES = "application/x-ndjson"
 Number = Annotated[int, Path(ge=0, le=10_000, description="0 holds the baselines.")]
@@ -97,7 +98,7 @@ def pairs(
 
 def _columns(row: TrainingExample) -> dict[str, Any]:
     fields = training_fields(row)
-    return fields | ({"masked": json.dumps(fields["masked"])} if "masked" in fields else {})
+    return fields | {name: json.dumps(fields[name]) for name in ("masked", "turns") if name in fields}
 
 
 def _encoded(lines: Iterable[str]) -> Iterator[bytes]:

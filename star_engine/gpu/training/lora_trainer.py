@@ -27,6 +27,7 @@ from star_engine.gpu.causal_lm import (
 )
 from star_engine.gpu.lora_merge import PREFIX, LoraUpdate, read_adapter
 from star_engine.gpu.scoring import ScoredText, tokenize_texts
+from star_engine.gpu.text_parts import text_ids
 from star_engine.gpu.training.lean_lora import use_lean_forward
 from star_engine.gpu.training.lora_run import Learned, LoraRun, Ranks
 from star_engine.gpu.training.tokenized_rows import batches
@@ -40,6 +41,7 @@ from star_engine.protocols import (
     ScoreRequest,
     TrainingJob,
     TrainingProgress,
+    TrainingText,
     is_out_of_memory,
 )
 
@@ -114,8 +116,8 @@ class LoraTrainer:
             if self._ranks.first:
                 self._write(model, job.out)
 
-    def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return prompt_ids(self._tokenizer, texts)
+    def training_token_ids(self, texts: Sequence[str | TrainingText]) -> list[list[int]]:
+        return text_ids(self._tokenizer, texts)
 
     def probe(self, adapter: Path, prompts: Sequence[str], max_tokens: int) -> AdapterProbe:
         """See Trainer. Refuses what is cut off, belongs to another model or is more than plain LoRA."""

@@ -28,6 +28,7 @@ from star_engine.protocols import (
     ScoreRequest,
     TrainingJob,
     TrainingProgress,
+    TrainingText,
 )
 
 RAISED = {kind.__name__: kind for kind in (BadAdapter, FloatingPointError, OutOfMemory, ValueError)}
@@ -67,7 +68,7 @@ class ParallelTrainer:
             with _started(path, self._ranks, launch["threads"]) as processes:
                 yield from _progress(processes)
 
-    def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+    def training_token_ids(self, texts: Sequence[str | TrainingText]) -> list[list[int]]:
         """See Trainer."""
         return self._one().training_token_ids(texts)
 

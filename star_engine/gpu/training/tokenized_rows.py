@@ -11,6 +11,7 @@ from itertools import count
 from typing import Any, Literal
 
 from star_engine.gpu.causal_lm import encode, prompt_ids, text_after
+from star_engine.gpu.text_parts import parts_ids
 from star_engine.protocols import TrainingText
 
 
@@ -62,7 +63,9 @@ def tokenize_rows(
             raise ValueError(f"{name} has an empty prompt or completion.")
         boundary = len(text.prompt)
         start = _completion_start(offsets, special, boundary)
-        if ids[:start] == prompt and offsets[start][0] >= boundary:
+        if text.parts:
+            completion, places = _completion_in_parts(tokenizer, text, prompt)
+        elif ids[:start] == prompt and offsets[start][0] >= boundary:
             end = len(ids) - (1 if special[-1] else 0)  # some tokenizers add an EOS of their own
             completion = ids[start:end]
             places = [(first - boundary, last - boundary) for first, last in offsets[start:end]]
@@ -100,6 +103,18 @@ def _completion_start(offsets: Sequence[tuple[int, int]], special: Sequence[int]
         if end > boundary and not added:
             return index
     return len(offsets) - 1
+
+
+def _completion_in_parts(
+    tokenizer: Any, text: TrainingText, prompt: list[int]
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """Tokens of a completion in parts, each with the characters of its part."""
+    completion, places, begin = list[int](), list[tuple[int, int]](), 0
+    for part, ids in zip(text.parts, parts_ids(tokenizer, prompt, text.parts), strict=True):
+        completion += ids
+        places += [(begin, begin + len(part.text))] * len(ids)
+        begin += len(part.text)
+    return completion, places
 
 
 def _completion_alone(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 Origin = Literal["hint", "output"]
 Span = tuple[int, int, Origin]  # [start, end) of the text's characters, and who put them there
+# Where in a text a part begins that is tokens by itself; and these, as its model has sampled them, where they
+# are others than a tokenizer makes of it. The first part begins below 0 where its beginning was cut off.
+Turn = tuple[int, tuple[int, ...] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +23,13 @@ class ToolUse:
     hint: str | None = None  # by its name in star_engine/sampling/hint_library.py
     library: int | None = None  # version of the library
     spans: tuple[Span, ...] = ()
+    turns: tuple[Turn, ...] = ()  # in order; none: the text is tokens as a whole
 
     def as_json(self) -> dict[str, Any]:
         """What `tool_use_from` reads: what is recorded of a try."""
-        return {**asdict(self), "spans": [list(span) for span in self.spans]}
+        turns = turns_as_json(self.turns)
+        known = {name: value for name, value in asdict(self).items() if name != "turns"}
+        return {**known, "spans": [list(span) for span in self.spans]} | ({"turns": turns} if turns else {})
 
     def moved(self, start: int, end: int) -> ToolUse:
         """The same of the text's part [start, end)."""
@@ -32,7 +38,10 @@ class ToolUse:
             for begin, stop, origin in self.spans
             if max(begin, start) < min(stop, end)
         )
-        return replace(self, spans=tuple(kept))
+        before = [turn for turn in self.turns if turn[0] <= start]
+        inside = [*before[-1:], *(turn for turn in self.turns if start < turn[0] < end)]
+        turns = tuple((at - start, ids) for at, ids in inside if start < end)
+        return replace(self, spans=tuple(kept), turns=turns)
 
     def of(self, origin: Origin) -> list[tuple[int, int]]:
         return [(begin, end) for begin, end, known in self.spans if known == origin]
@@ -51,7 +60,16 @@ def tool_use_from(value: Mapping[str, Any] | None) -> ToolUse | None:
     if value is None:
         return None
     spans = tuple((int(begin), int(end), origin) for begin, end, origin in value["spans"])
-    return ToolUse(**{**value, "spans": spans})
+    return ToolUse(**{**value, "spans": spans, "turns": turns_from(value.get("turns", ()))})
+
+
+def turns_as_json(turns: Sequence[Turn]) -> list[list[Any]]:
+    """What `turns_from` reads."""
+    return [[at, None if ids is None else list(ids)] for at, ids in turns]
+
+
+def turns_from(written: Iterable[Sequence[Any]]) -> tuple[Turn, ...]:
+    return tuple((int(at), None if ids is None else tuple(map(int, ids))) for at, ids in written)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,25 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from star_engine.config.star import StarConfig
 from star_engine.diagnostics.token_parity import TokenMismatch
 from star_engine.loop import PhaseName
-from star_engine.protocols import SampleRequest
+from star_engine.protocols import SampleRequest, TrainingText
 from star_engine.run import Event, run_star
 from star_engine.run_directory import RunDirectory
+from star_engine.tasks.examples import Example, FewShotExample, PromptSet
+from star_engine.tasks.kind import Kind
+from star_engine.tasks.programs.execution import using_runner
 from star_engine.testing.fakes import RecordingTrainer, ScriptedSampler, addition_pupil
 from tests.star_engine.addition import ADDITION, additions
 from tests.star_engine.test_run import BASE, HELD_OUT, TRAIN, Bench, config
+from worker.sandbox.monty import MontyRunner
 
 
 def test_every_iteration_is_audited_and_says_what_the_hints_have_taught(tmp_path: Path) -> None:
@@ -35,13 +41,58 @@ def test_every_iteration_is_audited_and_says_what_the_hints_have_taught(tmp_path
 
 def test_a_trainer_with_another_tokenizer_stops_the_run_before_the_first_step(tmp_path: Path) -> None:
     class Other(RecordingTrainer):
-        def training_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        def training_token_ids(self, texts: Sequence[str | TrainingText]) -> list[list[int]]:
             return [[*ids, 0] for ids in super().training_token_ids(texts)]
 
     sampler, trainer = ScriptedSampler(addition_pupil()), Other(addition_pupil())
     with pytest.raises(TokenMismatch, match="tokenize a text differently"):
         list(run_star(config(), TRAIN, HELD_OUT, ADDITION, sampler, trainer, tmp_path, base=BASE))
     assert trainer.runs == []
+
+
+def test_tries_with_words_of_a_tool_are_compared_in_their_parts(tmp_path: Path) -> None:
+    class Joining(RecordingTrainer):
+        """Tokenizes a text with a tool's output at one go, as a trainer must not."""
+
+        def training_token_ids(self, texts: Sequence[str | TrainingText]) -> list[list[int]]:
+            whole = [one if isinstance(one, str) else one.prompt + one.completion for one in texts]
+            return super().training_token_ids(whole)
+
+    call, output = " Let me compute.\n```python\nprint(3 + 4)\n```\n", "```output\n7\n```\n"
+
+    def script(request: SampleRequest, _adapter: Path | None) -> str:
+        if request.prompt.endswith(output):
+            return "#### 7"
+        return call
+
+    settings = StarConfig.model_validate(
+        {
+            "kind": "numeric",
+            "iterations": 1,
+            "rationalization": {"enabled": False},
+            "tools": {"python": {}},
+            "training_set": {"min_kept": 1, "filters": []},
+            "audits": {"spark_level": None},
+        }
+    )
+    asked = [Example(f"e{n}", f"What is {n} plus {7 - n}?", "7") for n in range(6)]
+    shown = PromptSet(Kind.NUMERIC, (FewShotExample("What is 1 plus 1?", "It is 2.\n#### 2", "2"),))
+    with closing(MontyRunner(1)) as runner, using_runner(runner):
+        for trainer in (RecordingTrainer(script), Joining(script)):
+            where = tmp_path / type(trainer).__name__
+            run = run_star(
+                settings, asked[:4], asked[4:], shown, ScriptedSampler(script), trainer, where, base=BASE
+            )
+            if isinstance(trainer, Joining):
+                with pytest.raises(TokenMismatch, match=r"ending in '.*#### 7'"):
+                    list(run)
+            else:
+                list(run)
+                assert trainer.runs[0].rows[0].turns == (
+                    (0, None),
+                    (len(call), None),
+                    (len(call + output), None),
+                )
 
 
 def test_a_sampler_that_never_says_the_same_twice_is_graded_so(tmp_path: Path) -> None:

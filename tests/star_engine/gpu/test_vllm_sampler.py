@@ -18,6 +18,7 @@ from star_engine.gpu.vllm_sampler import _completion
 from star_engine.protocols import (
     BadAdapter,
     Completion,
+    Part,
     SampleRequest,
     SamplingParams,
     ScoreRequest,
@@ -114,12 +115,32 @@ def test_limits_and_stops_of_single_requests_act_as_in_transformers(
     assert {one.stopped_by for one in expected.values()} & {"1", "2", "+"}
 
 
+def test_texts_go_on_from_their_tokens_as_in_transformers(
+    vllm: ProcessPoolExecutor, oracle: TransformersSampler
+) -> None:
+    params = SamplingParams(max_tokens=12, stop=("1", "a"))
+    oracle.use(None)
+    begun = [replace(request, continued=True) for request in few_shot_requests(6)]
+    first = by_key(list(oracle.stream(deque(begun), params)))
+    assert by_key(vllm.submit(vllm_process.sample, None, begun, params).result()) == first
+    requests, output = [], "\n<12>\n"
+    for one in begun:
+        said = first[one.key].text + (first[one.key].stopped_by or "")
+        ids = tuple(oracle.token_ids([f"{said}7"])[0])  # of which the last goes beyond the part
+        parts = tuple(part for part in (Part(said, ids), Part(output)) if part.text)
+        requests.append(replace(one, prompt=one.prompt + said + output, parts=parts))
+    expected = by_key(list(oracle.stream(deque(requests), params)))
+    assert by_key(vllm.submit(vllm_process.sample, None, requests, params).result()) == expected
+    whole = [replace(one, parts=()) for one in requests]  # of characters alike
+    assert by_key(list(oracle.stream(deque(whole), params))) == expected
+
+
 @pytest.mark.parametrize("reason", ["abort", "error", "repetition", None])
 def test_a_completion_that_vllm_gave_up_is_an_error_naming_the_request(reason: str | None) -> None:
     ended = SimpleNamespace(text="1 + ", token_ids=[4, 5, 6], finish_reason=reason, stop_reason=None)
     output = SimpleNamespace(outputs=[ended], prompt_token_ids=[1, 2])
     with pytest.raises(RuntimeError, match=f"request try/7 after 3 tokens with {reason!r}"):
-        _completion("try/7", output)
+        _completion(SampleRequest("try/7", ""), output, None)
 
 
 def test_scores_agree_with_transformers_with_and_without_an_adapter(

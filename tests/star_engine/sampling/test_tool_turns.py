@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -11,12 +13,13 @@ from typing import Any
 import pytest
 
 from star_engine.config.star import StarConfig
-from star_engine.protocols import SampleRequest
+from star_engine.protocols import Completion, Part, SampleRequest, SamplingParams
 from star_engine.sampling.rationales import Rationale, Route, sample_rationales
 from star_engine.sampling.tool_turns import called, cut_middle, without_stops
 from star_engine.tasks.examples import Example, FewShotExample, PromptSet
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.programs.execution import SandboxFailed, using_runner
+from star_engine.tasks.programs.tool_use import tool_use_from
 from star_engine.testing.fakes import ScriptedSampler, count_words
 from star_engine.training_set.outcomes import outcomes_of
 from star_engine.training_set.regrade import Regrading
@@ -161,6 +164,34 @@ def test_a_hint_stands_before_the_answer_and_its_iteration_trains_on_nothing_els
     assert made.text[:begin] == "17 times 23 is about 400."
     assert made.text[begin:end].endswith("\n```python\n")
     assert made.text.count("####") == 1
+
+
+class Spelling(ScriptedSampler):
+    """Says of each text that goes on that its tokens are odd ones, and notes what it is asked."""
+
+    def stream(self, queue: deque[SampleRequest], params: SamplingParams) -> Iterator[Completion]:
+        for made in super().stream(queue, params):
+            yield replace(made, ids=(len(self.requests), 7) if self.requests[-1].continued else None)
+
+
+def test_a_turn_goes_on_from_the_tokens_before_it_and_its_row_is_made_of_them() -> None:
+    sampler = Spelling(Turns(CALL, "So it is 391.\n#### 391"))
+    [made] = sample_rationales(sampler, config(), PROMPTS, [QUESTION], 1, {})
+    first, second = sampler.requests
+    output = "```output\n391\n```\n"
+    assert first.parts == ()
+    assert second.parts == (Part(CALL, (1, 7)), Part(output))
+    assert second.prompt == first.prompt + CALL + output
+    assert made.tools is not None
+    assert tool_use_from(json.loads(json.dumps(made.tools.as_json()))) == made.tools
+    at = len(CALL) - 1  # the text is stored without the space before it
+    assert made.tools.turns == ((-1, (1, 7)), (at, None), (at + len(output), (2, 7)))
+    [row] = build(config(), PROMPTS, [QUESTION], [made], decide(config(), PROMPTS, [QUESTION], [made]))
+    assert row.turns == ((0, (1, 7)), (at + 1, None), (at + 1 + len(output), (2, 7)))
+    assert training_fields(row)["turns"][0] == [0, [1, 7]]
+    audit_hints(config(), PROMPTS, [QUESTION], [made], [row])
+    with pytest.raises(HintLeak, match="turns in which it was written"):
+        audit_hints(config(), PROMPTS, [QUESTION], [made], [replace(row, turns=())])
 
 
 def test_rows_mask_hints_and_outputs_and_say_so() -> None:
