@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -88,8 +89,16 @@ app.command("workers")(team.list_workers)
 
 def print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"star {version('star-service')}")
+        typer.echo(f"star {_version()}")
         raise typer.Exit
+
+
+def _version() -> str:
+    """Of the platform, which holds this package, or of the client that was installed without it."""
+    try:
+        return version("star-service")
+    except PackageNotFoundError:
+        return f"{version('star-client')} (client alone)"
 
 
 @app.callback()
@@ -152,6 +161,10 @@ def become(module: str, *arguments: str, url: str | None = None) -> None:
     """
     if url is not None:
         os.environ["STAR_URL"] = url
+    if find_spec(module.partition(".")[0]) is None:
+        needed = StarError("This command runs the platform's code. Install it: pip install star-service")
+        print_error(needed, as_json="--json" in arguments)
+        sys.exit(2)
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])  # noqa: S606 - no shell is wanted
 
