@@ -14,6 +14,8 @@ from tests.browser.conftest import Visit, visiting
 from tests.star_client.recorded_platform import Platform, platform
 
 HEAVIEST = 150_000  # bytes of a page with all that it loads, compressed, in an empty cache
+CUT = """[...document.querySelectorAll(".scroll:has(> table)")]
+    .filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.outerHTML.slice(0, 200))"""
 PAGES = (
     "sign-in",
     "jobs",
@@ -106,6 +108,8 @@ def test_page_is_accessible_light_and_whole(visit: Visit, site: Site, path: str)
     network.detach()
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390, "a phone has to scroll sideways"
+    assert page.evaluate(CUT) == [], "a table is cut on a phone"
+    assert violations(page) == []
     if path == "jobs/job_0":  # the page that says so is itself answered with 404
         assert len(visit.problems) == 1
         visit.problems.clear()

@@ -124,7 +124,20 @@ function showTitle(root) {
   document.title = minutes > 0 ? `${left} · ${said.dataset.title}` : said.dataset.title;
 }
 
+// On a phone a table's rows are cards: each cell says which column it is of (app.css).
+function nameCells(root) {
+  for (const table of root.querySelectorAll(".scroll > table")) {
+    const heads = [...table.querySelectorAll("thead > tr:last-child > *")].map((head) => head.textContent.trim());
+    for (const row of table.querySelectorAll("tbody > tr")) {
+      [...row.cells].forEach((cell, place) => {
+        if (heads[place] && cell.colSpan === 1) cell.dataset.column = heads[place];
+      });
+    }
+  }
+}
+
 function dress(root) {
+  nameCells(root);
   showTitle(root);
   localTimes(root);
   showLetters(root);
