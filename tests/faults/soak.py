@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 import signal
 import socket
@@ -17,18 +16,17 @@ from typing import Any
 import psutil
 import psycopg
 import redis
-from sqlalchemy import exists, func, select
+from sqlalchemy import exists, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from app.database import clock, reading, transaction
 from app.ledger.deletion.mark import delete_job
-from app.storage import Storage
-from app.tables.base import WITH_DELETED
 from app.tables.jobs import Job, Step
-from app.tables.rationales import Rationale
 from tests.code_questions import JOB, with_code
 from tests.factories import World
+from tests.faults.boundaries import SETTINGS, VERIFIER_SETTINGS, WAVES_SETTINGS
+from tests.faults.deleted import let_deleted_go
 from tests.platforms import WORKER, Platform, wait_until
 
 STOP_SECONDS = (4.0, 12.0)  # longer than the lease of 3 s; long enough for others to take over, or not
@@ -44,8 +42,10 @@ KINDS = {
     "scheduler": 1,
     "delete job": 2,
 }
+# In turn, with a job of programs at the end: together they come by every phase. The plain ones are short, so
+# that there are always some that have ended and may be deleted.
+EVERY_PHASE: tuple[dict[str, Any], ...] = ({}, SETTINGS, {}, VERIFIER_SETTINGS, {}, WAVES_SETTINGS)
 ON_POSTGRESQL = {"database connections": 2}
-LONG_AGO = 7200.0  # seconds: longer than deleted bytes are kept
 LOOK_SECONDS = 0.1  # between two looks at those who are stopped
 PATIENCE_SECONDS = 20.0  # for a fault until it can strike
 
@@ -77,10 +77,10 @@ class Soak:
         *,
         jobs: int = 4,
         burst: int = 1,
-        programs: bool = False,
+        mixed: bool = False,
         **config: Any,
     ) -> None:
-        """`jobs` of `config` run at once, every third one for `programs`; `burst` things break at once."""
+        """`jobs` of `config` run at once, `mixed` with others (EVERY_PHASE); `burst` things break at once."""
         self.running = running
         self.world: World = running.world
         self.broker = redis.Redis.from_url(running.broker_url)
@@ -93,7 +93,7 @@ class Soak:
         self.stopped: list[Stopped] = []
         self.jobs: list[str] = []
         self.deleted: list[str] = []
-        self.of_programs = with_code(self.world) if programs else None
+        self.of_programs = with_code(self.world) if mixed else None
         self.jobs_at_once, self.burst = jobs, burst
         self.config = {"iterations": 1, **config}
         url = make_url(self.world.settings.resolved_database_url())
@@ -130,29 +130,7 @@ class Soak:
 
         wait_until(all_ended, "all jobs end", 1200)
         assert all(self.world.job(job_id).status == "succeeded" for job_id in self.jobs)
-        self.let_deleted_go()
-
-    def let_deleted_go(self) -> None:
-        """As if two hours had passed: rows and bytes of deleted jobs go, and nothing that another needs."""
-        if not self.deleted:
-            return
-        with transaction(self.world.engine) as session:
-            gone = select(Job).where(Job.id.in_(self.deleted))
-            for job in session.scalars(gone, execution_options=WITH_DELETED):
-                job.deleted_at = clock(-LONG_AGO)
-        stored = Storage(self.world.settings.resolved_storage_url()).folder
-        assert stored is not None
-        for path in stored.rglob("*"):
-            os.utime(path, (time.time() - LONG_AGO,) * 2)
-        wait_until(lambda: not self.left_of_deleted(), "deleted jobs are removed", 300)
-
-    def left_of_deleted(self) -> int:
-        self.start_what_ended()
-        with reading(self.world.engine) as session:
-            left = select(func.count()).select_from(Job).where(Job.id.in_(self.deleted))
-            texts = select(func.count()).select_from(Rationale).where(Rationale.job_id.in_(self.deleted))
-            jobs = session.scalar(left, execution_options=WITH_DELETED) or 0
-            return jobs + (session.scalar(texts) or 0)
+        let_deleted_go(self.world, self.deleted, self.start_what_ended)
 
     def unfinished(self) -> Sequence[str]:
         with reading(self.world.engine) as session:
@@ -168,9 +146,11 @@ class Soak:
 
     def submit(self) -> str:
         number = len(self.jobs) + len(self.deleted)
-        if self.of_programs is not None and number % 3 == 2:
+        if self.of_programs is None:
+            return self.world.submit(**self.config)
+        if number % (len(EVERY_PHASE) + 1) == len(EVERY_PHASE):
             return self.of_programs.submit(**JOB)
-        return self.world.submit(**self.config)
+        return self.world.submit(**{**self.config, **EVERY_PHASE[number % (len(EVERY_PHASE) + 1)]})
 
     def break_something(self) -> None:
         """What was drawn strikes as soon as it can. Drawn again instead, restarts, which are always possible,

@@ -51,7 +51,7 @@ def soak_through(faults: int, database_url: str, valkey_url: str, home: Path) ->
     print(f"STAR_SOAK_SEED={SEED} STAR_SOAK_FAULTS={faults} STAR_SOAK_PACE={PACE}")  # noqa: T201
     world = quick_world(database_url, home, **SHORT)
     with platform(world, valkey_url) as running:
-        soak = Soak(running, SEED, PACE, WORKERS, burst=BURST, programs=True)
+        soak = Soak(running, SEED, PACE, WORKERS, burst=BURST, mixed=True)
         seconds = soak.run(faults, most_seconds=MAX_SECONDS)
         ended = len(soak.jobs) + len(soak.deleted) - len(soak.unfinished())
         soak.settle()
