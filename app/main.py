@@ -79,6 +79,8 @@ from app.routes.results import (
 from app.sandbox import use_service
 from app.settings import Settings
 from app.storage import Storage
+from app.tracing.requests import Traces
+from app.tracing.start import start_tracing
 
 ROUTES = (
     health,
@@ -151,6 +153,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Admission)
     app.add_middleware(RateLimitHeaders)
     app.add_middleware(RequestLog)  # added last: outermost
+    if chosen.traces != "off":
+        app.add_middleware(Traces)
     return app
 
 
@@ -161,6 +165,7 @@ async def _to_the_dashboard(_: Request) -> Response:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
+    end_tracing = start_tracing(settings, "api")
     engine = make_engine(settings.resolved_database_url(), pool_size=POOL_SIZE)
     try:
         app.state.engine = engine
@@ -186,6 +191,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await servers.aclose()
     finally:
         engine.dispose()
+        end_tracing()
 
 
 @cache

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 GPU_CLASS = r"^[A-Za-z0-9_-]{1,40}$"  # one word: a queue of the broker is named by it
+GPU_CLASS_OR_NONE = r"^[A-Za-z0-9_-]{0,40}$"
 
 
 class Settings(BaseSettings):
@@ -23,6 +24,9 @@ class Settings(BaseSettings):
     # Above 0, downloads from s3:// are answered with a presigned link that lives so long: the bytes then
     # pass by the API.
     storage_link_seconds: float = Field(default=0, ge=0, le=604_800)
+    # Where uploads may be fetched from, such as ["s3://bucket/teams/{project}"]: with the AWS_*
+    # credentials, by any project; {project} stands for the caller's id.
+    dataset_sources: list[Annotated[str, Field(pattern=r"^s3://[^/?#\\]+(/[^?#\\]*)?$")]] = []
     models_file: Path = Path("models.yaml")  # the allow-list of base models
 
     shard_examples: int = Field(default=128, ge=1)  # examples per sampling or evaluation step
@@ -75,6 +79,14 @@ class Settings(BaseSettings):
     )  # pause after the first; each next is five times longer
     webhook_seconds: float = Field(default=15, gt=0, le=20)  # for the whole of one attempt
 
+    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")  # of the prices: ISO 4217
+    # Of a GPU's hour, by the class that workers state, such as {"h100": 2.5}; "": of workers that state none.
+    gpu_prices: dict[Annotated[str, Field(pattern=GPU_CLASS_OR_NONE)], Annotated[float, Field(ge=0)]] = {}
+
+    # Spans of requests, jobs, steps and calls to the GPU process, sent over OTLP/HTTP as the OTEL_* variables
+    # say; needs the extra `otel`.
+    traces: Literal["off", "otlp"] = "off"
+
     public_url: str = ""  # of this server, as browsers reach it; needed by the identity provider alone
     oidc_issuer: str = ""  # people sign in with this identity provider; empty: with API keys alone
     oidc_client_id: str = ""
@@ -115,6 +127,15 @@ class Settings(BaseSettings):
     def _lease_outlives_heartbeats(self) -> Settings:
         if self.lease_seconds < 3 * self.heartbeat_seconds:
             raise ValueError("STAR_LEASE_SECONDS must be at least three times STAR_HEARTBEAT_SECONDS")
+        return self
+
+    @model_validator(mode="after")
+    def _artifacts_are_no_source(self) -> Settings:
+        own = f"{self.storage_url.rstrip('/')}/"
+        for place in self.dataset_sources:
+            open_to_all = place.partition("{")[0].rstrip("/") + "/"
+            if own.startswith(open_to_all) or open_to_all.startswith(own):
+                raise ValueError(f"STAR_DATASET_SOURCES: {place} and STAR_STORAGE_URL share a prefix")
         return self
 
     @model_validator(mode="after")

@@ -7,18 +7,21 @@ place, so a name that resolves is complete.
 from __future__ import annotations
 
 import copy
+import hmac
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import file_digest, sha256
 from pathlib import Path
+from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
 import obstore
 from obstore.store import LocalStore, ObjectStore, S3Store, from_url
 
 from app.failpoints import failpoint
+from app.tracing.spans import SpanKind, span
 
 CHUNK = 1 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -67,12 +70,15 @@ class Storage:
 
     def put_file(self, path: Path) -> str:
         """Store a file and return its SHA-256. When this returns, the bytes survive a power cut."""
-        if self.folder is not None:
-            return _put_local(self.folder, self._key, path)
-        with path.open("rb") as file:
-            sha = file_digest(file, "sha256").hexdigest()
-            file.seek(0)
-            obstore.put(self._store, self._key(sha), file)
+        with span("storage put", self._traced(path.stat().st_size), SpanKind.CLIENT) as seen:
+            if self.folder is not None:
+                sha = _put_local(self.folder, self._key, path)
+            else:
+                with path.open("rb") as file:
+                    sha = file_digest(file, "sha256").hexdigest()
+                    file.seek(0)
+                    obstore.put(self._store, self._key(sha), file)
+            seen.note({"star.artifact.sha256": sha})
         return sha
 
     def open_range(self, sha: str, start: int, stop: int) -> Iterator[bytes]:
@@ -88,23 +94,32 @@ class Storage:
             raise MissingArtifact(sha) from missing
         return (bytes(chunk) for chunk in found.stream(min_chunk_size=CHUNK))
 
-    def link(self, sha: str) -> str | None:
+    def link(self, sha: str, name: str | None = None) -> str | None:
         """A presigned URL from which S3 itself sends the artifact; None where the API has to.
 
-        Raises MissingArtifact.
+        `name`: what S3 tells browsers to save it as. Raises MissingArtifact.
         """
         if not self.link_seconds or not isinstance(self._store, S3Store):
             return None
         self.size(sha)
-        return obstore.sign(self._store, "GET", self._key(sha), timedelta(seconds=self.link_seconds))
+        link = obstore.sign(self._store, "GET", self._key(sha), timedelta(seconds=self.link_seconds))
+        secret = os.environ.get("AWS_SECRET_ACCESS_KEY")
+        if name is None or secret is None:  # a machine's role has no secret that could sign the name
+            return link
+        return signed_again(link, secret, {"response-content-disposition": _saved_as(name)})
 
     def fetch(self, sha: str, target: Path) -> None:
         """Copy an artifact to `target`, which appears only once its bytes have been checked."""
+        size = self.size(sha)
+        with span("storage get", {**self._traced(size), "star.artifact.sha256": sha}, SpanKind.CLIENT):
+            self._fetch(sha, size, target)
+
+    def _fetch(self, sha: str, size: int, target: Path) -> None:
         part = _temporary(target)
         digest = sha256()
         try:
             with part.open("xb") as file:
-                for chunk in self.open_range(sha, 0, self.size(sha)):
+                for chunk in self.open_range(sha, 0, size):
                     digest.update(chunk)
                     file.write(chunk)
                 file.flush()
@@ -136,10 +151,38 @@ class Storage:
         except FileNotFoundError as missing:
             raise MissingArtifact(sha) from missing
 
+    def _traced(self, size: int) -> dict[str, str | int]:
+        return {
+            "star.storage.system": "file" if self.folder is not None else "s3",
+            "star.storage.bytes": size,
+        }
+
     def _key(self, sha: str) -> str:
         if not _SHA256.fullmatch(sha):
             raise ValueError(f"not a SHA-256: {sha!r}")
         return f"{self.prefix}sha256/{sha[:2]}/{sha[2:]}"
+
+
+def signed_again(link: str, secret: str, more: Mapping[str, str]) -> str:
+    """A presigned GET with `more` in its query, which obstore cannot add: signed as AWS's SigV4 says, for
+    the same key, region and time. Without `more` it is the link itself.
+    """
+    whole = urlsplit(link)
+    query = {name: value for name, value in parse_qsl(whole.query) if name != "X-Amz-Signature"} | more
+    asked = "&".join(f"{quote(name, safe='')}={quote(query[name], safe='')}" for name in sorted(query))
+    request = f"GET\n{whole.path}\n{asked}\nhost:{whole.netloc}\n\nhost\nUNSIGNED-PAYLOAD"
+    scope = query["X-Amz-Credential"].partition("/")[2]
+    moment, digest = query["X-Amz-Date"], sha256(request.encode()).hexdigest()
+    key = f"AWS4{secret}".encode()
+    for part in (*scope.split("/"), f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{digest}"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return urlunsplit(whole._replace(query=f"{asked}&X-Amz-Signature={key.hex()}"))
+
+
+def _saved_as(name: str) -> str:
+    """RFC 6266, with RFC 8187's form for a name that is not ASCII."""
+    plain = re.sub(r'[^ -~]|["\\\\]', "_", name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def _put_local(folder: Path, key: Callable[[str], str], path: Path) -> str:

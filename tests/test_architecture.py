@@ -166,7 +166,12 @@ def distributions(requirements: list[str]) -> set[str]:
 
 @pytest.mark.parametrize(
     ("package", "extras"),
-    [("app", []), ("star_client", []), ("star_engine", ["worker", "vllm"]), ("worker", ["worker", "vllm"])],
+    [
+        ("app", ["otel"]),
+        ("star_client", []),
+        ("star_engine", ["worker", "vllm"]),
+        ("worker", ["worker", "vllm"]),
+    ],
 )
 def test_whatever_is_imported_is_a_declared_dependency(package: str, extras: list[str]) -> None:
     """A package that only a dependency brings along is missing from the API image, or one day from all."""

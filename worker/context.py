@@ -62,7 +62,7 @@ class WorkerContext:
         if self._gpu is None:
             self._gpu = GpuProcess(spec, self._gpu_log, prepared=self._prepared)
             self._prepared = None
-            self.warm_model = model_id
+            self._gpu.model = self.warm_model = model_id
         return self._gpu
 
     def prepare_gpu(self) -> None:

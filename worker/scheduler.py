@@ -31,6 +31,7 @@ from app.ledger.queue.reaper import notify_again, reap
 from app.log import configure_logging
 from app.settings import Settings
 from app.storage import Storage
+from app.tracing.start import start_tracing
 from worker.celery import publish
 from worker.webhook_sender import THREADS, WebhookSender
 
@@ -82,6 +83,7 @@ def tidy(engine: Engine, storage: Storage) -> None:
 def main() -> None:
     configure_logging()
     settings = Settings()
+    end_tracing = start_tracing(settings, "scheduler")
     engine = make_engine(settings.resolved_database_url(), pool_size=1 + THREADS // 4)
     storage = Storage(settings.resolved_storage_url())
     tidied = -TIDY_SECONDS
@@ -97,6 +99,7 @@ def main() -> None:
             tidy(engine, storage)
             tidied = time.monotonic()
         stopping.wait(settings.scheduler_seconds)
+    end_tracing()
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ from typing import Any
 import structlog
 
 from app.failpoints import failpoint
-from app.ledger.queue.capacity import capacity_of
-from app.ledger.queue.steps import Claim, claim_step
+from app.ledger.queue.steps import Claim
 from app.tables.base import JsonObject
 from app.tables.jobs import Step
+from app.tracing.spans import Span, current, span
 from star_engine.config.star import StarConfig
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Alone, Ask, Asked, Progress, Work, slice_from
@@ -37,6 +37,7 @@ from worker.lease import Lease, Released
 from worker.sandbox.recorded import recording
 from worker.settle import stop
 from worker.steps import begin, drive, report, reusing, work_alone
+from worker.tracing.claims import begin_step, claim_next, end_step
 
 log = structlog.get_logger()
 
@@ -50,6 +51,7 @@ class Track:
 
     claim: Claim
     lease: Lease
+    span: Span
     work: Work = field(default_factory=lambda: iter(()))
     ask: Ask[Any] | None = None  # what it asks now
     plan: ReusingPlan[Any] | None = None  # the same, with what is on record looked up first
@@ -106,24 +108,28 @@ class _Together:
         queue: deque[SampleRequest] = deque()
         self._begin(self._first, queue)
         if queue:
-            side_by_side = self._first.config.executes
-            found = finished(
-                self._open(),
-                queue,
-                self._asked.params,
-                self._finish,
-                side_by_side=side_by_side,
-                idle=self._check,
-            )
-            with closing(found):
-                for completion, result in found:
-                    self._take(completion, result, queue)
-                    self._blame_oldest()
-                    self._let_join(queue)
-                    self._blame_oldest()
+            with current(self._tracks[0].span):  # the call is the first step's, whoever shares it
+                self._ask(queue)
         for track in self._tracks:
             if track.parked:
-                self._finish_alone(track)
+                with current(track.span):
+                    self._finish_alone(track)
+
+    def _ask(self, queue: deque[SampleRequest]) -> None:
+        found = finished(
+            self._open(),
+            queue,
+            self._asked.params,
+            self._finish,
+            side_by_side=self._first.config.executes,
+            idle=self._check,
+        )
+        with closing(found):
+            for completion, result in found:
+                self._take(completion, result, queue)
+                self._blame_oldest()
+                self._let_join(queue)
+                self._blame_oldest()
 
     def stop(self, problem: Exception) -> bool:
         """End every step that is still open: the one at fault with its problem, the others released.
@@ -134,15 +140,15 @@ class _Together:
         lost = any(track.lease.lost for track in open_tracks)
         for track in open_tracks:
             at_fault = track is self._at and not (lost and not track.lease.lost)
-            self._end(
-                track, stop(self._worker, track.claim, track.lease, problem if at_fault else Released())
-            )
+            said = problem if at_fault else Released()
+            self._end(track, stop(self._worker, track.claim, track.lease, said), type(said).__name__)
         return bool(open_tracks)
 
     def leave(self) -> None:
         """Give up what a KeyboardInterrupt or the like has left open."""
         for track in self._open_tracks():
             track.lease.__exit__(None, None, None)
+            track.span.end()
 
     def _begin(self, claim: Claim, queue: deque[SampleRequest]) -> None:
         worker = self._worker
@@ -150,12 +156,13 @@ class _Together:
         log.info("step_started", **place, phase=claim.phase, attempt=claim.attempt, fence=claim.fence)
         failpoint("claim.after_commit")
         lease = Lease(worker.engine, worker.settings, claim, worker.draining, worker.abandon).__enter__()
-        track = Track(claim, lease)
+        track = Track(claim, lease, begin_step(claim))
         self._tracks.append(track)
         self._at = track
         lease.gpu = self._gpu
-        track.work = begin(worker, claim, lease)
-        self._proceed(track)
+        with current(track.span):
+            track.work = begin(worker, claim, lease)
+            self._proceed(track)
         self._send(track, queue)
 
     def _proceed(self, track: Track) -> None:
@@ -220,12 +227,15 @@ class _Together:
         if track.items and (len(track.items) >= size or late or not track.waiting):
             self._record(track)
         if not track.waiting:
-            self._proceed(track)
+            with current(track.span):
+                self._proceed(track)
             self._send(track, queue)
 
     def _record(self, track: Track) -> None:
         if track.ask is not None:
-            report(track.lease, track.ask.record(track.items))
+            with current(track.span), span("record", {"star.items": len(track.items)}):
+                recorded = track.ask.record(track.items)
+            report(track.lease, recorded)
         track.items, track.flushed = [], time.monotonic()
 
     def _finish_alone(self, track: Track) -> None:
@@ -236,13 +246,14 @@ class _Together:
             report(track.lease, progress)
         self._end(track, "finished")
 
-    def _end(self, track: Track, outcome: str) -> None:
+    def _end(self, track: Track, outcome: str, error_type: str | None = None) -> None:
         track.ended = True
         track.lease.__exit__(None, None, None)
         claim = track.claim
         place = {"job": claim.job_id, "step": claim.step_id}
         seconds = round(time.monotonic() - track.began, 3)
         log.info("step_ended", **place, fence=claim.fence, outcome=outcome, seconds=seconds)
+        end_step(track.span, outcome, error_type)
 
     def _let_join(self, queue: deque[SampleRequest]) -> None:
         """Claim the next step in turn if it asks the same and there is room for its requests."""
@@ -252,10 +263,7 @@ class _Together:
         full = len(open_tracks) >= MAX_TOGETHER or waiting > worker.room
         if self._closed or full or worker.draining():
             return
-        lease, capacity = worker.settings.lease_seconds, capacity_of(worker.settings)
-        claim = claim_step(
-            worker.engine, worker.worker_id, lease, worker.warm_model, capacity=capacity, fits=self._fits
-        )
+        claim = claim_next(worker, self._fits)
         if claim is None:
             self._closed = True
         else:

@@ -16,6 +16,7 @@ from app.ledger.queue.steps import Claim
 from app.ledger.results.adapters import answering_model
 from app.ledger.results.completion_cache import recorded_answers, recorded_evaluations, recorded_tries
 from app.tables.data import Model, PromptSet
+from app.tracing.spans import current, span
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Ask, Context, Progress, Work, slice_from
 from star_engine.phases.table import PHASES
@@ -26,6 +27,7 @@ from worker.context import ClaimedGpu, WorkerContext
 from worker.lease import Lease
 from worker.ledger_record import LedgerRecord
 from worker.settle import stop
+from worker.tracing.claims import begin_step, end_step
 
 log = structlog.get_logger()
 
@@ -77,16 +79,19 @@ def work_alone(worker: WorkerContext, claim: Claim) -> None:
     log.info("step_started", **place, phase=claim.phase, attempt=claim.attempt, fence=claim.fence)
     began = time.monotonic()
     failpoint("claim.after_commit")
-    with Lease(worker.engine, worker.settings, claim, worker.draining, worker.abandon) as lease:
+    seen, error_type = begin_step(claim), None
+    lease = Lease(worker.engine, worker.settings, claim, worker.draining, worker.abandon)
+    with lease, current(seen):
         try:
             for progress in drive(worker, claim, lease, begin(worker, claim, lease)):
                 report(lease, progress)
                 failpoint(f"{claim.phase}.progress")
             outcome = "finished"
         except Exception as problem:  # noqa: BLE001 - the step boundary: whatever it is gets recorded
-            outcome = stop(worker, claim, lease, problem)
+            outcome, error_type = stop(worker, claim, lease, problem), type(problem).__name__
     seconds = round(time.monotonic() - began, 3)
     log.info("step_ended", **place, fence=claim.fence, outcome=outcome, seconds=seconds)
+    end_step(seen, outcome, error_type)
 
 
 def drive(worker: WorkerContext, claim: Claim, lease: Lease, work: Work) -> Iterator[Progress]:
@@ -118,7 +123,12 @@ def _recorded(
         if (item := result()) is not None:
             items.append(item)
         if len(items) >= size or (items and time.monotonic() - recorded > RECORD_SECONDS):
-            yield ask.record(items)
+            yield _record(ask, items)
             items, recorded = [], time.monotonic()
     if items:
-        yield ask.record(items)
+        yield _record(ask, items)
+
+
+def _record(ask: Ask[Any], items: list[Any]) -> Progress:
+    with span("record", {"star.items": len(items)}):
+        return ask.record(items)

@@ -6,25 +6,27 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from threading import Thread
 from typing import Any
 
 import structlog
-from celery.signals import worker_process_init
+from celery.signals import worker_process_init, worker_process_shutdown
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import make_engine, transaction
 from app.ledger.queue.capacity import capacity_of, forget_worker, note_sandbox, saw_worker
-from app.ledger.queue.steps import claim_step
 from app.log import configure_logging
 from app.storage import Storage
+from app.tracing.start import start_tracing
 from star_engine.tasks.programs.execution import use_runner
 from worker.celery import celery_app, is_draining, settings
 from worker.context import WorkerContext
 from worker.sandbox.runner import probed_runner
 from worker.shared_calls import work_on
+from worker.tracing.claims import claim_next
 
 log = structlog.get_logger()
 
@@ -36,6 +38,7 @@ LOOK_SECONDS = 1.0
 def worker_context() -> WorkerContext:
     """Made once in the pool's child, after the fork: connections never cross one."""
     configure_logging()
+    _tracing()
     return WorkerContext(
         engine=make_engine(settings.resolved_database_url(), pool_size=2),
         storage=Storage(settings.resolved_storage_url()),
@@ -44,6 +47,17 @@ def worker_context() -> WorkerContext:
         draining=is_draining,
         abandon=lambda: os.kill(os.getpid(), signal.SIGKILL),  # Celery starts another child
     )
+
+
+@cache
+def _tracing() -> Callable[[], None]:
+    return start_tracing(settings, "worker")
+
+
+@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def end_tracing(**_: Any) -> None:
+    """Send the spans that are left."""
+    _tracing()()
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]
@@ -92,13 +106,7 @@ def run_step(step_id: str) -> None:
     """Claim and do steps until there is none left: the GPU process stays warm between them."""
     worker = worker_context()
     while not is_draining():
-        claim = claim_step(
-            worker.engine,
-            worker.worker_id,
-            settings.lease_seconds,
-            worker.warm_model,
-            capacity=capacity_of(settings),
-        )
+        claim = claim_next(worker)
         if claim is None:
             return
         work_on(worker, claim)

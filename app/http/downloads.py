@@ -33,10 +33,11 @@ class StoredFile:
     media_type: str
 
 
-def send_file(request: Request, storage: Storage, file: StoredFile) -> Response:
+def send_file(request: Request, storage: Storage, file: StoredFile, name: str) -> Response:
     """A file of the storage, or the one Range of it that was asked for. The ETag is its SHA-256.
 
-    Where the storage gives links, 307 to one: S3 answers the same Range there.
+    Where the storage gives links, 307 to one: S3 answers the same Range there, and has browsers save it
+    under `name`.
     """
     sha, size = file.sha256, file.size_bytes
     etag = f'"sha256-{sha}"'
@@ -48,7 +49,7 @@ def send_file(request: Request, storage: Storage, file: StoredFile) -> Response:
     }
     if matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
-    if (link := storage.link(sha)) is not None:
+    if (link := storage.link(sha, name)) is not None:
         return RedirectResponse(link, status_code=307, headers={"Cache-Control": "no-store"})
     try:
         part = requested_range(request.headers.get("range"), request.headers.get("if-range"), etag, size)

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.database import clock
 from app.ledger.events import append_event
+from app.ledger.traces import record_end
 from app.tables.base import WITH_DELETED
 from app.tables.jobs import Job, Step
 from app.tables.statuses import JobStatus, StepStatus
@@ -78,6 +79,8 @@ def move_job(session: Session, job: Job, to: JobStatus, **data: Any) -> None:
         job.finished_at = clock()
         job.phase = None
     append_event(session, job, f"job.{to}", data)
+    if to in TERMINAL:
+        record_end(session, job)
 
 
 def drop_waiting_steps(session: Session, job: Job) -> None:

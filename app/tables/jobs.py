@@ -63,6 +63,7 @@ class Job(Deletable, Base):
     texts_removed_at: Mapped[datetime | None]  # as the project's retention says; so are its events
     texts_left: Mapped[bool] = mapped_column(default=False, server_default=false())  # of those: not all yet
     events_removed_at: Mapped[datetime | None]
+    trace: Mapped[JsonObject | None]  # {traceparent, parent}: of the job's own span, and of who made it
 
     @cached_property
     def config(self) -> StarConfig:
@@ -138,6 +139,7 @@ class Step(Base):
     created_at: Mapped[datetime] = created()
     started_at: Mapped[datetime | None]  # of the last claim; later where it shared its worker's time
     finished_at: Mapped[datetime | None]
+    traceparent: Mapped[str | None]  # of the span in which it was planned
 
 
 class Event(Base):

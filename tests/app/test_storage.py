@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import unquote
 
 import httpx2
 import pytest
 
-from app.storage import CorruptArtifact, MissingArtifact, Storage
+from app.storage import CorruptArtifact, MissingArtifact, Storage, signed_again
+from tests.s3_server import KEY
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB: several chunks
 SHA = sha256(CONTENT).hexdigest()
@@ -120,6 +122,30 @@ def test_a_link_gives_the_bytes_of_one_artifact_to_whoever_has_no_credentials(
     assert httpx2.get(link).content == CONTENT
     part = httpx2.get(link, headers={"Range": "bytes=5-9"})
     assert (part.status_code, part.content) == (206, CONTENT[5:10])
+
+
+@pytest.mark.parametrize("name", ["model card.md", 'a "quoted" name', "Übung.jsonl"])
+def test_a_link_says_under_which_name_it_is_saved(s3_bucket: str, source: Path, name: str) -> None:
+    storage = Storage(s3_bucket, link_seconds=60)
+    storage.put_file(source)
+    link = storage.link(SHA, name)
+    assert link is not None
+    answer = httpx2.get(link)
+    assert answer.content == CONTENT
+    said = answer.headers["content-disposition"]
+    assert said.startswith("attachment; filename=")
+    assert said.isascii()
+    assert unquote(said.partition("filename*=UTF-8''")[2]) == name
+
+
+def test_a_link_is_signed_as_obstore_signs_it(s3_bucket: str, source: Path) -> None:
+    """The tests' server checks no signature: Amazon's does."""
+    storage = Storage(s3_bucket, link_seconds=60)
+    storage.put_file(source)
+    link = storage.link(SHA)
+    assert link is not None
+    assert signed_again(link, KEY["AWS_SECRET_ACCESS_KEY"], {}) == link
+    assert signed_again(link, "another", {}) != link
 
 
 def test_only_a_storage_that_is_told_to_gives_links(s3_bucket: str, source: Path, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_a_failure_is_one_steps_own_and_the_others_go_on_where_they_were(
                 (tmp_path / "shared").touch()
         return claim
 
-    monkeypatch.setattr("worker.shared_calls.claim_step", join)
+    monkeypatch.setattr("worker.tracing.claims.claim_step", join)
     world = make_world(
         sqlite_database_url,
         tmp_path / "home",

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from app.tracing.spans import NONE, Attributes, Span
 from star_engine.protocols import (
     AdapterProbe,
     BadAdapter,
@@ -26,6 +27,7 @@ from star_engine.protocols import (
 )
 from star_engine.writing import Piece, WriteRequest, piece_from_json
 from worker.gpu.pipe import POLL_SECONDS, GpuDied, GpuPipe
+from worker.gpu.traced import begin_call
 
 __all__ = ["GpuDied", "GpuFailed", "GpuProcess", "GpuSpec"]
 
@@ -33,7 +35,7 @@ EXIT_OUT_OF_MEMORY = 75
 # Of the worker's environment the child gets what tunes its libraries, and nothing that opens a door: it runs
 # what models and their tokenizers bring. Failpoints are the tests'.
 _SECRET = re.compile(
-    r"^(STAR_(?!FAILPOINTS)|AWS_|PG[A-Z]|GOOGLE_|AZURE_|REDIS|DATABASE)"
+    r"^(STAR_(?!FAILPOINTS)|AWS_|OTEL_|PG[A-Z]|GOOGLE_|AZURE_|REDIS|DATABASE)"
     r"|(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|KEY|DSN|URL|URI)(_|$)"
 )
 REQUESTS_PER_LINE = 64  # the child starts on the first line while the rest is on its way
@@ -99,6 +101,8 @@ class GpuProcess:
         self._loading: float | None = self._began  # since when; None: nothing is loaded now
         self._calls = 0
         self._running = 0  # the call that has not ended; 0: none
+        self.model = ""  # the base model's id, for traces
+        self._span = Span()  # of the running call
 
     @property
     def pid(self) -> int:
@@ -144,17 +148,19 @@ class GpuProcess:
     def stream(self, queue: deque[SampleRequest], params: SamplingParams) -> Iterator[Completion]:
         """See Sampler. What is appended to the queue is sent on before the next completion is waited for."""
         call = self._begin("stream", params=asdict(params))
+        read = written = 0
         try:
             sampling = self._send_requests(call, queue)
             while sampling:
                 completion = _completion(self._next(call)["event"])
                 sampling -= 1
+                read, written = read + completion.prompt_tokens, written + completion.tokens
                 yield completion
                 sampling += self._send_requests(call, queue)
             self._pipe.send({"end": True})
             self._next(call)
         finally:
-            self._leave(call)
+            self._leave(call, {"gen_ai.usage.input_tokens": read, "gen_ai.usage.output_tokens": written})
 
     def write_with(self, adapter: Path | None) -> None:
         """Writer.use: what `use` says to the sampler stays."""
@@ -231,13 +237,16 @@ class GpuProcess:
         self._calls += 1
         self._running = self._calls
         self._began = time.monotonic()
+        self._span = begin_call(self.model, self.spec.sampler, name, arguments)
         self._pipe.send({"call": name, "id": self._calls, **arguments})
         return self._calls
 
-    def _leave(self, call: int) -> None:
+    def _leave(self, call: int, found: Attributes = NONE) -> None:
         """The call has ended or is given up. Where it has ended, nobody looks at the cancel."""
         if call and call == self._running:
             self._running = 0
+            self._span.note(found)
+            self._span.end()
             self._pipe.send({"cancel": True})
 
     def _require(self, call: int) -> None:
@@ -296,6 +305,7 @@ class GpuProcess:
             self._checked = time.monotonic()
 
     def _error(self, kind: str, message: str) -> Exception:
+        self._span.fail(kind)
         if kind == "BadAdapter":
             return BadAdapter(message)
         if kind == "ValueError":

@@ -12,12 +12,11 @@ from threading import Thread
 
 import structlog
 
-from app.ledger.queue.capacity import capacity_of
-from app.ledger.queue.steps import claim_step
-from worker.celery import drain, is_draining, settings
+from worker.celery import drain, is_draining
 from worker.context import WorkerContext
 from worker.shared_calls import work_on
-from worker.tasks import be_present, worker_context
+from worker.tasks import be_present, end_tracing, worker_context
+from worker.tracing.claims import claim_next
 
 log = structlog.get_logger()
 
@@ -28,8 +27,7 @@ def work_until_idle(worker: WorkerContext, idle_seconds: float) -> int:
     """Do steps until none was there for `idle_seconds`, or this worker drains; return how many were done."""
     done, idle_since = 0, time.monotonic()
     while not is_draining() and time.monotonic() - idle_since < idle_seconds:
-        capacity, lease = capacity_of(settings), settings.lease_seconds
-        claim = claim_step(worker.engine, worker.worker_id, lease, worker.warm_model, capacity=capacity)
+        claim = claim_next(worker)
         if claim is None:
             time.sleep(PAUSE_SECONDS)
             continue
@@ -52,6 +50,7 @@ def main() -> None:
         drain()
         worker.drop_gpu()
         presence.join()
+        end_tracing()
     log.info("worker_ended", steps=done)
 
 

@@ -169,7 +169,8 @@ def file(
     request: Request, caller: Viewer, db: Db, storage: Artifacts, adapter_id: str, path: str
 ) -> Response:
     """The API's download, to save and not to show: a card may hold whatever a job's name held."""
-    answer = send_file(request, storage, find_adapter_file(db, caller.project_id, adapter_id, path))
+    found = find_adapter_file(db, caller.project_id, adapter_id, path)
+    answer = send_file(request, storage, found, path.rpartition("/")[2])
     if answer.status_code in (200, 206):
         answer.headers["Content-Type"] = "application/octet-stream"
         answer.headers["Content-Disposition"] = f'attachment; filename="{path}"'

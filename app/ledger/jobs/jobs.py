@@ -21,6 +21,7 @@ from app.ledger.platform.quotas import check_new_job, check_resume
 from app.ledger.platform.webhooks import create_webhook
 from app.ledger.queue.outbox import notify
 from app.ledger.queue.planning import advance
+from app.ledger.traces import new_trace
 from app.ledger.transitions import TERMINAL, drop_waiting_steps, lock_job, move_job, settle
 from app.settings import Settings
 from app.tables.base import JsonObject
@@ -116,6 +117,7 @@ def _row(project_id: str, key_id: str, new: NewJob, beside: Job | None) -> Job:
         deadline_at=new.deadline_at,
         iteration=0,
         events_written=0,
+        trace=new_trace(),
     )
 
 

@@ -10,6 +10,7 @@ from app.ledger.events import append_event
 from app.ledger.platform.quotas import check_resume
 from app.ledger.queue.outbox import notify
 from app.ledger.queue.planning import advance
+from app.ledger.traces import new_trace
 from app.ledger.transitions import lock_job, move_job
 from app.settings import Settings
 from app.tables.jobs import Job, Step
@@ -40,6 +41,7 @@ def retry_job(session: Session, job: Job, settings: Settings) -> Job:
     reason = job.status_reason or {}
     append_event(session, job, "job.retried", {"code": reason.get("code"), "phase": reason.get("phase")})
     job.status_reason = job.stop_reason = job.archived_at = None
+    job.trace = new_trace()
     move_job(session, job, JobStatus.QUEUED if job.started_at is None else JobStatus.RUNNING)
     again = {"status": StepStatus.QUEUED, "attempt": 0, "passing_failures": 0}
     again |= {"finished_at": None, "not_before": None}

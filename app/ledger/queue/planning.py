@@ -25,6 +25,7 @@ from app.settings import Settings
 from app.tables.jobs import Iteration, Job, Step
 from app.tables.rationales import Adapter
 from app.tables.statuses import JobStatus, Purpose, StepStatus
+from app.tracing.spans import traceparent
 from star_engine.config.star import StarConfig
 from star_engine.evaluation.accuracy import select_held_out
 from star_engine.loop import (
@@ -209,6 +210,7 @@ def _plan_steps(session: Session, job: Job, config: StarConfig, phase: PhaseRef,
             priority=job.priority,
             status=StepStatus.HELD if held else StepStatus.QUEUED,
             progress={},
+            traceparent=traceparent(),
         )
         for shard, part in enumerate(parts, _next_shard(session, job, phase))
     ]

@@ -44,6 +44,7 @@ def leave_some(session: Session, step: Step) -> None:
         priority=step.priority,
         status=StepStatus.QUEUED,
         progress={},
+        traceparent=step.traceparent,
     )
     step.work = {**step.work, "stop": start + share}
     session.add(rest)

@@ -25,6 +25,7 @@ from app.ledger.queue.dispatch import PATIENCE_SECONDS, next_step
 from app.ledger.queue.outbox import notify
 from app.ledger.queue.planning import advance
 from app.ledger.queue.shards import leave_some
+from app.ledger.traces import job_traceparent
 from app.ledger.transitions import (
     TERMINAL,
     drop_waiting_steps,
@@ -65,6 +66,8 @@ class Claim:
     model_id: str
     dataset_id: str
     prompt_set_id: str
+    traceparent: str | None = None  # of its job's span
+    planned_in: str | None = None  # the span in which the step was planned
 
 
 def claim_step(
@@ -143,6 +146,8 @@ def _try_claim(
         model_id=job.model_id,
         dataset_id=job.dataset_id,
         prompt_set_id=job.prompt_set_id,
+        traceparent=job_traceparent(job),
+        planned_in=step.traceparent,
     )
 
 

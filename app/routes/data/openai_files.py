@@ -122,7 +122,7 @@ def content(caller: Reader, db: Db, storage: Artifacts, file_id: str) -> Respons
     with reading(db) as session:
         file = get_file(session, caller.project_id, file_id)
     area = storage.area(file.area)
-    if (link := area.link(file.sha256)) is not None:
+    if (link := area.link(file.sha256, file.filename)) is not None:
         return RedirectResponse(link, status_code=307, headers={"Cache-Control": "no-store"})
     return StreamingResponse(
         area.open_range(file.sha256, 0, file.size_bytes),

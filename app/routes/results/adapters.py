@@ -85,7 +85,8 @@ def file(
     caller: Reader, db: Db, storage: Artifacts, request: Request, adapter_id: str, path: str
 ) -> Response:
     """Resumable: takes one Range, with If-Range. The ETag is the file's SHA-256."""
-    return send_file(request, storage, find_adapter_file(db, caller.project_id, adapter_id, path))
+    found = find_adapter_file(db, caller.project_id, adapter_id, path)
+    return send_file(request, storage, found, path.rpartition("/")[2])
 
 
 @router.get(
