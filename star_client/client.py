@@ -11,6 +11,7 @@ from star_client.adapters import Adapters
 from star_client.candidates import Candidates
 from star_client.connection import find_connection
 from star_client.jobs import Jobs
+from star_client.money.bills import Bills
 from star_client.never_solved import NeverSolved
 from star_client.quality.promotions import Promotions
 from star_client.quality.studies import Studies
@@ -54,6 +55,7 @@ class StarClient:
         self.api_keys = ApiKeys(self._transport)
         self.data_retention = DataRetentions(self._transport)
         self.usage = Usages(self._transport)
+        self.bills = Bills(self._transport)
         self.audit = AuditLog(self._transport)
         self.workers = Workers(self._transport)
 

@@ -60,12 +60,22 @@ class Span(Fields):
     high: float
 
 
+class CostSpan(Fields):
+    """A range of money."""
+
+    currency: str
+    low: float
+    expected: float
+    high: float
+
+
 class Estimate(Fields):
-    """`unavailable` says by name why one of the three is None."""
+    """`unavailable` says by name why one of the four is None."""
 
     gpu_seconds: Span | None = None
     seconds: Span | None = None
     queue_seconds: Span | None = None
+    cost: CostSpan | None = None
     unavailable: Mapping[str, Warned] = {}
 
 

@@ -59,7 +59,8 @@ class Datasets:
         allow_overlap: bool = False,
     ) -> Dataset:
         """Upload JSONL, a JSON array, CSV, Parquet or an Excel workbook (.xlsx), also as .gz or .zst; or rows
-        (dicts) or a DataFrame of pandas or polars, which need a `name`.
+        (dicts) or a DataFrame of pandas or polars, which need a `name`; or what lies at s3://BUCKET/KEY,
+        which the server fetches where its operator allows that bucket.
 
         kind: scratchpad, numeric, choice, exact, math, pattern, date, code, program or remote. A row has
         question, answer (of kind code: tests) and, where wanted, choices, solution, id, group and split;
@@ -69,12 +70,14 @@ class Datasets:
         hold out, where no row has a split. The same file read in the same way is the same dataset: it is
         not stored twice. Raises Refused, whose `errors` name each bad line; then nothing is stored.
         """
-        file = Path(source) if isinstance(source, str | Path) else None
-        if file is None and name is None:
+        bucket = isinstance(source, str) and source.startswith("s3://")
+        file = Path(source) if isinstance(source, str | Path) and not bucket else None
+        if file is None and name is None and not bucket:
             raise ValueError("Rows have no file whose name could be theirs: give `name`.")
         params = {
             "kind": kind,
-            "name": name or (_plain(file).stem if file else None),
+            "name": name or (_plain(file or Path(str(source))).stem if file or bucket else None),
+            "source": source if bucket else None,
             "validation": validation,
             "seed": seed,
             "format": format,
@@ -83,7 +86,7 @@ class Datasets:
         }
         suffix = _plain(file).suffix if file else ""
         headers = {"Content-Type": CONTENT_TYPES.get(suffix, "application/x-ndjson")}
-        rows = None if file else as_json_lines(source)
+        rows = None if file else b"" if bucket else as_json_lines(source)
         upload = Request("POST", "/v1/datasets", params, headers, file=file, content=rows, again=True)
         return Dataset.model_validate_json(self._transport.send(upload).content)
 

@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Admin, Viewer
 from app.data.base_models import read_models
-from app.http.dependencies import Db, OfferedModels
+from app.http.dependencies import Config, Db, OfferedModels
 from app.http.router import page_router
 from app.http.schemas import After
 from app.jobs.read import read_jobs
@@ -20,6 +20,7 @@ from app.ledger.platform.audit_log import AuditFilter
 from app.ledger.platform.keys import Caller, Scope
 from app.platform.api_keys import DAY, ApiKeyIn, create_key, read_keys, revoke_key
 from app.platform.audit import read_audit
+from app.platform.bills import read_project_bill
 from app.platform.data_retention import read_data_retention
 from app.platform.quotas import read_own_quota, read_text_usage, read_usage
 from app.platform.workers import read_workers
@@ -46,7 +47,7 @@ def overview(request: Request, caller: Viewer, db: Db, offered: OfferedModels) -
 
 
 @router.get("/usage")
-def usage(request: Request, caller: Viewer, db: Db, after: After = None) -> Response:
+def usage(request: Request, caller: Viewer, db: Db, settings: Config, after: After = None) -> Response:
     since = (datetime.now(UTC) - timedelta(days=DAYS)).date()
     found = read_usage(db, caller, since=since, limit=1000, after=after)
     phases = sorted({row.phase for row in found.data})
@@ -64,6 +65,7 @@ def usage(request: Request, caller: Viewer, db: Db, after: After = None) -> Resp
         phases=phases,
         most=most,
         shown_days=DAYS,
+        bill=read_project_bill(db, caller, settings, since=since) if settings.gpu_prices else None,
         texts=read_text_usage(db, caller, since=since, limit=1000).data,
     )
 

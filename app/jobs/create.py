@@ -21,6 +21,7 @@ from app.jobs.views import JobOut, show_new_job
 from app.ledger.jobs.equal import same_job, spec_sha256
 from app.ledger.jobs.jobs import NewJob, create_job, job_with_texts, remember_key, replayed_job
 from app.ledger.platform.keys import Caller
+from app.ledger.platform.prices import prices_of
 from app.settings import Settings
 from app.tables.jobs import Job
 
@@ -39,7 +40,8 @@ def try_family(
 ) -> DryRunOut:
     """What the job would be and take. Makes nothing; raises Invalid as making it would."""
     with reading(db) as session:
-        return dry_run(session, check_family(session, project_id, offered, sent, settings))
+        new = check_family(session, project_id, offered, sent, settings)
+        return dry_run(session, new, prices_of(settings))
 
 
 def create_family(

@@ -17,6 +17,8 @@ from app.jobs.workload import COUNTED, WorkOut, workload
 from app.ledger.data.chat_templates import why_not_chat
 from app.ledger.data.examples import each_example, load_examples, selected_positions
 from app.ledger.jobs.jobs import NewJob
+from app.ledger.platform.prices import Prices, why_no_price
+from app.ledger.queue.capacity import fitting_gpus
 from app.ledger.queue.estimates import (
     History,
     Left,
@@ -33,13 +35,13 @@ from star_engine.tasks.examples import Example, PromptSet
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-Estimated = Literal["gpu_seconds", "seconds", "queue_seconds"]
+Estimated = Literal["gpu_seconds", "seconds", "queue_seconds", "cost"]
 SHOWN = 3  # examples of the preview
 FEW_HELD_OUT = 100  # below, two standard errors of an accuracy are more than ten points
 FEW_EXAMPLES = 50
 SMALL_DATA = 2000  # train examples, below which the preset quick is where to begin
 MANY_PASSES = 50
-ESTIMATED: tuple[Estimated, ...] = ("gpu_seconds", "seconds", "queue_seconds")
+ESTIMATED: tuple[Estimated, ...] = ("gpu_seconds", "seconds", "queue_seconds", "cost")
 
 
 class PromptOut(BaseModel):
@@ -65,12 +67,24 @@ class SecondsRangeOut(BaseModel):
     high: float
 
 
+class CostRangeOut(BaseModel):
+    """The same GPU time at the deployment's prices. Where workers of several prices may take the job, `low`
+    is at the lowest and `high` at the highest of them.
+    """
+
+    currency: str
+    low: float
+    expected: float
+    high: float
+
+
 class EstimateOut(BaseModel):
     """For all iterations. `unavailable` gives the reason for each null field."""
 
     gpu_seconds: SecondsRangeOut | None
     seconds: SecondsRangeOut | None
     queue_seconds: SecondsRangeOut | None
+    cost: CostRangeOut | None
     unavailable: dict[Estimated, UnknownOut]
 
 
@@ -98,7 +112,7 @@ class DryRunOut(BaseModel):
     work: WorkOut
 
 
-def dry_run(session: Session, new: NewJob) -> DryRunOut:
+def dry_run(session: Session, new: NewJob, prices: Prices) -> DryRunOut:
     """Describe a validated job without creating it."""
     queue, history = read_queue(session), read_history(session, [new.model.id])
     left = what_it_takes(history, new.model.id, new.config, new.dataset.splits)
@@ -118,7 +132,7 @@ def dry_run(session: Session, new: NewJob) -> DryRunOut:
             *_training_warnings(new, work),
         ],
         preview=_preview(session, new, prompt_set, tokenizer),
-        estimate=_estimate(new, queue, history, left),
+        estimate=_estimate(new, queue, history, left, cost_of(session, new, left, prices)),
         work=work,
     )
 
@@ -143,7 +157,23 @@ def _preview(
     ]
 
 
-def _estimate(new: NewJob, queue: Queue, history: History, left: Left | Unknown) -> EstimateOut:
+def cost_of(session: Session, new: NewJob, left: Left | Unknown, prices: Prices) -> CostRangeOut | Unknown:
+    """What GPU time costs on the workers that may take the job."""
+    if isinstance(left, Unknown):
+        return left
+    shapes = fitting_gpus(session, new.model)
+    if unpriced := sorted({name or "" for _, name in shapes if prices.of(name) is None}):
+        return Unknown("no_price", why_no_price(unpriced))
+    rates = [gpus * (prices.of(name) or 0.0) / 3600 for gpus, name in shapes]  # for a second
+    span, low, high = left.gpu_seconds, min(rates), max(rates)
+    money = (span.low * low, span.expected * (low + high) / 2, span.high * high)
+    low, expected, high = (round(one, 6) for one in money)
+    return CostRangeOut(currency=prices.currency, low=low, expected=expected, high=high)
+
+
+def _estimate(
+    new: NewJob, queue: Queue, history: History, left: Left | Unknown, cost: CostRangeOut | Unknown
+) -> EstimateOut:
     ahead = sum(one.steps for one in queue.waiting if one.order[1] <= -new.priority)
     wait = queue_seconds(history, queue, new.model.id, ahead)
     workers = queue.fitting.get(new.model.id, 0)
@@ -157,9 +187,10 @@ def _estimate(new: NewJob, queue: Queue, history: History, left: Left | Unknown)
         gpu_seconds=known[0],
         seconds=known[1],
         queue_seconds=known[2],
+        cost=None if isinstance(cost, Unknown) else cost,
         unavailable={
             name: UnknownOut(code=one.code, message=one.message)
-            for name, one in zip(ESTIMATED, parts, strict=True)
+            for name, one in zip(ESTIMATED, (*parts, cost), strict=True)
             if isinstance(one, Unknown)
         },
     )

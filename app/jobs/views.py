@@ -62,7 +62,7 @@ class CreatorOut(BaseModel):
 
 
 class UnknownOut(BaseModel):
-    code: Literal["no_history", "no_worker", "paused"]
+    code: Literal["no_history", "no_worker", "paused", "no_price"]
     message: str
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from app.http.schemas import rfc3339
 from app.ledger.jobs.report import Coverage, JobReport
-from app.reports import audits, claims, receipts, relatives, test_time
+from app.reports import audits, claims, money, receipts, relatives, test_time
 from app.reports.accuracies import NONE, accuracy_row, group_cell, name_of, share_cell
 from app.tables.jobs import Job
 from star_engine.evaluation.accuracy import EvaluationMode
@@ -68,6 +68,7 @@ def make_document(job: Job, report: JobReport) -> Document:
         _funnel,
         _audits,
         _cost,
+        _money,
         _settings,
     )
     sections = [make(report) for make in makers]
@@ -293,6 +294,13 @@ def _cost(report: JobReport) -> Section | None:
     steps, seconds = sum(cost.steps for cost in report.cost), sum(cost.seconds for cost in report.cost)
     table = Table(("phase", "steps", "worker seconds"), (*rows, ("total", str(steps), f"{seconds:.1f}")))
     return Section("Cost", "Time that workers spent on the last attempts of steps that have ended.", table)
+
+
+def _money(report: JobReport) -> Section | None:
+    if report.prices is None or not report.held:
+        return None
+    table = Table(money.HEADER, money.rows(report, report.prices))
+    return Section("In money", money.text(report.held, report.prices), table)
 
 
 def _settings(report: JobReport) -> Section:

@@ -34,6 +34,8 @@ class Usage(Base):
     phase: Mapped[PhaseName]
     worker_id: Mapped[str]
     gpu_seconds: Mapped[float] = mapped_column(Double)  # 0 for a phase that needs no GPU
+    gpu_class: Mapped[str | None]  # of the worker, as it stated it
+    gpus: Mapped[int] = mapped_column(default=1, server_default="1")  # that the worker has
     outcome: Mapped[str]  # succeeded | failed | handed_back | lost
     created_at: Mapped[datetime] = created()  # when the claim ended
 

@@ -16,7 +16,7 @@ from star_client.cli.quality.probes import wait_and_print
 from star_client.cli.yaml_files import parse_value, read_settings
 from star_client.client import StarClient
 from star_client.job_request import JobRequest, Limits
-from star_client.objects_results import DryRun, Span, Warned
+from star_client.objects_results import DryRun, Estimate, Span, Warned
 
 Config = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, help="YAML or JSON: changes to the preset.")
@@ -71,6 +71,7 @@ DRY_RUN: Columns[DryRun] = {
     "GPU-seconds": lambda one: span(one.estimate.gpu_seconds, one.estimate.unavailable.get("gpu_seconds")),
     "seconds": lambda one: span(one.estimate.seconds, one.estimate.unavailable.get("seconds")),
     "queue": lambda one: span(one.estimate.queue_seconds, one.estimate.unavailable.get("queue_seconds")),
+    "cost": lambda one: cost(one.estimate),
     "warnings": lambda one: "\n".join(warning.message for warning in one.warnings) or "none",
 }
 
@@ -154,6 +155,13 @@ def span(found: Span | None, unknown: Warned | None) -> str:
     if found is None:
         return f"not known: {unknown.message}" if unknown else "not known"
     return f"{found.expected:.0f} ({found.low:.0f} to {found.high:.0f})"
+
+
+def cost(found: Estimate) -> str:
+    if (known := found.cost) is None:
+        unknown = found.unavailable.get("cost")
+        return f"not known: {unknown.message}" if unknown else "not known"
+    return f"{known.expected:.4g} {known.currency} ({known.low:.4g} to {known.high:.4g})"
 
 
 def pairs(texts: list[str] | None) -> dict[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -54,10 +55,17 @@ ASKED: Columns[BaseModelInfo] = {
 }
 
 
+def file_or_bucket(source: str) -> str:
+    """A file that is there, or what only the server can look for."""
+    if not source.startswith("s3://") and not Path(source).is_file():
+        raise typer.BadParameter(f"File {source!r} does not exist.")
+    return source
+
+
 @datasets.command("upload")
 def upload_dataset(
     context: typer.Context,
-    file: File,
+    file: Annotated[str, typer.Argument(metavar="FILE", callback=file_or_bucket)],
     kind: Kind,
     validation: Annotated[
         int, typer.Option(min=0, help="Rows to hold out, where none is marked as held out.")
@@ -79,7 +87,8 @@ def upload_dataset(
     as_json: AsJson = False,
 ) -> None:
     """Upload JSONL, a JSON array, CSV, Parquet or an Excel workbook (.xlsx), also as .gz or .zst: question,
-    answer and, where wanted, choices, solution, id, group and split per row."""
+    answer and, where wanted, choices, solution, id, group and split per row. Or s3://BUCKET/KEY, which the
+    server fetches where its operator allows that bucket."""
     found = star(context).datasets.upload(
         file,
         kind=kind,

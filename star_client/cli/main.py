@@ -28,6 +28,7 @@ from star_client.cli.invocation import exit_status
 from star_client.cli.printing import print_error
 from star_client.cli.quality import probes, studies
 from star_client.errors import StarError
+from star_client.money import commands as money
 
 HELP = """
 Run STaR jobs on a platform.
@@ -79,6 +80,8 @@ app.add_typer(team.webhooks, name="webhooks")
 app.add_typer(team.keys, name="keys")
 app.add_typer(team.projects, name="projects")
 app.command("usage")(team.list_usage)
+app.command("bill")(money.project_bill)
+jobs.jobs.command("bill")(money.job_bill)
 app.command("quota")(team.show_quota)
 app.command("data-retention")(team.data_retention)
 app.command("audit")(team.list_audit)

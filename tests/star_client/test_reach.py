@@ -21,6 +21,7 @@ from tests.star_client.recorded_platform import Platform
 
 CONTRACT = json.loads((Path(__file__).parents[2] / "openapi.json").read_text())
 PAGED = {"limit", "after"}  # `every` asks for the second page only where there is one
+IN_PLACE_OF_A_BODY = {"source"}
 
 Call = Callable[[StarClient, Path], Any]
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
@@ -186,6 +187,8 @@ TEAM: dict[str, Call] = {
     "quotas_usage": lambda star, _: list(
         star.usage.every(job="job_x", phase="train", since=TODAY, until=TODAY, project="proj_x")
     ),
+    "quotas_bill": lambda star, _: star.bills.of_project(since=TODAY, until=TODAY, project="proj_x"),
+    "quotas_job_bill": lambda star, _: star.bills.of_job("job_x"),
     "quotas_texts": lambda star, _: list(star.usage.texts(since=TODAY, until=TODAY, project="proj_x")),
     "api_keys_create": lambda star, _: star.api_keys.create("ci", scopes=["read"]),
     "api_keys_list": lambda star, _: star.api_keys.list(project="proj_x"),
@@ -243,7 +246,14 @@ def test_every_call_asks_for_its_operation_with_all_its_parameters(
         sent_method, sent_path, _ = server.wire.requests[-1]
         assert sent_method == method, name
         assert re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), sent_path), name
-        assert parse_qs(server.wire.queries[-1]).keys() >= query - PAGED, name
+        assert parse_qs(server.wire.queries[-1]).keys() >= query - PAGED - IN_PLACE_OF_A_BODY, name
+
+
+def test_a_file_in_a_bucket_is_named_and_not_sent(star: StarClient, server: Platform) -> None:
+    with pytest.raises(ProblemError, match="does not read from there"):
+        star.datasets.upload("s3://bucket/rows.jsonl.gz", kind="numeric")
+    asked = parse_qs(server.wire.queries[-1])
+    assert (asked["source"], asked["name"]) == (["s3://bucket/rows.jsonl.gz"], ["rows"])
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,10 @@ from app.jobs.delete import archive_job, delete_job
 from app.jobs.events import EventOut, read_newest_events, wait_for_events
 from app.jobs.read import check_job_exists, read_job
 from app.ledger.platform.keys import Caller
+from app.platform.bills import read_cost_now
 from app.results.iterations import IterationOut, read_iterations
 from app.results.report import read_job_report
+from app.settings import Settings
 from star_engine.loop import StopReason
 
 router = page_router("/jobs/{job_id}")
@@ -41,16 +43,20 @@ def _own_job(caller: Viewer, db: Db, job_id: str) -> str:
 
 
 @router.get("")
-def overview(request: Request, caller: Viewer, db: Db, job_id: str, iteration: Chosen = None) -> Response:
-    shown = _now(caller, db, job_id, iteration)
+def overview(
+    request: Request, caller: Viewer, db: Db, settings: Config, job_id: str, iteration: Chosen = None
+) -> Response:
+    shown = _now(caller, db, settings, job_id, iteration)
     recent, seq = _events(caller, db, job_id)
     return page(request, "job.html", caller, **shown, events=recent, seq=seq)
 
 
 @router.get("/now")
-def now(request: Request, caller: Viewer, db: Db, job_id: str, iteration: Chosen = None) -> Response:
+def now(
+    request: Request, caller: Viewer, db: Db, settings: Config, job_id: str, iteration: Chosen = None
+) -> Response:
     """What of the page changes while the job runs."""
-    return page(request, "_job_now.html", caller, **_now(caller, db, job_id, iteration))
+    return page(request, "_job_now.html", caller, **_now(caller, db, settings, job_id, iteration))
 
 
 @router.get("/events")
@@ -133,7 +139,7 @@ def _back(job_id: str) -> Response:
     return RedirectResponse(url("jobs", job_id), status_code=303)
 
 
-def _now(caller: Caller, db: Db, job_id: str, iteration: int | None) -> dict[str, Any]:
+def _now(caller: Caller, db: Db, settings: Settings, job_id: str, iteration: int | None) -> dict[str, Any]:
     job = read_job(db, caller.project_id, job_id)
     found = read_iterations(db, caller.project_id, job_id).data
     one = next((turn for turn in found if turn.number == iteration), found[-1] if found else None)
@@ -144,6 +150,7 @@ def _now(caller: Caller, db: Db, job_id: str, iteration: int | None) -> dict[str
 
     return {
         "job": job,
+        "cost": read_cost_now(db, job_id, settings),
         "newest": newest,
         "chosen": iteration,
         "one": one,

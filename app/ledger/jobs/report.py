@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import extract, func, select
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from app.ledger.jobs.outcomes import read_churns, read_iterations, read_outcomes, read_vote
 from app.ledger.jobs.relations import Relative, direct_outcome, read_relatives
 from app.ledger.jobs.replicates import read_over_seeds
+from app.ledger.platform.prices import Held, Prices, held_by_iteration
 from app.ledger.quality.receipts import collapse_of
 from app.tables.data import Example
 from app.tables.jobs import Iteration, Job, Step
@@ -63,6 +64,8 @@ class JobReport:
     switches: tuple[Switch, ...]
     cost: tuple[PhaseCost, ...]
     relatives: tuple[Relative, ...]
+    held: dict[int, Held] = field(default_factory=dict)  # GPU-hours by iteration
+    prices: Prices | None = None  # at which they are shown; None: nobody has set any
     over_seeds: OverSeeds | None = None
     test_time: tuple[dict[str, Any], ...] = ()  # by iteration: star_engine.evaluation.candidates.summary
     method: str = "STaR"  # what made the adapters
@@ -92,6 +95,7 @@ def read_report(session: Session, job: Job, compared: Sequence[Job] = ()) -> Job
         coverage=coverage,
         switches=switches(config),
         cost=_cost(session, job),
+        held=held_by_iteration(session, job.id),
         relatives=read_relatives(session, job, compared),
         over_seeds=read_over_seeds(session, job),
         test_time=tuple(

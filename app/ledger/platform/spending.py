@@ -57,18 +57,23 @@ def spent(
 def _of(table: type[Usage | Execution], wanted: SpentFilter, *sums: ColumnElement[Any]) -> Select[Any]:
     """One table's rows, by day, job and phase."""
     day, phase = utc_day(table.created_at), func.coalesce(cast(table.phase, Text), "")
+    labelled = (one.label(f"sum_{number}") for number, one in enumerate(sums))
+    place = (day.label("day"), table.job_id.label("job_id"), phase.label("phase"))
+    return select(*place, *labelled).where(*narrowed(table, wanted)).group_by(day, table.job_id, phase)
+
+
+def narrowed(table: type[Usage | Execution], wanted: SpentFilter) -> list[ColumnElement[bool]]:
+    """The rows that are wanted."""
     where = [table.project_id == wanted.project_id]
     if wanted.job_id is not None:
         where.append(table.job_id == wanted.job_id)
     if wanted.phase is not None:
-        where.append(phase == wanted.phase)
+        where.append(func.coalesce(cast(table.phase, Text), "") == wanted.phase)
     if wanted.since is not None:
         where.append(table.created_at >= _midnight(wanted.since))
     if wanted.until is not None:
         where.append(table.created_at < _midnight(wanted.until) + timedelta(days=1))
-    labelled = (one.label(f"sum_{number}") for number, one in enumerate(sums))
-    place = (day.label("day"), table.job_id.label("job_id"), phase.label("phase"))
-    return select(*place, *labelled).where(*where).group_by(day, table.job_id, phase)
+    return where
 
 
 def _midnight(day: date) -> datetime:

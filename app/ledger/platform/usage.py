@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from app.database import clock
 from app.tables.jobs import Job, Step
+from app.tables.platform import Worker
 from app.tables.statuses import StepStatus
 from app.tables.usage import Usage
 from star_engine.phases.table import PHASES
@@ -35,6 +36,7 @@ def record_usage(session: Session, job: Job, step: Step, outcome: Outcome) -> No
     now = session.scalars(select(clock())).one()
     ended = min(now, step.lease_until or now) if outcome == "lost" else now
     share_out(session, job.id, step.lease_owner or "", ended)
+    worker = session.get(Worker, step.lease_owner or "")
     session.add(
         Usage(
             project_id=job.project_id,
@@ -46,6 +48,8 @@ def record_usage(session: Session, job: Job, step: Step, outcome: Outcome) -> No
             phase=step.phase,
             worker_id=step.lease_owner or "",
             gpu_seconds=_gpu_seconds(step, ended),
+            gpu_class=None if worker is None else worker.gpu_class,
+            gpus=1 if worker is None else worker.gpus,
             outcome=outcome,
         )
     )

@@ -83,6 +83,14 @@ def fitting_by_model(session: Session) -> dict[str, int]:
     return {model: count for model, count in session.execute(query)}  # noqa: C416 - a result is no mapping
 
 
+def fitting_gpus(session: Session, model: Model) -> list[tuple[int, str | None]]:
+    """How many GPUs of which class the live workers have that may take this model's steps; where none lives,
+    what the model needs."""
+    shapes = select(Worker.gpus, Worker.gpu_class).join(Model, fits()).where(_live(), Model.id == model.id)
+    found = [(gpus, gpu_class) for gpus, gpu_class in session.execute(shapes.distinct())]
+    return found or [(model.gpus, model.gpu_class)]
+
+
 def live_workers(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(Worker).where(_live())) or 0
 

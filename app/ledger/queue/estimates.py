@@ -54,7 +54,7 @@ ROW_TOKENS = (
 class Unknown:
     """Why there is no estimate."""
 
-    code: Literal["no_history", "no_worker", "paused"]
+    code: Literal["no_history", "no_worker", "paused", "no_price"]
     message: str
 
 

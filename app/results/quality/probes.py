@@ -23,6 +23,7 @@ from app.jobs.workload import WorkOut, workload
 from app.ledger.data.examples import each_example
 from app.ledger.jobs.jobs import create_job, remember_key
 from app.ledger.platform.keys import Caller
+from app.ledger.platform.prices import prices_of
 from app.ledger.quality.probes import Probed, as_probe, count_tries, get_probe, read_probed, tries_in_all
 from app.ledger.transitions import TERMINAL
 from app.settings import Settings
@@ -86,7 +87,7 @@ def start_probe(
     with reading(db) as session:
         new = check_family(session, project_id, offered, sent, settings)
         _check_samples(new.config)
-        tried = dry_run(session, new)
+        tried = dry_run(session, new, prices_of(settings))
 
     def make() -> ProbedDryRunOut:
         with transaction(db) as session:

@@ -33,6 +33,7 @@ from app.http.schemas import (
     already,
 )
 from app.http.uploads import receive_file
+from app.intake.bucket import fetch_object
 from app.intake.formats import Format
 from app.intake.mapping import parse_mapping
 from app.intake.uploaded_file import HowToRead
@@ -91,6 +92,14 @@ async def upload(
             "`messages.0.content` is a column inside another.",
         ),
     ] = None,
+    source: Annotated[
+        str | None,
+        Query(
+            max_length=1200,
+            description="`s3://BUCKET/KEY`: the platform fetches the file from a bucket that its operator "
+            "allows, and the body stays empty.",
+        ),
+    ] = None,
     allow_overlap: Annotated[
         bool,
         Query(
@@ -100,12 +109,16 @@ async def upload(
 ) -> DatasetOut:
     """A file as the body or in the multipart field `file`, plain, gzip or zstd: JSONL with one
     `{"question", "answer", "choices"?, "solution"?, "id"?, "group"?, "split"?}` per line, or a
-    JSON array, CSV, Parquet or an Excel workbook with these columns, text in UTF-8 or UTF-16. Every bad row
+    JSON array, CSV, Parquet or an Excel workbook with these columns, text in UTF-8 or UTF-16; or
+    no body and a `source`. Every bad row
     is counted, the mistakes are described, equal ones together, and nothing is stored. The same content again
     is answered with 200 and the dataset that there is.
     """
     how = HowToRead(kind, validation, seed, parse_mapping(columns), allow_overlap)
-    received = await receive_file(request)
+    if source is None:
+        received = await receive_file(request)
+    else:
+        received = await slots.run(caller.project_id, fetch_object, source, caller.project_id, settings)
     once = await run_in_threadpool(once.of_file, received.file)
     if (known := await run_in_threadpool(once.made, db)) is not None:
         received.file.close()

@@ -27,7 +27,8 @@ class Readiness(Health):
 
 
 @router.get("/healthz", summary="Liveness")
-def healthz() -> Health:
+async def healthz() -> Health:
+    """Answered without a thread: it says that this process lives, also where all of them are busy."""
     return Health()
 
 

@@ -7,10 +7,11 @@ from typing import Annotated
 from fastapi import Query, Response
 
 from app.http.auth import Operator, Reader
-from app.http.dependencies import Db
+from app.http.dependencies import Config, Db
 from app.http.ranges import IfMatch, tagged
 from app.http.router import api_router
 from app.http.schemas import CHANGED, After, Day, LongLimit, OfProject, Page
+from app.platform.bills import JobBillOut, ProjectBillOut, read_job_bill, read_project_bill
 from app.platform.quotas import (
     QuotaIn,
     QuotaOut,
@@ -75,6 +76,29 @@ def usage(
         limit=limit,
         after=after,
     )
+
+
+@router.get("/bill", summary="Get what the project's GPU time costs, by job")
+def bill(
+    caller: Reader,
+    db: Db,
+    settings: Config,
+    project: OfProject = None,
+    since: Annotated[Day | None, Query(description="First day, UTC.")] = None,
+    until: Annotated[Day | None, Query(description="Last day, UTC.")] = None,
+) -> ProjectBillOut:
+    """GPU-hours of all claims that ended in these days, at the prices that are set now. Without a price of
+    each class of GPU that was used there is no amount, and `unavailable` says which is missing.
+    """
+    return read_project_bill(db, caller, settings, project=project, since=since, until=until)
+
+
+@router.get("/jobs/{job_id}/bill", summary="Get what a job's GPU time costs, by iteration")
+def job_bill(caller: Reader, db: Db, settings: Config, job_id: str) -> JobBillOut:
+    """With the cost of each train question that was newly solved. Without a price of each class of GPU that
+    was used there is no amount, and `unavailable` says which is missing.
+    """
+    return read_job_bill(db, caller, job_id, settings)
 
 
 @router.get("/usage/texts", summary="List tokens of completions by day and model, oldest first")

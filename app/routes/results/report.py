@@ -12,12 +12,13 @@ from pydantic import Field
 
 from app.database import reading
 from app.http.auth import Reader
-from app.http.dependencies import Db
+from app.http.dependencies import Config, Db
 from app.http.router import api_router
 from app.http.schemas import Limit, Page, Resource, page
 from app.ledger.jobs.jobs import job_with_texts
 from app.ledger.jobs.relations import Relative
 from app.ledger.jobs.report import Coverage, JobReport, PhaseCost, read_coverage
+from app.ledger.platform.prices import prices_of
 from app.reports.document import make_document
 from app.reports.markdown import markdown
 from app.reports.negotiation import ReportFormat, accepted_format
@@ -90,6 +91,7 @@ class ReportOut(Resource):
 def report(
     caller: Reader,
     db: Db,
+    settings: Config,
     job_id: str,
     format_: Annotated[
         ReportFormat | None, Query(alias="format", description="Otherwise chosen by the Accept header.")
@@ -105,7 +107,8 @@ def report(
     """
     wanted = format_ or accepted_format(accept)
     named = [] if compare is None else [name.strip() for name in compare.split(",")]
-    return RENDERERS[wanted](*read_job_report(db, caller.project_id, job_id, named))
+    prices = prices_of(settings) if settings.gpu_prices else None
+    return RENDERERS[wanted](*read_job_report(db, caller.project_id, job_id, named, prices))
 
 
 @router.get("/coverage", summary="List coverage and churn of a job's iterations, oldest first")

@@ -60,6 +60,7 @@ def test_estimate_says_why_there_is_none(api: Api) -> None:
         "gpu_seconds": "no_history",
         "seconds": "no_history",
         "queue_seconds": "no_worker",
+        "cost": "no_history",
     }
     with transaction(api.engine) as session:
         saw_worker(session, "worker:1")

@@ -1,0 +1,201 @@
+"""A thousand event streams, opened at the same moment, and what the rest of the API does meanwhile.
+
+    python -m benchmarks.streams_at_once [--database postgresql] [--streams 1000] [--rounds 3]
+
+writes docs/benchmarks/streams-at-once.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from app.database import transaction
+from app.ledger.events import append_event
+from app.tables.jobs import Job
+from benchmarks.http_api import ServedApi, database_version, percentile, served
+from benchmarks.ledger_world import new_world
+from benchmarks.measuring import machine, notes_beside, table
+from benchmarks.pollers import Target
+from tests.databases import PROJECT
+from tests.factories import World
+
+PAGE = PROJECT / "docs" / "benchmarks" / "streams-at-once.md"
+GOAL_FIRST_MS, GOAL_OTHERS_MS = 2000.0, 100.0
+SETTLING = 5.0  # seconds for which the others ask before the streams come, and after their first event
+EVENTS = 20  # of the job, which a stream begins with
+PATIENCE = 60.0
+
+
+@dataclass
+class Round:
+    """Milliseconds."""
+
+    first: list[float] = field(default_factory=list)  # from the moment all were told to open
+    live: list[float] = field(default_factory=list)  # of an event written while all are open, to each of them
+    quiet: list[float] = field(default_factory=list)  # of the others' requests, without a stream
+    during: list[float] = field(default_factory=list)  # while the streams are opened
+    beside: list[float] = field(default_factory=list)  # while they are open
+    load: float = 0.0
+
+
+class Others:
+    """Ask for the job, the list of jobs and the health in turn, over connections of their own."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.into: list[float] = []
+        self.paths = (f"/v1/jobs/{target.job}", "/v1/jobs", "/healthz")
+
+    async def ask(self, number: int) -> None:
+        reader, writer = await asyncio.open_connection(self.target.host, self.target.port)
+        while True:
+            began = time.perf_counter()
+            writer.write(self.target.request(self.paths[number % len(self.paths)]))
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert b" 200 " in head.partition(b"\r\n")[0]
+            size = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
+            await reader.readexactly(int(size.partition(b":")[2]))
+            self.into.append(1000 * (time.perf_counter() - began))
+            await asyncio.sleep(0.1)
+
+
+async def stream(target: Target, told: float, found: Round, all_there: asyncio.Event, expected: int) -> None:
+    reader, writer = await asyncio.open_connection(target.host, target.port)
+    writer.write(target.request(f"/v1/jobs/{target.job}/events/stream"))
+    await _event(reader, lambda _: True)
+    found.first.append(1000 * (time.perf_counter() - told))
+    if len(found.first) == expected:
+        all_there.set()
+    written = await _event(reader, lambda number: number > EVENTS)
+    found.live.append(1000 * (time.perf_counter() - written))
+    writer.close()
+
+
+_written = 0.0
+
+
+async def _event(reader: asyncio.StreamReader, wanted: object) -> float:
+    """Wait for an event that is wanted; when the newest one was written."""
+    assert callable(wanted)
+    while line := await reader.readline():
+        if line.startswith(b"id: ") and wanted(int(line[4:])):
+            return _written
+    raise ConnectionError("the stream ended")
+
+
+async def one_round(world: World, target: Target, streams: int) -> Round:
+    global _written  # noqa: PLW0603 - one process, one moment
+    found, others, all_there = Round(), Others(target), asyncio.Event()
+    asking = [asyncio.create_task(others.ask(number)) for number in range(6)]
+    others.into = []
+    await asyncio.sleep(SETTLING)
+    found.quiet, others.into = others.into, found.during
+    told = time.perf_counter()
+    open_ones = [asyncio.create_task(stream(target, told, found, all_there, streams)) for _ in range(streams)]
+    await asyncio.wait_for(all_there.wait(), PATIENCE)
+    others.into = found.beside
+    await asyncio.sleep(SETTLING)
+    _written = time.perf_counter()
+    await asyncio.to_thread(write_event, world, target.job)
+    await asyncio.wait_for(asyncio.gather(*open_ones), PATIENCE)
+    for task in asking:
+        task.cancel()
+    found.load = os.getloadavg()[0]
+    return found
+
+
+def write_event(world: World, job_id: str, count: int = 1) -> None:
+    with transaction(world.engine) as session:
+        job = session.get_one(Job, job_id)
+        for _ in range(count):
+            append_event(session, job, "job.priority_changed", {})
+
+
+def measure(database: str, streams: int, rounds: int) -> tuple[str, list[Round]]:
+    found = []
+    with new_world(database) as world:
+        for _ in range(rounds):
+            job_id = world.submit(iterations=1)
+            write_event(world, job_id, EVENTS - world.job(job_id).events_written)
+            with served(world) as api:
+                found.append(asyncio.run(one_round(world, _target(api, job_id), streams)))
+        return database_version(world.engine), found
+
+
+def _target(api: ServedApi, job_id: str) -> Target:
+    place = urlsplit(api.url)
+    assert place.hostname is not None
+    assert place.port is not None
+    return Target(place.hostname, place.port, api.key, job_id)
+
+
+def report(version: str, found: Sequence[Round], options: str, notes: str) -> str:
+    rows = [
+        [
+            str(number),
+            f"{one.load:.1f}",
+            _shown(one.first),
+            _shown(one.live),
+            *(_shown(times) for times in (one.quiet, one.during, one.beside)),
+            _verdict(one),
+        ]
+        for number, one in enumerate(found, 1)
+    ]
+    head = [
+        "round",
+        "load",
+        "first event",
+        "a new event",
+        "others, alone",
+        "while they open",
+        "beside them",
+        "goal",
+    ]
+    parts = ["# Streams opened at once", f"```sh\npython -m benchmarks.streams_at_once {options}\n```", ABOUT]
+    parts += [f"{version}; " + "\n".join(machine("fastapi", "uvicorn", "sqlalchemy", "psycopg"))]
+    return "\n\n".join([*parts, table(head, rows), notes]).rstrip() + "\n"
+
+
+def _shown(times: Sequence[float]) -> str:
+    return f"{percentile(times, 0.5):.0f} / {percentile(times, 0.99):.0f}"
+
+
+def _verdict(one: Round) -> str:
+    first, others = percentile(one.first, 0.99), percentile([*one.during, *one.beside], 0.99)
+    missed = [f"first event {first:.0f} ms"] if first > GOAL_FIRST_MS else []
+    missed += [f"others {others:.0f} ms"] if others > GOAL_OTHERS_MS else []
+    return f"missed: {', '.join(missed)}" if missed else "reached"
+
+
+ABOUT = f"""Milliseconds: median / 99th percentile. All streams of one key are opened at one moment on one API
+process, on a job with {EVENTS} events; `first event` is from that moment on, connecting included, and `a new
+event` from before its transaction until each stream has it. The others are six connections that ask for a
+job, the list of jobs and `/healthz`, one request every 100 ms each: without a stream, while the streams are
+opened, and while they are open. Goals: the first event within {GOAL_FIRST_MS / 1000:.0f} s, the others' 99th
+percentile within {GOAL_OTHERS_MS:.0f} ms. Clients, API and database share the cores."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="postgresql")
+    parser.add_argument("--streams", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--to", type=Path, default=PAGE)
+    chosen = parser.parse_args()
+    version, found = measure(chosen.database, chosen.streams, chosen.rounds)
+    options = f"--database {chosen.database} --streams {chosen.streams} --rounds {chosen.rounds}"
+    chosen.to.write_text(report(version, found, options, notes_beside(chosen.to)))
+    print(chosen.to.read_text())
+
+
+if __name__ == "__main__":
+    main()
