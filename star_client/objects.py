@@ -99,11 +99,17 @@ class Dataset(Resource):
 class Example(Fields):
     id: str
     question: str
+    context: tuple[Json, ...] = ()  # role, content: the turns before the question
     answer: str
     choices: tuple[str, ...] | None = None
     group: str | None = None
     solution: str | None = None
     split: str | None = None
+
+    @property
+    def whole_question(self) -> str:
+        """The question behind the earlier turns of its conversation, each with who said it."""
+        return "\n".join([*(f"{turn['role']}: {turn['content']}" for turn in self.context), self.question])
 
 
 class PromptSet(Resource):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi.concurrency import run_in_threadpool
-from pydantic import Field
+from pydantic import BaseModel, Field
 from sqlalchemy import Engine
 
 from app.database import reading, transaction
@@ -16,13 +16,13 @@ from app.intake.slots import ProjectSlots
 from app.intake.unpack import unpacked, unreadable
 from app.intake.uploaded_file import HowToRead, Received, checked_file, content_sha256
 from app.ledger.data.datasets import get_dataset, list_datasets
-from app.ledger.data.examples import list_examples
+from app.ledger.data.examples import list_examples, pairs
 from app.ledger.data.staging import same_dataset, store_dataset
 from app.ledger.deletion import mark
 from app.settings import Settings
 from app.tables.data import Dataset, Example
 from star_engine.data.row_errors import BadRows
-from star_engine.tasks.examples import Split
+from star_engine.tasks.examples import Split, as_turns
 from star_engine.tasks.kind import Kind
 
 
@@ -50,10 +50,18 @@ class DatasetOut(Resource):
     created_by: MadeByOut | None
 
 
+class TurnOut(BaseModel):
+    role: Literal["user", "assistant"]
+    content: str
+
+
 class ExampleOut(Item):
     """A question of a dataset. Its id is the row's own, or row-N of line N."""
 
     object: Literal["example"] = "example"
+    context: list[TurnOut] = Field(
+        default=[], description="Turns before the question, where it is one of a conversation."
+    )
     question: str
     answer: str
     choices: list[str] | None
@@ -169,6 +177,7 @@ def read_examples(
 def example_out(example: Example) -> ExampleOut:
     return ExampleOut(
         id=example.external_id,
+        context=[TurnOut.model_validate(turn) for turn in as_turns(pairs(example.context))],
         question=example.question,
         answer=example.answer,
         choices=example.choices,

@@ -13,11 +13,14 @@ MEDIA_TYPE = "application/vnd.apache.parquet"
 
 
 def parquet_file(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> IO[bytes]:
-    """A temporary file with these columns: name to "string", "int64", "bool" or "list<string>"."""
+    """A temporary file with these columns: name to "string", "int64", "bool", "list<string>" or
+    "list<turn>", of role and content.
+    """
     import pyarrow as pa  # 0.3 s, which only those pay who export
     from pyarrow import parquet
 
-    types = {"list<string>": pa.list_(pa.string())}
+    turn = pa.struct([("role", pa.string()), ("content", pa.string())])
+    types = {"list<string>": pa.list_(pa.string()), "list<turn>": pa.list_(turn)}
     schema = pa.schema(
         [(name, types.get(type_) or pa.type_for_alias(type_)) for name, type_ in columns.items()]
     )

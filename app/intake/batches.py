@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import marshal
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from app.intake.lines import joined
+from app.intake.lines import as_json, joined
 from app.intake.mapping import Columns, Row, fixes_in_http
 from app.intake.tally import Tally
 from star_engine.data.readers import read_example
@@ -46,11 +45,13 @@ class Batch:
     slow: int = 0  # rows whose answers took too long to check
 
     def add(self, line: int, example: Example, rules: Rules) -> None:
-        choices = None if example.choices is None else json.dumps(example.choices)
+        choices = as_json(example.choices)
         self.named = self.named or example.id != f"row-{line}"
         same = (example.answer, choices, example.group)
-        tail = joined((example.id, example.question, *same, example.solution))
-        key = question_key(rules.seed, example.question)
+        tail = joined(
+            (example.id, example.question, *same, example.solution, as_json(example.context or None))
+        )
+        key = question_key(rules.seed, example.whole_question)
         self.rows.append((line, example.id, *same, example.split or "train", key, tail))
         self.tally.add(example, rules.kind)
 

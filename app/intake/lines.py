@@ -7,10 +7,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-COLUMNS = ("split", "position", "external_id", "question", "answer", "choices", "group", "solution")
+COLUMNS = (
+    "split",
+    "position",
+    "external_id",
+    "question",
+    "answer",
+    "choices",
+    "group",
+    "solution",
+    "context",
+)
 _NULL = "\\N"
 _WRITTEN = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _READ = {written[1]: plain for plain, written in _WRITTEN.items()}
@@ -19,8 +29,8 @@ _ESCAPE = re.compile(r"\\(.)")
 
 def line_of(row: Mapping[str, Any]) -> bytes:
     """A row of the examples table, all columns but the dataset's, as a line."""
-    choices = None if row["choices"] is None else json.dumps(row["choices"])
-    tail = joined([{**row, "choices": choices}[name] for name in COLUMNS[2:]])
+    lists = {name: as_json(row[name]) for name in ("choices", "context")}
+    tail = joined([{**row, **lists}[name] for name in COLUMNS[2:]])
     return placed(row["split"], row["position"], tail)
 
 
@@ -35,8 +45,17 @@ def placed(split: str, position: int, tail: str) -> bytes:
 
 
 def question_of(tail: str) -> str:
-    """What joined() took in the second place."""
-    return _unescaped(tail.split("\t", 2)[1])
+    """What joined() took as question, behind the texts of its context."""
+    fields = tail.split("\t")
+    question, context = _unescaped(fields[1]), fields[-1]
+    if context == _NULL:
+        return question
+    return " ".join([*(text for pair in json.loads(_unescaped(context)) for text in pair), question])
+
+
+def as_json(value: Sequence[Any] | None) -> str | None:
+    """A list as its column holds it."""
+    return None if value is None else json.dumps(value)
 
 
 def _escaped(text: str | None) -> str:
@@ -49,7 +68,7 @@ def _escaped(text: str | None) -> str:
 
 
 def fields_of(line: bytes) -> list[str | None]:
-    """What line_of() wrote, in the order of COLUMNS, choices as JSON."""
+    """What line_of() wrote, in the order of COLUMNS, lists as JSON."""
     texts = line.decode().removesuffix("\n").split("\t")
     return [None if text == _NULL else _unescaped(text) for text in texts]
 

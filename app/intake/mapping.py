@@ -142,7 +142,7 @@ def _head(column: str) -> str:
 def read_from(names: Sequence[str], mapping: Columns) -> list[str]:
     """Return the columns of a table that a row is made of."""
     sources = {column for _, columns in mapping for column in columns}
-    known = {*FIELDS, "answerKey", *sources, *(_head(one) for one in sources)}
+    known = {*FIELDS, "messages", "answerKey", *sources, *(_head(one) for one in sources)}
     return [name for name in names if name in known]
 
 

@@ -25,6 +25,7 @@ def statistics(rows: Connection, tally: Tally) -> dict[str, Any]:
             "solution": summary(tally.solution),
         },
         "longest_bytes": dict(tally.longest),
+        "conversations": _conversations(tally),
         "answers": {
             "kinds": dict(tally.kinds.most_common()),
             "distinct": distinct,
@@ -38,6 +39,13 @@ def statistics(rows: Connection, tally: Tally) -> dict[str, Any]:
         "duplicates": _duplicates(rows),
         "overlap": {"exact": exact_overlap(rows), "ngrams": _ngram_overlap(rows)},
     }
+
+
+def _conversations(tally: Tally) -> dict[str, int] | None:
+    """Examples with turns before their question, and the exchanges of the longest; None: there are none."""
+    if not tally.exchanges:
+        return None
+    return {"examples": sum(tally.exchanges.values()), "longest": max(tally.exchanges)}
 
 
 def _most_common(rows: Connection, column: str) -> list[tuple[str, int]]:

@@ -56,6 +56,7 @@ class Tally:
     solution: Counter[int] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     choices: Counter[int] = field(default_factory=Counter)
+    exchanges: Counter[int] = field(default_factory=Counter)  # before the question, where there are any
     longest: Counter[str] = field(default_factory=Counter)  # in bytes, of what a prompt shows of a row
 
     def add(self, example: Example, kind: Kind) -> None:
@@ -64,6 +65,8 @@ class Tally:
         self.answer[len(example.answer)] += 1
         if example.solution is not None:
             self.solution[len(example.solution)] += 1
+        if example.context:
+            self.exchanges[len(example.context)] += 1
         if example.choices is not None:
             self.choices[len(example.choices)] += 1
             self.kinds["choice"] += 1
@@ -79,14 +82,18 @@ class Tally:
             "hinted_block": task.ask(example, hinted=True),
             "answer": example.answer,
             "solution": example.solution or "",
+            "context": "".join(text for exchange in example.context for text in exchange),
         }
+        if example.context:
+            self.longest["exchanges"] = max(self.longest["exchanges"], len(example.context))
         for name, text in texts.items():
             size = len(text.encode())
             if size > self.longest[name]:
                 self.longest[name] = size
 
     def counters(self) -> tuple[Counter[Any], ...]:
-        return self.question, self.answer, self.solution, self.kinds, self.choices, self.longest
+        counted = (self.question, self.answer, self.solution, self.kinds, self.choices, self.exchanges)
+        return *counted, self.longest
 
     def join(self, other: Tally) -> None:
         for mine, more in zip(self.counters()[:-1], other.counters()[:-1], strict=True):

@@ -98,8 +98,15 @@ def all_fit(
         shown = max(longest["answer"], longest["solution"])
         blocks[Route.RATIONALIZED] = longest["block"] + len(template.encode()) + shown
     groups = {None, *(shown.group for shown in prompt_set.examples)}
+    # The turns before a question, and what the template writes around each.
+    before, exchanges = longest.get("context", 0), longest.get("exchanges", 0)
     return all(
-        lengths.shared_tokens(group, route) + SLACK + size <= room
+        lengths.shared_tokens(group, route)
+        + SLACK
+        + size
+        + before
+        + (exchanges * lengths.exchange_tokens(group, route) if exchanges else 0)
+        <= room
         for route, size in blocks.items()
         for group in groups
     )
@@ -158,18 +165,22 @@ class _Lengths:
     config: StarConfig
     prompt_set: PromptSet
     shared: dict[tuple[str | None, Route], int] = field(default_factory=dict)
+    around: dict[tuple[str | None, Route], int] = field(default_factory=dict)
 
     def tokens(self, example: Example, route: Route, room: int) -> int:
         """The prompt's length if it may exceed `room`; else some number that does not."""
         block = render_prompt(  # as text in either layout: a turn holds no more of the example
             self.config.kind,
             replace(self.prompt_set, chat=None),
-            example,
+            replace(example, context=()) if example.context else example,
             hint=route is Route.RATIONALIZED,
             few_shot=False,
             hint_template=self.config.rationalization.template,
         )
         shared = self.shared_tokens(example.group, route) + SLACK
+        if example.context:
+            shared += len(example.context) * self.exchange_tokens(example.group, route)
+            block += "".join(text for exchange in example.context for text in exchange)
         bound = shared + len(block.encode())  # no tokenizer makes more tokens than there are bytes
         if bound > room:
             bound = shared + self._count(block)
@@ -181,6 +192,14 @@ class _Lengths:
             empty = Example(id="", question="", answer="", group=group, solution="")
             self.shared[group, route] = self._count(self._prompt(empty, route))
         return self.shared[group, route]
+
+    def exchange_tokens(self, group: str | None, route: Route) -> int:
+        """What the template writes around a user's turn and the answer to it, somewhat more."""
+        if (group, route) not in self.around:
+            empty = Example(id="", question="", answer="", group=group, solution="", context=(("", ""),))
+            whole = self._count(self._prompt(empty, route))
+            self.around[group, route] = whole - self.shared_tokens(group, route) + SLACK
+        return self.around[group, route]
 
     def _prompt(self, example: Example, route: Route) -> str:
         return rationale_prompt(self.config, self.prompt_set, example, route, iteration=1)

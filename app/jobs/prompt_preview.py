@@ -115,6 +115,10 @@ def preview_prompts(
             code="no_solution",
             detail="The example has no worked solution.",
         )
+    if example.context and not config.is_chat:
+        reason = "It has turns before its question, and layout completion shows none."
+        fix = "Set config.layout to chat, and name a model with a chat template."
+        raise Invalid.for_field("example.messages", reason, fix, code="needs_chat_layout")
     try:  # a kind that reads no answer without an option of the job's
         check_answers(config, prompt_set, ())
     except Unfit as unfit:

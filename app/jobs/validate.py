@@ -17,7 +17,7 @@ from app.jobs.prompt_lengths import SAMPLE_SIZE, check_dataset_lengths, check_tr
 from app.jobs.settings import BudgetIn, JobIn, asked_prompts, listed, resolve_config, resolve_layout
 from app.ledger.data.base_models import get_model
 from app.ledger.data.datasets import get_dataset
-from app.ledger.data.examples import each_example, groups_of
+from app.ledger.data.examples import conversations, each_example, groups_of
 from app.ledger.data.prompt_sets import get_prompt_set
 from app.ledger.jobs.jobs import NewJob
 from app.ledger.results.adapters import get_adapter
@@ -55,6 +55,7 @@ def check_job(
         )
     config = resolve_layout(session, resolve_config(dataset.kind, sent.preset, sent.config), model)
     _check_grader(config, settings)
+    check_turns(session, dataset, config, "dataset")
     prompt_set = asked_prompts(config, row, model)
     _check_answers(session, dataset, prompt_set, config)
     _check_splits(dataset, config)
@@ -115,6 +116,7 @@ def _check_others(
     split = config.evaluation.split
     for other in config.evaluation.also:
         measured = _other_dataset(session, project_id, dataset, other, "config.evaluation.also", split)
+        check_turns(session, measured, config, "config.evaluation.also")
         check_dataset_lengths(session, model, prompt_set, config, measured, [split])
 
 
@@ -180,6 +182,7 @@ def _check_mixed(
 ) -> None:
     field = "config.training_set.mix"
     found = _other_dataset(session, project_id, dataset, other, field, "train")
+    check_turns(session, found, config, field)
     without = groups_without_examples(prompt_set, groups_of(session, found.id, "train"))
     if without and config.training_set.few_shot_in_prompt:
         reason = f"{other} has groups that the prompt set shows nothing to: {listed(without)}."
@@ -198,6 +201,14 @@ def _check_answers(session: Session, dataset: Dataset, prompt_set: PromptSet, co
             check_solutions(config, each_example(session, dataset.id, ["train"]))
     except Unfit as unfit:
         raise refused_unfit(unfit) from unfit
+
+
+def check_turns(session: Session, dataset: Dataset, config: StarConfig, field: str) -> None:
+    """Raises Invalid for conversations in the completion layout, where a prompt asks one question."""
+    if not config.is_chat and conversations(session, dataset):
+        reason = f"Questions of {dataset.id} stand behind earlier turns, and layout completion shows none."
+        fix = "Use layout chat on a model with a chat template, or upload questions that stand alone."
+        raise Invalid.for_field(field, reason, fix, code="needs_chat_layout")
 
 
 def refused_unfit(unfit: Unfit) -> Invalid:

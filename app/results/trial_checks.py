@@ -12,6 +12,7 @@ from app.errors import Conflict, Invalid, NotFound
 from app.http.schemas import In, Text
 from app.jobs.prompt_lengths import check_lengths
 from app.jobs.settings import asked_prompts
+from app.jobs.validate import check_turns
 from app.ledger.data.datasets import get_dataset
 from app.ledger.data.examples import each_example
 from app.ledger.jobs.jobs import NewJob
@@ -82,6 +83,7 @@ def check_evaluation(
         there = ", ".join(sorted(dataset.splits))
         reason = f"The dataset has no examples in the split {sent.split}, only in {there}."
         raise Invalid.for_field("split", reason, "Name a split that it has, or upload it with that split.")
+    check_turns(session, dataset, config, "dataset")
     name = sent.name or f"{adapter.id} on {dataset.name}"
     new = _new_job(session, adapter, job, Purpose.EVALUATION, name, config, dataset)
     _check(session, new, each_example(session, dataset.id, [sent.split]))

@@ -56,6 +56,8 @@ class Example(Base):
     choices: Mapped[list[Any] | None] = mapped_column(Json)
     group: Mapped[str | None]
     solution: Mapped[str | None]  # worked out by a person, its answer at the end
+    # Turns before the question, [user, assistant] pairs; null where it stands alone.
+    context: Mapped[list[Any] | None] = mapped_column(Json)
 
 
 class PromptSet(Deletable, Base):

@@ -62,7 +62,7 @@ def list_answers(
 def _print_full(one: HeldOutAnswer) -> None:
     who = one.mode.replace("_", " ") if one.iteration == 0 else f"iteration {one.iteration}"
     title = f"{one.example.id}, {who}: {one.verdict}"
-    print_text(title, f"{one.example.question}\nright: {one.example.answer}")
+    print_text(title, f"{one.example.whole_question}\nright: {one.example.answer}")
     print_text("answered", one.text.strip())
     if one.against is not None:
         print_text(f"compared with, {one.against.verdict}", one.against.text.strip())

@@ -62,7 +62,7 @@ def print_rationale(found: Rationale) -> None:
     """Print one rationale in full: prompt, hint, text and outcome."""
     fate = f"{found.decision or 'undecided'}{f' ({found.reason})' if found.reason else ''}"
     parts: dict[str, str | None] = {
-        "question": f"{found.example.question}\nanswer: {found.example.answer}",
+        "question": f"{found.example.whole_question}\nanswer: {found.example.answer}",
         "hint": found.hint,
         f"{found.route}, iteration {found.iteration}": found.text,
         "verdict": f"{found.verdict} ({found.rule}); extracted: {found.extracted}; {fate}",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from star_engine.data.row_errors import BadRows, RowError
-from star_engine.tasks.examples import Example
+from star_engine.tasks.examples import Context, Example
 from star_engine.tasks.grading import grade
 from star_engine.tasks.task import Task
 
@@ -34,21 +34,22 @@ def exchanges(row: Mapping[str, Any], line: int) -> list[tuple[str, str | None]]
     return found
 
 
-def native_row(row: Mapping[str, Any], line: int) -> Mapping[str, Any]:
-    """A row of a dataset: what the user asks is its question, what the assistant says its worked solution.
+def native_row(row: Mapping[str, Any], line: int, task: Task) -> tuple[Mapping[str, Any], Context]:
+    """A row of a dataset, and the turns before its question.
 
-    Only where the row gives its gold answer beside the conversation: nothing else tells it from the reasoning
-    in which it stands.
+    What the user asks last is its question, what the assistant says behind it the worked solution. Only where
+    the row gives its gold answer beside the conversation: nothing else tells it from the reasoning in which
+    it stands.
     """
-    if FIELD not in row or "question" in row or row.get("answer") is None:
-        return row
-    found = exchanges(row, line)
-    if len(found) > 1:
+    if row.get(FIELD) is None or row.get("question") is not None or row.get("answer") is None:
+        return row, ()
+    *earlier, (question, solution) = exchanges(row, line)
+    context = tuple((asked, said) for asked, said in earlier if said is not None)  # None in the last one only
+    if context and task.layout.working:
         fix = "Give one user turn, with an assistant turn behind it at most."
-        raise _bad(line, f"A conversation of {len(found)} questions; a row asks one.", fix)
-    question, solution = found[0]
+        raise _bad(line, f"A {task.kind} question is worked out from its own digits: it has no context.", fix)
     native = {name: value for name, value in row.items() if name != FIELD} | {"question": question}
-    return native if solution is None else {"solution": solution, **native}
+    return (native if solution is None else {"solution": solution, **native}), context
 
 
 def native_few_shot(row: Mapping[str, Any], task: Task, line: int) -> list[Mapping[str, Any]]:

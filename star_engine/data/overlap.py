@@ -22,7 +22,7 @@ AskedFor = tuple[str, frozenset[str]]  # a question, and the choices that make i
 
 def asked_for(example: Asked) -> AskedFor:
     """Return what is equal for two examples that ask the same, ignoring case and white space."""
-    return folded(example.question), frozenset(map(folded, example.choices or ()))
+    return folded(example.whole_question), frozenset(map(folded, example.choices or ()))
 
 
 def trained_on(held_out: Iterable[Example], train: Iterable[Example]) -> Iterator[tuple[Example, Example]]:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from star_engine.config.star import StarConfig
-from star_engine.tasks.examples import Asked, ChatForm, Example, FewShotExample, PromptSet, folded
+from star_engine.tasks.examples import Asked, ChatForm, Context, Example, FewShotExample, PromptSet, folded
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.registry import task_of
 
@@ -70,16 +70,21 @@ def render_prompt(
     `hint_template` (see Rationalization.template; without hint it does nothing). direct: few-shot examples
     that answer without a rationale, for the baseline. A few-shot example that asks the example's own question
     is left out: it would show the answer (the published GSM8K few-shot examples are rows of its train split).
-    With `prompt_set.chat` the same texts are the turns of a conversation.
+    With `prompt_set.chat` the same texts are the turns of a conversation, behind the few-shot examples those
+    of `example.context`. Raises ValueError for an example with such turns in the completion layout.
     """
     if hint and direct:
         raise ValueError("a direct prompt has no hint: it would show the answer and ask for nothing else")
+    if prompt_set.chat is None and example.context:
+        raise ValueError(
+            f"The example {example.id!r} has earlier turns, which layout completion cannot show."
+        )
     template = hint_template if hint else None
     shown = _shown(kind, prompt_set, example, hint, direct, template) if few_shot else []
     asked = _block(kind, example, hint, template)
     if prompt_set.chat is None:
         return _joined(kind, shown, asked)
-    return prompt_set.chat.prompt(*_turns(kind, shown, asked, block=prompt_set.chat.block))
+    return prompt_set.chat.prompt(*_turns(kind, shown, asked, example.context, block=prompt_set.chat.block))
 
 
 def prompt_turns(
@@ -91,14 +96,14 @@ def prompt_turns(
     few_shot: bool = True,
     hint_template: str | None = None,
 ) -> tuple[list[tuple[str, str]], str]:
-    """What `render_prompt` asks as a conversation: few-shot questions with their answers, and what is asked.
+    """What `render_prompt` asks as a conversation: the turns before it, and what is asked.
 
     In the completion layout the same texts without the marks that tell a question from an answer there.
     """
     template = hint_template if hint else None
     shown = _shown(kind, prompt_set, example, hint, False, template) if few_shot else []
     block = prompt_set.chat is not None and prompt_set.chat.block
-    return _turns(kind, shown, _block(kind, example, hint, template), block=block)
+    return _turns(kind, shown, _block(kind, example, hint, template), example.context, block=block)
 
 
 def render_conversation(
@@ -123,9 +128,8 @@ def render_conversation(
         raise ValueError(
             "The adapter was trained on single questions (layout completion): send one message of the user."
         )
-    layout, (role, first) = task_of(kind).layout, turns[0]
-    blocks = [block + render_completion(kind, text) for block, text in shown]
-    text = "\n\n".join([*blocks, f"{layout.head}{first}\n{layout.cue}"])
+    role, first = turns[0]
+    text = _joined(kind, shown, _as_block(kind, first))
     return text if chat is None else chat.conversation([], [(role, text), *turns[1:]])
 
 
@@ -136,11 +140,26 @@ def check_layout(config: StarConfig, prompt_set: PromptSet) -> None:
 
 
 def _turns(
-    kind: Kind, shown: list[tuple[str, str]], asked: str, *, block: bool
+    kind: Kind,
+    shown: list[tuple[str, str]],
+    asked: str,
+    context: Context,
+    *,
+    block: bool,
 ) -> tuple[list[tuple[str, str]], str]:
-    if block and shown:
+    if not (block and shown):
+        before = [(_user_turn(kind, question), text) for question, text in shown]
+        return [*before, *context], _user_turn(kind, asked)
+    if not context:
         return [], _joined(kind, shown, asked)
-    return [(_user_turn(kind, question), text) for question, text in shown], _user_turn(kind, asked)
+    (first, said), *later = context
+    return [(_joined(kind, shown, _as_block(kind, first)), said), *later], _user_turn(kind, asked)
+
+
+def _as_block(kind: Kind, text: str) -> str:
+    """What a user says with the marks of a question, as it stands behind few-shot examples in one turn."""
+    layout = task_of(kind).layout
+    return f"{layout.head}{text}\n{layout.cue}"
 
 
 def _joined(kind: Kind, shown: list[tuple[str, str]], asked: str) -> str:

@@ -1,7 +1,8 @@
 """Rows as people have them, read strictly: every mistake is named, with its row, field and fix.
 
 Native rows are {"id"?, "question", "answer", "choices"?, "solution"?, "group"?, "split"?}; "messages" may
-stand for question and solution. The published formats of GSM8K and CommonsenseQA are recognised as they are.
+stand for question, solution and the turns before them. The published formats of GSM8K and CommonsenseQA are
+recognised as they are.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def read_example(row: Mapping[str, Any], kind: Kind, *, line: int = 1) -> Exampl
     errors: list[RowError] = []
     task = task_of(kind)
     try:
-        native = _native(native_row(row, line), task)
+        row, context = native_row(row, line, task)
+        native = _native(row, task)
     except BadGold as bad:
         reason, _, fix = str(bad).partition("; ")
         fix = f"{fix[:1].upper()}{fix[1:]}."
@@ -85,7 +87,9 @@ def read_example(row: Mapping[str, Any], kind: Kind, *, line: int = 1) -> Exampl
         group=fields.name("group"),
         split=fields.split(),
         solution=fields.solution(),
+        context=context,
     )
+    fields.refuse_unfit_turns(context)
     fields.refuse_misspelt()
     if example.answer and (choices or not task.takes_choices):
         example = _with_gold(example, task, line, errors, certain)

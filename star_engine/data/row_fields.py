@@ -23,7 +23,7 @@ from star_engine.data.choices import (
 from star_engine.data.columns import ANSWERS, FIELDS, chat_columns, column_for
 from star_engine.data.numbers import shown_number
 from star_engine.data.row_errors import BadRows, RowError, gold_error
-from star_engine.tasks.examples import Split
+from star_engine.tasks.examples import Context, Split
 from star_engine.tasks.hints import HINT_MARK
 from star_engine.tasks.task import Task
 from star_engine.tasks.verdict import BadGold
@@ -205,6 +205,11 @@ class RowFields:
         if "\n" in choice:
             self.refuse("choices", f"{choice!r} has a line break.", "Write every choice on one line.")
         return self.unmarked("choices", self._storable("choices", choice))
+
+    def refuse_unfit_turns(self, context: Context) -> None:
+        """The texts before the question are held to what it is held to."""
+        for text in (text for exchange in context for text in exchange):
+            self.unmarked("messages", self._storable("messages", text))
 
     def unmarked(self, field: str, text: str) -> str:
         """The text, which must not look as if it were hinted at: the hint audit would stop the job."""

@@ -33,6 +33,21 @@ def check_data(
     read_already = task_of(config.kind).slow_gold  # when they were read: again it would take 10 ms each
     check_answers(config, prompt_set, () if read_already else golds)
     check_solutions(config, train)
+    check_turns(config, (*train, *held_out))
+
+
+def check_turns(config: StarConfig, examples: Iterable[Example]) -> None:
+    """Raise Unfit, naming examples, where conversations are to be asked as one question."""
+    if config.is_chat:
+        return
+    fix = "Use layout chat and a model with a chat template, or upload questions that stand alone."
+    several = (example.id for example in examples if example.context)
+    errors = [
+        RowError(0, "layout", f"Example {name!r} has turns before its question.", fix)
+        for name in islice(several, MAX_SHOWN)
+    ]
+    if errors:
+        raise Unfit("config.layout", errors)
 
 
 def check_answers(config: StarConfig, prompt_set: PromptSet, examples: Iterable[Example]) -> None:

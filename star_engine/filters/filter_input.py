@@ -15,7 +15,7 @@ from star_engine.tasks.task import Task
 class FilterInput:
     """One correct rationale and its example. `completion` is cut at the first stop."""
 
-    question: str
+    question: str  # with the earlier turns of its conversation
     answer: str  # gold; for kind choice the letter of the right one of `choices`
     choices: tuple[str, ...] | None
     kind: str  # see star_engine.tasks.registry
@@ -29,7 +29,7 @@ class FilterInput:
     @classmethod
     def of(cls, kind: str, example: Example, text: str) -> FilterInput:
         """A text that was shown no hint."""
-        return cls(example.question, example.answer, example.choices, kind, "generated", text)
+        return cls(example.whole_question, example.answer, example.choices, kind, "generated", text)
 
     @property
     def task(self) -> Task:

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from star_engine.tasks.kind import Kind
 
 Split = Literal["train", "validation", "test"]
+Context = tuple[tuple[str, str], ...]  # a user's text with the assistant's, the oldest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,12 @@ class Example:
     split: Split | None = None  # None: the row did not say; see `assign_splits`
     # Worked out by a person, its answer at the end. Only what asks for it by name may show it to a model.
     solution: str | None = None
+    context: Context = ()  # the turns before it in its conversation: shown with it, never trained on
+
+    @property
+    def whole_question(self) -> str:
+        """The question behind the earlier turns: two rows that end alike may ask different things."""
+        return "\n\n".join([*(text for exchange in self.context for text in exchange), self.question])
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,11 @@ class FewShotExample:
     answer: str
     choices: tuple[str, ...] | None = None
     group: str | None = None
+
+    @property
+    def whole_question(self) -> str:
+        """The question: a few-shot example has no earlier turns."""
+        return self.question
 
 
 Asked = Example | FewShotExample  # what a prompt holds blocks of
@@ -60,7 +72,7 @@ class ChatForm(Protocol):
         """Whether the few-shot examples stand in the user's turn instead of in turns of their own."""
 
     def prompt(self, shown: Sequence[tuple[str, str]], asked: str) -> str:
-        """The prompt: `shown` are few-shot questions with their answers, `asked` is the last user turn."""
+        """The prompt: `shown` are the exchanges before it, `asked` is the last user turn."""
 
     def conversation(self, shown: Sequence[tuple[str, str]], turns: Sequence[tuple[str, str]]) -> str:
         """The prompt behind several turns, each a role and a text; the last one is the user's."""
@@ -95,6 +107,15 @@ class PromptSet:
         return same or tuple(example for example in self.examples if example.group is None)
 
 
+def as_turns(context: Context) -> list[dict[str, str]]:
+    """Earlier turns as messages."""
+    return [
+        {"role": role, "content": text}
+        for exchange in context
+        for role, text in zip(("user", "assistant"), exchange, strict=True)
+    ]
+
+
 def without_gold(example: Example) -> Example:
     """The example as a model without labels may know it."""
     return replace(example, answer="", solution=None)
@@ -121,10 +142,12 @@ def assign_splits(examples: Sequence[Example], held_out: int, seed: int) -> list
     if any(example.split == "validation" for example in marked) or held_out <= 0:
         return marked
     train = [example for example in marked if example.split == "train"]
-    carved = _carve([folded(example.question) for example in train], min(held_out, len(train) // 2), seed)
+    carved = _carve(
+        [folded(example.whole_question) for example in train], min(held_out, len(train) // 2), seed
+    )
     return [
         replace(example, split="validation")
-        if example.split == "train" and folded(example.question) in carved
+        if example.split == "train" and folded(example.whole_question) in carved
         else example
         for example in marked
     ]

@@ -202,7 +202,7 @@ def _compared(text: str, final: FinalText, found: Number, gold: Gold, rule: str)
 def _counting_single_things(found: Verdict, example: Asked, text: str) -> Verdict:
     """4 pairs are 8 things: a number of groups is right only where the question counts them."""
     group = _GROUPS.match(text, found.span[1]) if found.is_correct and found.span else None
-    if group is None or group[1].lower()[:4] in (example.question + example.answer).lower():
+    if group is None or group[1].lower()[:4] in (example.whole_question + example.answer).lower():
         return found
     return no_answer(VerdictCode.UNPARSED, "counts_groups")
 
@@ -299,7 +299,7 @@ class Numeric:
     def asserted_at(self, example: Asked, text: str) -> int | None:
         """What stands behind a calculation is reasoned: "96 / 12 = 8" is short, but it is reasoning."""
         at = stated_in_first_sentence(self, example, text, not_by=RESULT)
-        at = number_out_of_nowhere(example.question, example.answer, text) if at is None else at
+        at = number_out_of_nowhere(example.whole_question, example.answer, text) if at is None else at
         return None if at is None or _CALCULATION.search(text[:at]) else at
 
     def second_opinion(self, example: Asked, text: str) -> bool | None:

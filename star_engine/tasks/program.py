@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 
 from star_engine.section import Section
 from star_engine.tasks.exact import Exact
-from star_engine.tasks.examples import Asked, Example
+from star_engine.tasks.examples import Asked, Example, as_turns
 from star_engine.tasks.hints import ANY_KIND, HintForm
 from star_engine.tasks.layout import QUESTION_AND_ANSWER, answer_in_parentheses, ask_question
 from star_engine.tasks.programs.execution import Execution, Limits, Program, Status, execute
@@ -70,8 +70,9 @@ def _bare(text: str, start: int, stop: int) -> Span | None:
 
 def as_json(example: Asked, text: str) -> dict[str, Any]:
     """What a grader is told of a question: no more than the row of the dataset, and the whole final text."""
-    solution = example.solution if isinstance(example, Example) else None
+    solution, context = (example.solution, example.context) if isinstance(example, Example) else (None, ())
     known = {
+        "context": as_turns(context) or None,
         "question": example.question,
         "answer": example.answer,
         "choices": None if example.choices is None else list(example.choices),

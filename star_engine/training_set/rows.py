@@ -140,7 +140,7 @@ def filter_input(
     """What the filters look at of a rationale, whose text is cut where its answer ends."""
     hinted = rationale.key.route is Route.RATIONALIZED
     return FilterInput(
-        question=example.question,
+        question=example.whole_question,
         answer=example.answer,
         choices=example.choices,
         kind=config.kind,

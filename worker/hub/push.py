@@ -145,7 +145,7 @@ Rationales that `{model}` wrote itself, for questions of kind `{kind}`: those th
 
 `rows` holds prompt and completion exactly as they were trained on. `messages` holds the same as
 conversations: `as_trained` says whether the base model's chat template makes exactly that text of them.
-Train on the last assistant turn only.
+Train on what the assistant says from `messages[trained_from]` on; earlier turns of its have weight 0.
 
 Whether the questions may be published is for you to say: add their license before you make this public.
 """

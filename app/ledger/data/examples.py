@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
@@ -17,7 +17,7 @@ from star_engine.config.star import StarConfig
 from star_engine.data.selection import select_train
 from star_engine.diagnostics.spark import Guesses
 from star_engine.sampling.labels import guesses_held_out
-from star_engine.tasks.examples import Example, Split
+from star_engine.tasks.examples import Context, Example, Split
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.registry import task_of
 
@@ -101,6 +101,14 @@ def guesses_of(session: Session, dataset_id: str, kind: Kind, split: str) -> Gue
     return guesses
 
 
+def conversations(session: Session, dataset: Dataset) -> bool:
+    """Whether some of its examples have turns before their question."""
+    if dataset.statistics is not None:
+        return bool(dataset.statistics.get("conversations"))  # not counted before there were any
+    there = exists().where(ExampleRow.dataset_id == dataset.id, ExampleRow.context.is_not(None))
+    return bool(session.scalar(select(there)))
+
+
 def groups_of(session: Session, dataset_id: str, split: str) -> list[str | None]:
     """The groups that the examples of a split are in."""
     query = select(ExampleRow.group).where(ExampleRow.dataset_id == dataset_id, ExampleRow.split == split)
@@ -152,6 +160,11 @@ def example_row_id(session: Session, dataset_id: str, example_id: str) -> int | 
     return session.scalar(query)
 
 
+def pairs(stored: Sequence[Any] | None) -> Context:
+    """The turns before a question as the engine has them."""
+    return tuple((asked, said) for asked, said in stored or ())
+
+
 def as_example(row: ExampleRow) -> Example:
     """A row as the engine reads it."""
     return Example(
@@ -162,4 +175,5 @@ def as_example(row: ExampleRow) -> Example:
         group=row.group,
         split=cast(Split, row.split),
         solution=row.solution,
+        context=pairs(row.context),
     )

@@ -12,6 +12,7 @@ from app.database import reading, transaction
 from app.errors import Invalid
 from app.http.idempotency import UNKEYED, Once
 from app.http.schemas import In, Name, Page, Resource, Text, page
+from app.ledger.data.examples import as_example
 from app.ledger.jobs.facts import best_iteration
 from app.ledger.jobs.jobs import job_with_texts
 from app.ledger.platform.keys import Caller
@@ -204,7 +205,7 @@ def _pair(session: Session, study: Study, row: StudyPair) -> RatedPairOut:
     return RatedPairOut(
         study=study.id,
         number=row.position,
-        question=example.question,
+        question=as_example(example).whole_question,
         answer=example.answer,
         choices=example.choices,
         first=row.first_text.strip(),

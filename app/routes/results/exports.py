@@ -20,15 +20,18 @@ from app.http.idempotency import MadeOnce, made_once
 from app.http.parquet import MEDIA_TYPE, chunks_of, parquet_file
 from app.http.router import api_router
 from app.http.schemas import In, Name, already
+from app.ledger.data.examples import pairs
 from app.ledger.jobs.jobs import job_with_texts
 from app.ledger.results.never_solved import derive_dataset, each_never_solved
 from app.tables.jobs import Job
+from star_engine.tasks.examples import as_turns
 
 router = api_router("exports", "/v1/jobs/{job_id}/never-solved")
 
 COLUMNS = {
     "id": "string",
     "question": "string",
+    "messages": "list<turn>",  # where the question is the last of a conversation
     "answer": "string",
     "choices": "list<string>",
     "group": "string",
@@ -100,9 +103,12 @@ def derive(
 
 def _rows(db: Engine, job: Job) -> Iterator[dict[str, Any]]:
     for example in each_never_solved(db, job):
+        turns = as_turns(pairs(example.context))
+        asked = [*turns, {"role": "user", "content": example.question}]
         yield {
             "id": example.external_id,
-            "question": example.question,
+            "question": None if turns else example.question,
+            "messages": asked if turns else None,
             "answer": example.answer,
             "choices": example.choices,
             "group": example.group,

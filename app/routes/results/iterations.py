@@ -62,7 +62,8 @@ def training_set(
 ) -> StreamingResponse:
     """Download the training set: as JSONL, exactly the bytes hashed in X-Training-Set-SHA256; as Parquet; or
     as `messages`, JSONL of conversations. There `as_trained` says whether the base model's chat template
-    makes exactly the trained text of a row's messages.
+    makes exactly the trained text of a row's messages, `trained_from` is the first message that was learned,
+    and what a tool or a procedural hint has said stands in turns of the tool or the user.
     """
     found = find_training_set(db, caller.project_id, job_id, number)
     name = f"{job_id}-iteration-{number}"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from transformers import PreTrainedTokenizerFast
 
 from app.database import reading, transaction
@@ -25,8 +24,9 @@ from star_engine.run_directory import RunDirectory
 from star_engine.testing.fakes import RecordingTrainer, ScriptedSampler
 from star_engine.training_set.rows import training_fields, training_set_sha256
 from tests.app.api_harness import MODEL, Api, serve, worker
+from tests.app.chat.chat_server import serve_chat
 from tests.chat_pupil import pupil
-from tests.star_engine.chat.families import FAMILIES, THINK, write_model
+from tests.star_engine.chat.families import THINK
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SYSTEM = "You add numbers."
@@ -40,21 +40,9 @@ CONFIG = {
 CONFIG["audits"] = {"spark_level": None}
 
 
-def _serve(database_url: str, home: Path, family: str = "qwen3", **listed: Any) -> Any:
-    chosen = next(one for one in FAMILIES if one.name == family)
-    write_model(chosen, home / "chat")
-    (home / "chat" / "model.safetensors").write_bytes(b"weights")
-    models = home / "chat-models.yaml"
-    entry = {"id": MODEL, "location": "chat", "context_length": 4000, **listed}
-    models.write_text(yaml.safe_dump([entry]))
-    return serve(
-        database_url, home, models_file=models, sampler="scripted", sampler_script="tests.chat_pupil:pupil"
-    )
-
-
 @pytest.fixture
 def chat_api(sqlite_database_url: str, tmp_path: Path) -> Iterator[Api]:
-    with _serve(sqlite_database_url, tmp_path / "home") as api:
+    with serve_chat(sqlite_database_url, tmp_path / "home") as api:
         yield api
 
 
@@ -62,7 +50,7 @@ def chat_api(sqlite_database_url: str, tmp_path: Path) -> Iterator[Api]:
 def done(database_url: str, tmp_path: Path) -> Iterator[tuple[Api, dict[str, Any]]]:
     """A job that was run to its end, with the worker that did it."""
     hub = {"repository": "acme/tiny-chat", "revision": COMMIT}
-    with _serve(database_url, tmp_path / "home", **hub) as api, worker(api) as work_off:
+    with serve_chat(database_url, tmp_path / "home", **hub) as api, worker(api) as work_off:
         job = api.job(config=CONFIG)
         work_off()
         found = api.client.get(f"/v1/jobs/{job['id']}").json()
@@ -95,7 +83,7 @@ def test_a_dry_run_counts_the_tokens_that_the_sampler_will_be_given(chat_api: Ap
 
 
 def test_a_model_that_is_listed_as_a_base_model_is_not(sqlite_database_url: str, tmp_path: Path) -> None:
-    with _serve(sqlite_database_url, tmp_path / "home", base=True) as api:
+    with serve_chat(sqlite_database_url, tmp_path / "home", base=True) as api:
         assert api.job()["config"]["layout"] == "completion"
         assert api.job(config={"layout": "chat"})["config"]["layout"] == "chat"
         assert api.client.get(f"/v1/models/{MODEL}").json()["layout"] == "completion"
@@ -120,7 +108,7 @@ def test_a_template_that_cannot_be_used_leaves_the_model_its_completion_layout(
     sqlite_database_url: str, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
-    with _serve(sqlite_database_url, home) as api:
+    with serve_chat(sqlite_database_url, home) as api:
         (home / "chat" / "generation_config.json").write_text("{}")
         (home / "chat" / "tokenizer_config.json").write_text("{}")
     with serve(sqlite_database_url, home, models_file=home / "chat-models.yaml") as api:

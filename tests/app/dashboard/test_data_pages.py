@@ -46,6 +46,16 @@ def test_an_uploaded_dataset_is_shown_with_its_statistics_and_rows(visitor: Visi
         assert warning in unescape(shown)
 
 
+def test_a_conversation_is_shown_with_its_earlier_turns(visitor: Visitor) -> None:
+    turns = [("user", "Ann has 3 <pens>."), ("assistant", "I see."), ("user", "And 2 more?")]
+    row = {"messages": [{"role": role, "content": text} for role, text in turns], "answer": "5"}
+    answer = upload(visitor, json.dumps(row) + "\n")
+    shown = unescape(visitor.client.get(answer.headers["hx-redirect"]).text)
+    assert "user: Ann has 3 <pens>." in shown
+    assert "assistant: I see." in shown
+    assert "rows are conversations" in shown
+
+
 def test_a_refused_upload_reports_each_bad_row_and_stores_nothing(visitor: Visitor) -> None:
     answer = upload(visitor, as_jsonl([ROWS[0], {"question": "No answer?"}]))
     assert answer.status_code == 422

@@ -38,6 +38,19 @@ def test_lengths_and_answers_are_counted(api: Api) -> None:
     assert counted["choices"] is None
 
 
+def test_conversations_are_counted_with_the_longest_of_them(api: Api) -> None:
+    turns = [{"role": role, "content": text} for role, text in (("user", "Hi"), ("assistant", "Yes?"))]
+    asked = {"role": "user", "content": "1 + 1?"}
+    rows = [{"messages": [*turns * n, asked], "answer": 2 + n} for n in range(3)]
+    dataset = upload(api, rows)
+    counted = dataset["statistics"]
+    stored = api.client.get(f"/v1/datasets/{dataset['id']}/examples").json()["data"]
+    assert [one["context"] for one in stored] == [[], turns, turns * 2]
+    assert counted["conversations"] == {"examples": 2, "longest": 2}
+    assert counted["longest_bytes"]["context"] == 12
+    assert counted["duplicates"]["questions"] == 0
+
+
 def test_longest_prompts_are_counted_in_bytes(api: Api) -> None:
     rows = [
         {"question": "Wie weit?", "answer": "1"},

@@ -23,6 +23,7 @@ ROWS = st.fixed_dictionaries(
         "choices": st.none() | st.lists(TEXT, max_size=3),
         "group": st.none() | TEXT,
         "solution": st.none() | TEXT,
+        "context": st.none() | st.lists(st.lists(TEXT, min_size=2, max_size=2), min_size=1, max_size=2),
     }
 )
 
@@ -32,15 +33,17 @@ def test_a_row_comes_back_from_its_line_as_it_went_in(row: dict[str, Any]) -> No
     line = line_of(row)
     found = dict(zip(COLUMNS, fields_of(line), strict=True))
     assert found.pop("position") == str(row["position"])
-    choices = found.pop("choices")
-    assert (None if choices is None else json.loads(choices)) == row["choices"]
+    for name in ("choices", "context"):
+        listed = found.pop(name)
+        assert (None if listed is None else json.loads(listed)) == row[name]
     assert found == {name: row[name] for name in found}
 
 
 @given(ROWS)
 def test_the_question_is_found_before_the_row_has_its_place(row: dict[str, Any]) -> None:
     tail = line_of(row).decode().removesuffix("\n").split("\t", 2)[2]
-    assert question_of(tail) == row["question"]
+    before = [text for pair in row["context"] or () for text in pair]
+    assert question_of(tail) == " ".join([*before, row["question"]])
 
 
 @given(ROWS)

@@ -16,12 +16,13 @@ from app.data.tokenizers import count_tokens, load_tokenizer
 from star_engine.config.star import StarConfig
 from star_engine.data.chat import with_chat
 from star_engine.data.chat_template import ChatTemplate, read_chat_template
+from star_engine.data.prompts import render_conversation
 from star_engine.gpu.causal_lm import eos_ids, prompt_ids, text_after
 from star_engine.gpu.training.tokenized_rows import tokenize_rows
 from star_engine.protocols import Completion, TrainingText
 from star_engine.sampling.answers import judge
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route, rationale_prompt
-from star_engine.tasks.examples import Example, FewShotExample, PromptSet
+from star_engine.tasks.examples import Example, FewShotExample, PromptSet, as_turns
 from star_engine.tasks.kind import Kind
 from star_engine.training_set.rows import (
     HintLeak,
@@ -36,6 +37,14 @@ from tests.star_engine.chat.families import FAMILIES, Family
 TODAY = date(2026, 11, 28)
 ASKED = Example("1", "Ann has 2 pens and buys 3. How many pens has she?", "5")
 SHOWN = FewShotExample("Tom has 1 cup and gets 1. How many cups has he?", "1 + 1 = 2. The answer is 2.", "2")
+CONTEXT = (("Ann has 2 pens and buys 3.", "Then she has 5 pens."), ("She loses 1.", "Four are left."))
+FOLLOWS = Example("2", "How many has she now?", "4", context=CONTEXT)
+CONVERSATIONS = [
+    (few_shot, route, hint)
+    for few_shot in ("turns", "block")
+    for route, hint in ((Route.GENERATED, ""), (Route.RATIONALIZED, " (4)"))
+]
+LEFT = "She had 5 pens and has lost 1, so 5 - 1 = 4. The answer is 4."
 SAID = "She has 2 pens and buys 3 more, so 2 + 3 = 5. The answer is 5."
 GOLDEN = Path(__file__).with_name("golden_ids.json")
 THINKERS = [family for family in FAMILIES if family.thought]
@@ -67,6 +76,23 @@ def _messages(*, system: str | None, merged: bool, hint: str = "") -> list[dict[
         {"role": "user", "content": first + shown},
         {"role": "assistant", "content": SHOWN.rationale},
         {"role": "user", "content": ASKED.question + hint},
+    ]
+
+
+def _conversation(hint: str, *, block: bool) -> list[dict[str, str]]:
+    """What the prompt of FOLLOWS should hold, written down once more."""
+    shown = f"{SHOWN.question} (2)" if hint else SHOWN.question
+    before: list[dict[str, str]] = []
+    first = CONTEXT[0][0]
+    if block:
+        first = f"Q: {shown}\nA: {SHOWN.rationale}\n\nQ: {first}\nA:"
+    else:
+        before = [{"role": "user", "content": shown}, {"role": "assistant", "content": SHOWN.rationale}]
+    return [
+        *before,
+        {"role": "user", "content": first},
+        *as_turns(CONTEXT)[1:],
+        {"role": "user", "content": FOLLOWS.question + hint},
     ]
 
 
@@ -108,6 +134,78 @@ def test_prompt_tokens_are_the_recorded_ones(family: Family, miniatures: dict[st
     prompt = rationale_prompt(config, _prompt_set(config, folder), ASKED, Route.GENERATED, 1)
     ids = prompt_ids(PreTrainedTokenizerFast.from_pretrained(folder), [prompt])[0]
     assert ids == json.loads(GOLDEN.read_text())[family.name]
+
+
+@every_family
+def test_tokens_of_a_conversation_are_those_of_transformers_and_the_recorded_ones(
+    family: Family, miniatures: dict[str, Path]
+) -> None:
+    folder = miniatures[family.name]
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    recorded = json.loads(GOLDEN.read_text())[f"{family.name} conversation"]
+    for few_shot, route, hint in CONVERSATIONS:
+        config = _config(few_shot=few_shot)
+        prompt = rationale_prompt(config, _prompt_set(config, folder), FOLLOWS, route, 1)
+        expected = tokenizer.apply_chat_template(
+            _conversation(hint, block=few_shot == "block"),
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=False,
+        )
+        assert prompt_ids(tokenizer, [prompt]) == [expected]
+        assert (expected == recorded) is ((few_shot, hint) == ("turns", ""))
+
+
+@every_family
+@pytest.mark.parametrize("few_shot", ["turns", "block"])
+def test_a_conversation_is_served_as_it_was_asked(
+    family: Family, few_shot: str, miniatures: dict[str, Path]
+) -> None:
+    config = _config(few_shot=few_shot)
+    prompt_set = _prompt_set(config, miniatures[family.name])
+    turns = [(turn["role"], turn["content"]) for turn in as_turns(CONTEXT)]
+    served = render_conversation(config.kind, prompt_set, [*turns, ("user", FOLLOWS.question)])
+    assert served == rationale_prompt(config, prompt_set, FOLLOWS, Route.GENERATED, 1)
+
+
+@every_family
+def test_a_row_of_a_conversation_learns_its_last_answer_alone(
+    family: Family, miniatures: dict[str, Path]
+) -> None:
+    folder = miniatures[family.name]
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    config = _config(system="Be brief.")
+    prompt_set = _prompt_set(config, folder)
+    sampled = family.thought + LEFT
+    tried = [replace(_rationale(prompt_set.opening + sampled), key=RationaleKey("2", Route.RATIONALIZED, 0))]
+    decisions = decide(config, prompt_set, [FOLLOWS], tried)
+    rows = build(config, prompt_set, [FOLLOWS], tried, decisions)
+    audit_hints(config, prompt_set, [FOLLOWS], tried, rows)
+    assert prompt_set.chat is not None
+    text = TrainingText(rows[0].prompt, rows[0].completion, end=prompt_set.chat.end)
+    tokens = tokenize_rows(tokenizer, [text], 10_000, tokenizer.eos_token_id)[0]
+    learned = [token for at, token in enumerate(tokens.ids) if tokens.learns(at)]
+    written = tokenizer(sampled, add_special_tokens=False)["input_ids"]
+    assert learned == [*written, tokenizer.convert_tokens_to_ids(family.end)]
+    assert "Then she has 5 pens." in rows[0].prompt
+
+
+@every_family
+def test_the_hint_audit_refuses_a_conversation_with_its_hint(
+    family: Family, miniatures: dict[str, Path]
+) -> None:
+    config = _config()
+    prompt_set = _prompt_set(config, miniatures[family.name])
+    tried = replace(
+        _rationale(prompt_set.opening + family.thought + LEFT),
+        key=RationaleKey("2", Route.RATIONALIZED, 0),
+    )
+    decisions = decide(config, prompt_set, [FOLLOWS], [tried])
+    [row] = build(config, prompt_set, [FOLLOWS], [tried], decisions)
+    leaking = replace(row, prompt=training_prompt(config, prompt_set, FOLLOWS, hinted=True))
+    assert "(4)" in leaking.prompt
+    with pytest.raises(HintLeak):
+        audit_hints(config, prompt_set, [FOLLOWS], [tried], [leaking])
 
 
 @every_family

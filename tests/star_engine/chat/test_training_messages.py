@@ -69,6 +69,8 @@ def test_transformers_makes_the_trained_text_of_the_messages(
     same = rendered.split("Be brief.")[-1].startswith(trained.split("Be brief.")[-1])
     assert found["as_trained"] is same is ((family.name, thinking) not in REWORDED)
     assert found["messages"][-1]["content"].endswith(SAID)
+    assert found["trained_from"] == len(found["messages"]) - 1
+    assert [turn.get("weight") for turn in found["messages"] if turn["role"] == "assistant"] == [0, None]
     assert [turn["content"] for turn in found["messages"] if turn["role"] == "user"][-1].endswith(
         ASKED.question
     )
@@ -91,6 +93,7 @@ def test_rows_of_the_completion_layout_become_a_question_and_an_answer() -> None
             {"role": "user", "content": "What is 2 + 2?"},
             {"role": "assistant", "content": SAID},
         ],
+        "trained_from": 1,
         "example_id": "1",
         "route": "rationalized",
         "sample": 2,

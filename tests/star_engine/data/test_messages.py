@@ -35,6 +35,32 @@ def test_what_the_assistant_says_is_the_worked_solution() -> None:
     assert found.solution == SAID["content"]
 
 
+def test_earlier_turns_are_the_context_of_the_last_question() -> None:
+    found = read_example({"messages": [USER, SAID, *MORE], "answer": 6}, Kind.NUMERIC)
+    assert (found.question, found.solution) == ("And 3 + 3?", "The answer is 6.")
+    assert found.context == ((USER["content"], SAID["content"]),)
+    assert read_example({"messages": [USER, SAID, MORE[0]], "answer": 6}, Kind.NUMERIC).solution is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("It is b (CORRECT).", "hint mark"), ("half \ud800", "half a character")]
+)
+def test_an_earlier_turn_is_held_to_what_a_question_is_held_to(text: str, reason: str) -> None:
+    turns = [USER, {"role": "assistant", "content": text}, MORE[0]]
+    assert reason in _refused({"messages": turns, "answer": 6})
+
+
+def test_a_question_of_digits_has_no_context() -> None:
+    turns = [USER, SAID, {"role": "user", "content": "1 + 2"}]
+    with pytest.raises(BadRows, match="has no context"):
+        read_example({"messages": turns, "answer": "3"}, Kind.SCRATCHPAD)
+
+
+def test_a_row_of_a_table_without_a_conversation_is_a_question() -> None:
+    row = {"messages": None, "question": "What is 2 + 2?", "answer": 4}
+    assert read_example(row, Kind.NUMERIC).question == "What is 2 + 2?"
+
+
 def test_a_conversation_without_a_gold_answer_is_refused() -> None:
     assert "A chat" in _refused({"messages": [USER, SAID]})
 
@@ -43,7 +69,6 @@ def test_a_conversation_without_a_gold_answer_is_refused() -> None:
     ("turns", "reason"),
     [
         ([SYSTEM, USER], "config.chat.system"),
-        ([USER, SAID, *MORE], "a row asks one"),
         ([USER, USER], "second one of user"),
         ([SAID], "comes too early"),
         ([{"role": "tool", "content": "4"}], "no role that is known"),

@@ -1,0 +1,25 @@
+"""Questions of a conversation have the turns before them.
+
+Revises: 0053
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0054"
+down_revision = "0053"
+branch_labels = None
+depends_on = None
+
+JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
+
+
+def upgrade() -> None:
+    op.add_column("examples", sa.Column("context", JSON, nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("examples", "context")
