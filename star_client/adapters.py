@@ -17,6 +17,7 @@ from star_client.downloads import save
 from star_client.errors import Damaged, OtherBase, ServerFailed
 from star_client.objects import Adapter, AdapterFile, Job, Page
 from star_client.objects_results import Trial
+from star_client.quality.chosen import Answered, By, Chosen
 from star_client.quality.promotions import Promotion
 from star_client.quality.receipts import Receipt
 from star_client.resources import every
@@ -135,6 +136,27 @@ class Adapters:
                 raise TimeoutError(f"{trial.id} is {trial.status} after {patience:g} s; it goes on.")
             trial = self.trial(trial.id, wait=min(left, LONGEST_WAIT))
         return trial
+
+    def choose(
+        self,
+        adapter_id: str,
+        question: str,
+        *,
+        of: int = 8,
+        by: By = "majority",
+        verifier: str | None = None,
+        temperature: float = 1.0,
+        max_tokens: int | None = None,
+        patience: float = 600.0,
+    ) -> Chosen:
+        """Have several answers written by a server of models, and one of them chosen: by their vote, or by a
+        trained verifier (None: the newest of the adapter's job). Raises Unreachable after `patience` seconds.
+        """
+        given: dict[str, Any] = {"n": of, "select": by, "verifier": verifier, "temperature": temperature}
+        given |= {"max_completion_tokens": max_tokens, "messages": [{"role": "user", "content": question}]}
+        body = {"model": adapter_id, **{name: value for name, value in given.items() if value is not None}}
+        request = Request("POST", "/v1/chat/completions", json=body, patience=patience)
+        return Answered.model_validate_json(self._transport.send(request).content).choices[0]
 
     def evaluate(
         self,

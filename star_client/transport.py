@@ -35,6 +35,7 @@ class Request:
     json: Any = None
     file: Path | None = None  # the body; opened again for each attempt
     content: bytes | None = None  # the body, in place of a file
+    patience: float | None = None  # seconds without a byte of the answer; None: as of every request
     again: bool = False  # may be sent twice: GET, or the server recognises a repetition
 
     @property
@@ -141,4 +142,7 @@ class Transport:
             "params": {name: value for name, value in request.params.items() if value is not None},
             "headers": request.headers,
             "json": request.json,
+            **(
+                {} if request.patience is None else {"timeout": httpx2.Timeout(request.patience, connect=5.0)}
+            ),
         }

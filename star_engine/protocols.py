@@ -222,11 +222,8 @@ class Score:
         return math.fsum(self.logprobs)
 
 
-class Scorer(Protocol):
-    """Holds one base model and at most one adapter."""
-
-    def use(self, adapter: Path | None) -> None:
-        """Ask the base model (None) or the base model with this adapter from now on."""
+class TextScorer(Protocol):
+    """Says how likely a model finds texts."""
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
         """Yield how likely each completion is after its prompt, as scores finish, in any order.
@@ -234,6 +231,13 @@ class Scorer(Protocol):
         Raises ValueError, naming the key, for a text that the model has no room for or that has no token to
         be scored.
         """
+
+
+class Scorer(TextScorer, Protocol):
+    """Holds one base model and at most one adapter."""
+
+    def use(self, adapter: Path | None) -> None:
+        """Ask the base model (None) or the base model with this adapter from now on."""
 
 
 class Sampler(Scorer, Protocol):

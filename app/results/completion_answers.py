@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from app.http.schemas import Item
 
@@ -22,13 +22,29 @@ class CompletionLogprobsOut(BaseModel):
     text_offset: list[int]
 
 
-class SelectionOut(BaseModel):
-    """Why this text of several was chosen; there where `select` asked for it."""
+class MajorityOut(BaseModel):
+    """This text gives the answer that most of them give."""
 
     by: Literal["majority"]
     answer: str | None  # in normal form; None: no text states one
     votes: int  # texts that give it
     of: int
+
+
+class BestScoredOut(BaseModel):
+    """This text is the one that a verifier scores highest, of equal ones the first."""
+
+    by: Literal["verifier"]
+    verifier: str  # id of its adapter
+    score: float | None  # None: the verifier could read none, and the first text is taken
+    # Of all texts, as they were sampled; None: a text is empty or too long for it. The log-probability of the
+    # text and its end; of a verifier with the method yes_no that of yes minus that of no.
+    scores: list[float | None]
+    of: int
+
+
+# Why this text of several was chosen; there where `select` asked for it.
+SelectionOut = Annotated[MajorityOut | BestScoredOut, Field(discriminator="by")]
 
 
 class CompletionChoiceOut(BaseModel):

@@ -45,10 +45,20 @@ class Asked(BaseModel):
     frequency_penalty: Annotated[Number | None, Field(description="0 alone is known here.")] = None
     logit_bias: Annotated[dict[str, Number] | None, Field(description="Empty alone is known here.")] = None
     select: Annotated[
-        Literal["majority"] | None,
+        Literal["majority", "verifier"] | None,
         Field(
             description="Not OpenAI's: of the `n` texts the one whose answer most of them give, as the "
-            "adapter's job reads answers. `selection` of the choice tells the votes."
+            "adapter's job reads answers, or the one that a trained verifier scores highest. `selection` of "
+            "the choice tells the votes or the scores."
+        ),
+    ] = None
+    verifier: Annotated[
+        Text | None,
+        Field(
+            pattern=r"^adp_[0-9A-Za-z]+$",
+            max_length=250,
+            description="Not OpenAI's: who scores for `select: verifier`, `adp_...` of the same base model. "
+            "Left out: the newest verifier of the adapter's job.",
         ),
     ] = None
 
@@ -137,6 +147,10 @@ def check_known(sent: Asked) -> None:
             raise Invalid.for_field(name, f"{name} is not known here.", "Leave it out.")
     if sent.select is not None:
         _check_select(sent)
+    if sent.verifier is not None and sent.select != "verifier":
+        raise Invalid.for_field(
+            "verifier", "Only `select: verifier` asks one.", "Leave it out, or set select."
+        )
     if isinstance(sent, CompletionIn):
         _check_completion(sent)
 
@@ -148,6 +162,8 @@ def _check_select(sent: Asked) -> None:
         raise Invalid.for_field("stream", "A text is chosen once all are there.", "Leave it out.")
     if isinstance(sent, CompletionIn) and sent.echo:
         raise Invalid.for_field("echo", "select reads texts without their prompt.", "Leave it out.")
+    if sent.select == "verifier" and isinstance(sent, CompletionIn) and not isinstance(sent.prompts[0], str):
+        raise Invalid.for_field("prompt", "A verifier reads prompts as text.", "Send the prompt as text.")
 
 
 def _check_completion(sent: CompletionIn) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx2
 import structlog
@@ -16,8 +16,9 @@ from app.errors import Conflict, Gone, Invalid, NotFound, Problem, RateLimited, 
 from app.ledger.data.base_models import get_model
 from app.ledger.platform.keys import Caller
 from app.ledger.platform.servers import live_servers
-from app.ledger.results.adapters import get_adapter, names_adapter
+from app.ledger.results.adapters import get_adapter, names_adapter, verifier_to_ask
 from app.results.completion_requests import Asked, ChatIn, check_known
+from app.tables.jobs import Job
 from app.tables.platform import Server
 from app.turns import give_turn_back
 from star_engine.adapters.roles import AdapterRole
@@ -37,6 +38,7 @@ class Writer:
     model_id: str
     adapter_id: str | None
     servers: Sequence[Server]
+    verifier_id: str | None = None  # who chooses among the texts
 
 
 def new_client() -> httpx2.AsyncClient:
@@ -51,9 +53,12 @@ async def complete(
     """The server's answer, passed on as it comes. Raises NotFound for a model that cannot be asked."""
     check_known(sent)
     writer = await run_in_threadpool(find_writer, db, caller.project_id, offered, sent.model)
-    if sent.select is not None and writer.adapter_id is None:
+    if sent.select == "majority" and writer.adapter_id is None:
         reason = "Only a job says how answers are read."
         raise Invalid.for_field("select", reason, "Name an adapter as the model, or leave select out.")
+    if sent.select == "verifier":
+        chosen = await run_in_threadpool(_find_verifier, db, caller.project_id, writer, sent.verifier)
+        writer = replace(writer, verifier_id=chosen)
     give_turn_back()  # the server has a queue of its own, and shares it between projects
     answer = await _ask(client, writer, caller.project_id, sent)
     if answer.status_code != httpx2.codes.OK:
@@ -93,6 +98,30 @@ def find_writer(db: Engine, project_id: str, offered: frozenset[str], name: str)
     return Writer(model_id, adapter_id, servers)
 
 
+def _find_verifier(db: Engine, project_id: str, writer: Writer, name: str | None) -> str:
+    """The id of the verifier that is named, or of the newest one of the adapter's job.
+
+    Raises Invalid where there is none, or it is of another base model; NotFound for one of other people's.
+    """
+    with reading(db) as session:
+        job = None if writer.adapter_id is None else get_adapter(session, project_id, writer.adapter_id)[1]
+        if name is None and job is None:
+            reason = f"{writer.model_id} is a base model: no job of its own has trained a verifier."
+            raise Invalid.for_field("verifier", reason, "Name one, or an adapter as the model.")
+        own = AdapterRole.VERIFIER.value
+        job_id, last = ("", 0) if job is None else (job.id, job.iteration)
+        found = verifier_to_ask(session, project_id, job_id, last, name or own)
+        if found is None or found.deleted_at is not None:
+            reason = f"The job of {writer.adapter_id} has no trained verifier whose weights are there."
+            fix = "Name another job's, or train one: trained_verifier in the job's settings."
+            raise Invalid.for_field("verifier", reason, fix)
+        model_id = session.get_one(Job, found.job_id).model_id
+    if model_id != writer.model_id:
+        reason = f"{found.id} reads with the base model {model_id}; these texts are of {writer.model_id}."
+        raise Invalid.for_field("verifier", reason, f"Name a verifier of {writer.model_id}.")
+    return found.id
+
+
 async def _ask(client: httpx2.AsyncClient, writer: Writer, project_id: str, sent: Asked) -> httpx2.Response:
     """The head of the answer of the first server that can be reached."""
     path = "/v1/chat/completions" if isinstance(sent, ChatIn) else "/v1/completions"
@@ -103,6 +132,8 @@ async def _ask(client: httpx2.AsyncClient, writer: Writer, project_id: str, sent
     }
     if writer.adapter_id is not None:
         headers["X-Star-Adapter"] = writer.adapter_id
+    if writer.verifier_id is not None:
+        headers["X-Star-Verifier"] = writer.verifier_id
     body = sent.model_dump_json(exclude_unset=True).encode()
     for server in writer.servers:
         own = headers | {"Authorization": f"Bearer {server.token}"}

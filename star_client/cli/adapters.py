@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -19,6 +19,7 @@ from star_client.client import StarClient
 from star_client.errors import NotFound
 from star_client.objects import Adapter, AdapterFile
 from star_client.objects_results import TrialAnswer
+from star_client.quality.chosen import By, Chosen
 
 adapters = typer.Typer(no_args_is_help=True, help="The LoRA weights of an iteration.")
 
@@ -37,6 +38,13 @@ TRIAL: Columns[TrialAnswer] = {
     "verdict": lambda one: one.verdict,
     "extracted": lambda one: one.extracted,
     "text": lambda one: one.text,
+}
+CHOSEN: Columns[Chosen] = {
+    "answer": lambda one: one.selection.answer,
+    "votes": lambda one: one.selection.votes,
+    "score": lambda one: one.selection.score,
+    "of": lambda one: one.selection.of,
+    "text": lambda one: one.message.content,
 }
 AdapterId = Annotated[
     str, typer.Argument(metavar="ADAPTER", help="Its id, or job_...:best, job_...:last, job_...:3.")
@@ -71,6 +79,27 @@ def ask(
     if found.status != "succeeded":
         sys.stderr.write(f"{found.id} has {found.status}: {found.status_reason}\n")
         raise typer.Exit(OUTCOMES.get(found.status, FAILED))
+
+
+@adapters.command("choose")
+def choose(
+    context: typer.Context,
+    adapter_id: AdapterId,
+    questions: Annotated[list[str], typer.Argument(metavar="QUESTION...")],
+    of: Annotated[int, typer.Option(min=2, help="Answers to each question.")] = 8,
+    by: Annotated[By, typer.Option(help="Who chooses.")] = "majority",
+    verifier: Annotated[
+        str | None, typer.Option(help="adp_...; else the newest of the adapter's job.")
+    ] = None,
+    temperature: Annotated[float, typer.Option(min=0, max=2)] = 1.0,
+    max_tokens: Annotated[int | None, typer.Option(min=1)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the best of several answers to each question, by their vote or a trained verifier."""
+    client = star(context).adapters
+    settings: dict[str, Any] = {"verifier": verifier, "temperature": temperature, "max_tokens": max_tokens}
+    found = [client.choose(adapter_id, one, of=of, by=by, **settings) for one in questions]
+    print_all(found, CHOSEN, as_json)
 
 
 @adapters.command("evaluate")

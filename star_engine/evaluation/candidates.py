@@ -26,8 +26,8 @@ from star_engine.protocols import (
     SampleRequest,
     SamplingParams,
     Score,
-    Scorer,
     ScoreRequest,
+    TextScorer,
     TrainingText,
 )
 from star_engine.sampling.answers import judge
@@ -179,7 +179,7 @@ def own_text(
 
 
 def score_distinct(
-    scorer: Scorer, texts: Sequence[tuple[K, TrainingText, bool]]
+    scorer: TextScorer, texts: Sequence[tuple[K, TrainingText, bool]]
 ) -> Iterator[dict[K, Scored]]:
     """Score each distinct text once and yield the scores of all keys that have it, in batches.
 
@@ -199,7 +199,7 @@ def score_distinct(
         yield found
 
 
-def scores_that_fit(scorer: Scorer, requests: Sequence[ScoreRequest]) -> list[Score]:
+def scores_that_fit(scorer: TextScorer, requests: Sequence[ScoreRequest]) -> list[Score]:
     """The scores, without those of texts that the scorer has no room for."""
     try:
         return list(scorer.score(requests))

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import TypeVar
 
 from star_engine.evaluation.candidates import IMPOSSIBLE, Scored, score_distinct
-from star_engine.protocols import Scorer, TrainingText
+from star_engine.protocols import TextScorer, TrainingText
 
 QUESTION = "\nIs this answer right?"
 YES, NO = " Yes", " No"
@@ -19,7 +19,7 @@ def judged_text(text: TrainingText, *, right: bool) -> TrainingText:
     return TrainingText(text.prompt + text.completion + QUESTION, YES if right else NO, end=text.end)
 
 
-def score_yes_no(scorer: Scorer, texts: Sequence[tuple[K, TrainingText]]) -> Iterator[dict[K, Scored]]:
+def score_yes_no(scorer: TextScorer, texts: Sequence[tuple[K, TrainingText]]) -> Iterator[dict[K, Scored]]:
     """Yield log p(yes) - log p(no) of each text, in batches as `score_distinct` does; equal ones once.
 
     The difference, not p(yes): on words that a model has hardly seen, both probabilities are small.

@@ -46,6 +46,14 @@ def judge(
     opening: what the prompt has begun for the model. It is recorded with the text, so that a thinking that
     the template has opened is read as one; an answer on record has it already.
     """
+    text, start, reason = judged_part(config, completion, opening)
+    return replace(judge_text(config, example, text, reason, direct=direct), start=start)
+
+
+def judged_part(
+    config: StarConfig, completion: Completion, opening: str = ""
+) -> tuple[str, int, Literal["stop", "length"]]:
+    """What of a completion is judged, where that begins in it, and how it ended. See `Answer` and `judge`."""
     opened = "" if completion.reused else opening
     said = opened + completion.text
     turn = own_turn(said)
@@ -53,9 +61,7 @@ def judge(
     cut = cut_at_first_stop(raw, config.stops)
     text = cut.rstrip() if config.is_chat else cut.strip()  # a turn is trained on as it was sampled
     stopped = bool(raw[len(cut) :].strip())
-    reason = "stop" if stopped else completion.finish_reason
-    start = turn + cut.find(text) - len(opened)
-    return replace(judge_text(config, example, text, reason, direct=direct), start=start)
+    return text, turn + cut.find(text) - len(opened), "stop" if stopped else completion.finish_reason
 
 
 def judge_text(

@@ -187,24 +187,26 @@ class Platform:
 
 @contextmanager
 def platform(
-    database_url: str, home: Path, models_file: Path | None = None, script: str = SCRIPT
+    database_url: str, home: Path, models_file: Path | None = None, script: str = SCRIPT, **more: Any
 ) -> Iterator[Platform]:
+    """`more`: settings in place of those of the tests."""
     if models_file is None:
         make_model(home / "model")
         models_file = home / "models.yaml"
         models_file.write_text(yaml.safe_dump([{"id": MODEL, "location": "model", "license": "apache-2.0"}]))
-    settings = Settings(
-        home=home,
-        database_url=database_url,
-        models_file=models_file,
-        sampler="scripted",
-        sampler_script=script,
-        shard_examples=6,
-        webhook_secret="of this platform alone",
-        rate_limit="1000000/minute",  # schemathesis sends thousands with one key, from one address
-        project_rate_limit="1000000/minute",
-        wrong_key_limit="1000000/minute",
-    )
+    given: dict[str, Any] = {
+        "home": home,
+        "database_url": database_url,
+        "models_file": models_file,
+        "sampler": "scripted",
+        "sampler_script": script,
+        "shard_examples": 6,
+        "webhook_secret": "of this platform alone",
+        "rate_limit": "1000000/minute",  # schemathesis sends thousands with one key, from one address
+        "project_rate_limit": "1000000/minute",
+        "wrong_key_limit": "1000000/minute",
+    }
+    settings = Settings(**given | more)
     engine = make_engine(database_url)
     with transaction(engine) as session:
         owner = create_project(session, "owner")

@@ -25,7 +25,7 @@ from star_client.objects_platform import TextUsage
 from star_engine.testing.fakes import count_words
 from tests.app.api_harness import MODEL
 from tests.databases import PROJECT
-from tests.star_client.conftest import Finished
+from tests.star_client.conftest import Finished, Run
 from tests.star_client.recorded_platform import Platform, wait_until
 
 QUESTION = "Input:\n4 7 + 3 6\nTarget:"
@@ -34,9 +34,9 @@ RIGHT = "8 3"  # what a model says that carries
 
 @contextmanager
 def server_of_models(
-    platform: Platform, script: str | None = None, model: str = MODEL
+    platform: Platform, script: str | None = None, model: str = MODEL, **more: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`python -m worker.serving` on the platform's ledger and storage."""
+    """`python -m worker.serving` on the platform's ledger and storage; `more`: of its environment."""
     settings = platform.settings
     environment = {name: value for name, value in os.environ.items() if not name.startswith("STAR_")}
     environment |= {
@@ -45,6 +45,7 @@ def server_of_models(
         "STAR_SAMPLER": "scripted",
         "STAR_SAMPLER_SCRIPT": script or settings.sampler_script or "",
         "STAR_SERVING_QUEUE": "16",
+        **more,
     }
     command = [sys.executable, "-m", "worker.serving"]
     with subprocess.Popen(command, cwd=PROJECT, env=environment) as process:
@@ -258,6 +259,38 @@ def test_answer_of_most_texts_is_chosen(client: openai.OpenAI, served: Finished)
             client.completions.create(model=name, prompt=QUESTION, extra_body=chosen | refused)
     with pytest.raises(openai.UnprocessableEntityError, match="Name an adapter"):
         client.completions.create(model=MODEL, prompt=QUESTION, n=2, extra_body=chosen)
+
+
+def test_answer_of_most_texts_is_chosen_from_the_command_line(run: Run, served: Finished) -> None:
+    asked = ("adapters", "choose", f"{served.job_id}:best", "4 7 + 3 6", "--of", 3)
+    (chosen,) = run(served.server, *asked, "--json").objects
+    assert RIGHT in chosen["message"]["content"]
+    assert (chosen["selection"]["answer"], chosen["selection"]["votes"]) == ("83", 3)
+    refused = run(served.server, *asked, "--by", "verifier")
+    assert refused.status != 0
+    assert "no trained verifier" in refused.err
+
+
+def test_verifier_that_cannot_choose_is_refused_with_what_to_do(
+    client: openai.OpenAI, served: Finished
+) -> None:
+    name, unknown = f"{served.job_id}:best", "adp_01m8j6wkfa5tv8f1ka5avy68e3"
+    for model, changes, words in (
+        (name, {}, "no trained verifier"),
+        (MODEL, {}, "is a base model"),
+        (name, {"n": 1}, "several"),
+        (name, {"stream": True}, "once all are there"),
+        (name, {"prompt": [1, 2]}, "reads prompts as text"),
+        (name, {"select": None, "verifier": unknown}, "Leave it out, or set select"),
+    ):
+        body = {"select": "verifier", "n": 2, **changes}
+        with pytest.raises(openai.UnprocessableEntityError, match=words):
+            client.completions.create(model=model, prompt=QUESTION, extra_body=body)
+    generator = served.star.adapters.get(name).id
+    for adapter in (unknown, generator):
+        body = {"select": "verifier", "n": 2, "verifier": adapter}
+        with pytest.raises(openai.NotFoundError, match=adapter):
+            client.completions.create(model=name, prompt=QUESTION, extra_body=body)
 
 
 def test_what_was_written_is_in_the_usage_of_its_project(client: openai.OpenAI, served: Finished) -> None:

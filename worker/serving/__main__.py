@@ -31,8 +31,10 @@ from worker.context import WorkerContext
 from worker.serving.conversations import Conversations
 from worker.serving.engine import Engine as GpuEngine
 from worker.serving.exports import Exports
-from worker.serving.http import Engine, Service, create_app
+from worker.serving.http import create_app
 from worker.serving.meter import Meter
+from worker.serving.service import Engine, Service
+from worker.serving.verifiers import Verifiers
 from worker.serving.vllm_engine import VllmEngine
 
 log = structlog.get_logger()
@@ -98,7 +100,8 @@ def main() -> None:
         for thread in threads:
             thread.start()
         log.info("server_ready", url=url)
-        service = Service(engine, Conversations(context), meter, token)
+        conversations = Conversations(context)
+        service = Service(engine, conversations, Verifiers(context, conversations), meter, token)
         app = create_app(service, Exports(context, token).routes())
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
         try:

@@ -12,7 +12,6 @@ from typing import Any, Literal
 from app.ledger.platform.text_usage import Written
 from app.results.completion_requests import MAX_TOKENS, Asked, ChatIn, CompletionIn
 from star_engine.protocols import Completion, SamplingParams
-from star_engine.sampling.labels import Elected
 from star_engine.tasks.reading.final_part import parted
 from star_engine.tasks.reading.thinking_stream import ThinkingStream
 from star_engine.writing import Piece, TokenScore, WriteRequest
@@ -71,14 +70,19 @@ class Answer:
             ]
         return {**self._head(kind), "choices": shown, "usage": self._usage()}
 
-    def choose(self, elect: Callable[[Sequence[Completion]], Elected]) -> None:
-        """Show one of the texts behind each prompt, the one that is elected."""
-        choices, alike = list(self.choices.values()), self.sent.n or 1
-        for start in range(0, len(choices), alike):
-            texts = choices[start : start + alike]
-            won = elect([Completion(str(one.index), one.text, 0, one.tokens, _ended(one)) for one in texts])
-            told = {"by": self.sent.select, "answer": won.answer, "votes": won.votes, "of": len(texts)}
-            self.chosen.append((start + won.index, told))
+    def completions(self) -> list[Completion]:
+        """All texts, in order, as the loop knows what was sampled."""
+        return [
+            Completion(str(one.index), one.text, one.prompt_tokens, one.tokens, _ended(one))
+            for one in self.choices.values()
+        ]
+
+    def choose(self, pick: Callable[[Sequence[Completion]], tuple[int, JsonObject]]) -> None:
+        """Show one of the texts behind each prompt: the one whose place is picked, and why it was."""
+        texts, alike = self.completions(), self.sent.n or 1
+        for start in range(0, len(texts), alike):
+            place, why = pick(texts[start : start + alike])
+            self.chosen.append((start + place, why))
 
     def begin(self) -> Iterator[bytes]:
         """What a stream of a conversation starts with."""

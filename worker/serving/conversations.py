@@ -18,13 +18,16 @@ from app.tables.jobs import Job
 from star_engine.config.star import StarConfig
 from star_engine.data.chat_template import UnfitTemplate
 from star_engine.evaluation.accuracy import conversation_prompt
-from star_engine.protocols import Completion
+from star_engine.protocols import Completion, TrainingText
 from star_engine.sampling.labels import Elected, elect
 from star_engine.tasks import examples
 from star_engine.tasks.reading.final_part import opened_thinking
+from star_engine.training_set.verified_text import bare_conversation, bare_prompt, verified_text
 from star_engine.writing import WriteRequest
 from worker.base_models import BadModel
 from worker.context import WorkerContext
+from worker.serving.answers import Answer
+from worker.serving.waiting import Target
 
 KEPT = 64  # adapters whose layout is known without a look into the ledger
 
@@ -57,7 +60,7 @@ class Conversations:
         if sent.has_system:
             return tuple(requests)
         asked = self._asked(adapter_id)
-        turns = [(message.role, str(message.as_json()["content"])) for message in sent.messages]
+        turns = _turns(sent)
         if turns[-1][0] != "user":
             raise ValueError("The last message must be the user's: the adapter answers it.")
         prompt = conversation_prompt(asked.config, asked.prompt_set, turns, asked.iteration)
@@ -74,15 +77,41 @@ class Conversations:
         """What the prompt has begun for the model, such as "<think>\\n": it stands before the text."""
         if adapter_id is not None and not sent.has_system:
             return self._asked(adapter_id).prompt_set.opening
-        with reading(self._context.engine) as session:
-            model = session.get_one(Model, model_id)
         try:
-            template = chat_template_of(model, self._context.base_models.find(model))
-            today = datetime.now(UTC).date()
-            messages = [message.as_json() for message in sent.messages]
-            return "" if template is None else opened_thinking(template.render(messages, today=today))
+            return opened_thinking(self._rendered(sent, model_id))
         except (UnfitTemplate, BadModel):  # who writes says what is wrong
             return ""
+
+    def _rendered(self, sent: ChatIn, model_id: str) -> str:
+        """The conversation in the model's own template; nothing where it has none."""
+        with reading(self._context.engine) as session:
+            model = session.get_one(Model, model_id)
+        template = chat_template_of(model, self._context.base_models.find(model))
+        messages = [message.as_json() for message in sent.messages]
+        return "" if template is None else template.render(messages, today=datetime.now(UTC).date())
+
+    def verified(
+        self, answer: Answer, target: Target, verifier_id: str, texts: Sequence[Completion]
+    ) -> list[TrainingText | None]:
+        """Each text as a verifier reads it; None: it says nothing.
+
+        It is laid out as rows of the job are whose adapter wrote it; a base model's as the verifier's job's.
+
+        Raises ValueError, BadModel or app.errors.NotFound.
+        """
+        asked, sent = self._asked(target.adapter_id or verifier_id), answer.sent
+        prompts: list[str]
+        if isinstance(sent, ChatIn) and (target.adapter_id is None or sent.has_system):
+            prompts = [self._rendered(sent, target.model_id)]
+        elif isinstance(sent, ChatIn):
+            prompts = [bare_conversation(asked.config, asked.prompt_set, _turns(sent))]
+        else:
+            prompts = [bare_prompt(asked.config, asked.prompt_set, str(one)) for one in sent.prompts]
+        alike = len(texts) // len(prompts)
+        return [
+            verified_text(asked.config, asked.prompt_set, prompts[place // alike], text)
+            for place, text in enumerate(texts)
+        ]
 
     def elect(self, adapter_id: str, texts: Sequence[Completion]) -> Elected:
         """The text whose answer most of them give, as the adapter's job reads answers.
@@ -113,3 +142,7 @@ class Conversations:
             row, model = session.get_one(PromptSet, job.prompt_set_id), session.get_one(Model, job.model_id)
         folder = self._context.base_models.find(model) if config.is_chat else None
         return _Asked(config, asked_with(config, row, model, folder), adapter.iteration_number)
+
+
+def _turns(sent: ChatIn) -> list[tuple[str, str]]:
+    return [(message.role, str(message.as_json()["content"])) for message in sent.messages]

@@ -14,16 +14,23 @@ from starlette.testclient import TestClient
 
 from app.database import new_id, transaction
 from app.storage import Storage
+from app.tables.jobs import Iteration
 from app.tables.rationales import Adapter
 from star_engine.adapters.layout import CONFIG, WEIGHTS
+from star_engine.adapters.roles import AdapterRole
+from star_engine.evaluation.candidates import score_distinct
+from star_engine.gpu.transformers_sampler import TransformersSampler
+from star_engine.protocols import TrainingText
 from tests.factories import MODEL, World, make_world
 from tests.star_engine.gpu.conftest import make_adapter, tiny_model  # noqa: F401 - a fixture
 from tests.star_engine.gpu.requests import few_shot_requests
 from tests.worker.serving.test_engine import running
 from worker.serving.conversations import Conversations
 from worker.serving.engine import Engine
-from worker.serving.http import Service, create_app
+from worker.serving.http import create_app
 from worker.serving.meter import Meter
+from worker.serving.service import Service
+from worker.serving.verifiers import Verifiers
 from worker.serving.vllm_engine import VllmEngine
 
 pytestmark = [pytest.mark.xdist_group("vllm"), pytest.mark.timeout(900)]
@@ -43,7 +50,8 @@ def world(sqlite_database_url: str, tmp_path: Path, tiny_model: Path) -> Iterato
     world.engine.dispose()
 
 
-def add_adapter(world: World, folder: Path) -> str:
+def add_adapter(world: World, folder: Path, method: str | None = None) -> str:
+    """A generator, or with a method of training a verifier; the adapter's id."""
     storage, name = Storage(world.settings.resolved_storage_url()), new_id("adp")
     files = [
         {"path": path, "size_bytes": 1, "sha256": storage.put_file(folder / path)}
@@ -51,9 +59,16 @@ def add_adapter(world: World, folder: Path) -> str:
     ]
     job_id = world.submit()
     with transaction(world.engine) as session:
+        session.add(Iteration(job_id=job_id, number=1, phases_done=[], metrics={}))
         session.add(
             Adapter(
-                id=name, job_id=job_id, iteration_number=1, files=files, training={}, verification={"ok": 1}
+                id=name,
+                job_id=job_id,
+                iteration_number=1,
+                role=AdapterRole.GENERATOR if method is None else AdapterRole.VERIFIER,
+                files=files,
+                training={} if method is None else {"method": method},
+                verification={"ok": 1},
             )
         )
     return name
@@ -64,9 +79,12 @@ class Client:
         self._client = TestClient(app)
 
     def ask(self, adapter: str | None, **body: Any) -> dict[str, Any]:
-        answer = self._post(adapter, body)
-        told: dict[str, Any] = answer.json()
+        told: dict[str, Any] = self._post(adapter, body).json()
         return {name: value for name, value in told.items() if name not in ("id", "created")}
+
+    def choose(self, adapter: str, verifier: str, **body: Any) -> list[dict[str, Any]]:
+        choices: list[dict[str, Any]] = self._post(adapter, body, verifier).json()["choices"]
+        return choices
 
     def stream(self, adapter: str | None, **body: Any) -> tuple[list[str], str, dict[str, int]]:
         """The pieces, how the text ended, and the usage."""
@@ -80,10 +98,12 @@ class Client:
         texts = [one["choices"][0]["text"] for one in pieces]
         return texts, pieces[-1]["choices"][0]["finish_reason"], last["usage"]
 
-    def _post(self, adapter: str | None, body: dict[str, Any]) -> Any:
+    def _post(self, adapter: str | None, body: dict[str, Any], verifier: str | None = None) -> Any:
         headers = {"Authorization": f"Bearer {TOKEN}", "X-Star-Model": MODEL, "X-Star-Project": "a"}
         if adapter is not None:
             headers["X-Star-Adapter"] = adapter
+        if verifier is not None:
+            headers["X-Star-Verifier"] = verifier
         path = "/v1/chat/completions" if "messages" in body else "/v1/completions"
         return self._client.post(path, headers=headers, json={"model": "m", **body})
 
@@ -114,13 +134,17 @@ def test_vllm_answers_what_transformers_answers_for_the_base_and_for_two_adapter
         add_adapter(world, make_adapter(tiny_model, tmp_path / f"adapter-{seed}", seed=seed, rank=4))
         for seed in (0, 1)
     ]
+    judge = make_adapter(tiny_model, tmp_path / "judge", seed=2, rank=4)
+    verifier = add_adapter(world, judge, "dpo")
     ours, theirs = Engine(world.worker_context("serving:1")), VllmEngine(world.worker_context("serving:2"))
     with ExitStack() as stack:
         for engine in (ours, theirs):
             stack.enter_context(running(engine))
         layouts = Conversations(world.worker_context())
+        verifiers = Verifiers(world.worker_context(), layouts)
         oracle, vllm = (
-            Client(create_app(Service(engine, layouts, Meter(), TOKEN))) for engine in (ours, theirs)
+            Client(create_app(Service(engine, layouts, verifiers, Meter(), TOKEN)))
+            for engine in (ours, theirs)
         )
         texts = []
         for name in (None, *adapters, None):
@@ -135,6 +159,7 @@ def test_vllm_answers_what_transformers_answers_for_the_base_and_for_two_adapter
         check_samples(vllm)
         check_conversations(oracle, vllm, adapters[1])
         check_refusals(vllm)
+        check_verifier(vllm, adapters[0], verifier, tiny_model, judge)
 
 
 def check_scores(oracle: Client, vllm: Client, adapter: str) -> None:
@@ -165,6 +190,20 @@ def check_samples(vllm: Client) -> None:
     assert len({choice["text"] for choice in first["choices"]}) > 1
     assert vllm.ask(None, **body) == first
     assert first["usage"]["prompt_tokens"] == len(PROMPTS[2])
+
+
+def check_verifier(vllm: Client, adapter: str, verifier: str, model: Path, judge: Path) -> None:
+    """It chooses by the scores that an evaluation would have recorded."""
+    bare = "0 1\n= 2\na ="
+    body = {"temperature": 1.0, "seed": 3, "n": 4, "max_tokens": 12, "select": "verifier"}
+    (choice,) = vllm.choose(adapter, verifier, prompt=bare, **body)
+    told = choice["selection"]
+    assert len({*told["scores"]}) > 1
+    assert told["score"] == max(told["scores"])
+    sampler = TransformersSampler(model, max_length=400)
+    sampler.use(judge)
+    (found,) = score_distinct(sampler, [(0, TrainingText(bare, choice["text"].rstrip()), True)])
+    assert told["score"] == pytest.approx(found[0].total, abs=1e-3)
 
 
 def check_conversations(oracle: Client, vllm: Client, adapter: str) -> None:
