@@ -1,7 +1,9 @@
-"""One arm of an experiment: a run in a directory of its own, which goes on where it was."""
+"""An experiment: its arms, runs in directories of their own which go on where they were, and its page."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from star_engine.config.star import StarConfig
@@ -22,3 +24,21 @@ def run_arm(
             print(f"{name}, iteration {event.iteration}: {event.facts['accuracy']:.1%}", flush=True)
     sampler.close()
     return RunDirectory(folder), len(train)
+
+
+FIGURES = "## What came out"
+
+
+def write_section(page: Path, text: str) -> None:
+    """Put a run's figures under FIGURES of its page; what stands above and in sections below is kept."""
+    said = page.read_text(encoding="utf-8") if page.exists() else ""
+    before, _, after = said.partition(f"{FIGURES}\n")
+    behind = re.search(r"^## ", after, re.MULTILINE)
+    rest = f"\n{after[behind.start() :]}" if behind else ""
+    head = before if before.endswith("\n\n") or not before else f"{before.rstrip()}\n\n"
+    page.write_text(f"{head}{FIGURES}\n\n{text.strip()}\n{rest}", encoding="utf-8")
+
+
+def percents(values: Sequence[float | None]) -> str:
+    """Shares as whole per cent, one behind the other; -: there is none."""
+    return " ".join("-" if value is None else f"{100 * value:.0f}" for value in values)
