@@ -107,15 +107,20 @@ def bench(out: Path, seed: int) -> Bench:
     return Bench(config, prompt_set, sampler, trainer, out)
 
 
-def train(here: Bench, name: str, data: Sequence[PreferencePair] | Sequence[TrainingText]) -> Path:
-    """An adapter of STEPS steps on these pairs or texts."""
+def train(
+    here: Bench,
+    name: str,
+    data: Sequence[PreferencePair] | Sequence[TrainingText],
+    steps: int = STEPS,
+) -> Path:
+    """An adapter of so many steps on these pairs or texts."""
     preference = Preference(beta=0.1) if isinstance(data[0], PreferencePair) else None
     folder = here.out / f"{name}-{here.config.seed}"
     checkpoints = here.out / f"{name}-{here.config.seed}-checkpoints"
     job = TrainingJob(
         tuple(data),  # type: ignore[arg-type]  # all of one type
         here.config.training,
-        STEPS,
+        steps,
         here.config.seed,
         folder,
         checkpoints,
@@ -153,14 +158,15 @@ def preference_pairs(here: Bench, examples: Mapping[str, Example], drawn: DrawnP
     return found
 
 
-def candidates(here: Bench, examples: Sequence[Example]) -> list[Candidate]:
-    """The base model's answers with its own likelihood, few-shot."""
-    here.sampler.use(None)
-    plan = plan_candidates(here.config, TEST_TIME, here.prompt_set, examples, 0, frozenset())
+def candidates(here: Bench, examples: Sequence[Example], generator: Path | None = None) -> list[Candidate]:
+    """The answers of the base model, few-shot, or of a tuned one, with its own likelihood."""
+    here.sampler.use(generator)
+    iteration = 0 if generator is None else 1
+    plan = plan_candidates(here.config, TEST_TIME, here.prompt_set, examples, iteration, frozenset())
     found = [plan.finish(one) for one in here.sampler.stream(plan.queue, plan.params)]
     by_id = {example.id: example for example in examples}
     texts = [
-        (one.key, *own_text(here.config, here.prompt_set, by_id[one.key.example_id], one.text, 0))
+        (one.key, *own_text(here.config, here.prompt_set, by_id[one.key.example_id], one.text, iteration))
         for one in found
     ]
     own = {key: score for some in score_distinct(here.sampler, texts) for key, score in some.items()}
