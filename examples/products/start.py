@@ -3,7 +3,7 @@
     python -m examples.products.start --out .star/products --write docs/runs/start.md
 
 Arms differ in the hint that failed questions are tried again with, in what the tool says, and in whether the
-hint is learned; one has no hint at all, and one samples as the preset does.
+hint is learned; two have no hint at all, and three sample as the preset does.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ TRAIN, HELD_OUT = 80, 100
 ITERATIONS, STEPS, BATCH, TRIES = 3, 20, 16, 16
 PRESET, LEARNED, NONSENSE = "preset `start`", "hint learned", "hint learned, nonsense output"
 MASKED, RANDOM, PLAIN = "hint masked", "hint learned, random hint", "plain RFT"
+PRESET_LEARNED, PRESET_PLAIN = "preset, hint learned", "preset's sampling, plain RFT"
 WIDE = {"temperature": 1.0, "top_p": 1.0}
 ARMS: Mapping[str, dict[str, Any]] = {
     PRESET: {},
@@ -43,6 +44,8 @@ ARMS: Mapping[str, dict[str, Any]] = {
     NONSENSE: {"generation": WIDE, "hints": {"masked": False}},
     RANDOM: {"generation": WIDE, "hints": {"masked": False, "groups": [], "texts": OTHER}},
     PLAIN: {"generation": WIDE, "hints": None},
+    PRESET_LEARNED: {"hints": {"masked": False}},
+    PRESET_PLAIN: {"hints": None},
 }
 SHARED: dict[str, Any] = {
     "iterations": ITERATIONS,

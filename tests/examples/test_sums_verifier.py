@@ -22,7 +22,7 @@ def tried(iteration: int, sample: int, text: str, verdict: str = "correct") -> T
 
 
 def curves() -> QuestionCurves:
-    """Four right of 16: found by the verifier, and by the control where the base model's share is taken away."""
+    """Four right of 16: found by the verifier, and by the control against the base model."""
     found = []
     for sample in range(16):
         right, order = sample < 4, -float(sample < 4)
