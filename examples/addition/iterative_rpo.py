@@ -26,7 +26,8 @@ from star_engine.tasks.kind import Kind
 
 HERE = Path(__file__).parent
 TRAIN, HELD_OUT = 120, 150
-ITERATIONS, STEPS, TEXTS, TRIES = 4, 15, 16, 8
+ITERATIONS, TEXTS, TRIES = 4, 16, 8
+BUDGETS = (15, 5)  # steps of an iteration; in 15 every arm comes to its ceiling
 RPO, DPO, EXPERT, STAR = "iterative RPO", "DPO alone", "expert iteration", "rationalization"
 ARMS: Mapping[str, tuple[str, dict[str, Any]]] = {
     STAR: ("star", {}),
@@ -47,7 +48,6 @@ SHARED: dict[str, Any] = {
     "training_set": {"filters": ["hint_markers", "answer_only"]},
     "training": {
         "start_from": "previous",
-        "schedule": {"kind": "fixed", "steps": STEPS},
         "batch_size": TEXTS,
         "learning_rate": 2e-4,
         "warmup_steps": 5,
@@ -65,6 +65,7 @@ class Found:
 
     arm: str
     seed: int
+    steps: int
     accuracy: tuple[float, ...]  # held out, by iteration; 0: the base model
     right: tuple[float, ...]  # of the tries without a hint, by iteration
     solved: tuple[float, ...]  # train questions with a right try
@@ -76,21 +77,23 @@ class Found:
         return self.accuracy[-1]
 
 
-def settings(arm: str, seed: int) -> StarConfig:
+def settings(arm: str, seed: int, steps: int) -> StarConfig:
     preset, own = ARMS[arm]
     config = PRESETS[preset](Kind.SCRATCHPAD).model_dump(mode="json") | {"seed": seed}
-    return StarConfig.model_validate(laid_over(laid_over(config, SHARED), own))
+    schedule = {"training": {"schedule": {"kind": "fixed", "steps": steps}}}
+    return StarConfig.model_validate(laid_over(laid_over(laid_over(config, SHARED), schedule), own))
 
 
-def run(out: Path, arm: str, seed: int) -> Found:
+def run(out: Path, arm: str, seed: int, steps: int) -> Found:
     """Run one arm at one seed, or go on with it; what it found is read from its directory."""
     task = write_task(out / f"data-{seed}", train=TRAIN, validation=HELD_OUT, seed=seed)
-    folder = out / f"{arm.replace(' ', '-')}-{seed}"
-    directory, _ = run_arm(folder, f"{arm}, seed {seed}", settings(arm, seed), HERE / "model", *task)
-    return read(directory, arm, seed)
+    folder = out / f"{steps}-steps" / f"{arm.replace(' ', '-')}-{seed}"
+    name, config = f"{arm}, {steps} steps, seed {seed}", settings(arm, seed, steps)
+    directory, _ = run_arm(folder, name, config, HERE / "model", *task)
+    return read(directory, arm, seed, steps)
 
 
-def read(directory: RunDirectory, arm: str, seed: int) -> Found:
+def read(directory: RunDirectory, arm: str, seed: int, steps: int) -> Found:
     metrics = directory.metrics()
     done = [number for number in range(1, ITERATIONS + 1) if "accuracy" in metrics.get(number, {})]
     right, learned, tokens = [], [], 0
@@ -102,11 +105,18 @@ def read(directory: RunDirectory, arm: str, seed: int) -> Found:
         learned.append(len(directory.training_set(number)) if pairs is None else pairs)
     accuracy = tuple(metrics[number]["accuracy"] for number in (0, *done))
     solved = tuple(metrics[number]["solve_rate"] for number in done)
-    return Found(arm, seed, accuracy, tuple(right), solved, tuple(learned), tokens)
+    return Found(arm, seed, steps, accuracy, tuple(right), solved, tuple(learned), tokens)
 
 
 def page(found: Sequence[Found], seconds: float, command: str) -> Iterator[str]:
-    """The tables, as lines of Markdown."""
+    """The tables of each budget, as lines of Markdown."""
+    for steps in BUDGETS:
+        yield from (f"### {steps} steps an iteration", "")
+        yield from tables([one for one in found if one.steps == steps])
+    yield f"`{command}` took {seconds:,.0f} s on one of two shared CPU cores."
+
+
+def tables(found: Sequence[Found]) -> Iterator[str]:
     columns = (
         "held-out accuracy, base and by iteration, %",
         "tries that are right, %",
@@ -127,7 +137,6 @@ def page(found: Sequence[Found], seconds: float, command: str) -> Iterator[str]:
         by_iteration = [fmean(column) for column in zip(*(one.accuracy for one in runs), strict=False)]
         yield f"| {arm} | {percents(by_iteration)} | {fmean(one.tokens for one in runs):,.0f} |"
     yield from ("", *(f"- {line}" for line in compared(found)), "")
-    yield f"`{command}` took {seconds:,.0f} s on one of two shared CPU cores."
 
 
 def compared(found: Sequence[Found]) -> Iterator[str]:
@@ -146,7 +155,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     chosen = parser.parse_args()
     began = time.monotonic()
-    found = [run(chosen.out, arm, seed) for seed in range(chosen.seeds) for arm in ARMS]
+    seeds = range(chosen.seeds)
+    found = [run(chosen.out, arm, seed, steps) for steps in BUDGETS for seed in seeds for arm in ARMS]
     command = f"python -m examples.addition.iterative_rpo --seeds {chosen.seeds}"
     text = "\n".join(page(found, time.monotonic() - began, command))
     print(text)

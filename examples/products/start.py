@@ -163,8 +163,9 @@ def read(directory: RunDirectory, arm: str, seed: int) -> Found:
         without, hinted = shares.get("adapter_without_tools"), shares.get("adapter_hinted")
         models.append(Model(calling(answers), shares["adapter"], without, hinted))
     step = next_phase(settings(arm, seed), directory.history())
-    early = isinstance(step, Pause | Stop) and len(models) <= ITERATIONS
-    end = f"{step.reason} in iteration {len(tries)}" if early else None
+    end = None
+    if isinstance(step, Pause | Stop) and len(models) <= ITERATIONS:
+        end = f"{step.reason} in iteration {len(tries)}"
     return Found(arm, seed, tuple(models), tuple(tries), end, None)
 
 
@@ -197,7 +198,7 @@ def page(found: Sequence[Found], seconds: float, command: str) -> Iterator[str]:
     yield "| arm | seed | call unasked | right with the tool | right without it | right with tool and hint |"
     yield f"|{' --- |' * 6}"
     for one in found:
-        columns = (
+        columns: tuple[list[float | None], ...] = (
             [model.calls for model in one.models],
             [model.with_tool for model in one.models],
             [model.without_tool for model in one.models[1:]],
