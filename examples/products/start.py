@@ -3,7 +3,7 @@
     python -m examples.products.start --out .star/products --write docs/runs/start.md
 
 Arms differ in the hint that failed questions are tried again with, in what the tool says, and in whether the
-hint is learned; two have no hint at all, and three sample as the preset does.
+hint is learned; three have no hint at all, and three sample as the preset does.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ ITERATIONS, STEPS, BATCH, TRIES = 3, 20, 16, 16
 PRESET, LEARNED, NONSENSE = "preset `start`", "hint learned", "hint learned, nonsense output"
 MASKED, RANDOM, PLAIN = "hint masked", "hint learned, random hint", "plain RFT"
 PRESET_LEARNED, PRESET_PLAIN = "preset, hint learned", "preset's sampling, plain RFT"
+PLAIN_ALL = "plain RFT, working by hand kept"
+FILTERS = ["hint_markers", "repetition", "tool_fake", "all_calls_failed"]  # the preset's but answer_only
 WIDE = {"temperature": 1.0, "top_p": 1.0}
 ARMS: Mapping[str, dict[str, Any]] = {
     PRESET: {},
@@ -46,6 +48,7 @@ ARMS: Mapping[str, dict[str, Any]] = {
     PLAIN: {"generation": WIDE, "hints": None},
     PRESET_LEARNED: {"hints": {"masked": False}},
     PRESET_PLAIN: {"hints": None},
+    PLAIN_ALL: {"generation": WIDE, "hints": None, "training_set": {"filters": FILTERS}},
 }
 SHARED: dict[str, Any] = {
     "iterations": ITERATIONS,

@@ -6,7 +6,17 @@ import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from examples.products.start import ARMS, LEARNED, MASKED, NONSENSE, PLAIN, RANDOM, Nonsense, settings
+from examples.products.start import (
+    ARMS,
+    LEARNED,
+    MASKED,
+    NONSENSE,
+    PLAIN,
+    PLAIN_ALL,
+    RANDOM,
+    Nonsense,
+    settings,
+)
 from examples.products.task import CALLING, OTHER, build_tokenizer, computed, draw_problem, write_task
 from star_engine.load import load_dataset, load_prompt_set
 from star_engine.sampling.hint_library import hints_of
@@ -68,11 +78,13 @@ def test_dataset_and_prompt_set_are_read_without_a_mistake(tmp_path: Path) -> No
     assert asked.isdisjoint(one.question for one in load_prompt_set(shown, Kind.NUMERIC).examples)
 
 
-def test_arms_differ_in_temperature_and_hints_alone() -> None:
+def test_arms_differ_in_temperature_hints_and_one_filter_alone() -> None:
     alike = []
     for arm in ARMS:
         config = settings(arm, 0).model_dump(mode="json")
         del config["hints"], config["generation"]["temperature"], config["generation"]["top_p"]
+        filters = config["training_set"].pop("filters")
+        assert ("answer_only" in filters) == (arm != PLAIN_ALL)
         alike.append(config)
     assert all(config == alike[0] for config in alike)
     assert settings(NONSENSE, 0) == settings(LEARNED, 0)  # its runner differs

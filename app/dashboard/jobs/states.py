@@ -14,8 +14,8 @@ ENDED = {
     "coverage_saturated": "It stopped by itself: there was nothing left to learn from.",
     "no_tool_use": (
         "It stopped by itself: without hints the model never calls its tool, so that no row would teach it. "
-        "Hint for longer (hints.iterations), let it learn the hint (hints.masked: false), or show a call in "
-        "the prompt set."
+        "Let it learn the hint (hints.masked: false), sample more widely (a top_p of 0.95 cuts off a rare "
+        "call), hint for longer (hints.iterations), or show a call in the prompt set."
     ),
     "user_cancelled": "Somebody cancelled it. What it had recorded is kept.",
     "deadline": "Its deadline came before its end.",
