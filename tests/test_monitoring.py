@@ -67,7 +67,10 @@ def at_work(api: Api) -> None:
 def test_every_metric_and_label_that_a_rule_or_a_panel_names_is_reported(api: Api) -> None:
     at_work(api)
     known = scraped(api)
-    labelled = {"star_gpu_seconds_total": {"phase"}, "star_steps_done_total": {"phase"}}  # none has ended yet
+    labelled = {
+        "star_gpu_seconds_total": {"phase", "model", "gpu_class"},
+        "star_steps_done_total": {"phase"},
+    }  # none has ended yet
     labelled |= {"star_executions_total": {"project"}, "star_sandbox_seconds_total": {"project"}}
     for expression in expressions():
         names = set(METRIC.findall(expression))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from worker.gpu.pipe import GpuPipe
 from worker.gpu.process import GpuProcess, GpuSpec, prepare
 from worker.lease import Lease
 
+STICK_SECONDS = 60.0  # with a model, from the first look for work after it was loaded
 CUDA_ROOM = 512  # vLLM runs 256 to 1024 sequences at once there
 
 
@@ -37,6 +39,7 @@ class WorkerContext:
     base_models: BaseModels = field(default_factory=BaseModels)
     halvings: int = 0  # of the sampler's batch, for a step that has run out of memory before
     warm_model: str | None = None  # the model that the GPU process holds
+    _loaded_at: float | None = None  # monotonic: when it first looked for work with that model
     _gpu: GpuProcess | None = None
     _prepared: GpuPipe | None = None  # a GPU process without a model
 
@@ -63,7 +66,16 @@ class WorkerContext:
             self._gpu = GpuProcess(spec, self._gpu_log, prepared=self._prepared)
             self._prepared = None
             self._gpu.model = self.warm_model = model_id
+            self._loaded_at = None
         return self._gpu
+
+    def sticks(self) -> bool:
+        """Whether its model was loaded so recently that projects who ask another one wait a little longer."""
+        if self.warm_model is None:
+            return False
+        if self._loaded_at is None:
+            self._loaded_at = time.monotonic()
+        return time.monotonic() - self._loaded_at < STICK_SECONDS
 
     def prepare_gpu(self) -> None:
         """Import what a GPU process needs before the first step comes, where that takes long."""

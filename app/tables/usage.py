@@ -34,6 +34,7 @@ class Usage(Base):
     phase: Mapped[PhaseName]
     worker_id: Mapped[str]
     gpu_seconds: Mapped[float] = mapped_column(Double)  # 0 for a phase that needs no GPU
+    model_id: Mapped[str | None]  # None: from before it was noted
     gpu_class: Mapped[str | None]  # of the worker, as it stated it
     gpus: Mapped[int] = mapped_column(default=1, server_default="1")  # that the worker has
     outcome: Mapped[str]  # succeeded | failed | handed_back | lost

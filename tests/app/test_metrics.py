@@ -4,7 +4,8 @@ from sqlalchemy import update
 
 from app.database import clock, transaction
 from app.ledger.platform.counters import count
-from app.ledger.queue.steps import claim_step, fail_step
+from app.ledger.queue.capacity import Capacity
+from app.ledger.queue.steps import claim_step, fail_step, finish_step
 from app.tables.jobs import Step
 from tests.app.api_harness import Api
 
@@ -40,6 +41,17 @@ def test_metrics_follow_the_ledger(api: Api) -> None:
     assert after["star_step_retries_total"] == after["star_fence_rejections_total"] == 1
     assert after["star_expired_leases"] == 1
     assert 100 <= after["star_queue_age_seconds"] < 1000
+
+
+def test_gpu_seconds_are_those_of_a_model_and_a_class(api: Api) -> None:
+    job = api.job()
+    claim = claim_step(api.engine, "worker:1", 60, capacity=Capacity(gpu_class="h100"))
+    assert claim is not None
+    with transaction(api.engine) as session:
+        session.execute(update(Step).where(Step.id == claim.step_id).values(started_at=clock(-10)))
+        finish_step(session, claim, api.settings)
+    name = f'star_gpu_seconds_total{{phase="baselines",model="{job["model"]}",gpu_class="h100"}}'
+    assert scrape(api)[name] >= 10
 
 
 def test_metrics_need_an_operators_key(api: Api) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pytest
+import yaml
 from sqlalchemy import select
 
 from app.database import reading
+from app.settings import Settings
 from app.tables.platform import Worker
 from tests.app.api_harness import Api, addition_rows, serve
 from tests.databases import PROJECT
-from tests.factories import CONFIG, SCRIPT
+from tests.factories import CONFIG, SCRIPT, make_world
 
 
 def start(api: Api, idle_seconds: int) -> subprocess.Popen[str]:
@@ -66,3 +70,31 @@ def test_the_script_for_slurm_is_bash_and_starts_this_worker() -> None:
     script = PROJECT / "deploy" / "slurm" / "star-worker.sbatch"
     subprocess.run(["bash", "-n", str(script)], check=True)
     assert "exec python -m worker.until_idle" in script.read_text()
+
+
+def test_the_task_for_skypilot_is_one_and_starts_this_worker() -> None:
+    """Its fields and what they hold, as SkyPilot 0.14's own schema of a task has them."""
+    task = yaml.safe_load((PROJECT / "deploy" / "skypilot" / "star-worker.yaml").read_text())
+    assert task.keys() <= {"name", "resources", "workdir", "envs", "file_mounts", "setup", "run"}
+    assert task["resources"].keys() <= {"accelerators", "use_spot", "disk_size"}
+    assert all(isinstance(value, str) for value in task["envs"].values())
+    for script in (task["setup"], task["run"]):
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    assert "exec .venv/bin/python -m worker.until_idle" in task["run"]
+    known = {f"STAR_{name.upper()}" for name in Settings.model_fields}
+    assert {name for name in task["envs"] if name.startswith("STAR_")} <= known
+    assert {*re.findall(r"STAR_\w+", task["run"])} <= known
+    target = re.search(r"^make GPU=1 (\S+)$", task["setup"], re.MULTILINE)
+    assert target is not None
+    assert f"\n{target[1]}:" in (PROJECT / "Makefile").read_text()
+
+
+def test_a_worker_sticks_to_its_model_for_a_while_after_it_was_loaded(
+    sqlite_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = make_world(sqlite_database_url, tmp_path / "home").worker_context()
+    assert not worker.sticks(), "it holds none"
+    worker.warm_model = "pupil"
+    assert worker.sticks()
+    monkeypatch.setattr("worker.context.STICK_SECONDS", 0.0)
+    assert not worker.sticks()

@@ -23,6 +23,7 @@ def claim_next(worker: WorkerContext, fits: Callable[[Step], bool] = lambda _ste
         worker.warm_model,
         capacity=capacity_of(settings),
         fits=fits,
+        sticks=worker.sticks(),
     )
     if claim is not None and is_on():
         facts = {

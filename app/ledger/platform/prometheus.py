@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.database import clock
@@ -65,9 +65,9 @@ def read_metrics(session: Session) -> Iterator[Metric]:
         session,
         "star_gpu_seconds_total",
         "counter",
-        "GPU seconds of all claims that have ended, whatever came of them.",
-        ("phase",),
-        select(Usage.phase, func.sum(Usage.gpu_seconds)).group_by(Usage.phase),
+        "GPU seconds of all claims that have ended, by base model and the workers' class.",
+        ("phase", "model", "gpu_class"),
+        _gpu_seconds(),
     )
     yield from _executions(session)
     retries = select(func.count()).where(Event.type == "step.retried")
@@ -79,6 +79,12 @@ def read_metrics(session: Session) -> Iterator[Metric]:
     )
     for name, value in sorted(counters(session).items()):
         yield _one(f"star_{name}_total", "counter", "See app/ledger/platform/counters.py.", value)
+
+
+def _gpu_seconds() -> Select[Any]:
+    """What was used before models and classes were noted has neither."""
+    place = (Usage.phase, func.coalesce(Usage.model_id, ""), func.coalesce(Usage.gpu_class, ANY_CLASS))
+    return select(*place, func.sum(Usage.gpu_seconds)).group_by(*place)
 
 
 def _demand(session: Session) -> Iterator[Metric]:

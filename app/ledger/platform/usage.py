@@ -48,6 +48,7 @@ def record_usage(session: Session, job: Job, step: Step, outcome: Outcome) -> No
             phase=step.phase,
             worker_id=step.lease_owner or "",
             gpu_seconds=_gpu_seconds(step, ended),
+            model_id=step.model_id,
             gpu_class=None if worker is None else worker.gpu_class,
             gpus=1 if worker is None else worker.gpus,
             outcome=outcome,

@@ -25,7 +25,12 @@ NONE_HELD = HeldBack([], [])
 
 
 def next_step(
-    worker_id: str, warm_model: str | None, patience_seconds: float, held: HeldBack = NONE_HELD
+    worker_id: str,
+    warm_model: str | None,
+    patience_seconds: float,
+    held: HeldBack = NONE_HELD,
+    *,
+    sticks: bool = False,
 ) -> Select[str, str]:
     """The id and the job's id of the step that this free worker should try to claim, or no row.
 
@@ -35,6 +40,8 @@ def next_step(
     Projects that fewer workers work for come first. Where that is a tie: projects that nobody has served for
     `patience_seconds`, then the higher priority, then the warm model (loading another takes minutes), then
     the project served longest ago, then what measures (sampling may be queued at the same time), then age.
+    `sticks`: the warm model was loaded just now, and goes before those who have waited. Loading takes longer
+    than their patience: two models on one worker would take turns with every step.
     """
     running = (
         select(Job.project_id, func.count(Step.lease_owner.distinct()).label("workers"))
@@ -53,7 +60,8 @@ def next_step(
         Step.id,
     ]
     if warm_model is not None:
-        order.insert(3, case((Step.model_id == warm_model, 0), else_=1))
+        warm = case((Step.model_id == warm_model, 0), else_=1)
+        order = [order[0], order[2], warm, order[1], *order[3:]] if sticks else [*order[:3], warm, *order[3:]]
     return (
         select(Step.id, Step.job_id)
         .join(Job, Job.id == Step.job_id)

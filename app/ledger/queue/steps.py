@@ -78,6 +78,8 @@ def claim_step(
     patience_seconds: float = PATIENCE_SECONDS,
     capacity: Capacity | None = None,
     fits: Callable[[Step], bool] = lambda _step: True,
+    *,
+    sticks: bool = False,
 ) -> Claim | None:
     """Claim the step that is next in turn (app/ledger/queue/dispatch.py). None: nothing that fits is queued.
 
@@ -89,7 +91,8 @@ def claim_step(
     while True:
         with transaction(engine) as session:
             saw_worker(session, worker_id, capacity)
-            wanted = next_step(worker_id, warm_model, patience_seconds, held_back(session))
+            held = held_back(session)
+            wanted = next_step(worker_id, warm_model, patience_seconds, held, sticks=sticks)
             candidate = session.execute(wanted.where(Job.id.not_in(newer))).one_or_none()
             if candidate is None or not fits(session.get_one(Step, candidate.id)):
                 return None

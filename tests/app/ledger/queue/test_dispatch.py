@@ -7,7 +7,7 @@ from sqlalchemy import update
 
 from app.database import clock, new_id, transaction
 from app.ledger.jobs.jobs import NewJob, create_job
-from app.ledger.queue.steps import claim_step
+from app.ledger.queue.steps import claim_step, release_step
 from app.tables.data import Dataset, Model, PromptSet
 from app.tables.jobs import Step
 from app.tables.platform import ApiKey, Project
@@ -65,6 +65,31 @@ def test_a_worker_prefers_the_model_that_it_holds(world: World, warm: str) -> No
     for model in ("model-a", "model-b"):
         submit(world, "one", model=model)
     assert claims(world, 2, warm) == [("one", warm)] * 2
+
+
+def test_a_model_that_was_just_loaded_goes_before_a_project_that_has_waited_long(world: World) -> None:
+    """Loading has taken longer than patience lasts: without this each step would load the other model."""
+    submit(world, "warm", model="model-a")
+    submit(world, "cold", model="model-b")
+    with transaction(world.engine) as session:
+        session.execute(update(Project).values(served_at=clock(-90)))
+        session.execute(update(Project).where(Project.id == "warm").values(served_at=clock()))
+    taken = []
+    for number, sticks in enumerate((True, False)):
+        held = claim_step(world.engine, f"worker:{number}", 60, "model-a", sticks=sticks)
+        assert held is not None
+        taken.append(held.model_id)
+        with transaction(world.engine) as session:
+            release_step(session, held)
+    assert taken == ["model-a", "model-b"]
+
+
+def test_a_higher_priority_goes_before_a_model_that_was_just_loaded(world: World) -> None:
+    submit(world, "one", model="model-a")
+    submit(world, "one", model="model-b", priority=5)
+    held = claim_step(world.engine, "worker:1", 60, "model-a", sticks=True)
+    assert held is not None
+    assert held.model_id == "model-b"
 
 
 def test_a_project_that_has_waited_long_goes_before_the_warm_model(world: World) -> None:
