@@ -63,6 +63,7 @@ class AdapterVerification:
     changed_texts: int  # probe prompts that PEFT continues otherwise than the base model
     agreement: float  # mean shared prefix of PEFT's and the sampler's texts, 0 to 1
     probes: int
+    score_difference: float | None = None  # in nats a token, where the texts alone did not settle it
 
 
 class Verification(Protocol):
@@ -161,9 +162,17 @@ def _check_pairs(path: Path, tensors: Mapping[str, Mapping[str, Any]], rank: int
     return len(stems)
 
 
+class TextsDiffer(BadAdapter):
+    """PEFT and the sampler write other texts. `found`: what else there is to say of the adapter."""
+
+    def __init__(self, message: str, found: AdapterVerification) -> None:
+        super().__init__(message)
+        self.found = found
+
+
 def judge_adapter(probe: AdapterProbe, sampler_texts: Sequence[str]) -> AdapterVerification:
     """Compare PEFT's continuations with the sampler's for the same prompts. Raises BadAdapter with the
-    reason.
+    reason; it is TextsDiffer where the texts alone speak against the adapter, which scores may refute.
 
     A changed logit proves that the adapter acts; a changed text is not asked for, since a good adapter may
     leave a greedy text as it was. The two texts need not be equal to the last token (different kernels
@@ -181,13 +190,16 @@ def judge_adapter(probe: AdapterProbe, sampler_texts: Sequence[str]) -> AdapterV
     pairs = list(zip(probe.texts, sampler_texts, strict=True))
     changed = [n for n, text in enumerate(probe.texts) if text != probe.base_texts[n]]
     agreement = sum(_shared_prefix(a, b) for a, b in pairs) / len(pairs)
-    if changed and all(sampler_texts[n] == probe.base_texts[n] for n in changed):
-        raise BadAdapter("The sampler writes what the base model writes: it does not apply the adapter.")
-    if agreement < 0.5:
-        raise BadAdapter(f"PEFT and the sampler disagree: their greedy texts share {agreement:.0%}.")
-    return AdapterVerification(
+    found = AdapterVerification(
         probe.weight_norm, probe.max_logit_delta, len(changed), agreement, len(probe.texts)
     )
+    if changed and all(sampler_texts[n] == probe.base_texts[n] for n in changed):
+        said = "The sampler writes what the base model writes: it does not apply the adapter."
+        raise TextsDiffer(said, found)
+    if agreement < 0.5:
+        said = f"PEFT and the sampler disagree: their greedy texts share {agreement:.0%}."
+        raise TextsDiffer(said, found)
+    return found
 
 
 def _shared_prefix(one: str, other: str) -> float:

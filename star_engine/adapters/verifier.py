@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from star_engine.adapters.layout import CARD, BaseModel, write_durably
+from star_engine.adapters.score_parity import judge_scores
 from star_engine.protocols import AdapterProbe, BadAdapter, Score
 
 PARITY_TEXTS = 8  # that PEFT and the sampler score both
-TOLERANCE = 0.1  # nats a token: bfloat16 kernels of two engines differ by some hundredths
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +39,7 @@ def judge_verifier(
         raise BadAdapter("The verifier holds weights that are not finite: the training diverged.")
     if not probe.weight_norm > 0 or not probe.max_logit_delta > 0:
         raise BadAdapter("The verifier changes nothing: its weights are zero, or they are not applied.")
-    apart, before = _difference(peft, sampler), _difference(peft, base)
-    if apart > TOLERANCE:
-        raise BadAdapter(f"PEFT and the sampler score texts differently: by {apart:.3f} nats a token.")
-    if before > TOLERANCE and apart > before / 2:
-        raise BadAdapter("The sampler scores as the base model does: it does not apply the verifier.")
-    return apart
-
-
-def _difference(one: Sequence[Score], other: Sequence[Score]) -> float:
-    found = {score.key: score for score in other}
-    apart = [
-        abs(a - b) for score in one for a, b in zip(score.logprobs, found[score.key].logprobs, strict=True)
-    ]
-    return sum(apart) / len(apart) if apart else 0.0
+    return judge_scores(peft, sampler, base, "verifier")
 
 
 def write_verifier_card(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,13 @@ def has_cuda() -> bool:
 def device_bytes() -> int:
     """Memory of the first CUDA device, whoever uses it."""
     return int(torch.cuda.get_device_properties(0).total_memory)
+
+
+def free_memory() -> None:
+    """Give back what nothing refers to any more: PyTorch keeps it for itself, and other processes need it."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def set_threads(threads: int | None) -> int:

@@ -52,6 +52,9 @@ def set_environment(on_cpu: bool, threads: int, kv_cache_gib: int) -> None:
         # It is compiled by nvcc when the engine starts, which the image does not have. Nothing is lost: every
         # request is greedy or has a seed, and neither takes that path.
         "VLLM_USE_FLASHINFER_SAMPLER": "0",
+        # How long a start may take is the worker's to say (STAR_STALL_SECONDS): 70B from a slow share take
+        # longer than vLLM's 10 minutes.
+        "VLLM_ENGINE_READY_TIMEOUT_S": "86400",
         "VLLM_LOGGING_LEVEL": "WARNING",
     }
     if on_cpu:  # in this process, whatever it was told: merged weights are handed over as they are, and a

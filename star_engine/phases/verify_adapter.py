@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from star_engine.adapters.layout import EXAMPLE, check_layout, judge_adapter, write_durably, write_manifest
+from star_engine.adapters.layout import (
+    EXAMPLE,
+    AdapterVerification,
+    TextsDiffer,
+    check_layout,
+    judge_adapter,
+    write_durably,
+    write_manifest,
+)
 from star_engine.adapters.model_card import write_card
 from star_engine.adapters.probe import (
     PROBE_TOKENS,
@@ -13,8 +24,10 @@ from star_engine.adapters.probe import (
     installed_versions,
     probe_prompts,
 )
+from star_engine.adapters.score_parity import judge_scores
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Context, Phase, Progress, Work
+from star_engine.protocols import AdapterProbe, ScoreRequest, TrainingText
 from star_engine.record import Origin, Provenance
 from star_engine.sampling.rationales import Route
 from star_engine.training_set.rows import Coverage
@@ -27,7 +40,11 @@ def _run(context: Context) -> Work:
     probe = context.gpu.trainer().probe(folder, prompts, PROBE_TOKENS)
     yield Progress(1, 2, "probes")
     sampler = context.gpu.sampler(context.iteration)
-    verification = judge_adapter(probe, continue_greedily(sampler, prompts, PROBE_TOKENS))
+    texts = continue_greedily(sampler, prompts, PROBE_TOKENS)
+    try:
+        verification = judge_adapter(probe, texts)
+    except TextsDiffer as doubt:
+        verification = _judge_by_scores(context, folder, prompts, probe, doubt)
     origin, made = record.origin(), record.provenance()
     _, sha256 = made.training_sets[-1]
     write_durably(folder / EXAMPLE, prompts[0])
@@ -37,6 +54,28 @@ def _run(context: Context) -> Work:
     write_manifest(folder, _facts(context, origin, made), verification)
     check_layout(folder)
     record.finish_verification(folder, verification)
+
+
+def _judge_by_scores(
+    context: Context, folder: Path, prompts: Sequence[str], probe: AdapterProbe, doubt: TextsDiffer
+) -> AdapterVerification:
+    """What PEFT wrote, scored by PEFT, by the sampler with the adapter and without it. Raises BadAdapter.
+
+    In bfloat16 two tokens may be as likely as each other: the engines then write different texts and find
+    each text as likely. Where PEFT wrote nothing there is nothing to score, and the doubt stands.
+    """
+    written = [(prompt, text) for prompt, text in zip(prompts, probe.texts, strict=True) if text]
+    if not written:
+        raise doubt
+    requests = [
+        ScoreRequest(str(n), TrainingText(prompt, text), eos=False)
+        for n, (prompt, text) in enumerate(written)
+    ]
+    peft = context.gpu.trainer().score_trained(folder, requests)
+    base = list(context.gpu.scorer(None).score(requests))
+    served = list(context.gpu.scorer(folder).score(requests))
+    apart = judge_scores(peft, served, base, "adapter")
+    return replace(doubt.found, score_difference=round(apart, 6))
 
 
 def _coverage(made: Provenance) -> Coverage:

@@ -16,9 +16,20 @@ import torch
 from peft.tuners.lora import Linear
 from torch.nn.functional import linear
 
+# Of the base model and of the adapter.
+_PRECISIONS = {
+    (torch.float32, torch.float32),
+    (torch.bfloat16, torch.bfloat16),
+    (torch.bfloat16, torch.float32),
+}
+
 
 class _LoraProduct(torch.autograd.Function):
-    """y = x W' + bias + scale * (x A') B'. W is (out, in) and frozen, A (rank, in), B (out, rank)."""
+    """y = x W' + bias + scale * (x A') B'. W is (out, in) and frozen, A (rank, in), B (out, rank).
+
+    A and B may be float32 under a bfloat16 base: products are then those of A and B rounded to bfloat16, as
+    vLLM serves them, and their gradients are summed in float32.
+    """
 
     @staticmethod
     def forward(
@@ -30,6 +41,8 @@ class _LoraProduct(torch.autograd.Function):
         b: torch.Tensor,
         scale: float,
     ) -> torch.Tensor:
+        ctx.precision = a.dtype
+        a, b = a.to(weight.dtype), b.to(weight.dtype)
         rows = x.reshape(-1, x.shape[-1])
         narrow = rows @ a.t()
         out = linear(rows, weight, bias).addmm_(narrow, b.t(), alpha=scale)
@@ -45,15 +58,23 @@ class _LoraProduct(torch.autograd.Function):
         to_x = None
         if ctx.needs_input_grad[0]:  # not where x is the frozen embedding
             to_x = (gradient @ weight).addmm_(to_narrow, a).view(*gradients[0].shape[:-1], -1)
-        to_b = (gradient.t() @ narrow).mul_(ctx.scale)
-        return to_x, None, None, to_narrow.t() @ rows, to_b, None
+        to_b = _summed(gradient, narrow, ctx.precision).mul_(ctx.scale)
+        return to_x, None, None, _summed(to_narrow, rows, ctx.precision), to_b, None
+
+
+def _summed(one: torch.Tensor, other: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Sum over the rows of both, in `dtype`: (rows, m) and (rows, n) to (m, n)."""
+    if one.dtype == dtype:
+        return one.t() @ other
+    if one.device.type == "cuda":  # its products sum in float32 by themselves, and can hand that out
+        return torch.mm(one.t(), other, out_dtype=dtype)
+    return one.t().to(dtype) @ other.to(dtype)
 
 
 def use_lean_forward(model: Any) -> None:
     """Let the plain LoRA layers of a PEFT model compute this way from now on.
 
-    PEFT's own way stays where something comes in between: dropout, weights of another type than the base
-    model's (bfloat16 under float32), quantized and transposed layers.
+    PEFT's own way stays where something comes in between: dropout, quantized and transposed layers.
     """
     for module in model.modules():
         if isinstance(module, Linear) and _plain(module):
@@ -67,7 +88,7 @@ def _plain(module: Any) -> bool:
         and not others
         and not module.lora_variant
         and isinstance(module.lora_dropout[name], torch.nn.Identity)
-        and base.weight.dtype == module.lora_A[name].weight.dtype
+        and (base.weight.dtype, module.lora_A[name].weight.dtype) in _PRECISIONS
         and not (base.weight.requires_grad or module.lora_B[name].bias is not None)
     )
 

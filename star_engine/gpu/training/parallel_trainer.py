@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from star_engine.gpu.causal_lm import free_memory
 from star_engine.gpu.training.lora_trainer import LoraTrainer
 from star_engine.protocols import (
     AdapterProbe,
@@ -53,7 +54,7 @@ class ParallelTrainer:
 
         A process that ends or fails ends them all: RuntimeError, or the error that it had.
         """
-        self._alone = None  # its copy of the model takes memory that rank 0 needs
+        self._free()  # its copy of the model takes memory that rank 0 needs
         with TemporaryDirectory(prefix="star-ranks-") as folder:
             launch = {
                 "base_model": str(self._base_model),
@@ -79,6 +80,11 @@ class ParallelTrainer:
     def probe(self, adapter: Path, prompts: Sequence[str], max_tokens: int) -> AdapterProbe:
         """See Trainer."""
         return self._one().probe(adapter, prompts, max_tokens)
+
+    def _free(self) -> None:
+        if self._alone is not None:
+            self._alone = None
+            free_memory()
 
     def _one(self) -> LoraTrainer:
         if self._alone is None:

@@ -13,6 +13,7 @@ from star_engine.adapters.layout import (
     WEIGHTS,
     AdapterVerification,
     BaseModel,
+    TextsDiffer,
     check_layout,
     check_weights,
     file_sha256,
@@ -185,6 +186,13 @@ def test_an_adapter_that_does_not_hold_is_refused(
 ) -> None:
     with pytest.raises(BadAdapter, match=reason):
         judge_adapter(probe, texts)
+
+
+@pytest.mark.parametrize("texts", [PROBE.base_texts, ("zzzz", "efzz")])
+def test_texts_that_differ_are_a_doubt_that_keeps_what_was_found(texts: tuple[str, ...]) -> None:
+    with pytest.raises(TextsDiffer) as doubt:
+        judge_adapter(PROBE, texts)
+    assert (doubt.value.found.weight_norm, doubt.value.found.probes) == (1.5, 2)
 
 
 def test_the_card_of_a_chat_adapter_names_its_template(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.settings import Settings
 from star_engine.gpu import vllm_settings
 from star_engine.gpu.causal_lm import attention_of
 from star_engine.gpu.training.batch_plan import micro_batches
@@ -25,6 +26,13 @@ def test_the_sampler_that_would_need_a_compiler_is_off(monkeypatch: pytest.Monke
     monkeypatch.setattr("os.environ", environment)
     set_environment(on_cpu=False, threads=2, kv_cache_gib=1)
     assert environment["VLLM_USE_FLASHINFER_SAMPLER"] == "0"
+
+
+def test_how_long_a_start_may_take_is_for_the_worker_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment: dict[str, str] = {}
+    monkeypatch.setattr("os.environ", environment)
+    set_environment(on_cpu=False, threads=2, kv_cache_gib=1)
+    assert int(environment["VLLM_ENGINE_READY_TIMEOUT_S"]) > 10 * Settings().stall_seconds
 
 
 def test_asking_for_cuda_where_there_is_none_is_an_error_and_not_a_cpu(
