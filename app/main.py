@@ -73,6 +73,7 @@ from app.routes.results import (
     rationales,
     report,
     retention,
+    review_queue,
     studies,
     trials,
 )
@@ -101,6 +102,7 @@ ROUTES = (
     curves,
     rationales,
     overrides,
+    review_queue,
     answers,
     candidates,
     example_progress,

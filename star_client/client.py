@@ -14,6 +14,7 @@ from star_client.jobs import Jobs
 from star_client.money.bills import Bills
 from star_client.never_solved import NeverSolved
 from star_client.quality.promotions import Promotions
+from star_client.quality.review import Reviews
 from star_client.quality.studies import Studies
 from star_client.resources import Answers, Datasets, Models, Presets, PromptSets, Rationales
 from star_client.transport import Transport
@@ -49,6 +50,7 @@ class StarClient:
         self.never_solved = NeverSolved(self._transport)
         self.adapters = Adapters(self._transport)
         self.promotions = Promotions(self._transport)
+        self.reviews = Reviews(self._transport)
         self.studies = Studies(self._transport)
         self.webhooks = Webhooks(self._transport)
         self.projects = Projects(self._transport)

@@ -17,6 +17,7 @@ class PhaseName(StrEnum):
     TRAIN = "train"
     VERIFY_ADAPTER = "verify_adapter"
     EVALUATE = "evaluate"
+    FAITHFULNESS = "faithfulness"  # where asked for: see audits.faithfulness
     PAIRS = "pairs"  # right and wrong tries, and how likely the reference model finds them
     TRAIN_VERIFIER = "train_verifier"
     VERIFY_VERIFIER = "verify_verifier"
@@ -47,7 +48,8 @@ def phases_of(config: StarConfig, iteration: int) -> tuple[PhaseName, ...]:
     verifier = config.trained_verifier
     each = verifier is not None and verifier.when == "every_iteration"
     phases = ITERATION_PHASES if config.preference is None else PREFERENCE_PHASES
-    return (*control, *phases, *(VERIFIER_PHASES if each else ()))
+    probed = (PhaseName.FAITHFULNESS,) if config.audits.faithfulness else ()
+    return (*control, *phases, *probed, *(VERIFIER_PHASES if each else ()))
 
 
 def closing_phases(config: StarConfig) -> tuple[PhaseName, ...]:

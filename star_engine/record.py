@@ -117,6 +117,9 @@ class Record(MixSource, Protocol):
         slice's; the slice is sampled.
         """
 
+    def finish_audit(self, found: Mapping[str, Any]) -> None:
+        """Keep what a diagnostic of its own phase found, with the iteration's other audits."""
+
     def finish_build(self, built: Built) -> bool:
         """Record the training set. False if an override arrived meanwhile: then read and build again."""
 

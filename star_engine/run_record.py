@@ -219,6 +219,9 @@ class RunRecord:
         if found:
             self.found["audits"] = dict(found)
 
+    def finish_audit(self, found: Mapping[str, Any]) -> None:
+        self.found["audits"] = dict(found)
+
     def finish_build(self, built: Built) -> bool:
         mixed = [one for texts in built.mixed for one in texts]
         self._directory.write_training_set(self.iteration, built.decisions, built.rows, mixed)

@@ -13,6 +13,7 @@ from app.database import make_engine, new_id, reading, transaction
 from app.ledger.data.base_models import hash_files
 from app.ledger.jobs.forks import ForkPoint
 from app.ledger.jobs.jobs import NewJob, create_job
+from app.ledger.quality.probes import as_probe
 from app.settings import Settings
 from app.storage import Storage
 from app.tables.data import Dataset, Example, Model, PromptSet
@@ -77,6 +78,7 @@ class World:
         """Create a job with these changes to a two-iteration configuration; returns its id."""
         fork: ForkPoint | None = changes.pop("fork", None)
         beside: dict[str, Any] = changes.pop("beside", {})  # preset to its changes
+        probe: int | None = changes.pop("probe", None)  # questions of a probe that it is instead
         config = StarConfig.model_validate({**CONFIG, **changes})
         with transaction(self.engine) as session:
             new = NewJob(
@@ -90,6 +92,7 @@ class World:
                 fork=fork,
             )
             new = replace(new, beside=tuple(_beside(new, preset, **beside[preset]) for preset in beside))
+            new = new if probe is None else as_probe(new, probe)
             return create_job(session, self.project_id, self.key_id, new, self.settings).id
 
     def load_model(self, folder: Path, context_length: int) -> None:

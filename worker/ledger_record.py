@@ -194,6 +194,10 @@ class LedgerRecord:
                 by_position = {self._positions[name]: one for name, one in outcomes.items()}
                 record_outcomes(claimed_iteration(session, self.claim), by_position)
 
+    def finish_audit(self, found: Mapping[str, Any]) -> None:
+        with self._finishing() as session:
+            record_audits(session, self.claim, found)
+
     def finish_build(self, built: Built) -> bool:
         claim, read = self.claim, self._overrides
         with transaction(self.worker.engine) as session:

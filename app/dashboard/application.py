@@ -27,6 +27,7 @@ from app.dashboard.results import (
     job_adapters,
     playground,
     rationales,
+    review,
     studies,
 )
 from app.dashboard.static_files import StaticFiles
@@ -51,6 +52,7 @@ PAGES = (
     job,
     curve,
     rationales,
+    review,
     answers,
     candidates,
     example_progress,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from app.data.tokenizers import count_tokens
 from app.http.schemas import JsonObject
-from app.ledger.queue.estimates import candidates_in, probes_in
+from app.ledger.queue.estimates import candidates_in, probed_twice, probes_in
 from star_engine.config.star import StarConfig
 from star_engine.data.selection import training_steps
 from star_engine.evaluation.accuracy import adapter_modes
@@ -68,6 +68,7 @@ def workload(
     held_out = min(int(splits.get(config.evaluation.split, 0)), config.evaluation.max_examples or 10**9)
     a_turn = asked * (config.generation.samples_per_example + config.rationalization.enabled)
     a_turn += held_out * len(adapter_modes(config)) + probes_in(config, asked)
+    a_turn += probed_twice(config, held_out or asked)
     tries = iterations * a_turn + held_out * len(config.evaluation.baselines)
     if config.hints is not None:
         tries += min(iterations, config.hints.iterations) * asked * config.hints.tries

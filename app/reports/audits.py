@@ -23,6 +23,23 @@ TEXT = (
 )
 
 
+FAITHFUL_HEADER = (
+    "iteration", "asked", "right", "follow a wrong hint", "whole rationale", "half", "none", "gain",
+)  # fmt: skip
+FAITHFUL_TEXT = (
+    "Held-out questions with a wrong answer as the hint of rationalization: of those right without it, how "
+    "many answers follow it. Then how likely the right answer is behind the whole rationale, behind its "
+    "first half, and behind none; gain: whole against none, in points. 95 % intervals in brackets, over "
+    "questions. An answer that is as likely without its rationale does not come from it."
+)
+
+
+def faithful_rows(coverage: Iterable[Coverage]) -> tuple[tuple[str, ...], ...]:
+    """Return one row per iteration that was probed, in the order of FAITHFUL_HEADER."""
+    found = ((row.iteration, (row.audits or {}).get("faithfulness")) for row in coverage)
+    return tuple(_faithful(number, one) for number, one in found if one)
+
+
 def audit_rows(coverage: Iterable[Coverage]) -> tuple[tuple[str, ...], ...]:
     """Return one row per audited iteration, in the order of HEADER."""
     return tuple(_row(row.iteration, row.audits) for row in coverage if row.audits)
@@ -52,6 +69,26 @@ def _row(iteration: int, found: Mapping[str, Any]) -> tuple[str, ...]:
         _written(found["few_shot_similarity"], percent),
         _again(found.get("determinism")),
     )
+
+
+def _faithful(iteration: int, found: Mapping[str, Any]) -> tuple[str, ...]:
+    hint, dependence = found["wrong_hint"], found["dependence"]
+    parts = (dependence.get(name) for name in ("whole", "half", "none"))
+    gain = dependence.get("gain")
+    return (
+        str(iteration),
+        str(hint["asked"]),
+        str(hint["right"]),
+        _with_limits(hint["followed"]),
+        *(_with_limits(part) for part in parts),
+        "–" if gain is None else f"{points(gain['value'])} [{points(gain['low'])}, {points(gain['high'])}]",
+    )
+
+
+def _with_limits(found: Mapping[str, float] | None) -> str:
+    if found is None:
+        return "–"
+    return f"{percent(found['value'])} [{percent(found['low'])}, {percent(found['high'])}]"
 
 
 def _again(found: Mapping[str, Any] | None) -> str:

@@ -67,6 +67,7 @@ def make_document(job: Job, report: JobReport) -> Document:
         _also,
         _funnel,
         _audits,
+        _faithfulness,
         _cost,
         _money,
         _settings,
@@ -270,6 +271,14 @@ def _audits(report: JobReport) -> Section | None:
     rows = audits.audit_rows(report.coverage)
     text = " ".join((audits.TEXT, *audits.told(report.coverage)))
     return Section("Audits of the training data", text, Table(audits.HEADER, rows)) if rows else None
+
+
+def _faithfulness(report: JobReport) -> Section | None:
+    rows = audits.faithful_rows(report.coverage)
+    if not rows:
+        return None
+    title = "Whether answers come from their rationales"
+    return Section(title, audits.FAITHFUL_TEXT, Table(audits.FAITHFUL_HEADER, rows))
 
 
 def _also(report: JobReport) -> Section | None:

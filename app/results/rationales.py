@@ -167,7 +167,7 @@ def _page(
 ) -> Page[RationaleOut]:
     last = 0 if after is None else row_id_of(after)
     found = rationale_page(session, job.id, wanted, after=last, limit=limit)
-    rows = [_out(rationale, example) for rationale, example in found.rows]
+    rows = [rationale_out(rationale, example) for rationale, example in found.rows]
     return partial_page(rows, found.has_more, None if found.last is None else f"rat_{found.last}")
 
 
@@ -186,7 +186,7 @@ def _detail(session: Session, job: Job, rationale: Rationale, row: Example) -> R
     trained = training_row_of(session, rationale.id)
     hint = hint_text(config.kind, example, config.rationalization.template)
     return RationaleDetailOut(
-        **dict(_out(rationale, row)),
+        **dict(rationale_out(rationale, row)),
         prompt=rationale_prompt(config, prompt_set, example, route, rationale.iteration_number),
         hint=hint if route is Route.RATIONALIZED else None,
         span=answer_span(config, example, rationale.text, rationale.extracted),
@@ -202,7 +202,7 @@ def _detail(session: Session, job: Job, rationale: Rationale, row: Example) -> R
     )
 
 
-def _out(rationale: Rationale, example: Example) -> RationaleOut:
+def rationale_out(rationale: Rationale, example: Example) -> RationaleOut:
     return RationaleOut(
         id=f"rat_{rationale.id}",
         created_at=rationale.created_at,

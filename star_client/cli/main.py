@@ -26,7 +26,7 @@ from star_client.cli import (
 )
 from star_client.cli.invocation import exit_status
 from star_client.cli.printing import print_error
-from star_client.cli.quality import probes, studies
+from star_client.cli.quality import probes, review, studies
 from star_client.errors import StarError
 from star_client.money import commands as money
 
@@ -75,6 +75,7 @@ app.command("answers")(answers.list_answers)
 app.command("candidates")(candidates.list_candidates)
 app.command("test-time")(candidates.show_test_time)
 app.add_typer(adapters.adapters, name="adapters")
+app.add_typer(review.review, name="review")
 app.add_typer(studies.studies, name="studies")
 app.add_typer(team.webhooks, name="webhooks")
 app.add_typer(team.keys, name="keys")

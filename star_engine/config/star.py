@@ -182,6 +182,9 @@ class Audits(Section):
     """Verdicts per iteration that a second method judges again."""
     determinism: Annotated[int, Field(ge=0, le=1000)] = 4
     """Tries per iteration that are generated twice and compared."""
+    faithfulness: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Held-out questions per iteration that are asked again with a wrong hint, and whose answers are scored
+    behind all, half and none of their rationale; 0: none. Each costs two greedy texts and three scores."""
 
 
 class StopRule(Section):

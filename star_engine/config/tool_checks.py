@@ -23,6 +23,7 @@ def check_tools(config: StarConfig) -> None:
         (config.self_distillation is not None, "self_distillation must be null: it masks nothing"),
         (config.trained_verifier is not None, "trained_verifier must be null: pairs mask nothing"),
         (config.evaluation.test_time is not None, "evaluation.test_time must be null: it calls no tool"),
+        (config.audits.faithfulness > 0, "audits.faithfulness must be 0: it calls no tool"),
         (config.training_set.checks, "training_set.checks must be empty: they call no tool"),
         (config.training.loss != "completion", "training.loss must be completion"),
     ):

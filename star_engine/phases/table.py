@@ -8,6 +8,7 @@ from star_engine.loop import PhaseName
 from star_engine.phases.build import BUILD
 from star_engine.phases.control import CONTROL
 from star_engine.phases.evaluate import BASELINES, EVALUATE
+from star_engine.phases.faithfulness import FAITHFULNESS
 from star_engine.phases.pairs import PAIRS
 from star_engine.phases.phase import Phase
 from star_engine.phases.probe import PROBE
@@ -22,7 +23,7 @@ from star_engine.phases.verify_verifier import VERIFY_VERIFIER
 PHASES: Mapping[PhaseName, Phase] = {
     phase.name: phase
     for phase in (
-        *(BASELINES, CONTROL, SAMPLE, BUILD, TRAIN, VERIFY_ADAPTER, EVALUATE),
+        *(BASELINES, CONTROL, SAMPLE, BUILD, TRAIN, VERIFY_ADAPTER, EVALUATE, FAITHFULNESS),
         *(PAIRS, TRAIN_VERIFIER, VERIFY_VERIFIER),
         *(TEST_TIME, TRIAL, PROBE),
     )

@@ -17,8 +17,12 @@ def write_adapter(
     alpha: int = 4,
     lessons: frozenset[int] = frozenset(),
     value: float | None = None,
+    learned: str = "",
 ) -> None:
-    """A tiny LoRA adapter on disk, without torch. `value` fills every weight (0.0 or NaN: a bad one)."""
+    """A tiny LoRA adapter on disk, without torch. `value` fills every weight (0.0 or NaN: a bad one).
+
+    learned: a digest of what it was trained on. With it other data makes other bytes.
+    """
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -31,20 +35,20 @@ def write_adapter(
     }
     write_durably(directory / CONFIG, json.dumps(config))
     temporary = directory / f".{WEIGHTS}.tmp"
-    temporary.write_bytes(make_adapter_bytes(rank, lessons, value))
+    temporary.write_bytes(make_adapter_bytes(rank, lessons, value, learned))
     temporary.replace(directory / WEIGHTS)
 
 
 def make_adapter_bytes(
-    rank: int = 2, lessons: frozenset[int] = frozenset(), value: float | None = None
+    rank: int = 2, lessons: frozenset[int] = frozenset(), value: float | None = None, learned: str = ""
 ) -> bytes:
-    """A safetensors file with one LoRA pair of width 4; `lessons` stand in its metadata."""
+    """A safetensors file with one LoRA pair of width 4; `lessons` and `learned` stand in its metadata."""
     stem = "base_model.model.model.layers.0.self_attn.q_proj"
     count = rank * 4
     filled = value if value is not None else 0.01 * (1 + len(lessons))
     data = struct.pack(f"<{2 * count}f", *([filled] * (2 * count)))
     header = {
-        "__metadata__": {"format": "pt", "lessons": json.dumps(sorted(lessons))},
+        "__metadata__": {"format": "pt", "lessons": json.dumps(sorted(lessons)), "learned": learned},
         f"{stem}.lora_A.weight": {"dtype": "F32", "shape": [rank, 4], "data_offsets": [0, 4 * count]},
         f"{stem}.lora_B.weight": {"dtype": "F32", "shape": [4, rank], "data_offsets": [4 * count, 8 * count]},
     }

@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-from star_engine.adapters.layout import write_durably
+from star_engine.adapters.layout import WEIGHTS, file_sha256, write_durably
 from star_engine.data.selection import chance
 from star_engine.protocols import (
     AdapterProbe,
@@ -232,7 +232,10 @@ class RecordingTrainer:
             else one
             for one in job.data
         ]
-        write_adapter(job.out, rank=lora.rank, alpha=lora.alpha, lessons=lessons_in(taught, job.start))
+        lessons = lessons_in(taught, job.start)
+        write_adapter(
+            job.out, rank=lora.rank, alpha=lora.alpha, lessons=lessons, learned=_learned_sha256(job)
+        )
 
     def training_token_ids(self, texts: Sequence[str | TrainingText]) -> list[list[int]]:
         return _ids(texts)
@@ -256,6 +259,14 @@ class RecordingTrainer:
 
 def _first_words(text: str, count: int) -> str:
     return "".join(WORD.findall(text)[:count])
+
+
+def _learned_sha256(job: TrainingJob) -> str:
+    """Of all that the weights of a real training depend on, wherever its folders are."""
+    facts = job.to_json()
+    learned = {name: facts[name] for name in ("data", "steps", "seed", "preference", "distillation")}
+    start = "" if job.start is None else file_sha256(job.start / WEIGHTS)
+    return sha256(json.dumps([learned, start]).encode()).hexdigest()
 
 
 def _input_sha256(job: TrainingJob) -> str:

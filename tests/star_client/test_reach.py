@@ -133,6 +133,7 @@ JOBS: dict[str, Call] = {
     "rationales_list": lambda star, _: star.rationales.list("job_x", **FILTERS, example="e", text="carry"),
     "rationales_get": lambda star, _: star.rationales.get("job_x", "rat_x"),
     "rationales_history": lambda star, _: star.jobs.history("job_x", "row-1"),
+    "review_queue_list": lambda star, _: star.reviews.queue("job_x", iteration=1, raters=2),
     "overrides_list": lambda star, _: star.rationales.overrides("job_x", "rat_x"),
     "overrides_create": lambda star, _: star.rationales.override(
         "job_x", "rat_x", verdict="wrong", reason="A lucky guess."

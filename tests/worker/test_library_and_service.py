@@ -40,6 +40,7 @@ SETTINGS: dict[str, Any] = {
     "examples_per_iteration": 10,  # fewer than the split has: shares are of the iteration's examples
     "generation": {"max_tokens": 400, "temperature": 0.7, "samples_per_example": 2},
     "training_set": {"filters": ["answer_only"], "window": 2},
+    "audits": {"faithfulness": 5},
     "evaluation": {"test_time": {"samples": 3, "scorer": "verifier"}},
     "trained_verifier": {"schedule": {"kind": "fixed", "steps": 3}, "batch_size": 4, "held_out": 0.2},
 }

@@ -84,6 +84,30 @@ def _exploration(found: Found) -> str:
     )
 
 
+def _faithfulness(found: Found) -> str:
+    hint, dependence = found["wrong_hint"], found["dependence"]
+    told = []
+    if (share := hint["followed"]) is not None:
+        told.append(
+            f"Shown a wrong answer, {share['count']} of {hint['right']} answers that are right without it "
+            f"follow it ({_between(share)})."
+        )
+    if dependence["n"]:
+        whole, half, none, gain = (
+            100 * dependence[name]["value"] for name in ("whole", "half", "none", "gain")
+        )
+        told.append(
+            f"The right answer has a probability of {whole:.1f} % behind its rationale, {half:.1f} % behind "
+            f"half of it and {none:.1f} % behind none: {gain:+.1f} points by the rationale "
+            f"({_between(dependence['gain'])}, {dependence['n']} questions)."
+        )
+    return " ".join(told)
+
+
+def _between(found: Found) -> str:
+    return f"95 % interval {100 * found['low']:.1f} to {100 * found['high']:.1f} %"
+
+
 AUDITS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "luck": ("Luck", _luck),
     "rationalization_yield": ("Rationalization", _yield),
@@ -96,4 +120,5 @@ AUDITS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "before_training": ("Before training", " ".join),
     "answer_end": ("Answer's end", _answer_end),
     "hint_talk": ("Speaks of hints", _hint_talk),
+    "faithfulness": ("Faithfulness", _faithfulness),
 }

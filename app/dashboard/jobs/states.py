@@ -32,6 +32,8 @@ PHASES = {
     "train_verifier": "training the verifier",
     "verify_verifier": "checking the verifier",
     "evaluate": "asking the adapter the held-out examples",
+    "faithfulness": "asking the adapter with wrong hints, and scoring answers without their rationales",
+    "test_time": "answering each held-out question many times",
     "probe": "asking the base model a sample of the train questions",
     "trial": "answering",
 }

@@ -191,6 +191,8 @@ def _units(phase: PhaseName, config: StarConfig, number: int, splits: JsonObject
         return float(held_out * candidates_in(config))
     if phase is PhaseName.PROBE:
         return float(asked * PROBE_TRIES)
+    if phase is PhaseName.FAITHFULNESS:
+        return float(probed_twice(config, held_out or asked))
     return _sequences(config, number, asked * tries) if phase is PhaseName.TRAIN else 1.0
 
 
@@ -204,11 +206,18 @@ def _units_done(
         return float((work["stop"] - work["start"]) * tries)
     if phase is PhaseName.CONTROL:
         return float(progress.get("total", 0))
+    if phase is PhaseName.FAITHFULNESS:
+        return float(2 * config.audits.faithfulness)
     if phase is not PhaseName.TRAIN:
         return 1.0
     if isinstance(config.training.schedule, EpochsSchedule):  # the rows are not known here, the steps are
         return float(progress.get("total", 0) * _rows_of_step(config.training))
     return _sequences(config, number, 0)
+
+
+def probed_twice(config: StarConfig, questions: int) -> int:
+    """Texts of a phase faithfulness: each question with a wrong hint, and without."""
+    return 2 * min(config.audits.faithfulness, questions)
 
 
 def probes_in(config: StarConfig, asked: int) -> int:

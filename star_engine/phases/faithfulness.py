@@ -1,0 +1,146 @@
+"""Faithfulness: what the iteration's adapter answers to wrong hints, and whether it needs its rationales.
+
+Its texts are few and kept in memory: a phase that is killed asks them again, greedily, to the same end.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from star_engine.config.star import StarConfig
+from star_engine.data.overlap import without_few_shot
+from star_engine.diagnostics.faithfulness import (
+    Hinted,
+    Part,
+    answers_after,
+    dependence_figures,
+    hint_figures,
+    outcome_of,
+)
+from star_engine.evaluation.candidates import IMPOSSIBLE, scores_that_fit
+from star_engine.loop import PhaseName
+from star_engine.phases.phase import Alone, Ask, Context, Phase, Progress, Work
+from star_engine.protocols import (
+    Completion,
+    SampleRequest,
+    SamplingParams,
+    Scorer,
+    ScoreRequest,
+    TrainingText,
+)
+from star_engine.sampling.answers import Answer, judge, judge_text
+from star_engine.sampling.rationales import Route, rationale_prompt, sampling_params
+from star_engine.tasks.examples import Example, PromptSet
+from star_engine.training_set.taught import with_other_answers
+
+QUESTIONS_PER_CALL = 16  # of the scorer: three texts of each
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A text for a question, asked with a hint (a wrong one) or without."""
+
+    example: Example
+    hinted: bool
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Each question without a hint and with a wrong one, greedily, as an iteration behind this one would."""
+
+    config: StarConfig
+    prompt_set: PromptSet
+    params: SamplingParams
+    asked: Mapping[str, tuple[Example, bool]]  # by the request's key
+    queue: deque[SampleRequest]
+
+    def finish(self, completion: Completion) -> _Said:
+        example, hinted = self.asked[completion.key]
+        answer = judge(self.config, example, completion, opening=self.prompt_set.opening)
+        return _Said(example, hinted, answer)
+
+
+def _run(context: Context) -> Work:
+    config, record = context.config, context.record
+    examples = without_few_shot(context.prompt_set, record.probe_examples(config.audits.faithfulness))
+    pairs = zip(examples, with_other_answers(examples), strict=True)
+    others = {one.id: other for one, other in pairs if other.answer != one.answer}
+    asked = [one for one in examples if one.id in others]
+    said: list[_Said] = []
+
+    def take(batch: Sequence[_Said]) -> Progress:
+        said.extend(batch)
+        return Progress(len(said), 2 * len(asked), "answers")
+
+    yield Progress(0, 2 * len(asked), "answers")
+    yield Ask(_plan(context, asked, others), context.iteration, take)
+    plain = {one.example.id: one.answer for one in said if not one.hinted}
+    right = [one for one in asked if plain[one.id].verdict == "correct"]
+    hinted = {one.example.id: one.answer for one in said if one.hinted}
+    found = [_hinted(config, one, others[one.id], hinted[one.id]) for one in right]
+    yield Alone()
+    totals = yield from _dependence(context, right, plain)
+    figures = {"wrong_hint": hint_figures(len(asked), found), "dependence": dependence_figures(totals)}
+    record.finish_audit({"faithfulness": figures})
+
+
+def _plan(context: Context, examples: Sequence[Example], others: Mapping[str, Example]) -> _Plan:
+    config, iteration = context.config, context.iteration + 1
+    asked: dict[str, tuple[Example, bool]] = {}
+    queue: deque[SampleRequest] = deque()
+    for example in examples:
+        for hinted in (False, True):
+            shown = others[example.id] if hinted else example
+            route = Route.RATIONALIZED if hinted else Route.GENERATED
+            prompt = rationale_prompt(config, context.prompt_set, shown, route, iteration)
+            request = SampleRequest(f"{route}/{example.id}", prompt)
+            asked[request.key] = (example, hinted)
+            queue.append(request)
+    greedy = replace(sampling_params(config), temperature=0.0, top_p=1.0, top_k=0)
+    return _Plan(config, context.prompt_set, greedy, asked, queue)
+
+
+def _hinted(config: StarConfig, example: Example, other: Example, answer: Answer) -> Hinted:
+    as_hint = judge_text(config, other, answer.text, answer.finish_reason)
+    return Hinted(example, other.answer, answer.extracted, outcome_of(answer.verdict, as_hint.verdict))
+
+
+def _dependence(
+    context: Context, right: Sequence[Example], plain: Mapping[str, Answer]
+) -> Generator[Progress, None, list[Mapping[Part, float]]]:
+    """How likely each right answer is behind all of its rationale, half of it, and none."""
+    config, iteration = context.config, context.iteration + 1
+    texts: list[Mapping[Part, TrainingText]] = []
+    for example in right:
+        prompt = rationale_prompt(config, context.prompt_set, example, Route.GENERATED, iteration)
+        parts = answers_after(config, context.prompt_set, example, prompt, plain[example.id])
+        texts += [] if parts is None else [parts]
+    totals: list[Mapping[Part, float]] = []
+    if texts:
+        scorer = context.gpu.sampler(context.iteration)
+        for first in range(0, len(texts), QUESTIONS_PER_CALL):
+            totals += _totals(scorer, texts[first : first + QUESTIONS_PER_CALL])
+            yield Progress(min(first + QUESTIONS_PER_CALL, len(texts)), len(texts), "scores")
+    return totals
+
+
+def _totals(scorer: Scorer, texts: Sequence[Mapping[Part, TrainingText]]) -> list[Mapping[Part, float]]:
+    """Without the questions of which a text does not fit the model."""
+    requests = [
+        ScoreRequest(f"{place}/{part}", text, eos=False)
+        for place, parts in enumerate(texts)
+        for part, text in parts.items()
+    ]
+    found = {score.key: max(score.total, IMPOSSIBLE) for score in scores_that_fit(scorer, requests)}
+    each = [{part: found.get(f"{place}/{part}") for part in parts} for place, parts in enumerate(texts)]
+    return [
+        {part: total for part, total in totals.items() if total is not None}
+        for totals in each
+        if None not in totals.values()
+    ]
+
+
+FAITHFULNESS = Phase(PhaseName.FAITHFULNESS, _run)
