@@ -41,7 +41,7 @@ from star_engine.loop import IterationHistory, PhaseName, PhaseRef
 from star_engine.phases.build import own_rows
 from star_engine.protocols import TrainingProgress
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
-from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.examples import Example, PromptSet, as_data
 from star_engine.tasks.programs.tool_use import ToolUse, tool_use_from, turns_from
 from star_engine.training_set.rows import Decision, TrainingExample, masks_from, training_line
 
@@ -66,8 +66,8 @@ class RunDirectory:
         mixed: Mapping[str, Sequence[Example]] = MappingProxyType({}),
     ) -> None:
         """Create run.json, or make sure that the one found belongs to this very run. Raises OtherRun."""
-        data = [[asdict(e) for e in examples] for examples in (train, held_out, prompt_set.examples)]
-        data += [[asdict(e) for e in mixed[mix.dataset]] for mix in config.training_set.mix]
+        data = [[as_data(e) for e in examples] for examples in (train, held_out, prompt_set.examples)]
+        data += [[as_data(e) for e in mixed[mix.dataset]] for mix in config.training_set.mix]
         digest = sha256(json.dumps(data).encode()).hexdigest()
         path = self.root / "run.json"
         if path.exists():

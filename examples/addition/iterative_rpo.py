@@ -27,7 +27,7 @@ from star_engine.tasks.kind import Kind
 HERE = Path(__file__).parent
 TRAIN, HELD_OUT = 120, 150
 ITERATIONS, TEXTS, TRIES = 4, 16, 8
-BUDGETS = (15, 5)  # steps of an iteration; in 15 every arm comes to its ceiling
+STEPS = 15  # of an iteration: every arm comes to its ceiling; --steps 5 is the smaller budget
 RPO, DPO, EXPERT, STAR = "iterative RPO", "DPO alone", "expert iteration", "rationalization"
 ARMS: Mapping[str, tuple[str, dict[str, Any]]] = {
     STAR: ("star", {}),
@@ -110,7 +110,7 @@ def read(directory: RunDirectory, arm: str, seed: int, steps: int) -> Found:
 
 def page(found: Sequence[Found], seconds: float, command: str) -> Iterator[str]:
     """The tables of each budget, as lines of Markdown."""
-    for steps in BUDGETS:
+    for steps in dict.fromkeys(one.steps for one in found):
         yield from (f"### {steps} steps an iteration", "")
         yield from tables([one for one in found if one.steps == steps])
     yield f"`{command}` took {seconds:,.0f} s on one of two shared CPU cores."
@@ -153,11 +153,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(".star/rpo"))
     parser.add_argument("--write", type=Path, help="the page whose figures are replaced")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--steps", type=int, nargs="+", default=[STEPS], help="of an iteration: one or several budgets"
+    )
     chosen = parser.parse_args()
     began = time.monotonic()
     seeds = range(chosen.seeds)
-    found = [run(chosen.out, arm, seed, steps) for steps in BUDGETS for seed in seeds for arm in ARMS]
-    command = f"python -m examples.addition.iterative_rpo --seeds {chosen.seeds}"
+    found = [run(chosen.out, arm, seed, steps) for steps in chosen.steps for seed in seeds for arm in ARMS]
+    budgets = "" if chosen.steps == [STEPS] else f" --steps {' '.join(map(str, chosen.steps))}"
+    command = f"python -m examples.addition.iterative_rpo --seeds {chosen.seeds}{budgets}"
     text = "\n".join(page(found, time.monotonic() - began, command))
     print(text)
     if chosen.write is not None:

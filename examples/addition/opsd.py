@@ -13,6 +13,7 @@ import argparse
 import random
 import re
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,9 +25,14 @@ from examples.addition.generate import draw_addition, work_out, write_task
 from examples.arm import percents, run_arm, write_section
 from star_engine.config.presets import PRESETS, laid_over
 from star_engine.config.star import StarConfig
-from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode
+from star_engine.data.prompts import render_prompt
+from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode, evaluation_params
+from star_engine.load import load_dataset, load_model, load_prompt_set
+from star_engine.protocols import SampleRequest
 from star_engine.run_directory import RunDirectory
+from star_engine.sampling.answers import judge
 from star_engine.tasks.kind import Kind
+from star_engine.training_set.taught import with_other_answers
 
 HERE = Path(__file__).parent
 TRAIN, HELD_OUT = 160, 150
@@ -119,6 +125,27 @@ def model_of(answers: Sequence[EvaluatedAnswer]) -> Model:
     )
 
 
+def teachers(out: Path) -> dict[str, float]:
+    """Train questions of seed 0 that the base model answers right, greedy, by the answer in its view."""
+    task = write_task(out / "data-0", train=TRAIN, validation=HELD_OUT, seed=0)
+    config = settings(OPSD, 0)
+    examples, _ = load_dataset(task[0], config.kind)
+    shown = load_prompt_set(task[1], config.kind)
+    sampler, _ = load_model(HERE / "model", rank=config.training.lora.rank)
+    sampler.use(None)
+    params = evaluation_params(config, EvaluationMode.ADAPTER)
+    by_id, found = {one.id: one for one in examples}, {}
+    seen = {"no answer": examples, "its own": examples, "another question's": with_other_answers(examples)}
+    for name, asked in seen.items():
+        hint = name != "no answer"
+        prompts = (render_prompt(config.kind, shown, one, hint=hint, few_shot=False) for one in asked)
+        queue = deque(SampleRequest(one.id, text) for one, text in zip(asked, prompts, strict=True))
+        judged = (judge(config, by_id[one.key], one) for one in sampler.stream(queue, params))
+        found[name] = fmean(one.verdict == "correct" for one in judged)
+    sampler.close()
+    return found
+
+
 def shape(text: str) -> str:
     return re.sub("[0-9]", "0", text)
 
@@ -132,7 +159,9 @@ def shapes(digits: int) -> frozenset[str]:
     return frozenset(shape("\n".join(parts)) for parts in worked)
 
 
-def page(found: Sequence[Found], seconds: float, command: str) -> Iterator[str]:
+def page(
+    found: Sequence[Found], taught_by: Mapping[str, float], seconds: float, command: str
+) -> Iterator[str]:
     """The tables, as lines of Markdown."""
     yield "Held-out answers, greedy, the base model first and then by iteration:"
     yield ""
@@ -158,7 +187,9 @@ def page(found: Sequence[Found], seconds: float, command: str) -> Iterator[str]:
         )
         accuracy = percents([fmean(column) for column in by_iteration])
         yield f"| {' | '.join([arm, accuracy, tried, sampled, learned])} |"
-    yield from ("", *(f"- {line}" for line in compared(found)), "")
+    yield from ("", *(f"- {line}" for line in compared(found)))
+    shown = ", ".join(f"{name} in view {100 * share:.0f} %" for name, share in taught_by.items())
+    yield from (f"- The base model, asked the bare train questions of seed 0, right with {shown}.", "")
     yield f"`{command}` took {seconds:,.0f} s on one of two shared CPU cores."
 
 
@@ -184,7 +215,7 @@ def main() -> None:
     began = time.monotonic()
     found = [run(chosen.out, arm, seed) for seed in range(chosen.seeds) for arm in ARMS]
     command = f"python -m examples.addition.opsd --seeds {chosen.seeds}"
-    text = "\n".join(page(found, time.monotonic() - began, command))
+    text = "\n".join(page(found, teachers(chosen.out), time.monotonic() - began, command))
     print(text)
     if chosen.write is not None:
         write_section(chosen.write, text)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from star_engine.tasks.kind import Kind
 
@@ -105,6 +105,16 @@ class PromptSet:
         """
         same = tuple(example for example in self.examples if example.group == group)
         return same or tuple(example for example in self.examples if example.group is None)
+
+
+def as_data(example: Asked) -> dict[str, Any]:
+    """The fields of an example, as a digest of data has them: without turns before it those of ever since, so
+    that a run goes on after an upgrade.
+    """
+    known = asdict(example)
+    if not known.get("context"):
+        known.pop("context", None)
+    return known
 
 
 def as_turns(context: Context) -> list[dict[str, str]]:

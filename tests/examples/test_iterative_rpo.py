@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from examples.addition.iterative_rpo import ARMS, BUDGETS, DPO, RPO, STAR, TEXTS, Found, page, settings
+from examples.addition.iterative_rpo import ARMS, DPO, RPO, STAR, TEXTS, Found, page, settings
 
 
 def test_arms_have_one_budget_of_tries_steps_and_texts() -> None:
@@ -25,11 +25,11 @@ def test_one_arm_leaves_out_the_likelihood_of_the_right_text() -> None:
 def test_the_page_has_every_arm_and_its_distance_from_iterative_rpo() -> None:
     found = [
         Found(arm, seed, steps, (0.3, last), (0.2,), (0.9,), (12,), 1000)
-        for steps in BUDGETS
+        for steps in (15, 5)
         for seed in (0, 1)
         for arm, last in zip(ARMS, (0.9, 0.8, 0.7, 0.1), strict=True)
     ]
     text = "\n".join(page(found, 60.0, "command"))
-    assert text.count("| rationalization | 0 | 30 90 | 20 | 90 | 12 | 1,000 |") == len(BUDGETS)
+    assert text.count("| rationalization | 0 | 30 90 | 20 | 90 | 12 | 1,000 |") == 2
     assert "| DPO alone | 30 10 | 1,000 |" in text
     assert "iterative RPO against expert iteration, last accuracy in points by seed: -10.0, -10.0." in text

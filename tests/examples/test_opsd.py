@@ -33,7 +33,8 @@ def test_the_page_has_every_arm_and_its_distance_from_opsd() -> None:
         Found(arm, 0, (Model(0.3, 50.0, 1.0, 0.0), Model(last, 48.5, 0.9, 0.02)), (49.0,), 2000, 900)
         for arm, last in zip(ARMS, (0.9, 0.5, 0.8, 0.35), strict=True)
     ]
-    text = "\n".join(page(found, 60.0, "command"))
+    text = "\n".join(page(found, {"no answer": 0.25, "its own": 1.0}, 60.0, "command"))
     assert "| OPSD | 0 | 30 80 | 50.0 48.5 | 100 90 | 0 2 |" in text
     assert "OPSD against rationalization, last accuracy in points by seed: -10.0." in text
+    assert "right with no answer in view 25 %, its own in view 100 %." in text
     assert "OPSD, wrong hint against the base model: +5.0." in text

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from star_engine.loop import ITERATION_PHASES, PhaseName
 from star_engine.protocols import BadAdapter, SampleRequest, TrainingJob, TrainingProgress
 from star_engine.run import Event, run_star
 from star_engine.run_directory import OtherRun, RunDirectory
-from star_engine.tasks.examples import Example
+from star_engine.tasks.examples import Example, PromptSet
 from star_engine.tasks.kind import Kind
 from star_engine.testing.fakes import (
     Order,
@@ -306,6 +307,15 @@ def test_another_run_is_never_mixed_into_a_directory(tmp_path: Path) -> None:
                 config(), TRAIN[1:], HELD_OUT, ADDITION, bench.sampler, bench.trainer, tmp_path, base=BASE
             )
         )
+
+
+def test_a_run_goes_on_that_was_begun_before_examples_had_earlier_turns(tmp_path: Path) -> None:
+    example = Example("a", "1 + 2", "3", split="train")
+    RunDirectory(tmp_path).begin(config(), [example], [], PromptSet(Kind.SCRATCHPAD, ()))
+    fields = {"id": "a", "question": "1 + 2", "answer": "3", "choices": None, "group": None}
+    data = [[{**fields, "split": "train", "solution": None}], [], []]
+    recorded = json.loads((tmp_path / "run.json").read_text())["data_sha256"]
+    assert recorded == sha256(json.dumps(data).encode()).hexdigest()
 
 
 def test_a_finished_run_may_be_extended(tmp_path: Path) -> None:
