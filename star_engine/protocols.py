@@ -327,11 +327,16 @@ class TrainingJob:
     out: Path  # folder that holds the adapter afterwards
     checkpoints: Path  # folder of resume points
     start: Path | None = None  # adapter to go on from; None: fresh weights on the base model
+    moments: Path | None = None  # optimizer state to go on with, of the training that made `start`
     preference: Preference | None = None  # of pairs
     distillation: Distillation | None = None  # of tries with a teacher
 
     def __post_init__(self) -> None:
-        """Raises ValueError where pairs come without their loss, or texts with that of pairs."""
+        """Raises ValueError where pairs come without their loss, texts with that of pairs, or moments without
+        the weights that they are of.
+        """
+        if self.moments is not None and self.start is None:
+            raise ValueError("Moments are of the adapter that a training goes on from: give `start` as well.")
         taught = any(isinstance(one, DistilledText) for one in self.data)
         if taught != (self.distillation is not None):
             raise ValueError("Tries with a teacher are learned with `distillation`: give both or neither.")
@@ -392,9 +397,10 @@ class Trainer(Protocol):
     def train(self, job: TrainingJob) -> Iterator[TrainingProgress]:
         """Train a LoRA adapter and yield once per optimizer step.
 
-        When the iterator ends, `job.out` holds `adapter_config.json` and `adapter_model.safetensors`. The
-        optimizer is always fresh. Resumes from the newest valid checkpoint in `job.checkpoints`, if there is
-        one for the same input.
+        When the iterator ends, `job.out` holds `adapter_config.json` and `adapter_model.safetensors`, and
+        `optimizer.safetensors` where `job.settings.optimizer` is carry. The optimizer is fresh unless
+        `job.moments` is given. Resumes from the newest valid checkpoint in `job.checkpoints`, if there is one
+        for the same input.
         """
 
     def training_token_ids(self, texts: Sequence[str | TrainingText]) -> list[list[int]]:

@@ -24,6 +24,11 @@ from star_engine.training_set.mixing import MixSource
 from star_engine.training_set.pairs import PairRow, Tried
 from star_engine.training_set.rows import Decision, TrainingExample
 
+NO_OPTIMIZER = (
+    "Iteration {iteration} has no optimizer state to go on with: it was trained with training.optimizer "
+    "fresh, or its weights are deleted. Set training.optimizer to fresh."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -128,6 +133,12 @@ class Record(MixSource, Protocol):
 
     def adapter(self, iteration: int) -> Path | None:
         """A folder with the config and the weights of an iteration's adapter; None where there is none."""
+
+    def optimizer(self, iteration: int) -> Path:
+        """The optimizer state with which an iteration's training has ended, where it is carried on.
+
+        Raises BadAdapter where there is none: a fresh one in its place would change what is learned.
+        """
 
     def verifier(self, name: str) -> Verifier | None:
         """The newest verifier of the run so far ("verifier"), or another job's by its adapter's id.

@@ -18,6 +18,7 @@ iteration-3/rationales.jsonl      every try, with verdict
            /pairs.jsonl           right and wrong tries that are paired, where a verifier is trained
            /pair_references.jsonl how likely the reference model finds them
            /verifier/             as adapter/, where one is trained
+           /optimizer.safetensors what the next training's optimizer goes on with, where it is carried
            /adapter/              adapter_config.json, adapter_model.safetensors, README.md, manifest.json
 """
 
@@ -32,7 +33,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from star_engine.adapters.layout import write_durably
+from star_engine.adapters.layout import OPTIMIZER, write_durably
 from star_engine.adapters.roles import AdapterRole
 from star_engine.config.star import StarConfig
 from star_engine.data.adaptive import Selected, selected_from
@@ -125,6 +126,10 @@ class RunDirectory:
     def checkpoints(self, number: int, role: AdapterRole = AdapterRole.GENERATOR) -> Path:
         """The trainer's resume points; removed once the adapter is verified."""
         return self.iteration(number) / _of_role("checkpoints", role)
+
+    def optimizer_path(self, number: int) -> Path:
+        """The optimizer state that the next iteration's training goes on with, where it is carried."""
+        return self.iteration(number) / OPTIMIZER
 
     def curve_path(self, number: int, role: AdapterRole = AdapterRole.GENERATOR) -> Path:
         return self.iteration(number) / f"{_of_role('curve', role)}.jsonl"

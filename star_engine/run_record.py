@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from star_engine.adapters.layout import AdapterVerification
+from star_engine.adapters.layout import OPTIMIZER, AdapterVerification
 from star_engine.adapters.model_card import is_measured
 from star_engine.adapters.roles import AdapterRole
 from star_engine.adapters.verifier import VerifierVerification
@@ -30,8 +30,8 @@ from star_engine.evaluation.comparison import evidence_so_far
 from star_engine.evaluation.receipt import Evidence
 from star_engine.evaluation.report import Outcomes
 from star_engine.phases.phase import Slice
-from star_engine.protocols import TrainingProgress
-from star_engine.record import Built, Origin, Provenance, Verifier
+from star_engine.protocols import BadAdapter, TrainingProgress
+from star_engine.record import NO_OPTIMIZER, Built, Origin, Provenance, Verifier
 from star_engine.run_candidates import CandidateFiles, DirectoryCandidates
 from star_engine.run_directory import JsonLines, RunDirectory, answer_line, check_line, rationale_line
 from star_engine.run_pairs import DirectoryPairs
@@ -238,6 +238,12 @@ class RunRecord:
         folder = self._directory.adapter(iteration)
         return folder if iteration > 0 and folder.is_dir() else None
 
+    def optimizer(self, iteration: int) -> Path:
+        path = self._directory.optimizer_path(iteration)
+        if not path.is_file():
+            raise BadAdapter(NO_OPTIMIZER.format(iteration=iteration))
+        return path
+
     def verifier(self, name: str) -> Verifier | None:
         for number in range(self.iteration, 0, -1):
             report = self._directory.training_report(number, AdapterRole.VERIFIER)
@@ -268,6 +274,8 @@ class RunRecord:
                 lines.append(asdict(step))
 
     def finish_training(self, folder: Path | None, report: Mapping[str, Any]) -> None:
+        if folder is not None and (folder / OPTIMIZER).exists():  # no file of an adapter's layout
+            (folder / OPTIMIZER).replace(self._directory.optimizer_path(self.iteration))
         name = "training" if self.role is AdapterRole.GENERATOR else f"{self.role}_training"
         self.found[name] = dict(report)
 

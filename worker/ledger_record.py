@@ -53,7 +53,7 @@ from app.tables.data import Model
 from app.tables.jobs import Iteration, Job
 from app.tables.overrides import Override
 from app.tables.rationales import Adapter
-from star_engine.adapters.layout import CONFIG, LAYOUT, WEIGHTS, AdapterVerification, BaseModel
+from star_engine.adapters.layout import CONFIG, LAYOUT, OPTIMIZER, WEIGHTS, AdapterVerification, BaseModel
 from star_engine.adapters.roles import AdapterRole
 from star_engine.adapters.verifier import VerifierVerification
 from star_engine.data.adaptive import Outcome
@@ -63,8 +63,8 @@ from star_engine.evaluation.receipt import Evidence
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Slice
 from star_engine.phases.table import PHASES
-from star_engine.protocols import TrainingProgress
-from star_engine.record import Built, Origin, Provenance, Verifier
+from star_engine.protocols import BadAdapter, TrainingProgress
+from star_engine.record import NO_OPTIMIZER, Built, Origin, Provenance, Verifier
 from star_engine.sampling.rationales import Rationale, RationaleKey
 from star_engine.tasks.examples import Example
 from star_engine.training_set.rows import TrainingExample
@@ -223,6 +223,17 @@ class LedgerRecord:
     def adapter(self, iteration: int) -> Path | None:
         return self.worker.fetch_adapter(self.claim.job_id, iteration) if iteration > 0 else None
 
+    def optimizer(self, iteration: int) -> Path:
+        with self._reading() as session:
+            adapter = find_adapter(session, self.claim.job_id, iteration)
+        files = {} if adapter is None else {one["path"]: one["sha256"] for one in adapter.files}
+        if OPTIMIZER not in files:
+            raise BadAdapter(NO_OPTIMIZER.format(iteration=iteration))
+        folder = self._folder("training")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.worker.storage.fetch(files[OPTIMIZER], folder / OPTIMIZER)
+        return folder / OPTIMIZER
+
     def verifier(self, name: str) -> Verifier | None:
         claim = self.claim
         with self._reading() as session:
@@ -264,8 +275,8 @@ class LedgerRecord:
             record_curve(session, self.claim, steps, self._role)
 
     def finish_training(self, folder: Path | None, report: Mapping[str, Any]) -> None:
-        names = () if folder is None else (folder / CONFIG, folder / WEIGHTS)
-        files = [publish(self.worker.storage, path) for path in names]
+        names = () if folder is None else (folder / CONFIG, folder / WEIGHTS, folder / OPTIMIZER)
+        files = [publish(self.worker.storage, path) for path in names if path.exists()]
         failpoint(f"{self.claim.phase}.before_record")
         with self._finishing() as session:
             if files:

@@ -15,7 +15,12 @@ from app.http.schemas import Page, Resource, page
 from app.ledger.data.base_models import Requires, get_model, list_models
 from app.ledger.data.chat_templates import default_layout
 from app.ledger.jobs.facts import best_iteration, best_of
-from app.ledger.results.adapters import get_adapter, list_project_adapters, names_adapter
+from app.ledger.results.adapters import (
+    get_adapter,
+    list_project_adapters,
+    names_adapter,
+    published_files,
+)
 from app.tables.data import Model
 from app.tables.jobs import Job
 from app.tables.rationales import Adapter
@@ -137,7 +142,7 @@ def _adapter_out(session: Session, adapter: Adapter, job: Job, best: Mapping[str
         created=int(adapter.created_at.timestamp()),
         revision=None,
         repository=None,
-        files={entry["path"]: entry["sha256"] for entry in adapter.files},
+        files={entry["path"]: entry["sha256"] for entry in published_files(adapter)},
         context_length=base.context_length,
         license=base.license,
         layout="chat" if job.config.is_chat else "completion",

@@ -106,6 +106,12 @@ def _check_held_out(session: Session, source: Job, before: StarConfig, after: St
 
 
 def _check_adapter(before: StarConfig, after: StarConfig, number: int) -> None:
+    if number > 0 and after.training.optimizer == "carry" and before.training.optimizer != "carry":
+        reason = (
+            f"The optimizer of iteration {number} is not on record: its job begins anew in each iteration."
+        )
+        fix = 'Set training.optimizer to "fresh", or create a new job.'
+        raise Invalid.for_field("config.training.optimizer", reason, fix, code="optimizer_differs")
     if number > 0 and after.training.start_from == "previous" and before.training.lora != after.training.lora:
         reason = f"Training goes on from the adapter of iteration {number}, which has another shape."
         fix = 'Leave training.lora as it is, or set training.start_from to "base".'

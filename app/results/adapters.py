@@ -15,7 +15,12 @@ from app.http.schemas import In, Page, Resource, Timestamp, page
 from app.http.tar import TarMember
 from app.ledger.jobs import retention
 from app.ledger.jobs.jobs import get_job
-from app.ledger.results.adapters import get_adapter, list_adapters, list_project_adapters
+from app.ledger.results.adapters import (
+    get_adapter,
+    list_adapters,
+    list_project_adapters,
+    published_files,
+)
 from app.tables.jobs import Job
 from app.tables.rationales import Adapter
 from star_engine.adapters.layout import WEIGHTS
@@ -119,7 +124,7 @@ def find_adapter_files(db: Engine, project_id: str, adapter_id: str) -> list[Tar
     modified = int(adapter.created_at.timestamp())
     return [
         TarMember(entry["path"], entry["size_bytes"], modified, entry["sha256"])
-        for entry in sorted(adapter.files, key=lambda entry: str(entry["path"]))
+        for entry in sorted(published_files(adapter), key=lambda entry: str(entry["path"]))
     ]
 
 
@@ -132,10 +137,11 @@ def _file(adapter: Adapter, path: str) -> dict[str, Any]:
     """The recorded file of exactly this name: no path of the caller's ever reaches the storage."""
     if path == WEIGHTS and adapter.deleted_at is not None:
         raise _gone(adapter)
-    for entry in adapter.files:
+    published = published_files(adapter)
+    for entry in published:
         if entry["path"] == path:
             return dict(entry)
-    names = ", ".join(sorted(str(entry["path"]) for entry in adapter.files))
+    names = ", ".join(sorted(str(entry["path"]) for entry in published))
     raise NotFound(f"The adapter has no file {path!r}, but {names}.")
 
 
@@ -153,7 +159,7 @@ def _media_type(path: str) -> str:
 def _out(adapter: Adapter, job: Job) -> AdapterOut:
     files = [
         AdapterFileOut(**entry, url=f"/v1/adapters/{adapter.id}/files/{entry['path']}")
-        for entry in adapter.files
+        for entry in published_files(adapter)
     ]
     return AdapterOut(
         id=adapter.id,

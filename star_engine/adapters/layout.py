@@ -20,6 +20,10 @@ CARD = "README.md"
 MANIFEST = "manifest.json"
 EXAMPLE = "prompt_example.txt"  # one prompt, to the byte, as the adapter was trained to be asked
 LAYOUT = frozenset({CONFIG, WEIGHTS, CARD, MANIFEST, EXAMPLE})
+# Beside them, never among them: what the next iteration's training goes on with where its optimizer is
+# carried. See star_engine/gpu/training/train_checkpoint.py.
+OPTIMIZER = "optimizer.safetensors"
+REMOVABLE = (WEIGHTS, OPTIMIZER)  # of an adapter that is deleted; card and manifest stay
 
 # What PEFT and vLLM need to load a LoRA adapter. Anything else (auto_mapping, paths of this machine, the
 # runtime config of an initialisation method) stays out: a consumer would obey it.

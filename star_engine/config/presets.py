@@ -74,7 +74,7 @@ def laid_beside(config: StarConfig, preset: str) -> dict[str, Any]:
     if settings["training"] != usual["training"]:
         changed.pop("training", None)  # as long as the job, whatever that is
     beside = laid_over(settings, changed) | {name: other[name] for name in _METHOD}
-    beside["training"] |= {"start_from": other["training"]["start_from"]}
+    beside["training"] |= {name: other["training"][name] for name in ("start_from", "optimizer")}
     if settings["training_set"]["source"] != Source.RATIONALES:
         beside["training_set"] |= {
             name: other["training_set"][name] for name in ("source", "filters", "checks")

@@ -145,6 +145,10 @@ class Training(Section):
 
     start_from: Literal["base", "previous"] = "base"
     """Weights that an iteration starts from: base, as Algorithm 1 says, or the adapter before."""
+    optimizer: Literal["fresh", "carry"] = "fresh"
+    """fresh: AdamW begins anew in each iteration. carry: it goes on with the moments and the step count of
+    the iteration before (online, B-STaR), so that the warm-up is not repeated; needs start_from previous.
+    """
     schedule: Schedule = GeometricSchedule()
     """How many optimizer steps an iteration takes."""
     loss: Literal["completion", "all"] = "completion"
@@ -170,6 +174,15 @@ class Training(Section):
     """Optimizer steps between two checkpoints: what a crash can cost."""
     lora: Lora = Lora()
     """Shape of the adapter."""
+
+    @model_validator(mode="after")
+    def _carried_with_its_weights(self) -> Self:
+        if self.optimizer == "carry" and self.start_from == "base":
+            raise ValueError(
+                "an optimizer's moments belong to the weights that they were made with; with optimizer carry "
+                "set start_from to previous, or set optimizer to fresh"
+            )
+        return self
 
 
 class Audits(Section):

@@ -84,15 +84,17 @@ def _run(context: Context) -> Work:
     previous = context.iteration - 1 if training.start_from == "previous" else 0
     start = record.adapter(previous) if previous > 0 else None
     source = "base" if start is None else f"iteration {previous}"
+    moments = record.optimizer(previous) if start is not None and training.optimizer == "carry" else None
     seen = steps * training.batch_size
     if training.batch_tokens is not None and tokens:
         seen = round(steps * training.batch_tokens * rows / tokens)  # up to what stays free of a batch
-    report = TrainingReport(steps, seed, source, rows, seen, more=learned.as_json())
+    more = learned.as_json() | ({} if moments is None else {"optimizer_from": source})
+    report = TrainingReport(steps, seed, source, rows, seen, more=more)
     yield Progress(0, steps, "steps")
     checkpoints, out = record.checkpoints(), record.weights_folder()
     _check_tokens(context)
     losses = (learned.preference, learned.distillation)
-    job = TrainingJob(learned.data, training, steps, seed, out, checkpoints, start, *losses)
+    job = TrainingJob(learned.data, training, steps, seed, out, checkpoints, start, moments, *losses)
     yield from learn(context, job, report)
 
 

@@ -53,7 +53,7 @@ def _run(context: Context) -> Work:
     )
     yield Progress(0, steps, "steps")
     checkpoints, out = record.checkpoints(), record.weights_folder()
-    job = TrainingJob(data, training, steps, seed, out, checkpoints, start, preference)
+    job = TrainingJob(data, training, steps, seed, out, checkpoints, start, preference=preference)
     yield from learn(context, job, report)
 
 
@@ -63,6 +63,7 @@ def training_of(config: StarConfig) -> Training:
     return config.training.model_copy(
         update={
             "start_from": "base",
+            "optimizer": "fresh",
             "schedule": settings.schedule,
             "loss": "completion",
             "batch_size": settings.batch_size,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,11 @@ def _coverage(made: Provenance) -> Coverage:
     return Coverage(made.asked, generated, rationalized, given, hinted)
 
 
+def _optimizer(training: Mapping[str, Any]) -> str:
+    carried = training.get("optimizer_from")
+    return "AdamW, fresh in this iteration" if carried is None else f"AdamW, carried on from {carried}"
+
+
 def _facts(context: Context, origin: Origin, made: Provenance) -> dict[str, Any]:
     """Everything that the adapter depends on, for its manifest."""
     return {
@@ -106,7 +111,7 @@ def _facts(context: Context, origin: Origin, made: Provenance) -> dict[str, Any]
         },
         "training_set_sha256": made.training_sets[-1][1],
         "training_sets": [{"iteration": number, "sha256": sha256} for number, sha256 in made.training_sets],
-        "optimizer": "AdamW, fresh in this iteration",
+        "optimizer": _optimizer(made.training),
         "training": dict(made.training),
         "config": context.config.model_dump(mode="json"),
         "versions": installed_versions(),

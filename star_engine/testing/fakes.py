@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-from star_engine.adapters.layout import WEIGHTS, file_sha256, write_durably
+from star_engine.adapters.layout import OPTIMIZER, WEIGHTS, file_sha256, write_durably
 from star_engine.data.selection import chance
 from star_engine.protocols import (
     AdapterProbe,
@@ -183,6 +183,7 @@ class TrainingRun:
     steps: int
     seed: int
     start: Path | None
+    moments: Path | None
     resumed_from: int  # step of the checkpoint; 0: from the beginning
 
 
@@ -204,7 +205,7 @@ class RecordingTrainer:
         rows, training, checkpoints = job.texts, job.settings, job.checkpoints
         digest = _input_sha256(job)
         done = _newest_checkpoint(checkpoints, digest)
-        self.runs.append(TrainingRun(rows, job.steps, job.seed, job.start, done))
+        self.runs.append(TrainingRun(rows, job.steps, job.seed, job.start, job.moments, done))
         words = sum(count_words(row.completion) for row in rows)
         per_step = training.batch_tokens or words * training.batch_size // max(len(rows), 1)
         checkpoints.mkdir(parents=True, exist_ok=True)
@@ -232,6 +233,9 @@ class RecordingTrainer:
             else one
             for one in job.data
         ]
+        if training.optimizer == "carry":
+            before = json.loads(job.moments.read_text())["steps"] if job.moments is not None else 0
+            write_durably(job.out / OPTIMIZER, json.dumps({"steps": before + job.steps}))
         lessons = lessons_in(taught, job.start)
         write_adapter(
             job.out, rank=lora.rank, alpha=lora.alpha, lessons=lessons, learned=_learned_sha256(job)
@@ -270,7 +274,9 @@ def _learned_sha256(job: TrainingJob) -> str:
 
 
 def _input_sha256(job: TrainingJob) -> str:
-    learned = {name: value for name, value in job.to_json().items() if name not in ("out", "checkpoints")}
+    learned = {
+        name: value for name, value in job.to_json().items() if name not in ("out", "checkpoints", "moments")
+    }
     return sha256(json.dumps(learned).encode()).hexdigest()
 
 

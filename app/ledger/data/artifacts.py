@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.tables.files import File
 from app.tables.jobs import Job, Step
 from app.tables.rationales import Adapter
-from star_engine.adapters.layout import WEIGHTS
+from star_engine.adapters.layout import REMOVABLE
 
 NAMES_AT_ONCE = 50  # SHA-256 looked for by one query
 
@@ -34,7 +34,7 @@ def _needed(session: Session, names: Sequence[str]) -> Iterator[str]:
     held = select(Adapter.files, Adapter.deleted_at).join(Job, Job.id == Adapter.job_id)  # not deleted
     held = held.where(_any_of(Adapter.files, names))
     for files, deleted_at in session.execute(held):
-        kept = [entry for entry in files if deleted_at is None or entry["path"] != WEIGHTS]
+        kept = [entry for entry in files if deleted_at is None or entry["path"] not in REMOVABLE]
         yield from (entry["sha256"] for entry in kept if entry["sha256"] in names)
     resumable = select(Step.checkpoint).join(Job, Job.id == Step.job_id)
     resumable = resumable.where(Step.checkpoint.is_not(None), _any_of(Step.checkpoint, names))

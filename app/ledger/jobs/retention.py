@@ -19,7 +19,7 @@ from app.storage import Storage
 from app.tables.base import JsonObject
 from app.tables.jobs import Job
 from app.tables.rationales import Adapter
-from star_engine.adapters.layout import WEIGHTS
+from star_engine.adapters.layout import REMOVABLE, WEIGHTS
 
 GRACE = timedelta(hours=1)  # from the deletion to the removal of the bytes: downloads end
 
@@ -127,21 +127,21 @@ def remove_weights(engine: Engine, storage: Storage, idle: timedelta = GRACE) ->
         gone = select(Adapter.id, Adapter.files).where(
             Adapter.deleted_at < clock(-idle.total_seconds()), held
         )
-        found = {adapter_id: (_weights_of(files), files) for adapter_id, files in session.execute(gone)}
-        kept = needed(session, (sha for sha, _ in found.values()))
+        found = {adapter_id: (_removable(files), files) for adapter_id, files in session.execute(gone)}
+        kept = needed(session, (sha for names, _ in found.values() for sha in names))
     removed = 0
-    for adapter_id, (sha, files) in found.items():
-        if sha in kept or storage.delete(sha, idle):
-            left = [entry for entry in files if entry["path"] != WEIGHTS]
+    for adapter_id, (names, files) in found.items():
+        if all(sha in kept or storage.delete(sha, idle) for sha in names):
+            left = [entry for entry in files if entry["path"] not in REMOVABLE]
             with transaction(engine) as session:
                 session.execute(update(Adapter).where(Adapter.id == adapter_id).values(files=left))
-            log.info("weights_removed", adapter=adapter_id, sha256=sha)
+            log.info("weights_removed", adapter=adapter_id, sha256=names)
             removed += 1
     return removed
 
 
-def _weights_of(files: Sequence[JsonObject]) -> str:
-    return next(str(entry["sha256"]) for entry in files if entry["path"] == WEIGHTS)
+def _removable(files: Sequence[JsonObject]) -> list[str]:
+    return [str(entry["sha256"]) for entry in files if entry["path"] in REMOVABLE]
 
 
 def _is_asked(adapter_id: str) -> Exists:

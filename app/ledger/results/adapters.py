@@ -20,7 +20,7 @@ from app.tables.base import JsonObject
 from app.tables.data import Model
 from app.tables.jobs import Job
 from app.tables.rationales import Adapter
-from star_engine.adapters.layout import CONFIG, WEIGHTS
+from star_engine.adapters.layout import CONFIG, OPTIMIZER, WEIGHTS
 from star_engine.adapters.roles import AdapterRole
 from star_engine.sampling.completion_cache import model_sha256
 
@@ -61,14 +61,17 @@ def record_verification(
     verification: JsonObject,
     role: AdapterRole = AdapterRole.GENERATOR,
 ) -> None:
-    """Record that the adapter is proven to load, with its card and manifest. Raises Fenced."""
+    """Record that the adapter is proven to load, with its card and manifest. Raises Fenced.
+
+    Optimizer state that the next iteration goes on with stays beside them.
+    """
     job = lock_job(session, claim.job_id)
     check_fence(session, claim)
     adapter = find_adapter(session, claim.job_id, claim.iteration, role)
     if adapter is None:
         raise RuntimeError(f"iteration {claim.iteration} of {claim.job_id} has no {role} to verify")
     if adapter.verification is None:
-        adapter.files = list(files)
+        adapter.files = [*files, *(entry for entry in adapter.files if entry["path"] == OPTIMIZER)]
         adapter.verification = verification
         append_event(session, job, "adapter.verified", {"iteration": claim.iteration, "adapter": adapter.id})
 
@@ -84,6 +87,11 @@ def record_measured(session: Session, claim: Claim, files: Sequence[JsonObject])
     if adapter is not None:
         changed = {entry["path"]: entry for entry in files}
         adapter.files = [changed.get(entry["path"], entry) for entry in adapter.files]
+
+
+def published_files(adapter: Adapter) -> list[JsonObject]:
+    """The files that an adapter is used with: all but the optimizer state of its training."""
+    return [entry for entry in adapter.files if entry["path"] != OPTIMIZER]
 
 
 def find_adapter(

@@ -86,8 +86,8 @@ def b_star(kind: Kind) -> StarConfig:
 
     The paper's: 9 iterations of 500 steps of 128 rows at 5e-6, 64 tries of a question, temperatures 0.5 to
     1.2, 600 probe questions, weights and optimizer carried on. Ours: 4 iterations of 100 steps, 16 tries and
-    200 probes, from the adapter before with a fresh optimizer. Its large gains are with a process reward
-    model; with checked answers alone it tunes the temperature, and promises no more than the best fixed one.
+    200 probes. Its large gains are with a process reward model; with checked answers alone it tunes the
+    temperature, and promises no more than the best fixed one.
     """
     return StarConfig(
         kind=kind,
@@ -97,6 +97,10 @@ def b_star(kind: Kind) -> StarConfig:
         rationalization=Rationalization(enabled=False),
         training_set=TrainingSetOptions(max_per_example=8),
         training=Training(
-            start_from="previous", schedule=FixedSchedule(steps=100), batch_size=32, warmup_steps=10
+            start_from="previous",
+            optimizer="carry",
+            schedule=FixedSchedule(steps=100),
+            batch_size=32,
+            warmup_steps=10,
         ),
     )

@@ -20,7 +20,7 @@ from star_engine.gpu.training.pair_loss import TokenizedPair, summed_pairs
 from star_engine.gpu.training.shared_prefix import SharedPrefix, can_share
 from star_engine.gpu.training.tokenized_rows import TokenizedRow
 from star_engine.gpu.training.train_checkpoint import ResumePoint
-from star_engine.protocols import Distillation, Preference, is_out_of_memory
+from star_engine.protocols import BadAdapter, Distillation, Preference, is_out_of_memory
 
 Plan = Callable[[Sequence[TokenizedRow], int, str], list[Group]]  # rows, token limit, kind of device
 
@@ -57,10 +57,14 @@ class Learned:
 
 
 class LoraRun:
-    """AdamW on the adapter's weights; linear warm-up, then a constant rate."""
+    """AdamW on the adapter's weights; linear warm-up, then a constant rate.
+
+    A carried optimizer has its warm-up behind it as far as the trainings before have come.
+    """
 
     def __init__(self, model: Any, training: Training, seed: int, device: torch.device, ranks: Ranks) -> None:
         self.step = 0  # optimizer steps done
+        self._carried = 0  # those of the trainings before, whose moments this one goes on with
         self._model = model
         self._training = training
         self._seed = seed
@@ -133,7 +137,7 @@ class LoraRun:
                 "the training diverged. Lower training.learning_rate or add training.warmup_steps."
             )
         warmup = self._training.warmup_steps
-        rate = self._training.learning_rate * min(1.0, (self.step + 1) / max(1, warmup))
+        rate = self._training.learning_rate * min(1.0, (self.steps + 1) / max(1, warmup))
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
@@ -242,6 +246,28 @@ class LoraRun:
             logits = self._model(input_ids=ids[:, :-1], use_cache=bool(past), **past).logits
         return logits.squeeze(0).float(), ids[row, column], row
 
+    @property
+    def steps(self) -> int:
+        """Steps that the optimizer has taken, in this training and in those that it goes on from."""
+        return self._carried + self.step
+
+    def carry(self, moments: dict[str, torch.Tensor], steps: int) -> None:
+        """Go on with the optimizer of the training before. Raises BadAdapter where it does not fit."""
+        for name, weight in self._weights.items():
+            found = moments.get(f"exp_avg.{name}"), moments.get(f"exp_avg_sq.{name}")
+            if any(one is None or one.shape != weight.shape for one in found):
+                raise BadAdapter(f"The optimizer state to go on with does not fit {name}.")
+        self._carried = steps
+        self._set_moments(moments)
+
+    def _set_moments(self, state: dict[str, torch.Tensor]) -> None:
+        for name, weight in self._weights.items():
+            self._optimizer.state[weight] = {
+                "step": torch.tensor(float(self.steps)),
+                "exp_avg": state[f"exp_avg.{name}"].to(self._device),
+                "exp_avg_sq": state[f"exp_avg_sq.{name}"].to(self._device),
+            }
+
     def state(self) -> dict[str, torch.Tensor]:
         """Weights and both moments of the optimizer, by weight name; the step count is the run's own."""
         state: dict[str, torch.Tensor] = {}
@@ -258,10 +284,6 @@ class LoraRun:
         with torch.no_grad():
             for name, weight in self._weights.items():
                 weight.copy_(point.state[f"weight.{name}"])
-                self._optimizer.state[weight] = {
-                    "step": torch.tensor(float(point.step)),
-                    "exp_avg": point.state[f"exp_avg.{name}"].to(self._device),
-                    "exp_avg_sq": point.state[f"exp_avg_sq.{name}"].to(self._device),
-                }
         self.step = point.step
+        self._set_moments(point.state)
         return point.tokens

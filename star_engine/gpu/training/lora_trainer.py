@@ -15,7 +15,7 @@ import peft
 import torch
 from transformers import GenerationConfig
 
-from star_engine.adapters.layout import CONFIG, WEIGHTS, BaseModel, file_sha256, rewrite_config
+from star_engine.adapters.layout import CONFIG, OPTIMIZER, WEIGHTS, BaseModel, file_sha256, rewrite_config
 from star_engine.config.star import Training
 from star_engine.gpu.causal_lm import (
     context_length,
@@ -31,7 +31,13 @@ from star_engine.gpu.text_parts import text_ids
 from star_engine.gpu.training.lean_lora import use_lean_forward
 from star_engine.gpu.training.lora_run import Learned, LoraRun, Ranks
 from star_engine.gpu.training.tokenized_rows import batches
-from star_engine.gpu.training.train_checkpoint import Checkpoints, ResumePoint, fsync
+from star_engine.gpu.training.train_checkpoint import (
+    Checkpoints,
+    ResumePoint,
+    fsync,
+    load_moments,
+    save_moments,
+)
 from star_engine.gpu.training.training_data import TrainingData, training_data
 from star_engine.protocols import (
     AdapterProbe,
@@ -93,6 +99,8 @@ class LoraTrainer:
         saved = Checkpoints(job.checkpoints, self._input_hash(data, job))
         with self._adapted(training, job.seed, job.start) as model:
             run = LoraRun(model, training, job.seed, self._device, self._ranks)
+            if job.moments is not None:
+                run.carry(*load_moments(job.moments))
             tokens = run.resume(saved.newest())
             drawn = batches(lengths, training.batch_size, training.batch_tokens, job.seed, run.step)
             while run.step < job.steps:
@@ -114,7 +122,7 @@ class LoraTrainer:
                     pair_accuracy=learned.pair_accuracy,
                 )
             if self._ranks.first:
-                self._write(model, job.out)
+                self._write(model, job.out, run if training.optimizer == "carry" else None)
 
     def training_token_ids(self, texts: Sequence[str | TrainingText]) -> list[list[int]]:
         return text_ids(self._tokenizer, texts)
@@ -260,13 +268,18 @@ class LoraTrainer:
             )
         return updates
 
-    def _write(self, model: Any, out: Path) -> None:
-        """The two files of an adapter, each complete under its name or not there; the config comes last."""
+    def _write(self, model: Any, out: Path, carried: LoraRun | None) -> None:
+        """The two files of an adapter, each complete under its name or not there; the config comes last.
+
+        `carried`: the run whose optimizer the next training goes on with; None: it begins anew.
+        """
         out.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
             model.save_pretrained(folder, safe_serialization=True)
             rewrite_config(Path(folder), BaseModel(self._name))
-            for name in (WEIGHTS, CONFIG):
+            if carried is not None:
+                save_moments(Path(folder, OPTIMIZER), carried.state(), carried.steps)
+            for name in (WEIGHTS, *((OPTIMIZER,) if carried is not None else ()), CONFIG):
                 fsync(Path(folder, name))
                 Path(folder, name).replace(out / name)
         fsync(out)
@@ -277,6 +290,7 @@ class LoraTrainer:
         """
         digest = hashlib.sha256()
         unused = set() if job.settings.batch_tokens else {"batch_tokens"}
+        unused |= {"optimizer"} if job.settings.optimizer == "fresh" else set()
         settings = job.settings.model_dump(mode="json", exclude={"checkpoint_every", "max_length", *unused})
         versions = [torch.__version__, peft.__version__, str(self._device)]
         facts = [settings, job.steps, job.seed, ARITHMETIC, versions]
@@ -290,6 +304,8 @@ class LoraTrainer:
             digest.update(f"{name}{tuple(weight.shape)}".encode() + some.tobytes())
         if job.start is not None:
             digest.update(file_sha256(job.start / WEIGHTS).encode())
+        if job.moments is not None:
+            digest.update(file_sha256(job.moments).encode())
         return digest.hexdigest()
 
 

@@ -1,4 +1,10 @@
-"""Resume points of a training run: complete and unharmed, or not there."""
+"""Resume points of a training run: complete and unharmed, or not there. And what one leaves to the next.
+
+step-00000050/state.safetensors   weight.NAME, exp_avg.NAME and exp_avg_sq.NAME of each LoRA matrix
+             /manifest.json       optimizer steps done, tokens seen, sha256 of the state, hash of the input
+optimizer.safetensors             exp_avg.NAME and exp_avg_sq.NAME at the end of a training, and `steps`: how
+                                  many the optimizer has taken, in this training and those before it
+"""
 
 from __future__ import annotations
 
@@ -14,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from star_engine.adapters.layout import file_sha256, write_durably
+from star_engine.protocols import BadAdapter
 
 STATE = "state.safetensors"
 MANIFEST = "manifest.json"
@@ -77,6 +84,21 @@ class Checkpoints:
             return ResumePoint(int(manifest["step"]), int(manifest["tokens"]), state)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             return None
+
+
+def save_moments(path: Path, state: Mapping[str, torch.Tensor], steps: int) -> None:
+    """Write what the next training's optimizer goes on with. `steps`: taken so far, in all trainings."""
+    moments = {name: tensor.contiguous().cpu() for name, tensor in state.items() if name.startswith("exp_")}
+    save_file({**moments, "steps": torch.tensor(steps)}, path)
+
+
+def load_moments(path: Path) -> tuple[dict[str, torch.Tensor], int]:
+    """Read what `save_moments` wrote. Raises BadAdapter for a file that it cannot have written."""
+    try:
+        state = load_file(path)
+        return state, int(state.pop("steps"))
+    except (OSError, ValueError, KeyError, SafetensorError) as problem:
+        raise BadAdapter(f"The optimizer state {path.name} cannot be read: {problem!r}") from problem
 
 
 def fsync(path: Path) -> None:
