@@ -71,6 +71,7 @@ class Verifier:
     folder: Path
     method: str  # dpo | yes_no
     reference: Path | None  # the adapter that a DPO verifier is compared with; None: the base model
+    beta: float = 0.1  # of DPO
 
 
 class Record(MixSource, Protocol):
@@ -95,6 +96,11 @@ class Record(MixSource, Protocol):
     def tries(self, examples: Sequence[str] | None = None) -> Sequence[Rationale]:
         """The iteration's tries without its probes; `examples`: only those at these, by id."""
 
+    def failures(self) -> Mapping[str, int]:
+        """How many iterations in a row, of those before that asked it, have found no right try without a hint
+        at an example, by its id. Only where the run records its selections.
+        """
+
     def probes(self) -> Sequence[Rationale]:
         """The probes of the iteration's controller."""
 
@@ -113,6 +119,9 @@ class Record(MixSource, Protocol):
     def add_tries(self, batch: Sequence[Rationale]) -> None: ...
 
     def add_checks(self, found: Mapping[RationaleKey, Mapping[str, bool]]) -> None: ...
+
+    def add_rewards(self, found: Mapping[RationaleKey, float]) -> None:
+        """Keep what the controller's scorer says of recorded tries or probes."""
 
     def surplus(self) -> Set[str]:
         """Ids of the examples that were asked beyond what the iteration's training set needs."""

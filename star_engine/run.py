@@ -89,12 +89,16 @@ def _check_other_datasets(config: StarConfig, also: Mapping[str, Sequence[Exampl
 
 def _check_scorer(config: StarConfig) -> None:
     """Another job's verifier is known to a service alone."""
-    test_time = config.evaluation.test_time
-    if test_time is not None and test_time.ranker not in (None, VERIFIER):
-        raise ValueError(
-            f"evaluation.test_time.scorer names the adapter {test_time.ranker} of another job, which "
-            "run_star does not know: use verifier, or run the job in a service."
-        )
+    test_time, controller = config.evaluation.test_time, config.controller
+    for setting, name in (
+        ("evaluation.test_time.scorer", None if test_time is None else test_time.ranker),
+        ("controller.scorer", None if controller is None else controller.scorer),
+    ):
+        if name not in (None, VERIFIER):
+            raise ValueError(
+                f"{setting} names the adapter {name} of another job, which run_star does not know: use "
+                "verifier, or run the job in a service."
+            )
 
 
 def _end(step: Stop | Pause, record: RunDirectory) -> Event:
@@ -137,9 +141,8 @@ class _Driver:
     def selected(self, iteration: int) -> range:
         return range(self.sampled, self.run.selected(iteration))
 
-    def temperature(self, iteration: int) -> float | None:
-        control = self.run.directory.metrics().get(iteration, {}).get("control")
-        return None if control is None else float(control["temperature"])
+    def control(self, iteration: int) -> dict[str, Any]:
+        return dict(self.run.directory.metrics().get(iteration, {}).get("control", {}))
 
     def held_out(self, dataset: str | None) -> int:
         return self.run.held_out_count(dataset)

@@ -7,6 +7,7 @@ also/                             answers on other datasets that are measured as
 iteration-3/rationales.jsonl      every try, with verdict
            /selection.json        examples asked, in order, with what became of each, where that decides
            /checks.jsonl          what the checks that cost samples found, where asked for
+           /rewards.jsonl         what a controller's scorer says of the tries, where there is one
            /mixed.jsonl           texts of other datasets, where some are mixed in
            /decisions.jsonl       kept or dropped, with the reason
            /training_set.jsonl    what was trained on
@@ -149,8 +150,16 @@ class RunDirectory:
 
     def rationales(self, number: int) -> list[Rationale]:
         checked = {_key(line): line["checks"] for line in lines_of(self.checks_path(number))}
+        rewarded = {_key(line): line["reward"] for line in lines_of(self.rewards_path(number))}
         found = (rationale_from(line) for line in lines_of(self.rationales_path(number)))
-        return [replace(one, checks=checked[one.key]) if one.key in checked else one for one in found]
+        return [
+            replace(
+                one,
+                checks=checked.get(one.key, one.checks),
+                reward=rewarded.get(one.key, one.reward),
+            )
+            for one in found
+        ]
 
     def selection(self, number: int) -> Selected | None:
         """Which examples the iteration asks, where that is recorded."""
@@ -164,6 +173,9 @@ class RunDirectory:
 
     def checks_path(self, number: int) -> Path:
         return self.iteration(number) / "checks.jsonl"
+
+    def rewards_path(self, number: int) -> Path:
+        return self.iteration(number) / "rewards.jsonl"
 
     def answers_path(self, number: int, mode: EvaluationMode, other: str | None = None) -> Path:
         if other is not None:
@@ -270,6 +282,11 @@ def _used(tools: ToolUse | None) -> dict[str, Any]:
 def check_line(key: RationaleKey, results: Mapping[str, bool]) -> dict[str, Any]:
     """What the checks of one rationale found."""
     return {**_flat(key), "checks": dict(results)}
+
+
+def reward_line(key: RationaleKey, reward: float) -> dict[str, Any]:
+    """What a controller's scorer says of one rationale."""
+    return {**_flat(key), "reward": reward}
 
 
 def rationale_from(line: Mapping[str, Any]) -> Rationale:

@@ -33,7 +33,14 @@ from star_engine.phases.phase import Slice
 from star_engine.protocols import BadAdapter, TrainingProgress
 from star_engine.record import NO_OPTIMIZER, Built, Origin, Provenance, Verifier
 from star_engine.run_candidates import CandidateFiles, DirectoryCandidates
-from star_engine.run_directory import JsonLines, RunDirectory, answer_line, check_line, rationale_line
+from star_engine.run_directory import (
+    JsonLines,
+    RunDirectory,
+    answer_line,
+    check_line,
+    rationale_line,
+    reward_line,
+)
 from star_engine.run_pairs import DirectoryPairs
 from star_engine.run_selections import RunSelections
 from star_engine.sampling.labels import guesses_held_out
@@ -182,6 +189,9 @@ class RunRecord:
         own = (one for one in found if one.key.route is not Route.PROBE)
         return [one for one in own if wanted is None or one.key.example_id in wanted]
 
+    def failures(self) -> dict[str, int]:
+        return self.run.selections.failures(self.iteration)
+
     def probes(self) -> list[Rationale]:
         found = self._directory.rationales(self.iteration)
         return [one for one in found if one.key.route is Route.PROBE]
@@ -209,6 +219,10 @@ class RunRecord:
     def add_checks(self, found: Mapping[RationaleKey, Mapping[str, bool]]) -> None:
         lines = (check_line(key, results) for key, results in found.items())
         self._append(self._directory.checks_path(self.iteration), lines)
+
+    def add_rewards(self, found: Mapping[RationaleKey, float]) -> None:
+        lines = (reward_line(key, reward) for key, reward in found.items())
+        self._append(self._directory.rewards_path(self.iteration), lines)
 
     def surplus(self) -> Set[str]:
         return self.run.selections.surplus(self.iteration)
@@ -250,7 +264,8 @@ class RunRecord:
             if report:
                 first = report.get("reference") == "first_iteration"
                 folder = self._directory.adapter(number, AdapterRole.VERIFIER)
-                return Verifier(folder, report["method"], self.adapter(1) if first else None)
+                reference = self.adapter(1) if first else None
+                return Verifier(folder, report["method"], reference, report.get("beta", 0.0))
         return None
 
     def pairs(self) -> DirectoryPairs:

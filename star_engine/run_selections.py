@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from star_engine.config.star import StarConfig
-from star_engine.data.adaptive import Outcome, Selected, begun, continued, in_turn, progress
+from star_engine.data.adaptive import Outcome, Progress, Selected, begun, continued, in_turn, progress
 from star_engine.data.selection import in_stage, select_train
 from star_engine.run_directory import RunDirectory
 from star_engine.tasks.examples import Example
@@ -29,7 +29,7 @@ class RunSelections:
 
     def of(self, iteration: int) -> Selected | None:
         """The iteration's selection, begun if it has none; None where the seed alone decides."""
-        if not self.config.selection.recorded or iteration < 1:
+        if not self.config.records_selection or iteration < 1:
             return None
         known = self.directory.selection(iteration)
         if known is None:
@@ -61,11 +61,17 @@ class RunSelections:
             found = known.found({position[name]: one for name, one in outcomes.items()})
             self.directory.write_selection(iteration, found)
 
+    def failures(self, iteration: int) -> dict[str, int]:
+        """How many iterations before this one have failed at an example in a row, by its id."""
+        return {self.train[position].id: one.unsolved for position, one in self._known(iteration).items()}
+
     def _turn(self, iteration: int) -> list[int]:
-        before = {number: self.directory.selection(number) for number in range(1, iteration)}
-        history = {number: one for number, one in before.items() if one is not None}
         candidates = in_stage(self.config, len(self.train), iteration, self._groups())
-        return in_turn(self.config, iteration, candidates, progress(history))
+        return in_turn(self.config, iteration, candidates, self._known(iteration))
+
+    def _known(self, iteration: int) -> dict[int, Progress]:
+        before = {number: self.directory.selection(number) for number in range(1, iteration)}
+        return progress({number: one for number, one in before.items() if one is not None})
 
     def _groups(self) -> list[str | None]:
         return [example.group for example in self.train]

@@ -21,7 +21,7 @@ from app.ledger.data.examples import load_examples, split_size
 from app.ledger.jobs.trials import Asked, open_questions, record_trial_answer
 from app.ledger.quality.receipts import read_evidence
 from app.ledger.queue.steps import Claim, check_fence, finish_step
-from app.ledger.queue.waves import asked_positions, record_outcomes, selection_of
+from app.ledger.queue.waves import asked_positions, failures_before, record_outcomes, selection_of
 from app.ledger.results.adapters import (
     answering_model,
     find_adapter,
@@ -43,6 +43,7 @@ from app.ledger.results.rationales import (
     iteration_tries,
     record_checks,
     record_rationales,
+    record_rewards,
     record_training_set,
     recorded_verdicts,
     trained_rows,
@@ -168,9 +169,20 @@ class LedgerRecord:
         with transaction(self.worker.engine) as session:
             record_checks(session, self.claim, {self._try_ids[key]: one for key, one in found.items()})
 
+    def failures(self) -> dict[str, int]:
+        with self._reading() as session:
+            found = failures_before(session, self.claim.job_id, self.claim.iteration)
+        return {name: found.get(position, 0) for name, position in self._positions.items()}
+
+    def add_rewards(self, found: Mapping[RationaleKey, float]) -> None:
+        with transaction(self.worker.engine) as session:
+            record_rewards(session, self.claim, {self._try_ids[key]: one for key, one in found.items()})
+
     def probes(self) -> list[Rationale]:
         with self._reading() as session:
-            return [one for _, one in iteration_tries(session, self.claim, probes=True)]
+            rows = list(iteration_tries(session, self.claim, probes=True))
+        self._try_ids |= {one.key: row_id for row_id, one in rows}
+        return [one for _, one in rows]
 
     def finish_control(self, found: Mapping[str, Any]) -> None:
         with self._finishing() as session:
@@ -241,9 +253,9 @@ class LedgerRecord:
         if found is None:
             return None
         own = found.job_id == claim.job_id and found.training.get("reference") == "first_iteration"
-        return Verifier(
-            self.worker.unpack(found), str(found.training["method"]), self.adapter(1) if own else None
-        )
+        reference = self.adapter(1) if own else None
+        beta = float(found.training.get("beta", 0.0))
+        return Verifier(self.worker.unpack(found), str(found.training["method"]), reference, beta)
 
     def pairs(self) -> LedgerPairs:
         return LedgerPairs(self.worker, self.claim, self._recording, self._finishing)

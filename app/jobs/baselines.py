@@ -19,11 +19,11 @@ from app.jobs.validate import check_job
 from app.ledger.jobs.jobs import NewJob
 from app.ledger.jobs.relations import REPLICATE
 from app.settings import Settings
-from star_engine.config.presets import PRESETS, laid_beside
+from star_engine.config.presets import FIXED_TEMPERATURE, PRESETS, at_fixed_temperature, laid_beside
 from star_engine.config.star import StarConfig
 
 FEW_SHOT = {"few-shot-direct": "few_shot_direct", "few-shot-cot": "few_shot_cot"}
-BESIDE = tuple(PRESETS)
+BESIDE = (*PRESETS, FIXED_TEMPERATURE)
 
 
 class JobFamilyIn(JobIn):
@@ -96,6 +96,16 @@ def _with_few_shot(config: StarConfig, names: Sequence[str]) -> StarConfig:
     return StarConfig.model_validate(settings)
 
 
+def _settings_beside(config: StarConfig, preset: str) -> dict[str, Any]:
+    if preset != FIXED_TEMPERATURE:
+        return laid_beside(config, preset)
+    try:
+        return at_fixed_temperature(config)
+    except ValueError as problem:
+        fix = f"Leave {FIXED_TEMPERATURE} out, or set controller."
+        raise Invalid.for_field("baselines", str(problem), fix, code="no_controller") from problem
+
+
 def _check_beside(
     session: Session,
     project_id: str,
@@ -109,7 +119,7 @@ def _check_beside(
     whole |= {
         "preset": "star",
         "webhook": None,  # is of the job alone; the budget is of each
-        "config": laid_beside(new.config, preset),
+        "config": _settings_beside(new.config, preset),
         "name": f"{new.name}: {preset}"[:200],
     }
     try:

@@ -147,12 +147,25 @@ def _other_dataset(
 def _check_scorer(
     session: Session, project_id: str, model: Model, dataset: Dataset, config: StarConfig
 ) -> None:
-    """Raises Invalid for another job's verifier that cannot rank this job's answers."""
-    test_time = config.evaluation.test_time
-    name = None if test_time is None else test_time.ranker
-    if name is None or name == AdapterRole.VERIFIER:
-        return
-    field = "config.evaluation.test_time.scorer"
+    """Raises Invalid for another job's verifier that cannot rank this job's answers, or reward its tries."""
+    test_time, controller = config.evaluation.test_time, config.controller
+    for field, name in (
+        ("config.evaluation.test_time.scorer", None if test_time is None else test_time.ranker),
+        ("config.controller.scorer", None if controller is None else controller.scorer),
+    ):
+        if name is not None and name != AdapterRole.VERIFIER:
+            _check_others_verifier(session, project_id, model, dataset, config, field, name)
+
+
+def _check_others_verifier(
+    session: Session,
+    project_id: str,
+    model: Model,
+    dataset: Dataset,
+    config: StarConfig,
+    field: str,
+    name: str,
+) -> None:
     fix = "Name a verifier of the project on the same base model and kind of question, or leave scorer out."
     try:
         adapter, job = get_adapter(session, project_id, name)
@@ -168,6 +181,8 @@ def _check_scorer(
     elif config.training.lora.rank < job.config.training.lora.rank:
         ranks = (job.config.training.lora.rank, config.training.lora.rank)
         reason = f"{name} has LoRA matrices of rank {ranks[0]}, the job's adapters of rank {ranks[1]}."
+    elif "controller" in field and adapter.training.get("reference") == "first_iteration":
+        reason = f"{name} was trained from an adapter of its own job, without which it gives no rewards."
     if reason is not None:
         raise Invalid.for_field(field, reason, fix, code="unfit_scorer")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from app.http.schemas import rfc3339
 from app.ledger.jobs.report import Coverage, JobReport
-from app.reports import audits, claims, money, receipts, relatives, test_time
+from app.reports import audits, claims, money, receipts, relatives, steering, test_time
 from app.reports.accuracies import NONE, accuracy_row, group_cell, name_of, share_cell
 from app.tables.jobs import Job
 from star_engine.evaluation.accuracy import EvaluationMode
@@ -65,6 +65,7 @@ def make_document(job: Job, report: JobReport) -> Document:
         _differences,
         _coverage,
         _also,
+        _steering,
         _funnel,
         _audits,
         _faithfulness,
@@ -290,6 +291,13 @@ def _also(report: JobReport) -> Section | None:
     )
     text = "Accuracy of each iteration's model on the datasets of evaluation.also."
     return Section("Other datasets", text, Table(("iteration", *names), rows)) if rows else None
+
+
+def _steering(report: JobReport) -> Section | None:
+    rows = steering.rows(report)
+    return (
+        Section("Exploration and exploitation", steering.TEXT, Table(steering.HEADER, rows)) if rows else None
+    )
 
 
 def _count(value: int | None) -> str:

@@ -60,6 +60,10 @@ class RationaleOut(Resource):
     verdict: str
     rule: str
     checks: dict[str, bool] | None
+    reward: Annotated[
+        float | None,
+        Field(description="-1 to 1, by the scorer of the job's controller; null where it has none."),
+    ] = None
     decision: str | None
     reason: str | None
     overridden: bool  # a reviewer's verdict decided, see GET .../override
@@ -218,6 +222,7 @@ def rationale_out(rationale: Rationale, example: Example) -> RationaleOut:
         decision=rationale.decision,
         reason=rationale.reason,
         checks=rationale.checks,
+        reward=rationale.reward,
         overridden=rationale.override_id is not None,
         tokens=rationale.tokens,
         prompt_tokens=rationale.prompt_tokens,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, false, text
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.tables.base import Base, JsonObject, Serial, created
@@ -50,6 +50,9 @@ class Rationale(Base):
     rule: Mapped[str]
     checks: Mapped[JsonObject | None]  # {"hint_free": true}: passed or not; None: not checked
     tools: Mapped[JsonObject | None]  # a ToolUse, as JSON; None: the job has no tool
+    reward: Mapped[float | None] = mapped_column(
+        Double
+    )  # -1 to 1, by the scorer of a controller; None: there is none
     decision: Mapped[str | None]  # kept | dropped; None until the training set is built
     reason: Mapped[str | None]
     override_id: Mapped[int | None] = mapped_column(BigInteger)  # a reviewer's verdict that decided instead

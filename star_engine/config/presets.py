@@ -53,6 +53,24 @@ PRESETS: dict[str, Callable[[Kind], StarConfig]] = {
 }
 
 
+FIXED_TEMPERATURE = "fixed-temperature"  # no preset: the job itself, without what its controller changes
+
+
+def at_fixed_temperature(config: StarConfig) -> dict[str, Any]:
+    """Return the settings of a job as without its controller: generation.temperature in every iteration.
+
+    Where the controller has a scorer, one is left that has nothing to choose: its tries are rewarded all the
+    same, and a threshold of 0 keeps every right one. ValueError where there is no controller.
+    """
+    if config.controller is None:
+        raise ValueError("The job has no controller, so its temperature is fixed as it is.")
+    settings = config.model_dump(mode="json")
+    if config.controller.scorer is None:
+        return settings | {"controller": None}
+    fixed = {"temperatures": [config.generation.temperature], "thresholds": [0.0]}
+    return settings | {"controller": settings["controller"] | fixed}
+
+
 def laid_beside(config: StarConfig, preset: str) -> dict[str, Any]:
     """Return the settings of a baseline for this job: its own, changed as the preset changes `star`.
 
@@ -108,8 +126,10 @@ def _measured(evaluation: Mapping[str, Any], other: Mapping[str, Any]) -> dict[s
 
 
 __all__ = [
+    "FIXED_TEMPERATURE",
     "PRESETS",
     "adastar",
+    "at_fixed_temperature",
     "b_star",
     "direct_fine_tune",
     "expert_iteration",

@@ -17,7 +17,7 @@ from star_engine.config.distillation import SelfDistillation, check_distillation
 from star_engine.config.evaluation import Evaluation
 from star_engine.config.pairs import PreferenceTraining, TrainedVerifier, check_pairs
 from star_engine.config.schedules import GeometricSchedule, Schedule
-from star_engine.config.selection import Selection, SelectionOrder
+from star_engine.config.selection import BY_DIFFICULTY, Selection, SelectionOrder
 from star_engine.config.tool_checks import check_tools
 from star_engine.config.tools import Hints, Tools
 from star_engine.config.training_set import REASONING_FILTERS, Source, TrainingSetOptions
@@ -90,6 +90,11 @@ class Rationalization(Section):
     """Whether failed examples are tried again with the answer as a hint (section 3.1 of the paper)."""
     probability: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of the failed examples that are rationalized: p_rationalization of the released code."""
+    min_failures: Annotated[int, Field(ge=1, le=100)] = 1
+    """Iterations in a row without a right try, this one included, after which an example is rationalized.
+
+    1: at once; more: the hardest alone. Iterations that did not ask the example do not count.
+    """
     few_shot: FewShot = "always"
     """Iterations whose hinted prompts show the few-shot examples, as generation.few_shot."""
     p_keep_hint: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -298,6 +303,11 @@ class StarConfig(Section):
         return tuple(dict.fromkeys((*own, *self.generation.stop)))
 
     @property
+    def records_selection(self) -> bool:
+        """Whether what an iteration asks, or tries with a hint, follows from what earlier ones found."""
+        return self.selection.recorded or self.rationalization.min_failures > 1
+
+    @property
     def tool_fence(self) -> str:
         """What opens a block of the tool; kind code, whose answers are blocks of Python, has its own."""
         return "run" if self.kind == Kind.CODE else "python"
@@ -358,6 +368,11 @@ class StarConfig(Section):
                 "the win rates that examples are selected by are of gold answers, which a majority vote must "
                 "not see; leave selection out"
             )
+        if chosen.order in BY_DIFFICULTY and chosen.rows is None and self.examples_per_iteration is None:
+            raise ValueError(
+                f"an iteration that asks every example asks the same in any order; with {chosen.order} set "
+                "examples_per_iteration or selection.rows"
+            )
         if chosen.order is SelectionOrder.ADAPTIVE and chosen.rows is None and not self._rows_counted:
             raise ValueError(
                 "how many rows an iteration needs follows from steps x batch_size; for a schedule of epochs "
@@ -376,6 +391,13 @@ class StarConfig(Section):
             raise ValueError(
                 "by a majority vote the tries that agree are right, so a controller would find the lowest "
                 "temperature best; leave controller out"
+            )
+        own = self.controller.scorer == "verifier"
+        trained = self.trained_verifier
+        if own and (trained is None or trained.when != "every_iteration"):
+            raise ValueError(
+                "controller.scorer names the job's own verifier, which an iteration has from the one before; "
+                "set trained_verifier.when to every_iteration, or name another job's verifier by its id"
             )
         if self.generation.samples_per_example < 2:
             raise ValueError("of one try there is no balance; set generation.samples_per_example to 8 or so")

@@ -50,6 +50,10 @@ class TrainingSetOptions(Section):
     """Train on equal rationales of one example once."""
     max_per_example: Annotated[int, Field(ge=1)] | None = None
     """Rows of one example at most; null: no limit."""
+    max_per_solution: Annotated[int, Field(ge=1)] | None = None
+    """Rows of one example with the same calculations at most, whatever their words; null: no limit. Texts
+    without a calculation are the same if their words are. Counted before max_per_example.
+    """
     min_kept: Annotated[int, Field(ge=1)] = 1
     """Fewer kept rows than this pause the job with a diagnosis."""
     few_shot_in_prompt: bool | Annotated[float, Field(ge=0, le=1)] = False

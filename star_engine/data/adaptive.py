@@ -111,6 +111,7 @@ class Progress:
     solved: bool = False  # in the iteration that used it last
     failures: int = 0  # iterations that used it
     ever_right: bool = False
+    unsolved: int = 0  # iterations in a row, up to the last that used it, without a right try but by a hint
 
     def after(self, iteration: int, outcome: Outcome, *, done_with: bool) -> Progress:
         """What is known after an iteration that used the example."""
@@ -121,6 +122,7 @@ class Progress:
             solved=outcome.solved,
             failures=self.failures + 1,
             ever_right=self.ever_right or outcome.win_rate > 0,
+            unsolved=0 if outcome.right else self.unsolved + 1,
         )
 
 
@@ -139,9 +141,10 @@ def progress(history: Mapping[int, Selected]) -> dict[int, Progress]:
 
 def wanted_rows(config: StarConfig, iteration: int) -> int | None:
     """The rows after which an iteration samples no more (beta_t); None: it asks everything it selects."""
-    if config.selection.order is not SelectionOrder.ADAPTIVE:
+    order = config.selection.order
+    if order is SelectionOrder.DRAWN:
         return None
-    if config.selection.rows is not None:
+    if config.selection.rows is not None or order is not SelectionOrder.ADAPTIVE:
         return config.selection.rows
     return steps_in(config.training.schedule, iteration) * config.training.batch_size
 
@@ -151,18 +154,23 @@ def in_turn(
 ) -> list[int]:
     """The positions among `candidates` that the iteration may ask, in their order.
 
-    Adaptive: by the last iteration that was done with them, their win rate then, and a hash. Drawn: by the
-    seed, ascending. Those that `skip_solved_for` or `max_unsolved` leave out are missing, unless that left
-    nothing; at most `examples_per_iteration`.
+    Adaptive: by the last iteration that was done with them, their win rate then, and a hash. By difficulty:
+    what no iteration has asked, then by win rate, and a hash. Drawn: by the seed, ascending. Those that
+    `skip_solved_for` or `max_unsolved` leave out are missing, unless that left nothing; at most
+    `examples_per_iteration`.
     """
     seen = {position: known.get(position, Progress()) for position in candidates}
     open_ = [position for position in candidates if not _left_out(config, iteration, seen[position])]
     open_ = open_ or list(candidates)
-    if config.selection.order is not SelectionOrder.ADAPTIVE:
+    order = config.selection.order
+    if order is SelectionOrder.DRAWN:
         return drawn_from(config, iteration, open_)
 
     def key(position: int) -> tuple[int, float, int]:
-        return seen[position].iteration, seen[position].win_rate, tie(config.seed, position)
+        known = seen[position]
+        asked = known.iteration if order is SelectionOrder.ADAPTIVE else min(known.iteration, 1)
+        rate = -known.win_rate if order is SelectionOrder.EASY_FIRST else known.win_rate
+        return asked, rate, tie(config.seed, position)
 
     return sorted(open_, key=key)[: config.examples_per_iteration]
 

@@ -10,6 +10,8 @@ from star_engine.tasks.registry import task_of
 KEPT = "kept"
 SURPLUS = "surplus"
 UNHINTED = "unhinted"
+LOW_REWARD = "low_reward"
+REWARD = "reward"  # the check that a try passes with a reward above the threshold of its iteration
 
 # What takes a rationale out before it reaches this stage. In the order of the funnel; every reason once.
 _SHORT = ("answer_only", "too_short")
@@ -23,7 +25,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "deduplicated": ("duplicate",),
     "leak_free": (*(name for name in FILTERS if name not in _SHORT), *CHECKS.values()),
     "long_enough": _SHORT,
-    "trained": ("cap", SURPLUS),
+    "trained": (LOW_REWARD, "same_solution", "cap", SURPLUS),
 }
 
 

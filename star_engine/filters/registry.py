@@ -74,6 +74,8 @@ REASONS: Mapping[str, str] = {
     "output_ignored": "its answer does not stand in the last output of its tool",
     "hint_needed": "without the hint the rationale does not lead to the answer",
     "other_order": "with the choices in another order the answer is another one",
+    "low_reward": "its reward is not above the iteration's threshold",
+    "same_solution": "the example has its most rationales with these calculations already",
     "cap": "the example has its most rationales already",
     "surplus": "the examples before it gave the iteration all the rows that it needs",
 }

@@ -1,4 +1,7 @@
-"""Control: before an iteration samples, find the temperature at which it should (B-STaR, Algorithm 1)."""
+"""Control: before an iteration samples, find its temperature, and its threshold (B-STaR, Algorithm 1).
+
+The threshold needs a scorer. Its own verifier a job has from its second iteration on, so the first has none.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from star_engine.config.controller import Controller
 from star_engine.config.star import StarConfig
 from star_engine.evaluation.balance import choose
 from star_engine.loop import PhaseName
-from star_engine.phases.phase import Ask, Context, Phase, Progress, Work
+from star_engine.phases.phase import Alone, Ask, Context, Phase, Progress, Work
+from star_engine.phases.rewards import give_rewards
+from star_engine.record import Verifier
 from star_engine.sampling.probes import plan_probes, probed
 from star_engine.sampling.rationales import Rationale
 
@@ -18,6 +23,15 @@ def controller_of(config: StarConfig) -> Controller:
     if config.controller is None:
         raise ValueError("controller is not set: the run has no phase control")
     return config.controller
+
+
+def scorer_of(context: Context) -> Verifier:
+    """What rewards the tries of an iteration that has a threshold."""
+    scorer = controller_of(context.config).scorer
+    found = None if scorer is None else context.record.verifier(scorer)
+    if found is None:
+        raise ValueError(f"The iteration has a threshold of rewards, and its scorer {scorer} is not there.")
+    return found
 
 
 def _run(context: Context) -> Work:
@@ -38,8 +52,13 @@ def _run(context: Context) -> Work:
     for place, temperature in enumerate(controller.temperatures):
         plan = plan_probes(config, context.prompt_set, examples, context.iteration, place, temperature, known)
         yield Ask(plan, context.iteration - 1, add)
+    scored = controller.scorer is not None and record.verifier(controller.scorer) is not None
+    if scored:
+        yield Alone()
+        yield from give_rewards(context, scorer_of(context), examples, record.probes())
     names = [one.id for one in examples]
-    found = choose(config, controller, context.iteration, names, len(asked), record.probes())
+    probes = record.probes()
+    found = choose(config, controller, context.iteration, names, len(asked), probes, scored=scored)
     record.finish_control(found)
 
 

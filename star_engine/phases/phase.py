@@ -39,6 +39,7 @@ class Slice:
     dataset: str | None = None  # another dataset that is measured as well; None: the run's own
     beyond: bool = False  # of a probe: the tries beyond those that the job itself would make
     temperature: float | None = None  # that a controller has found; None: generation.temperature
+    threshold: float | None = None  # of rewards, likewise; None: there is none
 
     def of(self, selection: Sequence[int]) -> Sequence[int]:
         """The slice's part of a selection of positions."""
@@ -49,7 +50,8 @@ class Slice:
         if self.stop is None:
             return {}
         mode = self.mode and str(self.mode)
-        more = {"mode": mode, "dataset": self.dataset, "temperature": self.temperature}
+        more: dict[str, Any] = {"mode": mode, "dataset": self.dataset}
+        more |= {"temperature": self.temperature, "threshold": self.threshold}
         known: dict[str, Any] = {name: value for name, value in more.items() if value is not None}
         known |= {"beyond": True} if self.beyond else {}
         return {"start": self.start, "stop": self.stop, **known}
@@ -58,8 +60,8 @@ class Slice:
 def slice_from(work: Mapping[str, Any]) -> Slice:
     """Read a slice from the JSON of `Slice.as_json`; other entries of `work` are ignored."""
     mode = EvaluationMode(work["mode"]) if "mode" in work else None
-    dataset, beyond, temperature = work.get("dataset"), work.get("beyond", False), work.get("temperature")
-    return Slice(work.get("start", 0), work.get("stop"), mode, dataset, beyond, temperature)
+    found = {name: work[name] for name in ("dataset", "beyond", "temperature", "threshold") if name in work}
+    return Slice(work.get("start", 0), work.get("stop"), mode, **found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,8 @@ class Sizes(Protocol):
     def selected(self, iteration: int) -> range:
         """Places in the selection of an iteration's train examples that are to be sampled next."""
 
-    def temperature(self, iteration: int) -> float | None:
-        """What the iteration's controller has found; None: it has none."""
+    def control(self, iteration: int) -> Mapping[str, Any]:
+        """What the iteration's controller has found; empty: it has none."""
 
     def held_out(self, dataset: str | None) -> int:
         """Held-out examples that are asked, of the run's own dataset or of another one."""

@@ -31,7 +31,9 @@ def _run(context: Context) -> Work:
     if context.part.beyond:
         plan = plan_beyond(config, context.prompt_set, examples, recorded)
     else:
-        plan = plan_tries(config, context.prompt_set, examples, ITERATION, recorded)
+        once = config.rationalization.min_failures == 1  # else no example has failed often enough
+        unhinted = frozenset[str]() if once else frozenset(one.id for one in examples)
+        plan = plan_tries(config, context.prompt_set, examples, ITERATION, recorded, unhinted)
     yield Ask(plan, ITERATION - 1, add)
     record.finish_sample({}, {})
 

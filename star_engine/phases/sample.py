@@ -6,7 +6,7 @@ tokens for the trainer. Checks that cost samples follow when all tries of the sl
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,8 +15,12 @@ from star_engine.config.training_set import Source
 from star_engine.data.adaptive import Outcome, summary
 from star_engine.diagnostics.determinism import TwicePlan, drawn_again, grade_determinism
 from star_engine.diagnostics.token_parity import MAX_EXAMPLES, calling_texts, parity_texts, token_digests
+from star_engine.evaluation.balance import is_selected
+from star_engine.filters.funnel import REWARD
 from star_engine.loop import PhaseName
+from star_engine.phases.control import scorer_of
 from star_engine.phases.phase import Alone, Ask, Asked, Context, Phase, Progress, Sizes, Slice, Work, divided
+from star_engine.phases.rewards import give_rewards
 from star_engine.record import Counts
 from star_engine.sampling.probes import adopted, at_temperature
 from star_engine.sampling.rationales import (
@@ -28,6 +32,7 @@ from star_engine.sampling.rationales import (
     sampling_params,
 )
 from star_engine.tasks.examples import Example
+from star_engine.tasks.verdict import VerdictCode
 from star_engine.training_set.outcomes import outcomes_of
 from star_engine.training_set.resample_filters import Checked, plan_checks, to_check
 
@@ -72,17 +77,29 @@ def _run(context: Context) -> Work:
         yield tries.record(texts)
     sampled = [] if given else examples
     again = drawn_again(config, context.iteration, sampled) if first else []
-    plan = TwicePlan(plan_tries(config, context.prompt_set, sampled, context.iteration, recorded), again)
+    spared = _too_easy(context, sampled)
+    made = plan_tries(config, context.prompt_set, sampled, context.iteration, recorded, spared)
+    plan = TwicePlan(made, again)
     yield Ask(plan, context.iteration - 1, tries.record)
-    if config.training_set.checks or first:
+    if config.training_set.checks or first or context.part.threshold is not None:
         yield Alone()
         yield from _check(context, examples)
+        yield from _reward(context, examples)
     outcomes: dict[str, Outcome] = {}
-    if config.selection.recorded:
+    if config.records_selection:
         tries_made = record.tries([example.id for example in examples])
         hinted = config.hinted_in(context.iteration)
         outcomes = outcomes_of(config, context.prompt_set, examples, tries_made, hinted=hinted)
     record.finish_sample(_diagnose(context, plan, examples) if first else {}, outcomes)
+
+
+def _too_easy(context: Context, examples: Sequence[Example]) -> Set[str]:
+    """Ids of the examples that have not failed often enough to be tried with a hint, should they fail now."""
+    least = context.config.rationalization.min_failures
+    if least < 2:
+        return frozenset()
+    before = context.record.failures()
+    return {one.id for one in examples if before.get(one.id, 0) + 1 < least}
 
 
 def _adopt(
@@ -117,6 +134,17 @@ def _check(context: Context, examples: Sequence[Example]) -> Work:
     yield Ask(plan, context.iteration - 1, add)
 
 
+def _reward(context: Context, examples: Sequence[Example]) -> Work:
+    """Reward the slice's tries, and say of the right ones whether that is above the threshold."""
+    record, threshold = context.record, context.part.threshold
+    if threshold is None:
+        return
+    names = [example.id for example in examples]
+    yield from give_rewards(context, scorer_of(context), examples, record.tries(names))
+    right = [one for one in record.tries(names) if one.verdict == VerdictCode.CORRECT]
+    record.add_checks({one.key: {**(one.checks or {}), REWARD: is_selected(one, threshold)} for one in right})
+
+
 def _diagnose(context: Context, plan: TwicePlan, examples: Sequence[Example]) -> dict[str, Any]:
     """Run the diagnostics of the sampler that produced the iteration's tries, while it is loaded."""
     sampler = context.gpu.sampler(context.iteration - 1)
@@ -138,9 +166,10 @@ def _diagnose(context: Context, plan: TwicePlan, examples: Sequence[Example]) ->
 
 def _slices(config: StarConfig, iteration: int, sizes: Sizes, size: int) -> Iterator[Slice]:
     places = sizes.selected(iteration)
-    temperature = sizes.temperature(iteration)
+    control = sizes.control(iteration)
     parts = divided(len(places), size, None, None, places.start)
-    return (replace(part, temperature=temperature) for part in parts)
+    found = control.get("temperature"), control.get("threshold")
+    return (replace(part, temperature=found[0], threshold=found[1]) for part in parts)
 
 
 def _asks(config: StarConfig, iteration: int, part: Slice) -> Asked:

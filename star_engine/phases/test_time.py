@@ -110,7 +110,7 @@ def _judge(
     """What this adapter says of the answers that it has not scored, each behind its bare question."""
     asked = {example.id: example for example in record.examples()}
     open_ = [
-        (one.key, _bare(context, asked[one.key.example_id], one.text))
+        (one.key, as_a_verifier_reads(context, asked[one.key.example_id], one.text))
         for one in record.recorded()
         if name not in one.scores and one.text.strip()
     ]
@@ -121,7 +121,7 @@ def _judge(
     yield from _keep(record, name, found, len(open_))
 
 
-def _bare(context: Context, example: Example, text: str) -> TrainingText:
+def as_a_verifier_reads(context: Context, example: Example, text: str) -> TrainingText:
     """An answer as a verifier reads it: behind the prompt that verifiers are trained with."""
     prompt = training_prompt(context.config, context.prompt_set, example)
     completion = render_completion(context.config.kind, text, context.prompt_set.chat)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -58,6 +58,7 @@ class Rationale:
     reused: bool = False  # found so, instead of sampled
     checks: Mapping[str, bool] | None = None  # passed or not, by name; None: not checked
     tools: ToolUse | None = None  # None: it had none
+    reward: float | None = None  # -1 to 1, by the scorer of a controller; None: there is none
 
 
 def sampling_params(config: StarConfig) -> SamplingParams:
@@ -138,9 +139,13 @@ def plan_tries(
     examples: Iterable[Example],
     iteration: int,
     recorded: Mapping[RationaleKey, str],
+    unhinted: Set[str] = frozenset(),
 ) -> SamplingPlan:
-    """The plan of every try at these examples that is not in `recorded` (key to verdict)."""
-    plan = SamplingPlan(config, prompt_set, iteration, dict(recorded))
+    """The plan of every try at these examples that is not in `recorded` (key to verdict).
+
+    unhinted: ids of examples that are not rationalized, though they may fail.
+    """
+    plan = SamplingPlan(config, prompt_set, iteration, dict(recorded), unhinted)
     for example in examples:
         plan.begin(example)
     return plan
@@ -188,6 +193,7 @@ class SamplingPlan:
     prompt_set: PromptSet
     iteration: int
     verdicts: dict[RationaleKey, str]
+    unhinted: Set[str] = frozenset()  # examples that are not rationalized, by id
     queue: deque[SampleRequest] = field(default_factory=deque)
     asked: dict[str, tuple[Example, RationaleKey]] = field(default_factory=dict)
     turns: ToolTurns | None = field(init=False)  # None: no tool can be called
@@ -252,7 +258,7 @@ class SamplingPlan:
                 if hinted not in self.verdicts:
                     self._ask(example, hinted)
         key = RationaleKey(example.id, Route.RATIONALIZED, 0)
-        if key in self.verdicts:
+        if key in self.verdicts or example.id in self.unhinted:
             return
         rationalization = self.config.rationalization
         dice = chance(self.config.seed, self.iteration, "rationalize", example.id)

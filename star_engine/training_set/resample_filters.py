@@ -45,7 +45,7 @@ def to_check(
 
     `tries`: all of these examples, so that duplicates are known.
     """
-    free = {"checks": (), "max_per_example": None}
+    free = {"checks": (), "max_per_example": None, "max_per_solution": None}
     cheap = config.model_copy(update={"training_set": config.training_set.model_copy(update=free)})
     kept = {decision.key for decision in decide(cheap, prompt_set, examples, tries) if decision.kept}
     asked = config.training_set.checks

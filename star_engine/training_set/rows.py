@@ -12,7 +12,8 @@ from star_engine.config.star import StarConfig
 from star_engine.data.prompts import check_layout, hint_text, render_completion, render_prompt
 from star_engine.data.selection import chance
 from star_engine.evaluation.accuracy import outcome
-from star_engine.filters.funnel import CHECKS, KEPT, UNHINTED, needed
+from star_engine.evaluation.solution_key import solution_key
+from star_engine.filters.funnel import CHECKS, KEPT, LOW_REWARD, REWARD, UNHINTED, needed
 from star_engine.filters.registry import FilterInput, cap_per_example, dedupe, filters_named, first_rejection
 from star_engine.protocols import TrainingText
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
@@ -78,7 +79,7 @@ def decide(
     What is not correct is dropped for its verdict ("truncated" where an unparsed text ran into the token
     limit). Where failed examples were tried with procedural hints, those tries alone train (Hint-RFT). What
     is correct is cut where its answer ends, and goes through deduplication, then the filters,
-    then the cap: the order of star_engine.filters.funnel.STAGES.
+    then the caps, of a solution and of the example: the order of star_engine.filters.funnel.STAGES.
 
     hinted: whether the iteration has tries with procedural hints, where `rationales` are a part of its; None:
     they are all.
@@ -102,6 +103,9 @@ def decide(
     unique = [r for r in ended if r.key not in dropped]
     dropped |= _rejected(config, prompt_set, examples, unique)
     dropped |= _failed(config, [r for r in unique if r.key not in dropped])
+    if options.max_per_solution is not None:
+        alike = ((r.key, (r.key.example_id, solution_key(r.text))) for r in unique if r.key not in dropped)
+        dropped |= dict.fromkeys(cap_per_example(alike, options.max_per_solution), "same_solution")
     if options.max_per_example is not None:
         passed = ((r.key, r.key.example_id) for r in unique if r.key not in dropped)
         dropped |= dict.fromkeys(cap_per_example(passed, options.max_per_example), "cap")
@@ -131,6 +135,8 @@ def _failed(config: StarConfig, passed: Iterable[Rationale]) -> dict[RationaleKe
                 raise ValueError(f"A rationale of {rationale.key.example_id!r} was not checked: {check}.")
             if not rationale.checks[check]:
                 found.setdefault(rationale.key, CHECKS[check])
+        if not (rationale.checks or {}).get(REWARD, True):
+            found.setdefault(rationale.key, LOW_REWARD)
     return found
 
 

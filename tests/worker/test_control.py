@@ -9,11 +9,13 @@ from typing import Any
 from sqlalchemy import func, select
 
 from app.database import reading
+from app.ledger.jobs.forks import ForkPoint
 from app.ledger.queue.steps import claim_step
 from app.tables.jobs import Iteration, Step
 from app.tables.rationales import Rationale
 from star_engine.sampling.rationales import Route
 from tests.factories import World, make_world
+from tests.wavering import SCRIPT, wavering
 from tests.worker.test_waves import library, work_in_any_order
 from worker.steps import work_alone
 
@@ -82,3 +84,61 @@ def test_a_control_step_that_stopped_goes_on_with_the_probes_it_has(
     with reading(world.engine) as session:
         probes = session.scalar(select(func.count()).where(Rationale.route == Route.PROBE))
     assert probes == 24
+
+
+SCORED: dict[str, Any] = {
+    **SETTINGS,
+    "controller": {
+        "temperatures": [0.5, 1.0],
+        "thresholds": [-1.0, 0.0, 0.95],
+        "probe_examples": 4,
+        "rows_wanted": 1,
+        "scorer": "verifier",
+    },
+    "generation": {"max_tokens": 400, "samples_per_example": 3, "temperature": 0.7},
+    "rationalization": {"enabled": False},
+    "audits": {"spark_level": None},
+    "trained_verifier": {
+        "method": "yes_no",
+        "when": "every_iteration",
+        "schedule": {"kind": "fixed", "steps": 2},
+    },
+}
+
+
+def facts(world: World, job_id: str) -> list[tuple[Any, ...]]:
+    """What a job with rewards has come to in its second iteration, without ids of its own."""
+    names = ("control", "kept", "dropped", "funnel")
+    last = iterations(world, job_id)[-1]
+    with reading(world.engine) as session:
+        key = (Rationale.example_id, Rationale.route, Rationale.sample)
+        rows = select(*key, Rationale.reward, Rationale.checks, Rationale.reason).order_by(*key)
+        of_second = (Rationale.job_id == job_id, Rationale.iteration_number == 2)
+        found = [tuple(row) for row in session.execute(rows.where(*of_second))]
+    exploration = last.metrics["audits"]["exploration"]
+    return [*((last.metrics[name],) for name in names), (last.training_set_sha256, exploration), *found]
+
+
+def test_workers_and_forks_find_the_threshold_that_one_process_finds(
+    database_url: str, tmp_path: Path
+) -> None:
+    world = make_world(database_url, tmp_path / "home", shard_examples=5, sampler_script=SCRIPT)
+    job_id = world.submit(**SCORED)
+    work_in_any_order(world, seed=1)
+    assert world.job(job_id).status == "succeeded", world.job(job_id).status_reason
+    metrics = library(world, tmp_path / "run", SCORED, wavering).metrics()[2]
+    last = iterations(world, job_id)[-1]
+    assert last.metrics["control"] == metrics["control"]
+    assert metrics["control"]["threshold"] == 0.95
+    assert metrics["dropped"]["generated"]["low_reward"] > 0
+    assert last.training_set_sha256 == metrics["training_set_sha256"]
+    assert last.metrics["audits"]["exploration"] == metrics["audits"]["exploration"]
+    assert "rewarded" in metrics["audits"]["exploration"]
+    with reading(world.engine) as session:
+        work = select(Step.work).where(
+            Step.job_id == job_id, Step.phase == "sample", Step.iteration_number == 2
+        )
+        assert {one["threshold"] for one in session.scalars(work)} == {0.95}
+    forked = world.submit(**SCORED, fork=ForkPoint(job_id, 1))
+    work_in_any_order(world, seed=2)
+    assert facts(world, forked) == facts(world, job_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from star_engine.config.star import StarConfig
 from star_engine.data.adaptive import selected_from
 from star_engine.run import run_star
 from star_engine.run_directory import RunDirectory
-from star_engine.testing.fakes import RecordingTrainer, ScriptedSampler
+from star_engine.testing.fakes import RecordingTrainer, Script, ScriptedSampler
 from tests.factories import CONFIG, MODEL, TRAIN, VALIDATION, World, make_world, pupil
 from worker.steps import work_alone
 
@@ -36,14 +37,16 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def library(world: World, folder: Path, settings: dict[str, Any]) -> RunDirectory:
+def library(
+    world: World, folder: Path, settings: dict[str, Any], script: Callable[[], Script] = pupil
+) -> RunDirectory:
     """The same job in one process."""
     with reading(world.engine) as session:
         prompt_set = as_prompt_set(session.get_one(PromptSet, world.prompt_set_id))
         train = [e for _, e in load_examples(session, world.dataset_id, "train", range(TRAIN))]
         held_out = [e for _, e in load_examples(session, world.dataset_id, "validation", range(VALIDATION))]
     config = StarConfig.model_validate({**CONFIG, **settings})
-    sampler, trainer = ScriptedSampler(pupil()), RecordingTrainer(pupil())
+    sampler, trainer = ScriptedSampler(script()), RecordingTrainer(script())
     events = run_star(config, train, held_out, prompt_set, sampler, trainer, folder, base=BaseModel(MODEL))
     assert list(events)[-1].name == "stopped"
     return RunDirectory(folder)

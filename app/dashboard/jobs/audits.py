@@ -80,7 +80,7 @@ def _exploration(found: Found) -> str:
         repeated = f"; {100 * found['distinct_share']:.1f} % of the right tries are distinct"
     return (
         f"Distinct right solutions among {found['samples']} tries of an example: {shares}{repeated}; entropy "
-        f"of the answers {found['entropy']:.2f} bits."
+        f"of the answers {found['entropy']:.2f} bits.{_rewarded(found)}"
     )
 
 
@@ -106,6 +106,15 @@ def _faithfulness(found: Found) -> str:
 
 def _between(found: Found) -> str:
     return f"95 % interval {100 * found['low']:.1f} to {100 * found['high']:.1f} %"
+
+
+def _rewarded(found: Found) -> str:
+    if "rewarded" not in found:
+        return ""
+    shares = ", ".join(
+        f"the {count} best of {100 * share:.1f} %" for count, share in found["rewarded"].items()
+    )
+    return f" By the rewards of their tries all of these are right: {shares} of the examples."
 
 
 AUDITS: Mapping[str, tuple[str, Callable[[Any], str]]] = {

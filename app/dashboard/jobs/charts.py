@@ -8,8 +8,9 @@ from typing import Any
 from app.ledger.jobs.relations import Relative
 from app.ledger.jobs.report import Coverage, JobReport
 from app.results.iterations import IterationOut
-from star_engine.config.presets import PRESETS
+from star_engine.config.presets import FIXED_TEMPERATURE, PRESETS
 from star_engine.evaluation.accuracy import EvaluationMode
+from star_engine.evaluation.balance import DISTINCT
 from star_engine.evaluation.report import AccuracyRow, GroupAccuracy
 from star_engine.filters.funnel import STAGES
 from star_engine.loop import PhaseName
@@ -29,12 +30,18 @@ def charts(iterations: Sequence[IterationOut], report: JobReport) -> list[tuple[
     made = [
         ("Held-out accuracy", accuracy(report.accuracies, report.relatives)),
         ("Held-out accuracy by group", groups(report.accuracies)),
+        ("Accuracy on other datasets", others(iterations)),
         ("Solve rate: train examples right without a hint", solve_rate(report.coverage)),
         ("Coverage: train examples in the training set", coverage(report.coverage)),
         ("Churn: what became of the train examples", churn(report.coverage)),
         ("Filter funnel: rationales that reached each stage", funnel(report.coverage)),
-        ("Exploration: train examples by distinct right solutions", _of_metrics(turns, "share", EXPLORED)),
-        ("Temperature", _of_metrics(turns, "number", TEMPERATURE)),
+        ("Exploration: train examples by distinct right solutions", explored(turns, report.relatives)),
+        (
+            "Exploitation: train examples whose best rewarded tries are right",
+            exploited(turns, report.relatives),
+        ),
+        ("Entropy of the answers, in bits", entropy(turns, report.relatives)),
+        ("Temperature and threshold", _of_metrics(turns, "number", CONTROL)),
         ("Train examples asked", _of_metrics(turns, "number", SELECTED)),
         ("Training loss", _of_metrics(turns, "number", LOSS)),
         ("Worker time by phase", _of_metrics(turns, "seconds", PHASE_SECONDS)),
@@ -56,10 +63,54 @@ def accuracy(rows: Sequence[AccuracyRow], relatives: Sequence[Relative] = ()) ->
     baselines = [row for row in rows if row.mode is not EvaluationMode.ADAPTER]
     series += [_series(NAMES[row.mode], [row.accuracy for _ in x], dashed=True) for row in baselines]
     beside = {one.role: one.accuracy for one in relatives if one.accuracy is not None}
-    for preset in PRESETS:
+    for preset in (FIXED_TEMPERATURE, *PRESETS):
         if (share := beside.get(f"baseline {preset}")) is not None:
             series.append(_series(preset, [share for _ in x], dashed=True))
     return _spec(x, "share", series)
+
+
+def others(iterations: Sequence[IterationOut]) -> Spec | None:
+    """Draw the accuracy on each dataset of evaluation.also, from the base model's on: what is forgotten."""
+    names = sorted({name for one in iterations for name in one.metrics.get("also", {})})
+    read = {name: _other(name) for name in names[:MAX_GROUPS]}
+    return _of_metrics(iterations, "share", read)
+
+
+def _other(name: str) -> Callable[[Mapping[str, Any]], float | None]:
+    return lambda metrics: metrics.get("also", {}).get(name, {}).get("accuracy")
+
+
+def explored(turns: Sequence[IterationOut], relatives: Sequence[Relative] = ()) -> Spec | None:
+    """Draw Pass@K-S and the share of distinct solutions, dashed those of the arm at a fixed temperature."""
+    return _beside_fixed(turns, relatives, "share", EXPLORED)
+
+
+def exploited(turns: Sequence[IterationOut], relatives: Sequence[Relative] = ()) -> Spec | None:
+    """Draw Best-of-K and Reward@K-S, dashed those of the arm at a fixed temperature."""
+    return _beside_fixed(turns, relatives, "share", EXPLOITED)
+
+
+def entropy(turns: Sequence[IterationOut], relatives: Sequence[Relative] = ()) -> Spec | None:
+    return _beside_fixed(turns, relatives, "number", {"Entropy": lambda found: found.get("entropy")})
+
+
+def _beside_fixed(
+    turns: Sequence[IterationOut],
+    relatives: Sequence[Relative],
+    unit: str,
+    read: Mapping[str, Callable[[Mapping[str, Any]], float | None]],
+) -> Spec | None:
+    x = [turn.number for turn in turns]
+    own = {turn.number: turn.metrics.get("audits", {}).get("exploration") or {} for turn in turns}
+    series = [_series(label, [value(own[n]) for n in x]) for label, value in read.items()]
+    for one in relatives:
+        if one.role == f"baseline {FIXED_TEMPERATURE}":
+            fixed = dict(one.exploration)
+            series += [
+                _series(f"{label}, fixed temperature", [value(fixed.get(n, {})) for n in x], dashed=True)
+                for label, value in read.items()
+            ]
+    return _spec(x, unit, series)
 
 
 def groups(rows: Sequence[AccuracyRow]) -> Spec | None:
@@ -137,27 +188,28 @@ def _seconds(phase: str) -> Callable[[Mapping[str, Any]], float | None]:
     return lambda metrics: metrics.get("seconds", {}).get(phase)
 
 
-def _explored(name: str) -> Callable[[Mapping[str, Any]], float | None]:
-    def read(metrics: Mapping[str, Any]) -> float | None:
-        found = metrics.get("audits", {}).get("exploration") or {}
-        share = found.get("pass", {}).get(name, found.get(name))
-        return None if share is None else float(share)
-
-    return read
+def _count_of(section: str, count: int) -> Callable[[Mapping[str, Any]], float | None]:
+    return lambda found: found.get(section, {}).get(str(count))
 
 
 def _fact(section: str, name: str) -> Callable[[Mapping[str, Any]], float | None]:
     return lambda metrics: metrics.get(section, {}).get(name)
 
 
-EXPLORED = {
-    "1 or more": _explored("1"),
-    "2 or more": _explored("2"),
-    "4 or more": _explored("4"),
-    "8 or more": _explored("8"),
-    "Distinct among right tries": _explored("distinct_share"),
+# Of audits.exploration: star_engine.evaluation.balance.
+EXPLORED: Mapping[str, Callable[[Mapping[str, Any]], float | None]] = {
+    **{f"{count} or more": _count_of("pass", count) for count in DISTINCT},
+    "Distinct among right tries": lambda found: found.get("distinct_share"),
 }
-TEMPERATURE = {"Temperature": _fact("control", "temperature"), "Balance score": _fact("control", "score")}
+EXPLOITED = {
+    "Best of K": _count_of("rewarded", 1),
+    **{f"{count} best": _count_of("rewarded", count) for count in DISTINCT[1:]},
+}
+CONTROL = {
+    "Temperature": _fact("control", "temperature"),
+    "Threshold": _fact("control", "threshold"),
+    "Balance score": _fact("control", "score"),
+}
 SELECTED = {name.capitalize(): _fact("selection", name) for name in ("asked", "used")}
 LOSS = {"First step": _training("loss_first"), "Last step": _training("loss_last")}
 PHASE_SECONDS = {_label(phase): _seconds(phase) for phase in PhaseName}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -44,6 +45,9 @@ class Relative:
     difference: Difference | None
     settings: tuple[SettingDifference, ...]
     curve: tuple[tuple[int, float], ...]
+    exploration: tuple[
+        tuple[int, Mapping[str, Any]], ...
+    ]  # audits.exploration by iteration, where there is one
 
 
 def baselines_of(session: Session, job_id: str) -> Sequence[Job]:
@@ -122,7 +126,13 @@ def _relative(session: Session, job: Job, own: Sequence[Outcomes], other: Job, r
         difference=best_difference(own, outcomes, pairs),
         settings=setting_differences(job.config, other.config),
         curve=curve(outcomes),
+        exploration=_exploration(iterations),
     )
+
+
+def _exploration(iterations: Sequence[Iteration]) -> tuple[tuple[int, Mapping[str, Any]], ...]:
+    found = ((one.number, one.metrics.get("audits", {}).get("exploration")) for one in iterations)
+    return tuple((number, one) for number, one in found if one)
 
 
 def _coverage(iterations: Sequence[Iteration], number: int) -> Mapping[str, float] | None:

@@ -43,6 +43,7 @@ class Coverage:
     coverage: dict[str, float] | None  # shares of the iteration's examples by route, and their total
     also: dict[str, Any] | None  # other datasets that were measured along, by id
     audits: dict[str, Any] | None  # star_engine.diagnostics.iteration
+    control: dict[str, Any] | None  # what a controller has found: star_engine.evaluation.balance
     churn: Churn | None
     steps: int | None  # of the optimizer
 
@@ -157,6 +158,7 @@ def _covered(number: int, metrics: dict[str, Any], churned: Churn | None) -> Cov
         coverage=metrics.get("coverage"),
         also=metrics.get("also"),
         audits=metrics.get("audits"),
+        control=metrics.get("control"),
         churn=churned,
         steps=training.get("steps"),
     )

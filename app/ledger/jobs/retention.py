@@ -146,6 +146,9 @@ def _removable(files: Sequence[JsonObject]) -> list[str]:
 
 def _is_asked(adapter_id: str) -> Exists:
     """Whether an open job evaluates it, tries it, or has it rank its answers."""
-    scorer = Job.stored_config["evaluation"]["test_time"]["scorer"].as_string()
-    asked = or_(Job.adapter_id == adapter_id, scorer == adapter_id)
+    scorers = (
+        Job.stored_config["evaluation"]["test_time"]["scorer"].as_string(),
+        Job.stored_config["controller"]["scorer"].as_string(),
+    )
+    asked = or_(Job.adapter_id == adapter_id, *(scorer == adapter_id for scorer in scorers))
     return exists().where(asked, Job.status.not_in(TERMINAL))

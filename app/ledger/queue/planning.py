@@ -22,6 +22,7 @@ from app.ledger.results.completion_cache import reused_in
 from app.ledger.results.counts import IterationCounts
 from app.ledger.transitions import move_job
 from app.settings import Settings
+from app.tables.base import JsonObject
 from app.tables.jobs import Iteration, Job, Step
 from app.tables.rationales import Adapter
 from app.tables.statuses import JobStatus, Purpose, StepStatus
@@ -239,9 +240,8 @@ class _Sizes:
         asked = asked_positions(session, job.id, job.dataset_id, job.config, iteration)
         return range(sampled, len(asked))
 
-    def temperature(self, iteration: int) -> float | None:
-        control = _iteration(self.session, self.job, iteration).metrics.get("control")
-        return None if control is None else float(control["temperature"])
+    def control(self, iteration: int) -> JsonObject:
+        return dict(_iteration(self.session, self.job, iteration).metrics.get("control", {}))
 
     def held_out(self, dataset: str | None) -> int:
         config = self.job.config

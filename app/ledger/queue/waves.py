@@ -52,9 +52,9 @@ def asked_positions(
 
 def begin_selection(session: Session, job: Job, iteration: Iteration) -> None:
     """Record the first wave of an iteration, where what it asks is recorded."""
-    if not job.config.selection.recorded or iteration.selection is not None:
+    if not job.config.records_selection or iteration.selection is not None:
         return
-    history = _history(session, job, iteration.number)
+    history = _history(session, job.id, iteration.number)
     turn = _turn(session, job, iteration.number, history)
     before = history.get(iteration.number - 1)
     iteration.selection = begun(job.config, iteration.number, turn, before).as_json()
@@ -65,7 +65,7 @@ def continue_selection(session: Session, job: Job, iteration: Iteration) -> bool
     """Add another wave to what an iteration asks, or close it; whether there is another wave."""
     if iteration.selection is None or (known := selected_from(iteration.selection)).used is not None:
         return False
-    history = _history(session, job, iteration.number)
+    history = _history(session, job.id, iteration.number)
     selected = continued(job.config, _turn(session, job, iteration.number, history), known)
     iteration.selection = selected.as_json()
     session.flush()
@@ -88,12 +88,18 @@ def _turn(session: Session, job: Job, number: int, history: Mapping[int, Selecte
     return in_turn(config, number, candidates, progress(history))
 
 
-def _history(session: Session, job: Job, number: int) -> dict[int, Selected]:
+def failures_before(session: Session, job_id: str, number: int) -> dict[int, int]:
+    """How many iterations before this one have failed at an example in a row, by its position."""
+    known = progress(_history(session, job_id, number))
+    return {position: one.unsolved for position, one in known.items()}
+
+
+def _history(session: Session, job_id: str, number: int) -> dict[int, Selected]:
     """The selections of the iterations before, by number. One that was taken over from a job that did not
     record any is made of its tries: it was done with all that it asked.
     """
     earlier = select(Iteration).where(
-        Iteration.job_id == job.id, Iteration.number > 0, Iteration.number < number
+        Iteration.job_id == job_id, Iteration.number > 0, Iteration.number < number
     )
     return {
         one.number: _of_tries(session, one) if one.selection is None else selected_from(one.selection)

@@ -95,6 +95,7 @@ def record_rationales(
             "request_sha256": item.request_sha256,
             "reused": item.reused,
             "tools": None if item.tools is None else item.tools.as_json(),
+            "reward": item.reward,
         }
         for item in tries
     ]
@@ -108,6 +109,13 @@ def record_checks(session: Session, claim: Claim, found: Mapping[int, Mapping[st
     if found:
         rows = [{"id": row_id, "checks": dict(results)} for row_id, results in found.items()]
         session.execute(update(Rationale), rows)
+
+
+def record_rewards(session: Session, claim: Claim, found: Mapping[int, float]) -> None:
+    """Record what a controller's scorer says of rationales, by row id. Raises Fenced."""
+    check_fence(session, claim)
+    if found:
+        session.execute(update(Rationale), [{"id": one, "reward": reward} for one, reward in found.items()])
 
 
 def iteration_tries(
@@ -144,6 +152,7 @@ def as_rationale(row: Rationale, external_id: str) -> engine.Rationale:
         finish_reason=row.finish_reason,  # type: ignore[arg-type]  # written by record_rationales only
         checks=row.checks,
         tools=tool_use_from(row.tools),
+        reward=row.reward,
     )
 
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from app.database import reading, transaction
 from app.ledger.data.examples import load_examples
-from app.ledger.queue.steps import Claim, claim_step, finish_step
+from app.ledger.queue.steps import Claim, check_fence, claim_step, finish_step
+from app.ledger.queue.waves import asked_positions, record_outcomes
 from app.ledger.results.adapters import find_adapter, record_adapter, record_verification
+from app.ledger.results.diagnostics import record_control
 from app.ledger.results.evaluations import record_evaluations
-from app.ledger.results.rationales import iteration_tries, record_rationales, record_training_set
+from app.ledger.results.rationales import (
+    claimed_iteration,
+    iteration_tries,
+    record_rationales,
+    record_training_set,
+)
+from app.ledger.transitions import lock_job
+from star_engine.data.adaptive import Outcome
 from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.training_set.rows import Decision, TrainingExample, training_set_sha256
@@ -42,24 +51,49 @@ def finish_job(world: World) -> None:
         do_step(world, held)
 
 
+def control(world: World, held: Claim) -> None:
+    """Two questions are tried at each temperature; the lowest is taken."""
+    controller = held.config.controller
+    assert controller is not None
+    with transaction(world.engine) as session:
+        asked = asked_positions(session, held.job_id, held.dataset_id, held.config, held.iteration)
+        examples = load_examples(session, held.dataset_id, "train", sorted(asked)[:2])
+        row_ids = {example.id: row_id for row_id, example in examples}
+        numbers = range(len(controller.temperatures) * held.config.generation.samples_per_example)
+        tries = [a_try(name, Route.PROBE, "correct", number) for name in row_ids for number in numbers]
+        record_rationales(session, held, tries, row_ids, None)
+    with transaction(world.engine) as session:
+        found = {"temperature": controller.temperatures[0], "score": 1.0, "grid": []}
+        record_control(session, held, found)
+
+
 def sample(world: World, held: Claim) -> None:
     """Even positions are right at once, odd ones after rationalization."""
-    positions = list(range(held.work["start"], held.work["stop"]))
     with transaction(world.engine) as session:
+        asked = asked_positions(session, held.job_id, held.dataset_id, held.config, held.iteration)
+        positions = sorted(asked[held.work["start"] : held.work["stop"]])
         examples = load_examples(session, held.dataset_id, "train", positions)
         row_ids = {example.id: row_id for row_id, example in examples}
         tries = []
+        numbers = range(held.config.generation.samples_per_example)
         for position, (_, example) in zip(positions, examples, strict=True):
-            first = a_try(example.id, Route.GENERATED, "wrong" if position % 2 else "correct")
-            tries.append(first)
+            verdict = "wrong" if position % 2 else "correct"
+            tries += [a_try(example.id, Route.GENERATED, verdict, number) for number in numbers]
             if position % 2:
                 tries.append(a_try(example.id, Route.RATIONALIZED, "correct"))
         record_rationales(session, held, tries, row_ids, None)
+        if held.config.records_selection:
+            count = len(numbers)
+            right, rescued = Outcome(count, count, 0, 0, count), Outcome(count, 0, 1, 1, 1)
+            found = {position: rescued if position % 2 else right for position in positions}
+            lock_job(session, held.job_id)
+            check_fence(session, held)
+            record_outcomes(claimed_iteration(session, held), found)
 
 
-def a_try(example_id: str, route: Route, verdict: str) -> Rationale:
+def a_try(example_id: str, route: Route, verdict: str, sample: int = 0) -> Rationale:
     return Rationale(
-        key=RationaleKey(example_id, route, 0),
+        key=RationaleKey(example_id, route, sample),
         text=f"because {route}",
         verdict=verdict,
         extracted="1",
@@ -126,6 +160,7 @@ def evaluate(world: World, held: Claim) -> None:
 
 EFFECTS = {
     "baselines": evaluate,
+    "control": control,
     "sample": sample,
     "build": build,
     "train": train,

@@ -197,3 +197,53 @@ def test_a_wave_without_its_outcomes_is_not_judged() -> None:
 def test_what_contradicts_a_selection_is_refused(settings: dict[str, object], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         StarConfig.model_validate({"kind": "numeric", **settings})
+
+
+@given(fates=FATES, easy=st.booleans(), per_iteration=st.integers(1, EXAMPLES))
+def test_by_difficulty_comes_what_none_has_asked_then_the_last_win_rates(
+    fates: list[list[Outcome]], easy: bool, per_iteration: int
+) -> None:
+    chosen = {"order": "easy_first" if easy else "hard_first"}
+    given = {"examples_per_iteration": per_iteration, "selection": chosen}
+    settings = StarConfig.model_validate(config().model_dump(mode="json") | given)
+    history: dict[int, Selected] = {}
+    rates: dict[int, float] = {}  # by position, of the last iteration that asked it
+    for number, fate in enumerate(fates, 1):
+        selected = sampled(settings, number, history, fate)
+        wanted = sorted(
+            range(EXAMPLES),
+            key=lambda at: (at in rates, (-1 if easy else 1) * rates.get(at, 0), tie(settings.seed, at)),
+        )
+        assert selected.positions == tuple(wanted[:per_iteration])
+        assert (selected.surplus, selected.done_with) == ((), per_iteration)
+        rates |= {at: fate[at].win_rate for at in selected.positions}
+        history[number] = selected
+
+
+@given(fates=FATES, rows=st.integers(1, EXAMPLES))
+def test_by_difficulty_an_iteration_may_end_with_its_rows_too(fates: list[list[Outcome]], rows: int) -> None:
+    settings = config(order="hard_first", rows=rows)
+    assert wanted_rows(settings, 1) == rows
+    selected = sampled(settings, 1, {}, fates[0])
+    got = [fates[0][at].rows for at in selected.used_positions]
+    assert sum(got) >= rows or len(got) == EXAMPLES
+    assert sum(got[:-1]) < rows
+
+
+def test_an_order_by_difficulty_needs_fewer_than_all() -> None:
+    with pytest.raises(ValueError, match="set examples_per_iteration or"):
+        config(order="easy_first", rows=None)
+
+
+@given(fates=FATES)
+def test_failures_are_counted_in_a_row_and_a_hint_solves_nothing(fates: list[list[Outcome]]) -> None:
+    history: dict[int, Selected] = {}
+    for number, fate in enumerate(fates, 1):
+        history[number] = sampled(
+            config(order="drawn", skip_solved_for=0, max_unsolved=99), number, history, fate
+        )
+    for at, known in progress(history).items():
+        in_row = 0
+        for fate in fates:
+            in_row = 0 if fate[at] is RIGHT else in_row + 1
+        assert known.unsolved == in_row

@@ -83,6 +83,17 @@ def test_a_baseline_that_guesses_gets_advice_and_one_that_knows_something_none()
     assert "diagnosis" not in facts(1, 20, 0.001)
 
 
+def test_a_job_that_samples_is_told_that_its_baseline_was_greedy() -> None:
+    tally = {"correct": 0, "wrong": 200, "n": 200}
+    said = []
+    for generation in ({}, {"temperature": 0.7, "samples_per_example": 16}):
+        asked = StarConfig.model_validate({"kind": Kind.NUMERIC, "generation": generation})
+        said.append(spark_facts("few_shot_cot", tally, 0.1, asked)["diagnosis"])
+    assert "greedy" not in said[0]
+    assert "samples 16 tries at temperature 0.7" in said[1]
+    assert "a probe of the same settings" in said[1]
+
+
 def test_three_right_of_twenty_open_answers_are_a_spark_and_none_is_not() -> None:
     chance = counted(*((str(n % 19), None) for n in range(20))).chance
     assert "diagnosis" not in facts(3, 20, chance)

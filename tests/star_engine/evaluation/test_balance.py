@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from star_engine.config.controller import Controller
 from star_engine.config.presets import b_star
 from star_engine.config.star import StarConfig
-from star_engine.evaluation.balance import balance_score, choose, exploration, rows_wanted
+from star_engine.evaluation.balance import balance_score, choose, exploited, exploration, rows_wanted
+from star_engine.evaluation.solution_key import solution_key
 from star_engine.sampling.probes import adopted, of_place
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
 from star_engine.tasks.kind import Kind
@@ -60,13 +61,80 @@ def test_the_temperature_with_enough_distinct_right_tries_is_chosen() -> None:
     hot = probes(1, "a", "1 + 1 = 2", "3 - 1 = 2", "x", "x")
     found = choose(config(), CONTROLLER, 1, ["a"], 10, [*cold, *hot])
     assert found["temperature"] == 1.0
-    assert [(one["right"], one["distinct"]) for one in found["grid"]] == [(4, 1), (2, 2)]
+    assert [(one["selected"], one["distinct"]) for one in found["grid"]] == [(4, 1), (2, 2)]
     assert [one["score"] for one in found["grid"]] == [0.125, 1.0]
 
 
 def test_of_equal_scores_the_lowest_temperature_wins() -> None:
     tries = [*probes(0, "a", "x", "x", "x", "x"), *probes(1, "a", "x", "x", "x", "x")]
     assert choose(config(), CONTROLLER, 1, ["a"], 10, tries)["temperature"] == 0.5
+
+
+VERDICTS = ("correct", "wrong", "unparsed")
+ANY_TRY = st.tuples(
+    st.sampled_from(["1 + 1 = 2", "3 - 1 = 2", "so 1+1 = 2", "two", "2 ."]),
+    st.sampled_from(VERDICTS),
+    st.one_of(st.none(), st.integers(-10, 10).map(lambda tenths: tenths / 10)),
+)
+
+
+@given(
+    st.lists(
+        st.lists(st.lists(ANY_TRY, min_size=4, max_size=4), min_size=2, max_size=2), min_size=1, max_size=4
+    ),
+    st.lists(st.integers(-10, 10), min_size=1, max_size=6, unique=True).map(sorted),
+    st.integers(1, 5),
+)
+def test_the_chosen_temperature_and_threshold_are_those_of_brute_force(
+    by_example: list[list[list[tuple[str, str, float | None]]]], tenths: list[int], wanted: int
+) -> None:
+    thresholds = [tenth / 10 for tenth in tenths]
+    controller = Controller(temperatures=(0.5, 1.0), thresholds=tuple(thresholds), rows_wanted=wanted)
+    tries = [
+        replace(a_try(str(name), 4 * place + n, text, verdict), reward=reward)
+        for name, places in enumerate(by_example)
+        for place, four in enumerate(places)
+        for n, (text, verdict, reward) in enumerate(four)
+    ]
+    scores = {}
+    for place, temperature in enumerate((0.5, 1.0)):
+        for threshold in thresholds:
+            each = []
+            for places in by_example:
+                taken = [
+                    (text, verdict)
+                    for text, verdict, reward in places[place]
+                    if (verdict == "correct") + (-1.0 if reward is None else reward) > threshold
+                ]
+                right = {solution_key(text) for text, verdict in taken if verdict == "correct"}
+                each.append(min(len(right) / wanted, 1) * len(right) / len(taken) if taken else 0)
+            scores[temperature, threshold] = round(sum(each) / len(each), 9)
+    found = choose(config(), controller, 1, [str(n) for n in range(len(by_example))], 10, tries, scored=True)
+    best = max(scores.values())
+    assert (found["temperature"], found["threshold"]) == min(
+        at for at, score in scores.items() if score == best
+    )
+    assert {(one["temperature"], one["threshold"]): one["score"] for one in found["grid"]} == scores
+
+
+@given(st.lists(st.lists(ANY_TRY, min_size=4, max_size=4), min_size=1, max_size=4))
+def test_the_best_rewarded_tries_are_those_of_brute_force(
+    by_example: list[list[tuple[str, str, float | None]]],
+) -> None:
+    tries = [
+        replace(a_try(str(name), n, text, verdict, Route.GENERATED), reward=reward or 0.0)
+        for name, four in enumerate(by_example)
+        for n, (text, verdict, reward) in enumerate(four)
+    ]
+    found = exploited([str(n) for n in range(len(by_example))], 4, tries[::-1])
+    assert found is not None
+    for count in (1, 2, 4):
+        right = 0
+        for four in by_example:
+            ranked = sorted(range(4), key=lambda n: (-(four[n][2] or 0.0), n))
+            right += all(four[n][1] == "correct" for n in ranked[:count])
+        assert found[str(count)] == round(right / len(by_example), 6)
+    assert exploited(["0"], 4, [replace(tries[0], reward=None)]) is None
 
 
 def test_enough_follows_from_the_rows_of_the_steps() -> None:
@@ -106,7 +174,7 @@ def test_exploration_counts_examples_with_so_many_distinct_solutions() -> None:
         ({"labels": "majority_vote"}, "lowest temperature best"),
         ({"generation": {"samples_per_example": 1}}, "of one try there is no balance"),
         ({"training": {"schedule": {"kind": "epochs"}}}, "controller.rows_wanted"),
-        ({"controller": {"temperatures": [1.0, 0.5]}}, "temperatures ascend"),
+        ({"controller": {"temperatures": [1.0, 0.5]}}, "the values ascend"),
     ],
 )
 def test_what_contradicts_a_controller_is_refused(changes: dict[str, object], reason: str) -> None:

@@ -113,6 +113,23 @@ def test_filters_drop_correct_rationales_with_their_name() -> None:
     assert reasons(config(filters=()), *rationales) == ["kept", "kept"]
 
 
+def test_rows_of_an_example_with_the_same_calculations_are_capped_by_solution() -> None:
+    texts = [
+        "Two drops and three: 2 + 3 = 5, all drunk up. Therefore, the answer is blotter (b).",
+        "Of 2+3=5 drops a blotter leaves none. Therefore, the answer is blotter (b).",
+        "Of five drops 5 - 3 = 2 are left elsewhere. Therefore, the answer is blotter (b).",
+        "Here 2 + 3 = 5 drops are gone at once. Therefore, the answer is blotter (b).",
+    ]
+    tries = [tried(INK, text, sample=n) for n, text in enumerate(texts)]
+    assert reasons(config(), *tries) == ["kept"] * 4
+    assert reasons(config(max_per_solution=1), *tries) == ["kept", "same_solution", "kept", "same_solution"]
+    assert reasons(config(max_per_solution=2), *tries) == ["kept", "kept", "kept", "same_solution"]
+    both = config(max_per_solution=1, max_per_example=2)
+    assert reasons(both, *tries) == ["kept", "same_solution", "kept", "same_solution"], "two distinct ones"
+    other = tried(FOX, "A den holds 2 + 3 = 5 foxes. Therefore, the answer is den (a).")
+    assert reasons(config(max_per_solution=1), tries[0], other) == ["kept", "kept"]
+
+
 def test_duplicates_are_counted_before_the_filters_and_the_cap_after_them() -> None:
     other = "Ink spreads, and blotters drink it up. Therefore, the answer is blotter (b)."
     third = "Wet pages are pressed under a sheet until dry. Therefore, the answer is blotter (b)."

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,7 +20,8 @@ from app.ledger.jobs.jobs import cancel_job, get_job, pause_job, resume_job
 from app.ledger.jobs.retry import retry_job
 from app.ledger.queue.reaper import notify_again, reap
 from app.ledger.queue.steps import Claim, Fenced, claim_step, fail_step, finish_step, heartbeat, release_step
-from app.tables.jobs import Job, Step
+from app.tables.jobs import Iteration, Job, Step
+from star_engine.data.adaptive import selected_from
 from tests.app.ledger.ledger_driver import EFFECTS
 from tests.databases import migrate
 from tests.factories import World, make_world
@@ -27,6 +29,12 @@ from tests.faults.checker import check
 
 MAX_JOBS = 3
 ERROR = {"code": "broken", "category": "platform", "message": "broken", "hint": ""}
+# A job with a control phase, and with waves of sampling: its first one does not have the rows.
+STEERED: dict[str, Any] = {
+    "controller": {"temperatures": [0.5, 1.0], "probe_examples": 2},
+    "generation": {"samples_per_example": 2, "temperature": 0.7},
+    "selection": {"order": "adaptive", "rows": 20},
+}
 TEMPLATE = Path(tempfile.mkdtemp(prefix="star-machine-")) / "template.db"
 
 
@@ -51,9 +59,12 @@ class JobMachine(RuleBasedStateMachine):
         shutil.rmtree(self.home)
 
     @precondition(lambda self: len(self.jobs) < MAX_JOBS)
-    @rule()
-    def submit(self) -> None:
-        self.jobs.append(self.world.submit(iterations=1))
+    @rule(steered=st.booleans())
+    def submit_another(self, *, steered: bool) -> None:
+        self.submit(STEERED if steered else {})
+
+    def submit(self, more: dict[str, Any] = STEERED) -> None:
+        self.jobs.append(self.world.submit(**{"iterations": 1, **more}))
 
     @rule(worker=st.integers(1, 3))
     def claim(self, worker: int) -> None:
@@ -128,6 +139,20 @@ class JobMachine(RuleBasedStateMachine):
     @invariant()
     def ledger_is_right(self) -> None:
         check(self.world, at_rest=False)
+
+    @invariant()
+    def what_is_sampled_is_what_was_selected(self) -> None:
+        """Each wave is planned once, and goes on where the one before ended."""
+        with reading(self.world.engine) as session:
+            recorded = select(Iteration).where(Iteration.number == 1, Iteration.selection.is_not(None))
+            for one in session.scalars(recorded):
+                of_phase = select(Step.work).where(Step.job_id == one.job_id, Step.phase == "sample")
+                parts = sorted((work["start"], work["stop"]) for work in session.scalars(of_phase))
+                selected = selected_from(one.selection or {})
+                if parts:
+                    assert [start for start, _ in parts] == [0, *(stop for _, stop in parts[:-1])]
+                    assert parts[-1][1] == len(selected.positions)
+                    assert len(set(selected.positions)) == len(selected.positions)
 
     @invariant()
     def every_open_job_can_go_on(self) -> None:
