@@ -177,8 +177,8 @@ def _sampled(generation: Generation) -> str:
         return ""
     return (
         f" The baseline is greedy, and this job samples {generation.samples_per_example} tries at "
-        f"temperature {generation.temperature:g}, which can be right where the likeliest text is not: a probe of "
-        "the same settings counts that. If it finds right reasoning, accept this and go on."
+        f"temperature {generation.temperature:g}, which can be right where the likeliest text is not: a "
+        "probe of the same settings counts that. If it finds right reasoning, accept this and go on."
     )
 
 
