@@ -45,9 +45,7 @@ class Relative:
     difference: Difference | None
     settings: tuple[SettingDifference, ...]
     curve: tuple[tuple[int, float], ...]
-    exploration: tuple[
-        tuple[int, Mapping[str, Any]], ...
-    ]  # audits.exploration by iteration, where there is one
+    exploration: tuple[tuple[int, Mapping[str, Any]], ...] = ()  # audits.exploration by iteration
 
 
 def baselines_of(session: Session, job_id: str) -> Sequence[Job]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.app.api_harness import Api
 
 
@@ -51,6 +53,34 @@ def test_a_baseline_that_is_the_job_itself_is_refused_and_beside_another_method_
     assert (job["config"]["preference"] is None, beside["preference"]) == (False, None)
     assert beside["rationalization"]["enabled"]
     assert beside["generation"] == job["config"]["generation"]
+
+
+B_STAR: dict[str, Any] = {
+    "iterations": 2,
+    "generation": {"max_tokens": 100, "samples_per_example": 4, "temperature": 0.6},
+}
+SCORED: dict[str, Any] = {"scorer": "verifier", "temperatures": [0.4, 0.8], "rows_wanted": 2}
+
+
+def test_the_arm_at_a_fixed_temperature_is_the_job_without_its_controller(api: Api) -> None:
+    job = api.job(preset="b-star", config=B_STAR, baselines=["fixed-temperature"])
+    assert job["baselines"][0]["preset"] == "fixed-temperature"
+    beside = api.client.get(f"/v1/jobs/{job['baselines'][0]['job']}").json()["config"]
+    assert job["config"]["training"]["optimizer"] == "carry"
+    assert beside == {**job["config"], "controller": None}
+
+
+def test_the_arm_at_a_fixed_temperature_keeps_its_scorer_and_has_nothing_to_choose(api: Api) -> None:
+    config = {**B_STAR, "controller": SCORED, "trained_verifier": {"when": "every_iteration"}}
+    job = api.job(preset="b-star", config=config, baselines=["fixed-temperature"])
+    beside = api.client.get(f"/v1/jobs/{job['baselines'][0]['job']}").json()["config"]
+    fixed = {"temperatures": [0.6], "thresholds": [0.0]}
+    assert beside == {**job["config"], "controller": job["config"]["controller"] | fixed}
+
+
+def test_a_job_without_a_controller_has_no_arm_at_a_fixed_temperature(api: Api) -> None:
+    answer = api.client.post("/v1/jobs", json=api.job_body(baselines=["fixed-temperature"]))
+    assert (answer.status_code, answer.json()["code"]) == (422, "no_controller")
 
 
 def test_the_same_key_makes_the_family_once(api: Api) -> None:
