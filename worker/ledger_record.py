@@ -177,6 +177,7 @@ class LedgerRecord:
     def add_rewards(self, found: Mapping[RationaleKey, float]) -> None:
         with transaction(self.worker.engine) as session:
             record_rewards(session, self.claim, {self._try_ids[key]: one for key, one in found.items()})
+        failpoint(f"{self.claim.phase}.rewarded")
 
     def probes(self) -> list[Rationale]:
         with self._reading() as session:
@@ -287,8 +288,10 @@ class LedgerRecord:
             record_curve(session, self.claim, steps, self._role)
 
     def finish_training(self, folder: Path | None, report: Mapping[str, Any]) -> None:
-        names = () if folder is None else (folder / CONFIG, folder / WEIGHTS, folder / OPTIMIZER)
-        files = [publish(self.worker.storage, path) for path in names if path.exists()]
+        names = [] if folder is None else [folder / CONFIG, folder / WEIGHTS]
+        if folder is not None and (folder / OPTIMIZER).exists():
+            names.append(folder / OPTIMIZER)
+        files = [publish(self.worker.storage, path) for path in names]
         failpoint(f"{self.claim.phase}.before_record")
         with self._finishing() as session:
             if files:

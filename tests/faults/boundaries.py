@@ -70,6 +70,29 @@ WAVES_SETTINGS = {
 }
 
 
+# A verifier rewards the probes of its control phase, and the tries that follow: in the second iteration.
+REWARDS = ("control.rewarded", "sample.rewarded@2")
+REWARDS_SETTINGS = {
+    "iterations": 2,
+    "controller": {
+        "temperatures": [0.5, 1.0],
+        "thresholds": [0.0, 0.95],
+        "probe_examples": 4,
+        "rows_wanted": 1,
+        "scorer": "verifier",
+    },
+    "generation": {"max_tokens": 400, "samples_per_example": 2, "temperature": 0.7},
+    "rationalization": {"enabled": False},
+    "training_set": {"filters": []},
+    "audits": {"spark_level": None},
+    "trained_verifier": {
+        "method": "yes_no",
+        "when": "every_iteration",
+        "schedule": {"kind": "fixed", "steps": 4},
+    },
+}
+
+
 def of_phase(phase: str) -> list[str]:
     return [f"{phase}.{boundary}" for boundary in (IN_PHASE | OF_A_VERIFIER)[phase]]
 

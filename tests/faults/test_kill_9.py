@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.factories import World
@@ -10,6 +12,8 @@ from tests.faults.boundaries import (
     IN_PHASE,
     OF_A_VERIFIER,
     PREPARED,
+    REWARDS,
+    REWARDS_SETTINGS,
     VERIFIER_SETTINGS,
     WAVES,
     WAVES_SETTINGS,
@@ -17,7 +21,9 @@ from tests.faults.boundaries import (
     survives,
 )
 from tests.faults.checker import check
+from tests.faults.conftest import quick_world
 from tests.platforms import platform, wait_until
+from tests.wavering import SCRIPT
 
 
 @pytest.mark.parametrize(
@@ -43,6 +49,20 @@ def test_worker_killed_in_each_phase_of_a_verifier_delays_the_job_only(
     phase: str, world: World, empty_valkey_url: str
 ) -> None:
     survives(world, empty_valkey_url, "kill", of_phase(phase), VERIFIER_SETTINGS)
+
+
+def test_worker_killed_at_the_end_of_a_wave_delays_the_job_only(
+    sqlite_world: World, empty_valkey_url: str
+) -> None:
+    survives(sqlite_world, empty_valkey_url, "kill", WAVES[1:2], WAVES_SETTINGS)
+
+
+@pytest.mark.long
+def test_worker_killed_while_tries_are_rewarded_delays_the_job_only(
+    sqlite_database_url: str, empty_valkey_url: str, tmp_path: Path
+) -> None:
+    world = quick_world(sqlite_database_url, tmp_path / "home", sampler_script=SCRIPT)
+    survives(world, empty_valkey_url, "kill", REWARDS, REWARDS_SETTINGS)
 
 
 @pytest.mark.long

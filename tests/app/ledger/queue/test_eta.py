@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from app.database import clock, reading, transaction
+from app.jobs.workload import workload
 from app.ledger.jobs.facts import progress_of
 from app.ledger.jobs.jobs import cancel_job, pause_job
 from app.ledger.queue.capacity import saw_worker
-from app.ledger.queue.estimates import Left, Span, Unknown, read_history, what_is_left, what_it_takes
+from app.ledger.queue.estimates import History, Left, Span, Unknown, read_history, what_is_left, what_it_takes
 from app.ledger.queue.eta import Outlook, outlooks
 from app.tables.data import Dataset, Model
 from app.tables.jobs import Job, Step
@@ -21,6 +22,7 @@ from star_engine.config.star import StarConfig
 from star_engine.loop import PhaseName
 from tests.app.ledger.ledger_driver import claim, finish_job
 from tests.factories import CONFIG, MODEL, TRAIN, VALIDATION, World
+from tests.star_engine.addition import ADDITION, additions
 
 
 def outlook(world: World, *job_ids: str) -> Sequence[Outlook]:
@@ -123,6 +125,26 @@ def test_estimate_is_the_work_left_at_the_recorded_rates(world: World) -> None:
     assert isinstance(asked_thrice, Left)
     thrice = {phase: span.expected for phase, span in asked_thrice.work}
     assert thrice[PhaseName.EVALUATE] == pytest.approx(3 * work[PhaseName.EVALUATE])
+
+
+def test_the_probes_of_a_controller_are_estimated_and_counted_among_the_tries() -> None:
+    steered = {
+        "generation": {"samples_per_example": 4, "temperature": 0.7},
+        "controller": {"temperatures": [0.5, 0.8, 1.1], "probe_examples": 5, "rows_wanted": 2},
+    }
+    config = StarConfig.model_validate(CONFIG | steered)
+    splits = {"train": 16, "validation": 8}
+    rates = {(MODEL, str(phase)): [2.0, 2.0] for phase in PhaseName}
+    left = what_it_takes(History(rates, []), MODEL, config, splits)
+    assert isinstance(left, Left)
+    probes = 3 * 5 * 4
+    control = [span.expected for phase, span in left.work if phase is PhaseName.CONTROL]
+    assert control == [2.0 * probes] * 2
+    plain = config.model_copy(update={"controller": None})
+    with_probes, without = (
+        workload(one, splits, ADDITION, additions(digits=(1,), each=3), None) for one in (config, plain)
+    )
+    assert with_probes.tries - without.tries == 2 * probes
 
 
 def work_of(left: Left) -> list[float]:
