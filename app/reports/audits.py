@@ -41,8 +41,11 @@ def faithful_rows(coverage: Iterable[Coverage]) -> tuple[tuple[str, ...], ...]:
 
 
 def audit_rows(coverage: Iterable[Coverage]) -> tuple[tuple[str, ...], ...]:
-    """Return one row per audited iteration, in the order of HEADER."""
-    return tuple(_row(row.iteration, row.audits) for row in coverage if row.audits)
+    """Return one row per audited iteration, in the order of HEADER.
+
+    Between sampling and the training set an iteration has the audits of its sampler alone: no row yet.
+    """
+    return tuple(_row(row.iteration, row.audits) for row in coverage if row.audits and "luck" in row.audits)
 
 
 def told(coverage: Iterable[Coverage]) -> Iterator[str]:

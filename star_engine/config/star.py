@@ -305,7 +305,8 @@ class StarConfig(Section):
     @property
     def records_selection(self) -> bool:
         """Whether what an iteration asks, or tries with a hint, follows from what earlier ones found."""
-        return self.selection.recorded or self.rationalization.min_failures > 1
+        hints = self.rationalization
+        return self.selection.recorded or (hints.enabled and hints.min_failures > 1)
 
     @property
     def tool_fence(self) -> str:

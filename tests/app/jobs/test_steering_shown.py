@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.dashboard.jobs.charts import charts
-from app.database import transaction
+from app.database import reading, transaction
 from app.results.iterations import read_iterations
 from app.results.report import read_job_report
 from app.tables.jobs import Job
@@ -70,8 +70,8 @@ def test_the_report_has_both_arms_by_iteration(api: Api, job: dict[str, Any]) ->
 def test_the_jobs_page_charts_both_arms_the_threshold_and_other_datasets(
     api: Api, job: dict[str, Any]
 ) -> None:
-
-    project = api.project_id
+    with reading(api.engine) as session:
+        project = session.get_one(Job, job["id"]).project_id
     _, report = read_job_report(api.engine, project, job["id"])
     drawn = dict(charts(read_iterations(api.engine, project, job["id"]).data, report))
     lines = {
