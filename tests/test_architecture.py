@@ -168,7 +168,7 @@ def distributions(requirements: list[str]) -> set[str]:
     ("package", "extras"),
     [
         ("app", ["otel"]),
-        ("star_client", []),
+        ("star_client", ["agents"]),
         ("star_engine", ["worker", "vllm"]),
         ("worker", ["worker", "vllm"]),
     ],

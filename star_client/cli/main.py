@@ -24,7 +24,7 @@ from star_client.cli import (
     team,
     verifiers,
 )
-from star_client.cli.invocation import exit_status
+from star_client.cli.invocation import exit_status, star
 from star_client.cli.printing import print_error
 from star_client.cli.quality import probes, review, studies
 from star_client.errors import StarError
@@ -126,6 +126,16 @@ def serve(port: Annotated[int, typer.Option(min=1, max=65535)] = 8000) -> None:
 def demo(context: typer.Context) -> None:
     """Run a whole job on the paper's addition task, with a tiny base model of its own."""
     become("examples.addition.demo", *context.args)
+
+
+@app.command("mcp")
+def serve_agents(context: typer.Context) -> None:
+    """Offer the platform to agents as tools, over standard input and output (Model Context Protocol)."""
+    if find_spec("mcp") is None:
+        raise StarError("The package mcp is missing: pip install mcp")
+    from star_client.interop.agents import make_server
+
+    make_server(star(context)).run()
 
 
 @data.models.command("add", context_settings=PASSED_ON, add_help_option=False)
