@@ -21,7 +21,7 @@ from app.database import make_engine
 from app.http import problems
 from app.http.admission import SIGN_IN, Admission, Keys
 from app.http.auth import PUBLIC, check_scopes
-from app.http.event_feed import EventFeed
+from app.http.events.feed import EventFeed
 from app.http.given_up import GivenUp
 from app.http.rate_limits import RateLimitHeaders, RateLimits, Strangers
 from app.http.request_log import RequestLog

@@ -10,7 +10,7 @@ from fastapi import Depends, Header, Query, Request
 from sqlalchemy import Engine
 
 from app.errors import BadRequest
-from app.http.event_feed import EventFeed
+from app.http.events.feed import EventFeed
 from app.intake import slots
 from app.settings import Settings
 from app.storage import Storage

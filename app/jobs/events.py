@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from app.database import reading
 from app.errors import BadRequest
-from app.http.event_feed import EventFeed
+from app.http.events.feed import EventFeed
 from app.http.schemas import Page, Resource, page
 from app.ledger.event_tail import replay
 from app.ledger.events import newest_events

@@ -16,7 +16,7 @@ from app.dashboard.jobs.progress import funnel_rows, phases, stepper, told
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Submitter, Viewer
 from app.http.dependencies import Config, Db, Feed, LastEventId
-from app.http.event_feed import BATCH
+from app.http.events.feed import BATCH
 from app.http.router import page_router
 from app.jobs.change import ResumeIn, cancel_job, pause_job, resume_job, retry_job
 from app.jobs.delete import archive_job, delete_job

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Query
-from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from app.http.auth import Reader
 from app.http.dependencies import Db, Feed, LastEventId, Seq
+from app.http.events.sse import EventStream, stream_of
 from app.http.router import api_router
 from app.http.schemas import Page
 from app.jobs.events import EventOut, event_out, wait_for_events
-from app.jobs.read import check_job_exists
 from app.ledger.platform.keys import Caller
 
 router = api_router("events", "/v1/jobs/{job_id}/events")
 
 
-def _own_job(caller: Reader, db: Db, job_id: str) -> str:
+async def _own_job(caller: Reader, feed: Feed, job_id: str) -> str:
     """The job's id, if it is the caller's. A dependency: a stream that has begun can no longer answer 404."""
-    check_job_exists(db, caller.project_id, job_id)
+    await feed.check_own_job(caller.project_id, job_id)
     return job_id
 
 
@@ -32,6 +29,18 @@ async def _room_for_one(caller: Reader, feed: Feed) -> Caller:
     return caller
 
 
+EVENT_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            "text/event-stream": {
+                "itemSchema": {
+                    "type": "object",
+                    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+                }
+            }
+        }
+    }
+}
 OwnJob = Annotated[str, Depends(_own_job)]
 RoomForOne = Annotated[Caller, Depends(_room_for_one)]
 
@@ -49,19 +58,16 @@ async def list_(
     return await wait_for_events(db, feed, job, limit=limit, after=after, wait=wait)
 
 
-@router.get("/stream", summary="Stream the events of a job", response_class=EventSourceResponse)
-async def stream(
-    caller: RoomForOne, feed: Feed, job: OwnJob, after: LastEventId
-) -> AsyncIterator[ServerSentEvent]:
+@router.get(
+    "/stream",
+    summary="Stream the events of a job",
+    response_class=EventStream,
+    responses=EVENT_STREAM,
+)
+async def stream(caller: RoomForOne, feed: Feed, job: OwnJob, after: LastEventId) -> EventStream:
     """Replay the events after Last-Event-ID (or `after`), continue live, and end with the event `done`.
 
     Without `done` it has ended because the server stops (connect again, with Last-Event-ID) or because the
     key was revoked or has expired.
     """
-    with feed.stream_of(caller.key_id) as held:
-        async with aclosing(feed.follow(job, after, held)) as news:
-            async for events in news:
-                for event in events:
-                    yield ServerSentEvent(id=str(event.seq), event=event.type, data=event_out(event))
-    if not feed.closing and not held.revoked:
-        yield ServerSentEvent(event="done", data={"job": job})
+    return stream_of(feed, caller.key_id, job, after, event_out)

@@ -15,8 +15,8 @@ from sqlalchemy.engine import make_url
 
 from app.database import make_engine, transaction
 from app.errors import RateLimited
-from app.http import event_feed
-from app.http.event_feed import EventFeed, Stream
+from app.http.events import feed as event_feed
+from app.http.events.feed import EventFeed, Stream
 from app.ledger.event_tail import replay
 from app.ledger.events import append_event
 from app.ledger.jobs.jobs import cancel_job
@@ -248,5 +248,28 @@ def test_a_key_may_hold_only_so_many_streams(world: World) -> None:
                     feed.check_room("key_a")
                 feed.check_room("key_b")
             feed.check_room("key_a")
+
+    asyncio.run(main())
+
+
+def test_a_silent_stream_says_that_it_is_there_and_a_poll_is_not_ended_by_that(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_feed, "PING_SECONDS", 0.05)
+    engine = make_engine(world.settings.resolved_database_url())
+    job_id = world.submit()
+    last = world.job(job_id).events_written
+
+    async def main() -> None:
+        async with reader(engine) as feed:
+            told = feed.follow(job_id, last, Stream("key"))
+            assert [list(await anext(told)) for _ in range(3)] == [[], [], []]
+            position, _ = replay(engine, job_id, last, 1)
+            polled = asyncio.create_task(feed.wait(job_id, last, position, SECONDS))
+            await anext(told)
+            await anext(told)
+            await asyncio.to_thread(write, world, job_id)
+            assert [event.seq for event in await polled] == [last + 1]
+            await told.aclose()
 
     asyncio.run(main())

@@ -6,28 +6,31 @@ far the logs of all jobs that somebody waits for have come, and hands what is ne
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
+from functools import partial
 from time import monotonic
 
 import anyio
 import structlog
 from anyio import CapacityLimiter, to_thread
-from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Engine
 
 from app.database import reading
-from app.errors import RateLimited
+from app.errors import NotFound, RateLimited
+from app.http.events.together import Together
 from app.ledger.event_tail import News, Position, news_since, replay
 from app.ledger.platform.keys import valid_keys
-from app.tables.jobs import Event
+from app.tables.jobs import Event, Job
 from app.turns import give_turn_back
 
 TICK_SECONDS = 0.25  # how late somebody who waits may learn of an event
 OUTAGE_SECONDS = 1.0  # between two tries while the database does not answer
 KEYS_SECONDS = 5.0  # how late a stream may learn that its key is revoked or has expired
 BATCH = 200  # events per read of what is on record
+PING_SECONDS = 15.0  # of silence, after which a stream says that it is there
 KEPT = 500  # latest events of a job that are at hand; who is further behind reads them from the database
 
 log = structlog.get_logger()
@@ -81,6 +84,8 @@ class EventFeed:
         self._streams: dict[str, set[Stream]] = {}  # by the key's id
         self._keys_at = 0.0  # monotonic; when the keys were looked at
         self._engine = engine
+        self._replays = Together(partial(replay, engine))
+        self._own_jobs = Together(partial(_is_job_of, engine))
         self._watches: dict[str, Watch] = {}
         self._wanted = anyio.Event()  # somebody waits
 
@@ -88,6 +93,12 @@ class EventFeed:
     def waiting(self) -> int:
         """How many wait for an event right now."""
         return sum(watch.watchers for watch in self._watches.values())
+
+    async def check_own_job(self, project_id: str, job_id: str) -> None:
+        """Raises NotFound. For streams, which can no longer answer 404 once they have begun."""
+        give_turn_back()  # hundreds of them share one look at the database
+        if not await self._own_jobs.ask(project_id, job_id):
+            raise NotFound(f"There is no job {job_id}.")
 
     def check_room(self, key_id: str) -> None:
         """Raises RateLimited where the key holds as many streams of this process as it may."""
@@ -112,9 +123,9 @@ class EventFeed:
 
     async def follow(self, job_id: str, after: int, stream: Stream) -> AsyncGenerator[Sequence[Event]]:
         """Every event with seq > after, once and in order, as they come; ends with the job, the key or the
-        process."""
+        process. An empty sequence where none came for PING_SECONDS."""
         while not self.closing and not stream.revoked:
-            position, events = await run_in_threadpool(replay, self._engine, job_id, after, BATCH)
+            position, events = await self._replays.ask(job_id, after, BATCH)
             if events:
                 yield events
                 after = events[-1].seq
@@ -126,7 +137,7 @@ class EventFeed:
                 async with aclosing(self._live(watch, after, stream)) as live:
                     async for events in live:
                         yield events
-                        after = events[-1].seq
+                        after = events[-1].seq if events else after
                 if watch.ended and after >= watch.seq:
                     return
 
@@ -189,7 +200,8 @@ class EventFeed:
     async def _live(
         self, watch: Watch, after: int, stream: Stream | None = None
     ) -> AsyncGenerator[Sequence[Event]]:
-        """What the reader brings, until the job has ended or more is missing than is at hand."""
+        """What the reader brings, until the job has ended or more is missing than is at hand; nothing, from
+        time to time, to a stream."""
         while not self.closing and not (stream is not None and stream.revoked):
             events = watch.events_after(after)
             if events is None or (watch.ended and not events):
@@ -198,7 +210,11 @@ class EventFeed:
                 yield events
                 after = events[-1].seq
             else:
-                await watch.wait()
+                silence = math.inf if stream is None else PING_SECONDS
+                with anyio.move_on_after(silence) as waiting:
+                    await watch.wait()
+                if waiting.cancelled_caught:
+                    yield []
 
     @contextmanager
     def _watching(self, job_id: str, position: Position) -> Iterator[Watch]:
@@ -229,6 +245,12 @@ class EventFeed:
             if watch.seq < position.seq:
                 pause = 0.0
         return pause
+
+
+def _is_job_of(engine: Engine, project_id: str, job_id: str) -> bool:
+    with reading(engine) as session:
+        job = session.get(Job, job_id)
+        return job is not None and job.project_id == project_id
 
 
 def _valid(engine: Engine, key_ids: Sequence[str]) -> set[str]:
