@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from typing import Any
@@ -37,8 +36,10 @@ def fork_program(setup: dict[str, Any], stdin: int, channel: tuple[int, int] | N
         os.write(2, f"{type(problem).__name__}: {problem}\n".encode(errors="replace")[-2000:])
     finally:
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(BaseException):
+            try:  # noqa: SIM105 - contextlib takes long to import
                 stream.flush()
+            except BaseException:  # noqa: BLE001, S110
+                pass
         os._exit(status)
 
 
