@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from app.database import clock, reading
 from app.ledger.results.iterations import config_of
 from app.ledger.results.preference_pairs import recorded_pairs
-from app.ledger.results.rationales import training_rows
+from app.ledger.results.rationales import trained_rows, training_rows
 from app.ledger.transitions import JOB_TRANSITIONS
 from app.storage import Storage
 from app.tables.candidates import Candidate, QuestionCurve, VerifierCurve
@@ -26,10 +26,11 @@ from app.tables.usage import Usage
 from star_engine.adapters.roles import AdapterRole
 from star_engine.config.selection import SelectionOrder
 from star_engine.config.star import StarConfig
+from star_engine.evaluation.accuracy import adapter_modes
 from star_engine.loop import PhaseName, StopReason, closing_phases, phases_of
-from star_engine.sampling.rationales import RationaleKey, Route
+from star_engine.sampling.rationales import Route
 from star_engine.training_set.pairs import pairs_sha256
-from star_engine.training_set.rows import TrainingExample, training_set_sha256
+from star_engine.training_set.rows import training_set_sha256
 from tests.factories import TRAIN, VALIDATION, World
 from tests.platforms import Platform
 
@@ -152,7 +153,7 @@ def _check_iteration(session: Session, world: World, job: Job, iteration: Iterat
     if PhaseName.BASELINES in done:
         _check_evaluations(session, iteration, config.evaluation.baselines)
     if PhaseName.EVALUATE in done:
-        _check_evaluations(session, iteration, ("adapter",))
+        _check_evaluations(session, iteration, adapter_modes(config))
     if PhaseName.PAIRS in done:
         _check_pairs(session, iteration)
     if PhaseName.VERIFY_VERIFIER in done:
@@ -176,6 +177,9 @@ def _check_rationales(session: Session, config: StarConfig, iteration: Iteration
     }
     if config.rationalization.enabled and config.rationalization.probability == 1:
         assert set(rationalized) == set(generated) - solved, "rationalized are exactly the failures"
+    if config.hints is not None and config.hinted_in(iteration.number):
+        hinted = Counter(item.example_id for item in tries if item.route == Route.HINTED)
+        assert hinted == dict.fromkeys(set(generated) - solved, config.hints.tries)
 
 
 def _check_training_set(session: Session, iteration: Iteration) -> None:
@@ -186,11 +190,7 @@ def _check_training_set(session: Session, iteration: Iteration) -> None:
     ).all()
     assert {row.rationale_id for row, _, _ in rows} == {item.id for item in kept}
     assert sum(iteration.metrics["kept"].values()) == len(rows)
-    texts = [
-        TrainingExample(RationaleKey(name, Route(item.route), item.sample), row.prompt, row.completion)
-        for row, item, name in rows
-    ]
-    assert training_set_sha256(texts) == iteration.training_set_sha256
+    assert training_set_sha256(trained_rows(session, iteration.id)) == iteration.training_set_sha256
 
 
 def _check_adapter(session: Session, world: World, job: Job, iteration: Iteration) -> None:

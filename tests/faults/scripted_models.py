@@ -12,6 +12,7 @@ from app.failpoints import failpoint
 from star_engine.protocols import OutOfMemory
 from tests.factories import pupil, slow_pupil
 from tests.worker.sandbox.code_pupil import pupil as programming_pupil
+from tests.worker.sandbox.tool_pupil import pupil as tool_pupil
 
 
 def breakable_pupil() -> Any:
@@ -49,14 +50,16 @@ def unhurried_pupil() -> Any:
     return answered
 
 
-def unhurried_pupil_of_both() -> Any:
-    """The same, who is asked for programs too."""
-    adds, programs = pupil(), programming_pupil()
+def unhurried_pupil_of_all() -> Any:
+    """The same, who is asked for programs too, and for products, which it has a tool for."""
+    adds, programs, multiplies = pupil(), programming_pupil(), tool_pupil()
 
     def answered(request: Any, adapter: Any) -> str:
         time.sleep(0.05)
         if "Write f(x)" in request.prompt:
             return str(programs(request, adapter)).replace("while True: pass", "return -x")
+        if " times " in request.prompt:
+            return multiplies(request, adapter)
         return str(adds(request, adapter))
 
     return answered
@@ -101,4 +104,5 @@ __all__ = [
     "slow_to_load",
     "too_large",
     "unhurried_pupil",
+    "unhurried_pupil_of_all",
 ]

@@ -28,6 +28,8 @@ from tests.factories import World
 from tests.faults.boundaries import SETTINGS, VERIFIER_SETTINGS, WAVES_SETTINGS
 from tests.faults.deleted import let_deleted_go
 from tests.platforms import WORKER, Platform, wait_until
+from tests.tool_questions import JOB as TOOL_JOB
+from tests.tool_questions import with_tools
 
 STOP_SECONDS = (4.0, 12.0)  # longer than the lease of 3 s; long enough for others to take over, or not
 # How often each is drawn. A Celery parent takes 2 s of CPU to start again: drawn more often, nothing else
@@ -42,9 +44,10 @@ KINDS = {
     "scheduler": 1,
     "delete job": 2,
 }
-# In turn, with a job of programs at the end: together they come by every phase. The plain ones are short, so
-# that there are always some that have ended and may be deleted.
+# In turn, after a job of programs and one with a tool: together they come by every phase. The plain ones are
+# short, so that there are always some that have ended and may be deleted.
 EVERY_PHASE: tuple[dict[str, Any], ...] = ({}, SETTINGS, {}, VERIFIER_SETTINGS, {}, WAVES_SETTINGS)
+OF_PROGRAMS = {"launcher": 4, "interpreter": 3}  # where programs are executed, and a tool's calls are
 ON_POSTGRESQL = {"database connections": 2}
 LOOK_SECONDS = 0.1  # between two looks at those who are stopped
 PATIENCE_SECONDS = 20.0  # for a fault until it can strike
@@ -93,12 +96,12 @@ class Soak:
         self.stopped: list[Stopped] = []
         self.jobs: list[str] = []
         self.deleted: list[str] = []
-        self.of_programs = with_code(self.world) if mixed else None
+        self.of_programs = (with_code(self.world), with_tools(self.world)) if mixed else None
         self.jobs_at_once, self.burst = jobs, burst
         self.config = {"iterations": 1, **config}
         url = make_url(self.world.settings.resolved_database_url())
         self.database = url if url.get_backend_name() == "postgresql" else None
-        self.kinds = KINDS | (ON_POSTGRESQL if self.database else {})
+        self.kinds = KINDS | (ON_POSTGRESQL if self.database else {}) | (OF_PROGRAMS if mixed else {})
         running.scheduler()
         for name in self.names:
             running.worker(name, command)
@@ -121,8 +124,10 @@ class Soak:
         self.start_what_ended()
         return seconds
 
-    def settle(self) -> None:
-        """Let every job end, now that nothing breaks any more."""
+    def settle(self, ended: Callable[[], object] = lambda: None) -> None:
+        """Let every job end, now that nothing breaks any more. ended: called before deleted jobs are removed,
+        and with them what was executed for them.
+        """
 
         def all_ended() -> bool:
             self.start_what_ended()
@@ -130,6 +135,7 @@ class Soak:
 
         wait_until(all_ended, "all jobs end", 1200)
         assert all(self.world.job(job_id).status == "succeeded" for job_id in self.jobs)
+        ended()
         let_deleted_go(self.world, self.deleted, self.start_what_ended)
 
     def unfinished(self) -> Sequence[str]:
@@ -148,9 +154,11 @@ class Soak:
         number = len(self.jobs) + len(self.deleted)
         if self.of_programs is None:
             return self.world.submit(**self.config)
-        if number % (len(EVERY_PHASE) + 1) == len(EVERY_PHASE):
-            return self.of_programs.submit(**JOB)
-        return self.world.submit(**{**self.config, **EVERY_PHASE[number % (len(EVERY_PHASE) + 1)]})
+        turn = (number - 2) % (len(EVERY_PHASE) + 2)
+        if turn < len(EVERY_PHASE):
+            return self.world.submit(**{**self.config, **EVERY_PHASE[turn]})
+        programs, tools = self.of_programs
+        return programs.submit(**JOB) if turn == len(EVERY_PHASE) else tools.submit(**TOOL_JOB)
 
     def break_something(self) -> None:
         """What was drawn strikes as soon as it can. Drawn again instead, restarts, which are always possible,
@@ -213,6 +221,19 @@ class Soak:
     def _gpu_process(self, name: str) -> None:
         """Of this worker: a child of its pool child."""
         self._process(name).children()[0].children()[0].kill()
+
+    def _launcher(self, name: str) -> None:
+        """Of a sandbox, with or without a program in it."""
+        self._below(name, "launcher.py").kill()
+
+    def _interpreter(self, name: str) -> None:
+        """Of a tool's calls."""
+        self._below(name, "monty").kill()
+
+    def _below(self, name: str, word: str) -> psutil.Process:
+        """A process of this worker with this word in its command; IndexError where there is none."""
+        found = self._process(name).children(recursive=True)
+        return self.dice.choice([one for one in found if word in " ".join(one.cmdline())])
 
     def _stop(self, _: str) -> None:
         child = self.dice.choice(list(self._awake().values()))

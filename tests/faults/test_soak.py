@@ -21,6 +21,7 @@ from app.ledger.platform.counters import counters
 from tests.databases import PROJECT
 from tests.faults.checker import check, check_logs
 from tests.faults.conftest import quick_world
+from tests.faults.executions import check_executions
 from tests.faults.soak import Soak
 from tests.faults.test_fence import UNFENCED
 from tests.platforms import platform
@@ -43,7 +44,7 @@ REAL_JOB: dict[str, Any] = {
         "lora": {"rank": 32, "alpha": 64},
     },
 }
-SHORT = {"max_attempts": 10_000, "sampler_script": "tests.faults.scripted_models:unhurried_pupil_of_both"}
+SHORT = {"max_attempts": 10_000, "sampler_script": "tests.faults.scripted_models:unhurried_pupil_of_all"}
 
 
 def soak_through(faults: int, database_url: str, valkey_url: str, home: Path) -> None:
@@ -54,13 +55,14 @@ def soak_through(faults: int, database_url: str, valkey_url: str, home: Path) ->
         soak = Soak(running, SEED, PACE, WORKERS, burst=BURST, mixed=True)
         seconds = soak.run(faults, most_seconds=MAX_SECONDS)
         ended = len(soak.jobs) + len(soak.deleted) - len(soak.unfinished())
-        soak.settle()
+        explained: list[int] = []
+        soak.settle(lambda: explained.append(check_executions(world)))
         check(world, platform=running)
         with reading(world.engine) as session:
             refused = counters(session).get("fence_rejections", 0)
     print(f"{soak.done.total()} faults in {seconds:.0f} s: {dict(soak.done)}")  # noqa: T201
     said = f"{len(soak.jobs) + len(soak.deleted)} jobs, {ended} ended meanwhile, {len(soak.deleted)} deleted"
-    print(f"{said}; {refused} effects refused by the fence")  # noqa: T201
+    print(f"{said}; {refused} effects refused by the fence; {explained[0]} executions")  # noqa: T201
 
 
 @pytest.mark.timeout(600)
