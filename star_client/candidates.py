@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from star_client.downloads import save
-from star_client.objects import Example, Fields, Page, Resource
+from star_client.objects import Example, Fields, Json, Page, Resource
 from star_client.resources import LARGEST_PAGE, every
 from star_client.transport import Request, Transport
 
@@ -35,6 +35,7 @@ class Candidate(Resource):
     tokens: int
     finish_reason: str
     scores: Mapping[str, CandidateScore] = {}
+    tools: Json | None = None
 
 
 class Point(Fields):

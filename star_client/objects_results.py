@@ -106,6 +106,8 @@ class Coverage(Resource):
     churn: Mapping[str, int] | None = None
     audits: Json | None = None
     steps: int | None = None
+    tool_use: Json | None = None
+    tool_accuracy: Json | None = None
 
 
 class CurveStep(Fields):

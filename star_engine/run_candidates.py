@@ -11,6 +11,7 @@ from typing import Any
 from star_engine.evaluation.candidates import Candidate, CandidateKey, QuestionCurves, Scored
 from star_engine.run_directory import JsonLines, RunDirectory, lines_of
 from star_engine.tasks.examples import Example
+from star_engine.tasks.programs.tool_use import tool_use_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +83,14 @@ class DirectoryCandidates:
 def _line(candidate: Candidate) -> dict[str, Any]:
     """A candidate as one flat JSON object; its scores have lines of their own."""
     fields = asdict(candidate)
-    del fields["key"], fields["scores"]
-    return asdict(candidate.key) | fields
+    del fields["key"], fields["scores"], fields["tools"]
+    tools = {} if candidate.tools is None else {"tools": candidate.tools.as_json()}
+    return asdict(candidate.key) | fields | tools
 
 
 def _candidate(line: Mapping[str, Any]) -> Candidate:
-    rest = {name: value for name, value in line.items() if name not in ("example_id", "sample")}
-    return Candidate(key=_key(line), **rest)
+    rest = {name: value for name, value in line.items() if name not in ("example_id", "sample", "tools")}
+    return Candidate(key=_key(line), **rest, tools=tool_use_from(line.get("tools")))
 
 
 def _key(line: Mapping[str, Any]) -> CandidateKey:

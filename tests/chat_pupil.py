@@ -9,9 +9,33 @@ from star_engine.protocols import SampleRequest
 from star_engine.testing.fakes import Script, addition_scratchpad
 from tests.star_engine.chat.families import THINK
 
+_PRODUCT = re.compile(
+    r"<\|im_start\|>user\nWhat is (\d+) times (\d+)\?<\|im_end\|>\n"
+    r"<\|im_start\|>assistant\n((?:(?!<\|im_start\|>)[\s\S])*)\Z"
+)
 _ASKED = re.compile(
     r"<\|im_start\|>user\n([\d ]+) \+ ([\d ]+)(\nTarget: [\d ]+)?<\|im_end\|>\n<\|im_start\|>assistant\n\Z"
 )
+
+
+def multiplying_pupil() -> Script:
+    """It thinks, guesses badly, and calls Python where it is hinted at or once it has learned to."""
+
+    def answer(request: SampleRequest, adapter: Path | None) -> str:
+        asked = _PRODUCT.search(request.prompt)
+        if asked is None:
+            return "I was not asked in my template."
+        a, b, said = asked.groups()
+        if found := re.search(r"```output\n(\d+)\n```\n\Z", said):
+            return f"So it is {found[1]}.\n</think>\n\nThe product is {found[1]}.\n#### {found[1]}"
+        call = f"print({a} * {b})\n```\n"
+        if said.endswith("```python\n"):
+            return call
+        if adapter is not None:
+            return f"<think>\nLet me compute.\n```python\n{call}"
+        return f"<think>\nAbout {int(a) * 10}.\n</think>\n\n#### {int(a) * 10}"
+
+    return answer
 
 
 def pupil() -> Script:

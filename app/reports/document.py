@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from app.http.schemas import rfc3339
 from app.ledger.jobs.report import Coverage, JobReport
-from app.reports import audits, claims, money, receipts, relatives, steering, test_time
+from app.reports import audits, claims, money, receipts, relatives, steering, test_time, tools
 from app.reports.accuracies import NONE, accuracy_row, group_cell, name_of, share_cell
 from app.tables.jobs import Job
 from star_engine.evaluation.accuracy import EvaluationMode
@@ -64,6 +64,7 @@ def make_document(job: Job, report: JobReport) -> Document:
         _groups,
         _differences,
         _coverage,
+        _tools,
         _also,
         _steering,
         _funnel,
@@ -235,6 +236,11 @@ def _coverage(report: JobReport) -> Section | None:
     names = tuple(called.get(name, name) for name in header)
     table = Table(names, tuple(map(_coverage_row, report.coverage)))
     return Section("Train data, coverage and churn", text, table, chart if chart.lines else None)
+
+
+def _tools(report: JobReport) -> Section | None:
+    rows = tools.tool_rows(report.coverage)
+    return Section("With the tool and without it", tools.TEXT, Table(tools.HEADER, rows)) if rows else None
 
 
 def _coverage_row(row: Coverage) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from app.ledger.results.candidates import CandidateFilter, FoundCandidate, candi
 from app.ledger.results.iterations import get_iteration, list_iterations
 from app.results.answers import VerdictName
 from app.results.iterations import MAX_ITERATIONS
+from app.results.rationales import ToolUseOut, tool_use_out
 
 _ID = re.compile(r"cand_(\d{1,18})")
 ROWS_AT_ONCE = 1000  # of an export
@@ -48,6 +49,7 @@ class CandidateOut(Resource):
     tokens: int
     finish_reason: str
     scores: Annotated[dict[str, ScoreOut], Field(description="By scorer; generator: who wrote it.")]
+    tools: Annotated[ToolUseOut | None, Field(description="Null where no tool could be called.")]
 
 
 class PointOut(BaseModel):
@@ -192,4 +194,5 @@ def _out(job_id: str, one: FoundCandidate) -> CandidateOut:
         scores={
             name: ScoreOut(logprob=found[0], tokens=found[1]) for name, found in (row.scores or {}).items()
         },
+        tools=tool_use_out(row.tools),
     )

@@ -34,6 +34,7 @@ class Candidate(Base):
     sampler_adapter_id: Mapped[str | None]  # None: the base model
     request_sha256: Mapped[str | None] = mapped_column(index=True)  # as of a rationale
     reused: Mapped[bool] = mapped_column(server_default=false())
+    tools: Mapped[JsonObject | None]  # as of a rationale
     created_at: Mapped[datetime] = created()
 
 

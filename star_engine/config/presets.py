@@ -102,10 +102,8 @@ def laid_beside(config: StarConfig, preset: str) -> dict[str, Any]:
     if other["preference"] or other["self_distillation"]:  # learn an iteration's own tries, and nothing else
         beside["training_set"] |= {"window": 1, "mix": []}
         beside["training"] |= {"loss": "completion"}
-    if other["tools"]["python"]:  # where nothing that would go unmasked is learned, or asked without it
+    if other["tools"]["python"]:  # which a check does not call
         beside["training_set"] |= {"checks": []}
-        beside["training"] |= {"loss": "completion"}
-        evaluation |= {"test_time": None}
     return beside | {"evaluation": evaluation}
 
 

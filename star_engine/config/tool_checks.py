@@ -17,15 +17,26 @@ def check_tools(config: StarConfig) -> None:
     if config.tools.python is None:
         return
     given = config.training_set.source is not Source.RATIONALES
+    pairs = config.trained_verifier is not None and config.trained_verifier.method == "dpo"
     for unfit, fix in (
         (given, "training_set.source must be rationales: nothing else is sampled"),
-        (config.preference is not None, "preference must be null: pairs do not mask what a tool said"),
-        (config.self_distillation is not None, "self_distillation must be null: it masks nothing"),
-        (config.trained_verifier is not None, "trained_verifier must be null: pairs mask nothing"),
-        (config.evaluation.test_time is not None, "evaluation.test_time must be null: it calls no tool"),
+        (
+            config.preference is not None,
+            "preference must be null: both texts of a pair are learned whole, and a tool's words are in both",
+        ),
+        (
+            config.self_distillation is not None,
+            "self_distillation must be null: the teacher's words are learned of every token, a tool's too",
+        ),
+        (
+            pairs,
+            'trained_verifier.method must be "yes_no", which learns its judgement alone: "dpo" learns texts',
+        ),
+        (
+            config.training_set.checks,
+            "training_set.checks must be empty: they go on with a text, or ask again, without calling a tool",
+        ),
         (config.audits.faithfulness > 0, "audits.faithfulness must be 0: it calls no tool"),
-        (config.training_set.checks, "training_set.checks must be empty: they call no tool"),
-        (config.training.loss != "completion", "training.loss must be completion"),
     ):
         if unfit:
             raise ValueError(f"with tools.python, {fix}")

@@ -30,8 +30,11 @@ from star_engine.protocols import (
     TextScorer,
     TrainingText,
 )
-from star_engine.sampling.answers import judge
+from star_engine.sampling.answers import judge, judge_turns
+from star_engine.sampling.rationales import tool_turns
+from star_engine.sampling.tool_turns import ToolTurns
 from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.programs.tool_use import ToolUse
 from star_engine.tasks.verdict import VerdictCode
 
 GENERATOR = "generator"  # the scorer that every best-of-k is compared with: the answering model itself
@@ -75,6 +78,7 @@ class Candidate:
     request_sha256: str | None = None  # as of a rationale
     reused: bool = False
     scores: Mapping[str, Scored] = field(default_factory=dict)  # by scorer; none of a text that does not fit
+    tools: ToolUse | None = None  # as of a rationale
 
     @property
     def is_right(self) -> bool:
@@ -120,11 +124,21 @@ class CandidatePlan:
     asked: Mapping[str, tuple[Example, CandidateKey]]  # by the request's key
     queue: deque[SampleRequest]
     opening: str  # see PromptSet
+    turns: ToolTurns | None = None  # None: no tool can be called
 
-    def finish(self, completion: Completion) -> Candidate:
+    def finish(self, completion: Completion) -> Candidate | None:
+        """None: the text goes on, with a request that has joined the queue."""
         example, key = self.asked[completion.key]
-        direct = asked_directly(self.config, self.mode)
-        answer = judge(self.config, example, completion, direct=direct, opening=self.opening)
+        direct, use = asked_directly(self.config, self.mode), None
+        if self.turns is None:
+            answer = judge(self.config, example, completion, direct=direct, opening=self.opening)
+        else:
+            found = self.turns.go_on(completion)
+            if isinstance(found, SampleRequest):
+                self.queue.append(found)
+                return None
+            answer, use = judge_turns(self.config, example, found, direct=direct, opening=self.opening)
+            completion = found.completion
         return Candidate(
             key=key,
             text=answer.text,
@@ -137,6 +151,7 @@ class CandidatePlan:
             finish_reason=answer.finish_reason,
             request_sha256=completion.request_sha256,
             reused=completion.reused,
+            tools=use,
         )
 
 
@@ -149,7 +164,8 @@ def plan_candidates(
     recorded: Set[CandidateKey],
 ) -> CandidatePlan:
     """The plan of every candidate that is not recorded. Seeds follow from example and sample alone."""
-    mode = candidate_mode(iteration)
+    mode, params = candidate_mode(iteration), candidate_params(config, test_time, iteration)
+    turns = tool_turns(config, params.max_tokens)
     asked: dict[str, tuple[Example, CandidateKey]] = {}
     queue: deque[SampleRequest] = deque()
     for example in examples:
@@ -160,13 +176,12 @@ def plan_candidates(
                 seed = sample_seed(config.seed, iteration, example.id, "test_time", sample)
                 request = SampleRequest(f"{sample}/{example.id}", prompt, seed)
                 asked[request.key] = (example, key)
-                queue.append(request)
-    params = candidate_params(config, test_time, iteration)
-    return CandidatePlan(config, params, mode, asked, queue, prompt_set.opening)
+                queue.append(request if turns is None else turns.begin(request))
+    return CandidatePlan(config, params, mode, asked, queue, prompt_set.opening, turns)
 
 
 def own_text(
-    config: StarConfig, prompt_set: PromptSet, example: Example, text: str, iteration: int
+    config: StarConfig, prompt_set: PromptSet, example: Example, one: Candidate, iteration: int
 ) -> tuple[TrainingText, bool]:
     """A candidate as its generator's likelihood is asked for: behind the prompt that it was sampled from.
 
@@ -174,8 +189,21 @@ def own_text(
     base model begins another block instead.
     """
     prompt = evaluation_prompt(config, prompt_set, example, candidate_mode(iteration), iteration)
-    ended = iteration > 0 or config.is_chat or not text
-    return TrainingText(prompt, render_completion(config.kind, text, prompt_set.chat)), ended
+    ended = iteration > 0 or config.is_chat or not one.text
+    return said_text(config, prompt_set, prompt, one.text, one.tools), ended
+
+
+def said_text(
+    config: StarConfig, prompt_set: PromptSet, prompt: str, text: str, tools: ToolUse | None
+) -> TrainingText:
+    """An answer behind a prompt. What its tool has said is read and not scored: the tool wrote it."""
+    completion = render_completion(config.kind, text, prompt_set.chat)
+    at = completion.find(text)
+    if tools is None or at < 0:
+        return TrainingText(prompt, completion)
+    masked = tuple((at + start, at + end) for start, end, _ in tools.spans)
+    turns = tuple((at + start, ids) for start, ids in tools.turns)
+    return TrainingText(prompt, completion, masked, turns=turns)
 
 
 def score_distinct(

@@ -38,7 +38,7 @@ def give_rewards(
     by_id = {example.id: example for example in examples}
     open_ = [one for one in tries if one.reward is None]
     texts = [
-        (one.key, as_a_verifier_reads(context, by_id[one.key.example_id], one.text))
+        (one.key, as_a_verifier_reads(context, by_id[one.key.example_id], one.text, one.tools))
         for one in open_
         if one.text.strip()
     ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from star_engine.config.evaluation import TestTime
 from star_engine.config.star import StarConfig
 from star_engine.data.overlap import without_few_shot
-from star_engine.data.prompts import render_completion
 from star_engine.evaluation.candidates import (
     GENERATOR,
     REFERENCE,
@@ -23,6 +23,7 @@ from star_engine.evaluation.candidates import (
     own_text,
     plan_candidates,
     question_curves,
+    said_text,
     score_distinct,
     summary,
 )
@@ -32,6 +33,7 @@ from star_engine.phases.phase import Alone, Ask, Asked, Context, Phase, Progress
 from star_engine.protocols import TrainingText
 from star_engine.record import CandidateRecord, Counts
 from star_engine.tasks.examples import Example
+from star_engine.tasks.programs.tool_use import ToolUse
 from star_engine.training_set.rows import training_prompt
 
 # Questions in a step, as a share of an evaluation's: enough that steps are not all overhead.
@@ -82,7 +84,7 @@ def _score(context: Context, record: CandidateRecord) -> Iterator[Progress]:
     for one in record.recorded():
         if GENERATOR not in one.scores:
             example = asked[one.key.example_id]
-            text, ended = own_text(config, context.prompt_set, example, one.text, context.iteration)
+            text, ended = own_text(config, context.prompt_set, example, one, context.iteration)
             open_.append((one.key, text, ended))
     if open_:
         scorer = context.gpu.sampler(context.iteration)
@@ -110,7 +112,7 @@ def _judge(
     """What this adapter says of the answers that it has not scored, each behind its bare question."""
     asked = {example.id: example for example in record.examples()}
     open_ = [
-        (one.key, as_a_verifier_reads(context, asked[one.key.example_id], one.text))
+        (one.key, as_a_verifier_reads(context, asked[one.key.example_id], one.text, one.tools))
         for one in record.recorded()
         if name not in one.scores and one.text.strip()
     ]
@@ -121,11 +123,13 @@ def _judge(
     yield from _keep(record, name, found, len(open_))
 
 
-def as_a_verifier_reads(context: Context, example: Example, text: str) -> TrainingText:
+def as_a_verifier_reads(
+    context: Context, example: Example, text: str, tools: ToolUse | None = None
+) -> TrainingText:
     """An answer as a verifier reads it: behind the prompt that verifiers are trained with."""
     prompt = training_prompt(context.config, context.prompt_set, example)
-    completion = render_completion(context.config.kind, text, context.prompt_set.chat)
-    return TrainingText(prompt, completion, end=context.prompt_set.end)
+    read = said_text(context.config, context.prompt_set, prompt, text, tools)
+    return replace(read, end=context.prompt_set.end)
 
 
 def _ended(

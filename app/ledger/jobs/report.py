@@ -46,6 +46,8 @@ class Coverage:
     control: dict[str, Any] | None  # what a controller has found: star_engine.evaluation.balance
     churn: Churn | None
     steps: int | None  # of the optimizer
+    tool_use: dict[str, Any] | None = None  # by route: tool_use.ToolCounts
+    tool_accuracy: dict[str, Any] | None = None  # by mode: accuracy with the tool, without it, with a hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,8 @@ def _covered(number: int, metrics: dict[str, Any], churned: Churn | None) -> Cov
         control=metrics.get("control"),
         churn=churned,
         steps=training.get("steps"),
+        tool_use=metrics.get("tool_use"),
+        tool_accuracy=metrics.get("tool_accuracy"),
     )
 
 

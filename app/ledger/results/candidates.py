@@ -16,6 +16,7 @@ from app.tables.data import Example
 from app.tables.jobs import Iteration
 from star_engine.evaluation import candidates as engine
 from star_engine.evaluation.candidates import CandidateKey, QuestionCurves, Scored
+from star_engine.tasks.programs.tool_use import tool_use_from
 
 
 def recorded_candidates(
@@ -45,6 +46,7 @@ def as_candidate(row: Candidate, name: str) -> engine.Candidate:
         request_sha256=row.request_sha256,
         reused=row.reused,
         scores={scorer: Scored(*found) for scorer, found in (row.scores or {}).items()},
+        tools=tool_use_from(row.tools),
     )
 
 
@@ -74,6 +76,7 @@ def record_candidates(
             "sampler_adapter_id": sampler_adapter_id,
             "request_sha256": one.request_sha256,
             "reused": one.reused,
+            "tools": None if one.tools is None else one.tools.as_json(),
         }
         for one in batch
     ]

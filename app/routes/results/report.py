@@ -59,6 +59,13 @@ class CoverageOut(Resource):
     audits: dict[str, Any] | None
     churn: Churn | None
     steps: int | None
+    tool_use: Annotated[
+        dict[str, Any] | None, Field(description="By route: texts, calls. Null where the job has no tool.")
+    ]
+    tool_accuracy: Annotated[
+        dict[str, Any] | None,
+        Field(description="By mode: with the tool, without it, with a hint."),
+    ]
 
 
 class ReportOut(Resource):
@@ -140,6 +147,8 @@ def _coverage(job: Job, row: Coverage) -> CoverageOut:
         audits=row.audits,
         churn=row.churn,
         steps=row.steps,
+        tool_use=row.tool_use,
+        tool_accuracy=row.tool_accuracy,
     )
 
 

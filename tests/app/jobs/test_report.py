@@ -206,6 +206,7 @@ def test_hinted_rows_are_counted_where_others_are_rationalized(api: Api) -> None
     [row] = [line for line in lines if line.startswith("| 1 | 4 | 25.0 %")]
     assert "| 2 | 3 | 62.5 % |" in row
     interval = accuracy_interval(3, 4)
+    assert not [line for line in lines if "With the tool and without it" in line]
     beside = Relative(
         "job_2", "other", "fork", "succeeded", 1, 4, 3, 0.75, interval, found["coverage"], None, (), ()
     )

@@ -299,13 +299,19 @@ def test_the_hint_of_a_try_follows_from_the_seed() -> None:
     assert names(3) == names(3) != names(4)
 
 
+TWICE = {"generation": {"samples_per_example": 2, "temperature": 0.7}}
+
+
 @pytest.mark.parametrize(
     ("settings", "fix"),
     [
         ({"hints": {}}, "tools.python"),
         ({"tools": {"python": {}}, "hints": {}, "rationalization": {"enabled": True}}, "rationalization"),
-        ({"tools": {"python": {}}, "training": {"loss": "all"}}, "training.loss"),
-        ({"tools": {"python": {}}, "training_set": {"checks": ["hint_free"]}}, "checks"),
+        ({"tools": {"python": {}}, "training_set": {"checks": ["hint_free"]}}, "without calling a tool"),
+        ({"tools": {"python": {}}, "training_set": {"source": "solutions"}}, "nothing else is sampled"),
+        ({"tools": {"python": {}}, "trained_verifier": {}}, '"yes_no", which learns its judgement alone'),
+        ({**TWICE, "tools": {"python": {}}, "preference": {}}, "both texts of a pair are learned whole"),
+        ({"tools": {"python": {}}, "self_distillation": {}}, "self_distillation must be null"),
         ({"tools": {"python": {}}, "hints": {"groups": []}}, "no hint to draw"),
     ],
 )
