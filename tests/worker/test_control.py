@@ -8,11 +8,13 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from app.database import reading
+from app.database import reading, transaction
 from app.ledger.jobs.forks import ForkPoint
+from app.ledger.jobs.jobs import pause_job, resume_job
 from app.ledger.queue.steps import claim_step
 from app.tables.jobs import Iteration, Step
 from app.tables.rationales import Rationale
+from app.tables.statuses import StepStatus
 from star_engine.sampling.rationales import Route
 from tests.factories import World, make_world
 from tests.wavering import SCRIPT, wavering
@@ -142,3 +144,29 @@ def test_workers_and_forks_find_the_threshold_that_one_process_finds(
     forked = world.submit(**SCORED, fork=ForkPoint(job_id, 1))
     work_in_any_order(world, seed=2)
     assert facts(world, forked) == facts(world, job_id)
+
+
+def test_a_job_that_is_paused_in_its_control_phase_samples_at_what_was_found(
+    database_url: str, tmp_path: Path
+) -> None:
+    world = make_world(database_url, tmp_path / "home")
+    job_id = world.submit(**{**SETTINGS, "iterations": 1})
+    worker = world.worker_context()
+    while claim := claim_step(world.engine, worker.worker_id, 60):
+        if claim.phase == "control":
+            with transaction(world.engine) as session:
+                pause_job(session, world.job(job_id))
+        work_alone(worker, claim)
+    worker.drop_gpu()
+    assert world.job(job_id).status == "paused"
+    found = iterations(world, job_id)[0].metrics["control"]
+    with reading(world.engine) as session:
+        held = select(Step.phase, Step.work).where(Step.job_id == job_id, Step.status == StepStatus.HELD)
+        waiting = session.execute(held).all()
+    assert {phase for phase, _ in waiting} == {"sample"}
+    assert {work["temperature"] for _, work in waiting} == {found["temperature"]}
+    with transaction(world.engine) as session:
+        resume_job(session, world.job(job_id), world.settings)
+    work_in_any_order(world, seed=3)
+    assert world.job(job_id).status == "succeeded", world.job(job_id).status_reason
+    assert iterations(world, job_id)[0].metrics["control"] == found

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from app.database import reading, transaction
 from app.ledger.data.examples import load_examples
 from app.ledger.data.prompt_sets import as_prompt_set
+from app.ledger.jobs.forks import ForkPoint
 from app.ledger.jobs.jobs import pause_job, resume_job
 from app.ledger.queue.steps import claim_step
 from app.tables.data import PromptSet
@@ -25,6 +26,7 @@ from star_engine.run import run_star
 from star_engine.run_directory import RunDirectory
 from star_engine.testing.fakes import RecordingTrainer, Script, ScriptedSampler
 from tests.factories import CONFIG, MODEL, TRAIN, VALIDATION, World, make_world, pupil
+from tests.wavering import SCRIPT, wavering
 from worker.steps import work_alone
 
 SETTINGS: dict[str, Any] = {
@@ -133,3 +135,33 @@ def test_a_job_that_is_paused_between_waves_goes_on_with_the_same(database_url: 
         resume_job(session, world.job(job_id), world.settings)
     work_in_any_order(world, 1)
     assert world.job(job_id).status == "succeeded"
+
+
+BY_DIFFICULTY: dict[str, Any] = {
+    "seed": 3,
+    "selection": {"order": "hard_first", "rows": 8},
+    "generation": {"max_tokens": 400, "samples_per_example": 2, "temperature": 0.7},
+    "rationalization": {"min_failures": 2},
+    "training_set": {"filters": [], "window": "all", "max_per_solution": 1},
+    "evaluation": {"baselines": ["few_shot_cot"], "max_examples": 4},
+    "audits": {"spark_level": None},
+}
+
+
+def test_workers_and_forks_ask_by_difficulty_and_hint_the_hardest_alike(
+    database_url: str, tmp_path: Path
+) -> None:
+    world = make_world(database_url, tmp_path / "home", shard_examples=3, sampler_script=SCRIPT)
+    job_id = world.submit(**BY_DIFFICULTY)
+    work_in_any_order(world, seed=1)
+    assert world.job(job_id).status == "succeeded", world.job(job_id).status_reason
+    directory = library(world, tmp_path / "run", BY_DIFFICULTY, wavering)
+    forked = world.submit(**BY_DIFFICULTY, fork=ForkPoint(job_id, 1))
+    work_in_any_order(world, seed=2)
+    with reading(world.engine) as session:
+        for name in (job_id, forked):
+            query = select(Iteration).where(Iteration.job_id == name, Iteration.number == 2)
+            second = session.scalars(query).one()
+            assert selected_from(second.selection or {}) == directory.selection(2)
+            assert second.training_set_sha256 == directory.metrics()[2]["training_set_sha256"]
+            assert second.metrics["sampled"] == directory.metrics()[2]["sampled"]
