@@ -18,9 +18,9 @@ ENV UV_PYTHON_DOWNLOADS=never
 WORKDIR /build
 # Dependencies first: this layer is rebuilt only when they change.
 COPY pyproject.toml uv.lock ./
-RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-dev --no-install-project
+RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-dev --no-install-project --extra otel
 COPY . .
-RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-dev --no-editable
+RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-dev --no-editable --extra otel
 
 
 FROM ${PYTHON_IMAGE} AS api

@@ -22,7 +22,8 @@ def faults(bom: dict[str, Any], project: dict[str, Any]) -> list[str]:
     for name, one in components.items():
         if not one.get("version") or not str(one.get("purl", "")).startswith("pkg:pypi/"):
             found.append(f"{name} has no version or no package URL.")
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["worker"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["worker"], *extras.get("otel", ())]
     for requirement in wanted:
         name, _, version = requirement.partition(";")[0].partition("==")
         listed = components.get(_name(name), {}).get("version")

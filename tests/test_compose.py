@@ -208,7 +208,8 @@ def test_every_named_volume_and_build_target_exists() -> None:
 
 
 def test_api_image_is_built_without_torch_and_vllm() -> None:
-    assert "--extra" not in stages()["python-with-uv"] + stages()["api-build"] + stages()["api"]
+    built = stages()["python-with-uv"] + stages()["api-build"] + stages()["api"]
+    assert set(re.findall(r"--extra (\S+)", built)) == {"otel"}
     assert "--extra vllm" in stages()["worker"]
 
 

@@ -100,7 +100,7 @@ def test_without_the_fence_the_same_soak_fails(
                 return False
             return False
 
-        soak = Soak(running, SEED, PACE, WORKERS, UNFENCED)
+        soak = Soak(running, SEED, PACE, WORKERS, UNFENCED, mixed=True)
         soak.run(FAULTS, intruded)
         with pytest.raises(AssertionError, match="under fence") as found:
             check_logs(world, running)
