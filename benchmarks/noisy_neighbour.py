@@ -165,6 +165,16 @@ def row(
     return name, quiet, loud
 
 
+def rows_of_strangers(
+    here: Place, stranger: httpx2.Client, seconds: float
+) -> list[tuple[str, list[float], list[float]]]:
+    """`/healthz` beside each noise without a key, and beside all of them."""
+    windows = {**{name: [noise] for name, noise in OF_STRANGERS.items()}}
+    windows["all of these together"] = list(OF_STRANGERS.values())
+    ask = lambda: stranger.get("/healthz")  # noqa: E731
+    return [row(here, name, some, ask, seconds) for name, some in windows.items()]
+
+
 def webhooks(here: Place, hook: Receiver) -> list[str]:
     """Seconds until a test message arrives, without and with the hanging receivers of the noisy project."""
     with client(here.url, here.noisy.keys[1]) as noisy:
@@ -225,6 +235,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--database", choices=("postgresql", "sqlite"), default="postgresql")
     parser.add_argument("--to", type=Path, default=PAGE)
+    parser.add_argument("--strangers", action="store_true", help="print only the rows without a key")
     chosen = parser.parse_args()
     with (
         TemporaryDirectory() as folder,
@@ -235,13 +246,13 @@ def main() -> None:
         clients, paths = cycle(here.quiet), cycle(here.paths)
         ask = lambda: next(clients).get(next(paths))  # noqa: E731
         times(ask, time.time() + 3)  # to warm up
+        if chosen.strangers:
+            print(strangers(rows_of_strangers(here, stranger, chosen.seconds)))
+            return
         windows = {**{name: [noise] for name, noise in OF_A_PROJECT.items()}}
         windows["all of these together"] = list(OF_A_PROJECT.values())
         beside = [row(here, name, some, ask, chosen.seconds) for name, some in windows.items()]
-        health = lambda: stranger.get("/healthz")  # noqa: E731
-        windows = {**{name: [noise] for name, noise in OF_STRANGERS.items()}}
-        windows["all of these together"] = list(OF_STRANGERS.values())
-        without = [row(here, name, some, health, chosen.seconds) for name, some in windows.items()]
+        without = rows_of_strangers(here, stranger, chosen.seconds)
         messages = webhooks(here, hook)
     delivered = table(["webhooks of one project", "quiet, delivered after", "with the noise"], [messages])
     command = (

@@ -8,7 +8,7 @@ dataset or a model, a key, a URL's query or an error's message.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -82,6 +82,7 @@ class Whole:
 
 
 _NO_SPAN = Span()
+_NOTHING = nullcontext(_NO_SPAN)
 _recorder: Recorder | None = None
 
 
@@ -112,20 +113,11 @@ def begin(
     return _recorder.begin(name, attributes, kind, parent, link, began)
 
 
-@contextmanager
-def current(span: Span) -> Iterator[None]:
+def current(span: Span) -> AbstractContextManager[Span]:
     """Make it the parent of what begins inside. It does not end with that."""
-    if _recorder is None:
-        yield
-        return
-    recorder, token = _recorder, _recorder.make_current(span)
-    try:
-        yield
-    finally:
-        recorder.make_former_current(token)
+    return _NOTHING if _recorder is None else _current(_recorder, span)
 
 
-@contextmanager
 def span(
     name: str,
     attributes: Attributes = NONE,
@@ -133,11 +125,26 @@ def span(
     *,
     parent: str | None = None,
     link: str | None = None,
-) -> Iterator[Span]:
+) -> AbstractContextManager[Span]:
     """The span of what happens inside, which fails with it."""
-    begun = begin(name, attributes, kind, parent=parent, link=link)
+    if _recorder is None:
+        return _NOTHING
+    return _around(_recorder, _recorder.begin(name, attributes, kind, parent, link, 0))
+
+
+@contextmanager
+def _current(recorder: Recorder, span: Span) -> Iterator[Span]:
+    token = recorder.make_current(span)
     try:
-        with current(begun):
+        yield span
+    finally:
+        recorder.make_former_current(token)
+
+
+@contextmanager
+def _around(recorder: Recorder, begun: Span) -> Iterator[Span]:
+    try:
+        with _current(recorder, begun):
             yield begun
     except BaseException as problem:
         begun.fail(type(problem).__name__)
