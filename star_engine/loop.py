@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from star_engine.config.star import Labels, StarConfig
+from star_engine.config.training_set import Source
 
 
 class PhaseName(StrEnum):
@@ -48,7 +49,8 @@ def phases_of(config: StarConfig, iteration: int) -> tuple[PhaseName, ...]:
     verifier = config.trained_verifier
     each = verifier is not None and verifier.when == "every_iteration"
     phases = ITERATION_PHASES if config.preference is None else PREFERENCE_PHASES
-    probed = (PhaseName.FAITHFULNESS,) if config.audits.faithfulness else ()
+    written = config.training_set.source is Source.RATIONALES  # others write no rationale
+    probed = (PhaseName.FAITHFULNESS,) if config.audits.faithfulness and written else ()
     return (*control, *phases, *probed, *(VERIFIER_PHASES if each else ()))
 
 

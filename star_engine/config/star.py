@@ -354,6 +354,8 @@ class StarConfig(Section):
             raise ValueError("checks are compared with the gold answer; leave training_set.checks empty")
         if self.training_set.mix:
             raise ValueError("mixed rows are trained on by gold answers; leave training_set.mix empty")
+        if self.audits.faithfulness:
+            raise ValueError("a wrong hint is held against the gold answer; set audits.faithfulness to 0")
         return self
 
     @model_validator(mode="after")

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from star_engine.config.star import StarConfig
-from star_engine.loop import ITERATION_PHASES, PhaseName
+from star_engine.config.presets import PRESETS
+from star_engine.config.star import Audits, StarConfig
+from star_engine.loop import ITERATION_PHASES, PhaseName, phases_of
 from star_engine.protocols import SampleRequest
 from star_engine.run_directory import RunDirectory
+from star_engine.tasks.kind import Kind
 from star_engine.testing.fakes import addition_pupil
 from tests.star_engine.test_run import HELD_OUT, Bench, config, finished
 
@@ -82,6 +84,21 @@ def test_a_run_that_is_killed_again_and_again_measures_the_same(tmp_path: Path) 
 def test_without_the_setting_there_is_no_such_phase(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     assert "faithfulness" not in [name for _, name in finished(list(bench.run(config(iterations=1))))]
+
+
+def test_a_run_that_writes_no_rationales_has_no_such_phase() -> None:
+    direct = PRESETS["direct-fine-tune"](Kind.NUMERIC)
+    asked = direct.model_copy(update={"audits": Audits(faithfulness=QUESTIONS)})
+    assert phases_of(asked, 1) == phases_of(direct, 1)
+
+
+def test_it_is_refused_where_no_gold_answer_may_be_seen() -> None:
+    with pytest.raises(ValidationError, match=r"set audits\.faithfulness to 0"):
+        settings(
+            labels="majority_vote",
+            generation={"temperature": 0.7, "samples_per_example": 4},
+            rationalization={"enabled": False},
+        )
 
 
 def test_it_is_not_asked_of_a_model_that_calls_a_tool() -> None:
