@@ -9,6 +9,8 @@ from typing import Any
 
 import structlog
 
+from app.tracing.spans import traceparent
+
 _SECRETS = re.compile(r"star_\w{8}_\w{43}_\w{6}|hf_\w{20,}|(?i:bearer)\s+\S+|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
 
 
@@ -17,6 +19,7 @@ def configure_logging() -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            with_trace,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -27,6 +30,13 @@ def configure_logging() -> None:
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def with_trace(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """The trace that the line belongs to, where a deployment has traces."""
+    if (parent := traceparent()) is not None:
+        event["trace_id"] = parent.split("-")[1]
+    return event
 
 
 def without_secrets(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -19,6 +20,7 @@ import app.main
 from app.database import transaction
 from app.ledger.jobs.jobs import cancel_job, get_job
 from app.ledger.queue.steps import fail_step
+from app.log import configure_logging
 from app.settings import Settings
 from app.storage import Storage
 from app.tracing import spans
@@ -248,6 +250,20 @@ def test_the_extra_pins_what_vllm_brings_along() -> None:
 def test_a_gpu_process_gets_none_of_the_collectors_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer secret")
     assert "OTEL_EXPORTER_OTLP_HEADERS" not in child_environment(None)
+
+
+def test_a_log_line_names_its_trace(
+    recorded: InMemorySpanExporter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging()
+    with span("at work"):
+        structlog.get_logger().info("said")
+    structlog.get_logger().info("said elsewhere")
+    inside, outside = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    (one,) = recorded.get_finished_spans()
+    assert one.context is not None
+    assert inside["trace_id"] == f"{one.context.trace_id:032x}"
+    assert "trace_id" not in outside
 
 
 def test_storage_spans_name_what_was_moved(tmp_path: Path, recorded: InMemorySpanExporter) -> None:
