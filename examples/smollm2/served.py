@@ -81,6 +81,7 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=12)
     parser.add_argument("--lm-eval", type=Path, help="the command of lm-eval, in an environment of its own")
     parser.add_argument("--inspect", type=Path, help="the command of inspect-ai")
+    parser.add_argument("--push", metavar="ORG/NAME", help="put the adapter on the hub of HF_ENDPOINT")
     chosen = parser.parse_args()
     home = chosen.home.resolve()
     write_job(home / "task", chosen.model, chosen.train, chosen.held_out)
@@ -95,6 +96,8 @@ def main() -> None:
         found = {"openai": _by_openai(url, key, job, rows)}
         if chosen.lm_eval:
             found["lm-eval"] = _by_lm_eval(chosen.lm_eval, url, key, job, home / "task", len(rows))
+        if chosen.push:
+            _push(url, key, job, chosen.push)
         if chosen.inspect:
             found["inspect-ai"] = _by_inspect(chosen.inspect, url, key, job, home / "task", len(rows))
     for name, right in found.items():
@@ -175,6 +178,12 @@ def _by_lm_eval(command: Path, url: str, key: str, job: Job, task: Path, rows: i
     newest = max((task / "lm-eval").rglob("results_*.json"), key=lambda path: path.stat().st_mtime)
     share: float = json.loads(newest.read_text())["results"]["held_out"]["exact_match,stated"]
     return round(share * rows)
+
+
+def _push(url: str, key: str, job: Job, repository: str) -> None:
+    """What `star adapters push` does; HF_TOKEN must be one that may write."""
+    command = [sys.executable, "-m", "worker.hub.push", "adapter", job.id, repository]
+    subprocess.run(command, check=True, cwd=ROOT, env=os.environ | {"STAR_URL": url, "STAR_API_KEY": key})
 
 
 def _by_inspect(command: Path, url: str, key: str, job: Job, task: Path, rows: int) -> int:

@@ -19,7 +19,7 @@ from star_engine.tasks.examples import Example
 from star_engine.tasks.verdict import VerdictCode
 from tests.app.api_harness import addition_rows, few_shot
 from tests.databases import PROJECT
-from tests.hub_server import Repository, running_hub
+from tests.hub_server import Hub, Repository, running_hub
 from tests.star_client.recorded_platform import Platform, platform
 from tests.star_client.test_openai_completions import server_of_models
 from tests.star_engine.chat.families import FAMILIES, THINK, write_model
@@ -27,6 +27,7 @@ from tests.star_engine.chat.families import FAMILIES, THINK, write_model
 NAME = "acme/adder-chat"
 PUPIL = "tests.chat_pupil:pupil"
 TINY = PROJECT / "examples" / "addition" / "model"
+SMOLLM2 = PROJECT / ".star" / "models" / "SmolLM2-135M-Instruct"
 CONFIG: dict[str, Any] = {
     "layout": "chat",
     "chat": {"system": "You add numbers."},
@@ -38,30 +39,36 @@ CONFIG: dict[str, Any] = {
 
 
 @pytest.fixture
-def from_hub(sqlite_database_url: str, tmp_path: Path) -> Iterator[Platform]:
+def hub() -> Iterator[Hub]:
+    with running_hub() as running:
+        yield running
+
+
+@pytest.fixture
+def from_hub(sqlite_database_url: str, hub: Hub, tmp_path: Path) -> Iterator[Platform]:
     """A platform whose one model came with `star models add` from a hub."""
     family = next(one for one in FAMILIES if one.name == "qwen3")
     parts = {path.name: path.read_bytes() for path in TINY.iterdir()}
     parts |= {path.name: path.read_bytes() for path in write_model(family, tmp_path / "made").iterdir()}
     models_file, home = tmp_path / "models.yaml", tmp_path / "home"
-    models_file.write_text("# Only operators write here.\n")
     home.mkdir()
-    with running_hub() as hub:
-        hub.repositories[NAME] = Repository(parts, license="apache-2.0")
-        environment = os.environ | {
-            "HF_ENDPOINT": hub.url,
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_OFFLINE": "0",
-            "HF_HOME": str(tmp_path / "hf"),
-            "STAR_HOME": str(home),
-            "STAR_MODELS_FILE": str(models_file),
-            "STAR_SAMPLER": "scripted",
-            "STAR_SAMPLER_SCRIPT": PUPIL,
-        }
-        command = [sys.executable, "-m", "worker.hub", "add", NAME, "--context-length", "4000"]
-        subprocess.run(command, cwd=PROJECT, env=environment, check=True)
+    hub.repositories[NAME] = Repository(parts, license="apache-2.0")
+    scripted = {"STAR_SAMPLER": "scripted", "STAR_SAMPLER_SCRIPT": PUPIL}
+    _add(hub, home, models_file, NAME, "--context-length", "4000", **scripted)
     with platform(sqlite_database_url, home, models_file, PUPIL) as running:
         yield running
+
+
+def _add(hub: Hub, home: Path, models_file: Path, *arguments: str, **settings: str) -> None:
+    models_file.write_text("# Only operators write here.\n")
+    settings |= {"STAR_HOME": str(home), "STAR_MODELS_FILE": str(models_file)}
+    command = [sys.executable, "-m", "worker.hub", "add", *arguments]
+    subprocess.run(command, cwd=PROJECT, env=_as_client_of(hub, home) | settings, check=True)
+
+
+def _as_client_of(hub: Hub, home: Path) -> dict[str, str]:
+    own = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", "HF_TOKEN": hub.token}
+    return os.environ | own | {"HF_HOME": str(home / "hf")}
 
 
 def as_messages(rows: str) -> str:
@@ -75,7 +82,7 @@ def as_messages(rows: str) -> str:
 
 
 def test_adapter_answers_a_conversation_as_well_as_the_platform_measured(
-    from_hub: Platform, tmp_path: Path
+    from_hub: Platform, hub: Hub, tmp_path: Path
 ) -> None:
     file = tmp_path / "sums.jsonl"
     file.write_text(as_messages(addition_rows(24)))
@@ -100,6 +107,11 @@ def test_adapter_answers_a_conversation_as_well_as_the_platform_measured(
         base = client.chat.completions.create(
             model=NAME, messages=[{"role": "user", "content": examples[0].question}]
         )
+    push = [sys.executable, "-m", "worker.hub.push", "adapter", job.id, "acme/adder"]
+    own = {"STAR_URL": from_hub.url, "STAR_API_KEY": from_hub.key}
+    subprocess.run(push, cwd=PROJECT, env=_as_client_of(hub, tmp_path) | own, check=True)
+    card = hub.repositories["acme/adder"].files["README.md"].decode()
+    assert f"base_model: {NAME}\n" in card
     assert 0 < right < len(examples), "some are too hard for it"
     assert measured == right / len(examples)
     assert base.choices[0].message.content == "I was not asked in my template.", "a scripted base model"
@@ -131,3 +143,26 @@ def is_right(client: openai.OpenAI, model: str, example: Example) -> bool:
     text = answer.choices[0].message.content or ""
     judged = judge_text(StarConfig.model_validate({"kind": "scratchpad", **CONFIG}), example, text, "stop")
     return judged.verdict == VerdictCode.CORRECT
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_a_small_model_of_a_hub_answers_tools_of_others_as_well_as_the_platform_measured(
+    hub: Hub, tmp_path: Path
+) -> None:
+    """SmolLM2-135M-Instruct, as `python -m examples.smollm2.convert` makes it.
+
+    With STAR_TEST_LM_EVAL, the command of an lm-eval in an environment of its own, that asks too.
+    """
+    if not SMOLLM2.is_dir():
+        pytest.skip("the model is not here: python -m examples.smollm2.convert")
+    home = tmp_path / "home"
+    home.mkdir()
+    parts = {path.name: path.read_bytes() for path in SMOLLM2.iterdir() if path.is_file()}
+    hub.repositories["acme/smollm2"] = Repository(parts, license="apache-2.0")
+    _add(hub, home, home / "models.yaml", "acme/smollm2", "--id", SMOLLM2.name)
+    lm_eval = os.environ.get("STAR_TEST_LM_EVAL")
+    command = [sys.executable, "-m", "examples.smollm2.served", "--home", str(home), "--push", "acme/sums"]
+    command += ["--train", "8", "--held-out", "6", *(["--lm-eval", lm_eval] if lm_eval else [])]
+    subprocess.run(command, cwd=PROJECT, env=_as_client_of(hub, home), check=True)
+    assert "base_model: acme/smollm2\n" in hub.repositories["acme/sums"].files["README.md"].decode()
