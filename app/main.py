@@ -6,12 +6,14 @@ import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
+from pathlib import Path
 
 import structlog
-from anyio import create_task_group
+from anyio import create_task_group, sleep, to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.broker import Broker
 from app.dashboard.application import create_dashboard
@@ -31,7 +33,7 @@ from app.http.turns import Turns
 from app.http.uploads import BodyLimit
 from app.intake.slots import ProjectSlots
 from app.jobs.polled import PolledJobs
-from app.ledger.data.base_models import register_models
+from app.ledger.data.base_models import BadModelsFile, register_models
 from app.log import configure_logging
 from app.openapi.document import document
 from app.platform.oidc import Provider
@@ -50,6 +52,7 @@ from app.routes.jobs import events, job_verbs, jobs, logs, openai_fine_tuning, p
 from app.routes.platform import (
     api_keys,
     audit,
+    base_models,
     data_retention,
     health,
     metrics,
@@ -117,6 +120,7 @@ ROUTES = (
     projects,
     data_retention,
     quotas,
+    base_models,
     trials,
     retention,
     workers,
@@ -127,6 +131,7 @@ ROUTES = (
 )
 # Paths whose bodies may be longer than JSON's.
 UPLOADS = frozenset({"/v1/datasets", "/v1/files", "/dashboard/datasets"})
+FOLLOW_SECONDS = 2.0  # between two looks at the allow-list of base models
 POOL_SIZE = 15  # connections; three times as many at most, for the 40 threads that run sync routes
 
 log = structlog.get_logger()
@@ -186,6 +191,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with create_task_group() as tasks:
             tasks.start_soon(feed.run)
             tasks.start_soon(polled.run)
+            tasks.start_soon(_follow_the_allow_list, app)
             _keep_what_is_loaded()
             with when_told_to_stop(feed.close):
                 yield
@@ -203,6 +209,29 @@ def _keep_what_is_loaded() -> None:
     A full collection walked 160,000 objects of theirs, which never end, and held every request up for 140 ms.
     """
     gc.freeze()
+
+
+async def _follow_the_allow_list(app: FastAPI) -> None:
+    """Offer what is added while the API runs. A list that cannot be used changes nothing, and is logged."""
+    settings: Settings = app.state.settings
+    seen = _changed_at(settings.models_file)
+    while True:
+        await sleep(FOLLOW_SECONDS)
+        now = _changed_at(settings.models_file)
+        if now is None or now == seen:
+            continue
+        seen = now
+        try:
+            app.state.offered_models = await to_thread.run_sync(_offer_models, app.state.engine, settings)
+        except (BadModelsFile, SQLAlchemyError) as problem:
+            log.warning("allow_list_not_followed", error=str(problem))
+
+
+def _changed_at(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _offer_models(engine: Engine, settings: Settings) -> frozenset[str]:

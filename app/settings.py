@@ -28,6 +28,10 @@ class Settings(BaseSettings):
     # credentials, by any project; {project} stands for the caller's id.
     dataset_sources: list[Annotated[str, Field(pattern=r"^s3://[^/?#\\]+(/[^?#\\]*)?$")]] = []
     models_file: Path = Path("models.yaml")  # the allow-list of base models
+    # Whether this worker downloads base models and adds them to the allow-list where an operator asks for it
+    # over HTTP; it must be able to write the file that the API reads.
+    models_fetch: bool = False
+    models_into: Path | None = None  # where it keeps what it downloads; None: models under home
 
     shard_examples: int = Field(default=128, ge=1)  # examples per sampling or evaluation step
     # Sampling may begin beside the evaluation before it, and steps may share a call of the sampler. Off while

@@ -14,12 +14,13 @@ from kombu import Queue  # type: ignore[attr-defined]
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 
+from app.ledger.platform.base_model_tasks import QUEUE as MODELS_QUEUE
 from app.ledger.queue.capacity import DEFAULT_QUEUE, capacity_of
 from app.settings import Settings
 
 log = logging.getLogger(__name__)  # of Celery's parent, which writes its lines in its own way
 settings = Settings()
-own_queue = capacity_of(settings).queue
+queues = {DEFAULT_QUEUE, capacity_of(settings).queue, *([MODELS_QUEUE] if settings.models_fetch else [])}
 # Made before the pool forks, so that its child sees the parent's SIGTERM. No Event: a child that is killed
 # while it holds an Event's lock leaves its parent waiting for that lock for ever.
 _draining = RawValue(c_bool, False)
@@ -31,7 +32,7 @@ celery_app.conf.update(
     task_acks_on_failure_or_timeout=True,
     task_reject_on_worker_lost=False,
     task_ignore_result=True,
-    task_queues=[Queue(name) for name in sorted({DEFAULT_QUEUE, own_queue})],  # type: ignore[no-untyped-call]
+    task_queues=[Queue(name) for name in sorted(queues)],  # type: ignore[no-untyped-call]
     task_serializer="json",
     accept_content=["json"],
     task_publish_retry=False,  # the outbox is the retry
@@ -70,6 +71,11 @@ def is_draining() -> bool:
 def publish(step_id: str, queue: str = DEFAULT_QUEUE) -> None:
     """Wake a worker that listens to this queue. Raises OperationalError if the broker does not take it."""
     celery_app.send_task("run_step", args=[step_id], queue=queue)
+
+
+def publish_task(task_id: str, queue: str) -> None:
+    """Wake a worker that may fetch base models. Raises OperationalError if the broker does not take it."""
+    celery_app.send_task("do_base_model_task", args=[task_id], queue=queue)
 
 
 class Channel(kombu_redis.Channel):

@@ -23,6 +23,7 @@ from app.ledger.deletion.by_age import remove_by_age
 from app.ledger.deletion.projects import empty_projects
 from app.ledger.deletion.remove import remove_deleted
 from app.ledger.jobs.retention import apply_retention, remove_weights
+from app.ledger.platform.base_model_tasks import notify_of_tasks
 from app.ledger.platform.deliveries import forget_deliveries
 from app.ledger.platform.idempotency import forget_keys
 from app.ledger.queue.budgets import end_all_exhausted
@@ -32,7 +33,7 @@ from app.log import configure_logging
 from app.settings import Settings
 from app.storage import Storage
 from app.tracing.start import start_tracing
-from worker.celery import publish
+from worker.celery import publish, publish_task
 from worker.webhook_sender import THREADS, WebhookSender
 
 TIDY_SECONDS = 60.0
@@ -47,6 +48,7 @@ def turn(engine: Engine, settings: Settings, storage: Storage) -> None:
         end_all_exhausted(engine)
         notify_again(engine, settings)
         relay(engine, publish)
+        notify_of_tasks(engine, publish_task, settings.redispatch_seconds)
         removed = remove_deleted(engine, storage)
     except (SQLAlchemyError, OperationalError, OSError) as error:
         log.warning("scheduler_turn_failed", error=type(error).__name__)

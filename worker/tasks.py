@@ -24,6 +24,7 @@ from app.tracing.start import start_tracing
 from star_engine.tasks.programs.execution import use_runner
 from worker.celery import celery_app, is_draining, settings
 from worker.context import WorkerContext
+from worker.hub.tasks import do_next
 from worker.sandbox.runner import probed_runner
 from worker.shared_calls import work_on
 from worker.tracing.claims import claim_next
@@ -110,3 +111,11 @@ def run_step(step_id: str) -> None:
         if claim is None:
             return
         work_on(worker, claim)
+
+
+@celery_app.task(name="do_base_model_task")  # type: ignore[untyped-decorator]
+def do_base_model_task(task_id: str) -> None:
+    """Do what operators ask of base models until nothing of it waits, then what else does."""
+    while not is_draining() and do_next(worker_context()):
+        pass
+    run_step(task_id)

@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
-from app.dashboard import front, oidc, platform, projects, sign_in, webhooks
+from app.dashboard import base_models, front, oidc, platform, projects, sign_in, webhooks
 from app.dashboard.data import datasets, prompt_sets, verifiers, write_prompt_set
 from app.dashboard.jobs import compare, job, job_list, new_job
 from app.dashboard.middleware import BlankFields, SecurityHeaders
@@ -43,6 +43,7 @@ PAGES = (
     verifiers,
     webhooks,
     projects,
+    base_models,
     platform,
     front,
     sign_in,

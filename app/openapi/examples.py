@@ -93,6 +93,14 @@ BODIES: dict[str, dict[str, Any]] = {
     "api_keys_rotate": {JSON: {"grace_seconds": 86400}},
     "webhooks_update": {JSON: {"events": ["job.succeeded", "job.failed"]}},
     "api_keys_create": {JSON: {"name": "ci", "scopes": ["read", "submit"]}},
+    "base_models_add": {JSON: {"model": "HuggingFaceTB/SmolLM2-135M-Instruct"}},
+    "base_models_check": {
+        JSON: {
+            "model": PARAMETERS["model_id"],
+            "dataset": PARAMETERS["dataset_id"],
+            "prompt_set": PARAMETERS["prompt_set_id"],
+        }
+    },
     "projects_create": {JSON: {"name": "maths"}},
 }
 PROBLEM: dict[str, Any] = {

@@ -19,7 +19,7 @@ from sqlalchemy.orm import (
 from sqlalchemy.types import TypeDecorator
 
 from app.database import UtcDateTime, clock
-from app.tables.statuses import JobStatus, Purpose, StepStatus
+from app.tables.statuses import BaseModelTaskKind, BaseModelTaskStatus, JobStatus, Purpose, StepStatus
 from star_engine.adapters.roles import AdapterRole
 from star_engine.loop import PhaseName, StopReason
 from star_engine.sampling.rationales import Route
@@ -31,6 +31,8 @@ JsonObject = dict[str, Any]
 Code = TypeVar("Code", bound=StrEnum)
 CODES: tuple[type[StrEnum], ...] = (
     AdapterRole,
+    BaseModelTaskKind,
+    BaseModelTaskStatus,
     JobStatus,
     Kind,
     PhaseName,

@@ -31,3 +31,15 @@ class Purpose(StrEnum):
     EVALUATION = "evaluation"  # one adapter on one dataset
     TRIAL = "trial"  # a few questions put to one adapter
     PROBE = "probe"  # the base model is asked a sample of the train questions, before a job
+
+
+class BaseModelTaskKind(StrEnum):
+    ADD = "add"  # download or read a base model, try it, and put it on the allow-list
+    CHECK = "check"  # ask one that is offered a few questions
+
+
+class BaseModelTaskStatus(StrEnum):
+    QUEUED = "queued"  # waits for a worker that may fetch
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"

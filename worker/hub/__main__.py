@@ -12,9 +12,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from app.ledger.data.base_models import BadModelsFile, ListedModel, context_length, hash_files
+from app.ledger.data.base_models import BadModelsFile
 from app.settings import Settings
 from star_engine.config.star import StarConfig
 from star_engine.data.prompt_sets import read_prompt_set
@@ -22,10 +20,9 @@ from star_engine.data.readers import read_examples
 from star_engine.data.row_errors import BadRows, RowError
 from star_engine.tasks.examples import Example
 from star_engine.tasks.kind import Kind
-from worker.hub.allow_list import append, location_of, read_list
-from worker.hub.fetch import Fetched, fetch
-from worker.hub.model_files import Unusable, check_folder, has_chat_template
-from worker.hub.try_out import Checked, check, try_one_token
+from worker.hub.add import Wanted, add, listed_folder
+from worker.hub.model_files import Unusable, has_chat_template
+from worker.hub.try_out import Checked, check
 
 DONE, NO_SPARK, REFUSED = 0, 1, 4  # as `star` ends
 
@@ -44,12 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="star models", description=__doc__, add_help=True)
     commands = parser.add_subparsers(dest="command", required=True)
-    add = commands.add_parser("add", help="put a base model on the allow-list")
-    add.add_argument("model", metavar="ORG/NAME[@REVISION] | FOLDER")
-    add.add_argument("--id", help="the name that jobs ask for; default: ORG/NAME, or the folder's name")
-    add.add_argument("--into", type=Path, help="where downloads go; default: STAR_HOME/models")
-    add.add_argument("--license", help="where the hub or the folder does not say")
-    add.add_argument(
+    added = commands.add_parser("add", help="put a base model on the allow-list")
+    added.add_argument("model", metavar="ORG/NAME[@REVISION] | FOLDER")
+    added.add_argument("--id", help="the name that jobs ask for; default: ORG/NAME, or the folder's name")
+    added.add_argument("--into", type=Path, help="where downloads go; default: STAR_HOME/models")
+    added.add_argument("--license", help="where the hub or the folder does not say")
+    added.add_argument(
         "--context-length", type=int, help="tokens, where config.json does not say or less will do"
     )
     measure = commands.add_parser("check", help="ask it a few questions, before a job does")
@@ -63,47 +60,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add(chosen: argparse.Namespace, settings: Settings) -> int:
-    """Every check comes before the allow-list is written: an entry there is one that works."""
-    models_file = settings.models_file
-    name, revision = _named(chosen.model)
-    model_id = chosen.id or name
-    if any(known.id == model_id for known in read_list(models_file)):
-        raise Unusable(f"{models_file} lists {model_id} already. Give the new one another name with --id.")
-    if (given := Path(chosen.model)).is_dir():
-        found = Fetched(given, None, None)
-    else:
-        found = fetch(name, revision, chosen.into or settings.home / "models")
-    check_folder(found.folder, chosen.model)
-    context = chosen.context_length or context_length(model_id, found.folder)
-    try_one_token(found.folder, settings)
-    try:
-        entry = ListedModel(
-            id=model_id,
-            location=location_of(found.folder, models_file),
-            revision=found.revision,
-            repository=name if found.revision else None,
-            files=hash_files(found.folder),
-            context_length=context,
-            license=chosen.license or found.license,
-        )
-    except ValidationError as problem:
-        raise Unusable(f"{model_id!r} cannot be listed: {problem}") from problem
-    append(models_file, entry)
-    template = "a chat template" if has_chat_template(found.folder, name) else "no chat template"
-    at = f", commit {found.revision}" if found.revision else ""
-    print(f"{model_id} is on {models_file}: {len(entry.files)} files{at}, {context} tokens, {template}.")
-    print("A platform that runs offers it after its next start.")
+    given = (chosen.model, chosen.id, chosen.into, chosen.license, chosen.context_length)
+    added = add(Wanted(*given), settings)
+    entry = added.entry
+    template = "a chat template" if has_chat_template(added.folder, entry.id) else "no chat template"
+    at = f", commit {entry.revision}" if entry.revision else ""
+    found = f"{len(entry.files)} files{at}, {entry.context_length} tokens, {template}"
+    print(f"{entry.id} is on {settings.models_file}: {found}.")
+    print("A platform that runs offers it within seconds.")
     return DONE
-
-
-def _named(model: str) -> tuple[str, str | None]:
-    """Name and revision; a folder has the name of its last part."""
-    if Path(model).is_dir():
-        return Path(model).resolve().name, None
-    name, _, revision = model.partition("@")
-    if name.count("/") != 1:
-        raise Unusable(f"{model} is no folder here, and no ORG/NAME of a hub.")
-    return name, revision or None
 
 
 def _check(chosen: argparse.Namespace, settings: Settings) -> int:
@@ -116,18 +81,9 @@ def _check(chosen: argparse.Namespace, settings: Settings) -> int:
     examples = [row for row in rows if isinstance(row, Example)]
     if not examples:
         raise Unusable(f"{chosen.data} has no rows.")
-    found = check(_folder(chosen.model, settings), settings, config, prompt_set, examples)
+    found = check(listed_folder(chosen.model, settings), settings, config, prompt_set, examples)
     _show(found)
     return DONE if found.diagnosis is None else NO_SPARK
-
-
-def _folder(model: str, settings: Settings) -> Path:
-    for listed in read_list(settings.models_file):
-        if listed.id == model:
-            return settings.models_file.parent / listed.location
-    if Path(model).is_dir():
-        return Path(model)
-    raise Unusable(f"{model} is on no line of {settings.models_file}, and no folder here.")
 
 
 def _show(found: Checked) -> None:

@@ -18,6 +18,8 @@ DEMO_MODELS = ROOT / "examples" / "models.yaml"
 def absolute_paths(settings: Settings) -> dict[str, str]:
     """The STAR_* variables of all settings that are paths, made absolute. URLs stay as they are."""
     found = {"STAR_HOME": str(settings.home.absolute()), "STAR_MODELS_FILE": str(models_file(settings))}
+    if settings.models_into is not None:
+        found["STAR_MODELS_INTO"] = str(settings.models_into.absolute())
     database = settings.database_url
     if database and (made := _absolute_database(database)) != database:
         found["STAR_DATABASE_URL"] = made

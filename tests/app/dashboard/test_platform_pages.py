@@ -7,6 +7,7 @@ from html import unescape
 
 from app.database import transaction
 from app.ledger.queue.capacity import Capacity, saw_worker
+from tests.app.api_harness import MODEL
 from tests.app.dashboard.conftest import Visitor, sign_in
 
 
@@ -119,3 +120,17 @@ def test_an_operator_deletes_a_project_by_typing_its_name(visitor: Visitor) -> N
 def test_for_how_long_texts_are_kept_is_shown(visitor: Visitor) -> None:
     visitor.api.client.put("/v1/data-retention", json={"text_days": 45})
     assert "45 days" in visitor.get("/platform").text
+
+
+def test_an_operator_asks_for_a_base_model_and_sees_what_came_of_it(visitor: Visitor) -> None:
+    operator = sign_in(visitor.api, {"Authorization": visitor.api.client.headers["Authorization"]})
+    assert operator.post("/platform/base-models", model="acme/tiny", license="mit").status_code == 303
+    shown = operator.get("/platform/base-models").text
+    assert "acme/tiny" in shown
+    assert "waits for a worker that may fetch" in shown
+    assert operator.post("/platform/base-models", model=MODEL).status_code == 422
+
+
+def test_an_administrator_is_not_shown_the_page_of_base_models(visitor: Visitor) -> None:
+    assert visitor.get("/platform/base-models").status_code == 403
+    assert "/platform/base-models" not in visitor.get("/platform").text
