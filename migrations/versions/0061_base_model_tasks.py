@@ -1,6 +1,6 @@
 """Tasks of operators for workers that may fetch base models.
 
-Revises: 0058
+Revises: 0060
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0059"
-down_revision = "0058"
+revision = "0061"
+down_revision = "0060"
 branch_labels = None
 depends_on = None
 
