@@ -21,21 +21,27 @@ class Part:
     """A part of a text that is tokens by itself: none reaches into the next part.
 
     ids: its tokens, where they are others than those that the tokenizer makes of it. As many are taken as
-    spell a beginning of the text.
+    spell a beginning of the text. plain: names of special tokens in it are text, as what a tool prints is: no
+    tool ends a turn.
     """
 
     text: str
     ids: tuple[int, ...] | None = None
+    plain: bool = False
 
 
-def parts_of(text: str, turns: Sequence[Turn]) -> tuple[Part, ...]:
-    """A text in its parts, none of them empty; () where it has no turns."""
+def parts_of(text: str, turns: Sequence[Turn], foreign: Sequence[tuple[int, int]] = ()) -> tuple[Part, ...]:
+    """A text in its parts, none of them empty; () where it has no turns. foreign: spans of plain parts."""
     if not turns:
         return ()
     begun = turns if turns[0][0] <= 0 else ((0, None), *turns)
     ends = [*(at for at, _ in begun[1:]), len(text)]
     found = (
-        Part(text[max(at, 0) : end], ids if at >= 0 else None)
+        Part(
+            text[max(at, 0) : end],
+            ids if at >= 0 else None,
+            any(start < end and at < stop for start, stop in foreign),
+        )
         for (at, ids), end in zip(begun, ends, strict=True)
     )
     return tuple(part for part in found if part.text)
@@ -146,7 +152,7 @@ class TrainingText:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        return parts_of(self.completion, self.turns)
+        return parts_of(self.completion, self.turns, self.masked)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` makes the same text of, in another process."""

@@ -62,7 +62,7 @@ _CONTEXT = 4  # tokens before a text that decide how its own are spelled
 
 def _part_ids(tokenizer: Any, context: Sequence[int], part: Part) -> list[int]:
     if part.ids is None:
-        return _ids_behind(tokenizer, context, part.text)
+        return _ids_behind(tokenizer, context, part.text, plain=part.plain)
     kept = list(part.ids)
     while not part.text.startswith(said := text_after(tokenizer, context, kept, special=True)):
         kept.pop()
@@ -70,14 +70,15 @@ def _part_ids(tokenizer: Any, context: Sequence[int], part: Part) -> list[int]:
     return [*kept, *(_ids_behind(tokenizer, [*context, *kept], rest) if rest else ())]
 
 
-def _ids_behind(tokenizer: Any, context: Sequence[int], text: str) -> list[int]:
+def _ids_behind(tokenizer: Any, context: Sequence[int], text: str, *, plain: bool = False) -> list[int]:
     """What the tokenizer makes of a text by itself. Where that would spell another text, since some put a
     space before all that they are given: what it makes of it behind a line feed, without this.
     """
-    alone: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    how = {"add_special_tokens": False, "split_special_tokens": plain}
+    alone: list[int] = tokenizer(text, **how)["input_ids"]
     if text_after(tokenizer, context, alone, special=True) == text:
         return alone
-    behind = tokenizer(f"\n{text}", add_special_tokens=False, return_offsets_mapping=True)
+    behind = tokenizer(f"\n{text}", return_offsets_mapping=True, **how)
     places = [at for at, (start, end) in enumerate(behind["offset_mapping"]) if start >= 1 and end > start]
     found: list[int] = behind["input_ids"][places[0] :] if places else []
     return found if text_after(tokenizer, context, found, special=True) == text else alone

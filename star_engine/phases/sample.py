@@ -27,6 +27,7 @@ from star_engine.sampling.rationales import (
     WITH_HINT,
     Rationale,
     RationaleKey,
+    Route,
     given_rationales,
     plan_tries,
     sampling_params,
@@ -44,16 +45,17 @@ class _Tries:
     context: Context
     examples: int
     tried: int = 0
-    rationalized: int = 0
+    hinted: int = 0  # with the answer as a hint, or with a procedural one
     reused: int = 0
 
     def count(self, keys: Iterable[RationaleKey]) -> Progress:
         for key in keys:
             hinted = key.route in WITH_HINT
             self.tried += not hinted
-            self.rationalized += hinted
+            self.hinted += hinted
         done = self.tried // self.context.config.generation.samples_per_example
-        more = {"rationalized": self.rationalized, "reused": self.reused}
+        route = Route.RATIONALIZED if self.context.config.hints is None else Route.HINTED
+        more = {str(route): self.hinted, "reused": self.reused}
         return Progress(done, self.examples, "examples", more)
 
     def record(self, batch: Sequence[Rationale]) -> Progress:

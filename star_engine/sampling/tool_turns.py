@@ -155,7 +155,7 @@ class ToolTurns:
             regenerate=True,  # what is on record of a text is all of it, and no turn
             max_tokens=max(1, self.max_tokens - known.used),  # a hint at the start may be longer
             stop=tuple(dict.fromkeys(stops)),
-            parts=parts_of(known.text, known.use.turns),
+            parts=parts_of(known.text, known.use.turns, [span[:2] for span in known.use.spans]),
             continued=True,
         )
 

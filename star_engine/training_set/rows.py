@@ -243,8 +243,9 @@ def row_text(
     """A right try as it is trained on where it is kept."""
     end = ending(config, example, rationale).end
     completion = _completion(config, prompt_set, rationale, end)
+    masked = tuple((start, stop) for start, stop, _ in _masked(config, prompt_set, rationale, end))
     turns = _turns(config, prompt_set, rationale, end)
-    return TrainingText(training_prompt(config, prompt_set, example), completion, turns=turns)
+    return TrainingText(training_prompt(config, prompt_set, example), completion, masked, turns=turns)
 
 
 def _place(

@@ -73,6 +73,18 @@ def test_parts_put_together_are_the_text(turns: Any) -> None:
     assert all(part.ids is None for part in parts)
 
 
+def test_a_tool_that_prints_a_special_token_ends_nothing(words: Any) -> None:
+    said, output = " There are", "```output\n<|end|>\n```\n"
+    turns, at = ((0, None), (len(said), None), (len(said + output), None)), len(said)
+    text = TrainingText(PROMPT, f"{said}{output}12 apples.", ((at, at + len(output)),), turns=turns)
+    assert [part.plain for part in text.parts] == [False, True, False]
+    [row] = tokenize_rows(words, [text], 400, END)
+    assert row.ids.count(END) == 1
+    assert words.decode(row.ids[:-1]) == text.prompt + text.completion
+    [ids] = request_ids(words, [SampleRequest("a", text.prompt + text.completion, parts=text.parts)])
+    assert list(row.ids[:-1]) == ids
+
+
 def test_masked_parts_are_not_learned_and_their_neighbours_are(words: Any) -> None:
     said, more = " There are", "12 apples."
     completion = said + OUTPUT + more

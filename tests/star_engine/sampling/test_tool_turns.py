@@ -180,7 +180,7 @@ def test_a_turn_goes_on_from_the_tokens_before_it_and_its_row_is_made_of_them() 
     first, second = sampler.requests
     output = "```output\n391\n```\n"
     assert first.parts == ()
-    assert second.parts == (Part(CALL, (1, 7)), Part(output))
+    assert second.parts == (Part(CALL, (1, 7)), Part(output, plain=True))
     assert second.prompt == first.prompt + CALL + output
     assert made.tools is not None
     assert tool_use_from(json.loads(json.dumps(made.tools.as_json()))) == made.tools
