@@ -71,7 +71,7 @@ WAVES_SETTINGS = {
 
 
 # A verifier rewards the probes of its control phase, and the tries that follow: in the second iteration.
-REWARDS = ("control.rewarded", "sample.rewarded@2")
+REWARDS = ("control.rewarded", "sample.rewarded")
 REWARDS_SETTINGS = {
     "iterations": 2,
     "controller": {

@@ -155,7 +155,7 @@ def _check_iteration(session: Session, world: World, job: Job, iteration: Iterat
     if PhaseName.EVALUATE in done:
         _check_evaluations(session, iteration, adapter_modes(config))
     if PhaseName.PAIRS in done:
-        _check_pairs(session, iteration)
+        _check_pairs(session, config, iteration)
     if PhaseName.VERIFY_VERIFIER in done:
         _check_verifier(session, job, iteration)
     if PhaseName.TEST_TIME in done:
@@ -210,11 +210,13 @@ def _check_adapter(session: Session, world: World, job: Job, iteration: Iteratio
         assert (size, digest.hexdigest()) == (entry["size_bytes"], entry["sha256"]), entry
 
 
-def _check_pairs(session: Session, iteration: Iteration) -> None:
+def _check_pairs(session: Session, config: StarConfig, iteration: Iteration) -> None:
     rows = recorded_pairs(session, iteration.id)
     assert [row.position for row in rows] == list(range(len(rows)))
     assert rows, "a job of two iterations has questions that were wrong and then right"
-    assert all(row.is_scored for row in rows)
+    verifier = config.trained_verifier
+    yes_no = verifier is not None and verifier.method == "yes_no"  # it needs no reference
+    assert yes_no or all(row.is_scored for row in rows)
     facts = iteration.metrics["pairs"]
     assert (facts["count"], facts["sha256"]) == (len(rows), pairs_sha256(rows))
 
