@@ -138,35 +138,39 @@ class CodeRunner(Protocol):
         """
 
 
-_runner: CodeRunner | None = None
+_installed: CodeRunner | None = None
+_lent: tuple[CodeRunner | None] | None = None  # in place of the installed one; None: nothing is
 
 
 def use_runner(runner: CodeRunner | None) -> None:
     """Let this process execute code through `runner`; None: not at all."""
-    global _runner  # noqa: PLW0603 - one per process, as the process has one set of limits
-    _runner = runner
+    global _installed  # noqa: PLW0603 - one per process, as the process has one set of limits
+    _installed = runner
 
 
 @contextmanager
 def using_runner(runner: CodeRunner | None) -> Iterator[None]:
-    """`use_runner`, and what was there before at the end."""
-    before = _runner
-    use_runner(runner)
+    """Execute through this one inside, in all threads. What is installed meanwhile stays so afterwards: a
+    worker tries its sandbox out while it is at work already.
+    """
+    global _lent  # noqa: PLW0603
+    before, _lent = _lent, (runner,)
     try:
         yield
     finally:
-        use_runner(before)
+        _lent = before
 
 
 def current_runner() -> CodeRunner:
-    """The installed runner. Raises SandboxFailed where there is none."""
-    if _runner is None:
+    """The installed runner, or the one in its place. Raises SandboxFailed where there is none."""
+    found = _installed if _lent is None else _lent[0]
+    if found is None:
         raise SandboxFailed("no sandbox is installed in this process, so no code is executed")
-    return _runner
+    return found
 
 
 def has_runner() -> bool:
-    return _runner is not None
+    return (_installed if _lent is None else _lent[0]) is not None
 
 
 _held = threading.local()

@@ -15,7 +15,10 @@ from star_engine.tasks.programs.execution import (
     Program,
     SandboxFailed,
     Status,
+    current_runner,
     execute,
+    has_runner,
+    use_runner,
     using_runner,
 )
 from star_engine.testing.fakes import ScriptedSampler
@@ -110,3 +113,24 @@ def test_the_call_ends_where_only_programs_run_and_the_work_must_stop() -> None:
 
     with using_runner(Meets()), pytest.raises(TimeoutError, match="cancelled"):
         list(finished(sampler(), requests(1), PARAMS, judge, side_by_side=True, idle=stop))
+
+
+def test_a_sandbox_that_is_installed_while_another_runner_is_lent_stays_installed() -> None:
+    """A worker's probe may end while its first step, with a runner of its own, is under way."""
+    installed, lent = _Nothing(), _Nothing()
+    use_runner(None)
+    try:
+        with using_runner(lent):
+            use_runner(installed)
+            assert current_runner() is lent
+        assert current_runner() is installed
+        with using_runner(None):
+            assert not has_runner()
+        assert current_runner() is installed
+    finally:
+        use_runner(None)
+
+
+class _Nothing:
+    def run(self, programs: Sequence[Program], owner: str = "") -> Iterator[Execution]:
+        yield from ()
