@@ -28,11 +28,20 @@ def _ids_equal(family: Family, folders: Folders) -> None:
     checks.test_prompt_tokens_are_the_recorded_ones(family, folders)
 
 
+def _conversations(family: Family, folders: Folders) -> None:
+    checks.test_tokens_of_a_conversation_are_those_of_transformers_and_the_recorded_ones(family, folders)
+    for few_shot in ("turns", "block"):
+        checks.test_a_conversation_is_served_as_it_was_asked(family, few_shot, folders)
+    checks.test_a_row_of_a_conversation_learns_its_last_answer_alone(family, folders)
+    checks.test_the_hint_audit_refuses_a_conversation_with_its_hint(family, folders)
+
+
 COLUMNS: dict[str, Callable[[Family, Folders], None]] = {
     "ids equal": _ids_equal,
     "BOS once": checks.test_bos_stands_once_at_the_beginning,
     "hint audit": checks.test_the_hint_audit_passes_rendered_rows_and_refuses_the_hinted_prompt,
     "loss mask": checks.test_loss_falls_on_what_was_sampled_and_on_the_end_of_the_turn,
+    "conversations": _conversations,
     "stops at its end": checks.test_the_model_stops_at_the_end_of_its_turn,
     "answer behind thinking": checks.test_the_answer_is_read_behind_the_thinking,
 }
@@ -71,8 +80,10 @@ TOP = """# Chat templates
 transformers' `apply_chat_template` for the same messages, with a system prompt and without, with the hint and
 without, and those on record in `tests/star_engine/chat/golden_ids.json`. *Hint audit*: it passes the rows as
 rendered, and refuses the hinted prompt and a completion that differs by a space. *Loss mask*: loss falls on
-the sampled tokens and on the token that ends the turn, and on nothing else. The tests assert each of these
-for each template. The templates are the published ones, the tokenizers small ones of our own.
+the sampled tokens and on the token that ends the turn, and on nothing else. *Conversations*: all of this for
+a question behind earlier turns, few-shot examples as turns and as a block, and served as it was asked. The
+tests assert each of these for each template. The templates are the published ones, the tokenizers small ones
+of our own.
 """
 
 

@@ -8,6 +8,7 @@ from types import TracebackType
 
 from star_client.accounts import ApiKeys, AuditLog, DataRetentions, Projects, Usages, Workers
 from star_client.adapters import Adapters
+from star_client.base_models import BaseModels
 from star_client.candidates import Candidates
 from star_client.connection import find_connection
 from star_client.jobs import Jobs
@@ -54,6 +55,7 @@ class StarClient:
         self.studies = Studies(self._transport)
         self.webhooks = Webhooks(self._transport)
         self.projects = Projects(self._transport)
+        self.base_models = BaseModels(self._transport)
         self.api_keys = ApiKeys(self._transport)
         self.data_retention = DataRetentions(self._transport)
         self.usage = Usages(self._transport)
