@@ -11,6 +11,7 @@ from star_client.objects import Page, rfc3339
 from star_client.objects_platform import (
     ApiKey,
     AuditEntry,
+    BaseModelTask,
     DataRetention,
     Project,
     Quota,
@@ -20,6 +21,8 @@ from star_client.objects_platform import (
 )
 from star_client.resources import LARGEST_PAGE, every
 from star_client.transport import Request, Transport, matching, once
+
+_BASE_MODELS = "/v1/base-models"
 
 
 class Projects:
@@ -227,3 +230,47 @@ class Workers:
 
     def every(self) -> Iterator[Worker]:
         return every(self._transport, "/v1/workers", Worker, {"limit": LARGEST_PAGE})
+
+
+class BaseModels:
+    """For operators; `star models add` and `star models check` do the same on the operator's own machine."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def add(
+        self,
+        model: str,
+        *,
+        id: str | None = None,  # noqa: A002 - as the API calls it
+        license: str | None = None,  # noqa: A002 - likewise
+        context_length: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> BaseModelTask:
+        """`model`: ORG/NAME[@REVISION] of the hub, or a folder of the worker."""
+        body = {"model": model, "id": id, "license": license, "context_length": context_length}
+        return self._ask(_BASE_MODELS, body, idempotency_key)
+
+    def check(
+        self,
+        model: str,
+        *,
+        dataset: str,
+        prompt_set: str,
+        rows: int = 20,
+        max_tokens: int = 256,
+        idempotency_key: str | None = None,
+    ) -> BaseModelTask:
+        """Whether it is better than guessing at questions of the dataset's train split."""
+        body: dict[str, Any] = {"model": model, "dataset": dataset, "prompt_set": prompt_set}
+        return self._ask(
+            f"{_BASE_MODELS}/check", {**body, "rows": rows, "max_tokens": max_tokens}, idempotency_key
+        )
+
+    def tasks(self, *, limit: int = 20, after: str | None = None) -> Page[BaseModelTask]:
+        """Newest first."""
+        request = Request("GET", f"{_BASE_MODELS}/tasks", {"limit": limit, "after": after})
+        return Page[BaseModelTask].model_validate_json(self._transport.send(request).content)
+
+    def _ask(self, path: str, body: dict[str, Any], key: str | None) -> BaseModelTask:
+        return BaseModelTask.model_validate_json(self._transport.send(once(path, body, key)).content)

@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from star_client.accounts import ApiKeys, AuditLog, DataRetentions, Projects, Usages, Workers
+from star_client.accounts import ApiKeys, AuditLog, BaseModels, DataRetentions, Projects, Usages, Workers
 from star_client.adapters import Adapters
-from star_client.base_models import BaseModels
 from star_client.candidates import Candidates
 from star_client.connection import find_connection
 from star_client.jobs import Jobs

@@ -134,3 +134,19 @@ class Worker(Resource):
     gpu_class: str | None = None
     sandbox: str | None = None  # ok: it takes jobs that execute programs; else why not
     busy: bool
+
+
+class BaseModelTask(Resource):
+    """What was asked, and what came of it. `queued` waits for a worker that may fetch (STAR_MODELS_FETCH)."""
+
+    kind: str  # add or check
+    status: str
+    asked: Json
+    progress: str | None = None
+    error: str | None = None
+    result: Json | None = None
+    worker: str | None = None
+    created_by: Json | None = None
+    created_at: Timestamp
+    started_at: Timestamp | None = None
+    ended_at: Timestamp | None = None
