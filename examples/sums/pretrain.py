@@ -52,10 +52,10 @@ def pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: 
             print(f"step {step + 1}  loss {loss.item():.4f}  {time.monotonic() - began:.0f} s", flush=True)
 
 
-def make(out: Path, seed: int = 0) -> None:
+def make(out: Path, seed: int = 0, threads: int = 2) -> None:
     """Pretrain a model and save it with its tokenizer."""
     torch.manual_seed(seed)
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads)
     tokenizer = build_tokenizer(CONTEXT)
     model = build_model(SHAPE, tokenizer)
     pretrain(model, tokenizer, seed)
@@ -69,8 +69,9 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
-    make(arguments.out, arguments.seed)
+    make(arguments.out, arguments.seed, arguments.threads)
 
 
 if __name__ == "__main__":

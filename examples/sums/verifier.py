@@ -209,12 +209,14 @@ def main() -> None:
     if not (chosen.out / "model" / "config.json").exists():
         make(chosen.out / "model")
     began = time.monotonic()
-    found = [run(chosen.out, seed) for seed in range(chosen.seeds)]
-    command = f"python -m examples.sums.verifier --seeds {chosen.seeds}"
-    text = "\n".join(page(found, time.monotonic() - began, command))
-    print(text)
-    if chosen.write is not None:
-        write_section(chosen.write, text)
+    found = []
+    for seed in range(chosen.seeds):
+        found.append(run(chosen.out, seed))
+        command = f"python -m examples.sums.verifier --seeds {len(found)}"
+        text = "\n".join(page(found, time.monotonic() - began, command))
+        print(text, flush=True)
+        if chosen.write is not None:
+            write_section(chosen.write, text)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import random
+from pathlib import Path
+
+import pytest
+
 from examples.addition.verifier import BARE, CONTROL, TEST_TIME, VERIFIER, with_reward
+from examples.sums import verifier
+from examples.sums.task import rationale, work_out
 from examples.sums.verifier import SCORERS, STEPS, Found, distinct_right, page, renumbered, with_control
 from star_engine.evaluation.candidates import (
     GENERATOR,
@@ -12,7 +19,9 @@ from star_engine.evaluation.candidates import (
     Scored,
     question_curves,
 )
+from star_engine.protocols import SampleRequest
 from star_engine.sampling.rationales import Rationale, RationaleKey, Route
+from star_engine.testing.fakes import RecordingTrainer, ScriptedSampler
 from star_engine.training_set.pairs import Tried
 
 
@@ -63,3 +72,23 @@ def test_the_page_has_the_control_in_each_way_of_ranking() -> None:
     assert "| best of k by right tries alone, likelihood | 25.0 |" in text
     assert f"| likelihood | {STEPS[0]} | right tries alone, likelihood | +100.0 |" in text
     assert f"| likelihood | {STEPS[0]} | right tries alone, against the base model | +0.0 |" in text
+
+
+def test_a_seed_runs_from_the_tries_of_two_rounds_to_its_curves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def script(request: SampleRequest, _adapter: Path | None) -> str:
+        asked = request.prompt.rpartition("Q: ")[2].partition("\n")[0]
+        terms = [int(one) for one in asked.split(" + ")]
+        return " " + rationale(*work_out(random.Random(f"{asked} {request.seed}"), terms, forgets=0.6))
+
+    trainer = RecordingTrainer(script)
+    monkeypatch.setattr(verifier, "TRAIN", 12)
+    monkeypatch.setattr(verifier, "TEST", 8)
+    monkeypatch.setattr(verifier, "load_model", lambda *_, **__: (ScriptedSampler(script), trainer))
+    found = verifier.run(tmp_path, 0)
+    assert [run.steps for run in trainer.runs] == [15, 25, 25, 100, 100]
+    assert all(len(curves) == verifier.TEST for curves in found.curves.values())
+    assert 0 < found.pairs <= 8 * verifier.TRAIN
+    own = found.curves[25][0].curves
+    assert {"pass", *(f"best_of/{name}" for name in SCORERS)} <= own.keys()
