@@ -91,10 +91,8 @@ def test_many_answers_and_a_verifier_have_the_tool_and_leave_its_words_out(
         assert "verifier" in (one.scores or {})
 
 
-def test_kind_code_tries_out_what_it_will_write(
-    worker: tuple[World, WorkerContext], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world, context = worker
+def test_kind_code_tries_out_what_it_will_write(worker: tuple[World, WorkerContext]) -> None:
+    world, _ = worker
     script = f"{__name__}:trying_pupil"
     context = world.worker_context("worker:2")
     object.__setattr__(context, "settings", context.settings.model_copy(update={"sampler_script": script}))
