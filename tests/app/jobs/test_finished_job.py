@@ -87,7 +87,7 @@ def test_job_tells_how_it_ended_and_its_best_iteration(finished: Finished) -> No
     adapters = finished.get("/adapters")["data"]
     assert job["best"] == {
         "iteration": 1, "accuracy": 1.0, "adapter_id": adapters[0]["id"],
-        "few_shot": 0.5, "below_few_shot": False,
+        "few_shot": 0.5, "below_few_shot": False, "inherited": False
     }  # fmt: skip
     measured = [(turn["number"], turn["metrics"]["accuracy"]) for turn in finished.get("/iterations")["data"]]
     assert [(one["iteration"], one["accuracy"]) for one in job["accuracies"]] == measured
