@@ -163,10 +163,11 @@ def candidates(here: Bench, examples: Sequence[Example], generator: Path | None 
     here.sampler.use(generator)
     iteration = 0 if generator is None else 1
     plan = plan_candidates(here.config, TEST_TIME, here.prompt_set, examples, iteration, frozenset())
-    found = [plan.finish(one) for one in here.sampler.stream(plan.queue, plan.params)]
+    ended = (plan.finish(one) for one in here.sampler.stream(plan.queue, plan.params))
+    found = [one for one in ended if one is not None]
     by_id = {example.id: example for example in examples}
     texts = [
-        (one.key, *own_text(here.config, here.prompt_set, by_id[one.key.example_id], one.text, iteration))
+        (one.key, *own_text(here.config, here.prompt_set, by_id[one.key.example_id], one, iteration))
         for one in found
     ]
     own = {key: score for some in score_distinct(here.sampler, texts) for key, score in some.items()}
