@@ -168,7 +168,8 @@ def signed_again(link: str, secret: str, more: Mapping[str, str]) -> str:
     the same key, region and time. Without `more` it is the link itself.
     """
     whole = urlsplit(link)
-    query = {name: value for name, value in parse_qsl(whole.query) if name != "X-Amz-Signature"} | more
+    query = {name: value for name, value in parse_qsl(whole.query) if name != "X-Amz-Signature"}
+    query |= more
     asked = "&".join(f"{quote(name, safe='')}={quote(query[name], safe='')}" for name in sorted(query))
     request = f"GET\n{whole.path}\n{asked}\nhost:{whole.netloc}\n\nhost\nUNSIGNED-PAYLOAD"
     scope = query["X-Amz-Credential"].partition("/")[2]

@@ -66,13 +66,15 @@ class ChangedSampler(VllmSampler):
             chosen.logprobs = self._setup.logprobs
         return chosen
 
-    def _submit(self, queue: deque[SampleRequest], params: SamplingParams, running: dict[str, str]) -> None:
+    def _submit(
+        self, queue: deque[SampleRequest], params: SamplingParams, running: dict[str, SampleRequest]
+    ) -> None:
         """As the service does; `priority` says nothing unless the engine schedules by it."""
         requests = [queue.popleft() for _ in range(len(queue))]
         encoded = prompt_ids(self._tokenizer, [request.prompt for request in requests])
         for request, ids in zip(requests, encoded, strict=True):
             name = str(next(self._ids))
-            running[name] = request.key
+            running[name] = request
             prompt, sampling = {"prompt_token_ids": ids}, self._sampling(request, params)
             first = 0 if Route.RATIONALIZED in request.key else 1
             self._engine.add_request(name, prompt, sampling, lora_request=self._lora, priority=first)

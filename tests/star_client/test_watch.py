@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -85,7 +86,7 @@ def test_a_job_that_pauses_itself_ends_the_watch_with_its_diagnosis(
 
 
 def test_each_route_of_a_job_has_its_column() -> None:
-    def shown(*coverages: dict[str, float]) -> list[object]:
+    def shown(*coverages: dict[str, float]) -> Sequence[object]:
         rows = [
             Iteration.model_validate(
                 {

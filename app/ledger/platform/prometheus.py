@@ -18,6 +18,7 @@ from app.tables.executions import Execution
 from app.tables.jobs import Event, Job, Outbox, Step
 from app.tables.statuses import StepStatus
 from app.tables.usage import Usage
+from star_engine.loop import PhaseName
 
 ANY_CLASS = "any"
 MAX_WORKERS = 100_000
@@ -81,7 +82,7 @@ def read_metrics(session: Session) -> Iterator[Metric]:
         yield _one(f"star_{name}_total", "counter", "See app/ledger/platform/counters.py.", value)
 
 
-def _gpu_seconds() -> Select[Any]:
+def _gpu_seconds() -> Select[PhaseName, str, str, float]:
     """What was used before models and classes were noted has neither."""
     place = (Usage.phase, func.coalesce(Usage.model_id, ""), func.coalesce(Usage.gpu_class, ANY_CLASS))
     return select(*place, func.sum(Usage.gpu_seconds)).group_by(*place)
