@@ -50,7 +50,7 @@ class DatasetOut(Resource):
     created_by: MadeByOut | None
 
 
-class TurnOut(BaseModel):
+class EarlierTurnOut(BaseModel):
     role: Literal["user", "assistant"]
     content: str
 
@@ -59,7 +59,7 @@ class ExampleOut(Item):
     """A question of a dataset. Its id is the row's own, or row-N of line N."""
 
     object: Literal["example"] = "example"
-    context: list[TurnOut] = Field(
+    context: list[EarlierTurnOut] = Field(
         default=[], description="Turns before the question, where it is one of a conversation."
     )
     question: str
@@ -177,7 +177,7 @@ def read_examples(
 def example_out(example: Example) -> ExampleOut:
     return ExampleOut(
         id=example.external_id,
-        context=[TurnOut.model_validate(turn) for turn in as_turns(pairs(example.context))],
+        context=[EarlierTurnOut.model_validate(turn) for turn in as_turns(pairs(example.context))],
         question=example.question,
         answer=example.answer,
         choices=example.choices,

@@ -30,6 +30,9 @@ PAGES = (
     "jobs/{job}/answers?iteration=1&changed=gained",
     "jobs/{job}/rationales?rationale={rationale}",
     "jobs/{job}/examples/{example}",
+    "jobs/{job}/examples",
+    "jobs/{job}/review",
+    "jobs/{job}/studies",
     "jobs/{job}/adapters",
     "adapters",
     "adapters/{adapter}",
@@ -46,6 +49,9 @@ PAGES = (
     "platform/usage",
     "platform/keys",
     "platform/audit",
+    "platform/base-models",
+    "platform/projects",
+    "platform/webhooks",
     "jobs/job_0",
 )
 

@@ -42,7 +42,7 @@ GUARDED = [
     if isinstance(route, APIRoute) and route.path not in PUBLIC | SIGN_IN
     for method in sorted(route.methods)
 ]
-OPERATORS = ("/metrics", "/v1/projects")  # about all projects
+OPERATORS = ("/metrics", "/v1/projects", "/v1/base-models")  # about all projects
 ADMINS = ("/v1/api-keys", "/v1/audit")  # about a project's own people
 COMPUTES = ("/preview", "/regrade", "/verifiers/run")  # these take a body and change nothing
 SETTLES = {("PUT", "/v1/data-retention")}  # for how long a project's own texts are kept

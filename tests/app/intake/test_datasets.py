@@ -113,6 +113,7 @@ def test_choice_examples_keep_their_choices_in_order(api: Api) -> None:
         {
             "object": "example",
             "id": "q1",
+            "context": [],
             "question": "Where?",
             "choices": ["here", "there", "nowhere"],
             "answer": "b",

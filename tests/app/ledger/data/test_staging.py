@@ -110,7 +110,14 @@ def checked(action: Callable[[], object]) -> CheckedFile:
         for n in range(12):
             if n == 10:
                 action()
-            row = {"external_id": f"{n}", "question": "?", "answer": "1", "choices": None, "group": None}
+            row = {
+                "external_id": f"{n}",
+                "question": "?",
+                "answer": "1",
+                "choices": None,
+                "group": None,
+                "context": None,
+            }
             yield line_of({**row, "solution": None, "split": "train", "position": n})
 
     return CheckedFile(HOW, "1" * 64, 99, {"train": 12}, None, cast(BinaryIO, rows()))
