@@ -9,7 +9,7 @@ import httpx2
 import structlog
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Engine
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from app.database import reading
 from app.errors import Conflict, Gone, Invalid, NotFound, Problem, RateLimited, Unavailable
@@ -66,9 +66,9 @@ async def complete(
     if sent.stream:
         return StreamingResponse(passed_on(answer), media_type="text/event-stream")
     try:
-        await answer.aread()
-        return JSONResponse(answer.json())
-    except (httpx2.HTTPError, ValueError) as problem:
+        body = await answer.aread()  # whole, or it raises: the server says how long it is
+        return Response(body, media_type="application/json")
+    except httpx2.HTTPError as problem:
         raise lost(problem) from problem
     finally:
         await answer.aclose()

@@ -46,7 +46,8 @@ async def _answer(service: Service, request: Request, kind: type[CompletionIn] |
             raise Refused(401, "wrong_token", "This server answers the API only.")
         answer = _read(await request.body(), kind)
         who = _who(request)
-        await run_in_threadpool(_lay_out, service.layouts, answer, who.target)
+        if isinstance(answer.sent, ChatIn):
+            await run_in_threadpool(_lay_out, service.layouts, answer, answer.sent, who.target)
         pieces = _written(service, answer, who, request)
         first = await anext(pieces)  # whether it works is known before the status is sent
     except Refused as refused:
@@ -69,14 +70,12 @@ def _read(body: bytes, kind: type[CompletionIn] | type[ChatIn]) -> Answer:
         raise Refused(422, "invalid", str(problem)) from problem
 
 
-def _lay_out(layouts: Layouts, answer: Answer, target: Target) -> None:
-    if not isinstance(answer.sent, ChatIn):
-        return
+def _lay_out(layouts: Layouts, answer: Answer, sent: ChatIn, target: Target) -> None:
     adapter = target.adapter_id
     try:
         if adapter is not None:
-            answer.requests = layouts.laid_out(answer.sent, adapter, answer.requests)
-        answer.opening = layouts.opening(answer.sent, target.model_id, adapter)
+            answer.requests = layouts.laid_out(sent, adapter, answer.requests)
+        answer.opening = layouts.opening(sent, target.model_id, adapter)
     except ValueError as problem:
         raise Refused(422, "invalid", str(problem)) from problem
     except UNKNOWN as problem:
