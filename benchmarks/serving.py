@@ -55,7 +55,7 @@ class Server:
     stream: bool = False
 
     def client(self) -> httpx2.AsyncClient:
-        headers = {"Authorization": f"Bearer {self.key}"}
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         transport = httpx2.AsyncHTTPTransport(uds=self.socket)
         return httpx2.AsyncClient(transport=transport, base_url=self.url, headers=headers, timeout=1800)
 
