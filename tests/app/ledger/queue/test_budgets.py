@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from app.database import clock, reading, transaction
 from app.ledger.jobs.jobs import pause_job, resume_job
 from app.ledger.queue.budgets import end_all_exhausted
-from app.ledger.queue.steps import claim_step, finish_step, heartbeat, release_step
+from app.ledger.queue.steps import Claim, claim_step, finish_step, heartbeat, release_step
 from app.tables.jobs import Job, Step
 from app.tables.usage import Usage
 from tests.app.ledger.ledger_driver import EFFECTS, claim, do_step, finish_job, finish_phase
@@ -126,3 +126,46 @@ def test_paused_job_meets_its_deadline_when_it_is_resumed(world: World, seconds:
     passed = seconds < 0
     assert end_all_exhausted(world.engine) == passed
     assert world.job(job_id).status == ("failed" if passed else "queued")
+
+
+CONTROLLED: dict[str, Any] = {
+    "controller": {"temperatures": [0.5, 1.0], "probe_examples": 6},
+    "generation": {"max_tokens": 400, "samples_per_example": 2},
+}
+
+
+def in_control(world: World, iteration: int) -> Claim:
+    """The claimed control step of this iteration, all steps before it done."""
+    while (held := claim(world)).phase != "control" or held.iteration != iteration:
+        do_step(world, held)
+    return held
+
+
+@pytest.mark.parametrize(("iteration", "status"), [(1, "failed"), (2, "succeeded")])
+def test_budget_spent_while_temperatures_are_tried_ends_the_job(
+    world: World, iteration: int, status: str
+) -> None:
+    job_id = world.submit(**CONTROLLED)
+    limit(world, job_id, budget_gpu_seconds=1000.0)
+    held = in_control(world, iteration)
+    EFFECTS[held.phase](world, held)
+    spend(world, job_id, 1000.0)
+    with transaction(world.engine) as session:
+        finish_step(session, held, world.settings)
+    job = world.job(job_id)
+    assert (job.status, job.stop_reason, job.iteration) == (status, "budget_exhausted", iteration)
+    assert claim_step(world.engine, "worker:1", 60) is None
+    check(world)
+
+
+def test_deadline_that_passes_while_temperatures_are_tried_stops_the_probes(world: World) -> None:
+    job_id = world.submit(**CONTROLLED)
+    held = in_control(world, 1)
+    limit(world, job_id, deadline_at=clock(-1))
+    assert end_all_exhausted(world.engine) == 1
+    with transaction(world.engine) as session:
+        assert heartbeat(session, held, {}, 60) == "cancel"
+    with transaction(world.engine) as session:
+        release_step(session, held)
+    assert (world.job(job_id).status, world.job(job_id).stop_reason) == ("failed", "deadline")
+    check(world)
