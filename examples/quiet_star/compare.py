@@ -21,6 +21,7 @@ from statistics import fmean
 import torch
 
 from examples.addition.generate import draw_addition
+from examples.arm import write_section
 from star_engine.config.quiet_star import Thoughts
 from star_engine.data.documents import held_out_documents, read_documents, windows
 from star_engine.gpu.causal_lm import eos_ids, load_model, load_tokenizer, prompt_ids
@@ -159,7 +160,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--write", type=Path, help="page whose part behind the heading Results is replaced")
+    parser.add_argument("--write", type=Path, help="the page whose figures are replaced")
     chosen = parser.parse_args()
     began = time.monotonic()
     found = []
@@ -171,8 +172,7 @@ def main() -> None:
     lines = list(page(found, time.monotonic() - began, command))
     print("\n".join(lines))
     if chosen.write:
-        before, heading, _ = chosen.write.read_text().partition("## Results\n")
-        chosen.write.write_text("\n".join([before + heading, *lines, ""]))
+        write_section(chosen.write, "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ class Training(Section):
     start_from: Literal["base", "previous"] = "base"
     """Weights that an iteration starts from: base, as Algorithm 1 says, or the adapter before."""
     optimizer: Literal["fresh", "carry"] = "fresh"
-    """fresh: AdamW begins anew in each iteration. carry: it goes on with the moments and the step count of
+    """fresh: AdamW starts fresh in each iteration. carry: it goes on with the moments and the step count of
     the iteration before (online, B-STaR), so that the warm-up is not repeated; needs start_from previous.
     """
     schedule: Schedule = GeometricSchedule()
@@ -355,7 +355,7 @@ class StarConfig(Section):
         if self.training_set.mix:
             raise ValueError("mixed rows are trained on by gold answers; leave training_set.mix empty")
         if self.audits.faithfulness:
-            raise ValueError("a wrong hint is held against the gold answer; set audits.faithfulness to 0")
+            raise ValueError("a wrong hint is compared with the gold answer; set audits.faithfulness to 0")
         return self
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ from app.http.router import page_router
 from app.http.schemas import After
 from app.jobs.read import read_job
 from app.results.overrides import OverrideIn, create_override
-from app.results.quality.review_queue import MOST_RATERS, read_review_queue
+from app.results.quality.review_queue import MAX_RATERS, read_review_queue
 
 router = page_router("/jobs/{job_id}/review")
 SHOWN = 10  # that come next
@@ -26,7 +26,7 @@ REASONS = {
 }
 
 Which = Annotated[int | None, Query(ge=1, le=10_000)]
-Raters = Annotated[int, Query(ge=1, le=MOST_RATERS)]
+Raters = Annotated[int, Query(ge=1, le=MAX_RATERS)]
 
 
 @router.get("")

@@ -19,7 +19,7 @@ from app.ledger.results.iterations import get_iteration
 from app.results.rationales import RationaleOut, rationale_out, row_id_of
 from app.tables.platform import ApiKey
 
-MOST_RATERS = 20
+MAX_RATERS = 20
 
 
 class RiskOut(BaseModel):

@@ -10,7 +10,7 @@ from app.http.auth import Reader
 from app.http.dependencies import Db
 from app.http.router import api_router
 from app.http.schemas import After, Limit, Page
-from app.results.quality.review_queue import MOST_RATERS, QueuedRationaleOut, read_review_queue
+from app.results.quality.review_queue import MAX_RATERS, QueuedRationaleOut, read_review_queue
 
 router = api_router("rationales", "/v1/jobs/{job_id}/review-queue")
 
@@ -25,7 +25,7 @@ def list_(
     ] = None,
     raters: Annotated[
         int,
-        Query(ge=1, le=MOST_RATERS, description="A text stays in the queue until so many people judged it."),
+        Query(ge=1, le=MAX_RATERS, description="A text stays in the queue until so many people judged it."),
     ] = 1,
     limit: Limit = 20,
     after: After = None,

@@ -271,7 +271,7 @@ class LoraTrainer:
     def _write(self, model: Any, out: Path, carried: LoraRun | None) -> None:
         """The two files of an adapter, each complete under its name or not there; the config comes last.
 
-        `carried`: the run whose optimizer the next training goes on with; None: it begins anew.
+        `carried`: the run whose optimizer the next training goes on with; None: it starts fresh.
         """
         out.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:

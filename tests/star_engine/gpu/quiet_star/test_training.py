@@ -56,7 +56,7 @@ def test_a_run_that_was_stopped_ends_in_the_same_bytes(tiny_model: Path, tmp_pat
     assert hashes(tmp_path) == hashes(tmp_path / "whole")
 
 
-def test_another_run_in_the_same_folder_begins_anew(tiny_model: Path, tmp_path: Path) -> None:
+def test_another_run_in_the_same_folder_starts_over(tiny_model: Path, tmp_path: Path) -> None:
     train(tiny_model, tmp_path)
     assert [step.step for step in train(tiny_model, tmp_path, temperature=0.5)] == [1, 2, 3, 4, 5]
 
