@@ -107,7 +107,7 @@ def _check_held_out(session: Session, source: Job, before: StarConfig, after: St
 
 def _check_adapter(before: StarConfig, after: StarConfig, number: int) -> None:
     if number > 0 and after.training.optimizer == "carry" and before.training.optimizer != "carry":
-        reason = f"The optimizer of iteration {number} is not on record: its job starts with a fresh one in each iteration."
+        reason = f"The optimizer of iteration {number} is not on record: its job never carries one."
         fix = 'Set training.optimizer to "fresh", or create a new job.'
         raise Invalid.for_field("config.training.optimizer", reason, fix, code="optimizer_differs")
     if number > 0 and after.training.start_from == "previous" and before.training.lora != after.training.lora:
