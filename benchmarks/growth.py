@@ -1,7 +1,7 @@
 """What a job costs where it has 1k, 3k or 10k questions, and in its 30th iteration against its first ones.
 
     python -m benchmarks.growth [--database sqlite] [--questions 1000 3000 10000] [--iterations 30]
-    python -m benchmarks.growth --model examples/addition/model
+    python -m benchmarks.growth --model examples/carry/model
 
 writes docs/benchmarks/growth.md, or growth-model.md. Real worker, real ledger, real GPU process; in it a
 scripted sampler, so that what is left is what the platform adds, or a model that generates and is trained.

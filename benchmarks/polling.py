@@ -95,7 +95,7 @@ def work(database_url: str, home: Path, device: Literal["cpu", "cuda"]) -> None:
 def working(world: World, device: str) -> Iterator[str]:
     """A job under way, with its own worker; yields its id once tokens come."""
     with transaction(world.engine) as session:
-        session.get_one(Model, MODEL).location = str(PROJECT / "examples" / "addition" / "model")
+        session.get_one(Model, MODEL).location = str(PROJECT / "examples" / "carry" / "model")
         session.get_one(Model, MODEL).context_length = 1024
         saw_worker(session, WORKER)
     job_id = world.submit(

@@ -1,6 +1,6 @@
 """What the platform costs between a client and vLLM: tokens a second of /v1/completions, side by side.
 
-    python -m benchmarks.serving [--model examples/addition/model] [--rounds 5] [--requests 96]
+    python -m benchmarks.serving [--model examples/carry/model] [--rounds 5] [--requests 96]
 
 writes docs/benchmarks/serving.md. 32 clients send the same requests, greedily, to vLLM's own OpenAI server
 and to the platform, which has started it, in turns: what else the machine does falls on both alike. The ratio

@@ -30,7 +30,7 @@ from star_engine.protocols import TrainingText
 
 ROOT = Path(__file__).parents[1]
 SMOLLM2 = ROOT / ".star" / "models" / "SmolLM2-135M-Instruct"
-TINY = ROOT / "examples" / "addition" / "model"
+TINY = ROOT / "examples" / "carry" / "model"
 TOLERANCE = 1e-3  # relative, of the loss of a step
 ROWS = 256
 PLAIN = {"gradient_checkpointing": False}

@@ -113,7 +113,8 @@ def draw_dataset(
     return rows
 
 
-def dataset_rows(rows: Sequence[tuple[Addition, Split]]) -> list[dict[str, str]]:
+def dataset_rows(rows: Sequence[tuple[Addition, Split]], *, solutions: bool = False) -> list[dict[str, str]]:
+    """Questions with answers. With `solutions` train rows have their working too, which STaR never reads."""
     return [
         {
             "id": f"{addition.left}+{addition.right}",
@@ -122,6 +123,7 @@ def dataset_rows(rows: Sequence[tuple[Addition, Split]]) -> list[dict[str, str]]
             "group": str(addition.digit_count),
             "split": split,
         }
+        | ({"solution": "\n".join(work_out(addition))} if solutions and split == "train" else {})
         for addition, split in rows
     ]
 
@@ -139,7 +141,9 @@ def prompt_set_examples(additions: Sequence[Addition]) -> list[dict[str, str]]:
     ]
 
 
-def write_task(out: Path, *, train: int, validation: int, seed: int = 0) -> tuple[Path, Path]:
+def write_task(
+    out: Path, *, train: int, validation: int, seed: int = 0, solutions: bool = False
+) -> tuple[Path, Path]:
     """Write dataset.jsonl with about so many examples of each split, in equal shares by digit count, and
     prompt_set.json. One digit allows 78 examples in all: it has 39 of each split where more are asked for."""
     prompt_set = draw_prompt_set(seed, DIGIT_COUNTS, SHOTS_PER_DIGIT_COUNT)
@@ -148,7 +152,7 @@ def write_task(out: Path, *, train: int, validation: int, seed: int = 0) -> tupl
     prompts = {"kind": "scratchpad", "examples": prompt_set_examples(prompt_set)}
     out.mkdir(parents=True, exist_ok=True)
     dataset_file, prompt_file = out / "dataset.jsonl", out / "prompt_set.json"
-    lines = [json.dumps(row) + "\n" for row in dataset_rows(rows)]
+    lines = [json.dumps(row) + "\n" for row in dataset_rows(rows, solutions=solutions)]
     dataset_file.write_text("".join(lines), encoding="utf-8")
     prompt_file.write_text(json.dumps(prompts, indent=2) + "\n", encoding="utf-8")
     return dataset_file, prompt_file
@@ -162,9 +166,14 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=600, help="training examples")
     parser.add_argument("--validation", type=int, default=200, help="held-out examples")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--solutions", action="store_true", help="train rows with their working as well")
     arguments = parser.parse_args()
     written = write_task(
-        arguments.out, train=arguments.train, validation=arguments.validation, seed=arguments.seed
+        arguments.out,
+        train=arguments.train,
+        validation=arguments.validation,
+        seed=arguments.seed,
+        solutions=arguments.solutions,
     )
     print("wrote", *written)
 

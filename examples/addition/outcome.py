@@ -95,7 +95,7 @@ def _ask_adapter(star: StarClient, job: Job, console: Console, home: Path, root:
     for file in files:
         console.print(f"  {file.path:26}{file.size_bytes:>10,} bytes  sha256 {file.sha256[:16]}...")
     question, answer = "4 7 8 + 3 6 5", "8 4 3"
-    text = ask(root / "examples" / "addition" / "model", folder, f"Input:\n{question}\nTarget:")
+    text = ask(root / "examples" / "carry" / "model", folder, f"Input:\n{question}\nTarget:")
     console.print(Panel(f"Input:\n{question}\nTarget:{text}", title="Loaded with PEFT and asked"))
     if text.strip().rpartition("</scratch>")[2].strip() != answer:
         yield f"the adapter answered {question} with {text!r}"

@@ -2,7 +2,7 @@
 
     python -m examples.quiet_star.compare --out .star/quiet --seeds 3 --write docs/runs/quiet-star.md
 
-The base model is the addition example's, with 0.9 M parameters and a token for each digit. Documents hold
+The base model is that of examples/carry, with 0.9 M parameters and a token for each digit. Documents hold
 sums of three digits with their answers and no working. Only digits of answers are measured: operands are
 random, and no thought can know them.
 """
@@ -31,7 +31,7 @@ from star_engine.gpu.quiet_star.run import ADAPTER, run_quiet_star
 from star_engine.gpu.quiet_star.thinking import Thinker
 from star_engine.quiet_job import QuietJob
 
-MODEL = Path(__file__).parents[1] / "addition" / "model"
+MODEL = Path(__file__).parents[1] / "carry" / "model"
 DOCUMENTS, SUMS, DIGITS = 400, 8, 3
 STEPS = 200
 SETTINGS = {

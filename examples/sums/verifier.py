@@ -18,7 +18,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from examples.addition.verifier import (
+from examples.arm import write_section
+from examples.carry.verifier import (
     BARE,
     CONTROL,
     REWARD,
@@ -31,7 +32,6 @@ from examples.addition.verifier import (
     train,
     with_reward,
 )
-from examples.arm import write_section
 from examples.sums.pretrain import make
 from examples.sums.task import write_task
 from star_engine.config.pairs import PairRules

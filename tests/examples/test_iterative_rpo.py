@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from examples.addition.iterative_rpo import ARMS, DPO, RPO, STAR, TEXTS, Found, page, settings
+from examples.carry.iterative_rpo import ARMS, DPO, RPO, STAR, TEXTS, Found, page, settings
 
 
 def test_arms_have_one_budget_of_tries_steps_and_texts() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from examples.addition.generate import Addition, work_out
-from examples.addition.opsd import ARMS, OPSD, STAR, WRONG, Found, Model, model_of, page, settings
+from examples.carry.opsd import ARMS, OPSD, STAR, WRONG, Found, Model, model_of, page, settings
 from star_engine.evaluation.accuracy import EvaluatedAnswer
 
 

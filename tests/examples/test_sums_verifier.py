@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.addition.verifier import BARE, CONTROL, TEST_TIME, VERIFIER, with_reward
+from examples.carry.verifier import BARE, CONTROL, TEST_TIME, VERIFIER, with_reward
 from examples.sums import verifier
 from examples.sums.task import rationale, work_out
 from examples.sums.verifier import SCORERS, STEPS, Found, distinct_right, page, renumbered, with_control

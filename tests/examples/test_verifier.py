@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from examples.addition.verifier import CONTROL, REWARD, SCORERS, TEST_TIME, VERIFIER, Found, page, questions
+from examples.carry.verifier import CONTROL, REWARD, SCORERS, TEST_TIME, VERIFIER, Found, page, questions
 from star_engine.evaluation.candidates import (
     GENERATOR,
     Candidate,

@@ -32,7 +32,7 @@ MAX_SECONDS = float(os.environ.get("STAR_SOAK_SECONDS", "inf"))
 BURST = int(os.environ.get("STAR_SOAK_BURST", "1"))
 SEED = int(os.environ.get("STAR_SOAK_SEED", str(time.time_ns() % 10**6)))
 WORKERS = int(os.environ.get("STAR_SOAK_WORKERS", "3"))
-TINY_MODEL = PROJECT / "examples" / "addition" / "model"
+TINY_MODEL = PROJECT / "examples" / "carry" / "model"
 REAL_JOB: dict[str, Any] = {
     "generation": {"max_tokens": 96},
     "audits": {"spark_level": None},  # eight held-out examples show little

@@ -26,7 +26,7 @@ from tests.star_engine.chat.families import FAMILIES, THINK, write_model
 
 NAME = "acme/adder-chat"
 PUPIL = "tests.chat_pupil:pupil"
-TINY = PROJECT / "examples" / "addition" / "model"
+TINY = PROJECT / "examples" / "carry" / "model"
 SMOLLM2 = PROJECT / ".star" / "models" / "SmolLM2-135M-Instruct"
 CONFIG: dict[str, Any] = {
     "layout": "chat",

@@ -23,7 +23,7 @@ from tests.star_client.test_openai_completions import server_of_models
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 MODEL, OTHER = "addition-tiny", "addition-other"
-ADDITION = PROJECT / "examples" / "addition" / "model"
+ADDITION = PROJECT / "examples" / "carry" / "model"
 REAL: dict[str, Any] = {"sampler": "transformers", "threads": 1, "sampler_batch": 64, "shard_examples": 64}
 CONFIG: dict[str, Any] = {
     "iterations": 1,

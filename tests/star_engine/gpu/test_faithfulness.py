@@ -1,4 +1,4 @@
-"""Faithfulness end to end on the addition task's own model, sampled, trained and scored for real."""
+"""Faithfulness end to end on the model that forgets the carry, sampled, trained and scored for real."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from star_engine.run_directory import RunDirectory
 from star_engine.tasks.kind import Kind
 from tests.star_engine.addition import additions
 
-FOLDER = Path(__file__).parents[3] / "examples" / "addition"
+EXAMPLES = Path(__file__).parents[3] / "examples"
+MODEL, SHOWN = EXAMPLES / "carry" / "model", EXAMPLES / "addition" / "prompt_set.json"
 QUESTIONS = 12
 
 
 def test_the_addition_model_needs_its_scratchpad_and_is_asked_with_wrong_sums(tmp_path: Path) -> None:
-    if not (FOLDER / "model" / "model.safetensors").exists():
+    if not (MODEL / "model.safetensors").exists():
         pytest.skip("the addition task's base model has not been made")
     config = StarConfig.model_validate(
         {
@@ -31,10 +32,10 @@ def test_the_addition_model_needs_its_scratchpad_and_is_asked_with_wrong_sums(tm
             "audits": {"faithfulness": QUESTIONS, "spark_level": None},
         }
     )
-    prompt_set = read_prompt_set((FOLDER / "prompt_set.json").read_bytes(), Kind.SCRATCHPAD)
+    prompt_set = read_prompt_set(SHOWN.read_bytes(), Kind.SCRATCHPAD)
     train, held_out = additions((1,), each=8), additions((1,), each=QUESTIONS, seed=5)
-    sampler = TransformersSampler(FOLDER / "model", threads=1)
-    trainer = LoraTrainer(FOLDER / "model", threads=1)
+    sampler = TransformersSampler(MODEL, threads=1)
+    trainer = LoraTrainer(MODEL, threads=1)
     events = list(run_star(config, train, held_out, prompt_set, sampler, trainer, tmp_path))
     assert events[-1].name == "stopped"
     found = RunDirectory(tmp_path).metrics()[1]["audits"]["faithfulness"]

@@ -23,7 +23,8 @@ from star_engine.testing.fakes import addition_scratchpad
 from star_engine.training_set.resample_filters import plan_checks
 from tests.star_engine.addition import additions
 
-FOLDER = Path(__file__).parents[3] / "examples" / "addition"
+EXAMPLES = Path(__file__).parents[3] / "examples"
+MODEL, SHOWN = EXAMPLES / "carry" / "model", EXAMPLES / "addition" / "prompt_set.json"
 
 
 def _worked(example: Example, *, carries: bool) -> str:
@@ -37,9 +38,9 @@ def _rationale(name: str, text: str) -> Rationale:
 
 
 def test_what_does_not_lead_to_the_answer_is_told_apart_from_what_does() -> None:
-    if not (FOLDER / "model" / "model.safetensors").exists():
+    if not (MODEL / "model.safetensors").exists():
         pytest.skip("the addition task's base model has not been made")
-    prompt_set = read_prompt_set((FOLDER / "prompt_set.json").read_bytes(), Kind.SCRATCHPAD)
+    prompt_set = read_prompt_set(SHOWN.read_bytes(), Kind.SCRATCHPAD)
     drawn = additions((1, 2, 3), each=16, seed=7)
     carried = [e for e in drawn if _worked(e, carries=True) != _worked(e, carries=False)]
     examples = {f"{kind}{e.id}": e for e in carried for kind in ("leads/", "does not/")}
@@ -49,7 +50,7 @@ def test_what_does_not_lead_to_the_answer_is_told_apart_from_what_does() -> None
         generation=Generation(max_tokens=64),
         training_set=TrainingSetOptions(checks=("hint_free",)),
     )
-    sampler = TransformersSampler(FOLDER / "model")
+    sampler = TransformersSampler(MODEL)
     found = {
         item[0].example_id: item[1]["hint_free"]
         for _, item in share_call(sampler, [plan_checks(config, prompt_set, 1, examples, tries)])

@@ -17,7 +17,7 @@ from star_engine.gpu.transformers_sampler import TransformersSampler
 from star_engine.protocols import SampleRequest, SamplingParams, ScoreRequest, TrainingJob, TrainingText
 from worker.gpu.process import GpuDied, GpuProcess, GpuSpec
 
-MODEL = Path(__file__).parents[3] / "examples" / "addition" / "model"
+MODEL = Path(__file__).parents[3] / "examples" / "carry" / "model"
 PROMPTS = [f"Input:\n{a} + {b}\nTarget:\n" for a in range(3) for b in range(3)]
 GREEDY = SamplingParams(max_tokens=40)
 

@@ -19,7 +19,7 @@ from star_engine.adapters.layout import BaseModel, rewrite_config
 from tests.databases import PROJECT
 from tests.hub_server import Repository, running_hub
 
-TINY = PROJECT / "examples" / "addition" / "model"
+TINY = PROJECT / "examples" / "carry" / "model"
 IDS = torch.tensor([[5, 6, 7, 8]])
 
 

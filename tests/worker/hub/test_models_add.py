@@ -24,7 +24,7 @@ from tests.hub_server import Hub, Repository, running_hub
 from worker.hub.__main__ import DONE, NO_SPARK, REFUSED, main
 
 COMMENTS = "# Only operators write here.\n- id: old  # kept for the report of May\n  location: old\n"
-TINY = PROJECT / "examples" / "addition" / "model"
+TINY = PROJECT / "examples" / "carry" / "model"
 NAME = "acme/tiny-1b"
 
 

@@ -32,7 +32,7 @@ from tests.platforms import WORKER, platform, wait_until
 from worker.context import WorkerContext
 from worker.hub.tasks import do_next
 
-TINY = PROJECT / "examples" / "addition" / "model"
+TINY = PROJECT / "examples" / "carry" / "model"
 NAME = "acme/tiny-1b"
 SCRIPT = "tests.worker.hub.scripts:knows_sums"
 PATH = "/v1/base-models"

@@ -1,6 +1,6 @@
 """V-STaR's verifier on the addition model: does it find the right answer among 16? (arXiv 2402.06457)
 
-    python -m examples.addition.verifier --out .star/verifier --write docs/runs/v-star.md
+    python -m examples.carry.verifier --out .star/verifier --write docs/runs/v-star.md
 
 The base model is kept as it is and answers each question 16 times. A verifier learns from pairs of its right
 and wrong tries at other questions; the one of 16 answers that it finds likeliest is taken. Beside it stand
@@ -51,6 +51,7 @@ from star_engine.training_set.pairs import DrawnPairs, Tried, draw_pairs
 from star_engine.training_set.rows import training_prompt
 
 HERE = Path(__file__).parent
+PROMPT_SET = HERE.parent / "addition" / "prompt_set.json"
 DIGITS = (2, 3, 4)
 TEST_TIME = TestTime(samples=16)
 STEPS, RATE, PAIRS_PER_QUESTION = 150, 2e-4, 8
@@ -103,7 +104,7 @@ def bench(out: Path, seed: int) -> Bench:
         }
     )
     sampler, trainer = load_model(HERE / "model", rank=32)
-    prompt_set = load_prompt_set(HERE / "prompt_set.json", config.kind)
+    prompt_set = load_prompt_set(PROMPT_SET, config.kind)
     return Bench(config, prompt_set, sampler, trainer, out)
 
 
@@ -287,7 +288,7 @@ def main() -> None:
     began = time.monotonic()
     found = []
     sizes = f"--seeds {sent.seeds} --train {sent.train} --test {sent.test}"
-    command = f"python -m examples.addition.verifier {sizes}"
+    command = f"python -m examples.carry.verifier {sizes}"
     for seed in range(sent.seeds):
         found.append(run(sent.out, seed, sent.train, sent.test))
         text = "\n".join(page(found, time.monotonic() - began, command))

@@ -1,6 +1,6 @@
 """A teacher that sees the answer, on the addition model: OPSD beside rationalization, with its control.
 
-    python -m examples.addition.opsd --out .star/opsd --write docs/runs/opsd.md
+    python -m examples.carry.opsd --out .star/opsd --write docs/runs/opsd.md
 
 Arms have one try of a question, as many steps and as many texts in a step; each iteration goes on from the
 one before. Rationalization learns right tries, and right ones with the answer in view; OPSD learns every try
@@ -214,7 +214,7 @@ def main() -> None:
     chosen = parser.parse_args()
     began = time.monotonic()
     found = [run(chosen.out, arm, seed) for seed in range(chosen.seeds) for arm in ARMS]
-    command = f"python -m examples.addition.opsd --seeds {chosen.seeds}"
+    command = f"python -m examples.carry.opsd --seeds {chosen.seeds}"
     text = "\n".join(page(found, teachers(chosen.out), time.monotonic() - began, command))
     print(text)
     if chosen.write is not None:

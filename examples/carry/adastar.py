@@ -1,6 +1,6 @@
 """Which examples an iteration asks, on the addition model: AdaSTaR against a draw by the seed.
 
-    python -m examples.addition.adastar --out .star/adastar --write docs/runs/adastar.md
+    python -m examples.carry.adastar --out .star/adastar --write docs/runs/adastar.md
 
 Three arms with the same training (steps, batch, all training sets so far) and the same sampling (one try and
 one with the hint): every train example in each iteration, as STaR does; as many as the steps need, drawn by
@@ -115,7 +115,8 @@ def page(found: Sequence[Found], seconds: float, command: str) -> Iterator[str]:
     yield from (
         "# AdaSTaR on the addition model",
         "",
-        "[The addition example](addition.md); which examples are asked is the only difference between arms.",
+        "[Additions by a model that forgets the carry](../../examples/carry/README.md); which examples are asked "
+        "is the only difference between arms.",
         f"{found[0].examples} train and up to {HELD_OUT} held-out additions of 1 to 4 digits,",
         f"{ITERATIONS} iterations of {STEPS} steps of {BATCH} rows, one try at T = 1.0 and top-p 0.9 and one",
         "with the hint, training on all training sets so far",
@@ -175,7 +176,7 @@ def main() -> None:
     chosen = parser.parse_args()
     began = time.monotonic()
     found = [run(chosen.out, arm, seed) for seed in range(chosen.seeds) for arm in ARMS]
-    command = f"python -m examples.addition.adastar --seeds {chosen.seeds}"
+    command = f"python -m examples.carry.adastar --seeds {chosen.seeds}"
     text = "\n".join(page(found, time.monotonic() - began, command)) + "\n"
     print(text)
     if chosen.write is not None:

@@ -1,6 +1,6 @@
 """Right against wrong tries on the addition model: iterative RPO beside rationalization and expert iteration.
 
-    python -m examples.addition.iterative_rpo --out .star/rpo --write docs/runs/iterative-rpo.md
+    python -m examples.carry.iterative_rpo --out .star/rpo --write docs/runs/iterative-rpo.md
 
 Arms have as many tries of a question, as many steps and as many texts in a step; each goes on from the
 iteration before. What they learn from their tries differs (arXiv 2404.19733).
@@ -161,7 +161,7 @@ def main() -> None:
     seeds = range(chosen.seeds)
     found = [run(chosen.out, arm, seed, steps) for steps in chosen.steps for seed in seeds for arm in ARMS]
     budgets = "" if chosen.steps == [STEPS] else f" --steps {' '.join(map(str, chosen.steps))}"
-    command = f"python -m examples.addition.iterative_rpo --seeds {chosen.seeds}{budgets}"
+    command = f"python -m examples.carry.iterative_rpo --seeds {chosen.seeds}{budgets}"
     text = "\n".join(page(found, time.monotonic() - began, command))
     print(text)
     if chosen.write is not None:
