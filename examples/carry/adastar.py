@@ -115,8 +115,8 @@ def page(found: Sequence[Found], seconds: float, command: str) -> Iterator[str]:
     yield from (
         "# AdaSTaR on the addition model",
         "",
-        "[Additions by a model that forgets the carry](../../examples/carry/README.md); which examples are asked "
-        "is the only difference between arms.",
+        "[Additions by a model that forgets the carry](../../examples/carry/README.md);",
+        "which examples are asked is the only difference between arms.",
         f"{found[0].examples} train and up to {HELD_OUT} held-out additions of 1 to 4 digits,",
         f"{ITERATIONS} iterations of {STEPS} steps of {BATCH} rows, one try at T = 1.0 and top-p 0.9 and one",
         "with the hint, training on all training sets so far",
