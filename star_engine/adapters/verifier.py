@@ -67,10 +67,24 @@ def write_verifier_card(
         pairs=training["pairs"],
         sha=facts["pairs_sha256"],
         steps=training["steps"],
+        stopped=_stopped(training),
         measured=measured,
         prompt=prompt,
     )
     write_durably(directory / CARD, "\n".join(front) + text)
+
+
+def _stopped(training: Mapping[str, Any]) -> str:
+    """By what the training was ended; empty where it has taken all its steps."""
+    stop = training.get("stop", {})
+    looks = stop.get("looks", ())
+    if not looks:
+        return ""
+    best = max(one["best_of_k"] for one in looks)
+    return (
+        f"| stopped by | best of {stop['k']} on {stop['questions']} held-out train questions: {best:.1%}, no "
+        f"better up to step {stop['trained_steps']} |\n"
+    )
 
 
 _METHOD = {
@@ -90,7 +104,7 @@ and never decides what is right.
 | pairs learned | {pairs} |
 | pairs | sha256 `{sha}` |
 | optimizer steps | {steps} |
-| held-out pairs | {measured} |
+{stopped}| held-out pairs | {measured} |
 
 A text is scored behind its bare question, as in this prompt (`prompt_example.txt`); of several answers the
 one with the highest score is taken:

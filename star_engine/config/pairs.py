@@ -23,6 +23,21 @@ class PairRules(Section):
     """Wrong tries: those that state a wrong answer, or also those that state none or were cut off."""
 
 
+class BestOfKStop(Section):
+    """Ends a verifier's training by best of k, at every `training.checkpoint_every` steps.
+
+    The tries at train questions whose pairs are not learned are ranked; the best state of the verifier is
+    kept.
+    """
+
+    k: Annotated[int, Field(ge=2, le=256)] = 16
+    """Of how many tries the verifier takes the one it ranks first; all of a question that has fewer."""
+    questions: Annotated[int, Field(ge=1, le=2000)] = 50
+    """Held-out questions, with a right and a wrong try each, that are ranked at most."""
+    patience: Annotated[int, Field(ge=1, le=100)] = 3
+    """Times in a row that the training may be no better than at its best before it ends."""
+
+
 class TrainedVerifier(Section):
     """A verifier that is trained on the job's tries and ranks answers: V-STaR (arXiv 2402.06457)."""
 
@@ -45,7 +60,9 @@ class TrainedVerifier(Section):
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
     """Pairs per optimizer step."""
     schedule: Schedule = EpochsSchedule(epochs=1, max_steps=2000)
-    """How many optimizer steps a training of the verifier takes."""
+    """How many optimizer steps a training of the verifier takes; with `stop`, at most."""
+    stop: BestOfKStop | None = None
+    """End the training by best of k on held-out train questions; null: after all steps of the schedule."""
     score: Literal["likelihood", "likelihood_per_token", "reward"] = "likelihood"
     """What ranks answers: the verifier's likelihood (the paper), the same per token, or the DPO reward.
 
@@ -78,6 +95,11 @@ def check_pairs(config: StarConfig) -> None:
     if config.baselines_only or config.training_set.source is not Source.RATIONALES:
         raise ValueError(
             "trained_verifier learns from the model's own tries, and there are none; set it to null"
+        )
+    if config.trained_verifier.stop is not None and not config.trained_verifier.held_out:
+        raise ValueError(
+            "trained_verifier.stop ranks the tries at held-out train questions, and "
+            "trained_verifier.held_out is 0; set it to 0.05, or trained_verifier.stop to null"
         )
     if config.generation.samples_per_example < 2 and config.iterations == 1:
         raise ValueError(

@@ -82,6 +82,18 @@ def _draw(context: Context, examples: Sequence[Example], record: PairRecord) -> 
     A verifier learns from the tries of all iterations so far. A generator learns from those of its own, and
     of the right ones only those that have passed the filters into its training set.
     """
+    config, judged = context.config, judged_tries(context, examples, record)
+    names = [one.id for one in examples]
+    if config.preference is None:
+        return draw_pairs(names, judged, verifier_of(config).pairs, config.seed)
+    kept, rules = _kept(context), config.preference.pairs
+    if config.labels is Labels.MAJORITY_VOTE:
+        return draw_voted(names, judged, kept, rules, config.seed)
+    return draw_pairs(names, without_unkept(judged, kept), rules, config.seed)
+
+
+def judged_tries(context: Context, examples: Sequence[Example], record: PairRecord) -> list[Tried]:
+    """The tries that pairs are drawn from, in the order of their iterations, judged by gold or by vote."""
     config = context.config
     by_iteration: dict[int, list[Rationale]] = defaultdict(list)
     for one in record.tries():
@@ -92,13 +104,7 @@ def _draw(context: Context, examples: Sequence[Example], record: PairRecord) -> 
         found = labelled(config, examples, tries)
         pairs = zip_longest(found.rationales, found.answers)  # of answers by gold there are none
         judged += [Tried(number, one, answer) for one, answer in pairs]
-    names = [one.id for one in examples]
-    if config.preference is None:
-        return draw_pairs(names, judged, verifier_of(config).pairs, config.seed)
-    kept, rules = _kept(context), config.preference.pairs
-    if config.labels is Labels.MAJORITY_VOTE:
-        return draw_voted(names, judged, kept, rules, config.seed)
-    return draw_pairs(names, without_unkept(judged, kept), rules, config.seed)
+    return judged
 
 
 def _kept(context: Context) -> dict[RationaleKey, str]:

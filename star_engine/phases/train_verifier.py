@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from star_engine.adapters.layout import CONFIG, OPTIMIZER, WEIGHTS, check_weights, rewrite_config
 from star_engine.adapters.roles import AdapterRole
 from star_engine.config.pairs import TrainedVerifier
 from star_engine.config.star import StarConfig, Training
@@ -14,7 +19,25 @@ from star_engine.loop import PhaseName
 from star_engine.phases.pairs import pair_texts, preference_pair, verifier_of
 from star_engine.phases.phase import Context, Phase, Progress, Work
 from star_engine.phases.train import TrainingReport, learn
-from star_engine.protocols import Preference, PreferencePair, TrainingJob, TrainingText
+from star_engine.phases.verifier_stop import (
+    BEST,
+    Look,
+    Looks,
+    Parts,
+    Questions,
+    input_hash,
+    part_of,
+    rank,
+    validation_questions,
+    with_references,
+)
+from star_engine.protocols import (
+    Preference,
+    PreferencePair,
+    TrainingJob,
+    TrainingProgress,
+    TrainingText,
+)
 from star_engine.record import Counts
 from star_engine.training_set.pairs import PairRow
 
@@ -26,26 +49,18 @@ def _run(context: Context) -> Work:
     if record.has_weights():  # an earlier attempt recorded them and died before the phase's end
         record.finish_training(None, {})
         return
-    rows = [row for row in record.pairs().recorded() if not row.held_out and is_learnable(row, settings)]
+    every = [row for row in record.pairs().recorded() if is_learnable(row, settings)]
+    rows = [row for row in every if not row.held_out]
     if not rows:  # the metrics of the phase before say why
         record.skip()
         return
     training = training_of(context.config)
-    data: tuple[PreferencePair, ...] | tuple[TrainingText, ...]
-    end, preference = context.prompt_set.end, None
-    if settings.method == "dpo":
-        data = tuple(preference_pair(row, end) for row in rows)
-        preference = Preference(settings.beta, settings.nll)
-    else:
-        data = tuple(text for row in rows for text in _judged(row, end))
-        training = training.model_copy(update={"batch_size": 2 * settings.batch_size})
-    steps = training_steps(training, context.iteration, len(data), None)
-    seed = training_seed(context.config.seed + VERIFIER_SEED, context.iteration)
+    texts = len(rows) * (1 if settings.method == "dpo" else 2)
+    steps = training_steps(training, context.iteration, texts, None)
     first = settings.method == "dpo" and settings.reference == "first_iteration"
-    start = record.adapter(1) if first else None
     report = TrainingReport(
         steps,
-        seed,
+        training_seed(context.config.seed + VERIFIER_SEED, context.iteration),
         "iteration 1" if first else "base",
         len(rows),
         steps * settings.batch_size,
@@ -53,8 +68,113 @@ def _run(context: Context) -> Work:
     )
     yield Progress(0, steps, "steps")
     checkpoints, out = record.checkpoints(), record.weights_folder()
-    job = TrainingJob(data, training, steps, seed, out, checkpoints, start, preference=preference)
-    yield from learn(context, job, report)
+    job = _job(context, rows, steps, report.seed, out, checkpoints)
+    job = replace(job, start=record.adapter(1) if first else None)
+    if settings.stop is None:
+        yield from learn(context, job, report)
+        return
+    questions = validation_questions(context, every, settings.stop)
+    if not questions:  # of so few pairs none is held out: there is nothing to end it by
+        report.more = {**report.more, "stop": {"questions": 0}}
+        yield from learn(context, job, report)
+        return
+    yield from _learn_in_parts(context, job, rows, questions, report)
+
+
+def _job(
+    context: Context, rows: Sequence[PairRow], steps: int, seed: int, out: Path, checkpoints: Path
+) -> TrainingJob:
+    """A training on these pairs."""
+    settings, end = verifier_of(context.config), context.prompt_set.end
+    data: tuple[PreferencePair, ...] | tuple[TrainingText, ...]
+    preference = None
+    if settings.method == "dpo":
+        data = tuple(preference_pair(row, end) for row in rows)
+        preference = Preference(settings.beta, settings.nll)
+    else:
+        data = tuple(text for row in rows for text in _judged(row, end))
+    training = training_of(context.config)
+    return TrainingJob(data, training, steps, seed, out, checkpoints, preference=preference)
+
+
+def _learn_in_parts(
+    context: Context,
+    whole: TrainingJob,
+    rows: Sequence[PairRow],
+    questions: Questions,
+    report: TrainingReport,
+) -> Work:
+    """Train part by part, each ended by a look at how the adapter ranks, until no look gets better."""
+    record, settings = context.record, verifier_of(context.config)
+    stop = settings.stop
+    if stop is None:
+        raise ValueError("trained_verifier.stop is not set: the training is one part")
+    began = time.monotonic()
+    if settings.method == "dpo" and settings.score == "reward":
+        questions = with_references(context.gpu.scorer(whole.start), questions)
+    parts = Parts(whole.checkpoints, input_hash(context, rows, whole.steps))
+    before, looks = parts.newest() or (None, Looks())
+    report.tokens = looks.found[-1].tokens if looks.found else 0
+    while not looks.ended(whole.steps, stop.patience):
+        done = looks.found[-1].step if looks.found else 0
+        draft, report.loss_first = parts.draft(), None
+        yield from _learn_part(context, whole, rows, done, before, draft, report)
+        trainer = context.gpu.trainer()
+        step = min(whole.steps, done + whole.settings.checkpoint_every)
+        share = rank(trainer, draft, questions, settings, stop.k)
+        looks.found.append(Look(step, share, report.tokens, (report.loss_first, report.loss_last)))
+        before = parts.keep(draft, looks, before)
+        record.keep_checkpoint(step)
+        yield Progress(step, whole.steps, "steps", {"best_of_k": share})
+    if before is None or looks.best is None:
+        raise RuntimeError("a training of no steps has no adapter to keep")
+    whole.out.mkdir(parents=True, exist_ok=True)
+    for name in (WEIGHTS, CONFIG):
+        shutil.copyfile(before / BEST / name, whole.out / name)
+    rewrite_config(whole.out, record.origin().base)
+    check_weights(whole.out / WEIGHTS, whole.settings.lora.rank)
+    report.loss_first, report.loss_last = looks.found[0].losses[0], looks.best.losses[1]
+    report.steps, report.examples_seen = looks.best.step, looks.best.step * settings.batch_size
+    report.more = {
+        **report.more,
+        "stop": {
+            "k": stop.k,
+            "questions": len(questions),
+            "trained_steps": looks.found[-1].step,
+            "looks": [{"step": one.step, "best_of_k": one.best_of_k} for one in looks.found],
+        },
+    }
+    record.finish_training(whole.out, report.as_json(time.monotonic() - began))
+
+
+def _learn_part(
+    context: Context,
+    whole: TrainingJob,
+    rows: Sequence[PairRow],
+    done: int,
+    before: Path | None,
+    draft: Path,
+    report: TrainingReport,
+) -> Work:
+    """The steps from `done` to the next look, into `draft`."""
+    settings = verifier_of(context.config)
+    steps = min(whole.steps - done, whole.settings.checkpoint_every)
+    batch = whole.settings.batch_size // (1 if settings.method == "dpo" else 2)
+    some = part_of(rows, done * batch, steps * batch, whole.seed)
+    job = replace(
+        _job(context, some, steps, whole.seed + done, draft, whole.checkpoints / "within"),
+        settings=whole.settings.model_copy(update={"optimizer": "carry", "start_from": "previous"}),
+        start=whole.start if before is None else before,
+        moments=None if before is None else before / OPTIMIZER,
+    )
+    curve: list[TrainingProgress] = []
+    tokens = report.tokens
+    for progress in context.gpu.trainer().train(job):
+        at = replace(progress, step=done + progress.step, steps=whole.steps, tokens=tokens + progress.tokens)
+        report.take(at)
+        curve.append(at)
+        yield Progress(at.step, whole.steps, "steps", {"loss": round(at.loss, 6)})
+    context.record.keep_curve(curve)
 
 
 def training_of(config: StarConfig) -> Training:
@@ -66,7 +186,7 @@ def training_of(config: StarConfig) -> Training:
             "optimizer": "fresh",
             "schedule": settings.schedule,
             "loss": "completion",
-            "batch_size": settings.batch_size,
+            "batch_size": settings.batch_size * (1 if settings.method == "dpo" else 2),  # texts of yes or no
             "batch_tokens": None,
             "learning_rate": settings.learning_rate,
         }

@@ -32,6 +32,10 @@ JOBS: dict[str, dict[str, Any]] = {
     | RANKED
     | {"trained_verifier": LEARNED | {"when": "every_iteration", "reference": "first_iteration"}},
     "yes_no": TRIES | RANKED | {"trained_verifier": LEARNED | {"method": "yes_no"}},
+    "stopped_verifier": TRIES
+    | RANKED
+    | {"training": {"checkpoint_every": 2}}
+    | {"trained_verifier": LEARNED | {"held_out": 0.4, "stop": {"k": 3, "patience": 1}}},
     "preference": TRIES | FROM_PREVIOUS | {"preference": {}},
     "self_distillation": TRIES | FROM_PREVIOUS | {"self_distillation": {}},
     "faithfulness": TRIES | {"audits": {"faithfulness": 6}},
@@ -46,6 +50,7 @@ KILLS = {  # at the boundaries of the phases that the job has and STaR has not
     "verifier": VERIFIED,
     "verifier_each": VERIFIED,
     "yes_no": tuple(one for one in VERIFIED if one != "pairs.before_record"),
+    "stopped_verifier": VERIFIED,
     "preference": ("pairs.before_record", "pairs.after_record@2", "pairs.after_finish", "train.step@2"),
     "self_distillation": ("train.before_training", "train.step@2", "train.before_finish"),
     "faithfulness": ("faithfulness.progress@2", "faithfulness.before_finish", "faithfulness.after_finish"),

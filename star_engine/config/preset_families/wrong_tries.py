@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from star_engine.config.distillation import SelfDistillation
 from star_engine.config.evaluation import Evaluation, TestTime
-from star_engine.config.pairs import PreferenceTraining, TrainedVerifier
+from star_engine.config.pairs import BestOfKStop, PreferenceTraining, TrainedVerifier
 from star_engine.config.preset_families.paper_steps import paper_training
 from star_engine.config.schedules import EpochsSchedule
 from star_engine.config.star import Generation, Rationalization, StarConfig, Training
@@ -19,7 +19,8 @@ def v_star(kind: Kind) -> StarConfig:
     verifier by DPO on right against wrong ones, ranked by likelihood. Without rationalization, which the
     authors found to add false positives. Temperature, rate, beta and pairs a question are not in the paper:
     0.7, 1e-4, 0.1 and 8 are ours, as is the base model for the reference where the paper has one tuned on
-    solutions (`trained_verifier.reference: first_iteration` comes closest). At the beginning and at the end
+    solutions (`trained_verifier.reference: first_iteration` comes closest). Its training ends by best of 16
+    on held-out train questions, which pair accuracy does not stand for. At the beginning and at the end
     64 answers to each held-out question, ranked by the verifier, and by what it has to beat.
     """
     return StarConfig(
@@ -29,7 +30,7 @@ def v_star(kind: Kind) -> StarConfig:
         generation=Generation(temperature=0.7, samples_per_example=16),
         rationalization=Rationalization(enabled=False),
         training_set=TrainingSetOptions(window="all"),
-        trained_verifier=TrainedVerifier(),
+        trained_verifier=TrainedVerifier(stop=BestOfKStop()),
         evaluation=Evaluation(test_time=TestTime(samples=64, scorer="verifier")),
     )
 
