@@ -245,8 +245,14 @@ class CandidateRecord(Protocol):
     def add_scores(self, scorer: str, found: Mapping[CandidateKey, Scored]) -> None:
         """Keep what a scorer says of recorded candidates."""
 
-    def finish(self, questions: Sequence[QuestionCurves]) -> None:
-        """Keep what the candidates of each question come to; the slice is done."""
+    def finish(
+        self,
+        questions: Sequence[QuestionCurves],
+        state: Callable[[Path, Evidence], None] | None = None,
+    ) -> None:
+        """Keep what the candidates of each question come to; the slice is done. After an adapter's last one,
+        `state` writes what was measured into its files, as in `finish_evaluation`.
+        """
 
 
 class Counts(Protocol):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from star_engine.evaluation.candidates import Candidate, CandidateKey, QuestionCurves, Scored
+from star_engine.evaluation.receipt import Evidence
 from star_engine.run_directory import JsonLines, RunDirectory, lines_of
 from star_engine.tasks.examples import Example
 from star_engine.tasks.programs.tool_use import tool_use_from
@@ -50,6 +51,7 @@ class DirectoryCandidates:
 
     files: CandidateFiles
     asked: Sequence[Example]
+    measured: Callable[[Callable[[Path, Evidence], None]], None]  # writes the receipt, given how
     _open: dict[str, JsonLines] = field(default_factory=dict)
 
     def examples(self) -> Sequence[Example]:
@@ -67,11 +69,17 @@ class DirectoryCandidates:
         lines = ({**asdict(key), "scorer": scorer, **asdict(score)} for key, score in found.items())
         self._append("candidate_scores", lines)
 
-    def finish(self, questions: Sequence[QuestionCurves]) -> None:
+    def finish(
+        self,
+        questions: Sequence[QuestionCurves],
+        state: Callable[[Path, Evidence], None] | None = None,
+    ) -> None:
         self._append("test_time", map(asdict, questions))
         for lines in self._open.values():
             lines.close()
         self._open.clear()
+        if state is not None:
+            self.measured(state)
 
     def _append(self, name: str, written: Iterable[Mapping[str, Any]]) -> None:
         if name not in self._open:

@@ -26,6 +26,7 @@ from star_engine.evaluation.accuracy import (
     summarise,
 )
 from star_engine.evaluation.candidates import QuestionCurves, vote_of
+from star_engine.evaluation.collapse import Measured, QuestionSpread, measured_of
 from star_engine.evaluation.comparison import evidence_so_far
 from star_engine.evaluation.receipt import Evidence
 from star_engine.evaluation.report import Outcomes
@@ -326,7 +327,7 @@ class RunRecord:
 
     def candidates(self) -> DirectoryCandidates:
         files = CandidateFiles(self._directory, self.iteration)
-        return DirectoryCandidates(files, self.examples())
+        return DirectoryCandidates(files, self.examples(), self._state_again)
 
     def finish_evaluation(self, state: Callable[[Path, Evidence], None]) -> None:
         self.close()
@@ -334,6 +335,31 @@ class RunRecord:
         own = self.part.mode is EvaluationMode.ADAPTER and self.part.dataset is None
         if own and self._answers() and not is_measured(folder):
             state(folder, self._evidence())
+
+    def _state_again(self, state: Callable[[Path, Evidence], None]) -> None:
+        """With what many answers to each question have shown, where all of them are there."""
+        state(self._directory.adapter(self.iteration), self._evidence())
+
+    def _measured(self, places: Mapping[str, int]) -> list[Measured]:
+        """The base model's and the adapter's many answers to each question, once both are there."""
+        test_time = self.run.config.evaluation.test_time
+        curves = {n: CandidateFiles(self._directory, n).question_curves() for n in (0, self.iteration)}
+        if test_time is None or not curves[self.iteration]:
+            return []
+        return [
+            measured_of(
+                number,
+                test_time.all_ks,
+                {
+                    places[one.example_id]: QuestionSpread(
+                        one.right, one.solutions, one.entropy, tuple(one.curves.get("pass", ()))
+                    )
+                    for one in questions
+                },
+            )
+            for number, questions in curves.items()
+            if questions
+        ]
 
     def _evidence(self) -> Evidence:
         """What is known of held-out questions up to this iteration, by their places in the selection."""
@@ -355,7 +381,7 @@ class RunRecord:
         curves = CandidateFiles(directory, 0).question_curves()
         voted = ((places[one.example_id], one.answers, one.curves) for one in curves)
         vote = vote_of(config.evaluation.test_time, voted)
-        return evidence_so_far(config, outcomes, self.iteration, vote)
+        return evidence_so_far(config, outcomes, self.iteration, vote, self._measured(places))
 
     def close(self) -> None:
         """Write everything through to the disk."""

@@ -357,24 +357,27 @@ class LedgerRecord:
     def candidates(self) -> LedgerCandidates:
         asked = self.examples()
         return LedgerCandidates(
-            self.worker, self.claim, asked, self._row_ids, self._recording, self._finishing
+            self.worker, self.claim, asked, self._row_ids, self._recording, self._finish_measured
         )
 
     def finish_evaluation(self, state: Callable[[Path, Evidence], None]) -> None:
-        """Finish the evaluation if this is the last step: steps that end at once both check under the job's
-        lock.
+        self._finish_measured(state if self.claim.phase == PhaseName.EVALUATE else None)
+
+    def _finish_measured(self, state: Callable[[Path, Evidence], None] | None) -> None:
+        """Finish the step; if it is the phase's last one, with the receipt stated anew. Steps that end at
+        once both check under the job's lock.
         """
         stated: list[JsonObject] | None = None
         finished = False
         while not finished:
             with transaction(self.worker.engine) as session:
-                last = self.claim.phase == PhaseName.EVALUATE and is_last_step(session, self.claim)
+                last = state is not None and is_last_step(session, self.claim)
                 if stated is not None or not last:
                     if last and stated:
                         record_measured(session, self.claim, stated)
                     self._finish(session)
                     finished = True
-            if not finished:
+            if not finished and state is not None:
                 stated = self._state_receipt(state)
         failpoint(f"{self.claim.phase}.after_finish")
 
@@ -396,7 +399,8 @@ class LedgerRecord:
         claim = self.claim
         with self._reading() as session:
             adapter = find_adapter(session, claim.job_id, claim.iteration)
-            evidence = read_evidence(session, session.get_one(Job, claim.job_id), claim.iteration)
+            job, many = session.get_one(Job, claim.job_id), claim.phase == PhaseName.TEST_TIME
+            evidence = read_evidence(session, job, claim.iteration, many_answers=many)
         if evidence is None or adapter is None:
             return []
         folder = self._folder("cards")

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from star_engine.adapters.layout import CARD, EXAMPLE, MANIFEST, BaseModel, file_sha256, pretty, write_durably
 from star_engine.config.fidelity import deviation_table
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
+from star_engine.evaluation.collapse import CollapseMeasures
 from star_engine.evaluation.receipt import Evidence, Receipt, make_receipt
 from star_engine.evaluation.report import method_of, percent, points
 from star_engine.protocols import BadAdapter
 from star_engine.training_set.rows import Coverage
 
 UNMEASURED = "not measured when this file was written"
+RECEIPT, MEASURED_LATER = "## Receipt\n\n", "\n\nWhat was measured later"
 UNTESTED = "Nothing had been measured on held-out questions when this file was written."
 
 
@@ -69,7 +73,7 @@ def is_measured(directory: Path) -> bool:
 
 def state_receipt(directory: Path, evidence: Evidence, iteration: int, config: StarConfig) -> None:
     """Write what was measured on held-out questions into README.md and manifest.json: the accuracy, and the
-    receipt as far as it is known.
+    receipt as far as it is known, in place of an earlier one.
 
     The manifest's sha256 of the card follows. BadAdapter where the card has no place for it.
     """
@@ -79,7 +83,11 @@ def state_receipt(directory: Path, evidence: Evidence, iteration: int, config: S
     said = f"{(found.accuracy or 0.0):.1%} ({found.correct} of {found.n} of the split {split})"
     if UNMEASURED not in card and said not in card:  # the latter: a crash before the manifest was written
         raise BadAdapter(f"{CARD} has no place for the accuracy: it was edited.")
-    stated = card.replace(UNMEASURED, said).replace(UNTESTED, _receipt(found))
+    before, begins, rest = card.replace(UNMEASURED, said).partition(RECEIPT)
+    _, ends, after = rest.partition(MEASURED_LATER)
+    if not begins or not ends:
+        raise BadAdapter(f"{CARD} has no place for the receipt: it was edited.")
+    stated = f"{before}{begins}{_receipt(found)}{ends}{after}"
     write_durably(directory / CARD, stated)
     manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
     size = (directory / CARD).stat().st_size
@@ -94,6 +102,7 @@ def state_receipt(directory: Path, evidence: Evidence, iteration: int, config: S
             "chosen_from": found.chosen_from,
             "claims": [{"kind": one.kind, **asdict(one.comparison)} for one in found.claims],
             "not_run": [one.kind for one in found.not_run],
+            "collapse": _measures(found.collapse),
         },
     }
     write_durably(directory / MANIFEST, pretty({**manifest, "evaluation": measured}))
@@ -114,7 +123,36 @@ def _receipt(found: Receipt) -> str:
             f"{points(apart.points)} | {points(apart.interval.low)} to {points(apart.interval.high)} | "
             f"{apart.p_value:.3f} |"
         )
-    return "\n".join(lines if found.claims else lines[:1])
+    return "\n".join([*(lines if found.claims else lines[:1]), *_collapse(found.collapse)])
+
+
+def _measures(found: CollapseMeasures | None) -> dict[str, Any] | None:
+    """The measures of collapse without their sentences, which the receipt's holds."""
+    if found is None:
+        return None
+    measures = asdict(found)
+    del measures["sentences"]
+    return measures
+
+
+def _collapse(found: CollapseMeasures | None) -> Iterator[str]:
+    """pass@k and how varied the answers are, beside the base model's; nothing before that is measured."""
+    if found is None or found.base is None or found.adapter is None:
+        return
+    both = (found.base, found.adapter)
+    yield from ("", "| many answers to a question | base model | this adapter |", "| --- | --- | --- |")
+    passed = [{point.k: point for point in one.passed} for one in both]
+    for k in sorted(passed[0].keys() & passed[1].keys()):
+        shares = " | ".join(
+            f"{percent(one[k].value)} ({percent(one[k].interval.low)} to {percent(one[k].interval.high)})"
+            for one in passed
+        )
+        yield f"| pass@{k} | {shares} |"
+    solutions, entropy = (
+        " | ".join(f"{getattr(one, name):.2f}" for one in both) for name in ("solutions", "entropy")
+    )
+    yield f"| distinct solutions of a solved question | {solutions} |"
+    yield f"| entropy of the answers to a question, bits | {entropy} |"
 
 
 def _how(config: StarConfig) -> str:

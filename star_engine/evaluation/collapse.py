@@ -32,6 +32,12 @@ class Measured:
     questions: Mapping[int, QuestionSpread]
 
 
+def measured_of(iteration: int, ks: Sequence[int], questions: Mapping[int, QuestionSpread]) -> Measured:
+    """ks: of the curves; there is no pass@k where a question has no such curve."""
+    has_pass = all(len(one.passed) == len(ks) for one in questions.values())
+    return Measured(iteration, tuple(ks) if has_pass else (), questions)
+
+
 @dataclass(frozen=True, slots=True)
 class PassPoint:
     k: int

@@ -9,7 +9,7 @@ from typing import Any
 from star_engine.config.star import StarConfig
 from star_engine.evaluation.accuracy import EvaluationMode
 from star_engine.evaluation.answer import Vote
-from star_engine.evaluation.collapse import measure_collapse
+from star_engine.evaluation.collapse import Measured, measure_collapse
 from star_engine.evaluation.receipt import Evidence
 from star_engine.evaluation.report import Difference, Outcomes, difference, flat_settings, reference
 
@@ -50,16 +50,23 @@ def choices(config: StarConfig, outcomes: Sequence[Outcomes]) -> int:
 
 
 def evidence_so_far(
-    config: StarConfig, outcomes: Sequence[Outcomes], iteration: int, vote: Vote | None
+    config: StarConfig,
+    outcomes: Sequence[Outcomes],
+    iteration: int,
+    vote: Vote | None,
+    measured: Sequence[Measured] = (),
 ) -> Evidence:
-    """What a receipt is made from as soon as an iteration has been evaluated, in the run itself."""
+    """What a receipt is made from as soon as an iteration has been evaluated, in the run itself.
+
+    measured: many answers to each question, of the base model and the iteration, once both are there.
+    """
     asked = [one for one in outcomes if one.correct]
     own = (one for one in asked if one.mode is EvaluationMode.ADAPTER and one.iteration == iteration)
     return Evidence(
         outcomes=asked,
         planned=choices(config, asked),
         vote=vote,
-        collapse=measure_collapse([], iteration, next(own, None), reference(asked)),
+        collapse=measure_collapse(measured, iteration, next(own, None), reference(asked)),
     )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from star_engine.adapters.model_card import state_receipt
 from star_engine.config.evaluation import TestTime
 from star_engine.config.star import StarConfig
 from star_engine.data.overlap import without_few_shot
@@ -72,7 +74,8 @@ def _run(context: Context) -> Work:
     for one in record.recorded():
         by_example[one.key.example_id].append(one)
     record.finish(
-        [question_curves(test_time, example.id, by_example[example.id], scorers) for example in examples]
+        [question_curves(test_time, example.id, by_example[example.id], scorers) for example in examples],
+        partial(state_receipt, iteration=context.iteration, config=config) if context.iteration else None,
     )
 
 

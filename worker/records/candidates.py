@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from sqlalchemy.orm import Session
 
@@ -18,6 +19,7 @@ from app.ledger.results.candidates import (
     recorded_candidates,
 )
 from star_engine.evaluation.candidates import Candidate, CandidateKey, QuestionCurves, Scored
+from star_engine.evaluation.receipt import Evidence
 from star_engine.tasks.examples import Example
 from worker.context import WorkerContext
 
@@ -33,7 +35,7 @@ class LedgerCandidates:
     asked: Sequence[Example]
     row_ids: Mapping[str, int]  # by example id
     recording: Transaction  # records a batch
-    finishing: Transaction  # is the step's last one
+    measured: Callable[[Callable[[Path, Evidence], None] | None], None]  # is the step's last effect
     _rows: dict[CandidateKey, tuple[int, Candidate]] = field(default_factory=dict)
 
     def examples(self) -> Sequence[Example]:
@@ -62,6 +64,11 @@ class LedgerCandidates:
         with self.recording() as session:
             record_scores(session, self.claim, scored)
 
-    def finish(self, questions: Sequence[QuestionCurves]) -> None:
-        with self.finishing() as session:
+    def finish(
+        self,
+        questions: Sequence[QuestionCurves],
+        state: Callable[[Path, Evidence], None] | None = None,
+    ) -> None:
+        with self.recording() as session:
             record_question_curves(session, self.claim, questions, self.row_ids)
+        self.measured(state)

@@ -12,7 +12,13 @@ from app.ledger.jobs.relations import direct_outcome
 from app.tables.candidates import QuestionCurve
 from app.tables.jobs import Iteration, Job
 from star_engine.evaluation.accuracy import EvaluationMode
-from star_engine.evaluation.collapse import CollapseMeasures, Measured, QuestionSpread, measure_collapse
+from star_engine.evaluation.collapse import (
+    CollapseMeasures,
+    Measured,
+    QuestionSpread,
+    measure_collapse,
+    measured_of,
+)
 from star_engine.evaluation.comparison import choices, evidence_so_far
 from star_engine.evaluation.receipt import Evidence, Receipt, make_receipt
 from star_engine.evaluation.report import Churn, Outcomes, method_of, reference
@@ -36,17 +42,22 @@ def read_receipt(session: Session, job: Job, iteration: int) -> Receipt:
     return make_receipt(evidence, iteration, method_of(job.config))
 
 
-def read_evidence(session: Session, job: Job, iteration: int) -> Evidence | None:
+def read_evidence(
+    session: Session, job: Job, iteration: int, *, many_answers: bool = False
+) -> Evidence | None:
     """What is known as soon as an iteration's adapter is evaluated; None where it answered nothing.
 
-    Its phase is not closed yet: the caller knows that no step of it is open.
+    many_answers: it has also given many to each question. Its phase is not closed yet: the caller knows that
+    no step of it is open.
     """
     turns = [one for one in read_iterations(session, job) if one.number <= iteration]
     own = [one for one in turns if one.number == iteration]
     outcomes = [*read_outcomes(session, [one for one in turns if one not in own])]
     outcomes += [one for one in read_outcomes(session, own, closed=False) if one.correct]
     if outcomes and outcomes[-1].iteration == iteration:
-        return evidence_so_far(job.config, outcomes, iteration, read_vote(session, job, turns))
+        chosen = [one for one in turns if many_answers and one.number in (0, iteration)]
+        measured = list(_measured(session, chosen, closed=False))
+        return evidence_so_far(job.config, outcomes, iteration, read_vote(session, job, turns), measured)
     return None
 
 
@@ -64,18 +75,26 @@ def collapse_of(
     return measure_collapse(measured, iteration, next(own, None), reference(outcomes), churned)
 
 
-def _measured(session: Session, iterations: Sequence[Iteration]) -> Iterator[Measured]:
-    """Many answers to each question, where the phase is done."""
+def _measured(
+    session: Session, iterations: Sequence[Iteration], *, closed: bool = True
+) -> Iterator[Measured]:
+    """Many answers to each question, where the phase is done.
+
+    closed: whether it has to be closed; if not, the caller knows that all questions are answered.
+    """
     for one in iterations:
-        if PhaseName.TEST_TIME not in one.phases_done or "test_time" not in one.metrics:
+        test_time = session.get_one(Job, one.job_id).config.evaluation.test_time
+        done = PhaseName.TEST_TIME in one.phases_done and "test_time" in one.metrics
+        if closed and not done:
             continue
-        rows = session.scalars(select(QuestionCurve).where(QuestionCurve.iteration_id == one.id))
+        rows = session.scalars(select(QuestionCurve).where(QuestionCurve.iteration_id == one.id)).all()
         questions = {
             row.example_id: QuestionSpread(
                 row.right, row.solutions, row.entropy, tuple(row.curves.get("pass", ()))
             )
             for row in rows
         }
-        ks = tuple(one.metrics["test_time"]["ks"])
-        has_pass = all(len(question.passed) == len(ks) for question in questions.values())
-        yield Measured(one.number, ks if has_pass else (), questions)
+        if done:
+            yield measured_of(one.number, one.metrics["test_time"]["ks"], questions)
+        elif test_time is not None and questions:
+            yield measured_of(one.number, test_time.all_ks, questions)

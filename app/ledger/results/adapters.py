@@ -77,9 +77,10 @@ def record_verification(
 
 
 def record_measured(session: Session, claim: Claim, files: Sequence[JsonObject]) -> None:
-    """Put card and manifest in the place of those that were written before the evaluation. Raises Fenced.
+    """Put card and manifest in the place of those that were written before they were measured. Raises Fenced.
 
-    The only files of a verified adapter that ever change, and only once: its config and weights stay.
+    The only files of a verified adapter that ever change: with its evaluation, and with many answers to each
+    question where the run asks for them. Its config and weights stay.
     """
     lock_job(session, claim.job_id)
     check_fence(session, claim)

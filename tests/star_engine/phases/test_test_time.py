@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from star_engine.adapters.layout import check_layout
 from star_engine.config.evaluation import TestTime
 from star_engine.config.star import StarConfig
 from star_engine.evaluation.candidates import (
@@ -90,6 +92,31 @@ def test_a_run_that_is_killed_again_and_again_records_what_an_undisturbed_one_do
         )
         assert whole == again
         assert curves_of(tmp_path / "whole", number) == curves_of(tmp_path / "killed", number)
+    cards = [RunDirectory(tmp_path / name).adapter(1) / "README.md" for name in ("whole", "killed")]
+    assert cards[0].read_text() == cards[1].read_text()
+
+
+def test_the_last_adapters_card_has_pass_at_k_beside_the_base_models_and_what_collapse_is_told_by(
+    tmp_path: Path,
+) -> None:
+    list(Bench(tmp_path, now_and_then).run(config(evaluation=SETTINGS)))
+    directory = RunDirectory(tmp_path)
+    base, last = (directory.metrics()[n]["test_time"]["curves"]["pass"] for n in (0, 2))
+    card = (directory.adapter(2) / "README.md").read_text()
+    for k, one, other in zip((1, 2, 4), base, last, strict=True):
+        [row] = [line for line in card.splitlines() if line.startswith(f"| pass@{k} |")]
+        shares = [f"{100 * point['value']:.1f} % ({100 * point['low']:.1f}" for point in (one, other)]
+        assert all(share in row for share in shares)
+    assert "| distinct solutions of a solved question |" in card
+    assert "| entropy of the answers to a question, bits |" in card
+    assert "newly solved and" in card
+    assert card.count("## Receipt") == card.count("What was measured later") == 1
+    check_layout(directory.adapter(2))  # the manifest has the hash of the card as it is now
+    manifest = json.loads((directory.adapter(2) / "manifest.json").read_text())
+    collapse = manifest["evaluation"]["receipt"]["collapse"]
+    assert [point["k"] for point in collapse["adapter"]["passed"]] == [1, 2, 4]
+    assert collapse["pass_difference"]["n"] == len(HELD_OUT)
+    assert "pass@" not in (directory.adapter(1) / "README.md").read_text()  # it was not asked many times
 
 
 def test_without_the_setting_there_is_no_such_phase() -> None:
