@@ -12,11 +12,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.ledger.platform.keys import Caller
 from app.turns import Turn, current_turn
 
+STREAMS = "/events/stream"  # the end of their paths
+STREAMS_AT_ONCE = 16  # of a project, that are being opened: they share their looks at the database
+
 
 class Turns:
     """Inside the admission, which knows the project. A turn lasts until the answer begins.
 
-    `without`: paths whose bodies come slowly by nature, and whose work has slots.
+    `without`: paths whose bodies come slowly by nature, and whose work has slots. Streams of events have
+    turns of their own, so that a thousand that are opened at once keep no other request waiting for long.
     """
 
     def __init__(self, app: ASGIApp, at_once: int, without: frozenset[str]) -> None:
@@ -28,7 +32,10 @@ class Turns:
         if scope["type"] != "http" or caller is None or scope["path"] in self._without:
             await self.app(scope, receive, send)
             return
-        turn = await self._next(caller.project_id)
+        if scope["path"].endswith(STREAMS):
+            await self._open_stream(caller.project_id, scope, receive, send)
+            return
+        turn = await self._next(caller.project_id, self._at_once)
         current_turn.set(turn)
 
         async def answering(message: Message) -> None:
@@ -43,14 +50,30 @@ class Turns:
         finally:
             turn.give_back()
             current_turn.set(None)  # a kept connection goes on in this context
-            self._forget(caller.project_id)
+            self._forget(caller.project_id, self._at_once)
 
-    async def _next(self, project_id: str) -> Turn:
-        held = self._of.setdefault(project_id, Semaphore(self._at_once, max_value=self._at_once))
+    async def _open_stream(self, project_id: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request for a stream, which holds its turn until its headers are sent: no look at the
+        database gives it back, so that so few are worked on between two steps of other requests."""
+        name = f"streams of {project_id}"
+        turn = await self._next(name, STREAMS_AT_ONCE)
+
+        async def answering(message: Message) -> None:
+            turn.give_back()
+            await send(message)
+
+        try:
+            await self.app(scope, receive, answering)
+        finally:
+            turn.give_back()
+            self._forget(name, STREAMS_AT_ONCE)
+
+    async def _next(self, name: str, at_once: int) -> Turn:
+        held = self._of.setdefault(name, Semaphore(at_once, max_value=at_once))
         await held.acquire()
         return Turn(held)
 
-    def _forget(self, project_id: str) -> None:
-        held = self._of.get(project_id)
-        if held is not None and held.value == self._at_once and not held.statistics().tasks_waiting:
-            del self._of[project_id]
+    def _forget(self, name: str, at_once: int) -> None:
+        held = self._of.get(name)
+        if held is not None and held.value == at_once and not held.statistics().tasks_waiting:
+            del self._of[name]

@@ -9,7 +9,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 from starlette.types import Message, Receive, Scope, Send
 
-from app.http.turns import Turns
+from app.http.turns import STREAMS_AT_ONCE, Turns
 from app.ledger.platform.keys import Caller
 from app.turns import give_turn_back
 
@@ -23,12 +23,16 @@ class Work:
         self.begun: list[str] = []
         self.ended = 0
         self.go = anyio.Event()
+        self.found = anyio.Event()  # what a stream begins with
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.begun.append(scope["state"]["caller"].project_id)
         if scope["path"] == "/waits":
             give_turn_back()
             give_turn_back()
+        if scope["path"].endswith("/events/stream"):
+            give_turn_back()
+            await self.found.wait()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         if scope["path"] == "/streams":
             await send({"type": "http.response.body", "body": b"x", "more_body": True})
@@ -110,5 +114,24 @@ def test_a_request_that_fails_gives_its_turn_back() -> None:
             work.go.set()
         assert work.begun.count("noisy") == AT_ONCE + 1
         assert work.ended == 1
+
+    anyio.run(check)
+
+
+def test_streams_that_are_opened_at_once_take_turns_of_their_own_until_they_begin() -> None:
+    async def check() -> None:
+        work, stream = Work(), "/v1/jobs/job_1/events/stream"
+        app = Turns(work, AT_ONCE, frozenset())
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3 * STREAMS_AT_ONCE):
+                tasks.start_soon(ask, app, "noisy", stream)
+            assert await settled(work) == STREAMS_AT_ONCE
+            tasks.start_soon(ask, app, "noisy")
+            tasks.start_soon(ask, app, "quiet", stream)
+            assert await settled(work) == STREAMS_AT_ONCE + 2
+            work.found.set()
+            assert await settled(work) == 3 * STREAMS_AT_ONCE + 2
+            work.go.set()
+        assert app._of == {}
 
     anyio.run(check)
