@@ -4,6 +4,7 @@ StarError
 ├── Unreachable      no server known, or none that answers
 ├── Damaged          downloaded bytes do not have the promised sha256
 ├── SecretLost       a key was made, and the answer that held its secret did not arrive
+├── BadFile          a file of settings or examples, or a value, that cannot be read
 ├── OtherBase        a folder does not hold the base model of an adapter
 └── ProblemError     the server answered with a problem (RFC 9457)
     ├── NotAuthorised    401, 403
@@ -39,6 +40,10 @@ class SecretLost(StarError):
 
 
 class OtherBase(StarError):
+    pass
+
+
+class BadFile(StarError, ValueError):
     pass
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from star_client.interop.rows import DataFrame, as_json_lines
+from star_client.interop.yaml_files import read_prompt_set
 from star_client.objects import BaseModelInfo, Dataset, Example, Fields, Page, Preset, PromptSet, Rationale
 from star_client.objects_results import DatasetStatistics, HeldOutAnswer, Override, PromptPreview
 from star_client.transport import Request, Transport, once
@@ -142,16 +143,26 @@ class PromptSets:
 
     def create(
         self,
+        source: str | Path | None = None,
         *,
-        name: str,
         kind: str,
+        name: str | None = None,
         examples: Sequence[Mapping[str, Any]] | None = None,
         text: str | None = None,
     ) -> PromptSet:
-        """Give `examples` (question, rationale, answer, choices?, group?; or messages) or the published text
-        format ("Q: ...\\nA: ..."). Raises Refused for an example whose own answer does not verify."""
-        body: dict[str, Any] = {"name": name, "kind": kind}
-        body |= {"text": text} if examples is None else {"examples": list(examples)}
+        """Give a file (.json, .yaml or a text), `examples` (question, rationale, answer, choices?, group?;
+        or messages), or the published text format ("Q: ...\\nA: ..."). The name is the file's unless one is
+        given. Raises Refused for an example whose own answer does not verify, BadFile for an unreadable file.
+        """
+        if [source, examples, text].count(None) != 2:
+            raise ValueError("Give one of a file, `examples` and `text`.")
+        if source is not None:
+            content = read_prompt_set(Path(source))
+        else:
+            content = {"text": text} if examples is None else {"examples": list(examples)}
+        if (name := name or (None if source is None else Path(source).stem)) is None:
+            raise ValueError("Examples and texts have no name of their own: give `name`.")
+        body = {"name": name, "kind": kind} | content
         request = Request(
             "POST", "/v1/prompt-sets", json=body, again=True
         )  # the same content is one prompt set

@@ -13,8 +13,8 @@ from star_client.cli.invocation import AsJson, star
 from star_client.cli.jobs import JOB, follow
 from star_client.cli.printing import Columns, print_one
 from star_client.cli.quality.probes import wait_and_print
-from star_client.cli.yaml_files import parse_value, read_settings
 from star_client.client import StarClient
+from star_client.interop.yaml_files import parse_value, read_settings
 from star_client.job_request import JobRequest, Limits
 from star_client.objects_results import DryRun, Estimate, Span, Warned
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import yaml
@@ -11,7 +11,6 @@ import yaml
 from star_client.cli import invocation
 from star_client.cli.invocation import AsJson, File, Limit, star
 from star_client.cli.printing import Columns, console, moment, print_all, print_json, print_one, print_text
-from star_client.cli.yaml_files import read_text, read_texts
 from star_client.objects import BaseModelInfo, Dataset, Preset, PromptSet
 
 datasets = typer.Typer(no_args_is_help=True, help="Questions with answers.")
@@ -161,26 +160,12 @@ def create_prompt_set(
     as_json: AsJson = False,
 ) -> None:
     """Create a prompt set from .json or .yaml (a list of examples with question, rationale and answer,
-    or with messages), or
-    from text with Q: and A: as published with the papers.
+    or with messages), or from text with Q: and A: as published with the papers.
     """
-    content: dict[str, Any] = {"text": read_text(file)}
-    if file.suffix in (".json", ".yaml", ".yml"):
-        examples = examples_in(read_texts(file))
-        if not isinstance(examples, list):
-            raise typer.BadParameter(f"{file} holds no list of examples, nor one under the key examples.")
-        content = {"examples": examples}
-    found = star(context).prompt_sets.create(name=name or file.stem, kind=kind, **content)
+    found = star(context).prompt_sets.create(file, name=name, kind=kind)
     print_one(found, PROMPT_SET, as_json)
     for warning in () if as_json else found.warnings:
         console.print(f"Warning: {warning}", soft_wrap=True)
-
-
-def examples_in(loaded: Any) -> Any:
-    """Examples of a file: a list, or under `examples`; one with `messages` alone is a conversation."""
-    if not isinstance(loaded, dict):
-        return loaded
-    return loaded.get("examples", [loaded])
 
 
 @prompt_sets.command("list")

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from star_client.client import StarClient
-from star_client.errors import Damaged, NotAuthorised, NotFound, OtherBase, Refused, StarError
+from star_client.errors import BadFile, Damaged, NotAuthorised, NotFound, OtherBase, Refused, StarError
 
-FAILED, NOT_FOUND, REFUSED, NOT_AUTHORISED, UNREACHABLE, PAUSED, CANCELLED, DAMAGED = 1, 3, 4, 5, 6, 7, 8, 9
+FAILED, WRONG_USAGE, NOT_FOUND, REFUSED, NOT_AUTHORISED = 1, 2, 3, 4, 5
+UNREACHABLE, PAUSED, CANCELLED, DAMAGED = 6, 7, 8, 9
 INTERRUPTED = 130
 OUTCOMES = {"succeeded": 0, "failed": FAILED, "paused": PAUSED, "cancelled": CANCELLED}
 ERRORS: tuple[tuple[type[StarError], int], ...] = (
@@ -20,6 +21,7 @@ ERRORS: tuple[tuple[type[StarError], int], ...] = (
     (Refused, REFUSED),
     (Damaged, DAMAGED),
     (OtherBase, REFUSED),
+    (BadFile, WRONG_USAGE),
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="For scripts: one JSON object per line.")]

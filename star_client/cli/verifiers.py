@@ -10,7 +10,7 @@ import typer
 
 from star_client.cli.invocation import REFUSED, AsJson, File, star
 from star_client.cli.printing import console, print_json, print_text
-from star_client.cli.yaml_files import read_text
+from star_client.interop.yaml_files import read_text
 from star_client.verifiers import Judgement
 
 verifiers = typer.Typer(no_args_is_help=True, help="How texts are judged, tried out without a job.")

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from star_client.cli.wording import in_command_line
-from star_client.cli.yaml_files import parse_value, read_settings, read_text, read_texts
+from star_client.errors import BadFile
+from star_client.interop.yaml_files import parse_value, read_settings, read_text, read_texts
 from star_engine.settings_yaml import load_settings
 
 
@@ -48,12 +48,12 @@ def test_the_mark_before_an_answer_begins_no_comment(tmp_path: Path, content: st
 
 @pytest.mark.parametrize("content", ["- question: what is it? #1\n", "- [cat, dog #2\n  ]\n"])
 def test_a_text_that_yaml_would_cut_at_a_comment_is_refused(tmp_path: Path, content: str) -> None:
-    with pytest.raises(typer.BadParameter, match="quote the text"):
+    with pytest.raises(BadFile, match="quote the text"):
         texts(tmp_path, content)
 
 
 def test_a_key_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(typer.BadParameter, match="'answer' stands there twice"):
+    with pytest.raises(BadFile, match="'answer' stands there twice"):
         texts(tmp_path, "- answer: 1\n  answer: 2\n")
 
 
@@ -94,7 +94,7 @@ def test_a_file_is_read_in_the_encodings_of_editors(tmp_path: Path, encoding: st
 def test_a_file_in_another_encoding_is_wrong_usage(tmp_path: Path) -> None:
     file = tmp_path / "prompts.txt"
     file.write_bytes("Q: café?".encode("latin-1"))
-    with pytest.raises(typer.BadParameter, match="Save it as UTF-8"):
+    with pytest.raises(BadFile, match="Save it as UTF-8"):
         read_text(file)
 
 

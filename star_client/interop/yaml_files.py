@@ -10,9 +10,10 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
-import typer
 import yaml
 from yaml.scanner import ScannerError
+
+from star_client.errors import BadFile
 
 _NULL = (re.compile(r"(?:~|null|)$"), ["~", "n", ""])
 _BOOL = (re.compile(r"(?:true|false)$"), list("tf"))
@@ -117,7 +118,7 @@ def read_text(file: Path) -> str:
     try:
         return data.decode("utf-16" if data.startswith(_UTF16) else "utf-8-sig")
     except UnicodeDecodeError as problem:
-        raise typer.BadParameter(f"{file} is not UTF-8 ({problem}). Save it as UTF-8.") from problem
+        raise BadFile(f"{file} is not UTF-8 ({problem}). Save it as UTF-8.") from problem
 
 
 def read_settings(file: Path) -> Any:
@@ -130,13 +131,27 @@ def read_texts(file: Path) -> Any:
     return _parsed(read_text(file), str(file), Texts)
 
 
+def read_prompt_set(file: Path) -> dict[str, Any]:
+    """What `POST /v1/prompt-sets` takes of a file: its `examples` (.json, .yaml), else its `text`.
+
+    Examples are a list, or stand under the key `examples`; a section with `messages` alone is one example.
+    """
+    if file.suffix not in (".json", ".yaml", ".yml"):
+        return {"text": read_text(file)}
+    loaded = read_texts(file)
+    examples = loaded.get("examples", [loaded]) if isinstance(loaded, dict) else loaded
+    if not isinstance(examples, list):
+        raise BadFile(f"{file} holds no list of examples, nor one under the key examples.")
+    return {"examples": examples}
+
+
 def parse_value(text: str) -> Any:
     """Parse the value of --set: a number, true, false, null, a list, a section; else text: `Answer: (.+)`."""
     try:
         value = yaml.load(text, Settings)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as problem:
         if any(text.count(begin) != text.count(end) for begin, end in ("[]", "{}")):
-            raise typer.BadParameter(f"--set {text}: {problem}") from problem
+            raise BadFile(f"--set {text}: {problem}") from problem
         return text
     begins = text.lstrip()[:1]
     if isinstance(value, list | dict):
@@ -150,6 +165,6 @@ def _parsed(text: str, where: str, loader: type[Settings]) -> Any:
     try:
         return yaml.load(text, loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
-        raise typer.BadParameter(f"{where} is no valid YAML: {error}") from error
+        raise BadFile(f"{where} is no valid YAML: {error}") from error
     except (RecursionError, ValueError) as error:
-        raise typer.BadParameter(f"{where} cannot be read: {error}") from error
+        raise BadFile(f"{where} cannot be read: {error}") from error
