@@ -3,7 +3,7 @@
     sampler, trainer = load_model("path/to/base-model")
     train, held_out = load_dataset("rows.jsonl", "numeric")
     prompt_set = load_prompt_set("prompts.json", "numeric")
-    config = PRESETS["star"](Kind.NUMERIC)
+    config = preset_config("star", Kind.NUMERIC, {"iterations": 3})
     for event in run_star(config, train, held_out, prompt_set, sampler, trainer, Path("out")):
         print(event)
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from star_engine.config.presets import PRESETS as PRESETS
+    from star_engine.config.presets import preset_config as preset_config
     from star_engine.config.star import StarConfig as StarConfig
     from star_engine.load import load_dataset as load_dataset
     from star_engine.load import load_model as load_model
@@ -40,6 +41,7 @@ _HOMES = {
     "load_dataset": "load",
     "load_model": "load",
     "load_prompt_set": "load",
+    "preset_config": "config.presets",
     "run_star": "run",
     "verify": "tasks.verify",
 }

@@ -19,7 +19,7 @@ from app.ledger.data.chat_templates import asked_with, settled
 from app.tables.data import Model
 from app.tables.data import PromptSet as PromptSetRow
 from app.webhooks.validate import JobWebhookIn
-from star_engine.config.presets import PRESETS, laid_over
+from star_engine.config.presets import PRESETS, preset_config
 from star_engine.config.reference import nearest, overrides
 from star_engine.config.star import StarConfig
 from star_engine.data.chat_template import UnfitTemplate
@@ -100,9 +100,8 @@ def resolve_config(kind: Kind, preset: str, overrides: Mapping[str, Any]) -> Sta
         raise Invalid.for_field(
             "config.kind", reason, "Leave it out: it follows from the dataset.", code="kinds_differ"
         )
-    settings = laid_over(PRESETS[preset](kind).model_dump(mode="json"), overrides)
     try:
-        return StarConfig.model_validate(settings)
+        return preset_config(preset, kind, overrides)
     except ValidationError as failure:
         errors = field_errors(failure.errors(), "config.", nearest)
         named = ", ".join(dict.fromkeys(error.field for error in errors))

@@ -53,6 +53,14 @@ PRESETS: dict[str, Callable[[Kind], StarConfig]] = {
 }
 
 
+def preset_config(name: str, kind: Kind, changes: Mapping[str, Any] | None = None) -> StarConfig:
+    """The settings of a preset for a kind of task, with some of them changed, at any depth.
+
+    Raises KeyError for an unknown preset and pydantic.ValidationError for settings that do not hold.
+    """
+    return StarConfig.model_validate(laid_over(PRESETS[name](kind).model_dump(mode="json"), changes or {}))
+
+
 FIXED_TEMPERATURE = "fixed-temperature"  # no preset: the job itself, without what its controller changes
 
 
