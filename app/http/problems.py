@@ -27,6 +27,7 @@ from app.errors import (
 from app.given_up import ClientGone
 from app.outages import is_disk_full, is_outage
 from app.storage import MissingArtifact
+from star_engine.tasks.programs.execution import SandboxFailed
 
 MAX_ERRORS = 100  # named in one answer: a caller fixes those, and is told of the next
 CLIENT_CLOSED_REQUEST = 499  # as nginx calls it: for the log alone
@@ -154,6 +155,12 @@ def _platform_problem(failure: Exception) -> Problem | None:
         return Unavailable("The database does not answer. Try again in a moment.")
     if isinstance(failure, MissingArtifact):
         return Gone("Its bytes are not stored any more. Ask the operator to restore them.", code="bytes_gone")
+    if isinstance(failure, SandboxFailed):
+        return Unavailable(
+            f"A program had to be executed, and {failure}. The operator can give the API a sandbox "
+            "(STAR_SANDBOX_URL).",
+            code="sandbox_failed",
+        )
     return None
 
 
