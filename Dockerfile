@@ -20,6 +20,9 @@ WORKDIR /build
 COPY pyproject.toml uv.lock ./
 RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-dev --no-install-project --extra otel
 COPY . .
+# The documentation, which the API serves at /docs/guide/.
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv run --frozen --isolated --only-group docs mkdocs build --quiet
 RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-dev --no-editable --extra otel
 
 

@@ -63,6 +63,10 @@ venv: .venv/.complete  ## Set up .venv with everything that tests and recipes ne
 demo: .venv/.worker  ## Run a whole STaR job over HTTP on this machine (at most 5 minutes after set-up)
 	.venv/bin/star demo
 
+.PHONY: docs
+docs: .venv/.complete  ## Build the documentation as a site; `star serve` then shows it at /docs/guide/
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet
+
 .PHONY: serve
 serve: .venv/.worker  ## Run the platform on this machine: API, scheduler, one worker, SQLite, Valkey
 	.venv/bin/star serve

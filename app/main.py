@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.broker import Broker
 from app.dashboard.application import create_dashboard
+from app.dashboard.documentation import add_guide
 from app.dashboard.reference import DOCS, add_reference
 from app.dashboard.session import PATH
 from app.database import make_engine
@@ -153,6 +154,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.add_route(path, _to_the_dashboard, include_in_schema=False)
     check_scopes(app, PUBLIC | SIGN_IN | {DOCS, "/", PATH})
     app.mount(PATH, create_dashboard(app))
+    add_guide(app)
     app.openapi = lambda: document(app, PUBLIC)  # type: ignore[method-assign]  # how FastAPI means it
     app.add_middleware(GivenUp)
     app.add_middleware(BodyLimit, upload_paths=UPLOADS, settings=chosen)

@@ -11,6 +11,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from app.dashboard.documentation import FOLDER, GUIDE
 from app.dashboard.jobs.states import explain, verbs
 from app.dashboard.session import PATH, csrf_token
 from app.dashboard.static_files import static_url
@@ -114,6 +115,7 @@ def _environment() -> Environment:
     made.globals |= {
         "url": url,
         "static": static_url,
+        "guide": f"{GUIDE}/" if FOLDER.is_dir() else None,
         "number": number,
         "size": size,
         "Scope": Scope,

@@ -30,7 +30,7 @@ LINGER_BYTES = 16 << 20  # of a refused body that are thrown away, so that its s
 LINGER_SECONDS = 2.0
 COOKIE = "star_key"  # the dashboard's; the browser sends it to no other path
 PAGES = "/dashboard"
-STATIC = f"{PAGES}/static/"
+FILES = (f"{PAGES}/static/", "/docs/guide/")  # of the server itself, for everybody
 # Where no key is asked for, and none is looked up.
 OPEN = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json"})
 # Where a body is read without a key: what the key follows from is in it.
@@ -147,7 +147,7 @@ class Admission:
         if scope["type"] != "http" or path in SIGN_IN:
             await self.app(scope, receive, send)
             return
-        if path in OPEN or path.startswith(STATIC):
+        if path in OPEN or path.startswith(FILES):
             admitted = Admitted(None, None, None)
         else:
             keys: Keys = scope["app"].state.keys
