@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     heartbeat_seconds: float = Field(default=10, gt=0)
     stall_seconds: float = Field(default=900, gt=0)  # no progress for this long: the GPU process is replaced
     max_attempts: int = Field(default=3, ge=1)  # per step
+    # Jobs in a row whose GPU process fails on one worker with GPUs, and on no other: that worker claims
+    # nothing more until an operator releases it. 0: only where it fails its self-test.
+    quarantine_after: int = Field(default=2, ge=0)
     # Pause after the platform's first failure of a step; each next is three times as long, up to a limit.
     retry_seconds: float = Field(default=5, gt=0)
     retry_max_seconds: float = Field(default=3600, gt=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Any
+from urllib.parse import quote
 
 from star_client.errors import SecretLost
 from star_client.objects import Page, rfc3339
@@ -230,6 +231,11 @@ class Workers:
 
     def every(self) -> Iterator[Worker]:
         return every(self._transport, "/v1/workers", Worker, {"limit": LARGEST_PAGE})
+
+    def release(self, worker_id: str) -> Worker:
+        """Let a worker in quarantine claim steps again, once it has passed its self-test; for operators."""
+        request = Request("POST", f"/v1/workers/{quote(worker_id, safe='')}/release", again=True)
+        return Worker.model_validate_json(self._transport.send(request).content)
 
 
 class BaseModels:

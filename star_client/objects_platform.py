@@ -126,7 +126,7 @@ class AuditEntry(Resource):
 
 
 class Worker(Resource):
-    """`busy`: it holds a step, of whichever project."""
+    """`busy`: it holds a step, of whichever project. `sick`: why it claims nothing until it is released."""
 
     seen_at: Timestamp
     gpus: int
@@ -134,6 +134,8 @@ class Worker(Resource):
     gpu_class: str | None = None
     sandbox: str | None = None  # ok: it takes jobs that execute programs; else why not
     busy: bool
+    sick: str | None = None
+    sick_since: Timestamp | None = None
 
 
 class BaseModelTask(Resource):

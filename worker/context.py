@@ -20,6 +20,7 @@ from app.tables.data import Model
 from app.tables.rationales import Adapter
 from star_engine.adapters.layout import CONFIG, WEIGHTS
 from worker.base_models import BaseModels
+from worker.gpu.fitness import Fitness
 from worker.gpu.pipe import GpuPipe
 from worker.gpu.process import GpuProcess, GpuSpec, prepare
 from worker.lease import Lease
@@ -40,8 +41,12 @@ class WorkerContext:
     halvings: int = 0  # of the sampler's batch, for a step that has run out of memory before
     warm_model: str | None = None  # the model that the GPU process holds
     _loaded_at: float | None = None  # monotonic: when it first looked for work with that model
+    fitness: Fitness = field(init=False)
     _gpu: GpuProcess | None = None
     _prepared: GpuPipe | None = None  # a GPU process without a model
+
+    def __post_init__(self) -> None:
+        self.fitness = Fitness(self.engine, self.settings, self.worker_id)
 
     @property
     def folder(self) -> Path:

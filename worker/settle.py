@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from app.database import transaction
 from app.failpoints import failpoint
 from app.ledger.platform.counters import count
+from app.ledger.queue.quarantine import GPU_FAILURES
 from app.ledger.queue.steps import Claim, Fenced, fail_step, release_step
 from app.ledger.transitions import JobGone
 from app.outages import is_outage
@@ -40,7 +41,7 @@ def stop(worker: WorkerContext, claim: Claim, lease: Lease, problem: Exception) 
     log.error("step_failed", step=claim.step_id, code=failure.error["code"], trace=trace)
     if failure.gpu_is_lost:
         worker.drop_gpu()
-    return _record(
+    outcome = _record(
         worker,
         claim,
         lease,
@@ -56,6 +57,9 @@ def stop(worker: WorkerContext, claim: Claim, lease: Lease, problem: Exception) 
             trace=trace,
         ),
     )
+    if failure.error["code"] in GPU_FAILURES:
+        worker.fitness.failed(claim.job_id, claim.step_id)
+    return outcome
 
 
 def _record(

@@ -250,6 +250,8 @@ class _Together:
         track.ended = True
         track.lease.__exit__(None, None, None)
         claim = track.claim
+        if outcome == "finished":
+            self._worker.fitness.succeeded()
         place = {"job": claim.job_id, "step": claim.step_id}
         seconds = round(time.monotonic() - track.began, 3)
         log.info("step_ended", **place, fence=claim.fence, outcome=outcome, seconds=seconds)

@@ -87,6 +87,7 @@ def work_alone(worker: WorkerContext, claim: Claim) -> None:
                 report(lease, progress)
                 failpoint(f"{claim.phase}.progress")
             outcome = "finished"
+            worker.fitness.succeeded()
         except Exception as problem:  # noqa: BLE001 - the step boundary: whatever it is gets recorded
             outcome, error_type = stop(worker, claim, lease, problem), type(problem).__name__
     seconds = round(time.monotonic() - began, 3)

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 from celery.signals import worker_process_init, worker_process_shutdown
+from kombu.exceptions import OperationalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import make_engine, transaction
@@ -22,7 +23,7 @@ from app.log import configure_logging
 from app.storage import Storage
 from app.tracing.start import start_tracing
 from star_engine.tasks.programs.execution import use_runner
-from worker.celery import celery_app, is_draining, settings
+from worker.celery import celery_app, is_draining, publish, settings
 from worker.context import WorkerContext
 from worker.hub.tasks import do_next
 from worker.sandbox.runner import probed_runner
@@ -108,9 +109,20 @@ def run_step(step_id: str) -> None:
     worker = worker_context()
     while not is_draining():
         claim = claim_next(worker)
-        if claim is None:
+        if claim is not None:
+            work_on(worker, claim)
+        elif worker.fitness.sick:
+            _wait_for_release(worker, step_id)
+        else:
             return
-        work_on(worker, claim)
+
+
+def _wait_for_release(worker: WorkerContext, step_id: str) -> None:
+    """Pass a notification on, and take no other: this child's parent fetches none while it is at work."""
+    with suppress(OperationalError):  # the scheduler sends it again
+        publish(step_id)
+    while not is_draining() and not worker.fitness.may_claim():
+        time.sleep(LOOK_SECONDS)
 
 
 @celery_app.task(name="do_base_model_task")  # type: ignore[untyped-decorator]

@@ -9,7 +9,7 @@ from fastapi import Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.dashboard.rendering import page, url
-from app.dashboard.session import Admin, Viewer
+from app.dashboard.session import Admin, Operator, Viewer
 from app.data.base_models import read_models
 from app.http.dependencies import Config, Db, OfferedModels
 from app.http.router import page_router
@@ -23,7 +23,7 @@ from app.platform.audit import read_audit
 from app.platform.bills import read_project_bill
 from app.platform.data_retention import read_data_retention
 from app.platform.quotas import read_own_quota, read_text_usage, read_usage
-from app.platform.workers import read_workers
+from app.platform.workers import read_workers, release_worker
 from app.tables.statuses import JobStatus
 
 router = page_router("/platform")
@@ -44,6 +44,12 @@ def overview(request: Request, caller: Viewer, db: Db, offered: OfferedModels) -
         kept=read_data_retention(db, caller),
         models=read_models(db, offered, limit=100).data,
     )
+
+
+@router.post("/workers/{worker_id}/release")
+def release(caller: Operator, db: Db, worker_id: str) -> Response:
+    release_worker(db, worker_id)
+    return RedirectResponse(url("platform"), status_code=303)
 
 
 @router.get("/usage")

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import structlog
 from pydantic import Field
 from sqlalchemy import Engine
 
-from app.database import reading
+from app.database import reading, transaction
+from app.errors import NotFound
 from app.http.schemas import Item, Page, Timestamp, page
-from app.ledger.queue.capacity import list_workers
+from app.ledger.queue.capacity import holds_step, list_workers
+from app.ledger.queue.quarantine import release
+from app.tables.platform import Worker
+
+log = structlog.get_logger()
 
 
 class WorkerOut(Item):
@@ -28,22 +34,44 @@ class WorkerOut(Item):
         ),
     ]
     busy: Annotated[bool, Field(description="Whether it holds a step.")]
+    sick: Annotated[
+        str | None,
+        Field(
+            description="Why it claims nothing: its self-test failed, or its GPU process failed several jobs "
+            "in a row. It stays so until an operator releases it. null: it is well."
+        ),
+    ]
+    sick_since: Timestamp | None
 
 
 def read_workers(db: Engine, *, limit: int, after: str | None = None) -> Page[WorkerOut]:
     """A page of the workers that are there, by id."""
     with reading(db) as session:
         found = list_workers(session, after=after, limit=limit + 1)
-    shown = [
-        WorkerOut(
-            id=worker.id,
-            seen_at=worker.seen_at,
-            gpus=worker.gpus,
-            gpu_memory_gib=worker.gpu_memory_gib,
-            gpu_class=worker.gpu_class,
-            sandbox=worker.sandbox,
-            busy=busy,
-        )
-        for worker, busy in found
-    ]
-    return page(shown, limit)
+    return page([_shown(worker, busy=busy) for worker, busy in found], limit)
+
+
+def release_worker(db: Engine, worker_id: str) -> WorkerOut:
+    """Let a worker in quarantine claim again, once it has passed its self-test. Raises NotFound."""
+    with transaction(db) as session:
+        worker = release(session, worker_id)
+        if worker is None:
+            raise NotFound(f"There is no worker {worker_id}.")
+        session.flush()
+        shown = _shown(worker, busy=holds_step(session, worker_id))
+    log.info("worker_released", worker=worker_id)
+    return shown
+
+
+def _shown(worker: Worker, *, busy: bool) -> WorkerOut:
+    return WorkerOut(
+        id=worker.id,
+        seen_at=worker.seen_at,
+        gpus=worker.gpus,
+        gpu_memory_gib=worker.gpu_memory_gib,
+        gpu_class=worker.gpu_class,
+        sandbox=worker.sandbox,
+        busy=busy,
+        sick=worker.sick,
+        sick_since=worker.sick_since,
+    )

@@ -135,6 +135,9 @@ class Step(Base):
     passing_failures: Mapped[int] = mapped_column(
         default=0, server_default="0"
     )  # of the platform, no attempts
+    failed_on: Mapped[str | None]  # the worker whose GPU failed it last: others are preferred for a while
+    failed_at: Mapped[datetime | None]
+    fails_anywhere: Mapped[bool] = mapped_column(default=False, server_default=false())  # on two of them
     notified_at: Mapped[datetime | None] = mapped_column("rung_at")  # when its last notification went out
     created_at: Mapped[datetime] = created()
     started_at: Mapped[datetime | None]  # of the last claim; later where it shared its worker's time

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.tables.base import Base, Deletable, created
+from app.tables.base import Base, Deletable, JsonObject, created
 
 
 class Project(Deletable, Base):
@@ -50,6 +50,9 @@ class Worker(Base):
     gpu_memory_gib: Mapped[float | None]  # of each GPU
     gpu_class: Mapped[str | None]
     sandbox: Mapped[str | None]  # ok: it has passed its probe; else why it runs no programs; None: not probed
+    sick: Mapped[str | None]  # why it claims nothing until an operator releases it; None: it is well
+    sick_since: Mapped[datetime | None]
+    measured: Mapped[JsonObject | None]  # of its GPUs and its GPU process, with its last note
 
 
 class Server(Base):

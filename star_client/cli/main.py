@@ -89,6 +89,7 @@ app.command("audit")(team.list_audit)
 app.command("login")(login.login)
 app.command("logout")(login.logout)
 app.command("workers")(team.list_workers)
+app.command("release-worker")(team.release_worker)
 
 
 def print_version(asked: bool) -> None:

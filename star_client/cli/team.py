@@ -90,6 +90,7 @@ WORKERS: Columns[Worker] = {
     "GiB": lambda one: one.gpu_memory_gib,
     "sandbox": lambda one: one.sandbox,
     "busy": lambda one: "yes" if one.busy else "no",
+    "sick": lambda one: one.sick,
     "seen": lambda one: moment(one.seen_at),
 }
 QUOTA: Columns[Quota] = {
@@ -108,6 +109,7 @@ RETENTION: Columns[DataRetention] = {
 KeptDays = Annotated[int | None, typer.Option(min=0, help="Days to keep them; 0: for good.")]
 
 WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK")]
+WorkerId = Annotated[str, typer.Argument(metavar="WORKER", help="Its id, as `star workers` shows it.")]
 KeyId = Annotated[str, typer.Argument(metavar="KEY", help="Its id: key_...")]
 Grace = Annotated[int | None, typer.Option("--grace", min=0, help="Seconds that the old one still works.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
@@ -307,3 +309,8 @@ def list_audit(
 def list_workers(context: typer.Context, as_json: AsJson = False) -> None:
     """The workers that are there, of all projects."""
     print_all(list(star(context).workers.every()), WORKERS, as_json)
+
+
+def release_worker(context: typer.Context, worker: WorkerId, as_json: AsJson = False) -> None:
+    """Let a worker whose GPU was found sick claim steps again; it tests itself first. For operators."""
+    print_one(star(context).workers.release(worker), WORKERS, as_json)

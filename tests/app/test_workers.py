@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.database import transaction
 from app.ledger.queue.capacity import Capacity, saw_worker
+from app.ledger.queue.quarantine import note_sick
 from app.ledger.queue.steps import claim_step
 from tests.app.api_harness import Api
 
@@ -32,3 +33,19 @@ def test_workers_are_listed_page_by_page(api: Api) -> None:
     assert [one["id"] for one in first["data"]] == ["a:1", "b:1"]
     second = api.client.get("/v1/workers", params={"after": first["last_id"]}).json()
     assert [one["id"] for one in second["data"]] == ["c:1"]
+
+
+def test_an_operator_releases_a_worker_from_quarantine(api: Api) -> None:
+    api.job()
+    with transaction(api.engine) as session:
+        saw_worker(session, "a:1")
+        note_sick(session, "a:1", "The self-test failed: cuda:0 is broken")
+    assert claim_step(api.engine, "a:1", 60, None) is None
+    shown = api.client.get("/v1/workers").json()["data"][0]
+    assert shown["sick"] == "The self-test failed: cuda:0 is broken"
+    assert shown["sick_since"] is not None
+    path = "/v1/workers/a:1/release"
+    assert api.client.post(path, headers=api.admin).status_code == 403
+    assert api.client.post("/v1/workers/b:1/release").status_code == 404
+    assert api.client.post(path).json()["sick"] is None
+    assert claim_step(api.engine, "a:1", 60, None) is not None

@@ -200,6 +200,7 @@ TEAM: dict[str, Call] = {
     "api_keys_rotate": lambda star, _: star.api_keys.rotate("key_x", grace_seconds=60),
     "api_keys_revoke": lambda star, _: star.api_keys.revoke("key_x"),
     "workers_list": lambda star, _: list(star.workers.every()),
+    "workers_release": lambda star, _: star.workers.release("host:1"),
     "audit_list": lambda star, _: star.audit.list(
         since=NOW,
         until=NOW,

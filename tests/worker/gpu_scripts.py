@@ -53,3 +53,12 @@ def fail(order: str) -> str:
     if order == "refuse":
         raise ValueError("this prompt is too long")
     raise KeyError(f"a bug with {order}")
+
+
+def lost() -> Script:
+    """A model whose GPU fails with every text."""
+
+    def answer(_request: SampleRequest, _adapter: Path | None) -> str:
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    return answer

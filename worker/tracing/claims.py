@@ -13,7 +13,12 @@ from worker.context import WorkerContext
 
 
 def claim_next(worker: WorkerContext, fits: Callable[[Step], bool] = lambda _step: True) -> Claim | None:
-    """See claim_step. Looks that find nothing are in no trace: they belong to no job."""
+    """See claim_step; None while the GPUs here are not to be trusted (worker/gpu/fitness.py).
+
+    Looks that find nothing are in no trace: they belong to no job.
+    """
+    if not worker.fitness.may_claim():
+        return None
     began = time.time_ns() if is_on() else 0
     settings = worker.settings
     claim = claim_step(

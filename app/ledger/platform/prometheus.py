@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from app.database import clock
 from app.ledger.platform.counters import counters
 from app.ledger.queue.capacity import SANDBOX_OK, list_workers
+from app.ledger.queue.quarantine import sick_workers
 from app.tables.data import Model
 from app.tables.executions import Execution
 from app.tables.jobs import Event, Job, Outbox, Step
@@ -132,6 +133,12 @@ def _workers(session: Session) -> Iterator[Metric]:
         "gauge",
         "Workers whose sandbox has failed its probe, or is off: they run no programs.",
         without_sandbox,
+    )
+    yield _one(
+        "star_sick_workers",
+        "gauge",
+        "Workers in quarantine: they claim nothing until an operator releases them.",
+        sick_workers(session),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from app.database import clock
 from app.settings import Settings
@@ -42,12 +42,13 @@ def capacity_of(settings: Settings) -> Capacity:
     return Capacity(settings.gpus, settings.gpu_memory_gib, settings.gpu_class)
 
 
-def fits() -> ColumnElement[bool]:
-    """Whether a row of workers has what a row of models needs."""
+def fits(worker: type[Worker] = Worker) -> ColumnElement[bool]:
+    """Whether a row of workers is well and has what a row of models needs."""
     return and_(
-        Model.gpus <= Worker.gpus,
-        or_(Model.gpu_memory_gib.is_(None), Model.gpu_memory_gib <= Worker.gpu_memory_gib),
-        or_(Model.gpu_class.is_(None), Model.gpu_class == Worker.gpu_class),
+        worker.sick.is_(None),
+        Model.gpus <= worker.gpus,
+        or_(Model.gpu_memory_gib.is_(None), Model.gpu_memory_gib <= worker.gpu_memory_gib),
+        or_(Model.gpu_class.is_(None), Model.gpu_class == worker.gpu_class),
     )
 
 
@@ -104,6 +105,12 @@ def list_workers(session: Session, *, after: str | None, limit: int) -> list[tup
     return [(worker, busy) for worker, busy in session.execute(query)]
 
 
+def holds_step(session: Session, worker_id: str) -> bool:
+    """Whether a worker works on a step."""
+    held = exists().where(Step.lease_owner == worker_id, Step.status == StepStatus.RUNNING)
+    return bool(session.scalar(select(held)))
+
+
 def queues_by_step(session: Session, step_ids: Collection[str]) -> dict[str, set[str]]:
     """The queues that a notification for each step goes to: those of the live workers that fit its model.
 
@@ -122,8 +129,14 @@ def queues_by_step(session: Session, step_ids: Collection[str]) -> dict[str, set
     return {step_id: found.get(step_id, {DEFAULT_QUEUE}) for step_id in step_ids}
 
 
-def _live() -> ColumnElement[bool]:
-    return Worker.seen_at > clock(-LIVE_SECONDS)
+def has_another(worker_id: str) -> ColumnElement[bool]:
+    """Whether a live worker besides this one has what a row of models needs."""
+    other = aliased(Worker)
+    return exists().where(other.id != worker_id, fits(other), _live(other))
+
+
+def _live(worker: type[Worker] = Worker) -> ColumnElement[bool]:
+    return worker.seen_at > clock(-LIVE_SECONDS)
 
 
 def _columns(capacity: Capacity) -> dict[str, int | float | str | None]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, and_, case, cast, exists, func, not_, or_, select
+from sqlalchemy import ColumnElement, Select, Text, and_, case, cast, exists, false, func, not_, or_, select
 from sqlalchemy.orm import aliased
 
 from app.database import clock
 from app.ledger.platform.quotas import HeldBack
-from app.ledger.queue.capacity import SANDBOX_OK, fits
+from app.ledger.queue.capacity import SANDBOX_OK, fits, has_another
 from app.tables.data import Model
 from app.tables.jobs import Iteration, Job, Step
 from app.tables.platform import Project, Worker
@@ -37,6 +37,7 @@ def next_step(
     None of a project that its quota holds back (app/ledger/platform/quotas.py).
     Only steps whose model needs no more than the worker has (app/ledger/queue/capacity.py), and whose job
     does not wait for another one's answers. A job whose answers are programs wants a worker with a sandbox.
+    A step whose GPU failed here is left to others, where there are any, for `patience_seconds`.
     Projects that fewer workers work for come first. Where that is a tie: projects that nobody has served for
     `patience_seconds`, then the higher priority, then the warm model (loading another takes minutes), then
     the project served longest ago, then what measures (sampling may be queued at the same time), then age.
@@ -70,13 +71,21 @@ def next_step(
         .join(Worker, fits())
         .outerjoin(running, running.c.project_id == Job.project_id)
         .where(Step.status == StepStatus.QUEUED, Worker.id == worker_id, _not_waiting())
-        .where(is_due())
+        .where(is_due(), not_(_better_elsewhere(worker_id, patience_seconds)))
         .where(Step.phase.in_(list(PhaseName)))  # a newer version's other ones are for its own workers
         .where(or_(_needs_no_sandbox(), Worker.sandbox == SANDBOX_OK))
         .where(Project.id.not_in(held.projects))
         .where(or_(Job.status != JobStatus.QUEUED, Project.id.not_in(held.starting)))
         .order_by(*order)
         .limit(1)
+    )
+
+
+def _better_elsewhere(worker_id: str, patience_seconds: float) -> ColumnElement[bool]:
+    """Whether a step's GPU has just failed on this worker, and another one could take it."""
+    recent = Step.failed_at > clock(-patience_seconds)
+    return and_(
+        func.coalesce(Step.failed_on, "") == worker_id, func.coalesce(recent, false()), has_another(worker_id)
     )
 
 

@@ -24,6 +24,7 @@ from app.ledger.queue.capacity import Capacity, saw_worker
 from app.ledger.queue.dispatch import PATIENCE_SECONDS, next_step
 from app.ledger.queue.outbox import notify
 from app.ledger.queue.planning import advance
+from app.ledger.queue.quarantine import GPU_FAILURES, note_failure
 from app.ledger.queue.shards import leave_some
 from app.ledger.traces import job_traceparent
 from app.ledger.transitions import (
@@ -259,6 +260,8 @@ def end_attempt(
         "attempt": step.attempt,
     }
     step.error = {**error, **place}
+    if error["code"] in GPU_FAILURES:
+        note_failure(step)
     session.flush()
     passes = passes and step.passing_failures < settings.retry_limit
     again = passes or (retryable and step.attempt < settings.max_attempts)

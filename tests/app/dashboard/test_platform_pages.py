@@ -7,6 +7,7 @@ from html import unescape
 
 from app.database import transaction
 from app.ledger.queue.capacity import Capacity, saw_worker
+from app.ledger.queue.quarantine import note_sick
 from tests.app.api_harness import MODEL
 from tests.app.dashboard.conftest import Visitor, sign_in
 
@@ -134,3 +135,17 @@ def test_an_operator_asks_for_a_base_model_and_sees_what_came_of_it(visitor: Vis
 def test_an_administrator_is_not_shown_the_page_of_base_models(visitor: Visitor) -> None:
     assert visitor.get("/platform/base-models").status_code == 403
     assert "/platform/base-models" not in visitor.get("/platform").text
+
+
+def test_an_operator_releases_a_sick_worker_on_the_page(visitor: Visitor) -> None:
+    with transaction(visitor.api.engine) as session:
+        saw_worker(session, "sick:1")
+        note_sick(session, "sick:1", "The self-test failed: cuda:0 is broken")
+    shown = visitor.get("/platform").text
+    assert "cuda:0 is broken" in shown
+    assert "sick%3A1/release" not in shown
+    operator = sign_in(visitor.api, {"Authorization": visitor.api.client.headers["Authorization"]})
+    assert "/platform/workers/sick%3A1/release" in operator.get("/platform").text
+    assert visitor.post("/platform/workers/sick:1/release").status_code == 403
+    assert operator.post("/platform/workers/sick:1/release").status_code == 303
+    assert "in quarantine" not in operator.get("/platform").text
