@@ -24,6 +24,7 @@ PARAMETERS: dict[str, Any] = {
     "study_id": "std_01m7ywcwdb4epq43ff61528663",
     "trial_id": "job_01m7ywcwdb4epq43ff61528663",
     "webhook_id": "wh_01m7ywck2a1mt4knmr1jb1zqvw",
+    "worker_id": "gpu-host-1:4711",
 }
 _QUESTION = {"question": "A pen costs 3 dollars. What do 14 pens cost?", "answer": "42"}
 _FEW_SHOT = {
