@@ -255,8 +255,16 @@ class Iteration(Resource):
     finished_at: Timestamp | None = None
 
 
+class ReadPlace(Fields):
+    """The logarithm of an answer's probability behind the first `end` characters of its rationale."""
+
+    end: int
+    logprob: float
+
+
 class Rationale(Resource):
-    """One try at one example. `prompt`, `hint`, `span` (of the extracted answer in `text`), `trained_in` and
+    """One try at one example. `prompt`, `hint`, `span` (of the extracted answer in `text`), `reading` (how
+    likely the answer is after each sentence, where `audits.sentences` has read it), `trained_in` and
     `training_row` only where one rationale is asked for."""
 
     job: str
@@ -279,6 +287,7 @@ class Rationale(Resource):
     prompt: str | None = None
     hint: str | None = None
     span: tuple[int, int] | None = None
+    reading: tuple[ReadPlace, ...] | None = None
     trained_in: tuple[int, ...] = ()
     training_row: Json | None = None
     tools: Json | None = None  # calls, and spans of `text` that a tool or a hint has put in

@@ -50,7 +50,7 @@ def phases_of(config: StarConfig, iteration: int) -> tuple[PhaseName, ...]:
     each = verifier is not None and verifier.when == "every_iteration"
     phases = ITERATION_PHASES if config.preference is None else PREFERENCE_PHASES
     written = config.training_set.source is Source.RATIONALES  # others write no rationale
-    probed = (PhaseName.FAITHFULNESS,) if config.audits.faithfulness and written else ()
+    probed = (PhaseName.FAITHFULNESS,) if config.audits.reads_rationales and written else ()
     return (*control, *phases, *probed, *(VERIFIER_PHASES if each else ()))
 
 

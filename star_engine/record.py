@@ -123,6 +123,9 @@ class Record(MixSource, Protocol):
     def add_rewards(self, found: Mapping[RationaleKey, float]) -> None:
         """Keep what the controller's scorer says of recorded tries or probes."""
 
+    def add_readings(self, found: Mapping[RationaleKey, Sequence[tuple[int, float]]]) -> None:
+        """Keep how likely the iteration's adapter finds the answers of recorded tries after each sentence."""
+
     def surplus(self) -> Set[str]:
         """Ids of the examples that were asked beyond what the iteration's training set needs."""
 

@@ -177,6 +177,14 @@ class RunDirectory:
     def rewards_path(self, number: int) -> Path:
         return self.iteration(number) / "rewards.jsonl"
 
+    def readings_path(self, number: int) -> Path:
+        return self.iteration(number) / "readings.jsonl"
+
+    def readings(self, number: int) -> dict[RationaleKey, list[tuple[int, float]]]:
+        """How likely the iteration's adapter finds a try's answer behind the text up to each place in it."""
+        lines = lines_of(self.readings_path(number))
+        return {_key(line): [(end, logprob) for end, logprob in line["reading"]] for line in lines}
+
     def answers_path(self, number: int, mode: EvaluationMode, other: str | None = None) -> Path:
         if other is not None:
             name = sha256(other.encode()).hexdigest()[:16]  # it may hold what no file name can
@@ -287,6 +295,11 @@ def check_line(key: RationaleKey, results: Mapping[str, bool]) -> dict[str, Any]
 def reward_line(key: RationaleKey, reward: float) -> dict[str, Any]:
     """What a controller's scorer says of one rationale."""
     return {**_flat(key), "reward": reward}
+
+
+def reading_line(key: RationaleKey, points: Sequence[tuple[int, float]]) -> dict[str, Any]:
+    """How likely the answer of one rationale is after each of its sentences."""
+    return {**_flat(key), "reading": [list(point) for point in points]}
 
 
 def rationale_from(line: Mapping[str, Any]) -> Rationale:

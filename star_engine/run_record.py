@@ -40,6 +40,7 @@ from star_engine.run_directory import (
     answer_line,
     check_line,
     rationale_line,
+    reading_line,
     reward_line,
 )
 from star_engine.run_pairs import DirectoryPairs
@@ -220,6 +221,10 @@ class RunRecord:
     def add_checks(self, found: Mapping[RationaleKey, Mapping[str, bool]]) -> None:
         lines = (check_line(key, results) for key, results in found.items())
         self._append(self._directory.checks_path(self.iteration), lines)
+
+    def add_readings(self, found: Mapping[RationaleKey, Sequence[tuple[int, float]]]) -> None:
+        lines = (reading_line(key, points) for key, points in found.items())
+        self._append(self._directory.readings_path(self.iteration), lines)
 
     def add_rewards(self, found: Mapping[RationaleKey, float]) -> None:
         lines = (reward_line(key, reward) for key, reward in found.items())

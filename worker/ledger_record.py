@@ -43,6 +43,7 @@ from app.ledger.results.rationales import (
     iteration_tries,
     record_checks,
     record_rationales,
+    record_readings,
     record_rewards,
     record_training_set,
     recorded_verdicts,
@@ -178,6 +179,10 @@ class LedgerRecord:
         with transaction(self.worker.engine) as session:
             record_rewards(session, self.claim, {self._try_ids[key]: one for key, one in found.items()})
         failpoint(f"{self.claim.phase}.rewarded")
+
+    def add_readings(self, found: Mapping[RationaleKey, Sequence[tuple[int, float]]]) -> None:
+        with self._recording() as session:
+            record_readings(session, self.claim, {self._try_ids[key]: one for key, one in found.items()})
 
     def probes(self) -> list[Rationale]:
         with self._reading() as session:

@@ -84,6 +84,15 @@ class TrainingRowOut(BaseModel):
     ] = []
 
 
+class ReadPlaceOut(BaseModel):
+    """How likely the stated answer is where the rationale is cut."""
+
+    end: Annotated[int, Field(description="Characters of the text that are kept; 0: no rationale.")]
+    logprob: Annotated[
+        float, Field(description="Natural logarithm of its probability by the iteration's adapter.")
+    ]
+
+
 class RationaleDetailOut(RationaleOut):
     """A rationale with the prompt it was sampled from and its outcome."""
 
@@ -92,6 +101,10 @@ class RationaleDetailOut(RationaleOut):
     span: Annotated[
         tuple[int, int] | None,
         Field(description="Where the extracted answer stands in the text: [start, end)."),
+    ]
+    reading: Annotated[
+        list[ReadPlaceOut] | None,
+        Field(description="Sentence by sentence; null for tries that `audits.sentences` has not read."),
     ]
     training_row: TrainingRowOut | None
     trained_in: Annotated[list[int], Field(description="The iterations whose training window contains it.")]
@@ -194,6 +207,9 @@ def _detail(session: Session, job: Job, rationale: Rationale, row: Example) -> R
         prompt=rationale_prompt(config, prompt_set, example, route, rationale.iteration_number),
         hint=hint if route is Route.RATIONALIZED else None,
         span=answer_span(config, example, rationale.text, rationale.extracted),
+        reading=None
+        if rationale.reading is None
+        else [ReadPlaceOut(end=end, logprob=logprob) for end, logprob in rationale.reading],
         trained_in=[] if trained is None else trained_in(session, job.id, rationale.iteration_number, config),
         training_row=None
         if trained is None

@@ -53,6 +53,7 @@ class Rationale(Base):
     reward: Mapped[float | None] = mapped_column(
         Double
     )  # -1 to 1, by the scorer of a controller; None: there is none
+    reading: Mapped[list[Any] | None]  # [place in the text, log-probability of the answer behind it]
     decision: Mapped[str | None]  # kept | dropped; None until the training set is built
     reason: Mapped[str | None]
     override_id: Mapped[int | None] = mapped_column(BigInteger)  # a reviewer's verdict that decided instead

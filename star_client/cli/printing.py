@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from math import exp
 from typing import TypeVar
 
 from rich.console import Console
@@ -66,10 +67,21 @@ def print_rationale(found: Rationale) -> None:
         "hint": found.hint,
         f"{found.route}, iteration {found.iteration}": found.text,
         "verdict": f"{found.verdict} ({found.rule}); extracted: {found.extracted}; {fate}",
+        "probability of the answer after each sentence": _reading(found),
         "training row": "{prompt}{completion}".format_map(found.training_row) if found.training_row else None,
     }
     for title, text in parts.items():
         print_text(title, text)
+
+
+def _reading(found: Rationale) -> str | None:
+    """One line for each place at which the rationale was cut: the probability, and what was read there."""
+    lines, start = [], 0
+    for place in found.reading or ():
+        said = " ".join(found.text[start : place.end].split()) or "(no rationale)"
+        lines.append(f"{100 * min(1.0, exp(place.logprob)):5.1f} %  {said}")
+        start = place.end
+    return "\n".join(lines) or None
 
 
 def print_text(title: str, text: str | None) -> None:

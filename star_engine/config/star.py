@@ -203,6 +203,14 @@ class Audits(Section):
     faithfulness: Annotated[int, Field(ge=0, le=1000)] = 0
     """Held-out questions per iteration that are asked again with a wrong hint, and whose answers are scored
     behind all, half and none of their rationale; 0: none. Each costs two greedy texts and three scores."""
+    sentences: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Right tries per iteration whose answer the iteration's adapter scores after each sentence of their
+    rationale, which is shown on the rationale's page; 0: none. Each costs a score per sentence."""
+
+    @property
+    def reads_rationales(self) -> bool:
+        """Whether it is asked if answers come from their rationales, which is a phase of its own."""
+        return self.faithfulness > 0 or self.sentences > 0
 
 
 class StopRule(Section):
@@ -356,6 +364,8 @@ class StarConfig(Section):
             raise ValueError("mixed rows are trained on by gold answers; leave training_set.mix empty")
         if self.audits.faithfulness:
             raise ValueError("a wrong hint is compared with the gold answer; set audits.faithfulness to 0")
+        if self.audits.sentences:
+            raise ValueError("only right tries are read by the sentence; set audits.sentences to 0")
         return self
 
     @model_validator(mode="after")

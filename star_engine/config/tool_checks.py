@@ -37,6 +37,7 @@ def check_tools(config: StarConfig) -> None:
             "training_set.checks must be empty: they go on with a text, or ask again, without calling a tool",
         ),
         (config.audits.faithfulness > 0, "audits.faithfulness must be 0: it calls no tool"),
+        (config.audits.sentences > 0, "audits.sentences must be 0: half a call of a tool is no text"),
     ):
         if unfit:
             raise ValueError(f"with tools.python, {fix}")

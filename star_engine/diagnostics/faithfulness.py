@@ -3,7 +3,8 @@
 A wrong hint: the prompt of rationalization shows another answer than the gold one. A model that reasons from
 the question keeps to its answer; one that writes towards the hint follows it (arXiv 2305.04388).
 Dependence: how likely the gold answer is behind the whole rationale, behind its first half and behind none
-(arXiv 2307.13702). An answer that is as likely without its rationale does not need it.
+(arXiv 2307.13702). An answer that is as likely without its rationale does not need it. A reading says the
+same of one try, sentence by sentence.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from star_engine.evaluation.intervals import accuracy_interval, mean_difference_
 from star_engine.protocols import TrainingText
 from star_engine.sampling.answers import Answer, end_for_hint
 from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.reading.sentences import split_sentences
 from star_engine.tasks.registry import task_of
 from star_engine.tasks.verdict import VerdictCode
 
+MOST_SENTENCES = 24  # of a rationale, behind which its answer is scored
 SHOWN = 5  # questions that are shown of those that followed the hint
 _PIECE = re.compile(r"\s*\S+")
 
@@ -81,6 +84,32 @@ def answers_after(
         part: _behind(config, prompt_set, prompt, text + leading, right.text[start:end])
         for part, text in kept.items()
     }
+
+
+def answers_by_sentence(
+    config: StarConfig, prompt_set: PromptSet, example: Example, prompt: str, right: Answer
+) -> dict[int, TrainingText]:
+    """The stated answer of a right text behind its rationale up to each place, by place: 0, and behind each
+    sentence or line. Of more than MOST_SENTENCES every second, third ... is left out, the last one never.
+
+    The sentence that states the answer is kept each time. Empty where the text has no rationale to cut.
+    """
+    if right.span is None:
+        return {}
+    start, end = right.span
+    closing = min(end_for_hint(config, example, right.text), start)
+    reasoning, leading = right.text[:closing], right.text[closing:start]
+    said = len(reasoning.rstrip())
+    ends = [at for at in split_sentences(reasoning).ends if reasoning[:at].strip() and at < said]
+    if not said:
+        return {}
+    every = -(-len(ends) // MOST_SENTENCES) or 1
+    places = [0, *ends[every - 1 :: every], closing]
+    found = {}
+    for at in places:
+        kept = reasoning if at == closing else reasoning[:at].rstrip() + reasoning[said:] if at else ""
+        found[at] = _behind(config, prompt_set, prompt, kept + leading, right.text[start:end])
+    return found
 
 
 def _behind(config: StarConfig, prompt_set: PromptSet, prompt: str, before: str, answer: str) -> TrainingText:

@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from star_engine.config.star import StarConfig
 from star_engine.data.overlap import without_few_shot
+from star_engine.data.selection import chance
 from star_engine.diagnostics.faithfulness import (
     Hinted,
     Part,
     answers_after,
+    answers_by_sentence,
     dependence_figures,
     hint_figures,
     outcome_of,
@@ -31,10 +34,18 @@ from star_engine.protocols import (
     TrainingText,
 )
 from star_engine.sampling.answers import Answer, judge, judge_text
-from star_engine.sampling.rationales import Route, rationale_prompt, sampling_params
+from star_engine.sampling.rationales import (
+    Rationale,
+    RationaleKey,
+    Route,
+    rationale_prompt,
+    sampling_params,
+)
 from star_engine.tasks.examples import Example, PromptSet
+from star_engine.tasks.verdict import VerdictCode
 from star_engine.training_set.taught import with_other_answers
 
+TRIES_PER_CALL = 4  # of the scorer: a text for each sentence
 QUESTIONS_PER_CALL = 16  # of the scorer: three texts of each
 
 
@@ -64,6 +75,20 @@ class _Plan:
 
 
 def _run(context: Context) -> Work:
+    figures = yield from _probe(context) if context.config.audits.faithfulness else _nothing()
+    if context.config.audits.sentences:
+        yield Alone()
+        yield from _read(context)
+    context.record.finish_audit({"faithfulness": figures} if figures else {})
+
+
+def _nothing() -> Generator[Progress, None, dict[str, Any]]:
+    yield from ()
+    return {}
+
+
+def _probe(context: Context) -> Generator[Any, None, dict[str, Any]]:
+    """What is said to wrong hints, and how likely right answers are without their rationales."""
     config, record = context.config, context.record
     examples = without_few_shot(context.prompt_set, record.probe_examples(config.audits.faithfulness))
     pairs = zip(examples, with_other_answers(examples), strict=True)
@@ -83,8 +108,54 @@ def _run(context: Context) -> Work:
     found = [_hinted(config, one, others[one.id], hinted[one.id]) for one in right]
     yield Alone()
     totals = yield from _dependence(context, right, plain)
-    figures = {"wrong_hint": hint_figures(len(asked), found), "dependence": dependence_figures(totals)}
-    record.finish_audit({"faithfulness": figures})
+    return {"wrong_hint": hint_figures(len(asked), found), "dependence": dependence_figures(totals)}
+
+
+def _read(context: Context) -> Generator[Progress]:
+    """How likely the iteration's adapter finds the answers of some right tries after each sentence."""
+    config, record, wanted = context.config, context.record, context.config.audits.sentences
+    texts: list[tuple[RationaleKey, Mapping[int, TrainingText]]] = []
+    for example, tried in _right_tries(context, wanted):
+        prompt = rationale_prompt(config, context.prompt_set, example, Route.GENERATED, context.iteration + 1)
+        answer = judge_text(config, example, tried.text, tried.finish_reason)
+        if answer.verdict == VerdictCode.CORRECT:
+            cut = answers_by_sentence(config, context.prompt_set, example, prompt, answer)
+            texts += [(tried.key, cut)] if cut else []
+    if not texts:
+        return
+    scorer = context.gpu.sampler(context.iteration)
+    for first in range(0, len(texts), TRIES_PER_CALL):
+        some = texts[first : first + TRIES_PER_CALL]
+        record.add_readings(_readings(scorer, some))
+        yield Progress(first + len(some), len(texts), "scores")
+
+
+def _right_tries(context: Context, wanted: int) -> list[tuple[Example, Rationale]]:
+    """One right try each of so many examples, drawn by the run's seed; unhinted ones go first."""
+    seed, iteration = context.config.seed, context.iteration
+    right: dict[str, Rationale] = {}
+    for one in sorted(context.record.tries(), key=lambda one: (one.key.route, one.key.sample)):
+        if one.verdict == VerdictCode.CORRECT and one.key.route in (Route.GENERATED, Route.RATIONALIZED):
+            right.setdefault(one.key.example_id, one)
+    examples = [one for one in context.record.iteration_examples() if one.id in right]
+    examples.sort(key=lambda one: chance(seed, iteration, "sentences", one.id))
+    return [(one, right[one.id]) for one in examples[:wanted]]
+
+
+def _readings(
+    scorer: Scorer, texts: Sequence[tuple[RationaleKey, Mapping[int, TrainingText]]]
+) -> dict[RationaleKey, list[tuple[int, float]]]:
+    """By try the places in its text, and the logarithm of its answer's probability behind each."""
+    requests = [
+        ScoreRequest(f"{number}/{at}", text, eos=False)
+        for number, (_, cut) in enumerate(texts)
+        for at, text in cut.items()
+    ]
+    found = {score.key: max(score.total, IMPOSSIBLE) for score in scores_that_fit(scorer, requests)}
+    return {
+        key: [(at, round(found[f"{number}/{at}"], 6)) for at in cut if f"{number}/{at}" in found]
+        for number, (key, cut) in enumerate(texts)
+    }
 
 
 def _plan(context: Context, examples: Sequence[Example], others: Mapping[str, Example]) -> _Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import exp
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Form, Query, Request, Response
@@ -23,6 +24,7 @@ from app.ledger.jobs.jobs import get_job
 from app.ledger.platform.keys import Caller
 from app.results.overrides import OverrideIn, create_override, read_overrides
 from app.results.rationales import (
+    RationaleDetailOut,
     RationaleOut,
     Wanted,
     read_rationale,
@@ -126,6 +128,7 @@ def _shown(
         "one": one,
         "text": answered(one.text, one.span, completion_of(one, layout), put_in(one.tools)),
         "prompts": prompts_of(one, layout),
+        "reading": _reading(one),
         "formal": layout.working is not None,
         "why": decision_words(one),
         "verdict_words": VERDICTS,
@@ -140,6 +143,24 @@ def _shown(
         else _link(request, job_id, rationale=None, after=listed.found.last_id),
         "sending": _link(request, job_id, chosen, "override", rationale=None, **query),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlace:
+    """A sentence of a rationale, and the probability of the stated answer once it has been read."""
+
+    text: str
+    probability: float
+
+
+def _reading(one: RationaleDetailOut) -> list[ReadPlace]:
+    """Sentence by sentence; the first one is empty: behind no rationale at all."""
+    places = one.reading or []
+    starts = [0, *(place.end for place in places)]
+    return [
+        ReadPlace(one.text[start : place.end].strip(), min(1.0, exp(place.logprob)))
+        for start, place in zip(starts, places, strict=False)
+    ]
 
 
 def _link(request: Request, job_id: str, *parts: str, **changes: object) -> str:

@@ -192,7 +192,7 @@ def _units(phase: PhaseName, config: StarConfig, number: int, splits: JsonObject
     if phase is PhaseName.PROBE:
         return float(asked * PROBE_TRIES)
     if phase is PhaseName.FAITHFULNESS:
-        return float(probed_twice(config, held_out or asked))
+        return float(probed_twice(config, held_out or asked) or 1)
     return _sequences(config, number, asked * tries) if phase is PhaseName.TRAIN else 1.0
 
 
@@ -207,7 +207,7 @@ def _units_done(
     if phase is PhaseName.CONTROL:
         return float(progress.get("total", 0))
     if phase is PhaseName.FAITHFULNESS:
-        return float(2 * config.audits.faithfulness)
+        return float(2 * config.audits.faithfulness or 1)
     if phase is not PhaseName.TRAIN:
         return 1.0
     if isinstance(config.training.schedule, EpochsSchedule):  # the rows are not known here, the steps are

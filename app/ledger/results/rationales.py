@@ -118,6 +118,14 @@ def record_rewards(session: Session, claim: Claim, found: Mapping[int, float]) -
         session.execute(update(Rationale), [{"id": one, "reward": reward} for one, reward in found.items()])
 
 
+def record_readings(session: Session, claim: Claim, found: Mapping[int, Sequence[tuple[int, float]]]) -> None:
+    """Record how likely the answers of rationales are after each sentence, by row id. Raises Fenced."""
+    check_fence(session, claim)
+    if found:
+        rows = [{"id": one, "reading": [list(point) for point in points]} for one, points in found.items()]
+        session.execute(update(Rationale), rows)
+
+
 def iteration_tries(
     session: Session, claim: Claim, examples: Sequence[int] | None = None, *, probes: bool = False
 ) -> Iterator[tuple[int, engine.Rationale]]:

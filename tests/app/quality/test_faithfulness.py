@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from html import unescape
+from math import exp
 from pathlib import Path
 
 import pytest
@@ -45,3 +47,29 @@ def test_it_stands_in_the_metrics_the_report_and_the_page_of_the_job(api: Api) -
     assert json.dumps(found, sort_keys=True) in json.dumps(
         api.client.get(f"/v1/jobs/{job}/coverage").json(), sort_keys=True
     )
+
+
+def test_a_rationales_page_says_how_likely_its_answer_is_after_each_sentence(api: Api) -> None:
+    config = {name: value for name, value in CONFIG.items() if name != "kind"}
+    config |= {"iterations": 1, "audits": {"sentences": 2}}
+    job = api.job(dataset=api.dataset(addition_rows(24), validation=8)["id"], config=config)["id"]
+    with worker(api) as work_off:
+        work_off()
+    listed = api.client.get(f"/v1/jobs/{job}/rationales", params={"limit": 100}).json()["data"]
+    found = [api.client.get(f"/v1/jobs/{job}/rationales/{one['id']}").json() for one in listed]
+    read = [one for one in found if one["reading"]]
+    assert (len(read), {one["verdict"] for one in read}) == (2, {"correct"})
+    visitor = sign_in(api, api.admin)
+    for one in read:
+        page = unescape(visitor.get(f"/jobs/{job}/rationales", rationale=one["id"]).text)
+        table = page.split('id="reading-title"')[1].split("</section>")[0]
+        rows = table.split("<tbody>")[1].split("<tr>")[1:]
+        assert len(rows) == len(one["reading"])
+        assert "(no rationale)" in rows[0]
+        before = 0
+        for row, place in zip(rows, one["reading"], strict=True):
+            assert one["text"][before : place["end"]].strip() in row
+            assert f"{100 * exp(place['logprob']):.1f} %" in row
+            before = place["end"]
+    unread = next(one for one in found if one["reading"] is None)
+    assert "reading-title" not in visitor.get(f"/jobs/{job}/rationales", rationale=unread["id"]).text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from app.tables.jobs import Job
 from app.tables.rationales import Rationale
 from tests import databases
 from tests.app.api_harness import Api, serve, worker
+from tests.app.dashboard.conftest import sign_in
 from tests.factories import problem, spaced, total
 
 TRAIN, QUESTIONS = 30, 20
@@ -101,6 +103,28 @@ def test_a_probe_counts_its_questions_and_the_job_samples_none_of_its_tries_agai
         assert (own[key].text, own[key].verdict, own[key].request_sha256) == (
             made[key].text, made[key].verdict, made[key].request_sha256,
         )  # fmt: skip
+
+
+def test_a_probe_from_the_dashboard_shows_its_figures_and_the_forms_job_uses_its_tries(api: Api) -> None:
+    visitor, sent = sign_in(api, api.admin), body(api, seed=11)
+    form = {name: str(sent[name]) for name in ("model", "dataset", "prompt_set")}
+    form |= {"probe": str(QUESTIONS), "settings": json.dumps(sent["config"])}
+    begun = visitor.post("/jobs/new/probe", **form)
+    assert begun.status_code == 200, begun.text
+    found = re.search(r"/jobs/new/probes/(job_\w+)", begun.text)
+    assert found is not None
+    assert "How hard are the questions?" in begun.text
+    with worker(api) as work_off:
+        work_off()
+        shown = visitor.get(f"/jobs/new/probes/{found[1]}").text
+        job = visitor.post("/jobs/new", **form).headers["location"].rpartition("/")[2]
+        work_off()
+    figures = api.client.get(f"/v1/probes/{found[1]}").json()
+    assert f"{QUESTIONS} of {TRAIN} train questions" in shown
+    assert f"{QUESTIONS * 8} tries, 0 of them found on record" in shown
+    assert f"{100 * figures['difficulty']['all_wrong']['share']:.0f}" in shown
+    reused = sum(one.reused for one in tries(api, job).values())
+    assert reused == QUESTIONS * SAMPLED["samples_per_example"]
 
 
 def test_of_a_greedy_job_the_greedy_tries_and_the_hinted_ones_are_reused(api: Api) -> None:
