@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ TEST_FILE = re.compile(r"`(test_\w+\.py)`")
 # In back quotes, or on a line of a block of commands; in prose `make` is a verb.
 TARGET = re.compile(r"`make ([a-z][a-z-]*)|^make ([a-z][a-z-]*)(?=(?: +(?:#.*|[A-Z]+=.*))?$)", re.MULTILINE)
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+BLOCK = re.compile(r"^```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -73,6 +75,27 @@ def test_a_document_that_names_what_is_gone_is_noticed(tmp_path: Path) -> None:
         "gone.md",
     ]
     assert list(missing(page)) == gone
+
+
+def test_every_curl_line_asks_for_an_operation_that_exists() -> None:
+    paths = json.loads((ROOT / "openapi.json").read_text(encoding="utf-8"))["paths"]
+    known = [re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))) for path in paths]
+    asked = {
+        path
+        for document in DOCUMENTS
+        for block in BLOCK.findall(document.read_text(encoding="utf-8"))
+        if "curl" in block
+        for path in re.findall(r"\$STAR_URL(/[^\s\"'?]*)", block)
+    }
+    assert len(asked) >= 8
+    assert {path for path in asked if not any(one.fullmatch(path) for one in known)} == set()
+
+
+def test_where_python_asks_the_platform_curl_stands_beside_it() -> None:
+    for document in sorted((ROOT / "docs").glob("*.md")):
+        text = document.read_text(encoding="utf-8")
+        if any(word in block for block in BLOCK.findall(text) for word in ("StarClient(", "openai.OpenAI(")):
+            assert "curl" in text, document.name
 
 
 def test_decisions_have_numbers_of_their_own() -> None:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
+from star_client.cli import completion
 from star_client.cli.invocation import FAILED, OUTCOMES, AsJson, IfMatch, Limit, star
 from star_client.cli.jobs import JOB, follow
 from star_client.cli.printing import Columns, console, moment, print_all, print_json, print_one, shorten
@@ -47,7 +48,12 @@ CHOSEN: Columns[Chosen] = {
     "text": lambda one: one.message.content,
 }
 AdapterId = Annotated[
-    str, typer.Argument(metavar="ADAPTER", help="Its id, or job_...:best, job_...:last, job_...:3.")
+    str,
+    typer.Argument(
+        metavar="ADAPTER",
+        help="Its id, or job_...:best, job_...:last, job_...:3.",
+        autocompletion=completion.adapters,
+    ),
 ]
 
 
@@ -62,6 +68,12 @@ def list_adapters(
     client = star(context).adapters
     found = client.list_all(limit=limit).data if job_id is None else client.list(job_id)
     print_all(found, ADAPTER, as_json)
+
+
+@adapters.command("get")
+def get(context: typer.Context, adapter_id: AdapterId, as_json: AsJson = False) -> None:
+    """One adapter: its iteration, its base model and the size of its files."""
+    print_one(star(context).adapters.get(adapter_id), ADAPTER, as_json)
 
 
 @adapters.command("ask")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from star_client.cli import completion
 from star_client.cli.invocation import AsJson, star
 from star_client.cli.jobs import JOB, follow
 from star_client.cli.printing import Columns, print_one
@@ -62,6 +63,8 @@ ReturnEqual = Annotated[
     ),
 ]
 
+SMALL_DATA = 2000  # train examples, below which `star` would show each one hundreds of times
+
 DRY_RUN: Columns[DryRun] = {
     "name": lambda one: one.name,
     "iterations": lambda one: one.config.get("iterations"),
@@ -78,11 +81,19 @@ DRY_RUN: Columns[DryRun] = {
 
 def create(
     context: typer.Context,
-    model: Annotated[str, typer.Option(help="Id of a base model: star models list.")],
-    dataset: Annotated[str, typer.Option(help="Id of a dataset.")],
-    prompt_set: Annotated[str, typer.Option(help="Id of a prompt set.")],
+    model: Annotated[
+        str,
+        typer.Option(help="Id of a base model: star models list.", autocompletion=completion.models),
+    ],
+    dataset: Annotated[str, typer.Option(help="Id of a dataset.", autocompletion=completion.datasets)],
+    prompt_set: Annotated[
+        str, typer.Option(help="Id of a prompt set.", autocompletion=completion.prompt_sets)
+    ],
     name: Annotated[str | None, typer.Option()] = None,
-    preset: Annotated[str | None, typer.Option(help="Settings to start from; default: star.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Settings to start from; quick below 2,000 train examples, else star."),
+    ] = None,
     config: Config = None,
     setting: Setting = None,
     layout: Layout = None,
@@ -105,15 +116,13 @@ def create(
 ) -> None:
     """Submit a job."""
     wanted: JobRequest = {"model": model, "dataset": dataset, "prompt_set": prompt_set, "name": name}
-    wanted |= {
-        "preset": preset,
-        "config": chat_laid_over(merged_config(config, setting or []), layout, system, thinking),
-    }
+    wanted |= {"config": chat_laid_over(merged_config(config, setting or []), layout, system, thinking)}
     wanted |= {"baselines": baseline, "seeds": seed, "budget": budget(budget_gpu_seconds, deadline)}
     wanted |= {"webhook": {"url": webhook} if webhook else None, "priority": priority}
     wanted |= {"metadata": pairs(metadata), "return_equal": return_equal or None}
     wanted |= {"allow_overlap": allow_overlap or None}
     client = star(context)
+    wanted |= {"preset": preset or usual_preset(client, dataset)}
     if probe is not None:
         return _probe(client, probe, wanted, idempotency_key, as_json)
     if dry_run:
@@ -122,6 +131,18 @@ def create(
     if job.webhook and not (as_json and not watch):
         sys.stderr.write(f"Secret of its webhook: {job.webhook.get('secret')}\n")
     return follow(client, job.id, as_json) if watch else print_one(job, JOB, as_json)
+
+
+def usual_preset(client: StarClient, dataset_id: str) -> str:
+    """Return the preset of a job for which none was named, and say so where it is not the paper's."""
+    train = client.datasets.get(dataset_id).splits.get("train", 0)
+    if train >= SMALL_DATA:
+        return "star"
+    sys.stderr.write(
+        f"Preset quick, for {train:,} train examples: 3 iterations of 3 passes. "
+        "--preset star trains as long as the paper.\n"
+    )
+    return "quick"
 
 
 def _probe(client: StarClient, questions: int, wanted: JobRequest, key: str | None, as_json: bool) -> None:

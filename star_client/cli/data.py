@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 import yaml
 
-from star_client.cli import invocation
+from star_client.cli import completion, invocation
 from star_client.cli.invocation import AsJson, File, Limit, star
 from star_client.cli.printing import Columns, console, moment, print_all, print_json, print_one, print_text
 from star_client.objects import BaseModelInfo, Dataset, Preset, PromptSet
@@ -19,8 +19,13 @@ presets = typer.Typer(no_args_is_help=True, help="Named settings that jobs start
 models = typer.Typer(no_args_is_help=True, help="Base models that jobs may use.")
 
 Kind = Annotated[invocation.Kind, typer.Option(help="How answers are read.")]
-DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="Id of a dataset.")]
-PromptSetId = Annotated[str, typer.Argument(metavar="PROMPT-SET", help="Id of a prompt set.")]
+DatasetId = Annotated[
+    str, typer.Argument(metavar="DATASET", help="Id of a dataset.", autocompletion=completion.datasets)
+]
+PromptSetId = Annotated[
+    str,
+    typer.Argument(metavar="PROMPT-SET", help="Id of a prompt set.", autocompletion=completion.prompt_sets),
+]
 
 DATASET: Columns[Dataset] = {
     "id": lambda one: one.id,

@@ -6,14 +6,12 @@ from typing import Annotated
 
 import typer
 
-from star_client.cli.data import DATASET
+from star_client.cli.data import DATASET, DatasetId, PromptSetId
 from star_client.cli.invocation import AsJson, IfMatch, JobId, star
 from star_client.cli.jobs import JOB
 from star_client.cli.printing import print_one
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")]
-DatasetId = Annotated[str, typer.Argument(metavar="DATASET")]
-PromptSetId = Annotated[str, typer.Argument(metavar="PROMPT-SET")]
 ProjectId = Annotated[str, typer.Argument(metavar="PROJECT")]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from star_client.cli import completion
 from star_client.client import StarClient
 from star_client.errors import BadFile, Damaged, NotAuthorised, NotFound, OtherBase, Refused, StarError
 
@@ -25,7 +26,7 @@ ERRORS: tuple[tuple[type[StarError], int], ...] = (
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="For scripts: one JSON object per line.")]
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job.", autocompletion=completion.jobs)]
 IfMatch = Annotated[
     str | None, typer.Option(help="Only this version: the `etag` that --json showed. Another one is refused.")
 ]

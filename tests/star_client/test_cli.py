@@ -33,6 +33,8 @@ def test_a_job_is_made_of_uploaded_files(run: Run, server: Platform, tmp_path: P
     assert (upload.status, created.status, made.status) == (0, 0, 0)
     (job,) = made.objects
     assert (job["name"], job["metadata"], job["status"]) == ("mine", {"team": "a"}, "queued")
+    assert job["config"]["training"]["schedule"]["kind"] == "epochs", "quick, for so few examples"
+    assert "Preset quick, for 8 train examples" in made.err
     assert job["config"]["iterations"] == 1
     assert job["config"]["generation"]["max_tokens"] == 60
     assert job["config"]["training"]["lora"]["rank"] == 4

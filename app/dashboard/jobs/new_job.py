@@ -210,7 +210,9 @@ def _form(
 ) -> Response:
     partial = request.headers.get("hx-request") is not None
     datasets = read_datasets(db, caller.project_id, limit=CHOICES).data
+    kind = _chosen(shown, datasets).kind if datasets else None
     prompt_sets = read_prompt_sets(db, caller.project_id, limit=CHOICES).data
+    fitting = [one for one in prompt_sets if one.kind == kind]
     return page(
         request,
         "_job_form.html" if partial else "job_new.html",
@@ -223,7 +225,8 @@ def _form(
         usual=_usual(shown, datasets),
         models=[(one.id, one.id) for one in read_models(db, offered, limit=CHOICES).data],
         datasets=[(one.id, _dataset(one)) for one in datasets],
-        prompt_sets=[(one.id, _prompts(one)) for one in prompt_sets],
+        kind=kind,
+        prompt_sets=[(one.id, _prompts(one)) for one in fitting],
         presets=[(name, name) for name in PRESETS],
         beside=BESIDE,
     )
@@ -250,12 +253,16 @@ def _fork_form(
 
 def _usual(shown: Filled, datasets: Sequence[DatasetOut]) -> Callable[[str], str]:
     """What a setting is where nothing is typed: the chosen preset's value for the dataset's kind."""
-    chosen = [one for one in datasets if one.id == shown.values.get("dataset")] or list(datasets)
     preset = PRESETS.get(shown.values.get("preset", ""), PRESETS["star"])
-    if not chosen:
+    if not datasets:
         return lambda name: "as the preset"
-    config = preset(chosen[0].kind).model_dump(mode="json")
+    config = preset(_chosen(shown, datasets).kind).model_dump(mode="json")
     return lambda name: _setting(config, name)
+
+
+def _chosen(shown: Filled, datasets: Sequence[DatasetOut]) -> DatasetOut:
+    """The dataset that the form names, else the newest."""
+    return next((one for one in datasets if one.id == shown.values.get("dataset")), datasets[0])
 
 
 def _now(job: JobOut, name: str) -> str:

@@ -179,6 +179,23 @@ def test_the_form_shows_why_a_model_cannot_have_the_chosen_layout(visitor: Visit
     assert "layout-refused" not in visitor.post("/jobs/new/try", **_form(visitor.api, **chosen)).text
 
 
+def test_the_form_offers_prompt_sets_of_the_datasets_kind_alone(visitor: Visitor) -> None:
+    form = _form(visitor.api)
+    text = "Q: What is 2 plus 5?\nA: 2 + 5 = <<2+5=7>>7\n#### 7\n"
+    made = {"name": "other", "kind": "numeric", "text": text}
+    other = visitor.api.client.post("/v1/prompt-sets", json=made).json()["id"]
+    rows = '{"question": "1 + 1?", "answer": "2"}\n{"question": "2 + 2?", "answer": "4"}'
+    numbers = visitor.api.client.post("/v1/datasets", params={"kind": "numeric"}, content=rows).json()["id"]
+    page = visitor.get("/jobs/new", dataset=form["dataset"]).text
+    assert (form["prompt_set"] in page, other in page) == (True, False)
+    changed = visitor.post("/jobs/new/settings", **{**form, "dataset": numbers}).text
+    assert (form["prompt_set"] in changed, other in changed) == (False, True)
+    exact = visitor.api.client.post("/v1/datasets", params={"kind": "exact"}, content=rows).json()["id"]
+    without = visitor.get("/jobs/new", dataset=exact).text
+    assert "/dashboard/prompt-sets/new?kind=exact" in without
+    assert "<option selected>exact" in visitor.get("/prompt-sets/new", kind="exact").text
+
+
 def test_the_form_shows_the_dry_run_and_makes_nothing(visitor: Visitor) -> None:
     form = _form(visitor.api)
     page = visitor.post("/jobs/new/try", **form).text
