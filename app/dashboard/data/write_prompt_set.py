@@ -42,8 +42,8 @@ Sent = Annotated[Mapping[str, Any], Depends(_sent)]
 
 
 @router.get("")
-def form(request: Request, caller: Submitter, kind: Kind = Kind.NUMERIC) -> Response:
-    return _form(request, caller, {"name": "", "kind": kind, "examples": []})
+def form(request: Request, caller: Submitter, kind: Kind | None = None) -> Response:
+    return _form(request, caller, {"name": "", "kind": kind or "numeric", "examples": []})
 
 
 @router.post("/more")
