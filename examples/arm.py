@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,23 @@ def run_arm(
             print(f"{name}, iteration {event.iteration}: {event.facts['accuracy']:.1%}", flush=True)
     sampler.close()
     return RunDirectory(folder), len(train)
+
+
+def add_seeds(parser: argparse.ArgumentParser) -> None:
+    """Which seeds are run: the first so many, or one alone, so that seeds can be run one after another."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--seeds", type=int, default=3, help="so many: 0, 1, 2 ...")
+    which.add_argument("--seed", type=int, action="append", help="this one; may be given several times")
+
+
+def seeds_of(chosen: argparse.Namespace) -> list[int]:
+    """The seeds that were asked for, in order."""
+    return sorted(set(chosen.seed)) if chosen.seed else list(range(chosen.seeds))
+
+
+def seeds_typed(chosen: argparse.Namespace) -> str:
+    """The same as an argument of the command."""
+    return " ".join(f"--seed {one}" for one in seeds_of(chosen)) if chosen.seed else f"--seeds {chosen.seeds}"
 
 
 FIGURES = "## What came out"

@@ -17,7 +17,7 @@ from statistics import fmean
 from typing import Any
 
 from examples.addition.generate import write_task
-from examples.arm import percents, run_arm, write_section
+from examples.arm import add_seeds, percents, run_arm, seeds_of, seeds_typed, write_section
 from star_engine.config.presets import PRESETS, laid_over
 from star_engine.config.star import StarConfig
 from star_engine.run_directory import RunDirectory
@@ -152,16 +152,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(".star/rpo"))
     parser.add_argument("--write", type=Path, help="the page whose figures are replaced")
-    parser.add_argument("--seeds", type=int, default=3)
+    add_seeds(parser)
     parser.add_argument(
         "--steps", type=int, nargs="+", default=[STEPS], help="of an iteration: one or several budgets"
     )
     chosen = parser.parse_args()
     began = time.monotonic()
-    seeds = range(chosen.seeds)
+    seeds = seeds_of(chosen)
     found = [run(chosen.out, arm, seed, steps) for steps in chosen.steps for seed in seeds for arm in ARMS]
     budgets = "" if chosen.steps == [STEPS] else f" --steps {' '.join(map(str, chosen.steps))}"
-    command = f"python -m examples.carry.iterative_rpo --seeds {chosen.seeds}{budgets}"
+    command = f"python -m examples.carry.iterative_rpo {seeds_typed(chosen)}{budgets}"
     text = "\n".join(page(found, time.monotonic() - began, command))
     print(text)
     if chosen.write is not None:

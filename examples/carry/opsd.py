@@ -22,7 +22,7 @@ from statistics import fmean
 from typing import Any
 
 from examples.addition.generate import draw_addition, work_out, write_task
-from examples.arm import percents, run_arm, write_section
+from examples.arm import add_seeds, percents, run_arm, seeds_of, seeds_typed, write_section
 from star_engine.config.presets import PRESETS, laid_over
 from star_engine.config.star import StarConfig
 from star_engine.data.prompts import render_prompt
@@ -91,11 +91,11 @@ def settings(arm: str, seed: int) -> StarConfig:
     return StarConfig.model_validate(laid_over(config, SHARED))
 
 
-def run(out: Path, arm: str, seed: int) -> Found:
+def run(out: Path, model: Path, arm: str, seed: int) -> Found:
     """Run one arm at one seed, or go on with it; what it found is read from its directory."""
     task = write_task(out / f"data-{seed}", train=TRAIN, validation=HELD_OUT, seed=seed)
     folder = out / f"{ARMS[arm]}-{seed}"
-    directory, _ = run_arm(folder, f"{arm}, seed {seed}", settings(arm, seed), HERE / "model", *task)
+    directory, _ = run_arm(folder, f"{arm}, seed {seed}", settings(arm, seed), model, *task)
     return read(directory, arm, seed)
 
 
@@ -125,13 +125,13 @@ def model_of(answers: Sequence[EvaluatedAnswer]) -> Model:
     )
 
 
-def teachers(out: Path) -> dict[str, float]:
-    """Train questions of seed 0 that the base model answers right, greedy, by the answer in its view."""
-    task = write_task(out / "data-0", train=TRAIN, validation=HELD_OUT, seed=0)
-    config = settings(OPSD, 0)
+def teachers(out: Path, model: Path, seed: int) -> dict[str, float]:
+    """Train questions of the seed that the base model answers right, greedy, by the answer in its view."""
+    task = write_task(out / f"data-{seed}", train=TRAIN, validation=HELD_OUT, seed=seed)
+    config = settings(OPSD, seed)
     examples, _ = load_dataset(task[0], config.kind)
     shown = load_prompt_set(task[1], config.kind)
-    sampler, _ = load_model(HERE / "model", rank=config.training.lora.rank)
+    sampler, _ = load_model(model, rank=config.training.lora.rank)
     sampler.use(None)
     params = evaluation_params(config, EvaluationMode.ADAPTER)
     by_id, found = {one.id: one for one in examples}, {}
@@ -189,7 +189,10 @@ def page(
         yield f"| {' | '.join([arm, accuracy, tried, sampled, learned])} |"
     yield from ("", *(f"- {line}" for line in compared(found)))
     shown = ", ".join(f"{name} in view {100 * share:.0f} %" for name, share in taught_by.items())
-    yield from (f"- The base model, asked the bare train questions of seed 0, right with {shown}.", "")
+    yield from (
+        f"- The base model, asked the bare train questions of seed {found[0].seed}, right with {shown}.",
+        "",
+    )
     yield f"`{command}` took {seconds:,.0f} s on one of two shared CPU cores."
 
 
@@ -210,12 +213,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(".star/opsd"))
     parser.add_argument("--write", type=Path, help="the page whose figures are replaced")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--model", type=Path, default=HERE / "model", help="another base model of the task")
+    add_seeds(parser)
     chosen = parser.parse_args()
     began = time.monotonic()
-    found = [run(chosen.out, arm, seed) for seed in range(chosen.seeds) for arm in ARMS]
-    command = f"python -m examples.carry.opsd --seeds {chosen.seeds}"
-    text = "\n".join(page(found, teachers(chosen.out), time.monotonic() - began, command))
+    seeds = seeds_of(chosen)
+    found = [run(chosen.out, chosen.model, arm, seed) for seed in seeds for arm in ARMS]
+    model = "" if chosen.model == HERE / "model" else f" --model {chosen.model}"
+    command = f"python -m examples.carry.opsd{model} {seeds_typed(chosen)}"
+    taught_by = teachers(chosen.out, chosen.model, seeds[0])
+    text = "\n".join(page(found, taught_by, time.monotonic() - began, command))
     print(text)
     if chosen.write is not None:
         write_section(chosen.write, text)

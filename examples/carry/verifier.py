@@ -11,13 +11,16 @@ likelihood of an adapter that was fine-tuned on the right tries alone.
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from examples.addition.generate import draw_addition
+from examples.arm import add_seeds, seeds_of, seeds_typed
+from star_engine.adapters.layout import write_durably
 from star_engine.config.evaluation import TestTime
 from star_engine.config.pairs import PairRules
 from star_engine.config.star import StarConfig
@@ -228,6 +231,23 @@ def run(out: Path, seed: int, each_train: int, each_test: int) -> Found:
     return Found(seed, len(drawn.pairs), drawn.all_right, drawn.all_wrong, curves)
 
 
+def run_once(out: Path, seed: int, each_train: int, each_test: int) -> Found:
+    """What a seed has found, read where it has been run before with as many questions."""
+    path = out / f"found-{seed}-{each_train}-{each_test}.json"
+    if path.exists():
+        said = json.loads(path.read_text(encoding="utf-8"))
+        curves = [
+            QuestionCurves(
+                **{**one, "curves": {name: tuple(values) for name, values in one["curves"].items()}}
+            )
+            for one in said.pop("curves")
+        ]
+        return Found(**said, curves=curves)
+    found = run(out, seed, each_train, each_test)
+    write_durably(path, json.dumps(asdict(found)))
+    return found
+
+
 def page(found: Sequence[Found], seconds: float, command: str) -> Iterator[str]:
     """The run as Markdown."""
     every = [one for seed in found for one in seed.curves]
@@ -281,16 +301,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(".star/verifier"))
     parser.add_argument("--write", type=Path, help="write the tables to this file as well")
-    parser.add_argument("--seeds", type=int, default=3)
+    add_seeds(parser)
     parser.add_argument("--train", type=int, default=40, help="questions of each digit count")
     parser.add_argument("--test", type=int, default=25, help="held-out questions of each digit count")
     sent = parser.parse_args()
     began = time.monotonic()
     found = []
-    sizes = f"--seeds {sent.seeds} --train {sent.train} --test {sent.test}"
+    sizes = f"{seeds_typed(sent)} --train {sent.train} --test {sent.test}"
     command = f"python -m examples.carry.verifier {sizes}"
-    for seed in range(sent.seeds):
-        found.append(run(sent.out, seed, sent.train, sent.test))
+    for seed in seeds_of(sent):
+        found.append(run_once(sent.out, seed, sent.train, sent.test))
         text = "\n".join(page(found, time.monotonic() - began, command))
         print(text)
         if sent.write is not None:

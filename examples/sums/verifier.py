@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from examples.arm import write_section
+from examples.arm import add_seeds, seeds_of, seeds_typed, write_section
 from examples.carry.verifier import (
     BARE,
     CONTROL,
@@ -204,15 +204,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(".star/sums"))
     parser.add_argument("--write", type=Path, help="the page whose figures are replaced")
-    parser.add_argument("--seeds", type=int, default=3)
+    add_seeds(parser)
     chosen = parser.parse_args()
     if not (chosen.out / "model" / "config.json").exists():
         make(chosen.out / "model")
     began = time.monotonic()
     found = []
-    for seed in range(chosen.seeds):
+    for seed in seeds_of(chosen):
         found.append(run(chosen.out, seed))
-        command = f"python -m examples.sums.verifier --seeds {len(found)}"
+        command = f"python -m examples.sums.verifier {seeds_typed(chosen)}"
         text = "\n".join(page(found, time.monotonic() - began, command))
         print(text, flush=True)
         if chosen.write is not None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from examples.carry import verifier
 from examples.carry.verifier import CONTROL, REWARD, SCORERS, TEST_TIME, VERIFIER, Found, page, questions
 from star_engine.evaluation.candidates import (
     GENERATOR,
@@ -53,3 +58,20 @@ def test_the_page_has_every_control_beside_the_verifier() -> None:
         assert control in text
     assert "| verifier's likelihood against best of k by its own likelihood | +100.0 |" in text
     assert "2 train questions without a right try" in text
+
+
+def test_a_seed_that_has_been_run_is_read_and_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[int, int]] = []
+
+    def run(out: Path, seed: int, each_train: int, each_test: int) -> Found:
+        ran.append((seed, each_test))
+        return Found(seed, pairs=12, all_right=1, all_wrong=2, curves=[curves("a"), curves("b")])
+
+    monkeypatch.setattr(verifier, "run", run)
+    first, again = (verifier.run_once(tmp_path, 2, 16, 16) for _ in range(2))
+    assert first == again
+    assert ran == [(2, 16)]
+    verifier.run_once(tmp_path, 2, 16, 20)  # other questions are another run
+    assert ran == [(2, 16), (2, 20)]
