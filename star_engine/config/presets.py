@@ -84,7 +84,8 @@ def laid_beside(config: StarConfig, preset: str) -> dict[str, Any]:
 
     What makes a method the one that it is, in `_METHOD`, is the preset's, so that a baseline does what its
     name says whatever the job does. How much is sampled and trained, and what is measured, stays the job's,
-    so that the two can be compared.
+    so that the two can be compared; a preset that samples many tries brings its number of them, but beside a
+    job with a verifier of its own it has as many in all.
     """
     settings = config.model_dump(mode="json")
     usual = star(config.kind).model_dump(mode="json")
@@ -112,7 +113,18 @@ def laid_beside(config: StarConfig, preset: str) -> dict[str, Any]:
         beside["training"] |= {"loss": "completion"}
     if other["tools"]["python"]:  # which a check does not call
         beside["training_set"] |= {"checks": []}
+    if config.trained_verifier is not None and "samples_per_example" in changed.get("generation", {}):
+        beside["generation"] |= {"samples_per_example": _as_many_tries(config, beside["iterations"])}
     return beside | {"evaluation": evaluation}
+
+
+def _as_many_tries(config: StarConfig, iterations: int) -> int:
+    """Tries of a question in each iteration of a baseline, so that in all there are as many as in the job.
+
+    V-STaR is compared so (arXiv 2402.06457, section 4.1): RFT has 3 x 16 in its one iteration.
+    """
+    in_all = config.iterations * config.generation.samples_per_example
+    return max(1, round(in_all / iterations))
 
 
 # Settings of which each is a method, or a part of one; a baseline has those of its preset.

@@ -156,6 +156,19 @@ def test_a_baseline_that_trains_a_verifier_ranks_what_the_job_measures_with_it()
     )
 
 
+@pytest.mark.parametrize(
+    ("preset", "iterations", "tries"), [("rft", 1, 48), ("rest-em", 3, 16), ("expert-iteration", 4, 12)]
+)
+def test_beside_a_verifier_baselines_sample_as_many_tries_of_a_question_in_all(
+    preset: str, iterations: int, tries: int
+) -> None:
+    beside = laid_beside(v_star(Kind.NUMERIC), preset)
+    assert (beside["iterations"], beside["generation"]["samples_per_example"]) == (iterations, tries)
+    assert iterations * tries == 3 * 16
+    own = PRESETS[preset](Kind.NUMERIC).generation.samples_per_example
+    assert laid_beside(star(Kind.NUMERIC), preset)["generation"]["samples_per_example"] == own
+
+
 def test_the_sampling_presets_sample_and_do_not_rationalize() -> None:
     assert rft(Kind.NUMERIC).generation.samples_per_example == 100
     assert rft(Kind.NUMERIC).iterations == 1
