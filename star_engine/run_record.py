@@ -210,7 +210,8 @@ class RunRecord:
         kept = [one.key for one in self._directory.decisions(number) if one.kept] if number else []
         taught = frozenset(key.example_id for key in kept if key.route is Route.RATIONALIZED)
         known = self._directory.metrics().get(number, {}) if number else {}
-        return Before(taught, known.get("audits", {}).get("length", {}).get("mean"))
+        found = known.get("audits", {})
+        return Before(taught, found.get("length", {}).get("mean"), found.get("style"))
 
     def diagnostics(self) -> dict[str, Any]:
         return dict(self._directory.metrics().get(self.iteration, {}).get("audits", {}))

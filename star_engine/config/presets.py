@@ -124,7 +124,7 @@ def _as_many_tries(config: StarConfig, iterations: int) -> int:
     V-STaR is compared so (arXiv 2402.06457, section 4.1): RFT has 3 x 16 in its one iteration.
     """
     in_all = config.iterations * config.generation.samples_per_example
-    return max(1, round(in_all / iterations))
+    return min(max(1, round(in_all / iterations)), 256)  # the most that an iteration can have
 
 
 # Settings of which each is a method, or a part of one; a baseline has those of its preset.

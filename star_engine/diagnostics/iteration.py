@@ -10,7 +10,7 @@ from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
 from star_engine.diagnostics.guessing import luck, solved_again
 from star_engine.diagnostics.second_opinion import audit_verdicts
-from star_engine.diagnostics.texts import diversity, few_shot_similarity, length
+from star_engine.diagnostics.texts import diversity, few_shot_similarity, length, style
 from star_engine.evaluation.balance import exploration
 from star_engine.filters.filter_input import FilterInput
 from star_engine.filters.hint_talk import hint_talk
@@ -28,6 +28,7 @@ class Before:
 
     taught: frozenset[str] = field(default_factory=frozenset)  # examples kept by rationalization
     mean_length: float | None = None  # tokens of its kept rationales
+    style: Mapping[str, Any] | None = None  # of all its tries, where they are learned
 
 
 def audit_iteration(
@@ -57,6 +58,7 @@ def audit_iteration(
         "diversity": diversity(kept, correct),
         "exploration": exploration(list(by_id), config.generation.samples_per_example, unhinted),
         "length": length(kept, before.mean_length),
+        "style": None if config.self_distillation is None else style(unhinted, before.style),
         "few_shot_similarity": few_shot_similarity(prompt_set, by_id, kept),
         "answer_end": {"kept": len(kept), "cut": sum(one.end is not None for one in kept_by.values())},
         "before_training": _before_training(config, kept),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from math import fsum, log2
 from statistics import fmean, median
+from typing import Any
 
 from star_engine.filters.dedupe import dedupe_key
 from star_engine.filters.reasoning import shared_ngrams
@@ -14,6 +17,8 @@ from star_engine.tasks.reading.words import tokens
 
 # Distinct n-grams fall with the size of what is counted: iterations are compared on as many rationales each.
 MOST = 1000
+COMMON = 40  # words and marks, by whose shares styles are compared
+_MARK = re.compile(r"[^\W\d_]+|[0-9]+|[^\w\s]|\n")
 
 
 def diversity(kept: Sequence[Rationale], correct: Iterable[Rationale]) -> dict[str, float | None]:
@@ -43,6 +48,43 @@ def length(kept: Sequence[Rationale], before: float | None) -> dict[str, float |
     mean = fmean(counts)
     drift = round(mean / before - 1, 6) if before else None
     return {"mean": round(mean, 3), "median": float(median(counts)), "drift": drift}
+
+
+def style(tries: Sequence[Rationale], before: Mapping[str, Any] | None) -> dict[str, Any]:
+    """How long all tries are and which words and marks they are made of, right or wrong.
+
+    common: the COMMON most frequent words, marks and line breaks by their share of all, every number as 0.
+    drift: in bits, how far this has moved against the iteration before: the Jensen-Shannon divergence of the
+    two, what is not common taken as one word; 0: the same, 1: nothing in common. before: its own figures.
+    """
+    finished = [one for one in tries if one.finish_reason == "stop"]
+    if not finished:
+        return {"tries": 0}
+    counts: Counter[str] = Counter()
+    for one in finished[:MOST]:
+        counts.update("0" if mark[0].isdigit() else mark.lower() for mark in _MARK.findall(one.text))
+    total = max(1, counts.total())
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:COMMON]
+    common = {word: round(count / total, 6) for word, count in ordered}
+    mean = round(fmean(one.tokens for one in finished), 3)
+    known = bool(before and before.get("tries"))
+    return {
+        "tries": len(finished),
+        "mean": mean,
+        "length_drift": round(mean / before["mean"] - 1, 6) if before and known and before["mean"] else None,
+        "drift": round(_divergence(common, before["common"]), 6) if before and known else None,
+        "common": common,
+    }
+
+
+def _divergence(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float:
+    """Jensen-Shannon, in bits. What a distribution leaves of 1 is one more word, the same in both."""
+    both = [
+        *((ours.get(word, 0.0), theirs.get(word, 0.0)) for word in ours.keys() | theirs.keys()),
+        (max(0.0, 1 - sum(ours.values())), max(0.0, 1 - sum(theirs.values()))),
+    ]
+    parts = ((p, (p + q) / 2) for pair in both for p, q in (pair, pair[::-1]))
+    return fsum(p * log2(p / mean) / 2 for p, mean in parts if p > 0)
 
 
 def few_shot_similarity(

@@ -45,6 +45,18 @@ def _length(found: Found) -> str:
     return text + "." if drift is None else f"{text}, {100 * drift:+.1f} % against the iteration before."
 
 
+def _style(found: Found) -> str:
+    if not found["tries"]:
+        return ""
+    said = f"All {found['tries']:,} tries that ended by themselves have {found['mean']:.1f} tokens on average"
+    if found["drift"] is None:
+        return f"{said}."
+    return (
+        f"{said}, {100 * found['length_drift']:+.1f} % against the iteration before; their frequent words "
+        f"and marks have moved by {found['drift']:.3f} bits (0: the same, 1: none in common)."
+    )
+
+
 def _diversity(found: Found) -> str:
     if None in (found["distinct_3"], found["solutions_per_example"]):
         return ""
@@ -123,6 +135,7 @@ AUDITS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "verdicts": ("Second opinion", _verdicts),
     "determinism": ("Determinism", _determinism),
     "length": ("Length", _length),
+    "style": ("Style of what is learned", _style),
     "diversity": ("Diversity", _diversity),
     "exploration": ("Exploration", _exploration),
     "few_shot_similarity": ("Similarity", _similarity),

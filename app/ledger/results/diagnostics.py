@@ -33,8 +33,8 @@ def audited_before(session: Session, claim: Claim) -> Before:
             Rationale.decision == "kept",
         )
     )
-    mean = iteration.metrics.get("audits", {}).get("length", {}).get("mean")
-    return Before(frozenset(taught), mean)
+    found = iteration.metrics.get("audits", {})
+    return Before(frozenset(taught), found.get("length", {}).get("mean"), found.get("style"))
 
 
 def recorded_audits(session: Session, claim: Claim) -> dict[str, Any]:

@@ -49,6 +49,23 @@ def test_it_stands_in_the_metrics_the_report_and_the_page_of_the_job(api: Api) -
     )
 
 
+def test_what_a_job_learns_from_a_teacher_is_told_by_length_and_style_on_its_page(api: Api) -> None:
+    config = {name: value for name, value in CONFIG.items() if name != "kind"}
+    config |= {"iterations": 2, "self_distillation": {}, "rationalization": {"enabled": False}}
+    job = api.job(dataset=api.dataset(addition_rows(24), validation=8)["id"], config=config)["id"]
+    with worker(api) as work_off:
+        work_off()
+    first, second = (
+        api.client.get(f"/v1/jobs/{job}/iterations/{number}").json()["metrics"]["audits"]["style"]
+        for number in (1, 2)
+    )
+    assert (first["drift"], first["length_drift"]) == (None, None)
+    assert first["tries"] == second["tries"] > 0
+    page = sign_in(api, api.admin).get(f"/jobs/{job}").text
+    assert f"have {second['mean']:.1f} tokens on average, {100 * second['length_drift']:+.1f} %" in page
+    assert f"marks have moved by {second['drift']:.3f} bits" in page
+
+
 def test_a_rationales_page_says_how_likely_its_answer_is_after_each_sentence(api: Api) -> None:
     config = {name: value for name, value in CONFIG.items() if name != "kind"}
     config |= {"iterations": 1, "audits": {"sentences": 2}}
