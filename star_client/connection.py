@@ -20,7 +20,7 @@ class Connection:
 
 def find_url(base_url: str | None) -> str:
     """Return the server's address. Raises Unreachable where none is known."""
-    url = base_url or os.environ.get("STAR_URL") or _read(_home() / "url")
+    url = base_url or os.environ.get("STAR_URL") or _read(home() / "url")
     if url is None:
         raise Unreachable(
             "No server is known: set STAR_URL and STAR_API_KEY, or start one here with `star serve`."
@@ -46,8 +46,8 @@ def find_connection(base_url: str | None, api_key: str | None) -> Connection:
     """Raises Unreachable where no server is known, NotAuthorised where no key is."""
     url = find_url(base_url)
     key = api_key or os.environ.get("STAR_API_KEY") or stored_keys().get(url)
-    if key is None and url == (_read(_home() / "url") or "").rstrip("/"):  # never sent to any other server
-        key = _read(_home() / "api-key")
+    if key is None and url == (_read(home() / "url") or "").rstrip("/"):  # never sent to any other server
+        key = _read(home() / "api-key")
     if key is None:
         raise NotAuthorised(
             401, "no_api_key", f"Set STAR_API_KEY to an API key of {url}, or sign in with `star login`."
@@ -55,7 +55,8 @@ def find_connection(base_url: str | None, api_key: str | None) -> Connection:
     return Connection(url, key)
 
 
-def _home() -> Path:
+def home() -> Path:
+    """The folder of a platform on this machine."""
     return Path(os.environ.get("STAR_HOME") or ".star")
 
 

@@ -28,6 +28,7 @@ from star_client.cli.invocation import exit_status, star
 from star_client.cli.printing import print_error
 from star_client.cli.quality import probes, review, studies
 from star_client.errors import StarError
+from star_client.mirrors.commands import mirror
 from star_client.money import commands as money
 
 HELP = """
@@ -89,6 +90,7 @@ app.command("audit")(team.list_audit)
 app.command("login")(login.login)
 app.command("logout")(login.logout)
 app.command("workers")(team.list_workers)
+app.command("mirror")(mirror)
 app.command("release-worker")(team.release_worker)
 
 
