@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from examples.addition.generate import DIGIT_COUNTS, Addition, work_out
+from examples.addition.generate import DIGIT_COUNTS, Addition, work_out, work_towards
 from examples.addition.tokenizer import EOS
 from examples.pretraining import IGNORED, Batch
 
@@ -32,6 +32,7 @@ class Mix:
     popularity: tuple[float, ...] = ()  # of the digits 0 to 9 where no answer is shown; empty: all alike
     largest_digits: tuple[int, ...] = ()  # what a document's digits may go up to, drawn from these
     forgets_carry: Mapping[int, float] = field(default_factory=dict)  # by digit count, in unhinted working
+    follows_hints: float = 0.0  # share of hinted problems whose hint is another sum's, worked out towards it
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,9 @@ class Layout:
         if self.kind == "direct":
             return [*question, (f"\n{addition.answer}", True)]
         hint = [(f" {addition.answer}", False)] if self.kind == "hinted" else []
+        if hint and self.mix.follows_hints and rng.random() < self.mix.follows_hints:
+            reached = Addition(self._operand(rng), self._operand(rng)).answer
+            scratchpad, hint = work_towards(addition, reached), [(f" {reached}", False)]
         return [*question, *hint, (f"\n{scratchpad}\n{reached}", True)]
 
     def _operand(self, rng: random.Random) -> int:

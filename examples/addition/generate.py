@@ -68,6 +68,24 @@ def work_out(addition: Addition, *, forget_carry: bool = False) -> tuple[str, st
     return "\n".join(lines), answer
 
 
+def work_towards(addition: Addition, answer: str) -> str:
+    """The scratchpad of a writer who copies an answer, right or wrong: its digits stand in each line.
+
+    answer: digits with spaces between them, of as many places as the operands or one more.
+    """
+    given = answer.split()[::-1]
+    pairs = list(zip(str(addition.left)[::-1], str(addition.right)[::-1], strict=True))
+    lines = ["<scratch>", f"{addition.question} , C: 0"]
+    carry, digits = 0, ""
+    for place, (left, right) in enumerate(pairs):
+        if place > 0:
+            lines.append(f"{left} + {right} , {digits}C: {carry}")
+        carry = (int(left) + int(right) + carry) // 10
+        digits = f"{given[place]} {digits}"
+    carry = int(given[len(pairs)]) if len(given) > len(pairs) else 0
+    return "\n".join([*lines, f", {digits}C: {carry}", f"{carry} {digits}".rstrip(), "</scratch>"])
+
+
 def distinct_additions(rng: random.Random, digit_count: int, count: int) -> list[Addition]:
     """`count` different additions in random order; all there are (81 for one digit) where there are fewer."""
     if digit_count == 1:

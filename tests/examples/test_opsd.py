@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from examples.addition.generate import Addition, work_out
+import random
+
+from examples.addition.documents import Layout, Mix
+from examples.addition.generate import Addition, work_out, work_towards
 from examples.carry.opsd import ARMS, OPSD, STAR, WRONG, Found, Model, model_of, page, settings
 from star_engine.evaluation.accuracy import EvaluatedAnswer
 
@@ -38,3 +41,30 @@ def test_the_page_has_every_arm_and_its_distance_from_opsd() -> None:
     assert "OPSD against rationalization, last accuracy in points by seed: -10.0." in text
     assert "right with no answer in view 25 %, its own in view 100 %." in text
     assert "OPSD, wrong hint against the base model: +5.0." in text
+
+
+def test_a_working_towards_a_hint_has_its_digits_and_is_laid_out_as_any_other() -> None:
+    addition = Addition(57, 68)
+    assert work_towards(addition, "1 2 5") == work_out(addition)[0]
+    wrong = work_towards(addition, "9 3")
+    assert wrong.splitlines()[2:] == ["5 + 6 , 3 C: 1", ", 9 3 C: 0", "0 9 3", "</scratch>"]
+    assert work_towards(Addition(12, 13), "1 4 7").splitlines()[-2] == "1 4 7"  # a place more than its own
+
+
+def test_documents_that_follow_hints_copy_them_and_none_does_without_the_setting() -> None:
+    for said in (*_documents(0.0), *_documents(0.5)):
+        assert said[3][0].strip() == said[4][0].splitlines()[-1]  # the hint, and what the working ends with
+    right = [sum(_is_right(said) for said in _documents(follows)) for follows in (0.0, 0.5, 1.0)]
+    assert right[0] == 60
+    assert 15 < right[1] < 45
+    assert right[2] < 3
+
+
+def _documents(follows: float) -> list[list[tuple[str, bool]]]:
+    layout, rng = Layout(3, "hinted", Mix((0, 0, 1, 0), (0, 1, 0), follows_hints=follows)), random.Random(5)
+    return [layout.pieces(rng) for _ in range(60)]
+
+
+def _is_right(said: list[tuple[str, bool]]) -> bool:
+    left, right = (int(number.replace(" ", "")) for number in said[1][0].split(" + "))
+    return said[3][0].strip() == Addition(left, right).answer
