@@ -38,7 +38,7 @@ JOBS: dict[str, dict[str, Any]] = {
     | {"trained_verifier": LEARNED | {"held_out": 0.4, "stop": {"k": 3, "patience": 1}}},
     "preference": TRIES | FROM_PREVIOUS | {"preference": {}},
     "self_distillation": TRIES | FROM_PREVIOUS | {"self_distillation": {}},
-    "faithfulness": TRIES | {"audits": {"faithfulness": 6}},
+    "faithfulness": TRIES | {"audits": {"faithfulness": 6, "sentences": 4}},
     "probe": TRIES | {"probe": 12},
 }
 VERIFIED = (
