@@ -114,8 +114,9 @@ class Settings(BaseSettings):
     sampler_batch: int = Field(default=64, ge=1)  # sequences decoded at once by the transformers sampler
 
     # Where programs run that a model or a user wrote. With a URL: in the service that answers there
-    # (worker/sandbox/service.py), for workers and the API. Else workers confine them on their own machine,
-    # unless this is off, and the API runs none. Nothing takes the place of a sandbox that fails its probe.
+    # (worker/sandbox/service.py), for workers, servers of models and the API. Else workers and servers
+    # confine them on their own machine, unless this is off, and the API runs none. Nothing takes the place
+    # of a sandbox that fails its probe.
     sandbox: Literal["local", "off"] = "local"
     sandbox_url: str = ""
     sandbox_size: int | None = Field(default=None, ge=1)  # programs at once; None: the cores less one

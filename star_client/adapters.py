@@ -17,7 +17,7 @@ from star_client.downloads import save
 from star_client.errors import Damaged, OtherBase, ServerFailed
 from star_client.objects import Adapter, AdapterFile, Job, Page
 from star_client.objects_results import Trial
-from star_client.quality.chosen import Answered, By, Chosen
+from star_client.quality.chosen import Answered, By, Chosen, ToolAnswer, ToolAnswers
 from star_client.quality.promotions import Promotion
 from star_client.quality.receipts import Receipt
 from star_client.resources import every
@@ -157,6 +157,26 @@ class Adapters:
         body = {"model": adapter_id, **{name: value for name, value in given.items() if value is not None}}
         request = Request("POST", "/v1/chat/completions", json=body, patience=patience)
         return Answered.model_validate_json(self._transport.send(request).content).choices[0]
+
+    def ask_with_tools(
+        self,
+        adapter_id: str,
+        question: str,
+        *,
+        temperature: float = 0.0,
+        max_tokens: int | None = None,
+        patience: float = 600.0,
+    ) -> ToolAnswer:
+        """Have a server of models write an answer that may call the tool of the adapter's job.
+
+        Raises Refused where the job has no tool or no server has a sandbox for it, Unreachable after
+        `patience` seconds.
+        """
+        given: dict[str, Any] = {"temperature": temperature, "max_completion_tokens": max_tokens}
+        given |= {"messages": [{"role": "user", "content": question}], "with_tools": True}
+        body = {"model": adapter_id, **{name: value for name, value in given.items() if value is not None}}
+        request = Request("POST", "/v1/chat/completions", json=body, patience=patience)
+        return ToolAnswers.model_validate_json(self._transport.send(request).content).choices[0]
 
     def evaluate(
         self,

@@ -105,6 +105,8 @@ class TextUsage(Fields):
     texts: int
     prompt_tokens: int
     completion_tokens: int
+    executions: int = 0  # programs that these texts called
+    sandbox_seconds: float = 0.0  # CPU seconds of them
 
 
 class AuditEntry(Resource):

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import TypeAdapter
 
-from star_engine.protocols import SamplingParams
+from star_engine.protocols import Part, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class WriteRequest:
     with `role` and `content`, which the model's chat template renders up to where it answers. logprobs: of
     each token, with so many of the likeliest ones at its place; None: of none. echo: the prompt is part of
     the text; only then may params.max_tokens be 0. stream: pieces as they come, not one when it is done.
+    parts: what stands behind the prompt already, part by part: a text that was begun before. continued: the
+    last piece brings `ids`, so that the text may be such a part.
     """
 
     key: str
@@ -31,6 +33,8 @@ class WriteRequest:
     logprobs: int | None = None
     echo: bool = False
     stream: bool = False
+    parts: tuple[Part, ...] = ()
+    continued: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` makes the same request of, in another process."""
@@ -58,7 +62,11 @@ class TokenScore:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The next part of a text. The last one has a finish_reason, or an `error` that says what is wrong."""
+    """The next part of a text. The last one has a finish_reason, or an `error` that says what is wrong.
+
+    With the last one come, as in a Completion, `stopped_by` and, of a continued request, `ids`: its tokens
+    with those of the stop string, where they are others than the tokenizer makes of it.
+    """
 
     key: str
     text: str = ""
@@ -67,6 +75,9 @@ class Piece:
     prompt_tokens: int = 0  # with the last piece
     tokens: int = 0  # generated, with the last piece
     error: str | None = None
+    stopped_by: str | None = None  # the stop string that ended it, which is no part of the text
+    ids: tuple[int, ...] | None = None
+    origin: Literal["model", "output"] = "model"  # output: what a tool said, put in by whoever serves it
 
     @property
     def ends(self) -> bool:

@@ -79,6 +79,8 @@ class TextUsageOut(Item):
     texts: int
     prompt_tokens: Annotated[int, Field(description="Of each text, its prompt's.")]
     completion_tokens: int
+    executions: int = Field(description="Programs that these texts called (`with_tools`).")
+    sandbox_seconds: float = Field(description="CPU seconds of these programs.")
 
 
 def read_own_quota(db: Engine, caller: Caller) -> QuotaOut:
@@ -166,6 +168,8 @@ def read_text_usage(
                 texts=row.texts,
                 prompt_tokens=row.prompt_tokens,
                 completion_tokens=row.completion_tokens,
+                executions=row.executions,
+                sandbox_seconds=row.cpu_ms / 1000,
             )
             for row in found
         ]

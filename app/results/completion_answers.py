@@ -47,12 +47,27 @@ class BestScoredOut(BaseModel):
 SelectionOut = Annotated[MajorityOut | BestScoredOut, Field(discriminator="by")]
 
 
+class TextPartOut(BaseModel):
+    origin: Literal["model", "output"]  # output: what the tool said
+    text: str
+
+
+class ToolsOut(BaseModel):
+    """How a text called its tool; there where `with_tools` asked for it."""
+
+    calls: int
+    failed: int  # of the calls
+    limit: bool  # it asked for one call more than it had, and ended there
+    parts: list[TextPartOut]  # together they are the text, as the model goes on from it
+
+
 class CompletionChoiceOut(BaseModel):
     index: int
     text: str
     logprobs: CompletionLogprobsOut | None
     finish_reason: Literal["stop", "length"]
     selection: SelectionOut | None = None
+    tools: ToolsOut | None = None
 
 
 class CompletionOut(Item):
@@ -76,6 +91,7 @@ class ChatChoiceOut(BaseModel):
     logprobs: dict[str, Any] | None
     finish_reason: Literal["stop", "length"]
     selection: SelectionOut | None = None
+    tools: ToolsOut | None = None
 
 
 class ChatOut(Item):

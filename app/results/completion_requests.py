@@ -62,6 +62,16 @@ class Asked(BaseModel):
         ),
     ] = None
 
+    with_tools: Annotated[
+        StrictBool | None,
+        Field(
+            description="Not OpenAI's: the text may call the tool that the adapter's job gave its model "
+            "(`tools.python`), as often and within the limits that it set. `max_tokens` counts what the tool "
+            "says. `tools` of the choice tells the calls and the text in its parts; of a stream, `origin` of "
+            "each piece says whether the model wrote it or the tool."
+        ),
+    ] = None
+
     @property
     def stops(self) -> tuple[str, ...]:
         return (self.stop,) if isinstance(self.stop, str) else self.stop or ()
@@ -151,6 +161,8 @@ def check_known(sent: Asked) -> None:
         raise Invalid.for_field(
             "verifier", "Only `select: verifier` asks one.", "Leave it out, or set select."
         )
+    if sent.with_tools:
+        _check_tools(sent)
     if isinstance(sent, CompletionIn):
         _check_completion(sent)
 
@@ -164,6 +176,17 @@ def _check_select(sent: Asked) -> None:
         raise Invalid.for_field("echo", "select reads texts without their prompt.", "Leave it out.")
     if sent.select == "verifier" and isinstance(sent, CompletionIn) and not isinstance(sent.prompts[0], str):
         raise Invalid.for_field("prompt", "A verifier reads prompts as text.", "Send the prompt as text.")
+
+
+def _check_tools(sent: Asked) -> None:
+    if sent.select is not None:
+        reason = "select reads texts that call no tool."
+        raise Invalid.for_field("select", reason, "Leave one of the two out.")
+    if isinstance(sent, CompletionIn) and sent.echo:
+        raise Invalid.for_field("echo", "A prompt that is shown calls no tool.", "Leave it out.")
+    if isinstance(sent, CompletionIn | ChatIn) and sent.logprobs:
+        reason = "What a tool says has no probability."
+        raise Invalid.for_field("logprobs", reason, "Leave one of the two out.")
 
 
 def _check_completion(sent: CompletionIn) -> None:

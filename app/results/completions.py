@@ -16,7 +16,9 @@ from app.errors import Conflict, Gone, Invalid, NotFound, Problem, RateLimited, 
 from app.ledger.data.base_models import get_model
 from app.ledger.platform.keys import Caller
 from app.ledger.platform.servers import live_servers
+from app.ledger.queue.capacity import SANDBOX_OK
 from app.ledger.results.adapters import get_adapter, names_adapter, verifier_to_ask
+from app.ledger.results.iterations import config_of, get_iteration
 from app.results.completion_requests import Asked, ChatIn, check_known
 from app.tables.jobs import Job
 from app.tables.platform import Server
@@ -59,6 +61,8 @@ async def complete(
     if sent.select == "verifier":
         chosen = await run_in_threadpool(_find_verifier, db, caller.project_id, writer, sent.verifier)
         writer = replace(writer, verifier_id=chosen)
+    if sent.with_tools:
+        writer = await run_in_threadpool(_with_tool, db, caller.project_id, writer)
     give_turn_back()  # the server has a queue of its own, and shares it between projects
     answer = await _ask(client, writer, caller.project_id, sent)
     if answer.status_code != httpx2.codes.OK:
@@ -96,6 +100,34 @@ def find_writer(db: Engine, project_id: str, offered: frozenset[str], name: str)
             code="no_server",
         )
     return Writer(model_id, adapter_id, servers)
+
+
+def _with_tool(db: Engine, project_id: str, writer: Writer) -> Writer:
+    """The writer with the servers that execute what it calls.
+
+    Raises Invalid where its job gave it no tool, Conflict where no server has a sandbox for it, Unavailable
+    where one is still probing its own.
+    """
+    if writer.adapter_id is None:
+        reason = f"{writer.model_id} is a base model: no job has given it a tool."
+        raise Invalid.for_field("with_tools", reason, "Name an adapter as the model.")
+    with reading(db) as session:
+        adapter, job = get_adapter(session, project_id, writer.adapter_id)
+        iteration, _ = get_iteration(session, job.id, adapter.iteration_number)
+        tool = config_of(job, iteration).tools.python
+    if tool is None:
+        reason = f"The job of {writer.adapter_id} gave its model no tool: `tools.python` is not set."
+        raise Invalid.for_field("with_tools", reason, "Leave it out, or name an adapter of another job.")
+    if tool.runtime == "embedded":
+        return writer
+    able = [server for server in writer.servers if server.sandbox == SANDBOX_OK]
+    if not able:
+        none = f"No server of {writer.model_id} has a sandbox that has passed its probe."
+        if any(server.sandbox is None for server in writer.servers):
+            raise Unavailable(f"{none} It is being probed.", code="no_sandbox")
+        why = " ".join(sorted({server.sandbox or "" for server in writer.servers}))
+        raise Conflict(f"{none} {why}", code="no_sandbox")
+    return replace(writer, servers=able)
 
 
 def _find_verifier(db: Engine, project_id: str, writer: Writer, name: str | None) -> str:

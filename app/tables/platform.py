@@ -64,6 +64,7 @@ class Server(Base):
     token: Mapped[str]  # what the API shows it: only who can read the ledger may ask
     models: Mapped[list[Any] | None]  # ids of the base models that it serves; None: all that are offered
     loaded: Mapped[str | None]  # the one that it holds now
+    sandbox: Mapped[str | None]  # as of a worker: ok, or why its texts call no CPython
     seen_at: Mapped[datetime]
 
 

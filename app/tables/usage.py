@@ -55,3 +55,5 @@ class TextUsage(Base):
     texts: Mapped[int] = mapped_column(BigInteger)
     prompt_tokens: Mapped[int] = mapped_column(BigInteger)  # of each text's prompt
     completion_tokens: Mapped[int] = mapped_column(BigInteger)
+    executions: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")  # that texts called
+    cpu_ms: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")  # of these programs

@@ -20,7 +20,7 @@ from star_client.client import StarClient
 from star_client.errors import NotFound
 from star_client.objects import Adapter, AdapterFile
 from star_client.objects_results import TrialAnswer
-from star_client.quality.chosen import By, Chosen
+from star_client.quality.chosen import By, Chosen, ToolAnswer
 
 adapters = typer.Typer(no_args_is_help=True, help="The LoRA weights of an iteration.")
 
@@ -45,6 +45,11 @@ CHOSEN: Columns[Chosen] = {
     "votes": lambda one: one.selection.votes,
     "score": lambda one: one.selection.score,
     "of": lambda one: one.selection.of,
+    "text": lambda one: one.message.content,
+}
+TOOL_ANSWER: Columns[ToolAnswer] = {
+    "calls": lambda one: one.tools.calls,
+    "failed": lambda one: one.tools.failed,
     "text": lambda one: one.message.content,
 }
 AdapterId = Annotated[
@@ -82,10 +87,22 @@ def ask(
     adapter_id: AdapterId,
     questions: Annotated[list[str], typer.Argument(metavar="QUESTION...")],
     beside_base: Annotated[bool, typer.Option("--beside-base", help="Ask the base model too.")] = False,
+    tools: Annotated[
+        bool,
+        typer.Option("--tools", help="Have a server of models write it, and show what the tool said."),
+    ] = False,
     max_tokens: Annotated[int | None, typer.Option(min=1)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask an adapter a few questions, and wait for the answers."""
+    if tools:
+        if beside_base:
+            why = "A base model has no tool: leave one of the two out."
+            raise typer.BadParameter(why, param_hint="--tools")
+        client = star(context).adapters
+        told = [client.ask_with_tools(adapter_id, one, max_tokens=max_tokens) for one in questions]
+        print_all(told, TOOL_ANSWER, as_json)
+        return
     found = star(context).adapters.ask(adapter_id, questions, beside_base=beside_base, max_tokens=max_tokens)
     print_all(found.answers, TRIAL, as_json)
     if found.status != "succeeded":

@@ -73,6 +73,8 @@ TEXT_USAGE: Columns[TextUsage] = {
     "texts": lambda one: one.texts,
     "prompt tokens": lambda one: one.prompt_tokens,
     "completion tokens": lambda one: one.completion_tokens,
+    "programs": lambda one: one.executions,
+    "sandbox seconds": lambda one: one.sandbox_seconds,
 }
 AUDIT: Columns[AuditEntry] = {
     "when": lambda one: moment(one.created_at),

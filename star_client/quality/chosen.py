@@ -1,4 +1,4 @@
-"""The one of several texts that most of them agree with, or that a trained verifier finds best."""
+"""Texts that a server of models writes: the best one of several, or one that may call its tool."""
 
 from __future__ import annotations
 
@@ -36,3 +36,31 @@ class Chosen(Fields):
 
 class Answered(Fields):
     choices: tuple[Chosen, ...]
+
+
+class TextPart(Fields):
+    """`origin`: model, or output: what the tool said."""
+
+    origin: str
+    text: str
+
+
+class ToolUse(Fields):
+    """The calls of a text. `limit`: it asked for one more than it had; `parts`: the text, by who said it."""
+
+    calls: int
+    failed: int
+    limit: bool
+    parts: tuple[TextPart, ...]
+
+
+class ToolAnswer(Fields):
+    """A text that could call its tool, in place of `message.content` as a whole and of `tools.parts`."""
+
+    message: Message
+    finish_reason: str
+    tools: ToolUse
+
+
+class ToolAnswers(Fields):
+    choices: tuple[ToolAnswer, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from star_engine.gpu.causal_lm import context_length, load_tokenizer, prompt_ids
 from star_engine.gpu.sampling_batch import Batch, Row
+from star_engine.gpu.text_parts import parts_ids
 from star_engine.gpu.token_choice import choose
 from star_engine.gpu.transformers_sampler import TransformersSampler
 from star_engine.protocols import SampleRequest, SamplingParams
@@ -71,6 +73,7 @@ class TransformersWriter:
     def _begin(self, request: WriteRequest, at_once: list[Piece]) -> list[Row]:
         """The row of a request; none where it asks for its prompt alone. ValueError where it cannot run."""
         ids = self._tokens(request.prompt)
+        ids = [*ids, *chain(*parts_ids(self._tokenizer, ids, request.parts))]
         if not 0 < len(ids) < self._max_length:
             raise ValueError(f"The prompt has {len(ids)} tokens; 1 to {self._max_length - 1} fit the model.")
         if max(ids) >= len(self._tokenizer):
@@ -84,7 +87,7 @@ class TransformersWriter:
         if echoed:
             at_once.append(Piece(request.key, echoed, tuple(text.scores)))
             text.scores = []
-        asked = SampleRequest(request.key, "", request.seed)
+        asked = SampleRequest(request.key, "", request.seed, continued=request.continued)
         row = self._sampler.row(asked, ids, request.params)
         self._texts[row] = text
         return [row]
@@ -174,7 +177,16 @@ class TransformersWriter:
         key = text.request.key
         if done := self._sampler.finished(row):
             rest, scores = done.text[text.sent :], tuple(text.scores)
-            return Piece(key, rest, scores, done.finish_reason, done.prompt_tokens, done.tokens)
+            return Piece(
+                key=key,
+                text=rest,
+                scores=scores,
+                finish_reason=done.finish_reason,
+                prompt_tokens=done.prompt_tokens,
+                tokens=done.tokens,
+                stopped_by=done.stopped_by,
+                ids=done.ids,
+            )
         if not text.request.stream:
             return None
         written = self._sampler.text(row, row.generated)

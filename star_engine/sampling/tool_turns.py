@@ -77,6 +77,7 @@ class ToolTurns:
     config: StarConfig
     tool: PythonTool
     max_tokens: int
+    run: Callable[[Sequence[Program]], list[Execution]] = execute
     open: dict[str, _Open] = field(default_factory=dict)
 
     def begin(
@@ -131,7 +132,7 @@ class ToolTurns:
 
     def _call(self, known: _Open, code: str) -> None:
         program, mark = program_of(self.tool, known.cells, code)
-        [found] = execute([program])
+        [found] = self.run([program])
         room = max(20, (self.max_tokens - known.used) // 2)  # that the model is left some to answer
         shown, failed = said(found, mark, min(self.tool.output_chars, room))
         shown = without_stops(shown, self.config.stops)

@@ -41,10 +41,10 @@ class ScriptedWriter:
                     yield piece
 
     def _pieces(self, request: WriteRequest, dropped: set[str]) -> Iterator[Piece]:
-        prompt = _as_text(request.prompt)
+        prompt = _as_text(request.prompt) + "".join(part.text for part in request.parts)
         asked = SampleRequest(request.key, prompt, request.seed)
         text = self._script(asked, self._adapter) if request.params.max_tokens else ""
-        end, _ = first_stop(text, request.params.stop) or (len(text), None)
+        end, stop = first_stop(text, request.params.stop) or (len(text), None)
         words, limit = WORD.findall(text[:end]), request.params.max_tokens
         counts = (len(WORD.findall(prompt)), min(len(words), limit))
         if request.echo:
@@ -53,7 +53,10 @@ class ScriptedWriter:
             if request.key in dropped:
                 return
             yield Piece(request.key, word, self._scores(request, [word]))
-        yield Piece(request.key, "", (), "length" if len(words) > limit else "stop", *counts)
+        if len(words) > limit:
+            yield Piece(request.key, "", (), "length", *counts)
+        else:
+            yield Piece(request.key, "", (), "stop", *counts, stopped_by=stop)
 
     def _scores(
         self, request: WriteRequest, words: Sequence[str], *, first: bool = False

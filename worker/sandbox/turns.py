@@ -25,7 +25,7 @@ class Turns:
 
     def map(self, owner: str, work: Callable[[A], T], items: Iterable[A]) -> Iterator[T]:
         """`work` of each item, several at once; results come in their order."""
-        futures = [self._submit(owner, work, item) for item in items]
+        futures = [self.submit(owner, partial(work, item)) for item in items]
         try:
             for future in futures:
                 yield future.result()
@@ -46,10 +46,11 @@ class Turns:
                     future.cancel()
         self._threads.shutdown()
 
-    def _submit(self, owner: str, work: Callable[[A], T], item: A) -> Future[T]:
+    def submit(self, owner: str, work: Callable[[], T]) -> Future[T]:
+        """Do it in the owner's turn. One that is cancelled before is not begun."""
         future: Future[T] = Future()
         with self._lock:
-            self._waiting.setdefault(owner, deque()).append((future, partial(work, item)))
+            self._waiting.setdefault(owner, deque()).append((future, work))
         self._threads.submit(self._next)
         return future
 

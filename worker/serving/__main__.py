@@ -34,6 +34,7 @@ from worker.serving.exports import Exports
 from worker.serving.http import create_app
 from worker.serving.meter import Meter
 from worker.serving.service import Engine, Service
+from worker.serving.tools import Tools
 from worker.serving.verifiers import Verifiers
 from worker.serving.vllm_engine import VllmEngine
 
@@ -46,20 +47,28 @@ class Announcer:
     """Lets the ledger know that this server is there, and what it wrote, until it is stopped."""
 
     def __init__(
-        self, database: Database, settings: Settings, engine: Engine, meter: Meter, url: str, token: str
+        self,
+        database: Database,
+        settings: Settings,
+        engine: Engine,
+        meter: Meter,
+        tools: Tools,
+        url: str,
+        token: str,
     ) -> None:
         self.id = f"{socket.gethostname()}:{os.getpid()}"
         self._database, self._settings, self._engine, self._meter = database, settings, engine, meter
-        self._url, self._token = url, token
+        self._tools, self._url, self._token = tools, url, token
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        said: str | None = None
+        said: tuple[str | None, str | None] | None = None
         left = 0.0
         while not self._stopping.is_set():
-            if left <= 0 or self._engine.loaded != said:
-                said, left = self._engine.loaded, ANNOUNCE_SECONDS
-                self._say(said)
+            now = self._engine.loaded, self._tools.sandbox
+            if left <= 0 or now != said:
+                said, left = now, ANNOUNCE_SECONDS
+                self._say(*now)
             self._meter.record(self._database)
             self._stopping.wait(LOOK_SECONDS)
             left -= LOOK_SECONDS
@@ -73,11 +82,11 @@ class Announcer:
         except SQLAlchemyError as error:
             log.warning("server_not_forgotten", error=type(error).__name__)
 
-    def _say(self, loaded: str | None) -> None:
+    def _say(self, loaded: str | None, sandbox: str | None) -> None:
         models = self._settings.serving_models
         try:
             with transaction(self._database) as session:
-                announce_server(session, self.id, self._url, self._token, models, loaded)
+                announce_server(session, self.id, self._url, self._token, models, loaded, sandbox)
         except SQLAlchemyError as error:
             log.warning("server_not_announced", error=type(error).__name__)
 
@@ -89,19 +98,20 @@ def main() -> None:
     database = make_engine(settings.resolved_database_url(), pool_size=2)
     context = _context(database, settings)
     engine = VllmEngine(context) if _by_vllm(settings) else GpuEngine(context)
-    meter, token = Meter(), secrets.token_urlsafe(32)
+    meter, tools, token = Meter(), Tools(settings), secrets.token_urlsafe(32)
     with socket.create_server((settings.serving_host, settings.serving_port)) as listening:
         url = settings.serving_url or f"http://{settings.serving_host}:{listening.getsockname()[1]}"
-        announcer = Announcer(database, settings, engine, meter, url, token)
+        announcer = Announcer(database, settings, engine, meter, tools, url, token)
         threads = [
             threading.Thread(target=_or_end, args=(part.run,), name=name)
             for name, part in (("engine", engine), ("announcer", announcer))
         ]
         for thread in threads:
             thread.start()
+        threading.Thread(target=_or_end, args=(tools.probe,), name="sandbox", daemon=True).start()
         log.info("server_ready", url=url)
         conversations = Conversations(context)
-        service = Service(engine, conversations, Verifiers(context, conversations), meter, token)
+        service = Service(engine, conversations, Verifiers(context, conversations), meter, tools, token)
         app = create_app(service, Exports(context, token).routes())
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
         try:
@@ -109,6 +119,7 @@ def main() -> None:
         finally:
             engine.stop()
             announcer.stop()
+            tools.close()
             for thread in threads:
                 thread.join()
 

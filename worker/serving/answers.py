@@ -11,7 +11,10 @@ from typing import Any, Literal
 
 from app.ledger.platform.text_usage import Written
 from app.results.completion_requests import MAX_TOKENS, Asked, ChatIn, CompletionIn
+from star_engine.config.star import StarConfig
+from star_engine.config.tools import PythonTool
 from star_engine.protocols import Completion, SamplingParams
+from star_engine.tasks.programs.tool_use import ToolUse
 from star_engine.tasks.reading.final_part import parted
 from star_engine.tasks.reading.thinking_stream import ThinkingStream
 from star_engine.writing import Piece, TokenScore, WriteRequest
@@ -19,6 +22,15 @@ from star_engine.writing import Piece, TokenScore, WriteRequest
 JsonObject = dict[str, Any]
 DEFAULT_TOKENS = 16  # of a completion, as OpenAI's own API has it
 DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Tooled:
+    """The tool that an adapter's texts may call, as its job has set it. context: tokens; None: not known."""
+
+    config: StarConfig
+    tool: PythonTool
+    context: int | None = None
 
 
 @dataclass(slots=True)
@@ -31,14 +43,26 @@ class Choice:
     finish_reason: str | None = None
     prompt_tokens: int = 0
     tokens: int = 0
-    pieces: int = 0
+    pieces: int = 0  # of the model since `tokens` was last told
+    begun: bool = False
+    parts: list[tuple[str, str]] = field(default_factory=list)  # by whom, and what; neighbours differ
+    use: ToolUse | None = None  # of a text that has ended and could call a tool
 
     def add(self, piece: Piece) -> None:
         self.text += piece.text
         self.scores += piece.scores
         self.finish_reason = piece.finish_reason
-        self.prompt_tokens, self.tokens = piece.prompt_tokens, piece.tokens
-        self.pieces += 1
+        self.begun = True
+        if piece.ends or piece.tokens:
+            self.prompt_tokens, self.tokens, self.pieces = piece.prompt_tokens, piece.tokens, 0
+        elif piece.origin == "model":
+            self.pieces += 1
+        if piece.text:
+            self._add_part(piece)
+
+    def _add_part(self, piece: Piece) -> None:
+        before = self.parts.pop() if self.parts and self.parts[-1][0] == piece.origin else (piece.origin, "")
+        self.parts.append((piece.origin, before[1] + piece.text))
 
 
 class Answer:
@@ -51,6 +75,7 @@ class Answer:
         self._created = int(time.time())
         self.requests = tuple(_requests(self.id, sent))
         self.choices = {request.key: Choice(n) for n, request in enumerate(self.requests)}
+        self.tooled: Tooled | None = None  # None: no tool can be called
         self.opening = ""  # what the prompt of a conversation has begun for the model
         self._streams: dict[str, ThinkingStream] = {}
         self.chosen: list[tuple[int, JsonObject]] = []  # places of the texts that are shown; empty: all are
@@ -95,6 +120,10 @@ class Answer:
         choice = self.choices[piece.key]
         shown: JsonObject = {"delta": self._delta(piece)} if self.chat else {"text": piece.text}
         shown["logprobs"] = self._logprobs(piece.scores, len(choice.text) - len(piece.text))
+        if self.tooled is not None:
+            shown["origin"] = piece.origin
+            if choice.use is not None:
+                shown["tools"] = _used(choice.use)
         return self._event(choice.index, shown, piece.finish_reason)
 
     def _delta(self, piece: Piece) -> JsonObject:
@@ -130,6 +159,9 @@ class Answer:
         else:
             shown = {"text": choice.text}
         shown["logprobs"] = self._logprobs(choice.scores, 0)
+        if choice.use is not None:
+            parts = [{"origin": origin, "text": text} for origin, text in choice.parts]
+            shown["tools"] = {**_used(choice.use), "parts": parts}
         return {"index": choice.index, **shown, "finish_reason": choice.finish_reason}
 
     def written(self) -> Written:
@@ -137,9 +169,9 @@ class Answer:
         was given up each piece as a token."""
         alike, choices = max(1, self.sent.n or 1), self.choices.values()
         return Written(
-            texts=sum(choice.pieces > 0 for choice in choices),
+            texts=sum(choice.begun for choice in choices),
             prompt_tokens=sum(choice.prompt_tokens for choice in choices if choice.index % alike == 0),
-            completion_tokens=sum(one.tokens if one.finish_reason else one.pieces for one in choices),
+            completion_tokens=sum(one.tokens + one.pieces for one in choices),
         )
 
     def _usage(self) -> JsonObject:
@@ -151,6 +183,10 @@ class Answer:
         if not scores:
             return None
         return _of_chat(scores) if self.chat else _of_completion(scores, start)
+
+
+def _used(use: ToolUse) -> JsonObject:
+    return {"calls": use.calls, "failed": use.failed, "limit": use.limit}
 
 
 def _ended(choice: Choice) -> Literal["stop", "length"]:

@@ -26,7 +26,7 @@ from star_engine.training_set.verified_text import bare_conversation, bare_promp
 from star_engine.writing import WriteRequest
 from worker.base_models import BadModel
 from worker.context import WorkerContext
-from worker.serving.answers import Answer
+from worker.serving.answers import Answer, Tooled
 from worker.serving.waiting import Target
 
 KEPT = 64  # adapters whose layout is known without a look into the ledger
@@ -39,6 +39,7 @@ class _Asked:
     config: StarConfig
     prompt_set: examples.PromptSet
     iteration: int
+    context: int | None  # tokens of the base model's
 
 
 class Conversations:
@@ -113,6 +114,13 @@ class Conversations:
             for place, text in enumerate(texts)
         ]
 
+    def tooled(self, adapter_id: str) -> Tooled:
+        """The tool of the adapter's job. Raises ValueError where it has none, or app.errors.NotFound."""
+        asked = self._asked(adapter_id)
+        if asked.config.tools.python is None:
+            raise ValueError("The adapter's job gave its model no tool.")
+        return Tooled(asked.config, asked.config.tools.python, asked.context)
+
     def elect(self, adapter_id: str, texts: Sequence[Completion]) -> Elected:
         """The text whose answer most of them give, as the adapter's job reads answers.
 
@@ -141,7 +149,8 @@ class Conversations:
             config = config_of(job, iteration)
             row, model = session.get_one(PromptSet, job.prompt_set_id), session.get_one(Model, job.model_id)
         folder = self._context.base_models.find(model) if config.is_chat else None
-        return _Asked(config, asked_with(config, row, model, folder), adapter.iteration_number)
+        asked = asked_with(config, row, model, folder)
+        return _Asked(config, asked, adapter.iteration_number, model.context_length)
 
 
 def _turns(sent: ChatIn) -> list[tuple[str, str]]:

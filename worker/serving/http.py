@@ -15,9 +15,10 @@ from starlette.routing import Route
 
 from app.results.completion_requests import ChatIn, CompletionIn
 from star_engine.writing import Piece
-from worker.serving.answers import Answer, error_event
+from worker.serving.answers import Answer, Tooled, error_event
 from worker.serving.selection import choose
 from worker.serving.service import UNKNOWN, Layouts, Refused, Service, Who, pieces_of, unready
+from worker.serving.tool_texts import pieces_with_tool
 from worker.serving.waiting import Target
 
 
@@ -48,6 +49,8 @@ async def _answer(service: Service, request: Request, kind: type[CompletionIn] |
         who = _who(request)
         if isinstance(answer.sent, ChatIn):
             await run_in_threadpool(_lay_out, service.layouts, answer, answer.sent, who.target)
+        if answer.sent.with_tools:
+            answer.tooled = await run_in_threadpool(_tool_of, service.layouts, who.target)
         pieces = _written(service, answer, who, request)
         first = await anext(pieces)  # whether it works is known before the status is sent
     except Refused as refused:
@@ -82,6 +85,18 @@ def _lay_out(layouts: Layouts, answer: Answer, sent: ChatIn, target: Target) -> 
         raise unready(adapter or target.model_id, problem) from problem
 
 
+def _tool_of(layouts: Layouts, target: Target) -> Tooled:
+    adapter = target.adapter_id
+    if adapter is None:
+        raise Refused(422, "invalid", "A base model has no job that gave it a tool.")
+    try:
+        return layouts.tooled(adapter)
+    except ValueError as problem:
+        raise Refused(422, "invalid", str(problem)) from problem
+    except UNKNOWN as problem:
+        raise unready(adapter, problem) from problem
+
+
 async def _whole(
     service: Service, answer: Answer, who: Who, pieces: AsyncIterator[Piece], request: Request
 ) -> Response:
@@ -110,8 +125,12 @@ async def _events(answer: Answer, first: Piece, pieces: AsyncIterator[Piece]) ->
 
 async def _written(service: Service, answer: Answer, who: Who, request: Request) -> AsyncGenerator[Piece]:
     """The pieces of the answer's texts, which they are added to."""
+    if answer.tooled is None:
+        found = pieces_of(service, who, answer.requests, request)
+    else:
+        found = pieces_with_tool(service, who, answer, answer.tooled, request)
     try:
-        async with aclosing(pieces_of(service, who, answer.requests, request)) as pieces:
+        async with aclosing(found) as pieces:
             async for piece in pieces:
                 answer.choices[piece.key].add(piece)
                 yield piece

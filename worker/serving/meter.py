@@ -33,6 +33,8 @@ class Meter:
             held.texts += written.texts
             held.prompt_tokens += written.prompt_tokens
             held.completion_tokens += written.completion_tokens
+            held.executions += written.executions
+            held.cpu_ms += written.cpu_ms
 
     def record(self, database: Database) -> None:
         """Move what was counted into the ledger, or keep it where that cannot be reached."""

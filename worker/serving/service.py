@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,12 +18,15 @@ from star_engine.protocols import Completion
 from star_engine.sampling.labels import Elected
 from star_engine.writing import Piece, WriteRequest
 from worker.base_models import BadModel
+from worker.serving.answers import Tooled
 from worker.serving.meter import Meter
+from worker.serving.tools import Tools
 from worker.serving.verifiers import Verifiers
 from worker.serving.waiting import BROKEN, UNREADY, Full, Target, Ticket
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
 UNKNOWN = (BadModel, NotFound, SQLAlchemyError)  # why an adapter's job cannot be looked at
 
 
@@ -63,6 +66,9 @@ class Layouts(Protocol):
     def opening(self, sent: ChatIn, model_id: str, adapter_id: str | None) -> str:
         """What the prompt of the conversation has begun for the model."""
 
+    def tooled(self, adapter_id: str) -> Tooled:
+        """The tool of the adapter's job. Raises ValueError where it has none."""
+
     def elect(self, adapter_id: str, texts: Sequence[Completion]) -> Elected:
         """Raises ValueError where the answers cannot be read."""
 
@@ -75,6 +81,7 @@ class Service:
     layouts: Layouts
     verifiers: Verifiers
     meter: Meter
+    tools: Tools
     token: str  # what the API shows
 
 
@@ -105,7 +112,7 @@ async def pieces_of(
     left = len(requests)
     try:
         while left:
-            piece = await _next(said, request)
+            piece = await gone_while(said.get(), request)
             if piece.error is not None:
                 raise _problem(piece.error)
             left -= piece.ends
@@ -114,14 +121,18 @@ async def pieces_of(
         service.engine.drop(ticket)
 
 
-async def _next(said: asyncio.Queue[Piece], request: Request) -> Piece:
-    """The next piece. Looks now and then whether there is still somebody who waits for it."""
-    while True:
-        try:
-            return await asyncio.wait_for(said.get(), 1.0)
-        except TimeoutError:
+async def gone_while(work: Awaitable[T], request: Request) -> T:
+    """What the work comes to. Looks now and then whether there is still somebody who waits for it: else the
+    work is cancelled, and Refused raised.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=1.0))[0]:
             if await request.is_disconnected():
-                raise Refused(499, "gone", "The client has gone.") from None
+                raise Refused(499, "gone", "The client has gone.")
+        return task.result()
+    finally:
+        task.cancel()
 
 
 def _problem(error: str) -> Refused:

@@ -15,8 +15,10 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import httpx2
@@ -51,6 +53,8 @@ class VllmChild:
         self._bos = bos
         self._log = log
         self._lost = False
+        self._tokenizer: Any = None  # once a text in parts is asked for
+        self._tokenizing = Lock()
         self._folder = tempfile.TemporaryDirectory(prefix="star-vllm-")  # short: a socket's path may have 107
         self.socket = str(Path(self._folder.name) / "socket")
         self._process = self._start(command)
@@ -96,6 +100,8 @@ class VllmChild:
         """Yield the pieces of a text. `adapter`: its name of `load`. Raises ChildEnded."""
         try:
             prompt = await self._prompt(request)
+            if request.continued:
+                prompt = await asyncio.to_thread(self._tokens, request, prompt)
             longest = self.settings.max_length
             body = body_of(request, prompt, adapter or NAME, longest, self._bos)
             async with self._client.stream("POST", "/v1/completions", json=body) as answer:
@@ -104,10 +110,13 @@ class VllmChild:
                 elif answer.status_code != httpx2.codes.OK:
                     raise ChildEnded(f"vLLM answers {answer.status_code}: {_said(await answer.aread())}")
                 elif request.stream:
+                    said = ""
                     async for piece in pieces_of(request, answer.aiter_lines()):
-                        yield piece
+                        said += piece.text
+                        yield await self._told(request, prompt, said, piece)
                 else:
-                    yield whole_of(request, json.loads(await answer.aread()))
+                    whole = whole_of(request, json.loads(await answer.aread()))
+                    yield await self._told(request, prompt, whole.text, whole)
         except _Refused as refused:
             yield Piece(request.key, error=str(refused))
         except (httpx2.HTTPError, ValueError, LookupError) as problem:
@@ -122,6 +131,40 @@ class VllmChild:
         if answer.status_code != httpx2.codes.OK:
             raise _Refused(_said(answer.content))
         return tuple(answer.json()["tokens"])
+
+    def _tokens(self, request: WriteRequest, prompt: str | tuple[int, ...]) -> tuple[int, ...]:
+        """A prompt as tokens, and those of each part behind it: see text_parts."""
+        from star_engine.gpu.causal_lm import prompt_ids
+        from star_engine.gpu.text_parts import parts_ids
+
+        with self._tokenizing:
+            tokenizer = self._own_tokenizer()
+            head = prompt_ids(tokenizer, [prompt])[0] if isinstance(prompt, str) else list(prompt)
+            return tuple(chain(head, *parts_ids(tokenizer, head, request.parts)))
+
+    async def _told(
+        self, request: WriteRequest, prompt: str | tuple[int, ...], said: str, piece: Piece
+    ) -> Piece:
+        """A piece; the last one of a text that may go on with its tokens as `Piece` describes them.
+
+        said: the text up to there.
+        """
+        if not request.continued or not piece.ends or isinstance(prompt, str):
+            return piece
+        ids = await asyncio.to_thread(self._ids, prompt, said + (piece.stopped_by or ""), piece.ids or ())
+        return replace(piece, ids=ids)
+
+    def _ids(self, prompt: tuple[int, ...], said: str, generated: tuple[int, ...]) -> tuple[int, ...] | None:
+        from star_engine.gpu.text_parts import sampled_ids
+
+        with self._tokenizing:
+            return sampled_ids(self._own_tokenizer(), prompt, said, generated)
+
+    def _own_tokenizer(self) -> Any:
+        from star_engine.gpu.causal_lm import load_tokenizer
+
+        self._tokenizer = self._tokenizer or load_tokenizer(Path(self.settings.model))
+        return self._tokenizer
 
     async def load(self, name: str, folder: Path) -> None:
         """Serve an adapter beside the base model. Raises BadAdapter or ChildEnded."""

@@ -29,6 +29,10 @@ def body_of(
         "spaces_between_special_tokens": False,
         "add_special_tokens": not (bos and isinstance(prompt, str) and prompt.startswith(bos)),
     }
+    if request.params.special:
+        body["skip_special_tokens"] = False
+    if request.continued:
+        body["return_token_ids"] = True
     if request.logprobs is not None:
         body["logprobs"] = request.logprobs
     if request.seed is not None and params.temperature > 0:  # a seed costs time at every step
@@ -41,12 +45,14 @@ def body_of(
 def whole_of(request: WriteRequest, answer: Mapping[str, Any]) -> Piece:
     """The whole text. Raises ValueError or LookupError where it has not ended as it was asked to."""
     (choice,), usage = answer["choices"], answer["usage"]
-    return _last(request, _piece(request, choice), choice["finish_reason"], usage)
+    ids = tuple(choice["token_ids"]) if request.continued else None
+    return _last(request, _piece(request, choice), choice, usage, ids)
 
 
 async def pieces_of(request: WriteRequest, lines: AsyncIterator[str]) -> AsyncIterator[Piece]:
     """The pieces of a stream; the last one comes with its usage. Raises as `whole_of` does."""
-    last: tuple[Piece, str] | None = None
+    last: tuple[Piece, Mapping[str, Any]] | None = None
+    ids: list[int] = []
     async for line in lines:
         if not line.startswith(DATA) or line == "data: [DONE]":
             continue
@@ -55,12 +61,13 @@ async def pieces_of(request: WriteRequest, lines: AsyncIterator[str]) -> AsyncIt
             raise ValueError(str(event["error"]))
         for choice in event["choices"]:
             piece, reason = _piece(request, choice), choice.get("finish_reason")
+            ids += choice.get("token_ids") or ()
             if reason is not None:
-                last = piece, reason
+                last = piece, choice
             elif piece.text or piece.scores:
                 yield piece
         if event.get("usage") and last is not None:
-            yield _last(request, *last, event["usage"])
+            yield _last(request, *last, event["usage"], tuple(ids) if request.continued else None)
             return
     raise ValueError("vLLM's stream ended before its text did.")
 
@@ -71,14 +78,23 @@ def _piece(request: WriteRequest, choice: Mapping[str, Any]) -> Piece:
     return Piece(request.key, choice["text"], scores)
 
 
-def _last(request: WriteRequest, piece: Piece, reason: str, usage: Mapping[str, Any]) -> Piece:
+def _last(
+    request: WriteRequest,
+    piece: Piece,
+    choice: Mapping[str, Any],
+    usage: Mapping[str, Any],
+    ids: tuple[int, ...] | None,
+) -> Piece:
+    """The piece with which a text ends. `ids`: all of its tokens, with those of what ended it."""
+    reason, stop = choice["finish_reason"], choice.get("stop_reason")
     if reason not in ("stop", "length"):
         raise ValueError(f"vLLM ended a text with {reason!r}.")
     asked, written = int(usage["prompt_tokens"]), int(usage["completion_tokens"])
     if request.params.max_tokens == 0:  # vLLM always writes a token; it was asked to show the prompt alone
         return Piece(piece.key, piece.text, piece.scores, "length", asked, 0)
     ended: Literal["stop", "length"] = "stop" if reason == "stop" else "length"
-    return Piece(piece.key, piece.text, piece.scores, ended, asked, written)
+    stopped_by = stop if isinstance(stop, str) else None  # a number: an end-of-sequence token
+    return Piece(piece.key, piece.text, piece.scores, ended, asked, written, stopped_by=stopped_by, ids=ids)
 
 
 def _scores(count: int, told: Mapping[str, Any]) -> list[TokenScore]:

@@ -19,7 +19,7 @@ from app.http.dependencies import Config, Db, OfferedModels, Servers
 from app.http.router import page_router
 from app.jobs.read import read_job
 from app.ledger.data.chat_templates import prompt_set_of
-from app.ledger.results.adapters import get_adapter
+from app.ledger.results.adapters import get_adapter, names_adapter
 from app.results.adapters import read_adapter, read_job_adapters
 from app.results.completion_requests import CompletionIn
 from app.results.completions import complete
@@ -49,6 +49,7 @@ def show(request: Request, caller: Viewer, db: Db, adapter_id: str) -> Response:
     others = [one.id for one in made if one.id != adapter.id]
     shown = read_prompt_set(db, caller.project_id, job.prompt_set).examples
     config = job.config
+    has_tool = config["tools"]["python"] is not None
     return page(
         request,
         "playground.html",
@@ -63,6 +64,7 @@ def show(request: Request, caller: Viewer, db: Db, adapter_id: str) -> Response:
         takes_choices=task_of(config["kind"]).takes_choices,
         few_shot=few_shot_in(config["generation"]["few_shot"], adapter.iteration + 1),
         max_tokens=config["generation"]["max_tokens"],
+        fence=StarConfig.model_validate(config).tool_fence if has_tool else None,
     )
 
 
@@ -80,6 +82,7 @@ async def write(
     *,
     few_shot: Annotated[bool, Form()] = False,
     plain: Annotated[bool, Form(description="The question is the whole prompt.")] = False,
+    with_tools: Annotated[bool, Form(description="Of adapters: a base model has no tool.")] = False,
     temperature: Annotated[float, Form()] = 0.0,
     max_tokens: Annotated[int, Form()] = 256,
 ) -> Response:
@@ -94,6 +97,7 @@ async def write(
             stream=True,
             temperature=temperature,
             max_tokens=max_tokens,
+            with_tools=True if with_tools and names_adapter(model) and model not in offered else None,
         )
     except ValidationError as problem:
         first = problem.errors()[0]

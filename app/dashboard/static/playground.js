@@ -26,14 +26,52 @@
     }
   }
 
+  // Shows a text in parts: the model's words, the code with which it calls its tool, and what the tool says.
+  const shower = (text) => {
+    const opening = "```" + (form.dataset.fence ?? "") + "\n";
+    let own = ""; // the model's, since the tool last spoke
+    let shown = []; // its elements
+    const put = (part, words) => {
+      const element = document.createElement(part === "output" ? "samp" : part === "code" ? "code" : "span");
+      element.dataset.part = part;
+      element.textContent = words;
+      text.append(element);
+      return element;
+    };
+    const parts = (words) => {
+      const at = form.dataset.fence ? words.indexOf(opening) : -1;
+      if (at < 0) return [["text", words]];
+      const close = words.indexOf("```\n", at + opening.length);
+      const end = close < 0 ? words.length : close + 4;
+      return [["text", words.slice(0, at)], ["code", words.slice(at, end)], ...parts(words.slice(end))];
+    };
+    return (words, origin) => {
+      if (!words) return;
+      if (origin === "output") {
+        put("output", words);
+        own = "";
+        shown = [];
+        return;
+      }
+      own += words;
+      for (const element of shown) element.remove();
+      shown = parts(own).filter(([, some]) => some).map(([part, some]) => put(part, some));
+    };
+  };
+
+  // What the model itself says, as it is judged: an answer that the tool prints is none.
+  const saidItself = (text) =>
+    [...text.children].map((one) => (one.dataset.part === "output" ? "\n" : one.textContent)).join("");
+
   const write = async (answer, text) => {
+    const show = shower(text);
     let reason = "stop";
     for await (const data of events(answer.body)) {
       if (data === "[DONE]") return reason;
       const said = JSON.parse(data);
       if (said.error) throw new Error(said.error.message);
       for (const choice of said.choices) {
-        text.textContent += choice.text;
+        show(choice.text, choice.origin);
         reason = choice.finish_reason ?? reason;
       }
     }
@@ -42,7 +80,7 @@
 
   const judge = async (column, fields, reason) => {
     const said = column.querySelector("[data-said]");
-    fields.set("completion", column.querySelector("pre").textContent);
+    fields.set("completion", saidItself(column.querySelector("pre")));
     fields.set("finish_reason", reason);
     const answer = await send("verdict", fields);
     said.innerHTML = await answer.text(); // a fragment of this server's, escaped there

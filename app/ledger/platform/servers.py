@@ -15,10 +15,19 @@ LIVE_SECONDS = 35.0  # one that missed three announcements is not asked
 
 
 def announce_server(
-    session: Session, server_id: str, url: str, token: str, models: Sequence[str] | None, loaded: str | None
+    session: Session,
+    server_id: str,
+    url: str,
+    token: str,
+    models: Sequence[str] | None,
+    loaded: str | None,
+    sandbox: str | None = None,
 ) -> None:
-    """Note that this server is there, what it may be asked and what it holds."""
-    facts = {"url": url, "token": token, "models": None if models is None else list(models), "loaded": loaded}
+    """Note that this server is there, what it may be asked and what it holds. sandbox: SANDBOX_OK, or why it
+    executes no code.
+    """
+    served = None if models is None else list(models)
+    facts = {"url": url, "token": token, "models": served, "loaded": loaded, "sandbox": sandbox}
     known = update(Server).where(Server.id == server_id).values(seen_at=clock(), **facts)
     if session.execute(known.returning(Server.id)).first() is None:
         session.execute(delete(Server).where(Server.seen_at < clock(-LIVE_SECONDS)))

@@ -31,6 +31,8 @@ class Written:
     texts: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    executions: int = 0  # programs that texts called
+    cpu_ms: int = 0  # of these
 
 
 def add_text_usage(session: Session, written: Mapping[Writer, Written]) -> None:
@@ -48,6 +50,8 @@ def add_text_usage(session: Session, written: Mapping[Writer, Written]) -> None:
             "texts": 0,
             "prompt_tokens": 0,
             "completion_tokens": 0,
+            "executions": 0,
+            "cpu_ms": 0,
         }
         session.execute(insert_once(session, TextUsage), [row])
         place = tuple_(TextUsage.project_id, TextUsage.day, TextUsage.model)
@@ -58,6 +62,8 @@ def add_text_usage(session: Session, written: Mapping[Writer, Written]) -> None:
                 texts=TextUsage.texts + much.texts,
                 prompt_tokens=TextUsage.prompt_tokens + much.prompt_tokens,
                 completion_tokens=TextUsage.completion_tokens + much.completion_tokens,
+                executions=TextUsage.executions + much.executions,
+                cpu_ms=TextUsage.cpu_ms + much.cpu_ms,
             )
         )
 

@@ -13,6 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.database import new_id, transaction
+from app.settings import Settings
 from app.storage import Storage
 from app.tables.jobs import Iteration
 from app.tables.rationales import Adapter
@@ -20,18 +21,22 @@ from star_engine.adapters.layout import CONFIG, WEIGHTS
 from star_engine.adapters.roles import AdapterRole
 from star_engine.evaluation.candidates import score_distinct
 from star_engine.gpu.transformers_sampler import TransformersSampler
-from star_engine.protocols import TrainingText
+from star_engine.protocols import Part, SamplingParams, TrainingText
+from star_engine.writing import Piece, WriteRequest
 from tests.factories import MODEL, World, make_world
 from tests.star_engine.gpu.conftest import make_adapter, tiny_model  # noqa: F401 - a fixture
 from tests.star_engine.gpu.requests import few_shot_requests
+from tests.worker.gpus import wait_until
 from tests.worker.serving.test_engine import running
 from worker.serving.conversations import Conversations
 from worker.serving.engine import Engine
 from worker.serving.http import create_app
 from worker.serving.meter import Meter
 from worker.serving.service import Service
+from worker.serving.tools import Tools
 from worker.serving.verifiers import Verifiers
 from worker.serving.vllm_engine import VllmEngine
+from worker.serving.waiting import Target, Ticket
 
 pytestmark = [pytest.mark.xdist_group("vllm"), pytest.mark.timeout(900)]
 
@@ -143,7 +148,7 @@ def test_vllm_answers_what_transformers_answers_for_the_base_and_for_two_adapter
         layouts = Conversations(world.worker_context())
         verifiers = Verifiers(world.worker_context(), layouts)
         oracle, vllm = (
-            Client(create_app(Service(engine, layouts, verifiers, Meter(), TOKEN)))
+            Client(create_app(Service(engine, layouts, verifiers, Meter(), Tools(Settings()), TOKEN)))
             for engine in (ours, theirs)
         )
         texts = []
@@ -160,6 +165,31 @@ def test_vllm_answers_what_transformers_answers_for_the_base_and_for_two_adapter
         check_conversations(oracle, vllm, adapters[1])
         check_refusals(vllm)
         check_verifier(vllm, adapters[0], verifier, tiny_model, judge)
+        check_parts(ours, theirs, adapters[0])
+
+
+def check_parts(ours: Engine, theirs: VllmEngine, adapter: str) -> None:
+    """A text that is told in turns goes on from the tokens of its parts, whoever writes it."""
+    written, *_ = told_of(ours, adapter, ())
+    first = told_of(ours, adapter, (), written[5])
+    assert first[2] == written[5]
+    assert told_of(theirs, adapter, (), written[5]) == first
+    parts = (Part(first[0] + written[5], first[3]), Part("12\n= ", None, plain=True))
+    second = told_of(ours, adapter, parts)
+    assert second[4] > first[4]
+    assert told_of(theirs, adapter, parts) == second
+
+
+def told_of(engine: Engine | VllmEngine, adapter: str, parts: tuple[Part, ...], stop: str = "") -> Any:
+    """A text, and what its last piece says of it."""
+    told: list[Piece] = []
+    params = SamplingParams(max_tokens=12, stop=(stop,) if stop else ())
+    asked = WriteRequest("parts", PROMPTS[0], params, stream=True, parts=parts, continued=True)
+    engine.submit(Ticket(Target(MODEL, adapter), "a", (asked,), told.append))
+    wait_until(lambda: bool(told) and told[-1].ends, "it does not end")
+    last = told[-1]
+    text = "".join(piece.text for piece in told)
+    return text, last.finish_reason, last.stopped_by, last.ids, last.prompt_tokens, last.tokens
 
 
 def check_scores(oracle: Client, vllm: Client, adapter: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from app.settings import Settings
 from star_engine.evaluation.candidates import score_distinct
 from star_engine.evaluation.yes_no import score_yes_no
 from star_engine.gpu.transformers_sampler import TransformersSampler
@@ -21,6 +22,7 @@ from worker.serving.engine import Engine
 from worker.serving.http import create_app
 from worker.serving.meter import Meter
 from worker.serving.service import Service
+from worker.serving.tools import Tools
 from worker.serving.verifiers import Verifiers
 
 ASKED: dict[str, Any] = {
@@ -52,7 +54,7 @@ class Bench:
 def bench(world: World, tiny_model: Path, tmp_path: Path) -> Iterator[Bench]:  # noqa: F811
     context = world.worker_context("serving:1")
     engine, layouts = Engine(context), Conversations(context)
-    service = Service(engine, layouts, Verifiers(context, layouts), Meter(), TOKEN)
+    service = Service(engine, layouts, Verifiers(context, layouts), Meter(), Tools(Settings()), TOKEN)
     with running(engine):
         yield Bench(world, tiny_model, tmp_path, Client(create_app(service)))
 
