@@ -44,9 +44,11 @@ KINDS = {
     "scheduler": 1,
     "delete job": 2,
 }
-# In turn, after a job of programs and one with a tool: together they come by every phase. The plain ones are
+# In turn, after a job of programs and two with a tool: together they come by every phase. The plain ones are
 # short, so that there are always some that have ended and may be deleted.
 EVERY_PHASE: tuple[dict[str, Any], ...] = ({}, SETTINGS, {}, VERIFIER_SETTINGS, {}, WAVES_SETTINGS)
+# Where nothing but programs is executed: judged by tests, called in CPython, called in the interpreter.
+CPYTHON_JOB: dict[str, Any] = {**TOOL_JOB, "tools": {"python": {"runtime": "cpython"}}}
 OF_PROGRAMS = {"launcher": 4, "interpreter": 3}  # where programs are executed, and a tool's calls are
 ON_POSTGRESQL = {"database connections": 2}
 LOOK_SECONDS = 0.1  # between two looks at those who are stopped
@@ -81,9 +83,12 @@ class Soak:
         jobs: int = 4,
         burst: int = 1,
         mixed: bool = False,
+        programs: bool = False,
         **config: Any,
     ) -> None:
-        """`jobs` of `config` run at once, `mixed` with others (EVERY_PHASE); `burst` things break at once."""
+        """`jobs` of `config` run at once, `mixed` with others (EVERY_PHASE), or of them those that execute
+        `programs` alone; `burst` things break at once.
+        """
         self.running = running
         self.world: World = running.world
         self.broker = redis.Redis.from_url(running.broker_url)
@@ -97,6 +102,7 @@ class Soak:
         self.jobs: list[str] = []
         self.deleted: list[str] = []
         self.of_programs = (with_code(self.world), with_tools(self.world)) if mixed else None
+        self.turns = () if programs else EVERY_PHASE
         self.jobs_at_once, self.burst = jobs, burst
         self.config = {"iterations": 1, **config}
         url = make_url(self.world.settings.resolved_database_url())
@@ -154,11 +160,12 @@ class Soak:
         number = len(self.jobs) + len(self.deleted)
         if self.of_programs is None:
             return self.world.submit(**self.config)
-        turn = (number - 2) % (len(EVERY_PHASE) + 2)
-        if turn < len(EVERY_PHASE):
-            return self.world.submit(**{**self.config, **EVERY_PHASE[turn]})
+        turn = (number - 3) % (len(self.turns) + 3)
+        if turn < len(self.turns):
+            return self.world.submit(**{**self.config, **self.turns[turn]})
         programs, tools = self.of_programs
-        return programs.submit(**JOB) if turn == len(EVERY_PHASE) else tools.submit(**TOOL_JOB)
+        kind = turn - len(self.turns)
+        return programs.submit(**JOB) if kind == 0 else tools.submit(**(CPYTHON_JOB, TOOL_JOB)[kind - 1])
 
     def break_something(self) -> None:
         """What was drawn strikes as soon as it can. Drawn again instead, restarts, which are always possible,

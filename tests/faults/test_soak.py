@@ -4,7 +4,8 @@ STAR_SOAK_FAULTS, STAR_SOAK_PACE (seconds between two faults) and STAR_SOAK_SEED
 given) choose how long, how fast and which; what happened is printed. A thousand faults in ten minutes on
 two cores: STAR_SOAK_FAULTS=1000 STAR_SOAK_PACE=0.55 STAR_SOAK_WORKERS=6 STAR_SOAK_BURST=2. Two things break
 at once, since a fault waits until somebody is at work again, and of three workers that is often nobody. A
-machine that cannot keep the pace takes longer, or with STAR_SOAK_SECONDS does less.
+machine that cannot keep the pace takes longer, or with STAR_SOAK_SECONDS does less. With STAR_SOAK_PROGRAMS=1
+every job executes programs: judged by tests, called in CPython, called in the interpreter.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ MAX_SECONDS = float(os.environ.get("STAR_SOAK_SECONDS", "inf"))
 BURST = int(os.environ.get("STAR_SOAK_BURST", "1"))
 SEED = int(os.environ.get("STAR_SOAK_SEED", str(time.time_ns() % 10**6)))
 WORKERS = int(os.environ.get("STAR_SOAK_WORKERS", "3"))
+PROGRAMS = os.environ.get("STAR_SOAK_PROGRAMS") == "1"
 TINY_MODEL = PROJECT / "examples" / "carry" / "model"
 REAL_JOB: dict[str, Any] = {
     "generation": {"max_tokens": 96},
@@ -52,7 +54,7 @@ def soak_through(faults: int, database_url: str, valkey_url: str, home: Path) ->
     print(f"STAR_SOAK_SEED={SEED} STAR_SOAK_FAULTS={faults} STAR_SOAK_PACE={PACE}")  # noqa: T201
     world = quick_world(database_url, home, **SHORT)
     with platform(world, valkey_url) as running:
-        soak = Soak(running, SEED, PACE, WORKERS, burst=BURST, mixed=True)
+        soak = Soak(running, SEED, PACE, WORKERS, burst=BURST, mixed=True, programs=PROGRAMS)
         seconds = soak.run(faults, most_seconds=MAX_SECONDS)
         ended = len(soak.jobs) + len(soak.deleted) - len(soak.unfinished())
         explained: list[int] = []
