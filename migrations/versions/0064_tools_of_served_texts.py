@@ -1,6 +1,6 @@
 """Programs that served texts call, and whether a server of models may execute them.
 
-Revises: 0062
+Revises: 0063
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0063"
-down_revision = "0062"
+revision = "0064"
+down_revision = "0063"
 branch_labels = None
 depends_on = None
 
