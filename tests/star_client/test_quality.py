@@ -182,3 +182,31 @@ def test_a_rationale_is_read_sentence_by_sentence(run: Run, server: Platform, tm
     assert "probability of the answer after each sentence" in shown.out
     assert f"{100 * exp(one.reading[0].logprob):.1f} %  (no rationale)" in shown.out
     assert "<scratch>" in shown.out.partition("(no rationale)")[2].splitlines()[1]
+
+
+def test_a_receipt_decides_whether_an_adapter_is_promoted(run: Run, server: Platform, tmp_path: Path) -> None:
+    job = finished_job(server, tmp_path)
+    [found] = run(server, "adapters", "receipt", f"{job}:last", "--json").objects
+    passed = {name: found["collapse"][name]["passed"] for name in ("base", "adapter")}
+    assert [point["k"] for point in passed["base"]] == [1, 2]
+    shown = run(server, "adapters", "receipt", f"{job}:last").out
+    for name in passed:
+        assert f"{100 * passed[name][-1]['value']:.1f} % (" in shown
+    assert "pass@2" in shown
+    assert "distinct solutions" in shown
+    assert found["gain"]["difference"]["interval"]["low"] <= 0  # of eight questions
+
+    refused = run(server, "adapters", "promote", f"{job}:last", "--name", "sums")
+    assert refused.status != 0
+    assert "covers 0" in " ".join(refused.err.split())
+    assert run(server, "adapters", "promotions", "--json").objects == []
+    unsaid = run(server, "adapters", "promote", f"{job}:last", "--name", "sums", "--force")
+    assert unsaid.status != 0  # it takes a reason
+    words = ("--name", "sums", "--stage", "test", "--force", "--reason", "A trial.")
+    [made] = run(server, "adapters", "promote", f"{job}:last", *words, "--json").objects
+    assert (made["forced"], made["reason"], made["adapter"]) == (True, "A trial.", found["adapter"])
+    assert made["id"] in run(server, "adapters", "promotions", "--name", "sums").out
+    assert run(server, "adapters", "demote", made["id"]).status == 0
+    assert run(server, "adapters", "promotions", "--json").objects == []
+    [ended] = run(server, "adapters", "promotions", "--all", "--json").objects
+    assert ended["ended_at"] is not None
