@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.carry import verifier
+from examples.carry import stopped, verifier
 from examples.carry.verifier import CONTROL, REWARD, SCORERS, TEST_TIME, VERIFIER, Found, page, questions
 from star_engine.evaluation.candidates import (
     GENERATOR,
@@ -75,3 +75,31 @@ def test_a_seed_that_has_been_run_is_read_and_not_run_again(
     assert ran == [(2, 16)]
     verifier.run_once(tmp_path, 2, 16, 20)  # other questions are another run
     assert ran == [(2, 16), (2, 20)]
+
+
+def test_the_page_of_a_stopped_verifier_says_where_it_ended_and_what_was_kept() -> None:
+    config = stopped.settings(seed=3)
+    assert config.trained_verifier is not None
+    assert config.trained_verifier.stop is not None
+    report = {
+        "steps": 50,
+        "training_examples": 99,
+        "stop": {
+            "k": 16,
+            "questions": 12,
+            "trained_steps": 75,
+            "looks": [
+                {"step": step, "best_of_k": share} for step, share in ((25, 0.5), (50, 0.9), (75, 0.8))
+            ],
+        },
+    }
+    points = [{"value": 0.25}, {"value": 0.75}]
+    measured = {"n": 48, "ks": [1, 16], "curves": {"pass": points, "majority_tied": points}}
+    verified = {"pairs": 9, "pair_accuracy": 1.0, "pair_accuracy_before": 0.25}
+    metrics = {1: {"verifier_training": report, "verifier_verification": verified, "test_time": measured}}
+    text = "\n".join(stopped.page(metrics, 60.0, "command"))
+    assert "| steps | 25 | 50 | 75 |" in text
+    assert "| best of 16 on 12 held-out train questions, % | 50.0 | 90.0 | 80.0 |" in text
+    assert "Kept: the state after 50 steps; 99 pairs were learned. Of 9 held-out pairs" in text
+    assert "| pass@k: any is right | 25.0 | 75.0 |" in text
+    assert "tied" not in text
