@@ -133,7 +133,9 @@ def _ranked(settings: TrainedVerifier, answer: Answer, found: Scored | None) -> 
         return float("-inf")
     if settings.method == "dpo" and settings.score == "likelihood_per_token":
         return found.total / max(1, found.tokens)
-    return found.total - answer.reference
+    if settings.method == "dpo" and settings.score == "reward":
+        return found.total - answer.reference
+    return found.total
 
 
 @dataclass(frozen=True, slots=True)

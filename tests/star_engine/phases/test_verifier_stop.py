@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from pydantic import ValidationError
@@ -26,6 +26,7 @@ from tests.star_engine.phases.test_verifier import master, now_and_then, setting
 from tests.star_engine.test_run import Bench
 
 STEPS, BEST_AT = 20, 4
+SCORES: tuple[Literal["likelihood"], Literal["reward"]] = ("likelihood", "reward")
 
 
 def steps_of(adapter: Path) -> int:
@@ -88,6 +89,34 @@ def test_the_training_ends_behind_the_best_state_which_is_kept(tmp_path: Path) -
     assert len(kept) == 3  # all but the first go on with weights and moments
     assert not (folder / OPTIMIZER).exists()
     assert f"| stopped by | best of 4 on {len(held_out)}" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "how", [{"method": "yes_no"}, {"score": "reward"}, {"score": "likelihood_per_token"}]
+)
+def test_each_way_to_rank_ends_its_training_too(tmp_path: Path, how: dict[str, str]) -> None:
+    bench = Bench(tmp_path, now_and_then)
+    verifier = {"stop": {"k": 4, "patience": 1}, "schedule": {"kind": "fixed", "steps": STEPS}, **how}
+    list(bench.run(settings(iterations=1, trained_verifier=verifier)))
+    report = RunDirectory(tmp_path).metrics()[1]["verifier_training"]
+    # The fake finds texts as likely after each step: no look is better than the first.
+    assert [one["step"] for one in report["stop"]["looks"]] == [2, 4]
+    assert report["steps"] == 2
+    batch = [len(run.rows) for run in bench.trainer.runs[1:]]
+    assert batch == [2 * 2 * 4] * 2  # texts: two steps of four pairs
+
+
+def test_by_reward_a_text_ranks_by_what_training_has_added(tmp_path: Path) -> None:
+    class Fixed(RecordingTrainer):
+        def score_trained(self, adapter: Path, requests: Sequence[ScoreRequest]) -> list[Score]:
+            return [Score(one.key, (float(one.text.completion),)) for one in requests]
+
+    answers = [
+        Answer(TrainingText("q", "-5"), True, reference=-9.0),  # likelier than before by 4
+        Answer(TrainingText("q", "-1"), False, reference=-2.0),  # by 1, and the likeliest all the same
+    ]
+    ranked = [rank(Fixed(), tmp_path, {"q": answers}, TrainedVerifier(score=how), 2) for how in SCORES]
+    assert ranked == [0.0, 1.0]
 
 
 def test_no_pair_of_a_question_that_is_ranked_is_learned(tmp_path: Path) -> None:
