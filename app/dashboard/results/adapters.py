@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from app.dashboard.rendering import page, url
-from app.dashboard.results.job_adapters import aliases
+from app.dashboard.results.job_adapters import aliases, last_generator
 from app.dashboard.results.receipts import ShownReceipt, shown_receipt
 from app.dashboard.session import PATH, Submitter, Viewer
 from app.data.base_models import read_models
@@ -185,7 +185,8 @@ def archive(caller: Viewer, db: Db, storage: Artifacts, adapter_id: str) -> Resp
 def _card(request: Request, caller: Caller, db: Engine, adapter_id: str) -> dict[str, Any]:
     adapter = read_adapter(db, caller.project_id, adapter_id)
     job = read_job(db, caller.project_id, adapter.job)
-    last = read_job_adapters(db, caller.project_id, adapter.job).data[-1].id
+    last = last_generator(read_job_adapters(db, caller.project_id, adapter.job).data)
+    number = [str(adapter.iteration)] if adapter.role is AdapterRole.GENERATOR else []  # names a generator
     shown_examples = read_prompt_set(db, caller.project_id, job.prompt_set).examples
     first = read_iterations(db, caller.project_id, adapter.job, limit=1).data
     rank = int(job.config["training"]["lora"]["rank"])
@@ -199,7 +200,7 @@ def _card(request: Request, caller: Caller, db: Engine, adapter_id: str) -> dict
         "takes_choices": task_of(job.config["kind"]).takes_choices,
         "iteration": read_iteration(db, caller.project_id, adapter.job, adapter.iteration),
         "base": first[0] if first and first[0].number == 0 else None,
-        "names": [*aliases(job, adapter, last), str(adapter.iteration)],
+        "names": [*aliases(job, adapter, last), *number],
         "example": shown_examples[0] if shown_examples else None,
         "server": str(request.base_url).removesuffix(f"{PATH}/").rstrip("/"),
         "vllm_rank": min(number for number in VLLM_RANKS if number >= rank),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastapi import Request, Response
@@ -14,6 +15,7 @@ from app.jobs.read import read_job
 from app.jobs.views import JobOut
 from app.results.adapters import AdapterOut, read_job_adapters
 from app.results.iterations import IterationOut, read_iterations
+from star_engine.adapters.roles import AdapterRole
 
 router = page_router("/jobs/{job_id}/adapters")
 
@@ -30,11 +32,18 @@ def of_job(request: Request, caller: Viewer, db: Db, job_id: str) -> Response:
     job = read_job(db, caller.project_id, job_id)
     found = read_job_adapters(db, caller.project_id, job_id).data
     by_number = {one.number: one for one in read_iterations(db, caller.project_id, job_id).data}
-    rows = [Row(one, by_number[one.iteration], aliases(job, one, found[-1].id)) for one in found]
+    last = last_generator(found)
+    rows = [Row(one, by_number[one.iteration], aliases(job, one, last)) for one in found]
     return page(request, "job_adapters.html", caller, job=job, rows=rows, base=by_number.get(0))
 
 
-def aliases(job: JobOut, adapter: AdapterOut, last: str) -> list[str]:
+def last_generator(adapters: Sequence[AdapterOut]) -> str | None:
+    """The id that `job_...:last` stands for; None before there is one."""
+    found = (one.id for one in reversed(adapters) if one.role is AdapterRole.GENERATOR)
+    return next(found, None)
+
+
+def aliases(job: JobOut, adapter: AdapterOut, last: str | None) -> list[str]:
     """best and last, as `job_...:best` stands for an adapter's id; below few-shot, none is best."""
     best = None if job.best is None or job.best["below_few_shot"] else job.best["adapter_id"]
     return [name for name, this in (("best", best), ("last", last)) if this == adapter.id]
