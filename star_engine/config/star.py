@@ -168,7 +168,12 @@ class Training(Section):
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-4
     """Peak learning rate of AdamW."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
-    """Steps over which the learning rate rises linearly; it is constant afterwards."""
+    """Steps over which the learning rate rises linearly; it is constant afterwards, but for decay_share."""
+    decay_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of an iteration's steps, at its end, over which the rate falls linearly towards 0.
+
+    0, as in the paper: the rate stays constant.
+    """
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Weight decay of AdamW."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0

@@ -57,13 +57,24 @@ class Learned:
 
 
 class LoraRun:
-    """AdamW on the adapter's weights; linear warm-up, then a constant rate.
+    """AdamW on the adapter's weights; linear warm-up, then a constant rate, or one that falls at the end.
 
-    A carried optimizer has its warm-up behind it as far as the trainings before have come.
+    A carried optimizer has its warm-up behind it as far as the trainings before have come. steps: how many
+    this training takes in all, which only `training.decay_share` asks for.
     """
 
-    def __init__(self, model: Any, training: Training, seed: int, device: torch.device, ranks: Ranks) -> None:
+    def __init__(
+        self,
+        model: Any,
+        training: Training,
+        seed: int,
+        device: torch.device,
+        ranks: Ranks,
+        steps: int | None = None,
+    ) -> None:
         self.step = 0  # optimizer steps done
+        self._decay_steps = training.decay_share * (steps or 0)
+        self._last = steps or 0
         self._carried = 0  # those of the trainings before, whose moments this one goes on with
         self._model = model
         self._training = training
@@ -136,13 +147,18 @@ class LoraRun:
                 f"The loss of optimizer step {self.step + 1} is {total}, its gradient norm {norm}: "
                 "the training diverged. Lower training.learning_rate or add training.warmup_steps."
             )
-        warmup = self._training.warmup_steps
-        rate = self._training.learning_rate * min(1.0, (self.steps + 1) / max(1, warmup))
+        rate = self._training.learning_rate * self._rate_share()
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
         self.step += 1
         return Learned(total, norm, rate)
+
+    def _rate_share(self) -> float:
+        """Of the peak rate, in the step that comes. Its last step with a decay still moves the weights."""
+        warm = (self.steps + 1) / max(1, self._training.warmup_steps)
+        left = (self._last - self.step) / self._decay_steps if self._decay_steps else 1.0
+        return min(1.0, warm, left)
 
     def _accumulate(self, learn: Callable[[], list[float]]) -> list[float] | None:
         """Gradients of this rank's part; its share of the sums, None where its memory did not suffice."""

@@ -98,7 +98,7 @@ class LoraTrainer:
         lengths = data.lengths
         saved = Checkpoints(job.checkpoints, self._input_hash(data, job))
         with self._adapted(training, job.seed, job.start) as model:
-            run = LoraRun(model, training, job.seed, self._device, self._ranks)
+            run = LoraRun(model, training, job.seed, self._device, self._ranks, job.steps)
             if job.moments is not None:
                 run.carry(*load_moments(job.moments))
             tokens = run.resume(saved.newest())

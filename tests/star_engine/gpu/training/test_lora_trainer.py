@@ -171,8 +171,11 @@ def test_the_base_model_is_the_same_afterwards(
     assert not any(weight.requires_grad for weight in trainer._base.parameters())
 
 
-def test_a_resumed_run_ends_in_the_same_bytes(tiny_model: Path, tmp_path: Path) -> None:
-    training = Training(batch_size=4, checkpoint_every=3, learning_rate=3e-3, lora=Lora(dropout=0.2))
+@pytest.mark.parametrize("decay_share", [0.0, 0.6])
+def test_a_resumed_run_ends_in_the_same_bytes(tiny_model: Path, tmp_path: Path, decay_share: float) -> None:
+    training = Training(
+        batch_size=4, checkpoint_every=3, learning_rate=3e-3, decay_share=decay_share, lora=Lora(dropout=0.2)
+    )
     whole = train(LoraTrainer(tiny_model, threads=1), tmp_path / "whole", training, 10)
     first = train(LoraTrainer(tiny_model, threads=1), tmp_path / "parts", training, 10, stop_after=8)
     assert not (tmp_path / "parts/adapter").exists()
@@ -292,6 +295,13 @@ def test_the_rate_warms_up_linearly_and_then_stays(trainer: LoraTrainer, tmp_pat
         moved.append(max(weight.abs().max().item() for name, weight in weights.items() if "lora_B" in name))
     # B starts at zero, and Adam's first step moves a weight by the rate.
     assert moved == pytest.approx([1e-3, 0.25e-3], rel=1e-3)
+
+
+def test_the_rate_falls_linearly_over_its_share_of_the_steps(trainer: LoraTrainer, tmp_path: Path) -> None:
+    training = Training(warmup_steps=2, decay_share=0.5, learning_rate=1e-3, lora=Lora(rank=2))
+    job = TrainingJob(tuple(sums(20)), training, 8, 1, tmp_path / "adapter", tmp_path / "checkpoints")
+    rates = [1e3 * one.learning_rate for one in trainer.train(job)]
+    assert rates == pytest.approx([0.5, 1, 1, 1, 1, 0.75, 0.5, 0.25])
 
 
 def test_progress_tells_the_rate_of_each_step_and_the_gradient_norm_before_clipping(
