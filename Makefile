@@ -133,11 +133,11 @@ audit: | $(filter .uv/%,$(UV))  ## Look the locked dependencies up in the databa
 	fi
 
 .PHONY: plot
-plot: .venv/.complete  ## Run the README's two addition jobs again; reports and figure into docs/runs/
-	.venv/bin/python -m examples.addition.plot
+plot: .venv/.complete  ## Run the README's addition experiment again (hours on two cores); page and figure into docs/runs/
+	.venv/bin/python -m examples.addition.compare --write docs/runs/addition.md
 
 .PHONY: screenshots
-screenshots: .venv/.complete .venv/.chromium  ## Picture the dashboard's pages, of the jobs that `make plot` has run, into docs/screenshots/
+screenshots: .venv/.complete .venv/.chromium  ## Picture the dashboard's pages, of the jobs that `make demo` has run, into docs/screenshots/
 	.venv/bin/python -m tests.browser.screenshots
 
 .PHONY: clean

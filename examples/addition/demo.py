@@ -1,9 +1,9 @@
-"""`make demo`: one STaR job over HTTP, watched live, its result shown and checked.
+"""`make demo`: STaR and what it has to beat, as four jobs over HTTP, the results shown and checked.
 
-    python -m examples.addition.demo [--home .star/demo] [--no-rationalization]
+    python -m examples.addition.demo [--home .star/demo] [--alone]
 
-Starts the embedded platform, uploads the addition task, runs the job; status 0 only if every check held.
-Interrupted, it stops what it started; started again, it goes on with the job where it was.
+Starts the embedded platform, uploads the addition task, runs the jobs; status 0 only if every check held.
+Interrupted, it stops what it started; started again, it goes on with the jobs where they were.
 """
 
 from __future__ import annotations
@@ -14,13 +14,24 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from examples.addition import outcome
+from examples.addition.arms import (
+    DIRECT,
+    GOLD,
+    HELD_OUT,
+    PRESET,
+    STAR,
+    TRAIN,
+    WITHOUT,
+    Budget,
+    changes,
+)
 from examples.addition.generate import write_task
 from examples.platform import ROOT, running_platform
 from star_client.cli.watch import watch_job
@@ -29,25 +40,14 @@ from star_client.errors import StarError
 from star_client.objects import Job
 
 MODEL = "addition-tiny"
-# Found by trying: docs/runs/addition.md has the curves. Retrains from the base model in every iteration.
-CONFIG: dict[str, Any] = {
-    "iterations": 3,
-    "examples_per_iteration": 400,
-    "generation": {"max_tokens": 96, "few_shot": "first_iteration"},
-    "training": {
-        "schedule": {"kind": "geometric", "start": 20, "factor": 1.2},
-        "batch_size": 16,
-        "learning_rate": 1e-3,
-        "warmup_steps": 2,
-        "lora": {"rank": 32, "alpha": 64},
-    },
-}
+BUDGET = Budget(iterations=2, steps=200, questions=None)
+ARMS = (STAR, WITHOUT, DIRECT, GOLD)  # few-shot is the first one's baseline
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Run the addition job on an embedded platform.")
+    parser = argparse.ArgumentParser(description="Run the addition jobs on an embedded platform.")
     parser.add_argument("--home", type=Path, default=Path(".star") / "demo")
-    parser.add_argument("--no-rationalization", action="store_true", help="the same budget without hints")
+    parser.add_argument("--alone", action="store_true", help="the STaR job without those beside it")
     arguments = parser.parse_args()
     console = Console()
     began = time.monotonic()
@@ -56,10 +56,10 @@ def main() -> None:
             key = (arguments.home / "api-key").read_text().strip()
             with StarClient(url, key) as star:
                 console.print(f"The platform runs at {url}; its log is {arguments.home}/logs.")
-                job = run_job(star, console, arguments.home, rationalization=not arguments.no_rationalization)
-                problems = list(outcome.show(star, job, console, arguments.home, ROOT))
+                jobs = run_jobs(star, console, arguments.home, ARMS[: 1 if arguments.alone else None])
+                problems = list(outcome.show(star, jobs, console, arguments.home, ROOT))
     except KeyboardInterrupt:
-        console.print("Stopped. Run it again to go on with the same job.")
+        console.print("Stopped. Run it again to go on with the same jobs.")
         sys.exit(130)
     except StarError as error:
         sys.exit(f"The platform refused: {error}")
@@ -82,29 +82,42 @@ def platform(home: Path) -> Any:
     )
 
 
-def run_job(star: StarClient, console: Console, home: Path, *, rationalization: bool) -> Job:
-    """Submit the job, or find the unfinished one of an earlier run, and watch it to its end."""
-    config = {**CONFIG, "rationalization": {"enabled": rationalization, "few_shot": "first_iteration"}}
-    name = "addition" if rationalization else "addition without rationalization"
-    dataset_file, prompt_file = write_task(home / "task", train=600, validation=200)
+def run_jobs(star: StarClient, console: Console, home: Path, arms: Sequence[str]) -> Mapping[str, Job]:
+    """Submit a job for each arm, or find the unfinished one of an earlier run; watch each to its end."""
+    dataset_file, prompt_file = write_task(home / "task", train=TRAIN, validation=HELD_OUT, solutions=True)
     prompts = json.loads(prompt_file.read_text(encoding="utf-8"))
     dataset = star.datasets.upload(dataset_file, kind="scratchpad", name="addition, 1 to 4 digits")
     prompt_set = star.prompt_sets.create(name="addition", kind="scratchpad", examples=prompts["examples"])
-    job = next(_unfinished(star, name, dataset.id, prompt_set.id, config), None)
+    submitted = {
+        arm: _submit(star, console, arm, dataset.id, prompt_set.id, priority)
+        for priority, arm in zip(
+            reversed(range(len(arms))), arms, strict=True
+        )  # the first one is watched live
+    }
+    return {arm: watch_job(star, job.id, console) for arm, job in submitted.items()}
+
+
+def _submit(
+    star: StarClient, console: Console, arm: str, dataset: str, prompt_set: str, priority: int
+) -> Job:
+    config = changes(arm, BUDGET)
+    name = f"addition, {arm}"
+    job = next(_unfinished(star, name, dataset, prompt_set, config), None)
     if job is None:
-        job = star.jobs.create(
+        return star.jobs.create(
             name=name,
             model=MODEL,
-            dataset=dataset.id,
-            prompt_set=prompt_set.id,
+            dataset=dataset,
+            prompt_set=prompt_set,
+            preset=PRESET[arm],
             config=config,
+            priority=priority,
             metadata={"settings": _fingerprint(config)},
         )
-    else:
-        console.print(f"Going on with {job.id}, which an earlier run left {job.status}.")
+    console.print(f"Going on with {job.id}, which an earlier run left {job.status}.")
     if job.status == "paused":
         star.jobs.resume(job.id)
-    return watch_job(star, job.id, console)
+    return job
 
 
 def _unfinished(

@@ -1,6 +1,6 @@
-"""`make screenshots`: pictures of every page for docs/screenshots, of the jobs that `make plot` has run.
+"""`make screenshots`: pictures of every page for docs/screenshots, of the jobs that `make demo` has run.
 
-python -m tests.browser.screenshots [--home .star/plot] [--out docs/screenshots]
+python -m tests.browser.screenshots [--home .star/demo] [--out docs/screenshots]
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--home", type=Path, default=ROOT / ".star" / "plot")
+    parser.add_argument("--home", type=Path, default=ROOT / ".star" / "demo")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -65,9 +65,10 @@ def ids_of(url: str, key: str) -> dict[str, str]:
     """What PAGES names: of the newest job with rationalization, and of one without."""
     with StarClient(url, key) as star:
         done = star.jobs.list(status=["succeeded"], limit=100).data
-        jobs = {job.config["rationalization"]["enabled"]: job for job in reversed(done)}
+        looped = [job for job in done if job.config["training_set"]["source"] == "rationales"]
+        jobs = {job.config["rationalization"]["enabled"]: job for job in reversed(looped)}
         if jobs.keys() != {True, False}:
-            sys.exit("There are no two finished jobs to picture: run `make plot` first.")
+            sys.exit("There are no two finished jobs to picture: run `make demo` first.")
         job = jobs[True]
         rationale = next(star.rationales.every(job.id, route="rationalized", decision="kept"))
         return {
