@@ -27,6 +27,7 @@ adapters = typer.Typer(no_args_is_help=True, help="The LoRA weights of an iterat
 ADAPTER: Columns[Adapter] = {
     "id": lambda one: one.id,
     "iteration": lambda one: one.iteration,
+    "role": lambda one: one.role,
     "model": lambda one: one.model,
     "bytes": lambda one: sum(file.size_bytes for file in one.files),
     "created": lambda one: moment(one.created_at),

@@ -16,7 +16,7 @@ from app.database import reading
 from app.tables.rationales import Rationale
 from star_client.job_request import JobRequest
 from tests.star_client.conftest import Result, Run
-from tests.star_client.recorded_platform import Platform
+from tests.star_client.recorded_platform import Platform, platform
 
 Typed = Callable[..., None]
 PAIRS = 3  # of the held-out questions asked for, those to which the two write different texts
@@ -210,3 +210,19 @@ def test_a_receipt_decides_whether_an_adapter_is_promoted(run: Run, server: Plat
     assert run(server, "adapters", "promotions", "--json").objects == []
     [ended] = run(server, "adapters", "promotions", "--all", "--json").objects
     assert ended["ended_at"] is not None
+
+
+def test_a_verifier_is_told_from_a_generator(run: Run, sqlite_database_url: str, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    script = "tests.app.quality.sampled_pupil:pupil"  # with right and wrong tries at one question
+    with platform(sqlite_database_url, tmp_path / "home", script=script) as server, server.client() as star:
+        tries = {"max_tokens": 400, "temperature": 0.7, "samples_per_example": 4}
+        job = finished_job(
+            server, tmp_path, generation=tries, rationalization={"enabled": False}, trained_verifier={}
+        )
+        roles = {one.id: one.role for one in star.adapters.list(job)}
+        assert sorted(roles.values()) == ["generator", "verifier"]
+        listed = run(server, "adapters", "list", job).out.splitlines()
+        for adapter, role in roles.items():
+            [line] = [line for line in listed if adapter in line]
+            assert role in line
