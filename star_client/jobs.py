@@ -191,6 +191,23 @@ class Jobs:
         params = {"baselines": "true"} if baselines else {}
         self._transport.send(Request("DELETE", f"/v1/jobs/{job_id}", params, matching(if_match)))
 
+    def update(
+        self,
+        job_id: str,
+        *,
+        name: str | None = None,
+        metadata: Mapping[str, str | None] | None = None,
+        if_match: str | None = None,
+    ) -> Job:
+        """Name it anew, and lay metadata over what there is: None removes an entry.
+
+        Raises Refused (412) where `if_match` is given and is no longer its `etag`.
+        """
+        body = {"name": name, "metadata": metadata}
+        changes = {key: value for key, value in body.items() if value is not None}
+        path = f"/v1/jobs/{job_id}"
+        return self._job(Request("PATCH", path, headers=matching(if_match), json=changes, again=True))
+
     def archive(self, job_id: str, *, archived: bool = True) -> Job:
         """Leave a job that has ended out of lists, or list it again. It can be read as before."""
         verb = "archive" if archived else "unarchive"

@@ -1,26 +1,66 @@
-"""Cancels, pauses and resumes a job."""
+"""Cancels, pauses and resumes a job; names it anew."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.database import transaction
-from app.http.schemas import In
+from app.errors import Invalid
+from app.http.ranges import ANY_VERSION, Expected
+from app.http.schemas import In, Name, Text
 from app.jobs.views import JobOut, show_job
 from app.ledger.jobs import jobs as ledger
 from app.ledger.jobs import retry
 from app.settings import Settings
 from app.tables.jobs import Job
 
+MOST_LABELS = 16
+
 
 class ResumeIn(In):
     """`accept` names the reason the job paused itself for, to resume despite it."""
 
     accept: Literal["no_spark"] | None = None
+
+
+class JobChanges(In):
+    """What people call a job. What it does is settled when it is made."""
+
+    name: Name | None = None
+    metadata: (
+        Annotated[
+            dict[
+                Annotated[Text, Field(min_length=1, max_length=64)],
+                Annotated[Text, Field(max_length=512)] | None,
+            ],
+            Field(max_length=2 * MOST_LABELS),
+        ]
+        | None
+    ) = Field(default=None, description="Laid over what there is; null removes an entry.")
+
+
+def describe_job(
+    db: Engine, project_id: str, job_id: str, sent: JobChanges, expected: Expected = ANY_VERSION
+) -> JobOut:
+    """The job under its new name and metadata. Raises Invalid for more entries than a job may have."""
+    with transaction(db) as session:
+        job = ledger.get_job(session, project_id, job_id)
+        expected.check(session, job, lambda: show_job(session, job))
+        if sent.name is not None:
+            job.name = sent.name
+        laid = {**job.labels, **(sent.metadata or {})}
+        labels = {name: value for name, value in laid.items() if value is not None}
+        if len(labels) > MOST_LABELS:
+            reason = f"A job has {MOST_LABELS} entries at most, and this one would have {len(labels)}."
+            raise Invalid.for_field("metadata", reason, "Remove some: send null for them.", code="too_many")
+        job.labels = labels
+        session.flush()
+        return show_job(session, job)
 
 
 def cancel_job(db: Engine, project_id: str, job_id: str, *, baselines: bool = False) -> tuple[JobOut, bool]:

@@ -93,6 +93,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "webhooks_rotate_secret": {JSON: {"grace_seconds": 86400}},
     "api_keys_rotate": {JSON: {"grace_seconds": 86400}},
     "webhooks_update": {JSON: {"events": ["job.succeeded", "job.failed"]}},
+    "job_verbs_update": {JSON: {"name": "sums", "metadata": {"team": "reasoning"}}},
     "api_keys_create": {JSON: {"name": "ci", "scopes": ["read", "submit"]}},
     "base_models_add": {JSON: {"model": "HuggingFaceTB/SmolLM2-135M-Instruct"}},
     "base_models_check": {

@@ -122,6 +122,21 @@ def fork(
     print_one(made, JOB, as_json)
 
 
+def describe(
+    context: typer.Context,
+    job_id: JobId,
+    name: Annotated[str | None, typer.Option(help="Its new name.")] = None,
+    metadata: Metadata = None,
+    remove: Annotated[list[str] | None, typer.Option(help="An entry of its metadata to remove.")] = None,
+    if_match: IfMatch = None,
+    as_json: AsJson = False,
+) -> None:
+    """Name a job anew, or change its metadata: tags and notes of yours."""
+    changed = {**(pairs(metadata) or {}), **dict.fromkeys(remove or ())}
+    found = star(context).jobs.update(job_id, name=name, metadata=changed or None, if_match=if_match)
+    print_one(found, JOB, as_json)
+
+
 def regrade(
     context: typer.Context,
     job_id: JobId,

@@ -44,6 +44,15 @@ def test_a_job_is_made_of_uploaded_files(run: Run, server: Platform, tmp_path: P
     assert [one["id"] for one in run(server, "prompt-sets", "list", "--json").objects] == [prompt_set["id"]]
 
 
+def test_a_job_is_described_anew(run: Run, server: Platform, tmp_path: Path) -> None:
+    job_id = server.submit(tmp_path)
+    words = ("--name", "sums", "--metadata", "team=a", "--metadata", "note=first try")
+    [named] = run(server, "jobs", "describe", job_id, *words, "--json").objects
+    assert (named["name"], named["metadata"]) == ("sums", {"team": "a", "note": "first try"})
+    [fewer] = run(server, "jobs", "describe", job_id, "--remove", "note", "--json").objects
+    assert fewer["metadata"] == {"team": "a"}
+
+
 def test_a_prompt_set_is_made_from_the_published_text(run: Run, server: Platform, tmp_path: Path) -> None:
     text = tmp_path / "gsm8k.txt"
     text.write_text("Q: What is 2 plus 5?\nA: 2 + 5 = <<2+5=7>>7\n#### 7\n")

@@ -92,6 +92,7 @@ JOBS: dict[str, Call] = {
     "jobs_retry": lambda star, _: star.jobs.retry("job_x"),
     "job_verbs_fork": lambda star, _: star.jobs.fork("job_x", 1, config={"iterations": 3}),
     "job_verbs_delete": lambda star, _: star.jobs.delete("job_x", baselines=True),
+    "job_verbs_update": lambda star, _: star.jobs.update("job_x", name="x", metadata={"a": "b", "c": None}),
     "job_verbs_archive": lambda star, _: star.jobs.archive("job_x"),
     "job_verbs_unarchive": lambda star, _: star.jobs.archive("job_x", archived=False),
     "job_verbs_regrade": lambda star, _: star.jobs.regrade("job_x", kind="exact"),

@@ -12,13 +12,22 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from app.dashboard.jobs.audits import audit_lines
 from app.dashboard.jobs.charts import charts
+from app.dashboard.jobs.form import Sent, checked
 from app.dashboard.jobs.progress import funnel_rows, phases, stepper, told
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Submitter, Viewer
 from app.http.dependencies import Config, Db, Feed, LastEventId
 from app.http.events.feed import BATCH
 from app.http.router import page_router
-from app.jobs.change import ResumeIn, cancel_job, pause_job, resume_job, retry_job
+from app.jobs.change import (
+    JobChanges,
+    ResumeIn,
+    cancel_job,
+    describe_job,
+    pause_job,
+    resume_job,
+    retry_job,
+)
 from app.jobs.delete import archive_job, delete_job
 from app.jobs.events import EventOut, read_newest_events, wait_for_events
 from app.jobs.read import check_job_exists, read_job
@@ -127,6 +136,18 @@ def retry(caller: Submitter, db: Db, settings: Config, job_id: str) -> Response:
 def delete(caller: Submitter, db: Db, job_id: str) -> Response:
     delete_job(db, caller.project_id, job_id)
     return RedirectResponse(url("jobs"), status_code=303)
+
+
+@router.post("/describe")
+def describe(caller: Submitter, db: Db, job_id: str, sent: Sent) -> Response:
+    """Its name, and its metadata as the lines say: an entry that no line has is removed."""
+    lines = [line.partition("=") for line in str(sent.get("metadata", "")).splitlines() if line.strip()]
+    written = {name.strip(): value.strip() for name, _, value in lines}
+    before = read_job(db, caller.project_id, job_id).metadata
+    gone: dict[str, str | None] = dict.fromkeys(before)
+    wanted = {"name": str(sent.get("name", "")).strip() or None, "metadata": gone | written}
+    describe_job(db, caller.project_id, job_id, checked(JobChanges, wanted))
+    return _back(job_id)
 
 
 @router.post("/archive")

@@ -1,4 +1,4 @@
-"""Actions on existing jobs: fork, regrade, archive and delete."""
+"""Actions on existing jobs: fork, regrade, name, archive and delete."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from fastapi import Query, Response
 from app.http.auth import Reader, Submitter
 from app.http.dependencies import Config, Db, JobSlots, OfferedModels
 from app.http.idempotency import IdempotencyKey
-from app.http.ranges import IfMatch
+from app.http.ranges import IfMatch, tagged
 from app.http.router import api_router
 from app.http.schemas import CHANGED, HAS_DEPENDENTS, After, LongLimit
+from app.jobs.change import JobChanges, describe_job
 from app.jobs.create import create_fork
 from app.jobs.delete import archive_job, delete_job
 from app.jobs.fork import ForkIn
@@ -42,6 +43,14 @@ async def fork(
         caller.project_id, create_fork, db, caller, offered, job_id, sent, settings, idempotency_key
     )
     return made_answer(made, response)
+
+
+@router.patch("", responses=CHANGED, summary="Name a job anew, and change its metadata")
+def update(
+    caller: Submitter, db: Db, expected: IfMatch, response: Response, job_id: str, sent: JobChanges
+) -> JobOut:
+    """Whatever its status. Metadata are tags and notes of yours: lists can be filtered by them."""
+    return tagged(response, describe_job(db, caller.project_id, job_id, sent, expected))
 
 
 @router.delete("", status_code=204, responses=HAS_DEPENDENTS | CHANGED, summary="Delete a job for good")

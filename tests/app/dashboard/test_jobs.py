@@ -179,6 +179,18 @@ def test_the_form_shows_why_a_model_cannot_have_the_chosen_layout(visitor: Visit
     assert "layout-refused" not in visitor.post("/jobs/new/try", **_form(visitor.api, **chosen)).text
 
 
+def test_a_job_is_named_and_tagged_on_its_page(visitor: Visitor) -> None:
+    job = visitor.api.job(metadata={"old": "gone"})["id"]
+    page = visitor.get(f"/jobs/{job}").text
+    assert "old=gone" in page
+    visitor.post(f"/jobs/{job}/describe", name="mine", metadata="team = a\nnote=loss = 0.3 <b>\n\n")
+    found = visitor.api.client.get(f"/v1/jobs/{job}").json()
+    assert (found["name"], found["metadata"]) == ("mine", {"team": "a", "note": "loss = 0.3 <b>"})
+    assert "loss = 0.3 &lt;b&gt;" in visitor.get(f"/jobs/{job}").text
+    refused = visitor.post(f"/jobs/{job}/describe", name="mine", metadata="x=" + "y" * 513)
+    assert refused.status_code == 422
+
+
 def test_the_form_offers_prompt_sets_of_the_datasets_kind_alone(visitor: Visitor) -> None:
     form = _form(visitor.api)
     text = "Q: What is 2 plus 5?\nA: 2 + 5 = <<2+5=7>>7\n#### 7\n"

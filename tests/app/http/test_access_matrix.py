@@ -33,7 +33,7 @@ OPERATIONS = [
     (method.upper(), path, operation.get("x-required-scope"), operation)
     for path, method, operation in operations(SPEC)
 ]
-EVERYBODYS = {"model_id"}  # what a path may name that belongs to no project
+EVERYBODYS = {"model_id", "worker_id"}  # what a path may name that belongs to no project
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,7 @@ def objects(api: Api) -> dict[str, Any]:
         "study_id": ask.post(f"/v1/jobs/{job}/studies", json={"only_right": False}).json()["id"],
         "trial_id": generated.json()["id"],
         "webhook_id": webhook,
+        "worker_id": ask.get("/v1/workers").json()["data"][0]["id"],
     }
 
 

@@ -20,6 +20,10 @@ def quota(api: Api) -> str:
     return f"/v1/projects/{api.client.get('/v1/projects').json()['data'][0]['id']}/quota"
 
 
+def job(api: Api) -> str:
+    return f"/v1/jobs/{api.job()['id']}"
+
+
 def test_every_change_in_place_takes_if_match() -> None:
     for path, method, operation in operations(create_app().openapi()):
         named = {one["name"].lower() for one in operation.get("parameters", [])}
@@ -32,6 +36,7 @@ def test_every_change_in_place_takes_if_match() -> None:
     ("path_of", "method", "change", "other"),
     [
         (webhook, "PATCH", {"description": "mine"}, {"description": "theirs"}),
+        (job, "PATCH", {"name": "mine"}, {"name": "theirs"}),
         (quota, "PUT", {"queued_jobs": 4}, {"queued_jobs": 7}),
     ],
 )

@@ -356,3 +356,18 @@ def test_jobs_are_listed_newest_first_by_status_and_page(api: Api) -> None:
     assert {job["id"] for job in queued} == {ids[0], ids[2]}
     for query in ({"limit": 0}, {"limit": 101}, {"status": "lost"}):
         assert api.client.get("/v1/jobs", params=query).status_code == 422
+
+
+def test_a_job_is_named_anew_and_its_metadata_are_laid_over(api: Api) -> None:
+    made = api.job(metadata={"team": "a", "note": "first try"})
+    place = f"/v1/jobs/{made['id']}"
+    changed = api.client.patch(place, json={"name": "sums", "metadata": {"note": None, "why": "seeds"}})
+    assert changed.status_code == 200, changed.text
+    assert (changed.json()["name"], changed.json()["metadata"]) == ("sums", {"team": "a", "why": "seeds"})
+    assert api.client.get("/v1/jobs", params={"metadata[why]": "seeds"}).json()["data"][0]["id"] == made["id"]
+    entry = api.client.get("/v1/audit", params={"target": made["id"]}).json()["data"][0]
+    assert entry["action"] == "PATCH /v1/jobs/{job_id}"
+    many = api.client.patch(place, json={"metadata": {f"n{n}": "x" for n in range(15)}})
+    assert (many.status_code, many.json()["code"]) == (422, "too_many")
+    assert api.client.patch(place, json={"config": {}}).status_code == 422
+    assert api.client.get(place).json()["metadata"] == {"team": "a", "why": "seeds"}
