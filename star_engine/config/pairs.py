@@ -27,7 +27,7 @@ class BestOfKStop(Section):
     """Ends a verifier's training by best of k, at every `training.checkpoint_every` steps.
 
     The tries at train questions whose pairs are not learned are ranked; the best state of the verifier is
-    kept.
+    kept. The rate stays constant meanwhile, whatever `training.decay_share` is: nobody knows the last step.
     """
 
     k: Annotated[int, Field(ge=2, le=256)] = 16

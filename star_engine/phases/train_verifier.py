@@ -163,7 +163,9 @@ def _learn_part(
     some = part_of(rows, done * batch, steps * batch, whole.seed)
     job = replace(
         _job(context, some, steps, whole.seed + done, draft, whole.checkpoints / "within"),
-        settings=whole.settings.model_copy(update={"optimizer": "carry", "start_from": "previous"}),
+        settings=whole.settings.model_copy(
+            update={"optimizer": "carry", "start_from": "previous", "decay_share": 0.0}
+        ),
         start=whole.start if before is None else before,
         moments=None if before is None else before / OPTIMIZER,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,14 @@ from star_engine.config.pairs import TrainedVerifier
 from star_engine.config.presets import PRESETS
 from star_engine.config.star import StarConfig
 from star_engine.phases.verifier_stop import Answer, Look, Looks, Parts, part_of, rank
-from star_engine.protocols import SampleRequest, Score, ScoreRequest, TrainingText
+from star_engine.protocols import (
+    SampleRequest,
+    Score,
+    ScoreRequest,
+    TrainingJob,
+    TrainingProgress,
+    TrainingText,
+)
 from star_engine.run_directory import RunDirectory
 from star_engine.run_pairs import read_pairs
 from star_engine.tasks.kind import Kind
@@ -104,6 +111,23 @@ def test_each_way_to_rank_ends_its_training_too(tmp_path: Path, how: dict[str, s
     assert report["steps"] == 2
     batch = [len(run.rows) for run in bench.trainer.runs[1:]]
     assert batch == [2 * 2 * 4] * 2  # texts: two steps of four pairs
+
+
+def test_the_rate_of_a_part_does_not_fall_to_zero_at_its_end(tmp_path: Path) -> None:
+    bench = StoppedBench(tmp_path, now_and_then)
+    shares: list[tuple[int, float]] = []
+    train = bench.trainer.train
+
+    def remember(job: TrainingJob) -> Iterator[TrainingProgress]:
+        shares.append((job.steps, job.settings.decay_share))
+        return train(job)
+
+    bench.trainer.train = remember  # type: ignore[method-assign]
+    asked = stopping()
+    training = asked.training.model_copy(update={"decay_share": 0.5})
+    list(bench.run(asked.model_copy(update={"training": training})))
+    assert shares[0][1] == 0.5  # the generator's own
+    assert shares[1:] == [(2, 0.0)] * 4
 
 
 def test_by_reward_a_text_ranks_by_what_training_has_added(tmp_path: Path) -> None:
