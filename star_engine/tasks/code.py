@@ -217,7 +217,8 @@ class Code:
         return f"Q: {example.question}{hint}\nA:"
 
     def hint(self, example: Asked) -> str:
-        return f"(It must pass:\n{gold_of(example.answer).said()})"
+        tests = gold_of(example.answer).said() if example.answer else ""  # none where a prompt is measured
+        return f"(It must pass:\n{tests})"
 
     def direct_answer(self, example: Asked) -> str:
         solution = example.solution if isinstance(example, Example) else find_solution(example.rationale)

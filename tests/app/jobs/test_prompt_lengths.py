@@ -134,3 +134,15 @@ def test_held_out_example_is_never_asked_with_a_hint(tokenizer: Tokenizer) -> No
 def test_no_more_than_a_handful_of_examples_is_reported(tokenizer: Tokenizer) -> None:
     asked = (example(f"e{number}", 60) for number in range(10**9))  # endless, as far as a test is concerned
     assert len(refused(tokenizer, config(CONTEXT - 10), asked)) == MAX_REPORTED
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_prompts_of_every_kind_are_measured_with_their_hint(tokenizer: Tokenizer, kind: Kind) -> None:
+    """The finding: a job of kind code was answered with 500, since what is measured has no tests."""
+    options = {Kind.PATTERN: {"pattern": "(.+)"}, Kind.PROGRAM: {"program": "def grade(e, a): return True"}}
+    options[Kind.REMOTE] = {"grader_url": "https://grader.example.com/grade"}
+    settings = StarConfig.model_validate({"kind": kind, "verifier": options.get(kind, {})})
+    assert settings.rationalization.enabled
+    answer = "assert f(1) == 2" if kind is Kind.CODE else "1"
+    asked = Example("e", "What?", answer, ("1", "2"), split="train")
+    check_prompt_lengths(tokenizer, CONTEXT, settings, PromptSet(kind, ()), [asked])

@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from app.database import transaction
+from app.tables.jobs import Job
+from app.tables.rationales import Rationale
 from star_engine.tasks.programs.execution import use_runner
-from tests.app.api_harness import Api, serve
+from tests.app.api_harness import MODEL, Api, serve
+from tests.app.jobs.test_report import PHASES, Written
 from tests.worker.sandbox import test_attacks
 from worker.sandbox.local import LocalRunner
 
@@ -64,3 +69,32 @@ def test_without_a_service_a_solution_is_refused(sqlite_database_url: str, tmp_p
         refused = upload(api, GOOD)
     assert refused.status_code == 422
     assert "no program is executed here" in refused.json()["errors"][0]["reason"]
+
+
+def test_a_regrade_runs_the_tests_again_and_is_refused_where_nothing_can_run_them(api: Api) -> None:
+    rows = "".join(json.dumps({"question": f"Double, {n}.", "tests": GOOD["tests"]}) + "\n" for n in range(4))
+    shown = [{"question": "Double it.", "rationale": CODE, "tests": GOOD["tests"]}]
+    body = {
+        "model": MODEL,
+        "dataset": api.dataset(rows, kind="code", validation=1)["id"],
+        "prompt_set": api.prompt_set(kind="code", examples=shown)["id"],
+        "config": {"iterations": 1, "training_set": {"filters": []}},
+    }
+    made = api.client.post("/v1/jobs", json=body)
+    assert made.status_code == 201, made.text
+    place = f"/v1/jobs/{made.json()['id']}"
+    texts = (CODE, CODE.replace("x + x", "x"), CODE)
+    with transaction(api.engine) as session:
+        written = Written(session, session.get_one(Job, made.json()["id"]))
+        written.sample(written.iteration(1, PHASES, {"kept": {}}), "generated", ["wrong", "correct", "wrong"])
+        tries = session.scalars(select(Rationale).order_by(Rationale.id)).all()
+        for one, text in zip(tries, texts, strict=True):
+            one.text, one.decision, one.reason = text, "dropped", "wrong"
+    found = api.client.post(f"{place}/regrade", json={})
+    assert found.status_code == 200, found.text
+    flips = {(one["before"], one["after"]): one["count"] for one in found.json()["iterations"][0]["verdicts"]}
+    assert flips == {("wrong", "correct"): 2, ("correct", "wrong"): 1}
+    use_runner(None)
+    refused = api.client.post(f"{place}/regrade", json={})
+    assert (refused.status_code, refused.json()["code"]) == (503, "sandbox_failed")
+    assert "STAR_SANDBOX_URL" in refused.json()["detail"]
