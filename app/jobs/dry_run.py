@@ -29,7 +29,14 @@ from app.ledger.queue.estimates import (
     what_it_takes,
 )
 from app.ledger.queue.position import Queue, read_queue
-from star_engine.sampling.rationales import Route, rationale_prompt
+from star_engine.config.star import StarConfig
+from star_engine.sampling.rationales import (
+    RationaleKey,
+    Route,
+    inserted_hint,
+    lead_of,
+    rationale_prompt,
+)
 from star_engine.tasks.examples import Example, PromptSet
 
 if TYPE_CHECKING:
@@ -49,12 +56,26 @@ class PromptOut(BaseModel):
     tokens: Annotated[int | None, Field(description="null if only the workers have the model's tokenizer.")]
 
 
+class ProceduralHintOut(BaseModel):
+    """The hint of the example's first hinted try, as it is drawn by the job's seed."""
+
+    name: Annotated[str, Field(description="In the library, such as calculation/1, or own/1 of hints.texts.")]
+    text: Annotated[str, Field(description="The characters that are put in; the model goes on behind them.")]
+    insert: Literal["start", "before_end", "after_words"]
+    word: Annotated[str | None, Field(description="Of after_words: that behind which it is put in.")]
+    masked: Annotated[bool, Field(description="Whether no loss falls on it.")]
+
+
 class PreviewOut(BaseModel):
     """One example as iteration 1 would prompt it."""
 
     example: str
     prompt: PromptOut
     hinted_prompt: Annotated[PromptOut | None, Field(description="null where rationalization is off.")]
+    procedural_hint: Annotated[
+        ProceduralHintOut | None,
+        Field(description="null where the job has no `hints`. Put into the text where all tries fail."),
+    ]
 
 
 class SecondsRangeOut(BaseModel):
@@ -152,9 +173,24 @@ def _preview(
             example=example.id,
             prompt=shown(example, Route.GENERATED),
             hinted_prompt=shown(example, Route.RATIONALIZED) if hints else None,
+            procedural_hint=_procedural_hint(new.config, example),
         )
         for _, example in load_examples(session, new.dataset.id, "train", positions)
     ]
+
+
+def _procedural_hint(config: StarConfig, example: Example) -> ProceduralHintOut | None:
+    found = inserted_hint(config, RationaleKey(example.id, Route.HINTED, 0), 1)
+    if found is None or config.hints is None:
+        return None
+    lead = lead_of(config) if found.at_start else "\n"  # it begins a line
+    return ProceduralHintOut(
+        name=found.hint.name,
+        text=lead + found.hint.text,
+        insert=config.hints.insert,
+        word=found.word,
+        masked=config.hints.masked,
+    )
 
 
 def cost_of(session: Session, new: NewJob, left: Left | Unknown, prices: Prices) -> CostRangeOut | Unknown:

@@ -65,6 +65,17 @@ ReturnEqual = Annotated[
 
 SMALL_DATA = 2000  # train examples, below which `star` would show each one hundreds of times
 
+
+def hint_of(one: DryRun) -> str | None:
+    """That of the first example of the preview, with its place."""
+    hints = [shown.get("procedural_hint") for shown in one.preview]
+    found = next((hint for hint in hints if hint), None)
+    if found is None:
+        return None
+    behind = f", behind {found['word']!r}" if found["word"] else ""
+    return f"{found['name']} ({found['insert']}{behind}): {found['text'].strip()}"
+
+
 DRY_RUN: Columns[DryRun] = {
     "name": lambda one: one.name,
     "iterations": lambda one: one.config.get("iterations"),
@@ -75,6 +86,7 @@ DRY_RUN: Columns[DryRun] = {
     "seconds": lambda one: span(one.estimate.seconds, one.estimate.unavailable.get("seconds")),
     "queue": lambda one: span(one.estimate.queue_seconds, one.estimate.unavailable.get("queue_seconds")),
     "cost": lambda one: cost(one.estimate),
+    "procedural hint": hint_of,
     "warnings": lambda one: "\n".join(warning.message for warning in one.warnings) or "none",
 }
 

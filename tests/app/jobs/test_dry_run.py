@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sqlalchemy import event, func, select
 
 from app.database import reading, transaction
 from app.ledger.queue.capacity import saw_worker
 from app.tables.data import Example
 from app.tables.jobs import IdempotencyKey, Job
-from tests.app.api_harness import MODEL, Api, addition_rows
+from tests.app.api_harness import MODEL, Api, addition_rows, serve, worker
 
 
 def test_dry_run_shows_the_resolved_job_and_makes_nothing(api: Api) -> None:
@@ -111,3 +113,45 @@ def test_a_rate_that_is_never_reached_is_warned_of(api: Api) -> None:
     body = api.job_body(dry_run=True, config={"training": training})
     codes = [one["code"] for one in api.client.post("/v1/jobs", json=body).json()["warnings"]]
     assert "warm_up_not_reached" in codes
+
+
+def test_preview_shows_the_procedural_hint_that_the_job_then_puts_in(
+    sqlite_database_url: str, tmp_path: Path
+) -> None:
+    rows = "".join(
+        f'{{"question": "What is {17 + n} times {23 + n}?", "answer": "{(17 + n) * (23 + n)}"}}\n'
+        for n in range(8)
+    )
+    shown = {"question": "What is 3 times 4?", "answer": "12", "rationale": "It is 12.\n#### 12"}
+    given = {"sampler": "scripted", "sampler_script": "tests.worker.sandbox.tool_pupil:pupil"}
+    with serve(sqlite_database_url, tmp_path / "home", **given) as api, worker(api) as work_off:
+        body = {
+            "model": MODEL,
+            "dataset": api.dataset(rows, kind="numeric")["id"],
+            "prompt_set": api.prompt_set(kind="numeric", examples=[shown])["id"],
+            "config": {
+                "iterations": 1,
+                "rationalization": {"enabled": False},
+                "tools": {"python": {}},
+                "hints": {"groups": ["calculation", "check"], "texts": ["Own.\n```python\n"]},
+                "audits": {"spark_level": None},
+            },
+        }
+        preview = api.client.post("/v1/jobs", json={**body, "dry_run": True}).json()["preview"]
+        job = api.client.post("/v1/jobs", json=body).json()
+        work_off()
+        texts = api.client.get(
+            f"/v1/jobs/{job['id']}/rationales", params={"route": "hinted", "limit": 100}
+        ).json()["data"]
+    made = {one["example"]["id"]: one for one in texts}
+    assert len({one["procedural_hint"]["name"] for one in preview}) > 1
+    for one in preview:
+        hint, text = one["procedural_hint"], made[one["example"]]
+        assert text["tools"]["hint"] == hint["name"]
+        assert (hint["insert"], hint["word"], hint["masked"]) == ("before_end", None, True)
+        assert hint["text"] in text["text"]
+
+
+def test_a_job_without_hints_previews_none(api: Api) -> None:
+    preview = api.client.post("/v1/jobs", json=api.job_body(dry_run=True)).json()["preview"]
+    assert [one["procedural_hint"] for one in preview] == [None] * 3
