@@ -35,7 +35,8 @@ class BestOfKStop(Section):
     questions: Annotated[int, Field(ge=1, le=2000)] = 50
     """Held-out questions, with a right and a wrong try each, that are ranked at most."""
     patience: Annotated[int, Field(ge=1, le=100)] = 3
-    """Times in a row that the training may be no better than at its best before it ends."""
+    """Times in a row that the training may be no better than at its best before it ends. Of two states with
+    the same best of k the one whose best of fewer tries (2, 4, 8 ...) is higher on average is better."""
 
 
 class TrainedVerifier(Section):

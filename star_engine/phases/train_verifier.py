@@ -121,8 +121,8 @@ def _learn_in_parts(
         yield from _learn_part(context, whole, rows, done, before, draft, report)
         trainer = context.gpu.trainer()
         step = min(whole.steps, done + whole.settings.checkpoint_every)
-        share = rank(trainer, draft, questions, settings, stop.k)
-        looks.found.append(Look(step, share, report.tokens, (report.loss_first, report.loss_last)))
+        share, fewer = rank(trainer, draft, questions, settings, stop.k)
+        looks.found.append(Look(step, share, fewer, report.tokens, (report.loss_first, report.loss_last)))
         before = parts.keep(draft, looks, before)
         record.keep_checkpoint(step)
         yield Progress(step, whole.steps, "steps", {"best_of_k": share})
@@ -141,7 +141,10 @@ def _learn_in_parts(
             "k": stop.k,
             "questions": len(questions),
             "trained_steps": looks.found[-1].step,
-            "looks": [{"step": one.step, "best_of_k": one.best_of_k} for one in looks.found],
+            "looks": [
+                {"step": one.step, "best_of_k": one.best_of_k, "best_of_fewer": one.best_of_fewer}
+                for one in looks.found
+            ],
         },
     }
     record.finish_training(whole.out, report.as_json(time.monotonic() - began))

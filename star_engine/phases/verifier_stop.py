@@ -4,7 +4,8 @@ Pair accuracy is a poor guide: it is high long before a verifier ranks many answ
 2402.06457, section 4.6, follows best of 64). The training is cut into parts of `training.checkpoint_every`
 steps. Each part goes on with the weights and the optimizer's moments of the one before, on the next pairs of
 a shuffled order. After each part the adapter ranks the tries at the held-out questions; the adapter that
-ranks best is kept, the earlier one of equals.
+ranks best is kept. Few questions soon have a right text on top: of states with as many, the one whose best of
+2, 4, 8 ... is higher on average ranks better, and the earlier one of equals.
 
 step-00000050/adapter_model.safetensors, adapter_config.json   the adapter after so many steps
              /optimizer.safetensors                            the moments that the next part goes on with
@@ -44,10 +45,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How the adapter ranks after so many optimizer steps: the share of questions it answers right."""
+    """How the adapter ranks after so many optimizer steps: shares of questions that it answers right."""
 
     step: int
     best_of_k: float
+    best_of_fewer: float  # mean over the powers of two below k
     tokens: int  # seen in all steps so far
     losses: tuple[float | None, float | None] = (None, None)  # of its part's first and last step
 
@@ -60,8 +62,9 @@ class Looks:
 
     @property
     def best(self) -> Look | None:
-        """The highest share, the earlier one of equals."""
-        return max(self.found, key=lambda one: (one.best_of_k, -one.step), default=None)
+        """The highest share; of equals the one with the higher share of fewer tries, then the earlier one."""
+        by = lambda one: (one.best_of_k, one.best_of_fewer, -one.step)  # noqa: E731
+        return max(self.found, key=by, default=None)
 
     def ended(self, steps: int, patience: int) -> bool:
         """Whether all steps are done, or so many looks behind the best one were no better."""
@@ -115,17 +118,23 @@ def with_references(scorer: TextScorer, questions: Questions) -> Questions:
     }
 
 
-def rank(trainer: Trainer, adapter: Path, questions: Questions, settings: TrainedVerifier, k: int) -> float:
-    """Mean best of k over the questions by the verifier's own score, as `trained_verifier.score` says.
+def rank(
+    trainer: Trainer, adapter: Path, questions: Questions, settings: TrainedVerifier, k: int
+) -> tuple[float, float]:
+    """Mean best of k over the questions by the verifier's own score, as `trained_verifier.score` says, and
+    the mean of the same over the powers of two below k.
 
     A text for which the model has no room ranks last. A question with fewer answers counts with all of them.
     """
     scored = _scores(_AsTrained(trainer, adapter), questions, settings.method)
-    shares = []
+    ks = [k, *(2**power for power in range(1, k.bit_length()) if 2**power < k)]
+    shares: list[list[float]] = []
     for name, answers in questions.items():
         ranked = [_ranked(settings, one, scored.get((name, at))) for at, one in enumerate(answers)]
-        shares.append(best_of(ranked, [one.right for one in answers], min(k, len(answers))))
-    return round(fmean(shares), 6)
+        right = [one.right for one in answers]
+        shares.append([best_of(ranked, right, min(one, len(answers))) for one in ks])
+    means = [fmean(column) for column in zip(*shares, strict=True)]
+    return round(means[0], 6), round(fmean(means[1:] or means), 6)
 
 
 def _ranked(settings: TrainedVerifier, answer: Answer, found: Scored | None) -> float:

@@ -140,7 +140,7 @@ def test_by_reward_a_text_ranks_by_what_training_has_added(tmp_path: Path) -> No
         Answer(TrainingText("q", "-1"), False, reference=-2.0),  # by 1, and the likeliest all the same
     ]
     ranked = [rank(Fixed(), tmp_path, {"q": answers}, TrainedVerifier(score=how), 2) for how in SCORES]
-    assert ranked == [0.0, 1.0]
+    assert [share for share, _ in ranked] == [0.0, 1.0]
 
 
 def test_no_pair_of_a_question_that_is_ranked_is_learned(tmp_path: Path) -> None:
@@ -190,19 +190,40 @@ def test_fewer_pairs_in_order_may_be_the_better_ranking(tmp_path: Path) -> None:
     def of(right: Sequence[int], wrong: Sequence[int]) -> float:
         answers = [Answer(TrainingText("q", str(-one)), True) for one in right]
         answers += [Answer(TrainingText("q", str(-one)), False) for one in wrong]
-        return rank(Fixed(), tmp_path, {"q": answers}, TrainedVerifier(), len(answers))
+        return rank(Fixed(), tmp_path, {"q": answers}, TrainedVerifier(), len(answers))[0]
 
     assert of(right=[2, 3, 4], wrong=[1, 5, 6, 7]) == 0.0  # 9 of 12 pairs
     assert of(right=[1, 6, 7], wrong=[2, 3, 4, 5]) == 1.0  # 4 of 12
 
 
 def test_of_equal_looks_the_earlier_state_stays_and_the_last_step_ends_it() -> None:
-    looks = Looks([Look(2, 0.5, 0), Look(4, 0.75, 0), Look(6, 0.75, 0)])
-    assert looks.best == Look(4, 0.75, 0)
+    looks = Looks([Look(2, 0.5, 0.9, 0), Look(4, 0.75, 0.5, 0), Look(6, 0.75, 0.5, 0)])
+    assert looks.best == Look(4, 0.75, 0.5, 0)
     assert not looks.ended(steps=8, patience=2)
     assert looks.ended(steps=8, patience=1)
     assert looks.ended(steps=6, patience=9)
     assert not Looks().ended(steps=6, patience=1)
+
+
+def test_where_best_of_k_is_level_the_better_order_below_it_decides(tmp_path: Path) -> None:
+    """Both have a right text on top; of two drawn texts the second one has a right one first more often."""
+
+    class Fixed(RecordingTrainer):
+        def score_trained(self, adapter: Path, requests: Sequence[ScoreRequest]) -> list[Score]:
+            return [Score(one.key, (float(one.text.completion),)) for one in requests]
+
+    def of(right: Sequence[int], wrong: Sequence[int]) -> tuple[float, float]:
+        answers = [Answer(TrainingText("q", str(-one)), True) for one in right]
+        answers += [Answer(TrainingText("q", str(-one)), False) for one in wrong]
+        return rank(Fixed(), tmp_path, {"q": answers}, TrainedVerifier(), 4)
+
+    early, late = of(right=[1, 4], wrong=[2, 3]), of(right=[1, 2], wrong=[3, 4])
+    assert early == (1.0, 0.5)  # of 6 pairs 3 have the text on top
+    assert late[0] == 1.0
+    assert late[1] == pytest.approx(5 / 6, abs=1e-6)
+    looks = Looks([Look(2, *early, 0), Look(4, *late, 0), Look(6, *early, 0)])
+    assert looks.best is looks.found[1]
+    assert not looks.ended(steps=20, patience=2)
 
 
 def test_parts_learn_every_pair_once_in_a_pass() -> None:
@@ -221,8 +242,8 @@ def test_a_damaged_or_foreign_part_is_not_gone_on_with(tmp_path: Path, damage: s
     draft.mkdir()
     write_adapter(draft, rank=2, alpha=4, lessons=frozenset())
     (draft / OPTIMIZER).write_text("{}")
-    kept = parts.keep(draft, Looks([Look(2, 0.5, 7)]), None)
-    assert parts.newest() == (kept, Looks([Look(2, 0.5, 7)]))
+    kept = parts.keep(draft, Looks([Look(2, 0.5, 0.5, 7)]), None)
+    assert parts.newest() == (kept, Looks([Look(2, 0.5, 0.5, 7)]))
     if damage == "weights":
         (kept / WEIGHTS).write_bytes(b"")
     elif damage == "looks":

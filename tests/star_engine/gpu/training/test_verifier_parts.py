@@ -51,8 +51,8 @@ def test_the_second_part_goes_on_from_the_first_and_ranks_the_right_texts_first(
         )
         progress = list(trainer.train(job))
         margins.append(progress[0].margin)
-        share = rank(trainer, draft, questions, TrainedVerifier(), 2)
-        looks.found.append(Look(number * STEPS, share, progress[-1].tokens))
+        shares = rank(trainer, draft, questions, TrainedVerifier(), 2)
+        looks.found.append(Look(number * STEPS, *shares, progress[-1].tokens))
         before = parts.keep(draft, looks, before)
     assert margins[0] == pytest.approx(0.0, abs=1e-4)
     assert margins[1] is not None
