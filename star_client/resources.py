@@ -16,6 +16,8 @@ from star_client.transport import Request, Transport, once
 LARGEST_PAGE = 1000
 CONTENT_TYPES = {
     ".csv": "text/csv",
+    ".txt": "text/plain",
+    ".md": "text/plain",
     ".parquet": "application/vnd.apache.parquet",
     ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
@@ -51,7 +53,7 @@ class Datasets:
         self,
         source: str | Path | Iterable[Mapping[str, Any]] | DataFrame,
         *,
-        kind: str,
+        kind: str | None = None,
         name: str | None = None,
         validation: int = 0,
         seed: int = 0,
@@ -63,13 +65,15 @@ class Datasets:
         (dicts) or a DataFrame of pandas or polars, which need a `name`; or what lies at s3://BUCKET/KEY,
         which the server fetches where its operator allows that bucket.
 
-        kind: scratchpad, numeric, choice, exact, math, pattern, date, code, program or remote. A row has
-        question, answer (of kind code: tests) and, where wanted, choices, solution, id, group and split;
-        `map` names columns that are called otherwise, as in `{"question": "prompt", "choices": ["A", "B"]}`.
-        format: jsonl, json, csv, parquet or xlsx; left out, the server looks. allow_overlap:
-        take held-out rows whose question is trained on. validation: how many rows to
-        hold out, where no row has a split. The same file read in the same way is the same dataset: it is
-        not stored twice. Raises Refused, whose `errors` name each bad line; then nothing is stored.
+        kind: scratchpad, numeric, choice, exact, math, pattern, date, code, program or remote; or documents,
+        ordinary text without questions, whose rows have `text`, or which is a plain text file (.txt). Only
+        documents are known without it. A row has question, answer (of kind code: tests) and, where wanted,
+        choices, solution, id, group and split; `map` names columns that are called otherwise, as in
+        `{"question": "prompt", "choices": ["A", "B"]}`. format: jsonl, json, csv, parquet, xlsx or text; left
+        out, the server looks. allow_overlap: take held-out rows whose question is trained on. validation:
+        how many rows to hold out, where no row has a split. The same file read in the same way is the same
+        dataset: it is not stored twice. Raises Refused, whose `errors` name each bad line; then nothing is
+        stored.
         """
         bucket = isinstance(source, str) and source.startswith("s3://")
         file = Path(source) if isinstance(source, str | Path) and not bucket else None

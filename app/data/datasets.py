@@ -9,9 +9,11 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Engine
 
 from app.database import reading, transaction
+from app.errors import Invalid
 from app.http.idempotency import UNKEYED, Once
 from app.http.schemas import Item, MadeByOut, Page, Resource, Timestamp, made_by, page
-from app.intake.formats import Format, format_of
+from app.intake.formats import PACKED, Format, format_of, rows_of
+from app.intake.mapping import with_text
 from app.intake.slots import ProjectSlots
 from app.intake.unpack import unpacked, unreadable
 from app.intake.uploaded_file import HowToRead, Received, checked_file, content_sha256
@@ -21,9 +23,10 @@ from app.ledger.data.staging import same_dataset, store_dataset
 from app.ledger.deletion import mark
 from app.settings import Settings
 from app.tables.data import Dataset, Example
+from star_engine.data.columns import ANSWERS
 from star_engine.data.row_errors import BadRows
 from star_engine.tasks.examples import Split, as_turns
-from star_engine.tasks.kind import Kind
+from star_engine.tasks.kind import DOCUMENTS, Kind, reads_documents
 
 
 class DatasetOut(Resource):
@@ -93,6 +96,25 @@ async def receive_dataset(
     return dataset_out(dataset), new
 
 
+def guessed_kind(received: Received, settings: Settings) -> Kind:
+    """The kind of a file that was sent without one: documents, where its first row is a text alone.
+
+    How answers are verified cannot be guessed: raises Invalid for anything else.
+    """
+    with unpacked(received.file, received.encoding, settings.max_unpacked_bytes) as plain:
+        try:
+            looks = format_of(plain.file, received.name, received.content_type, documents=True)
+            rows = rows_of(plain.file, looks, with_text((), DOCUMENTS), settings.max_line_bytes)
+            first = {} if looks in PACKED else next((row for _, row in rows), {})
+        except BadRows:
+            first = {}
+    if not isinstance(first, BadRows) and first.get("text") and not first.keys() & {"question", *ANSWERS}:
+        return DOCUMENTS
+    fix = f"Say how answers are verified: kind is one of {', '.join(Kind)}."
+    reason = "It was left out, and the first row is no document with a text alone."
+    raise Invalid.for_field("kind", reason, fix, code="kind_required")
+
+
 def upload_dataset(
     db: Engine,
     project_id: str,
@@ -113,7 +135,9 @@ def upload_dataset(
         if known is not None:
             return known, False
         try:
-            looks = format_of(plain.file, received.name, received.content_type, how.mapping)
+            documents = reads_documents(how.kind)
+            columns = with_text(how.mapping, how.kind)
+            looks = format_of(plain.file, received.name, received.content_type, columns, documents=documents)
         except BadRows as bad:
             raise unreadable(bad) from bad
         certain = looks is Format.XLSX or (looks is Format.JSON and format_ is Format.JSONL)

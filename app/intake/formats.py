@@ -16,6 +16,7 @@ from app.intake.binary.workbook import workbook_rows
 from app.intake.delimited import SEPARATORS, csv_rows, has_the_columns, numbered_lines
 from app.intake.json_values import json_values
 from app.intake.mapping import Columns, Row, mapped
+from star_engine.data.documents import pieces
 from star_engine.data.files import check_known, is_json_values, is_workbook
 from star_engine.data.readers import parse_row
 from star_engine.data.row_errors import BadRows, bad_row, too_long
@@ -31,6 +32,7 @@ class Format(StrEnum):
     CSV = "csv"
     PARQUET = "parquet"
     XLSX = "xlsx"  # an Excel workbook
+    TEXT = "text"  # plain text, cut into documents at blank lines; of the kind documents alone
 
 
 PACKED = (Format.PARQUET, Format.XLSX)  # binary, known by their first bytes
@@ -54,8 +56,12 @@ _TYPES = {
 }
 
 
-def format_of(file: BinaryIO, name: str, content_type: str, mapping: Columns = ()) -> Format:
+def format_of(
+    file: BinaryIO, name: str, content_type: str, mapping: Columns = (), *, documents: bool = False
+) -> Format:
     """Tell what a file is: by its first bytes, its name, its type; else CSV with the right header, or JSONL.
+
+    documents: whether it holds documents; then what is none of these is plain text.
 
     Raises BadRows for a file that holds no rows that can be read, naming what it is.
     """
@@ -80,6 +86,8 @@ def format_of(file: BinaryIO, name: str, content_type: str, mapping: Columns = (
     table = first.lower().startswith("sep=") or any(
         has_the_columns(first, one, mapping) for one in SEPARATORS
     )
+    if documents and not table:
+        return Format.TEXT
     return Format.CSV if table else Format.JSONL
 
 
@@ -99,7 +107,25 @@ def rows_of(
         return parquet_rows(file, mapping, max_bytes)
     if format_ is Format.XLSX:
         return workbook_rows(file, mapping, max_bytes)
+    if format_ is Format.TEXT:
+        return _documents(file, max_bytes)
     return _jsonl(file, mapping, max_bytes, first)
+
+
+def _documents(file: BinaryIO, max_bytes: int) -> Iterator[Row]:
+    """The documents of a plain text. Raises BadRows for a line that is too long, or no UTF-8."""
+
+    def lines() -> Iterator[tuple[int, str]]:
+        for line, text in numbered_lines(file, max_bytes):
+            if text is None:
+                raise too_long(line, max_bytes)
+            try:
+                yield line, text.decode("utf-8-sig" if line == 1 else "utf-8")
+            except UnicodeDecodeError as problem:
+                raise bad_row(line, f"Not UTF-8: {problem}.", "Save the file as UTF-8.") from problem
+
+    for line, text in pieces(lines()):
+        yield line, {"text": text}
 
 
 def _jsonl(file: BinaryIO, mapping: Columns, max_bytes: int, first: int) -> Iterator[Row]:

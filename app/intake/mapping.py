@@ -10,8 +10,10 @@ from typing import Any
 from app.errors import Invalid
 from star_engine.data.columns import ANSWERS, FIELDS, column_for
 from star_engine.data.row_errors import BadRows, RowError
+from star_engine.tasks.kind import Kind, reads_documents
 
 SEVERAL = ("choices", "question")  # fields that may take several columns; a question joins their texts
+TEXT = "text"  # the only field of a document besides id, group and split
 MAX_COLUMNS = 64
 Columns = tuple[tuple[str, tuple[str, ...]], ...]  # field -> columns; several make the choices, or are joined
 Row = tuple[int, Mapping[str, Any] | BadRows]  # line, counted from 1, and what stands there
@@ -24,14 +26,21 @@ def parse_mapping(text: str | None) -> Columns:
         return ()
     pairs = _from_json(text) if text.lstrip().startswith("{") else _from_pairs(text)
     for field, columns in pairs.items():
-        if field not in FIELDS:
-            raise _bad_mapping(f"A row has no field {field!r}.", f"Map to {', '.join(FIELDS)}.")
+        if field not in (*FIELDS, TEXT):
+            raise _bad_mapping(f"A row has no field {field!r}.", f"Map to {', '.join((*FIELDS, TEXT))}.")
         if len(columns) != 1 and field not in SEVERAL:
             fix = "Only choices and question take several columns."
             raise _bad_mapping(f"{field!r} is mapped {len(columns)} times.", fix)
     if sum(map(len, pairs.values())) > MAX_COLUMNS:
         raise _bad_mapping("It names too many columns.", f"Name at most {MAX_COLUMNS}.")
     return tuple(sorted((field, tuple(columns)) for field, columns in pairs.items()))
+
+
+def with_text(mapping: Columns, kind: Kind) -> Columns:
+    """The mapping, which for documents says where their text is."""
+    if not reads_documents(kind) or TEXT in dict(mapping):
+        return mapping
+    return (*mapping, (TEXT, (TEXT,)))
 
 
 def _from_pairs(text: str) -> dict[str, list[str]]:
@@ -70,6 +79,10 @@ def check_columns(names: Sequence[str], mapping: Columns) -> None:
         for column in sorted(sources - there)
     ]
     fields = {field for field, _ in mapping} | (set(names) - sources)
+    if TEXT in dict(mapping):  # documents are neither asked nor answered
+        if errors:
+            raise BadRows(errors)
+        return
     answers = fields & {*ANSWERS, "answerKey"}
     for field in ("question", *(() if answers else ("answer",))):
         if field not in fields:

@@ -12,7 +12,7 @@ from app.errors import FieldError
 from app.intake.batches import MAX_SLOW, Batch, Rules, batches_of
 from app.intake.blocks import Blocks, read_in_blocks
 from app.intake.formats import Format, rows_of
-from app.intake.mapping import Columns
+from app.intake.mapping import Columns, with_text
 from app.intake.overlap import refused_overlap
 from app.intake.scratch import Scratch
 from app.intake.statistics import statistics
@@ -126,6 +126,7 @@ def _with_answer_field(file: BinaryIO, how: Reading) -> Reading:
 
 def _batches(file: BinaryIO, how: Reading, workers: int) -> Iterator[Batch]:
     how = _with_answer_field(file, how)
+    how = replace(how, mapping=with_text(how.mapping, how.kind))
     rules = Rules(how.kind, how.seed, how.mapping)
     if workers > 1 and how.format is Format.JSONL and os.fstat(file.fileno()).st_size >= LARGE_BYTES:
         return read_in_blocks(file, Blocks(rules, how.mapping, how.max_line_bytes), how.max_rows, workers)

@@ -10,6 +10,7 @@ from app.intake.overlap import MAX_NAMED, exact_overlap
 from app.intake.tally import Tally, summary
 from star_engine.data.overlap import NGRAM, SHARE, ngram_hashes, seen_hashes, share_seen
 
+MAX_NGRAMS = 1_000_000  # that are looked for at once: some 200 long documents, or 10,000 questions
 MAX_HELD_OUT = 10_000  # held-out questions whose n-grams are looked for: they take 25 MB
 
 
@@ -79,12 +80,16 @@ def _ngram_overlap(rows: Connection) -> dict[str, Any]:
     """Held-out examples at least half of whose n-grams stand in questions that are trained on."""
     query = "SELECT id, split, tail FROM rows WHERE split <> 'train' ORDER BY line LIMIT ?"
     asked: set[int] = set()
+    taken = 0
     for _, _, tail in rows.execute(query, (MAX_HELD_OUT,)):
         asked |= ngram_hashes(question_of(tail))
+        taken += 1
+        if len(asked) > MAX_NGRAMS:
+            break
     trained = rows.execute("SELECT tail FROM rows WHERE split = 'train'") if asked else []
     seen = seen_hashes(asked, (question_of(tail) for (tail,) in trained))
     checked, found = 0, []
-    for name, split, tail in rows.execute(query, (MAX_HELD_OUT,)):
+    for name, split, tail in rows.execute(query, (taken,)):
         share = share_seen(question_of(tail), seen)
         checked += share is not None
         if share is not None and share >= SHARE:

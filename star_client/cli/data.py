@@ -70,14 +70,20 @@ def file_or_bucket(source: str) -> str:
 def upload_dataset(
     context: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE", callback=file_or_bucket)],
-    kind: Kind,
+    kind: Annotated[
+        invocation.Kind | None,
+        typer.Option(
+            help="How answers are read; documents, whose rows have text alone, are known without it."
+        ),
+    ] = None,
     validation: Annotated[
         int, typer.Option(min=0, help="Rows to hold out, where none is marked as held out.")
     ] = 0,
     name: Annotated[str | None, typer.Option(help="Default: the file's name.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the choice of held-out rows.")] = 0,
     form: Annotated[
-        str | None, typer.Option("--format", help="jsonl, json, csv, parquet or xlsx; default: as it looks.")
+        str | None,
+        typer.Option("--format", help="jsonl, json, csv, parquet, xlsx, text; default: as it looks."),
     ] = None,
     columns: Annotated[
         list[str] | None,
@@ -91,8 +97,8 @@ def upload_dataset(
     as_json: AsJson = False,
 ) -> None:
     """Upload JSONL, a JSON array, CSV, Parquet or an Excel workbook (.xlsx), also as .gz or .zst: question,
-    answer and, where wanted, choices, solution, id, group and split per row. Or s3://BUCKET/KEY, which the
-    server fetches where its operator allows that bucket."""
+    answer and, where wanted, choices, solution, id, group and split per row; of kind documents text alone,
+    or a plain text file. Or s3://BUCKET/KEY, which the server fetches where its operator allows it."""
     found = star(context).datasets.upload(
         file,
         kind=kind,

@@ -47,6 +47,7 @@ class Kind(StrEnum):
     PROGRAM = "program"
     REMOTE = "remote"
     DATE = "date"
+    DOCUMENTS = "documents"
 
 
 class JobStatus(StrEnum):

@@ -14,12 +14,13 @@ from itertools import islice
 from typing import Any
 
 from star_engine.data.choices import BadChoices, counted_from, read_choices
+from star_engine.data.documents import read_document
 from star_engine.data.messages import native_row
 from star_engine.data.row_errors import BadRows, RowError, gold_error
 from star_engine.data.row_fields import RowFields
 from star_engine.tasks.examples import Example
 from star_engine.tasks.grading import NO_OPTIONS
-from star_engine.tasks.kind import Kind
+from star_engine.tasks.kind import Kind, reads_documents
 from star_engine.tasks.registry import task_of
 from star_engine.tasks.task import Task
 from star_engine.tasks.verdict import BadGold, SlowGold
@@ -62,6 +63,8 @@ def read_example(row: Mapping[str, Any], kind: Kind, *, line: int = 1) -> Exampl
     """Read one row as an Example whose answer verifies against itself. Raises BadRows with every
     mistake in it.
     """
+    if reads_documents(kind):
+        return read_document(row, line)
     errors: list[RowError] = []
     task = task_of(kind)
     try:

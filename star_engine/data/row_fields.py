@@ -68,7 +68,7 @@ class RowFields:
             else:
                 self.refuse(field, "Not a text, or empty.", fix)
             return ""
-        return self._storable(field, value.strip())
+        return self.storable(field, value.strip())
 
     def missing(self, field: str, fix: str) -> None:
         meant = column_for(field, tuple(self.row))
@@ -204,12 +204,12 @@ class RowFields:
     def _one_choice(self, choice: str) -> str:
         if "\n" in choice:
             self.refuse("choices", f"{choice!r} has a line break.", "Write every choice on one line.")
-        return self.unmarked("choices", self._storable("choices", choice))
+        return self.unmarked("choices", self.storable("choices", choice))
 
     def refuse_unfit_turns(self, context: Context) -> None:
         """The texts before the question are held to what it is held to."""
         for text in (text for exchange in context for text in exchange):
-            self.unmarked("messages", self._storable("messages", text))
+            self.unmarked("messages", self.storable("messages", text))
 
     def unmarked(self, field: str, text: str) -> str:
         """The text, which must not look as if it were hinted at: the hint audit would stop the job."""
@@ -217,7 +217,8 @@ class RowFields:
             self.refuse(field, f'Carries the hint mark "{HINT_MARK}".', "Remove it.")
         return text
 
-    def _storable(self, field: str, text: str) -> str:
+    def storable(self, field: str, text: str) -> str:
+        """The text, which a database must be able to store."""
         if "\x00" in text or (not text.isascii() and _SURROGATE.search(text)):
             self.refuse(field, "Holds a NUL or half a character.", "Remove it: it cannot be stored.")
         return text

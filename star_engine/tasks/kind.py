@@ -19,6 +19,7 @@ class Kind(StrEnum):
     PROGRAM = "program"  # what the job's own Python calls right: verifier.program
     REMOTE = "remote"  # what a grader over HTTPS calls right: verifier.grader_url
     DATE = "date"  # a calendar date, compared as ISO 8601
+    DOCUMENTS = "documents"  # ordinary text without questions: what Quiet-STaR thinks about
 
     @classmethod
     def _missing_(cls, value: object) -> Kind | None:
@@ -29,6 +30,14 @@ class Kind(StrEnum):
         from star_engine.tasks.registry import TASKS  # the registry's tasks import this module
 
         return _named(value) if isinstance(value, str) and value in TASKS else None
+
+
+DOCUMENTS = Kind.DOCUMENTS
+
+
+def reads_documents(kind: str) -> bool:
+    """Whether a dataset of this kind holds text without questions."""
+    return kind == Kind.DOCUMENTS
 
 
 @cache

@@ -14,12 +14,13 @@ from star_engine.tasks.pattern import Pattern
 from star_engine.tasks.program import PROGRAM, REMOTE
 from star_engine.tasks.scratchpad import Scratchpad
 from star_engine.tasks.task import Task, TaskOptions
+from star_engine.tasks.text.documents import Documents
 
 TASKS: dict[str, Task] = {
     task.kind: task
     for task in (
         *(Numeric(), Choice(), Scratchpad(), Exact(), Math(), Pattern(), Date(), Code()),
-        *(PROGRAM, REMOTE),
+        *(PROGRAM, REMOTE, Documents()),
     )
 }
 

@@ -27,6 +27,7 @@ from app.tables.base import JsonObject
 from app.tables.data import Dataset, Example, PromptSet
 from app.tables.platform import Project
 from star_engine.diagnostics.spark import upload_warnings
+from star_engine.tasks.kind import reads_documents
 
 CHUNK = 5000  # rows per transaction
 CHUNK_BYTES = 8 << 20  # of them; the API holds so much of an upload, three times over
@@ -176,7 +177,8 @@ def _publish(engine: Engine, dataset_id: str, project_id: str, checked: CheckedF
     """IntegrityError if the project holds a dataset with this sha256 by now."""
     with reading(engine) as session:  # a second's work for a million rows: not under the project's lock
         kind = session.get_one(Dataset, dataset_id).kind
-        warnings = upload_warnings(guesses_of(session, dataset_id, kind, "train"))
+        asked = not reads_documents(kind)  # nothing is guessed about documents
+        warnings = upload_warnings(guesses_of(session, dataset_id, kind, "train")) if asked else []
     carved = held_out_warnings(checked.how.validation, checked.splits)
     statistics = None if checked.statistics is None else checked.statistics()
     with transaction(engine) as session:

@@ -12,6 +12,7 @@ from app.data.datasets import (
     ExampleOut,
     archive_dataset,
     delete_dataset,
+    guessed_kind,
     read_dataset,
     read_datasets,
     read_examples,
@@ -36,7 +37,7 @@ from app.http.uploads import receive_file
 from app.intake.bucket import fetch_object
 from app.intake.formats import Format
 from app.intake.mapping import parse_mapping
-from app.intake.uploaded_file import HowToRead
+from app.intake.uploaded_file import HowToRead, Received
 from star_engine.tasks.examples import Split
 from star_engine.tasks.kind import Kind
 
@@ -49,6 +50,7 @@ _UPLOAD = {
         "content": {
             "application/x-ndjson": {"schema": {"type": "string"}},
             "text/csv": {"schema": {"type": "string"}},
+            "text/plain": {"schema": {"type": "string"}},
             "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
             "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": {
                 "schema": {"type": "string", "format": "binary"}
@@ -72,7 +74,10 @@ async def upload(
     once: UploadedOnce,
     request: Request,
     response: Response,
-    kind: Annotated[Kind, Query(description="How answers are verified.")],
+    kind: Annotated[
+        Kind | None,
+        Query(description="How answers are verified; left out, only `documents` are known by their rows."),
+    ] = None,
     name: Annotated[Name, Query()] = "dataset",
     validation: Annotated[
         int, Query(ge=0, le=10**9, description="Rows to hold out if no row is marked as held out.")
@@ -110,15 +115,19 @@ async def upload(
     """A file as the body or in the multipart field `file`, plain, gzip or zstd: JSONL with one
     `{"question", "answer", "choices"?, "solution"?, "id"?, "group"?, "split"?}` per line, or a
     JSON array, CSV, Parquet or an Excel workbook with these columns, text in UTF-8 or UTF-16; or
-    no body and a `source`. Every bad row
+    no body and a `source`. Of kind `documents` a row is `{"text", "id"?, "group"?, "split"?}`, or the file is
+    plain text, which is cut at blank lines. Every bad row
     is counted, the mistakes are described, equal ones together, and nothing is stored. The same content again
     is answered with 200 and the dataset that there is.
     """
-    how = HowToRead(kind, validation, seed, parse_mapping(columns), allow_overlap)
+    mapping = parse_mapping(columns)
     if source is None:
         received = await receive_file(request)
     else:
         received = await slots.run(caller.project_id, fetch_object, source, caller.project_id, settings)
+    if kind is None:
+        kind = await _guess(received, settings)
+    how = HowToRead(kind, validation, seed, mapping, allow_overlap)
     once = await run_in_threadpool(once.of_file, received.file)
     if (known := await run_in_threadpool(once.made, db)) is not None:
         received.file.close()
@@ -131,6 +140,14 @@ async def upload(
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
     return dataset
+
+
+async def _guess(received: Received, settings: Config) -> Kind:
+    try:
+        return await run_in_threadpool(guessed_kind, received, settings)
+    except BaseException:
+        received.file.close()
+        raise
 
 
 @router.get("", summary="List datasets, newest first")

@@ -18,5 +18,5 @@ def test_every_text_of_a_kind_is_as_it_was_recorded(kind: str) -> None:
     assert texts_of(kind) == EXPECTED[kind]
 
 
-def test_every_kind_is_recorded() -> None:
-    assert set(CASES) == set(EXPECTED) == set(Kind)
+def test_every_kind_that_asks_questions_is_recorded() -> None:
+    assert set(CASES) == set(EXPECTED) == set(Kind) - {Kind.DOCUMENTS}
