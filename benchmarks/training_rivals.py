@@ -14,8 +14,9 @@ import torch
 from datasets import Dataset  # type: ignore[import-untyped]
 from transformers import TrainerCallback
 
+from star_engine.config.lora import Lora
 from star_engine.config.schedules import FixedSchedule
-from star_engine.config.star import Lora, Training
+from star_engine.config.star import Training
 from star_engine.gpu.causal_lm import load_model, load_tokenizer
 from star_engine.gpu.training.lora_trainer import LoraTrainer
 from star_engine.gpu.training.tokenized_rows import batch_of_step

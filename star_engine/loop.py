@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from star_engine.config.quiet_star import Method
 from star_engine.config.star import Labels, StarConfig
 from star_engine.config.training_set import Source
 
@@ -36,12 +37,17 @@ ITERATION_PHASES = (
 )
 PREFERENCE_PHASES = (PhaseName.SAMPLE, PhaseName.BUILD, PhaseName.PAIRS, *ITERATION_PHASES[2:])
 
+# Of Quiet-STaR: an iteration is a segment of its training. Nothing is asked before the first one.
+QUIET_PHASES = (PhaseName.TRAIN, PhaseName.VERIFY_ADAPTER, PhaseName.EVALUATE)
+
 # They follow every iteration, or the last one alone: see `trained_verifier.when`.
 VERIFIER_PHASES = (PhaseName.PAIRS, PhaseName.TRAIN_VERIFIER, PhaseName.VERIFY_VERIFIER)
 
 
 def phases_of(config: StarConfig, iteration: int) -> tuple[PhaseName, ...]:
     """The phases of an iteration in their order; 0: what comes before the first one. Pure."""
+    if config.method is Method.QUIET_STAR:
+        return QUIET_PHASES if iteration else ()
     if iteration == 0:
         baselines = (PhaseName.BASELINES,) if config.evaluation.baselines else ()
         return (*baselines, *_test_time(config))
@@ -56,7 +62,7 @@ def phases_of(config: StarConfig, iteration: int) -> tuple[PhaseName, ...]:
 
 def closing_phases(config: StarConfig) -> tuple[PhaseName, ...]:
     """The phases that follow the last iteration, recorded with it. Pure."""
-    if config.baselines_only:
+    if config.baselines_only or config.method is Method.QUIET_STAR:
         return ()
     verifier = config.trained_verifier
     once = verifier is not None and verifier.when == "end"
@@ -167,7 +173,7 @@ def next_in_any_case(
     is the same as if it had waited. A stop rule and the spark read the outcome monotonically: what follows
     from both the worst and the best one follows from any.
     """
-    if phase.name not in MEASURING:
+    if phase.name not in MEASURING or config.method is Method.QUIET_STAR:  # its next phase needs the GPU
         return None
     record = next(
         (one for one in history if one.number == phase.iteration), IterationHistory(phase.iteration)
@@ -191,7 +197,8 @@ def _next_in(config: StarConfig, record: IterationHistory) -> PhaseRef | Pause |
     for name in phases_of(config, record.number):
         kept = record.kept or 0
         taught = config.self_distillation is not None  # by every try, right or wrong
-        few = kept < config.training_set.min_kept and not taught
+        builds = PhaseName.BUILD in phases_of(config, record.number)
+        few = builds and kept < config.training_set.min_kept and not taught
         if name is PhaseName.TRAIN and name not in record.done and few:
             return Pause(StopReason.INSUFFICIENT_KEPT, record.diagnosis or f"{kept} rationales were kept.")
         unpaired = config.preference is not None and record.pairs == 0

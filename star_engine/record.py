@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from star_engine.adapters.layout import AdapterVerification, BaseModel
+from star_engine.adapters.layout import BaseModel, Verification
 from star_engine.adapters.roles import AdapterRole
-from star_engine.adapters.verifier import VerifierVerification
 from star_engine.data.adaptive import Outcome, Selected
 from star_engine.diagnostics.iteration import Before
 from star_engine.diagnostics.spark import Answered
@@ -19,7 +18,9 @@ from star_engine.evaluation.receipt import Evidence
 from star_engine.protocols import TrainingProgress
 from star_engine.sampling.rationales import Rationale, RationaleKey
 from star_engine.tasks.examples import Example
+from star_engine.tasks.kind import Kind
 from star_engine.tasks.programs.tool_use import ToolCounts
+from star_engine.thoughts import Thought
 from star_engine.training_set.mixing import MixSource
 from star_engine.training_set.pairs import PairRow, Tried
 from star_engine.training_set.rows import Decision, TrainingExample
@@ -161,6 +162,9 @@ class Record(MixSource, Protocol):
     def pairs(self) -> PairRecord:
         """The pairs of right and wrong tries that this iteration learns from."""
 
+    def thoughts(self) -> ThoughtRecord:
+        """What Quiet-STaR reads and writes besides."""
+
     def has_weights(self) -> bool:
         """Whether an earlier attempt has recorded this iteration's weights, of the phase's role."""
 
@@ -191,9 +195,7 @@ class Record(MixSource, Protocol):
 
     def provenance(self) -> Provenance: ...
 
-    def finish_verification(
-        self, folder: Path, verification: AdapterVerification | VerifierVerification
-    ) -> None:
+    def finish_verification(self, folder: Path, verification: Verification) -> None:
         """Publish the files of `folder`."""
 
     def skip(self) -> None:
@@ -232,6 +234,29 @@ class PairRecord(Protocol):
         """Keep how likely the reference model finds both texts of recorded pairs, by position."""
 
     def finish(self) -> None: ...
+
+
+class ThoughtRecord(Protocol):
+    """What a slice of Quiet-STaR reads and writes."""
+
+    def documents(self, which: Literal["train", "held_out"]) -> tuple[Path, int]:
+        """A JSONL file of documents with `text`, in the dataset's order, and how many they are."""
+
+    def texts(self, count: int) -> Sequence[str]:
+        """Up to so many held-out documents, to try an adapter on."""
+
+    def adapter(self, iteration: int) -> Path | None:
+        """A folder with the weights of an iteration's adapter of the role quiet; None where there is none."""
+
+    def questions(self, dataset: str, count: int) -> tuple[Kind, Sequence[Example]]:
+        """Kind and held-out questions of another dataset, up to so many, the same in every iteration."""
+
+    def finish_evaluation(
+        self, facts: Mapping[str, Any], thoughts: Sequence[Thought], state: Callable[[Path], None]
+    ) -> None:
+        """Keep what was measured, as the iteration's metrics `thinking`, and thoughts to be read. `state`
+        writes what was measured into the adapter's files: it is given their folder.
+        """
 
 
 class CandidateRecord(Protocol):

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from star_engine.adapters.layout import BaseModel
+from star_engine.config.quiet_star import Method
 from star_engine.config.star import StarConfig
 from star_engine.data.prompts import check_layout
 from star_engine.data.selection import check_curriculum
@@ -23,6 +24,7 @@ from star_engine.run_directory import RunDirectory
 from star_engine.run_record import DirectoryCounts, Run, RunRecord
 from star_engine.sampling.shared_calls import share_call
 from star_engine.tasks.examples import Example, PromptSet
+from star_engine.thoughts import ThoughtModel
 from star_engine.training_set.mixing import check_mix
 
 _UNDIVIDED = 2**31  # examples in a slice: one process has nobody to share a phase with
@@ -64,6 +66,8 @@ def run_star(
     the data, OtherRun for a directory of another run, HintLeak before anything is trained on a leaking set,
     BadAdapter for an adapter that does not hold.
     """
+    if config.method is Method.QUIET_STAR:
+        raise ValueError("As a library Quiet-STaR is a run of its own: python -m star_engine quiet-star.")
     check_layout(config, prompt_set)
     _check_other_datasets(config, also)
     _check_scorer(config)
@@ -137,6 +141,9 @@ class _Driver:
 
     def trainer(self) -> Trainer:
         return self.local_trainer
+
+    def thoughts(self) -> ThoughtModel:
+        raise ValueError("As a library Quiet-STaR is a run of its own: python -m star_engine quiet-star.")
 
     def selected(self, iteration: int) -> range:
         return range(self.sampled, self.run.selected(iteration))

@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from star_engine.adapters.layout import OPTIMIZER, AdapterVerification
+from star_engine.adapters.layout import OPTIMIZER, Verification
 from star_engine.adapters.model_card import is_measured
 from star_engine.adapters.roles import AdapterRole
-from star_engine.adapters.verifier import VerifierVerification
 from star_engine.config.star import StarConfig
 from star_engine.data.adaptive import Outcome, Selected
 from star_engine.diagnostics.iteration import Before
@@ -32,7 +31,7 @@ from star_engine.evaluation.receipt import Evidence
 from star_engine.evaluation.report import Outcomes
 from star_engine.phases.phase import Slice
 from star_engine.protocols import BadAdapter, TrainingProgress
-from star_engine.record import NO_OPTIMIZER, Built, Origin, Provenance, Verifier
+from star_engine.record import NO_OPTIMIZER, Built, Origin, Provenance, ThoughtRecord, Verifier
 from star_engine.run_candidates import CandidateFiles, DirectoryCandidates
 from star_engine.run_directory import (
     JsonLines,
@@ -278,6 +277,9 @@ class RunRecord:
     def pairs(self) -> DirectoryPairs:
         return DirectoryPairs(self.run, self.iteration, self.found)
 
+    def thoughts(self) -> ThoughtRecord:
+        raise ValueError("As a library Quiet-STaR is a run of its own: python -m star_engine quiet-star.")
+
     def has_weights(self) -> bool:
         return False  # weights are recorded with the phase's end, and only then
 
@@ -318,9 +320,7 @@ class RunRecord:
         sets = [(number, training_set_sha256(rows)) for number, rows in self.training_sets()]
         return Provenance(counts.selected(), counts.covered(), counts.training(), sets)
 
-    def finish_verification(
-        self, folder: Path, verification: AdapterVerification | VerifierVerification
-    ) -> None:
+    def finish_verification(self, folder: Path, verification: Verification) -> None:
         name = "verification" if self.role is AdapterRole.GENERATOR else f"{self.role}_verification"
         self.found |= {name: asdict(verification)}
         shutil.rmtree(self.checkpoints(), ignore_errors=True)

@@ -1,6 +1,6 @@
 """Quiet-STaR on additions without working, beside its controls: is it worth thinking before each token?
 
-    python -m examples.quiet_star.compare --out .star/quiet --seeds 3 --write docs/runs/quiet-star.md
+    python -m examples.quiet_star.compare --out .star/quiet --seeds 0 1 2 --write docs/runs/quiet-star.md
 
 The base model is that of examples/carry, with 0.9 M parameters and a token for each digit. Documents hold
 sums of three digits with their answers and no working. Only digits of answers are measured: operands are
@@ -26,10 +26,11 @@ from star_engine.config.quiet_star import Thoughts
 from star_engine.data.documents import held_out_documents, read_documents, windows
 from star_engine.gpu.causal_lm import eos_ids, load_model, load_tokenizer, prompt_ids
 from star_engine.gpu.quiet_star.files import load_quiet_adapter
-from star_engine.gpu.quiet_star.measuring import Worth, measure
+from star_engine.gpu.quiet_star.measuring import measure
 from star_engine.gpu.quiet_star.run import ADAPTER, run_quiet_star
 from star_engine.gpu.quiet_star.thinking import Thinker
 from star_engine.quiet_job import QuietJob
+from star_engine.thoughts import Worth
 
 MODEL = Path(__file__).parents[1] / "carry" / "model"
 DOCUMENTS, SUMS, DIGITS = 400, 8, 3
@@ -158,17 +159,18 @@ def page(found: Sequence[Found], seconds: float, command: str) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--write", type=Path, help="the page whose figures are replaced")
     chosen = parser.parse_args()
     began = time.monotonic()
     found = []
-    for seed in range(chosen.seeds):
+    for seed in chosen.seeds:
         for arm, name in NAMES.items():
             found.append(run(chosen.out, arm, seed, chosen.steps))
             print(f"{name}, seed {seed}: {found[-1].without:.4f}, {found[-1].mixed:.4f}", flush=True)
-    command = f"python -m examples.quiet_star.compare --seeds {chosen.seeds}"
+    seeds = " ".join(map(str, chosen.seeds))
+    command = f"python -m examples.quiet_star.compare --out DIR --seeds {seeds}"
     lines = list(page(found, time.monotonic() - began, command))
     print("\n".join(lines))
     if chosen.write:

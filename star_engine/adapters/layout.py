@@ -1,4 +1,4 @@
-"""A publishable adapter: five files, allow-listed config, weights of the right shape, proof that it works."""
+"""A publishable adapter: its files, allow-listed config, weights of the right shape, proof that it works."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ WEIGHTS = "adapter_model.safetensors"
 CARD = "README.md"
 MANIFEST = "manifest.json"
 EXAMPLE = "prompt_example.txt"  # one prompt, to the byte, as the adapter was trained to be asked
+HEAD = "thought_head.safetensors"  # of an adapter that thinks: mixing head and the two soft tokens
+THINKING = "quiet_star.json"  # how it thinks: settings of its training
 LAYOUT = frozenset({CONFIG, WEIGHTS, CARD, MANIFEST, EXAMPLE})
+QUIET_LAYOUT = frozenset({CONFIG, WEIGHTS, HEAD, THINKING, CARD, MANIFEST})  # no prompt: it reads any text
 # Beside them, never among them: what the next iteration's training goes on with where its optimizer is
 # carried. See star_engine/gpu/training/train_checkpoint.py.
 OPTIMIZER = "optimizer.safetensors"
-REMOVABLE = (WEIGHTS, OPTIMIZER)  # of an adapter that is deleted; card and manifest stay
+REMOVABLE = (WEIGHTS, HEAD, OPTIMIZER)  # of an adapter that is deleted; card and manifest stay
 
 # What PEFT and vLLM need to load a LoRA adapter. Anything else (auto_mapping, paths of this machine, the
 # runtime config of an initialisation method) stays out: a consumer would obey it.
@@ -212,21 +215,26 @@ def _shared_prefix(one: str, other: str) -> float:
     return min(sum(1 for _ in same), longest) / longest if longest else 1.0
 
 
-def write_manifest(directory: Path, facts: Mapping[str, Any], verification: Verification) -> None:
+def write_manifest(
+    directory: Path,
+    facts: Mapping[str, Any],
+    verification: Verification,
+    layout: frozenset[str] = LAYOUT,
+) -> None:
     """manifest.json: sha256 and size of the other files, where they come from, how they were proven."""
     files = {
         name: {"sha256": file_sha256(directory / name), "bytes": (directory / name).stat().st_size}
-        for name in sorted(LAYOUT - {MANIFEST})
+        for name in sorted(layout - {MANIFEST})
     }
     manifest = {"files": files, "verification": asdict(verification), **facts}
     write_durably(directory / MANIFEST, pretty(manifest))
 
 
-def check_layout(directory: Path) -> None:
-    """Exactly the five files, as plain files, and matching the manifest. Raises BadAdapter."""
+def check_layout(directory: Path, layout: frozenset[str] = LAYOUT) -> None:
+    """Exactly the files of the layout, as plain files, and matching the manifest. Raises BadAdapter."""
     found = {path.name for path in directory.iterdir()}
-    if found != LAYOUT or not all((directory / name).is_file() for name in LAYOUT):
-        missing, extra = sorted(LAYOUT - found), sorted(found - LAYOUT)
+    if found != layout or not all((directory / name).is_file() for name in layout):
+        missing, extra = sorted(layout - found), sorted(found - layout)
         raise BadAdapter(
             f"The adapter's folder lacks {missing or 'nothing'} and has {extra or 'nothing'} extra."
         )

@@ -24,6 +24,12 @@ from star_engine.config.preset_families.star_family import (
     star_released_code,
     star_without_rationalization,
 )
+from star_engine.config.preset_families.thoughts import (
+    CONTROLS,
+    fast_quiet_star,
+    quiet_star,
+    with_thoughts,
+)
 from star_engine.config.preset_families.tool_users import start
 from star_engine.config.preset_families.wrong_tries import iterative_rpo, opsd, opsd_wrong_hint, v_star
 from star_engine.config.star import StarConfig
@@ -51,6 +57,16 @@ PRESETS: dict[str, Callable[[Kind], StarConfig]] = {
     "start": start,
     "star-majority-vote": star_majority_vote,
 }
+
+DOCUMENT_PRESETS: dict[str, Callable[[Kind], StarConfig]] = {
+    "quiet-star": quiet_star,
+    "fast-quiet-star": fast_quiet_star,
+}
+
+
+def presets_of(kind: Kind) -> Mapping[str, Callable[[Kind], StarConfig]]:
+    """The presets that a dataset of this kind can have: documents have others than questions."""
+    return DOCUMENT_PRESETS if kind == Kind.DOCUMENTS else PRESETS
 
 
 def preset_config(name: str, kind: Kind, changes: Mapping[str, Any] | None = None) -> StarConfig:
@@ -144,6 +160,8 @@ def _measured(evaluation: Mapping[str, Any], other: Mapping[str, Any]) -> dict[s
 
 
 __all__ = [
+    "CONTROLS",
+    "DOCUMENT_PRESETS",
     "FIXED_TEMPERATURE",
     "PRESETS",
     "adastar",
@@ -151,6 +169,7 @@ __all__ = [
     "b_star",
     "direct_fine_tune",
     "expert_iteration",
+    "fast_quiet_star",
     "few_shot_cot",
     "few_shot_direct",
     "gold_rationale_fine_tune",
@@ -159,7 +178,9 @@ __all__ = [
     "laid_over",
     "opsd",
     "opsd_wrong_hint",
+    "presets_of",
     "quick",
+    "quiet_star",
     "rest_em",
     "rft",
     "star",
@@ -168,4 +189,5 @@ __all__ = [
     "star_without_rationalization",
     "start",
     "v_star",
+    "with_thoughts",
 ]

@@ -15,7 +15,9 @@ from star_engine.config.chat import Chat, PromptLayout
 from star_engine.config.controller import Controller
 from star_engine.config.distillation import SelfDistillation, check_distillation
 from star_engine.config.evaluation import Evaluation
+from star_engine.config.lora import Lora
 from star_engine.config.pairs import PreferenceTraining, TrainedVerifier, check_pairs
+from star_engine.config.quiet_star import Method, QuietStarMethod, check_quiet_star
 from star_engine.config.schedules import GeometricSchedule, Schedule
 from star_engine.config.selection import BY_DIFFICULTY, Selection, SelectionOrder
 from star_engine.config.tool_checks import check_tools
@@ -129,20 +131,6 @@ class Rationalization(Section):
     def template(self) -> str | None:
         """What stands in place of the question in a hinted prompt; None: the paper's form for the kind."""
         return self.hint_template if self.hint is None else self.hint.template
-
-
-MAX_LORA_RANK = 64  # that a sampler of the service makes room for; as a library any rank up to 512 can be had
-
-
-class Lora(Section):
-    rank: Annotated[int, Field(ge=1, le=512)] = 16
-    """Rank of the LoRA matrices."""
-    alpha: Annotated[int, Field(ge=1)] = 32
-    """Scale of the LoRA update: it is multiplied by alpha / rank."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Dropout on the input of the LoRA matrices while training."""
-    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
-    """Which linear layers get LoRA matrices: all of them, or those with these names."""
 
 
 class Training(Section):
@@ -295,6 +283,10 @@ class StarConfig(Section):
     """A verifier trained on right and wrong tries, which ranks answers (V-STaR); null: none."""
     stop: StopRule = StopRule()
     """When the job ends before its last iteration."""
+    method: Method = Method.STAR
+    """What the iterations are: `star` samples, filters and trains; `quiet_star` trains to think in text."""
+    quiet_star: QuietStarMethod | None = None
+    """Thoughts between the tokens of documents (Quiet-STaR); of that method alone."""
 
     @property
     def is_chat(self) -> bool:
@@ -436,6 +428,7 @@ class StarConfig(Section):
         check_pairs(self)
         check_distillation(self)
         check_tools(self)
+        check_quiet_star(self)
         return self
 
     @model_validator(mode="after")

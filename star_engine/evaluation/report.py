@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from star_engine.config.presets import star
+from star_engine.config.quiet_star import Thoughts
 from star_engine.config.selection import SelectionOrder
 from star_engine.config.star import Labels, StarConfig
 from star_engine.config.training_set import Source
@@ -25,8 +26,18 @@ ON_ANSWERS = "fine-tuning on the answers"
 ON_SOLUTIONS = "fine-tuning on the worked solutions"
 
 
+_THINKING = {
+    Thoughts.SAMPLED: "Quiet-STaR",
+    Thoughts.RANDOM: "random thoughts",
+    Thoughts.PAUSE: "pauses",
+    Thoughts.OFF: "continued training",
+}
+
+
 def method_of(config: StarConfig) -> str:
     """What made a job's adapters, as reports call it."""
+    if config.quiet_star is not None:
+        return _THINKING[config.quiet_star.thoughts]
     if config.training_set.source is not Source.RATIONALES:
         return ON_ANSWERS if config.training_set.source is Source.ANSWERS else ON_SOLUTIONS
     if config.preference is not None:

@@ -25,6 +25,7 @@ from star_engine.protocols import Sampler, SamplingParams, Scorer, Trainer
 from star_engine.record import Counts, Record
 from star_engine.sampling.shared_calls import Plan
 from star_engine.tasks.examples import PromptSet
+from star_engine.thoughts import ThoughtModel
 
 T = TypeVar("T")
 
@@ -112,6 +113,9 @@ class Gpu(Protocol):
         """The base model with the adapter in this folder, of whatever role; None: without one."""
 
     def trainer(self) -> Trainer: ...
+
+    def thoughts(self) -> ThoughtModel:
+        """The base model as Quiet-STaR trains and measures it."""
 
 
 @dataclass(frozen=True, slots=True)

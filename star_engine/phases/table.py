@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from star_engine.config.quiet_star import Method
+from star_engine.config.star import StarConfig
 from star_engine.loop import PhaseName
 from star_engine.phases.build import BUILD
 from star_engine.phases.control import CONTROL
@@ -12,6 +14,7 @@ from star_engine.phases.faithfulness import FAITHFULNESS
 from star_engine.phases.pairs import PAIRS
 from star_engine.phases.phase import Phase
 from star_engine.phases.probe import PROBE
+from star_engine.phases.quiet_star import QUIET_PHASES
 from star_engine.phases.sample import SAMPLE
 from star_engine.phases.test_time import TEST_TIME
 from star_engine.phases.train import TRAIN
@@ -28,3 +31,10 @@ PHASES: Mapping[PhaseName, Phase] = {
         *(TEST_TIME, TRIAL, PROBE),
     )
 }
+
+
+def phase_of(config: StarConfig, name: PhaseName) -> Phase:
+    """The phase of this name, as the job's method has it."""
+    if config.method is Method.QUIET_STAR and name in QUIET_PHASES:
+        return QUIET_PHASES[name]
+    return PHASES[name]

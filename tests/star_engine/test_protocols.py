@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from star_engine.config.lora import Lora
 from star_engine.config.schedules import FixedSchedule
-from star_engine.config.star import Lora, Training
+from star_engine.config.star import Training
 from star_engine.protocols import (
     SampleRequest,
     SamplingParams,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from star_engine.config.quiet_star import Thoughts
-from star_engine.gpu.quiet_star.thinking import Thinker, Thinking
+from star_engine.gpu.quiet_star.thinking import Thinker, Thinking, recomputed
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +35,26 @@ def predict(
     """Compare both predictions with the text. `weight`: of the thought, in place of the head's."""
     length = ids.shape[1]
     columns: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
-    plain = thinker.unembed(thinking.without).float()
     for ahead, after in enumerate(thinking.after):
         without = thinking.without.roll(-ahead, dims=1)
-        share = thinker.head(without.float(), after.float())
-        if weight is not None:
-            share = torch.full_like(share, weight)
-        logits = plain.roll(-ahead, dims=1)
         wanted = ids.roll(-ahead - 1, dims=1)
-        mixed = mixed_logits(thinker, logits, without, after, share)
-        columns.append((_nll(logits, wanted), _nll(mixed, wanted), share.squeeze(-1)))
+        columns.append(recomputed(_column, thinker, without, after, wanted, weight))
     positions = torch.arange(length, device=ids.device)[:, None]
     steps = torch.arange(len(columns), device=ids.device)[None]
     without_all, mixed_all, shares = (torch.stack(part, dim=-1) for part in zip(*columns, strict=True))
     return Predictions(without_all, mixed_all, shares, positions + steps + 1 < length)
+
+
+def _column(
+    thinker: Thinker, without: torch.Tensor, after: torch.Tensor, wanted: torch.Tensor, weight: float | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Both losses of the tokens at one distance, and the weight of the thoughts."""
+    share = thinker.head(without.float(), after.float())
+    if weight is not None:
+        share = torch.full_like(share, weight)
+    logits = thinker.unembed(without).float()
+    mixed = mixed_logits(thinker, logits, without, after, share)
+    return _nll(logits, wanted), _nll(mixed, wanted), share.squeeze(-1)
 
 
 def mixed_logits(

@@ -13,11 +13,12 @@ from star_engine.adapters.layout import write_durably
 from star_engine.data.documents import held_out_documents, read_documents, windows
 from star_engine.gpu.causal_lm import eos_ids, load_model, load_tokenizer, prompt_ids
 from star_engine.gpu.quiet_star.files import load_quiet_adapter
-from star_engine.gpu.quiet_star.measuring import Worth, measure
+from star_engine.gpu.quiet_star.measuring import measure
 from star_engine.gpu.quiet_star.thinking import Thinker
-from star_engine.gpu.quiet_star.trainer import QuietStep, QuietTrainer
+from star_engine.gpu.quiet_star.trainer import QuietTrainer
 from star_engine.job_file import BadJob
 from star_engine.quiet_job import QuietJob
+from star_engine.thoughts import QuietStep, Worth
 
 ADAPTER = "adapter"
 STEPS = "steps.jsonl"

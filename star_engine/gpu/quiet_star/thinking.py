@@ -7,10 +7,12 @@ forward pass over all positions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.utils.checkpoint import checkpoint
 from transformers import DynamicCache
 
 from star_engine.config.quiet_star import QuietStar, Thoughts
@@ -42,6 +44,15 @@ class Policy:
         return torch.multinomial(flat, 1, generator=self._generator).view(logprobs.shape[:2])
 
 
+def recomputed(function: Callable[..., Any], *given: Any) -> Any:
+    """What the function gives; in the backward pass it is called again, so that its logits are not kept: of a
+    large vocabulary they would take most of the memory of a step.
+    """
+    if not torch.is_grad_enabled():
+        return function(*given)
+    return checkpoint(function, *given, use_reentrant=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Thinking:
     """What the model computed for `rows` windows of `length` tokens."""
@@ -59,6 +70,7 @@ class Thinker:
     def __init__(self, model: Any, head: ThoughtHead, settings: QuietStar) -> None:
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         refuse_scaled_logits(base.config)
+        self.model = model
         self.head = head
         self.settings = settings
         self._decoder = base.get_decoder()
@@ -80,10 +92,12 @@ class Thinker:
         after, tokens, entropies = self._row(self.head.start_row, without), [], []
         logprobs = without.new_zeros(without.shape[:2])
         for _ in range(self.settings.steps_of_thought):
-            spread = policy.logprobs(self.unembed(blocks.step(after)))
-            chosen = policy.draw(spread)
-            logprobs = logprobs + spread.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
-            entropies.append(-(spread.detach().exp() * spread.detach()).sum(-1).mean())
+            hidden = blocks.step(after)
+            with torch.no_grad():
+                spread = policy.logprobs(self.unembed(hidden))
+                chosen = policy.draw(spread)
+                entropies.append(-(spread.exp() * spread).sum(-1).mean())
+            logprobs = logprobs + recomputed(self._logprob, policy, hidden, chosen)
             tokens.append(chosen)
             after = self._embed(chosen)
         blocks.step(after)
@@ -99,6 +113,10 @@ class Thinker:
             logprobs=logprobs,
             entropy=torch.stack(entropies).mean() if entropies else without.new_zeros(()).detach(),
         )
+
+    def _logprob(self, policy: Policy, hidden: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+        spread = policy.logprobs(self.unembed(hidden))
+        return spread.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
 
     def read(self, ids: torch.Tensor) -> torch.Tensor:
         """Hidden states of the text without thoughts, of shape (rows, length, hidden)."""

@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +14,16 @@ import peft
 import torch
 from torch.nn.functional import cross_entropy
 
+from star_engine.adapters.layout import WEIGHTS, file_sha256
 from star_engine.config.quiet_star import QuietStar, Thoughts
 from star_engine.gpu.causal_lm import context_length, load_model, load_tokenizer
-from star_engine.gpu.quiet_star.files import write_quiet_adapter
+from star_engine.gpu.quiet_star.files import load_into, write_quiet_adapter
 from star_engine.gpu.quiet_star.objective import Counts, Loss, loss_of
 from star_engine.gpu.quiet_star.thinking import Policy, Thinker
 from star_engine.gpu.quiet_star.thought_head import ThoughtHead
+from star_engine.gpu.quiet_star.windows import packed
 from star_engine.gpu.training.train_checkpoint import Checkpoints, ResumePoint
-
-
-@dataclass(frozen=True, slots=True)
-class QuietStep:
-    """One optimizer step. Losses are means of a token, in nats, before the step."""
-
-    step: int
-    steps: int
-    nll_without: float
-    nll_mixed: tuple[float, ...]  # by tokens ahead; empty without thoughts
-    weight: float  # of the thoughts, 0 to 1, the mean
-    positive: float  # share of thoughts that did better than the mean of their position
-    policy: float  # mean REINFORCE loss of a thought
-    entropy: float  # of the thoughts' tokens, in nats
-    grad_norm: float  # before it was clipped
-    start_norm: float  # how far the embedding of the start has moved
-    end_norm: float
+from star_engine.thoughts import QuietStep
 
 
 class QuietTrainer:
@@ -47,49 +32,65 @@ class QuietTrainer:
     def __init__(self, base_model: Path, *, threads: int | None = None, device: str = "cpu") -> None:
         kind = torch.device(device).type
         dtype = torch.float32 if kind == "cpu" else torch.bfloat16
-        self._base: Any = load_model(base_model, dtype=dtype, device=device)
+        self.base: Any = load_model(base_model, dtype=dtype, device=device)
         self._name = base_model.name
-        self._context = context_length(base_model, None)
+        self.context = context_length(base_model, None)
         self._device = torch.device(device)
         self._threads = threads or torch.get_num_threads()
         self._banned = torch.tensor(sorted(set(load_tokenizer(base_model).all_special_ids)), device=device)
 
     def train(
         self,
-        windows: Sequence[Sequence[int]],
+        windows: Sequence[Sequence[int]] | torch.Tensor,
         settings: QuietStar,
         *,
         steps: int,
         seed: int,
         out: Path,
         checkpoints: Path,
+        start: Path | None = None,
+        skip: int = 0,
     ) -> Iterator[QuietStep]:
         """Train on windows of `settings.window` token ids each and write the adapter to `out`.
 
-        A run that was interrupted goes on from its last checkpoint and ends in the same bytes. Raises
-        ValueError where there is no window or it does not fit the model's context with its thoughts, and
-        FloatingPointError where the loss is no longer finite.
+        `start`: the folder of an adapter that is gone on from, with a fresh optimizer; `skip`: windows that
+        were read before, by the trainings behind it. A run that was interrupted goes on from its last
+        checkpoint and ends in the same bytes. Raises ValueError where there is no window or it does not fit
+        the model's context with its thoughts, FloatingPointError where the loss is no longer finite, and
+        BadAdapter for a start that does not fit.
         """
-        self._check(windows, settings)
+        self._check(settings)
+        windows = packed(windows, settings.window)
+        if not len(windows):
+            raise ValueError(
+                f"The documents fill no window of {settings.window} tokens: lower window, or give more."
+            )
         torch.set_num_threads(self._threads)
-        saved = Checkpoints(checkpoints, _input_hash(windows, settings, steps, seed, str(self._device)))
+        facts = [
+            steps,
+            seed,
+            str(self._device),
+            skip,
+            None if start is None else file_sha256(start / WEIGHTS),
+        ]
+        saved = Checkpoints(checkpoints, _input_hash(windows, settings, facts))
         with self.adapted(settings, seed) as (model, head):
-            run = _Run(Thinker(model, head, settings), model, seed, self._banned)
+            if start is not None:
+                load_into(model, head, start)
+            run = _Run(Thinker(model, head, settings), model, seed, self._banned, skip)
             run.resume(saved.newest())
             while run.step < steps:
-                learned = run.learn(torch.tensor(run.batch(windows), device=self._device))
+                learned = run.learn(run.batch(windows).to(self._device))
                 if run.step % settings.checkpoint_every == 0 and run.step < steps:
                     saved.save(ResumePoint(run.step, 0, run.state()))
                 yield QuietStep(run.step, steps, **learned)
             write_quiet_adapter(model, head, settings, self._name, out)
 
-    def _check(self, windows: Sequence[Sequence[int]], settings: QuietStar) -> None:
-        if not windows:
-            raise ValueError(f"No document has {settings.window} tokens: lower window, or give longer ones.")
-        if settings.longest > self._context:
+    def _check(self, settings: QuietStar) -> None:
+        if settings.longest > self.context:
             raise ValueError(
                 f"A window with its thoughts takes {settings.longest} positions, and the base model has "
-                f"{self._context}: lower window, thought_tokens or ahead_tokens."
+                f"{self.context}: lower window, thought_tokens or ahead_tokens."
             )
 
     @contextmanager
@@ -106,8 +107,8 @@ class QuietTrainer:
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model: Any = peft.get_peft_model(self._base, config)
-            embedding = self._base.get_input_embeddings().weight.float().mean(0)
+            model: Any = peft.get_peft_model(self.base, config)
+            embedding = self.base.get_input_embeddings().weight.float().mean(0)
             head = ThoughtHead(
                 embedding, initial_weight=settings.initial_weight, embedding_scale=settings.embedding_scale
             )
@@ -121,8 +122,10 @@ class QuietTrainer:
 class _Run:
     """The optimizer's side: batches, steps, and the state needed to resume."""
 
-    def __init__(self, thinker: Thinker, model: Any, seed: int, banned: torch.Tensor) -> None:
+    def __init__(self, thinker: Thinker, model: Any, seed: int, banned: torch.Tensor, skip: int) -> None:
         self.step = 0  # optimizer steps done
+        self._skip = skip
+        self._order = (-1, torch.empty(0, dtype=torch.long))  # of the windows, and in which pass over them
         self._thinker = thinker
         self._settings = thinker.settings
         self._seed = seed
@@ -135,17 +138,21 @@ class _Run:
             weight_decay=self._settings.weight_decay,
         )
 
-    def batch(self, windows: Sequence[Sequence[int]]) -> list[list[int]]:
-        """The windows of the next step: all are read once, in an order of the seed's, before one is again."""
+    def batch(self, windows: torch.Tensor) -> torch.Tensor:
+        """The windows of the next step, of shape (windows, length): all are read once, in an order of the
+        seed's, before one is again.
+        """
         wanted = self._settings.batch_windows
-        first = self.step * wanted
-        taken: list[list[int]] = []
-        for place in range(first, first + wanted):
-            epoch, number = divmod(place, len(windows))
+        first = self._skip + self.step * wanted
+        places = [divmod(place, len(windows)) for place in range(first, first + wanted)]
+        taken = [windows[self._in_order(epoch, len(windows))[number]] for epoch, number in places]
+        return torch.stack(taken).long()
+
+    def _in_order(self, epoch: int, count: int) -> torch.Tensor:
+        if self._order[0] != epoch:
             generator = torch.Generator().manual_seed(self._seed * 1_000_003 + epoch)
-            order = torch.randperm(len(windows), generator=generator)
-            taken.append(list(windows[int(order[number])]))
-        return taken
+            self._order = epoch, torch.randperm(count, generator=generator)
+        return self._order[1]
 
     def learn(self, ids: torch.Tensor) -> dict[str, Any]:
         """Take one optimizer step on windows of shape (windows, length); the numbers of a QuietStep."""
@@ -163,8 +170,9 @@ class _Run:
             loss = loss_of(self._thinker, repeated, self._thinker.think(repeated, policy), counts)
             loss.total.backward()  # type: ignore[no-untyped-call]
             parts.append(loss)
-        norm = self._update(sum(part.total.item() for part in parts))
-        return self._numbers(parts, counts, ids.shape[0]) | {"grad_norm": norm}
+        total = sum(part.total.item() for part in parts)
+        more = {"grad_norm": self._update(total), "loss": total, "tokens": ids.numel()}
+        return self._numbers(parts, counts, ids.shape[0]) | more
 
     def _read(self, ids: torch.Tensor) -> Loss:
         """Continued training: the next token, without any thought."""
@@ -231,18 +239,9 @@ class _Run:
         self.step = point.step
 
 
-def _input_hash(
-    windows: Sequence[Sequence[int]], settings: QuietStar, steps: int, seed: int, device: str
-) -> str:
+def _input_hash(windows: torch.Tensor, settings: QuietStar, more: Sequence[object]) -> str:
     """Hash everything that decides the resulting weights but the base model: a folder belongs to one."""
-    facts = [
-        settings.model_dump(mode="json", exclude={"checkpoint_every"}),
-        steps,
-        seed,
-        device,
-        torch.__version__,
-    ]
+    facts = [settings.model_dump(mode="json", exclude={"checkpoint_every"}), *more, torch.__version__]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for window in windows:
-        digest.update(json.dumps(list(window)).encode())
+    digest.update(windows.numpy().tobytes())
     return digest.hexdigest()

@@ -10,7 +10,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from star_engine.config.star import Lora, StarConfig, Training
+from star_engine.config.lora import Lora
+from star_engine.config.star import StarConfig, Training
 from star_engine.data.chat import with_chat
 from star_engine.data.chat_template import read_chat_template
 from star_engine.data.prompts import render_prompt

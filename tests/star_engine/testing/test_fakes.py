@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from star_engine.adapters.layout import WEIGHTS, check_weights
-from star_engine.config.star import Lora, Training
+from star_engine.config.lora import Lora
+from star_engine.config.star import Training
 from star_engine.data.prompts import render_prompt
 from star_engine.protocols import (
     BadAdapter,

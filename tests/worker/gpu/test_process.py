@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from star_engine.config.star import Lora, Training
+from star_engine.config.lora import Lora
+from star_engine.config.star import Training
 from star_engine.protocols import (
     BadAdapter,
     Completion,

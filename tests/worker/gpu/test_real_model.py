@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from star_engine.config.star import Lora, Training
+from star_engine.config.lora import Lora
+from star_engine.config.star import Training
 from star_engine.gpu.transformers_sampler import TransformersSampler
 from star_engine.protocols import SampleRequest, SamplingParams, ScoreRequest, TrainingJob, TrainingText
 from worker.gpu.process import GpuDied, GpuProcess, GpuSpec

@@ -35,7 +35,7 @@ def test_a_run_writes_its_steps_its_adapter_and_what_thoughts_are_worth(
     assert steps == [1, 2, 3]
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert result["gain"] == result["without"][0] - result["mixed"][0]
-    assert {"token", "thought", "before", "gain"} == set(result["thoughts"][0])
+    assert {"token", "thought", "before", "gain", "nll", "drawn"} == set(result["thoughts"][0])
     first = (tmp_path / "out" / "result.json").read_bytes()
     assert main(["quiet-star", str(job)]) == 0
     assert (tmp_path / "out" / "result.json").read_bytes() == first

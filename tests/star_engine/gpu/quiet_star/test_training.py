@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 import torch
 
+from star_engine.adapters.layout import HEAD, THINKING
 from star_engine.config.quiet_star import QuietStar
 from star_engine.gpu.causal_lm import load_model
-from star_engine.gpu.quiet_star.files import HEAD, SETTINGS, load_quiet_adapter
-from star_engine.gpu.quiet_star.measuring import Worth, measure
+from star_engine.gpu.quiet_star.files import load_quiet_adapter
+from star_engine.gpu.quiet_star.measuring import measure
 from star_engine.gpu.quiet_star.thinking import Thinker
-from star_engine.gpu.quiet_star.trainer import QuietStep, QuietTrainer
+from star_engine.gpu.quiet_star.trainer import QuietTrainer
 from star_engine.protocols import BadAdapter
+from star_engine.thoughts import QuietStep, Worth
 from tests.star_engine.gpu.quiet_star.conftest import NONE_BANNED
 
 WINDOWS = torch.randint(5, 40, (6, 10), generator=torch.Generator().manual_seed(0)).tolist()
@@ -115,7 +117,7 @@ def test_continued_training_gains_nothing_by_thoughts(tiny_model: Path, tmp_path
     assert worth(tiny_model, tmp_path).gain == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", [HEAD, SETTINGS, "adapter_model.safetensors"])
+@pytest.mark.parametrize("name", [HEAD, THINKING, "adapter_model.safetensors"])
 def test_an_adapter_with_a_damaged_file_is_refused(tiny_model: Path, tmp_path: Path, name: str) -> None:
     train(tiny_model, tmp_path, 1)
     (tmp_path / "out" / name).write_bytes(b"damaged")
@@ -128,7 +130,7 @@ def test_what_does_not_fit_the_model_is_refused_before_anything_is_written(
 ) -> None:
     with pytest.raises(ValueError, match="takes 1043 positions, and the base model has 1024"):
         train(tiny_model, tmp_path, window=1024, thought_tokens=16)
-    with pytest.raises(ValueError, match="No document has 10 tokens"):
+    with pytest.raises(ValueError, match="fill no window of 10 tokens"):
         train(tiny_model, tmp_path, windows=[])
     assert not (tmp_path / "out").exists()
 

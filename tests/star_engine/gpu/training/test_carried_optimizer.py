@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from star_engine.adapters.layout import OPTIMIZER, WEIGHTS
-from star_engine.config.star import Lora, Training
+from star_engine.config.lora import Lora
+from star_engine.config.star import Training
 from star_engine.gpu.training.lora_trainer import LoraTrainer
 from star_engine.protocols import BadAdapter, TrainingJob, TrainingProgress, TrainingText
 

@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, LlamaForCausalLM
 
-from star_engine.config.star import Lora, Training
+from star_engine.config.lora import Lora
+from star_engine.config.star import Training
 from star_engine.gpu.training.lora_trainer import LoraTrainer
 from star_engine.gpu.transformers_sampler import TransformersSampler
 from star_engine.protocols import (

@@ -12,7 +12,8 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import MistralConfig, Qwen2Config
 
-from star_engine.config.star import Lora, Training
+from star_engine.config.lora import Lora
+from star_engine.config.star import Training
 from star_engine.gpu.causal_lm import load_model
 from star_engine.gpu.training.batch_plan import plan_apart, plan_batch
 from star_engine.gpu.training.lean_lora import use_lean_forward
