@@ -79,6 +79,7 @@ from app.routes.results import (
     retention,
     review_queue,
     studies,
+    thoughts,
     trials,
 )
 from app.sandbox import use_service
@@ -109,6 +110,7 @@ ROUTES = (
     review_queue,
     answers,
     candidates,
+    thoughts,
     example_progress,
     exports,
     report,

@@ -16,6 +16,7 @@ from star_client.never_solved import NeverSolved
 from star_client.quality.promotions import Promotions
 from star_client.quality.review import Reviews
 from star_client.quality.studies import Studies
+from star_client.quality.thoughts import Thoughts
 from star_client.resources import Answers, Datasets, Models, Presets, PromptSets, Rationales
 from star_client.transport import Transport
 from star_client.verifiers import Verifiers
@@ -47,6 +48,7 @@ class StarClient:
         self.rationales = Rationales(self._transport)
         self.answers = Answers(self._transport)
         self.candidates = Candidates(self._transport)
+        self.thoughts = Thoughts(self._transport)
         self.never_solved = NeverSolved(self._transport)
         self.adapters = Adapters(self._transport)
         self.promotions = Promotions(self._transport)

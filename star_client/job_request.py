@@ -29,7 +29,7 @@ class JobRequest(TypedDict, total=False):
 
     model: Required[str]
     dataset: Required[str]
-    prompt_set: Required[str]
+    prompt_set: str | None  # the few worked examples; left out for documents
     name: str | None
     preset: str | None
     config: Mapping[str, Any] | None  # changes to the preset

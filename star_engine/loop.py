@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from star_engine.config.quiet_star import Method
+from star_engine.config.quiet_star import OuterLoop
 from star_engine.config.star import Labels, StarConfig
 from star_engine.config.training_set import Source
 
@@ -46,7 +46,7 @@ VERIFIER_PHASES = (PhaseName.PAIRS, PhaseName.TRAIN_VERIFIER, PhaseName.VERIFY_V
 
 def phases_of(config: StarConfig, iteration: int) -> tuple[PhaseName, ...]:
     """The phases of an iteration in their order; 0: what comes before the first one. Pure."""
-    if config.method is Method.QUIET_STAR:
+    if config.method is OuterLoop.QUIET_STAR:
         return QUIET_PHASES if iteration else ()
     if iteration == 0:
         baselines = (PhaseName.BASELINES,) if config.evaluation.baselines else ()
@@ -62,7 +62,7 @@ def phases_of(config: StarConfig, iteration: int) -> tuple[PhaseName, ...]:
 
 def closing_phases(config: StarConfig) -> tuple[PhaseName, ...]:
     """The phases that follow the last iteration, recorded with it. Pure."""
-    if config.baselines_only or config.method is Method.QUIET_STAR:
+    if config.baselines_only or config.method is OuterLoop.QUIET_STAR:
         return ()
     verifier = config.trained_verifier
     once = verifier is not None and verifier.when == "end"
@@ -173,7 +173,7 @@ def next_in_any_case(
     is the same as if it had waited. A stop rule and the spark read the outcome monotonically: what follows
     from both the worst and the best one follows from any.
     """
-    if phase.name not in MEASURING or config.method is Method.QUIET_STAR:  # its next phase needs the GPU
+    if phase.name not in MEASURING or config.method is OuterLoop.QUIET_STAR:  # its next phase needs the GPU
         return None
     record = next(
         (one for one in history if one.number == phase.iteration), IterationHistory(phase.iteration)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from star_engine.adapters.layout import BaseModel
-from star_engine.config.quiet_star import Method
+from star_engine.config.quiet_star import OuterLoop
 from star_engine.config.star import StarConfig
 from star_engine.data.prompts import check_layout
 from star_engine.data.selection import check_curriculum
@@ -66,7 +66,7 @@ def run_star(
     the data, OtherRun for a directory of another run, HintLeak before anything is trained on a leaking set,
     BadAdapter for an adapter that does not hold.
     """
-    if config.method is Method.QUIET_STAR:
+    if config.method is OuterLoop.QUIET_STAR:
         raise ValueError("As a library Quiet-STaR is a run of its own: python -m star_engine quiet-star.")
     check_layout(config, prompt_set)
     _check_other_datasets(config, also)

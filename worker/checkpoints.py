@@ -48,7 +48,8 @@ class Checkpoints:
 
     def keep(self, step: int) -> None:
         """Store the newest resume point, if this step has left one. Raises Fenced."""
-        if step % self._claim.config.training.checkpoint_every:
+        config = self._claim.config
+        if step % (config.quiet_star or config.training).checkpoint_every:
             return
         newest = max(self._folder.glob("step-*"), key=_step_of, default=None)
         if newest is None or newest.name == self._kept:

@@ -18,7 +18,7 @@ from app.settings import Settings
 from app.storage import Storage
 from app.tables.data import Model
 from app.tables.rationales import Adapter
-from star_engine.adapters.layout import CONFIG, WEIGHTS
+from star_engine.adapters.layout import CONFIG, HEAD, THINKING, WEIGHTS
 from worker.base_models import BaseModels
 from worker.gpu.fitness import Fitness
 from worker.gpu.pipe import GpuPipe
@@ -109,10 +109,9 @@ class WorkerContext:
         return None if adapter is None else self.unpack(adapter)
 
     def unpack(self, adapter: Adapter) -> Path:
-        """A folder with the adapter's config and weights, sha256 checked."""
-        wanted = {
-            entry["path"]: entry["sha256"] for entry in adapter.files if entry["path"] in (CONFIG, WEIGHTS)
-        }
+        """A folder with what the adapter is loaded from, sha256 checked."""
+        loaded = (CONFIG, WEIGHTS, HEAD, THINKING)
+        wanted = {entry["path"]: entry["sha256"] for entry in adapter.files if entry["path"] in loaded}
         folder = self.folder / "adapters" / adapter.id
         if folder.is_dir():
             return folder
@@ -166,6 +165,9 @@ class ClaimedGpu:
         gpu = self.trainer()
         gpu.use(adapter)
         return gpu
+
+    def thoughts(self) -> GpuProcess:
+        return self.trainer()
 
     def trainer(self) -> GpuProcess:
         gpu = self.worker.gpu(self.claim.model_id, self.claim.config.training.lora.rank)

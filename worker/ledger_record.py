@@ -55,16 +55,25 @@ from app.tables.data import Model
 from app.tables.jobs import Iteration, Job
 from app.tables.overrides import Override
 from app.tables.rationales import Adapter
-from star_engine.adapters.layout import CONFIG, LAYOUT, OPTIMIZER, WEIGHTS, AdapterVerification, BaseModel
+from star_engine.adapters.layout import (
+    CONFIG,
+    HEAD,
+    LAYOUT,
+    OPTIMIZER,
+    QUIET_LAYOUT,
+    THINKING,
+    WEIGHTS,
+    BaseModel,
+    Verification,
+)
 from star_engine.adapters.roles import AdapterRole
-from star_engine.adapters.verifier import VerifierVerification
 from star_engine.data.adaptive import Outcome
 from star_engine.diagnostics.iteration import Before
 from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode, select_held_out
 from star_engine.evaluation.receipt import Evidence
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Slice
-from star_engine.phases.table import PHASES
+from star_engine.phases.table import phase_of
 from star_engine.protocols import BadAdapter, TrainingProgress
 from star_engine.record import NO_OPTIMIZER, Built, Origin, Provenance, Verifier
 from star_engine.sampling.rationales import Rationale, RationaleKey
@@ -76,6 +85,7 @@ from worker.checkpoints import Checkpoints
 from worker.context import WorkerContext
 from worker.records.candidates import LedgerCandidates
 from worker.records.pairs import LedgerPairs
+from worker.records.thoughts import LedgerThoughts
 
 ASKED: dict[EvaluationMode, Asked] = {
     EvaluationMode.FEW_SHOT_COT: "base",
@@ -266,6 +276,9 @@ class LedgerRecord:
     def pairs(self) -> LedgerPairs:
         return LedgerPairs(self.worker, self.claim, self._recording, self._finishing)
 
+    def thoughts(self) -> LedgerThoughts:
+        return LedgerThoughts(self.worker, self.claim, self._folder("documents"), self._finish)
+
     def has_weights(self) -> bool:
         with self._reading() as session:
             return self._own_adapter(session) is not None
@@ -294,8 +307,8 @@ class LedgerRecord:
 
     def finish_training(self, folder: Path | None, report: Mapping[str, Any]) -> None:
         names = [] if folder is None else [folder / CONFIG, folder / WEIGHTS]
-        if folder is not None and (folder / OPTIMIZER).exists():
-            names.append(folder / OPTIMIZER)
+        if folder is not None:
+            names += [folder / name for name in (HEAD, THINKING, OPTIMIZER) if (folder / name).exists()]
         files = [publish(self.worker.storage, path) for path in names]
         failpoint(f"{self.claim.phase}.before_record")
         with self._finishing() as session:
@@ -342,10 +355,9 @@ class LedgerRecord:
             sets = [(one.number, one.training_set_sha256 or "") for one in self._window(session)]
             return Provenance(counts.selected(), counts.covered(), counts.training(), sets)
 
-    def finish_verification(
-        self, folder: Path, verification: AdapterVerification | VerifierVerification
-    ) -> None:
-        files = [publish(self.worker.storage, folder / name) for name in sorted(LAYOUT)]
+    def finish_verification(self, folder: Path, verification: Verification) -> None:
+        layout = QUIET_LAYOUT if self._role is AdapterRole.QUIET else LAYOUT
+        files = [publish(self.worker.storage, folder / name) for name in sorted(layout)]
         failpoint(f"{self.claim.phase}.before_record")
         with self._finishing() as session:
             record_verification(session, self.claim, files, asdict(verification), self._role)
@@ -440,7 +452,7 @@ class LedgerRecord:
 
     @property
     def _role(self) -> AdapterRole:
-        return PHASES[self.claim.phase].role
+        return phase_of(self.claim.config, self.claim.phase).role
 
     def _folder(self, purpose: str) -> Path:
         return self.worker.folder / purpose / self.claim.step_id

@@ -26,7 +26,7 @@ from app.tracing.spans import Span, current, span
 from star_engine.config.star import StarConfig
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Alone, Ask, Asked, Progress, Work, slice_from
-from star_engine.phases.table import PHASES
+from star_engine.phases.table import phase_of
 from star_engine.protocols import Completion, SampleRequest
 from star_engine.sampling.completion_cache import ReusingPlan
 from star_engine.sampling.finishing import finished
@@ -90,7 +90,7 @@ def _work_on(worker: WorkerContext, claim: Claim) -> None:
 
 def _asked_by(config: StarConfig, phase: PhaseName, iteration: int, work: JsonObject) -> Asked | None:
     """What a step asks first; None where its phase shares no call."""
-    asks = PHASES[phase].asks
+    asks = phase_of(config, phase).asks
     return None if asks is None else asks(config, iteration, slice_from(work))
 
 

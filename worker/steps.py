@@ -19,7 +19,7 @@ from app.tables.data import Model, PromptSet
 from app.tracing.spans import current, span
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Ask, Context, Progress, Work, slice_from
-from star_engine.phases.table import PHASES
+from star_engine.phases.table import phase_of
 from star_engine.protocols import Completion
 from star_engine.sampling.completion_cache import Recorded, ReusingPlan
 from star_engine.sampling.finishing import finished
@@ -48,7 +48,7 @@ def begin(worker: WorkerContext, claim: Claim, lease: Lease) -> Work:
     part = slice_from(claim.work)
     record, gpu = LedgerRecord(worker, claim, part), ClaimedGpu(worker, claim, lease)
     context = Context(claim.config, prompt_set, claim.iteration, part, record, gpu)
-    return PHASES[claim.phase].run(context)
+    return phase_of(claim.config, claim.phase).run(context)
 
 
 def report(lease: Lease, progress: Progress) -> None:

@@ -29,6 +29,7 @@ from app.dashboard.results import (
     rationales,
     review,
     studies,
+    thoughts,
 )
 from app.dashboard.static_files import StaticFiles
 from app.errors import Problem, Unauthorized
@@ -56,6 +57,7 @@ PAGES = (
     review,
     answers,
     candidates,
+    thoughts,
     example_progress,
     example_history,
     job_adapters,

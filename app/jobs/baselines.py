@@ -19,11 +19,20 @@ from app.jobs.validate import check_job
 from app.ledger.jobs.jobs import NewJob
 from app.ledger.jobs.relations import REPLICATE
 from app.settings import Settings
-from star_engine.config.presets import FIXED_TEMPERATURE, PRESETS, at_fixed_temperature, laid_beside
+from star_engine.config.presets import (
+    CONTROLS,
+    FIXED_TEMPERATURE,
+    PRESETS,
+    at_fixed_temperature,
+    laid_beside,
+    with_thoughts,
+)
+from star_engine.config.quiet_star import OuterLoop
 from star_engine.config.star import StarConfig
 
 FEW_SHOT = {"few-shot-direct": "few_shot_direct", "few-shot-cot": "few_shot_cot"}
 BESIDE = (*PRESETS, FIXED_TEMPERATURE)
+OF_DOCUMENTS = (*CONTROLS,)  # what a job on documents is compared with
 
 
 class JobFamilyIn(JobIn):
@@ -31,7 +40,10 @@ class JobFamilyIn(JobIn):
 
     baselines: Annotated[
         list[Annotated[Text, Field(max_length=64)]],
-        Field(max_length=8, description=f"Some of {', '.join(BESIDE)}."),
+        Field(
+            max_length=8,
+            description=f"Some of {', '.join(BESIDE)}; for documents of {', '.join(OF_DOCUMENTS)}.",
+        ),
     ] = Field(default=[])
     seeds: Annotated[
         list[Annotated[StrictInt, Field(ge=0, lt=2**31)]],
@@ -51,14 +63,20 @@ def check_family(
     differs between the two.
     """
     names = list(dict.fromkeys(sent.baselines))
-    if unknown := [name for name in names if name not in BESIDE]:
-        fix = f"Use some of {', '.join(BESIDE)}."
+    if unknown := [name for name in names if name not in (*BESIDE, *OF_DOCUMENTS)]:
+        fix = f"Use some of {', '.join(BESIDE)}; for documents some of {', '.join(OF_DOCUMENTS)}."
         raise Invalid.for_field(
             "baselines", f"There is no baseline {unknown[0]!r}.", fix, code="unknown_baseline"
         )
     sent = _with_first_seed(sent)
     new = check_job(session, project_id, offered, sent, settings)
-    new = replace(new, config=_with_few_shot(new.config, names))
+    fitting = OF_DOCUMENTS if new.config.method is OuterLoop.QUIET_STAR else BESIDE
+    if unfit := [name for name in names if name not in fitting]:
+        reason = f"{unfit[0]} is no baseline of a job with method {new.config.method}."
+        fix = f"Use some of {', '.join(fitting)}."
+        raise Invalid.for_field("baselines", reason, fix, code="unknown_baseline")
+    if new.config.method is not OuterLoop.QUIET_STAR:
+        new = replace(new, config=_with_few_shot(new.config, names))
     beside = tuple(
         _check_beside(session, project_id, offered, sent, new, name, settings)
         for name in names
@@ -97,6 +115,8 @@ def _with_few_shot(config: StarConfig, names: Sequence[str]) -> StarConfig:
 
 
 def _settings_beside(config: StarConfig, preset: str) -> dict[str, Any]:
+    if preset in CONTROLS:
+        return with_thoughts(config, CONTROLS[preset]).model_dump(mode="json")
     if preset != FIXED_TEMPERATURE:
         return laid_beside(config, preset)
     try:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.data.tokenizers import count_tokens, tokenizer_of
 from app.http.schemas import Timestamp
 from app.jobs.overlap import few_shot_held_out
+from app.jobs.quiet_star.work import thought_work
 from app.jobs.settings import asked_prompts
 from app.jobs.views import UnknownOut
 from app.jobs.workload import COUNTED, WorkOut, workload
@@ -29,6 +30,7 @@ from app.ledger.queue.estimates import (
     what_it_takes,
 )
 from app.ledger.queue.position import Queue, read_queue
+from star_engine.config.quiet_star import OuterLoop
 from star_engine.config.star import StarConfig
 from star_engine.sampling.rationales import (
     RationaleKey,
@@ -138,8 +140,12 @@ def dry_run(session: Session, new: NewJob, prices: Prices) -> DryRunOut:
     queue, history = read_queue(session), read_history(session, [new.model.id])
     left = what_it_takes(history, new.model.id, new.config, new.dataset.splits)
     tokenizer, prompt_set = tokenizer_of(new.model), asked_prompts(new.config, new.prompt_set, new.model)
-    examples = each_example(session, new.dataset.id, ["train"], COUNTED)
-    work = workload(new.config, new.dataset.splits, prompt_set, examples, tokenizer)
+    asks = new.config.method is not OuterLoop.QUIET_STAR
+    if asks:
+        examples = each_example(session, new.dataset.id, ["train"], COUNTED)
+        work = workload(new.config, new.dataset.splits, prompt_set, examples, tokenizer)
+    else:
+        work = thought_work(new.config, new.model, new.dataset)
     return DryRunOut(
         name=new.name,
         model=new.model.id,
@@ -149,10 +155,10 @@ def dry_run(session: Session, new: NewJob, prices: Prices) -> DryRunOut:
         budget=DryRunBudget(gpu_seconds=new.budget_gpu_seconds, deadline=new.deadline_at),
         warnings=[
             *_warnings(new, queue, tokenizer, left),
-            *_few_shot_warnings(session, new, prompt_set),
-            *_training_warnings(new, work),
+            *(_few_shot_warnings(session, new, prompt_set) if asks else ()),
+            *(_training_warnings(new, work) if asks else ()),
         ],
-        preview=_preview(session, new, prompt_set, tokenizer),
+        preview=_preview(session, new, prompt_set, tokenizer) if asks else [],
         estimate=_estimate(new, queue, history, left, cost_of(session, new, left, prices)),
         work=work,
     )
@@ -242,17 +248,18 @@ def _warnings(
     held_out = new.dataset.splits.get(new.config.evaluation.split, 0)
     if train < FEW_EXAMPLES:
         yield WarningOut(code="few_examples", message=f"There are only {train} examples to learn from.")
-    if held_out < FEW_HELD_OUT:
+    asks = new.config.method is not OuterLoop.QUIET_STAR
+    if asks and held_out < FEW_HELD_OUT:
         points = round(200 * (0.25 / max(held_out, 1)) ** 0.5)
         message = f"Accuracy is measured on {held_out} examples: it may be off by {points} points."
         yield WarningOut(code="few_held_out", message=message)
-    if tokenizer is None:
+    if asks and tokenizer is None:
         message = "The model's tokenizer is on the workers only: whether prompts fit shows when it runs."
         yield WarningOut(code="prompts_not_counted", message=message)
     if not queue.fitting.get(new.model.id):
         message = f"No running worker has what the model {new.model.id} needs: the job would wait."
         yield WarningOut(code="no_worker", message=message)
-    unfit = None if new.config.is_chat else why_not_chat(new.model)
+    unfit = None if new.config.is_chat or not asks else why_not_chat(new.model)
     if unfit is not None:
         yield WarningOut(code="not_in_chat", message=f"The model is not asked in its chat template. {unfit}")
     limit = new.budget_gpu_seconds

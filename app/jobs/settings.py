@@ -19,13 +19,13 @@ from app.ledger.data.chat_templates import asked_with, settled
 from app.tables.data import Model
 from app.tables.data import PromptSet as PromptSetRow
 from app.webhooks.validate import JobWebhookIn
-from star_engine.config.presets import PRESETS, preset_config
+from star_engine.config.presets import DOCUMENT_PRESETS, PRESETS, preset_config, presets_of
 from star_engine.config.reference import nearest, overrides
 from star_engine.config.star import StarConfig
 from star_engine.data.chat_template import UnfitTemplate
 from star_engine.sampling.probe import FEWEST, MOST
 from star_engine.tasks.examples import PromptSet
-from star_engine.tasks.kind import Kind
+from star_engine.tasks.kind import Kind, reads_documents
 
 
 class _Described:
@@ -61,7 +61,10 @@ class JobIn(In):
     name: Name | None = None  # None: the dataset's
     model: Annotated[Text, Field(max_length=200)]
     dataset: Annotated[Text, Field(max_length=200)]
-    prompt_set: Annotated[Text, Field(max_length=200)]
+    prompt_set: Annotated[
+        Annotated[Text, Field(max_length=200)] | None,
+        Field(description="The few worked examples; left out for documents, which no question is asked of."),
+    ] = None
     preset: str = "star"
     config: ConfigOverrides = Field(default={}, description="Settings that differ from the preset's.")
     priority: Annotated[StrictInt, Field(ge=-100, le=100)] = 0  # higher goes first
@@ -91,10 +94,12 @@ class JobIn(In):
 
 def resolve_config(kind: Kind, preset: str, overrides: Mapping[str, Any]) -> StarConfig:
     """Merge the overrides into the preset. Raises Invalid naming the fields at fault."""
-    if preset not in PRESETS:
-        raise Invalid.for_field(
-            "preset", f"There is no {preset!r}.", f"Use one of {listed(PRESETS)}.", code="unknown_preset"
-        )
+    known = presets_of(kind)
+    if preset not in (*known, "star"):  # star is what a request has that names none
+        reason = f"There is no {preset!r}."
+        if preset in (*PRESETS, *DOCUMENT_PRESETS):
+            reason = f"{preset} is no preset for {'documents' if reads_documents(kind) else 'questions'}."
+        raise Invalid.for_field("preset", reason, f"Use one of {listed(known)}.", code="unknown_preset")
     if overrides.get("kind", kind) != kind:
         reason = f"The dataset is of kind {kind}."
         raise Invalid.for_field(

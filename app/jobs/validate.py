@@ -14,6 +14,7 @@ from app.database import clock
 from app.errors import FieldError, Invalid, NotFound
 from app.jobs.overlap import check_other_datasets, check_own_overlap, few_shot_held_out
 from app.jobs.prompt_lengths import SAMPLE_SIZE, check_dataset_lengths, check_training_lengths
+from app.jobs.quiet_star.validate import check_documents, prompt_set_for
 from app.jobs.settings import BudgetIn, JobIn, asked_prompts, listed, resolve_config, resolve_layout
 from app.ledger.data.base_models import get_model
 from app.ledger.data.datasets import get_dataset
@@ -23,15 +24,17 @@ from app.ledger.jobs.jobs import NewJob
 from app.ledger.results.adapters import get_adapter
 from app.settings import Settings
 from app.tables.data import Dataset, Model
+from app.tables.data import PromptSet as PromptSetRow
 from app.webhooks.secrets import server_secret
 from app.webhooks.validate import check_url
 from star_engine.adapters.roles import AdapterRole
-from star_engine.config.star import MAX_LORA_RANK, Labels, StarConfig
+from star_engine.config.lora import MAX_LORA_RANK
+from star_engine.config.star import Labels, StarConfig
 from star_engine.data.prompt_sets import groups_without_examples
 from star_engine.data.selection import check_curriculum
 from star_engine.data.validation import Unfit, check_answers, check_solutions, field_needing_solutions
 from star_engine.tasks.examples import PromptSet
-from star_engine.tasks.kind import Kind
+from star_engine.tasks.kind import Kind, reads_documents
 from star_engine.tasks.registry import task_of
 
 T = TypeVar("T")
@@ -47,7 +50,12 @@ def check_job(
     deadline_at = _deadline(session, sent.budget)
     model = _named("model", lambda: get_model(session, sent.model, offered), sorted(offered))
     dataset = _named("dataset", lambda: get_dataset(session, project_id, sent.dataset))
-    row = _named("prompt_set", lambda: get_prompt_set(session, project_id, sent.prompt_set))
+    if reads_documents(dataset.kind):
+        return _check_on_documents(session, project_id, sent, model, dataset, deadline_at)
+    if (named := sent.prompt_set) is None:
+        fix = "Give the id of a prompt set: the few worked examples that questions are asked with."
+        raise Invalid.for_field("prompt_set", "It is left out.", fix, code="prompt_set_required")
+    row = _named("prompt_set", lambda: get_prompt_set(session, project_id, named))
     if dataset.kind != row.kind:
         reason = f"The dataset is of kind {dataset.kind}, the prompt set of kind {row.kind}."
         raise Invalid.for_field(
@@ -71,6 +79,36 @@ def check_job(
         check_other_datasets(session, dataset, config)
     _check_scorer(session, project_id, model, dataset, config)
     few_shot_held_out(session, dataset, prompt_set, split)
+    return _new_job(sent, config, model, dataset, row, deadline_at)
+
+
+def _check_on_documents(
+    session: Session,
+    project_id: str,
+    sent: JobIn,
+    model: Model,
+    dataset: Dataset,
+    deadline_at: datetime | None,
+) -> NewJob:
+    row = prompt_set_for(session, project_id, sent)
+    config = resolve_config(dataset.kind, sent.preset, sent.config)
+    check_documents(session, project_id, model, dataset, config)
+    if not sent.allow_overlap:
+        check_own_overlap(dataset)
+    if sent.probe is not None:
+        reason = "A probe asks questions, and the dataset holds documents."
+        raise Invalid.for_field("probe", reason, "Leave it out.", code="no_questions")
+    return _new_job(sent, config, model, dataset, row, deadline_at)
+
+
+def _new_job(
+    sent: JobIn,
+    config: StarConfig,
+    model: Model,
+    dataset: Dataset,
+    row: PromptSetRow,
+    deadline_at: datetime | None,
+) -> NewJob:
     return NewJob(
         name=sent.name or dataset.name,
         config=config,

@@ -45,6 +45,10 @@ class WorkOut(BaseModel):
     rough_gpu_seconds: Annotated[
         RoughOut, Field(description="On one GPU, by the speed of large and small models: no measurement.")
     ]
+    memory_gib: Annotated[
+        float | None,
+        Field(description="Of a GPU's memory that a step on documents takes, about; null for other jobs."),
+    ] = None
 
 
 def workload(

@@ -23,7 +23,7 @@ from app.ledger.results.adapters import (
 )
 from app.tables.jobs import Job
 from app.tables.rationales import Adapter
-from star_engine.adapters.layout import WEIGHTS
+from star_engine.adapters.layout import HEAD, WEIGHTS
 from star_engine.adapters.roles import AdapterRole
 
 MEDIA_TYPES = {".json": "application/json", ".md": "text/markdown; charset=utf-8"}
@@ -135,7 +135,7 @@ def _adapter(db: Engine, project_id: str, adapter_id: str) -> Adapter:
 
 def _file(adapter: Adapter, path: str) -> dict[str, Any]:
     """The recorded file of exactly this name: no path of the caller's ever reaches the storage."""
-    if path == WEIGHTS and adapter.deleted_at is not None:
+    if path in (WEIGHTS, HEAD) and adapter.deleted_at is not None:
         raise _gone(adapter)
     published = published_files(adapter)
     for entry in published:

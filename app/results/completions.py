@@ -23,7 +23,7 @@ from app.results.completion_requests import Asked, ChatIn, check_known
 from app.tables.jobs import Job
 from app.tables.platform import Server
 from app.turns import give_turn_back
-from star_engine.adapters.roles import AdapterRole
+from star_engine.adapters.roles import NOT_ASKED, AdapterRole
 
 log = structlog.get_logger()
 
@@ -85,7 +85,8 @@ def find_writer(db: Engine, project_id: str, offered: frozenset[str], name: str)
         if names_adapter(name) and name not in offered:
             adapter, job = get_adapter(session, project_id, name)
             if adapter.role is not AdapterRole.GENERATOR:
-                raise Invalid.for_field("model", f"{name} judges texts.", "Name an adapter that writes them.")
+                reason = f"{name} is of the role {adapter.role}: {NOT_ASKED[adapter.role]}."
+                raise Invalid.for_field("model", reason, "Name an adapter of the role generator.")
             if adapter.deleted_at is not None:
                 raise Gone(f"The weights of {name} have been deleted.", code="adapter_deleted")
             adapter_id, model_id = adapter.id, job.model_id

@@ -20,7 +20,7 @@ from app.tables.data import Dataset, Model, PromptSet
 from app.tables.jobs import Job
 from app.tables.rationales import Adapter
 from app.tables.statuses import Purpose
-from star_engine.adapters.roles import AdapterRole
+from star_engine.adapters.roles import NOT_ASKED, AdapterRole
 from star_engine.config.star import StarConfig
 from star_engine.data.prompt_sets import groups_without_examples
 from star_engine.tasks.examples import Example
@@ -100,7 +100,7 @@ def _new_job(
     dataset: Dataset,
 ) -> NewJob:
     if adapter.role is not AdapterRole.GENERATOR:
-        reason = f"{adapter.id} is a {adapter.role}: it judges texts and writes none."
+        reason = f"{adapter.id} is of the role {adapter.role}: {NOT_ASKED[adapter.role]}."
         raise Invalid.for_field("adapter", reason, "Name an adapter of the role generator.")
     if adapter.deleted_at is not None:
         raise Conflict("The adapter's weights have been deleted.", code="adapter_deleted")

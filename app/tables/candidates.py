@@ -1,4 +1,4 @@
-"""Many answers to one held-out question, what k of them come to, and what a verifier learns from."""
+"""What is looked into beside training: many answers to one question, a verifier's pairs, thoughts in text."""
 
 from __future__ import annotations
 
@@ -83,3 +83,19 @@ class VerifierCurve(Base):
     id: Mapped[int] = mapped_column(Serial, primary_key=True)
     iteration_id: Mapped[int] = mapped_column(ForeignKey(Iteration.id, ondelete="CASCADE"), unique=True)
     steps: Mapped[list[Any]]  # [step, loss, gradient norm, learning rate, tokens, margin, pair accuracy]
+
+
+class Thought(Base):
+    """A thought before a token, and what it was worth there."""
+
+    __tablename__ = "thoughts"
+    __table_args__ = (UniqueConstraint("iteration_id", "position"),)
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    iteration_id: Mapped[int] = mapped_column(ForeignKey(Iteration.id, ondelete="CASCADE"))
+    position: Mapped[int]  # those with the largest gains come first, then those that were drawn evenly
+    before: Mapped[str]  # the end of the text that it follows
+    thought: Mapped[str]
+    token: Mapped[str]  # that follows
+    gain: Mapped[float] = mapped_column(Double)  # in nats: how much likelier the token became
+    nll: Mapped[float] = mapped_column(Double)  # of the token without the thought, in nats
+    drawn: Mapped[bool]

@@ -99,12 +99,17 @@ def create(
     ],
     dataset: Annotated[str, typer.Option(help="Id of a dataset.", autocompletion=completion.datasets)],
     prompt_set: Annotated[
-        str, typer.Option(help="Id of a prompt set.", autocompletion=completion.prompt_sets)
-    ],
+        str | None,
+        typer.Option(
+            help="Id of a prompt set; left out for documents.", autocompletion=completion.prompt_sets
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option()] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="Settings to start from; quick below 2,000 train examples, else star."),
+        typer.Option(
+            help="Settings to start from; quick below 2,000 train examples, else star; documents: quiet-star."
+        ),
     ] = None,
     config: Config = None,
     setting: Setting = None,
@@ -147,7 +152,10 @@ def create(
 
 def usual_preset(client: StarClient, dataset_id: str) -> str:
     """Return the preset of a job for which none was named, and say so where it is not the paper's."""
-    train = client.datasets.get(dataset_id).splits.get("train", 0)
+    dataset = client.datasets.get(dataset_id)
+    train = dataset.splits.get("train", 0)
+    if dataset.kind == "documents":
+        return "quiet-star"
     if train >= SMALL_DATA:
         return "star"
     sys.stderr.write(

@@ -26,7 +26,7 @@ from star_client.cli import (
 )
 from star_client.cli.invocation import exit_status, star
 from star_client.cli.printing import print_error
-from star_client.cli.quality import probes, review, studies
+from star_client.cli.quality import probes, review, studies, thoughts
 from star_client.errors import StarError
 from star_client.mirrors.commands import mirror
 from star_client.money import commands as money
@@ -76,6 +76,7 @@ app.add_typer(rationales.rationales, name="rationales")
 app.command("answers")(answers.list_answers)
 app.command("candidates")(candidates.list_candidates)
 app.command("test-time")(candidates.show_test_time)
+app.command("thoughts")(thoughts.list_thoughts)
 app.add_typer(adapters.adapters, name="adapters")
 app.add_typer(review.review, name="review")
 app.add_typer(studies.studies, name="studies")

@@ -88,7 +88,7 @@ def _of_jobs(star: StarClient) -> tuple[Callable[..., Any], ...]:
     def create_job(
         model: str,
         dataset: str,
-        prompt_set: str,
+        prompt_set: str | None = None,
         preset: str = "star",
         config: Json | None = None,
         name: str | None = None,

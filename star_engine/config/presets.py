@@ -74,7 +74,8 @@ def preset_config(name: str, kind: Kind, changes: Mapping[str, Any] | None = Non
 
     Raises KeyError for an unknown preset and pydantic.ValidationError for settings that do not hold.
     """
-    return StarConfig.model_validate(laid_over(PRESETS[name](kind).model_dump(mode="json"), changes or {}))
+    preset = {**PRESETS, **DOCUMENT_PRESETS}[name](kind)
+    return StarConfig.model_validate(laid_over(preset.model_dump(mode="json"), changes or {}))
 
 
 FIXED_TEMPERATURE = "fixed-temperature"  # no preset: the job itself, without what its controller changes

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from star_engine.config.star import StarConfig
 
 
-class Method(StrEnum):
+class OuterLoop(StrEnum):
     """The outer loops that a job can run."""
 
     STAR = "star"  # and all that it is with other settings
@@ -174,7 +174,7 @@ _OF_QUESTIONS = (
 def check_quiet_star(config: StarConfig) -> None:
     """Raise ValueError for settings that do not go together with the method."""
     section = config.quiet_star
-    if config.method is Method.STAR:
+    if config.method is OuterLoop.STAR:
         if section is not None:
             raise ValueError("quiet_star settings need the method; set method to quiet_star")
         return

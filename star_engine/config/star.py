@@ -17,7 +17,7 @@ from star_engine.config.distillation import SelfDistillation, check_distillation
 from star_engine.config.evaluation import Evaluation
 from star_engine.config.lora import Lora
 from star_engine.config.pairs import PreferenceTraining, TrainedVerifier, check_pairs
-from star_engine.config.quiet_star import Method, QuietStarMethod, check_quiet_star
+from star_engine.config.quiet_star import OuterLoop, QuietStarMethod, check_quiet_star
 from star_engine.config.schedules import GeometricSchedule, Schedule
 from star_engine.config.selection import BY_DIFFICULTY, Selection, SelectionOrder
 from star_engine.config.tool_checks import check_tools
@@ -283,7 +283,7 @@ class StarConfig(Section):
     """A verifier trained on right and wrong tries, which ranks answers (V-STaR); null: none."""
     stop: StopRule = StopRule()
     """When the job ends before its last iteration."""
-    method: Method = Method.STAR
+    method: OuterLoop = OuterLoop.STAR
     """What the iterations are: `star` samples, filters and trains; `quiet_star` trains to think in text."""
     quiet_star: QuietStarMethod | None = None
     """Thoughts between the tokens of documents (Quiet-STaR); of that method alone."""

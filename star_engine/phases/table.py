@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from star_engine.config.quiet_star import Method
+from star_engine.config.quiet_star import OuterLoop
 from star_engine.config.star import StarConfig
 from star_engine.loop import PhaseName
 from star_engine.phases.build import BUILD
@@ -35,6 +35,6 @@ PHASES: Mapping[PhaseName, Phase] = {
 
 def phase_of(config: StarConfig, name: PhaseName) -> Phase:
     """The phase of this name, as the job's method has it."""
-    if config.method is Method.QUIET_STAR and name in QUIET_PHASES:
+    if config.method is OuterLoop.QUIET_STAR and name in QUIET_PHASES:
         return QUIET_PHASES[name]
     return PHASES[name]

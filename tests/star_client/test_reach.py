@@ -111,6 +111,10 @@ JOBS: dict[str, Call] = {
     "events_list": lambda star, _: star.jobs.list_events("job_x", wait=1),
     "logs_list": lambda star, _: list(star.jobs.logs("job_x", level="warning", phase="train", iteration=1)),
     "events_stream": lambda star, _: next(star.jobs.events("job_x")),
+    "thoughts_list": lambda star, _: list(star.thoughts.every("job_x", iteration=1, drawn=True)),
+    "thoughts_download": lambda star, folder: star.thoughts.download(
+        "job_x", 1, folder / "thoughts.parquet", format="parquet"
+    ),
     "exports_download": lambda star, folder: star.never_solved.download("job_x", folder / "never.jsonl"),
     "exports_derive": lambda star, _: star.never_solved.derive("job_x", name="x"),
     "answers_list": lambda star, _: star.answers.list(

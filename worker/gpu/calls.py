@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -21,6 +21,7 @@ from star_engine.protocols import (
     TrainingText,
     is_out_of_memory,
 )
+from star_engine.thoughts import AskedQuestion, ThoughtModel, ThoughtTraining, Worth
 from star_engine.writing import Writer, WriteRequest
 from worker.gpu.models import Models
 
@@ -86,6 +87,8 @@ def run(models: Models, call: Call, emit: Emit) -> Any:
             return score(models.sampler(), call, emit)
         case "write" | "write_with":
             return run_writer(models.writer(), call, emit)
+        case "train_thoughts" | "probe_thoughts" | "measure_thoughts" | "score_with_thoughts":
+            return run_thoughts(models.thoughts(), call, emit)
         case "train" | "probe" | "score_trained" | "training_token_ids":
             return run_trainer(models, call, emit)
         case other:
@@ -106,6 +109,41 @@ def run_trainer(models: Models, call: Call, emit: Emit) -> Any:
         case _:
             adapter, prompts = Path(message["adapter"]), message["prompts"]
             return asdict(models.trainer().probe(adapter, prompts, message["max_tokens"]))
+
+
+def run_thoughts(model: ThoughtModel, call: Call, emit: Emit) -> Any:
+    """Do what jobs on documents ask for."""
+    message = call.message
+    adapter = Path(message.get("adapter", ""))
+    match message["call"]:
+        case "train_thoughts":
+            found = map(asdict, model.train_thoughts(ThoughtTraining.from_json(message["training"])))
+            return _until_cancelled(found, call, emit)
+        case "measure_thoughts":
+            measured = model.measure_thoughts(
+                adapter,
+                Path(message["documents"]),
+                windows=message["windows"],
+                shown=message["shown"],
+                seed=message["seed"],
+            )
+            events = ({"worth": asdict(one)} if isinstance(one, Worth) else {"done": one} for one in measured)
+            return _until_cancelled(events, call, emit)
+        case "score_with_thoughts":
+            questions = [
+                AskedQuestion(**one | {"answers": tuple(one["answers"])}) for one in message["questions"]
+            ]
+            scored = model.score_with_thoughts(adapter, questions, seed=message["seed"])
+            return _until_cancelled(map(asdict, scored), call, emit)
+        case _:
+            return asdict(model.probe_thoughts(adapter, message["texts"]))
+
+
+def _until_cancelled(events: Iterable[JsonObject], call: Call, emit: Emit) -> None:
+    for event in events:
+        emit(event)
+        if not call.arrivals.empty():  # only a cancel can have arrived
+            return
 
 
 def run_writer(writer: Writer, call: Call, emit: Emit) -> Any:

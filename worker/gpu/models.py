@@ -14,6 +14,7 @@ from star_engine.adapters.weight_files import parameter_count
 from star_engine.protocols import Sampler, Trainer
 from star_engine.testing.fakes import RecordingTrainer, Script, ScriptedSampler
 from star_engine.testing.writer import ScriptedWriter
+from star_engine.thoughts import ThoughtModel
 from star_engine.writing import Writer
 from worker.gpu.process import GpuSpec
 
@@ -40,6 +41,7 @@ class Models:
         self._sampler: Sampler | None = None
         self._trainer: Trainer | None = None
         self._writer: Writer | None = None
+        self._thoughts: ThoughtModel | None = None
         self._adapter: Path | None = None
         self._sure = False  # whether the sampler holds that adapter: not after one that was refused
 
@@ -54,6 +56,7 @@ class Models:
 
     def sampler(self) -> Sampler:
         if self._sampler is None:
+            self._free_thoughts()
             if self._takes_turns:
                 self._free_trainer()
             _free_memory()  # a trainer's cached memory is no longer free to others
@@ -70,8 +73,19 @@ class Models:
                 self._writer = make_writer(self._spec)
         return self._writer
 
+    def thoughts(self) -> ThoughtModel:
+        """For jobs on documents, which need neither sampler nor trainer: on a GPU it has all the memory."""
+        if self._thoughts is None:
+            if self._spec.device != "cpu":
+                self.close()
+                self._free_trainer()
+            with self._loading():
+                self._thoughts = make_thoughts(self._spec)
+        return self._thoughts
+
     def trainer(self) -> Trainer:
         if self._trainer is None:
+            self._free_thoughts()
             if self._takes_turns:
                 self.close()
             with self._loading():
@@ -102,6 +116,11 @@ class Models:
     @property
     def _takes_turns(self) -> bool:
         return self._spec.device != "cpu" and self._share is None
+
+    def _free_thoughts(self) -> None:
+        if self._thoughts is not None:
+            self._thoughts = None
+            _free_memory()
 
     def _free_trainer(self) -> None:
         if self._trainer is not None:
@@ -184,6 +203,13 @@ def make_writer(spec: GpuSpec) -> Writer:
         device=spec.device,
     )
     return TransformersWriter(sampler, spec.base_model, spec.max_length)
+
+
+def make_thoughts(spec: GpuSpec) -> ThoughtModel:
+    """Of transformers, whatever samples here: vLLM cannot think between tokens."""
+    from star_engine.gpu.quiet_star.model import QuietModel
+
+    return QuietModel(spec.base_model, threads=spec.threads, device=spec.device)
 
 
 def make_trainer(spec: GpuSpec) -> Trainer:

@@ -25,6 +25,15 @@ from star_engine.protocols import (
     TrainingProgress,
     TrainingText,
 )
+from star_engine.thoughts import (
+    AskedQuestion,
+    QuietStep,
+    ScoredQuestion,
+    ThoughtProbe,
+    ThoughtTraining,
+    Worth,
+    worth_from_json,
+)
 from star_engine.writing import Piece, WriteRequest, piece_from_json
 from worker.gpu.pipe import POLL_SECONDS, GpuDied, GpuPipe
 from worker.gpu.traced import begin_call
@@ -212,6 +221,46 @@ class GpuProcess:
     def probe(self, adapter: Path, prompts: Sequence[str], max_tokens: int) -> AdapterProbe:
         found = self._ask("probe", adapter=str(adapter), prompts=list(prompts), max_tokens=max_tokens)
         return AdapterProbe(**found | {name: tuple(found[name]) for name in ("texts", "base_texts")})
+
+    def train_thoughts(self, training: ThoughtTraining) -> Iterator[QuietStep]:
+        """See ThoughtModel; so are the following."""
+        call = self._begin("train_thoughts", training=training.to_json())
+        try:
+            while "event" in (message := self._next(call)):
+                yield QuietStep(**message["event"] | {"nll_mixed": tuple(message["event"]["nll_mixed"])})
+        finally:
+            self._leave(call)
+
+    def probe_thoughts(self, adapter: Path, texts: Sequence[str]) -> ThoughtProbe:
+        return ThoughtProbe(**self._ask("probe_thoughts", adapter=str(adapter), texts=list(texts)))
+
+    def measure_thoughts(
+        self, adapter: Path, documents: Path, *, windows: int, shown: int, seed: int
+    ) -> Iterator[tuple[int, int] | Worth]:
+        how = {"windows": windows, "shown": shown, "seed": seed}
+        call = self._begin("measure_thoughts", adapter=str(adapter), documents=str(documents), **how)
+        try:
+            while "event" in (message := self._next(call)):
+                event = message["event"]
+                yield (
+                    worth_from_json(event["worth"])
+                    if "worth" in event
+                    else (event["done"][0], event["done"][1])
+                )
+        finally:
+            self._leave(call)
+
+    def score_with_thoughts(
+        self, adapter: Path, questions: Sequence[AskedQuestion], *, seed: int
+    ) -> Iterator[ScoredQuestion]:
+        sent = [asdict(question) for question in questions]
+        call = self._begin("score_with_thoughts", adapter=str(adapter), questions=sent, seed=seed)
+        try:
+            while "event" in (message := self._next(call)):
+                event = message["event"]
+                yield ScoredQuestion(event["key"], tuple(event["without"]), tuple(event["mixed"]))
+        finally:
+            self._leave(call)
 
     def close(self) -> None:
         """Let the child free its models and exit; kill it if that takes too long."""

@@ -6,7 +6,7 @@ import json
 
 from app.jobs.views import JobOut
 from star_engine.config.preset_families.overlay import changes
-from star_engine.config.presets import PRESETS
+from star_engine.config.presets import presets_of
 
 
 def values_like(job: JobOut) -> dict[str, str]:
@@ -26,7 +26,8 @@ def _nearest(job: JobOut) -> tuple[str, dict[str, object]]:
     """The preset from which the fewest settings differ; of equal ones the first."""
     kind = job.config["kind"]
     found = {
-        name: changes(preset(kind).model_dump(mode="json"), job.config) for name, preset in PRESETS.items()
+        name: changes(preset(kind).model_dump(mode="json"), job.config)
+        for name, preset in presets_of(kind).items()
     }
     name = min(found, key=lambda one: len(json.dumps(found[one])))
     return name, found[name]

@@ -20,7 +20,7 @@ from app.data.prompt_sets import PromptSetOut, read_prompt_sets
 from app.errors import Conflict, Problem
 from app.http.dependencies import Config, Db, DryRunSlots, OfferedModels
 from app.http.router import page_router
-from app.jobs.baselines import BESIDE, JobFamilyIn
+from app.jobs.baselines import BESIDE, OF_DOCUMENTS, JobFamilyIn
 from app.jobs.change import cancel_job
 from app.jobs.create import Made, create_family, create_fork, try_family
 from app.jobs.dry_run import SMALL_DATA, DryRunOut
@@ -30,8 +30,9 @@ from app.jobs.views import JobOut
 from app.ledger.platform.keys import Caller
 from app.results.iterations import read_iterations
 from app.results.quality.probes import ProbeOut, read_probe, start_probe, wait_for_probe
-from star_engine.config.presets import PRESETS
+from star_engine.config.presets import DOCUMENT_PRESETS, PRESETS, presets_of
 from star_engine.sampling.probe import FEWEST
+from star_engine.tasks.kind import reads_documents
 
 router = page_router("/jobs")
 
@@ -67,6 +68,8 @@ def _with_preset(caller: Caller, db: Db, asked: dict[str, str]) -> dict[str, str
     """Fill in the dataset given in the query, or the newest one."""
     datasets = read_datasets(db, caller.project_id, limit=CHOICES).data
     chosen = [one for one in datasets if one.id == asked.get("dataset")] or datasets[:1]
+    if any(reads_documents(one.kind) for one in chosen):
+        return {"preset": next(iter(DOCUMENT_PRESETS)), **asked}
     small = all(one.splits.get("train", 0) < SMALL_DATA for one in chosen)
     return {"preset": "quick" if small else "star", **asked}
 
@@ -223,12 +226,13 @@ def _form(
         probe=probe,
         groups=GROUPS,
         usual=_usual(shown, datasets),
+        documents=kind is not None and reads_documents(kind),
         models=[(one.id, one.id) for one in read_models(db, offered, limit=CHOICES).data],
         datasets=[(one.id, _dataset(one)) for one in datasets],
         kind=kind,
         prompt_sets=[(one.id, _prompts(one)) for one in fitting],
-        presets=[(name, name) for name in PRESETS],
-        beside=BESIDE,
+        presets=[(name, name) for name in (*PRESETS, *DOCUMENT_PRESETS)],
+        beside=(*BESIDE, *OF_DOCUMENTS),
     )
 
 
@@ -253,10 +257,12 @@ def _fork_form(
 
 def _usual(shown: Filled, datasets: Sequence[DatasetOut]) -> Callable[[str], str]:
     """What a setting is where nothing is typed: the chosen preset's value for the dataset's kind."""
-    preset = PRESETS.get(shown.values.get("preset", ""), PRESETS["star"])
     if not datasets:
         return lambda name: "as the preset"
-    config = preset(_chosen(shown, datasets).kind).model_dump(mode="json")
+    kind = _chosen(shown, datasets).kind
+    known = presets_of(kind)
+    preset = known.get(shown.values.get("preset", ""), next(iter(known.values())))
+    config = preset(kind).model_dump(mode="json")
     return lambda name: _setting(config, name)
 
 

@@ -189,7 +189,7 @@ def _card(request: Request, caller: Caller, db: Engine, adapter_id: str) -> dict
     number = [str(adapter.iteration)] if adapter.role is AdapterRole.GENERATOR else []  # names a generator
     shown_examples = read_prompt_set(db, caller.project_id, job.prompt_set).examples
     first = read_iterations(db, caller.project_id, adapter.job, limit=1).data
-    rank = int(job.config["training"]["lora"]["rank"])
+    rank = int((job.config.get("quiet_star") or job.config["training"])["lora"]["rank"])
     return {
         "adapter": adapter,
         "job": job,

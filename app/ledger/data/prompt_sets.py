@@ -16,7 +16,7 @@ from app.ledger.data.staging import next_version
 from app.ledger.platform.audit_log import maker
 from app.tables.data import PromptSet as PromptSetRow
 from star_engine.tasks.examples import FewShotExample, PromptSet
-from star_engine.tasks.kind import Kind
+from star_engine.tasks.kind import DOCUMENTS, Kind
 
 
 def record_prompt_set(
@@ -45,6 +45,23 @@ def record_prompt_set(
     session.flush()
     session.refresh(row)
     return row, True
+
+
+NO_FEW_SHOT = "no few-shot examples"
+
+
+def no_few_shot(session: Session, project_id: str) -> PromptSetRow:
+    """The prompt set of jobs on documents, which has no examples. Where the project has none yet, a row that
+    is not recorded: `create_job` does that.
+    """
+    sha = _sha256(DOCUMENTS, [])
+    query = select(PromptSetRow).where(PromptSetRow.project_id == project_id, PromptSetRow.sha256 == sha)
+    known = session.scalars(query.order_by(PromptSetRow.id).limit(1)).one_or_none()
+    if known is not None:
+        return known
+    return PromptSetRow(
+        id=new_id("ps"), project_id=project_id, name=NO_FEW_SHOT, kind=DOCUMENTS, examples=[], sha256=sha
+    )
 
 
 def as_prompt_set(row: PromptSetRow) -> PromptSet:

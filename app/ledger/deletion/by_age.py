@@ -20,7 +20,7 @@ from app.ledger.data.files import delete_file
 from app.ledger.deletion.remove import SECONDS, remove_rows
 from app.ledger.transitions import TERMINAL
 from app.tables.audit import AuditEntry
-from app.tables.candidates import Candidate, PreferencePair
+from app.tables.candidates import Candidate, PreferencePair, Thought
 from app.tables.executions import Execution
 from app.tables.files import File
 from app.tables.jobs import Event, Iteration, Job
@@ -155,6 +155,7 @@ def _removed(job_id: str) -> Iterator[tuple[Any, ColumnElement[bool]]]:
     yield Rationale, Rationale.job_id == job_id
     yield Candidate, Candidate.iteration_id.in_(iterations)
     yield PreferencePair, PreferencePair.iteration_id.in_(iterations)
+    yield Thought, Thought.iteration_id.in_(iterations)
     yield TrialAnswer, TrialAnswer.job_id == job_id
 
 

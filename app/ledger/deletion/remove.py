@@ -22,7 +22,7 @@ from app.failpoints import failpoint
 from app.ledger.data.artifacts import needed
 from app.storage import Storage
 from app.tables.base import WITH_DELETED
-from app.tables.candidates import Candidate, PreferencePair, QuestionCurve, VerifierCurve
+from app.tables.candidates import Candidate, PreferencePair, QuestionCurve, Thought, VerifierCurve
 from app.tables.data import Dataset, Example, PromptSet
 from app.tables.executions import Execution
 from app.tables.jobs import Event, Iteration, Job, Step
@@ -115,6 +115,7 @@ def _recorded(job_id: str) -> Iterator[tuple[Any, ColumnElement[bool]]]:
     yield TrainingCurve, TrainingCurve.iteration_id.in_(iterations)
     yield PreferencePair, PreferencePair.iteration_id.in_(iterations)
     yield VerifierCurve, VerifierCurve.iteration_id.in_(iterations)
+    yield Thought, Thought.iteration_id.in_(iterations)
     yield TrialAnswer, TrialAnswer.job_id == job_id
     yield Study, Study.job_id == job_id
     yield WebhookDelivery, WebhookDelivery.job_id == job_id

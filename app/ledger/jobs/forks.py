@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, aliased
 from app.database import new_id
 from app.errors import Conflict
 from app.tables.base import Base
-from app.tables.candidates import Candidate, PreferencePair, QuestionCurve, VerifierCurve
+from app.tables.candidates import Candidate, PreferencePair, QuestionCurve, Thought, VerifierCurve
 from app.tables.jobs import Iteration, Job
 from app.tables.rationales import Adapter, Evaluation, Rationale, TrainingCurve, TrainingExample
 from star_engine.adapters.roles import AdapterRole
@@ -57,7 +57,7 @@ def take_over(session: Session, job: Job, point: ForkPoint) -> None:
         session.flush()
         _copy_rationales(session, old, new, adapters.get(old.number - 1))
         _copy(session, Evaluation, Evaluation.iteration_id == old.id, {"iteration_id": new.id})
-        for table in (Candidate, QuestionCurve, PreferencePair, VerifierCurve):
+        for table in (Candidate, QuestionCurve, PreferencePair, VerifierCurve, Thought):
             _copy(session, table, table.iteration_id == old.id, {"iteration_id": new.id})
         _copy_training_set(session, old, new)
         _copy(session, TrainingCurve, TrainingCurve.iteration_id == old.id, {"iteration_id": new.id})
@@ -69,14 +69,16 @@ def _iterations(session: Session, source: Job, last: int) -> Sequence[Iteration]
 
 
 def _copy_adapters(session: Session, source: Job, job: Job, last: int) -> dict[int, str]:
-    """The ids of the copied generators by iteration. No retention deletes the originals meanwhile."""
+    """The ids of the copied generators, or of what thinks, by iteration. No retention deletes the originals
+    meanwhile.
+    """
     query = select(Adapter).where(Adapter.job_id == source.id, Adapter.iteration_number <= last)
     query = query.where(Adapter.verification.is_not(None))
     copies: dict[int, str] = {}
     for old in session.scalars(query.order_by(Adapter.iteration_number).with_for_update(read=True)):
         copied = new_id("adp")
         _copy(session, Adapter, Adapter.id == old.id, {"id": copied, "job_id": job.id, "pinned": False})
-        if old.role is AdapterRole.GENERATOR:
+        if old.role is not AdapterRole.VERIFIER:
             copies[old.iteration_number] = copied
     return copies
 

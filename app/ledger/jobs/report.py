@@ -10,7 +10,7 @@ from sqlalchemy import extract, func, select
 from sqlalchemy.orm import Session
 
 from app.ledger.jobs.outcomes import read_churns, read_iterations, read_outcomes, read_vote
-from app.ledger.jobs.relations import Relative, direct_outcome, read_relatives
+from app.ledger.jobs.relations import REPLICATE, Relative, baselines_of, direct_outcome, read_relatives
 from app.ledger.jobs.replicates import read_over_seeds
 from app.ledger.platform.prices import Held, Prices, held_by_iteration
 from app.ledger.quality.receipts import collapse_of
@@ -29,6 +29,7 @@ from star_engine.evaluation.report import (
     method_of,
     switches,
 )
+from star_engine.evaluation.thoughts import thinking_answer
 from star_engine.loop import PhaseName
 
 
@@ -85,6 +86,8 @@ def read_report(session: Session, job: Job, compared: Sequence[Job] = ()) -> Job
     planned = choices(config, outcomes)
     direct, vote = direct_outcome(session, job, compared), read_vote(session, job, iterations)
     said = answer(outcomes, method, planned=planned, direct=direct, vote=vote)
+    if config.quiet_star is not None:
+        said = _of_thoughts(session, job, method, iterations)
     coverage = _coverage(session, iterations)
     receipt, collapse = _receipt(
         session, iterations, coverage, Evidence(outcomes, planned, direct, vote), said.iteration, method
@@ -107,6 +110,20 @@ def read_report(session: Session, job: Job, compared: Sequence[Job] = ()) -> Job
             if "test_time" in one.metrics
         ),
     )
+
+
+def _of_thoughts(session: Session, job: Job, method: str, iterations: Sequence[Iteration]) -> Answer:
+    """What thoughts were worth, beside the jobs that think something else on the same documents."""
+    beside = {}
+    for other in baselines_of(session, job.id):
+        name = other.name if other.baseline == REPLICATE else method_of(other.config)
+        if measured := _measured_thoughts(read_iterations(session, other)):
+            beside[name] = measured[max(measured)]
+    return thinking_answer(method, _measured_thoughts(iterations), beside)
+
+
+def _measured_thoughts(iterations: Sequence[Iteration]) -> dict[int, dict[str, Any]]:
+    return {one.number: one.metrics["thinking"] for one in iterations if "thinking" in one.metrics}
 
 
 def _receipt(

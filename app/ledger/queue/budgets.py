@@ -43,7 +43,7 @@ def end_exhausted(session: Session, job: Job) -> bool:
     drop_waiting_steps(session, job)
     verified = exists().where(
         Adapter.job_id == job.id,
-        Adapter.role == AdapterRole.GENERATOR,
+        Adapter.role.in_((AdapterRole.GENERATOR, AdapterRole.QUIET)),
         Adapter.verification.is_not(None),
     )
     if job.status != JobStatus.QUEUED and session.scalar(select(verified)):

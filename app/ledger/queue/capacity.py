@@ -92,6 +92,12 @@ def fitting_gpus(session: Session, model: Model) -> list[tuple[int, str | None]]
     return found or [(model.gpus, model.gpu_class)]
 
 
+def largest_gpu_gib(session: Session, model: Model) -> float | None:
+    """The most memory that a GPU of a live worker has which may take this model's steps; None: none says."""
+    largest = select(func.max(Worker.gpu_memory_gib)).join(Model, fits())
+    return session.scalar(largest.where(_live(), Model.id == model.id))
+
+
 def live_workers(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(Worker).where(_live())) or 0
 

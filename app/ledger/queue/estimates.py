@@ -16,6 +16,7 @@ from app.ledger.queue.position import Queue
 from app.tables.base import JsonObject
 from app.tables.jobs import Job, Step, known_settings
 from app.tables.usage import Usage
+from star_engine.config.quiet_star import OuterLoop
 from star_engine.config.schedules import EpochsSchedule
 from star_engine.config.star import StarConfig, Training
 from star_engine.data.selection import steps_in
@@ -64,12 +65,13 @@ class Left:
 
     gpu_seconds: Span
     work: tuple[tuple[PhaseName, Span], ...]
+    shared: bool = True  # whether phases that ask are cut into steps
 
     def seconds(self, workers: int) -> Span:
         """Return the wall-clock time with this many workers: shards run in parallel, the rest does not."""
         total = NOTHING
         for phase, span in self.work:
-            total += span.times(1 / workers) if PHASES[phase].asks else span
+            total += span.times(1 / workers) if PHASES[phase].asks and self.shared else span
         return total
 
 
@@ -80,7 +82,7 @@ class History:
     rates: dict[tuple[str, str], list[float]]
     steps: list[float]
 
-    def rate(self, model_id: str, phase: PhaseName) -> Span | None:
+    def rate(self, model_id: str, phase: str) -> Span | None:
         return _span(self.rates.get((model_id, phase), []))
 
 
@@ -104,7 +106,7 @@ def read_history(session: Session, model_ids: Collection[str]) -> History:
             configs[job_id] = known_settings(stored)
         config = configs[job_id]
         units = _units_done(phase, config, number, work, progress) if config is not None else 0.0
-        known = rates[model_id, phase]
+        known = rates[model_id, _rated(config, phase)]
         if units and len(known) < LATEST:
             known.append(seconds / units)
         steps.append(seconds)
@@ -154,14 +156,14 @@ def _estimate(
     """`done`: the share of the plan's first phase that is behind."""
     gpu, work = NOTHING, []
     for place, (number, phase) in enumerate(plan):
-        rate = history.rate(model_id, phase)
+        rate = history.rate(model_id, _rated(config, phase))
         if rate is None:
             return _no_history(model_id, phase)
         share = 1.0 - done if place == 0 else 1.0
         span = rate.times(_units(phase, config, number, splits) * share)
         work.append((phase, span))
         gpu += span if phase in GPU_PHASES else NOTHING
-    return Left(gpu, tuple(work))
+    return Left(gpu, tuple(work), shared=config.method is not OuterLoop.QUIET_STAR)
 
 
 def _plan(config: StarConfig) -> Iterator[tuple[int, PhaseName]]:
@@ -171,10 +173,30 @@ def _plan(config: StarConfig) -> Iterator[tuple[int, PhaseName]]:
     yield from ((last, phase) for phase in closing_phases(config))
 
 
+def _rated(config: StarConfig | None, phase: PhaseName) -> str:
+    """What speeds are kept by: a phase of another method does other work."""
+    quiet = config is not None and config.method is OuterLoop.QUIET_STAR
+    return f"{OuterLoop.QUIET_STAR} {phase}" if quiet else phase
+
+
+def _quiet_units(phase: PhaseName, config: StarConfig, number: int) -> float:
+    """Positions that the model computes, thoughts included."""
+    method = config.quiet_star
+    if method is None or phase is PhaseName.VERIFY_ADAPTER:
+        return 1.0
+    segment = method.segment(max(1, number))
+    windows = float(method.held_out_windows)
+    if phase is PhaseName.TRAIN:
+        windows = float(method.steps_in(max(1, number)) * method.batch_windows * method.rationales)
+    return windows * method.window * segment.passes
+
+
 def _units(phase: PhaseName, config: StarConfig, number: int, splits: JsonObject) -> float:
     """How much work a phase is. An upper bound where a curriculum or a selection asks fewer, or filters keep
     fewer.
     """
+    if config.method is OuterLoop.QUIET_STAR:
+        return _quiet_units(phase, config, number)
     asked = min(splits.get("train", 0), config.examples_per_iteration or splits.get("train", 0))
     held_out = splits.get(config.evaluation.split, 0)
     held_out = min(held_out, config.evaluation.max_examples or held_out)
@@ -199,6 +221,8 @@ def _units(phase: PhaseName, config: StarConfig, number: int, splits: JsonObject
 def _units_done(
     phase: PhaseName, config: StarConfig, number: int, work: JsonObject, progress: JsonObject
 ) -> float:
+    if config.method is OuterLoop.QUIET_STAR:
+        return _quiet_units(phase, config, number)
     if PHASES[phase].asks:
         tries = config.generation.samples_per_example if phase is PhaseName.SAMPLE else 1
         tries = candidates_in(config) if phase is PhaseName.TEST_TIME else tries

@@ -42,7 +42,7 @@ from star_engine.loop import (
     phases_of,
 )
 from star_engine.phases.build import own_rows
-from star_engine.phases.table import PHASES
+from star_engine.phases.table import phase_of
 
 OPEN = (StepStatus.QUEUED, StepStatus.HELD, StepStatus.RUNNING)
 
@@ -55,7 +55,7 @@ def advance(session: Session, job: Job, settings: Settings) -> None:
     if job.phase is not None:
         if _has_open_steps(session, job, job.phase):
             return
-        if PHASES[job.phase].in_waves and _plan_wave(session, job, settings):
+        if phase_of(job.config, job.phase).in_waves and _plan_wave(session, job, settings):
             return
         _close_phase(session, job, job.phase)
     config = job.config
@@ -137,7 +137,7 @@ def _steps_of(job: Job, phase: PhaseRef) -> tuple[ColumnElement[bool], ...]:
 
 def _close_phase(session: Session, job: Job, phase: PhaseName) -> None:
     iteration = _iteration(session, job, job.iteration)
-    found = PHASES[phase].metrics(job.config, IterationCounts(session, job, iteration))
+    found = phase_of(job.config, phase).metrics(job.config, IterationCounts(session, job, iteration))
     seconds = {**iteration.metrics.get("seconds", {}), phase: _phase_seconds(session, job, phase)}
     found |= reused_in(session, iteration, phase)
     iteration.metrics = {**iteration.metrics, **found, "seconds": seconds}
@@ -198,7 +198,7 @@ def _plan_steps(session: Session, job: Job, config: StarConfig, phase: PhaseRef,
         begin_selection(session, job, _iteration(session, job, phase.iteration))
     held = job.status in (JobStatus.PAUSING, JobStatus.PAUSED)
     sizes = _Sizes(session, job)
-    parts = PHASES[phase.name].slices(config, phase.iteration, sizes, settings.shard_examples)
+    parts = phase_of(config, phase.name).slices(config, phase.iteration, sizes, settings.shard_examples)
     steps = [
         Step(
             id=new_id("step"),

@@ -76,7 +76,12 @@ def record_verification(
         append_event(session, job, "adapter.verified", {"iteration": claim.iteration, "adapter": adapter.id})
 
 
-def record_measured(session: Session, claim: Claim, files: Sequence[JsonObject]) -> None:
+def record_measured(
+    session: Session,
+    claim: Claim,
+    files: Sequence[JsonObject],
+    role: AdapterRole = AdapterRole.GENERATOR,
+) -> None:
     """Put card and manifest in the place of those that were written before they were measured. Raises Fenced.
 
     The only files of a verified adapter that ever change: with its evaluation, and with many answers to each
@@ -84,7 +89,7 @@ def record_measured(session: Session, claim: Claim, files: Sequence[JsonObject])
     """
     lock_job(session, claim.job_id)
     check_fence(session, claim)
-    adapter = find_adapter(session, claim.job_id, claim.iteration)
+    adapter = find_adapter(session, claim.job_id, claim.iteration, role)
     if adapter is not None:
         changed = {entry["path"]: entry for entry in files}
         adapter.files = [changed.get(entry["path"], entry) for entry in adapter.files]
@@ -181,9 +186,9 @@ def names_adapter(name: str) -> bool:
 def get_adapter(session: Session, project_id: str, name: str) -> tuple[Adapter, Job]:
     """A verified adapter of this project, with its job; else NotFound.
 
-    `name` is an adapter's id, an alias of a job's generator (`job_...:best`, `job_...:last` or `job_...:3`,
-    its iteration; of equally accurate iterations the earlier one is the best), or a name and a stage that one
-    was promoted to: `default@production`.
+    `name` is an adapter's id, an alias of a job's generator or of what thinks (`job_...:best`, `job_...:last`
+    or `job_...:3`, its iteration; of equally accurate iterations the earlier one is the best), or a name and
+    a stage that one was promoted to: `default@production`.
     """
     job_id, colon, which = name.partition(":")
     adapter_id = _of_job(session, job_id, which) if colon else name
@@ -209,7 +214,7 @@ def _of_job(session: Session, job_id: str, which: str) -> str | None:
     if which == "best":
         best = best_iteration(session, job)
         return None if best is None else str(best["adapter_id"])
-    verified = [one for one in list_adapters(session, job_id) if one.role is AdapterRole.GENERATOR]
+    verified = [one for one in list_adapters(session, job_id) if one.role is not AdapterRole.VERIFIER]
     if which == "last":
         return verified[-1].id if verified else None
     return next((one.id for one in verified if str(one.iteration_number) == which), None)

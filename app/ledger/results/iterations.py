@@ -142,7 +142,7 @@ def _with_adapter(job_id: str) -> Select[Iteration, str | None]:
     verified = and_(
         Adapter.job_id == Iteration.job_id,
         Adapter.iteration_number == Iteration.number,
-        Adapter.role == AdapterRole.GENERATOR,
+        Adapter.role.in_((AdapterRole.GENERATOR, AdapterRole.QUIET)),  # it has one or the other
         Adapter.verification.is_not(None),
     )
     columns: Any = select(Iteration, Adapter.id)  # an outer join: the id may be missing

@@ -14,7 +14,7 @@ from app.ledger.quality.receipts import read_receipt
 from app.ledger.results.adapters import get_adapter
 from app.tables.jobs import Job
 from app.tables.rationales import Adapter
-from star_engine.adapters.roles import AdapterRole
+from star_engine.adapters.roles import NOT_ASKED, AdapterRole
 from star_engine.evaluation.answer import Verdict
 from star_engine.evaluation.collapse import CollapseMeasures
 from star_engine.evaluation.intervals import Interval
@@ -75,8 +75,8 @@ def receipt_of(session: Session, adapter: Adapter, job: Job) -> Receipt:
     """Raises NoReceipt for an adapter that writes no answers."""
     if adapter.role is not AdapterRole.GENERATOR:
         raise NoReceipt(
-            f"{adapter.id} is a {adapter.role}: it judges texts and writes none, so that no receipt can be "
-            "made. Ask for the generator of the same iteration."
+            f"{adapter.id} is of the role {adapter.role}: {NOT_ASKED[adapter.role]}. "
+            "So no receipt can be made; a generator has one."
         )
     return read_receipt(session, job, adapter.iteration_number)
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from app.http.auth import Reader
 from app.http.router import api_router
 from app.http.schemas import Item, JsonObject, Page, page
-from star_engine.config.presets import PRESETS
+from star_engine.config.presets import presets_of
 from star_engine.tasks.kind import Kind
 
 router = api_router("presets", "/v1/presets")
@@ -35,6 +35,6 @@ def list_(caller: Reader, kind: Kind) -> Page[PresetOut]:
             kind=kind,
             config=make(kind).model_dump(mode="json"),
         )
-        for name, make in PRESETS.items()
+        for name, make in presets_of(kind).items()
     ]
     return page(found, len(found))

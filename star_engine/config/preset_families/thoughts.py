@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from star_engine.config.evaluation import Evaluation
-from star_engine.config.quiet_star import Method, QuietStarMethod, Thoughts, ThoughtStage
+from star_engine.config.quiet_star import OuterLoop, QuietStarMethod, Thoughts, ThoughtStage
 from star_engine.config.star import StarConfig
 from star_engine.tasks.kind import Kind
 
@@ -37,7 +37,7 @@ def fast_quiet_star(kind: Kind) -> StarConfig:
 def _on_documents(kind: Kind, iterations: int, method: QuietStarMethod) -> StarConfig:
     return StarConfig(
         kind=kind,
-        method=Method.QUIET_STAR,
+        method=OuterLoop.QUIET_STAR,
         quiet_star=method,
         iterations=iterations,
         evaluation=Evaluation(baselines=()),
