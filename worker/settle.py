@@ -26,13 +26,16 @@ from worker.lease import Lease, Released
 log = structlog.get_logger()
 
 MAX_HALVINGS = 2  # of the sampler's batch; where a quarter does not fit, advice is worth more than an eighth
+REST_SECONDS = 5.0  # for a warm model to leave a cancelled call: a completion or a training step
 OUTAGE_PAUSE_SECONDS = 1.0  # between two tries at a database that does not answer
 
 
 def stop(worker: WorkerContext, claim: Claim, lease: Lease, problem: Exception) -> str:
     """Release the step where nothing has failed, else record the failure."""
     if isinstance(problem, Fenced | JobGone | Released) or lease.lost or is_outage(problem):
-        worker.drop_gpu()  # a lost lease has killed it already, and the working thread sees only that
+        lost = isinstance(problem, Fenced) or lease.lost  # then it is killed already, or soon will be
+        if lost or worker.draining() or not worker.gpu_rests(REST_SECONDS):
+            worker.drop_gpu()
         return _record(worker, claim, lease, "handed_back", lambda session: release_step(session, claim))
     failure = describe(problem)
     halved = {"halvings": worker.halvings + 1} if isinstance(problem, OutOfMemory) else None

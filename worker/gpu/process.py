@@ -47,6 +47,7 @@ _SECRET = re.compile(
     r"^(STAR_(?!FAILPOINTS)|AWS_|OTEL_|PG[A-Z]|GOOGLE_|AZURE_|REDIS|DATABASE)"
     r"|(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|KEY|DSN|URL|URI)(_|$)"
 )
+HARMLESS = ("BadAdapter", "ValueError")  # errors after which the models are as they were
 REQUESTS_PER_LINE = 64  # the child starts on the first line while the rest is on its way
 
 
@@ -110,6 +111,8 @@ class GpuProcess:
         self._loading: float | None = self._began  # since when; None: nothing is loaded now
         self._calls = 0
         self._running = 0  # the call that has not ended; 0: none
+        self._answered = 0  # the last call of which the child has said that it ended
+        self.tokens = 0  # read and written for those who sampled
         self.model = ""  # the base model's id, for traces
         self._span = Span()  # of the running call
 
@@ -163,6 +166,7 @@ class GpuProcess:
             while sampling:
                 completion = _completion(self._next(call)["event"])
                 sampling -= 1
+                self.tokens += completion.prompt_tokens + completion.tokens
                 read, written = read + completion.prompt_tokens, written + completion.tokens
                 yield completion
                 sampling += self._send_requests(call, queue)
@@ -262,6 +266,21 @@ class GpuProcess:
         finally:
             self._leave(call)
 
+    def comes_to_rest(self, seconds: float) -> bool:
+        """Give up the running call, and wait so long for the child to be done with it: then it can serve
+        others. False: it is not, and only killing it frees the GPU.
+        """
+        self._leave(self._running)
+        deadline = time.monotonic() + seconds
+        while self._answered < self._calls and time.monotonic() < deadline:
+            try:
+                self._pipe.pump()
+            except GpuDied:
+                return False
+            while self._pipe.messages:
+                self._received(self._pipe.messages.popleft())
+        return self.alive and self._answered == self._calls
+
     def close(self) -> None:
         """Let the child free its models and exit; kill it if that takes too long."""
         self._pipe.send({"call": "close"})
@@ -340,13 +359,20 @@ class GpuProcess:
                     raise OutOfMemory("The GPU process ran out of memory.") from death
                 raise
         while self._pipe.messages:
-            message = self._pipe.messages.popleft()
-            self._loading = time.monotonic() if message.get("loads") else None
+            message = self._received(self._pipe.messages.popleft())
             if message["id"] != call or "loads" in message:
                 continue
             if "error" in message:
                 raise self._error(**message["error"])
             yield message
+
+    def _received(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Note what a message says of the child: whether it loads, and which call it has answered."""
+        self._loading = time.monotonic() if message.get("loads") else None
+        fails = message.get("error", {}).get("kind", "ValueError") not in HARMLESS
+        if ("done" in message or "error" in message) and not fails:
+            self._answered = message["id"]
+        return message
 
     def _look(self) -> None:
         if time.monotonic() - self._checked >= POLL_SECONDS:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -241,3 +241,28 @@ def test_a_process_says_for_how_long_it_loads_its_model(
         assert gpu.loading_seconds is None
     finally:
         gpu.kill()
+
+
+def test_a_process_whose_call_is_given_up_comes_to_rest_and_serves_the_next(gpu: GpuProcess) -> None:
+    left = gpu.stream(requests(*["echo old"] * 1000), LONG)
+    next(left)
+    assert gpu.comes_to_rest(30)
+    assert gpu.comes_to_rest(0)  # it is at rest
+    with pytest.raises(RuntimeError, match="given up"):
+        next(left)
+    assert sample(gpu, "echo new") == ["new"]
+
+
+def test_a_process_that_hangs_or_is_gone_does_not_come_to_rest(gpu: GpuProcess) -> None:
+    assert sample(gpu, "echo ready") == ["ready"]
+    call = gpu._begin("stream", params=asdict(LONG))
+    gpu._send_requests(call, requests("hang"))
+    assert not gpu.comes_to_rest(0.3)
+    gpu.kill()
+    assert not gpu.comes_to_rest(0.3)
+
+
+def test_a_process_that_failed_the_call_that_is_given_up_does_not_come_to_rest(gpu: GpuProcess) -> None:
+    call = gpu._begin("stream", params=asdict(LONG))
+    gpu._send_requests(call, requests("overflow"))
+    assert not gpu.comes_to_rest(30)
