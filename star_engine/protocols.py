@@ -386,6 +386,8 @@ class TrainingProgress:
     too_long: int = 0  # rows that were left out, since they have more tokens than training.max_length
     margin: float | None = None  # of pairs: mean over the batch, in nats; before the step
     pair_accuracy: float | None = None  # of pairs: share of the batch with a margin above zero
+    tokens_at_once: int | None = None  # that run through the model at most: less where memory is short
+    checkpointed: bool = False  # whether layers are computed twice, since their activations did not fit
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.baselines.task import Task
+from star_engine.gpu.vllm_settings import engine_arguments
 from star_engine.protocols import SamplingParams
 from star_engine.sampling.rationales import Rationale, Route
 from star_engine.tasks.examples import Example
 
+LORA_RANK = 16  # of the adapters that the scripts train
 BLOCK, ROWS = 32, 64  # of star_engine/gpu/vllm_sampler.py
 
 
@@ -24,6 +26,10 @@ def open_llm(task: Task, model: Path) -> Any:
         "OMP_WAIT_POLICY": "passive",
     }
     options: dict[str, Any] = {"gpu_memory_utilization": 0.9, "seed": 0}
+    if task.device != "cpu":
+        # The service serves adapters beside the base model, which costs an engine a share of its speed: the
+        # scripts, which merge none either, are given the same engine.
+        options |= engine_arguments(False, LORA_RANK)
     if task.device == "cpu":
         environment |= {
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",

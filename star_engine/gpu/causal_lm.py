@@ -165,7 +165,9 @@ def logits_at(model: Any, rows: torch.Tensor, columns: torch.Tensor) -> Iterator
     """
 
     def pick(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        return (inputs[0][rows, columns].unsqueeze(0), *inputs[1:])
+        states = inputs[0]  # by one index: the gradient of two is sorted first on CUDA
+        places = rows * states.shape[1] + columns
+        return (states.flatten(0, 1).index_select(0, places).unsqueeze(0), *inputs[1:])
 
     handle = model.get_output_embeddings().register_forward_pre_hook(pick)
     try:

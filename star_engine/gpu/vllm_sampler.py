@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from star_engine.adapters.layout import CONFIG, WEIGHTS, file_sha256
+from star_engine.adapters.weight_files import parameter_count
 from star_engine.gpu.causal_lm import (
     context_length,
     eos_ids,
@@ -28,7 +29,7 @@ from star_engine.gpu.causal_lm import (
 from star_engine.gpu.lora_merge import LoraUpdate, merged_weights, read_adapter, weight_shapes
 from star_engine.gpu.scoring import ScoredText, tokenize_texts
 from star_engine.gpu.text_parts import request_ids, sampled_ids, text_ids
-from star_engine.gpu.vllm_settings import engine_arguments, runs_on_cpu, set_environment
+from star_engine.gpu.vllm_settings import engine_arguments, graph_sizes, runs_on_cpu, set_environment
 from star_engine.protocols import (
     BadAdapter,
     Completion,
@@ -95,6 +96,8 @@ class VllmSampler:
             "enforce_eager": self._on_cpu if enforce_eager is None else enforce_eager,
             **engine_arguments(self._on_cpu, max_lora_rank),
         }
+        if not (self._on_cpu or enforce_eager):
+            arguments |= graph_sizes(parameter_count(base_model), engine or {})
         self._llm: Any = LLM(model=str(base_model), **arguments | dict(engine or {}))
         self._engine = self._llm.llm_engine
         self._adapters = count(1)
@@ -200,7 +203,7 @@ class VllmSampler:
             stop_token_ids=self._eos,
             skip_special_tokens=not own.special,
             spaces_between_special_tokens=False,
-            seed=_seed(request) if own.temperature > 0 else None,  # a seed costs time on every step
+            seed=_seed(request) if own.temperature > 0 else None,  # on vLLM's older runner it costs time
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from star_engine.gpu.causal_lm import has_cuda
 
 CPU_BLOCK = 32  # tokens of a prefix-cache block; vLLM's default of 128 recomputes up to 127 of every prompt
 CPU_ROWS = 64  # sequences that run at once on CPU
+CUDA_ROWS = 1024  # on CUDA, vLLM's own default for large GPUs
+LARGE = 3_000_000_000  # parameters from which on a GPU is busy for longer than a launch takes
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has kernels for
 
 
@@ -35,6 +38,17 @@ def engine_arguments(on_cpu: bool, max_lora_rank: int) -> dict[str, Any]:
         "max_loras": 1,
         "max_cpu_loras": 2,
     }
+
+
+def graph_sizes(parameters: int, engine: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that let a small model on CUDA decode all of its rows by graphs.
+
+    vLLM runs up to 1,024 sequences at once and captures graphs of up to 512: above, a small model waits for
+    the launches of its kernels. Nothing where `engine` says how many rows run, or what is compiled.
+    """
+    if parameters >= LARGE or {"max_num_seqs", "compilation_config", "enforce_eager"} & engine.keys():
+        return {}
+    return {"compilation_config": {"max_cudagraph_capture_size": CUDA_ROWS}}
 
 
 def set_environment(on_cpu: bool, threads: int, kv_cache_gib: int) -> None:

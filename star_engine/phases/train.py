@@ -48,10 +48,16 @@ class TrainingReport:
     too_long: int = 0  # rows left out, since they have more tokens than training.max_length
     loss_first: float | None = None
     loss_last: float | None = None
+    memory: Mapping[str, Any] = field(default_factory=dict)  # how the device's was used, where it is told
     more: Mapping[str, Any] = field(default_factory=dict)  # what else this training goes by
 
     def take(self, progress: TrainingProgress) -> None:
         self.tokens, self.too_long = progress.tokens, progress.too_long
+        if progress.tokens_at_once is not None:
+            self.memory = {
+                "tokens_at_once": progress.tokens_at_once,
+                "checkpointed": progress.checkpointed,
+            }
         self.loss_last = round(progress.loss, 6)
         self.loss_first = self.loss_last if self.loss_first is None else self.loss_first
 
@@ -67,6 +73,7 @@ class TrainingReport:
             "loss_first": self.loss_first,
             "loss_last": self.loss_last,
             "seconds": round(seconds, 3),
+            **self.memory,
             **self.more,
         }
 

@@ -20,7 +20,6 @@ from worker.gpu.process import GpuSpec
 
 TRAINING_SHARE = 0.25  # of a GPU's memory, for activations and optimizer; the trainer cuts its batches to fit
 BYTES_PER_WEIGHT = 2  # bfloat16, whatever the files hold
-CUDA_ROWS = 1024  # sequences that vLLM runs at once on a large GPU, its own default
 USABLE_SHARE = 0.9  # of it, vLLM's own default: the rest is for contexts and fragments
 
 
@@ -154,7 +153,7 @@ def make_sampler(spec: GpuSpec, share: float | None = None) -> Sampler:
         return _scripted(spec)
     if spec.sampler == "vllm":
         from star_engine.gpu.vllm_sampler import VllmSampler
-        from star_engine.gpu.vllm_settings import CPU_ROWS
+        from star_engine.gpu.vllm_settings import CPU_ROWS, CUDA_ROWS
 
         shared = {} if share is None else {"gpu_memory_utilization": share}
         options = {"threads": spec.threads, **spec.options, **shared}

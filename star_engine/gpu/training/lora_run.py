@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,7 +15,9 @@ from torch.nn.functional import cross_entropy
 from star_engine.config.star import Training
 from star_engine.gpu.causal_lm import logits_at
 from star_engine.gpu.training.batch_plan import Group, padded_parts, plan_apart, plan_batch
+from star_engine.gpu.training.checkpointing import start_checkpointing
 from star_engine.gpu.training.distillation_loss import TaughtRow, divergence
+from star_engine.gpu.training.frozen_head import hidden_at, plain_head, summed_loss
 from star_engine.gpu.training.lean_lora import adapter_off
 from star_engine.gpu.training.pair_loss import TokenizedPair, summed_pairs
 from star_engine.gpu.training.shared_prefix import SharedPrefix, can_share
@@ -22,6 +25,8 @@ from star_engine.gpu.training.tokenized_rows import TokenizedRow
 from star_engine.gpu.training.train_checkpoint import ResumePoint
 from star_engine.protocols import BadAdapter, Distillation, Preference, is_out_of_memory
 
+# What a model is to return, and at which rows and columns: logits_at or hidden_at.
+Picked = Callable[[Any, torch.Tensor, torch.Tensor], AbstractContextManager[None]]
 Plan = Callable[[Sequence[TokenizedRow], int, str], list[Group]]  # rows, token limit, kind of device
 
 
@@ -86,8 +91,13 @@ class LoraRun:
         self.plan: Plan = plan_batch if shares else plan_apart
         self._weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self._optimizer = torch.optim.AdamW(
-            self._weights.values(), lr=training.learning_rate, weight_decay=training.weight_decay
+            self._weights.values(),
+            lr=training.learning_rate,
+            weight_decay=training.weight_decay,
+            fused=device.type == "cuda",  # one kernel for all weights, where there are hundreds
         )
+        # On CUDA memory decides how many tokens run at once; on CPU the chunks are slower (decision 22).
+        self.head = plain_head(model.get_base_model()) if device.type == "cuda" else None
 
     def learn(self, rows: Sequence[TokenizedRow], token_limit: int) -> Learned:
         """Take one optimizer step on these rows, `token_limit` at a time.
@@ -213,7 +223,9 @@ class LoraRun:
 
     def _learn_group(self, group: Group, count: int) -> float:
         """Gradients of rows that begin alike; their share of the loss."""
-        total = 0.0
+        total = torch.zeros(
+            (), dtype=torch.float64, device=self._device
+        )  # read once: it waits for the device
         prefix = None
         if group.prefix:
             rows = [row for part in group.parts for row in part]
@@ -221,17 +233,20 @@ class LoraRun:
         for part in group.parts:
             loss = self.summed_loss(part, prefix) / count
             loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
+            total += loss.detach()
         if prefix is not None:
             prefix.backward(count)
-            total += prefix.loss.item() / count
-        return total
+            total += prefix.loss.detach().double() / count
+        return float(total.item())
 
     def summed_loss(self, rows: Sequence[TokenizedRow], prefix: SharedPrefix | None) -> torch.Tensor:
         """Return the summed negative log-likelihood of the tokens after the prefix.
 
         Padding is on the right, where none sees it. A row's last token predicts nothing and is left out.
         """
+        if self.head is not None:
+            hidden, wanted, _ = self._learned(rows, prefix, hidden_at)
+            return summed_loss(hidden, self.head, wanted)
         logits, wanted, _ = self._learned_logits(rows, prefix)
         return cross_entropy(logits, wanted, reduction="sum")
 
@@ -245,6 +260,13 @@ class LoraRun:
         self, rows: Sequence[TokenizedRow], prefix: SharedPrefix | None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the logits before each learned token, the token, and the number of its row."""
+        logits, wanted, row = self._learned(rows, prefix, logits_at)
+        return logits.float(), wanted, row
+
+    def _learned(
+        self, rows: Sequence[TokenizedRow], prefix: SharedPrefix | None, picked: Picked
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The same, with what `picked` has the model return in the place of logits."""
         behind = 0 if prefix is None else prefix.length
         longest = max(len(row.ids) for row in rows)
         ids = torch.tensor(
@@ -258,9 +280,14 @@ class LoraRun:
         ]
         row, column = torch.tensor(places, device=self._device).unbind(1)
         past = {} if prefix is None else {"past_key_values": prefix.cache(len(rows))}
-        with logits_at(self._model.get_base_model(), row, column - 1):
-            logits = self._model(input_ids=ids[:, :-1], use_cache=bool(past), **past).logits
-        return logits.squeeze(0).float(), ids[row, column], row
+        with picked(self._model.get_base_model(), row, column - 1):
+            found = self._model(input_ids=ids[:, :-1], use_cache=bool(past), **past).logits
+        return found.squeeze(0), ids[row, column], row
+
+    def checkpoint_layers(self) -> bool:
+        """Trade speed for memory from now on (checkpointing.py). False: there is none to be had."""
+        self.plan = plan_apart
+        return start_checkpointing(self._model.get_base_model())
 
     @property
     def steps(self) -> int:

@@ -28,6 +28,7 @@ from star_engine.gpu.causal_lm import (
 from star_engine.gpu.lora_merge import PREFIX, LoraUpdate, read_adapter
 from star_engine.gpu.scoring import ScoredText, tokenize_texts
 from star_engine.gpu.text_parts import text_ids
+from star_engine.gpu.training.checkpointing import stop_checkpointing
 from star_engine.gpu.training.lean_lora import use_lean_forward
 from star_engine.gpu.training.lora_run import Learned, LoraRun, Ranks
 from star_engine.gpu.training.tokenized_rows import batches
@@ -53,6 +54,7 @@ from star_engine.protocols import (
 
 # Tokens that run through the model at once. SmolLM2-135M holds about 2.5 MB of float32 activations a token.
 MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
+GOOD_STEPS = 100  # after which more tokens are tried at once again
 ARITHMETIC = 2  # raised where a step adds up in another order: an older resume point would end in other bytes
 
 
@@ -78,6 +80,8 @@ class LoraTrainer:
         self._device = torch.device(device)
         self._threads = threads or torch.get_num_threads()
         self._micro_tokens = MICRO_BATCH_TOKENS.get(kind, MICRO_BATCH_TOKENS["cuda"])
+        self._most_tokens = self._micro_tokens  # at once, where memory is free
+        self._fitted = 0  # steps since the device last ran out of memory
         self._ranks = ranks
         self._shapes = {name: weight.shape for name, weight in self._base.named_parameters()}
         # What the base model says to a job's probe prompts: the same in each of its iterations.
@@ -120,6 +124,8 @@ class LoraTrainer:
                     too_long=len(job.data) - len(lengths),
                     margin=learned.margin,
                     pair_accuracy=learned.pair_accuracy,
+                    tokens_at_once=self._micro_tokens,
+                    checkpointed=bool(self._base.is_gradient_checkpointing),
                 )
             if self._ranks.first:
                 self._write(model, job.out, run if training.optimizer == "carry" else None)
@@ -211,18 +217,30 @@ class LoraTrainer:
         """Take one optimizer step, in smaller parts from now on if the device runs out of memory."""
         while True:
             try:
-                return data.learn(run, batch, self._micro_tokens)
+                learned = data.learn(run, batch, self._micro_tokens)
+                self._grow_again()
+                return learned
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
                 longest = data.longest(batch)
+            self._fitted = 0
+            torch.cuda.empty_cache()
             if self._micro_tokens <= longest:
+                if run.checkpoint_layers():
+                    continue
                 raise OutOfMemory(
                     f"One training row of {longest} tokens does not fit the device's memory: lower "
                     "training.max_length or training.lora.rank, or use a device with more memory."
                 )
             self._micro_tokens = max(longest, self._micro_tokens // 2)
-            torch.cuda.empty_cache()
+
+    def _grow_again(self) -> None:
+        """What ran out of memory beside others may fit later: try twice as much after many good steps."""
+        self._fitted += 1
+        if self._fitted >= GOOD_STEPS and self._micro_tokens < self._most_tokens:
+            self._micro_tokens = min(self._most_tokens, 2 * self._micro_tokens)
+            self._fitted = 0
 
     @contextmanager
     def _adapted(self, training: Training, seed: int, start: Path | None) -> Iterator[Any]:
@@ -249,6 +267,7 @@ class LoraTrainer:
             use_lean_forward(model)
             yield model
         finally:
+            stop_checkpointing(self._base)
             model.unload()
         if versions != _versions(self._base):
             raise RuntimeError("Training wrote to the base model: this process must not be used any more.")

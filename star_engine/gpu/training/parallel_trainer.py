@@ -119,6 +119,7 @@ def _environment(rank: int, ranks: int, threads: int) -> dict[str, str]:
         "WORLD_SIZE": str(ranks),
         "LOCAL_WORLD_SIZE": str(ranks),
         "OMP_NUM_THREADS": str(threads),
+        "NCCL_SOCKET_IFNAME": "lo",
         "GLOO_SOCKET_IFNAME": "lo",  # one machine: nothing to look up, nothing to see from outside
     }
 

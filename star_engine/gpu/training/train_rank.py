@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -26,6 +27,7 @@ from star_engine.gpu.training.lora_trainer import LoraTrainer
 from star_engine.protocols import TrainingJob, TrainingProgress
 
 EXIT_FAILED = 70
+WAIT = timedelta(minutes=5)  # for a rank that hangs in CUDA; the starter sees at once when one has ended
 
 
 def progress_of(launch: dict[str, Any], rank: int) -> Iterator[TrainingProgress]:
@@ -35,6 +37,7 @@ def progress_of(launch: dict[str, Any], rank: int) -> Iterator[TrainingProgress]
         init_method=f"file://{launch['meeting']}",  # a file, not a port: nobody else can take it
         rank=rank,
         world_size=launch["ranks"],
+        timeout=WAIT,
     )
     ranks = Ranks(rank, launch["ranks"], lambda tensor: reduce(tensor, reduction="sum"))
     trainer = LoraTrainer(

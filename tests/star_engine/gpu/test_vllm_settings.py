@@ -12,7 +12,7 @@ from star_engine.gpu import vllm_settings
 from star_engine.gpu.causal_lm import attention_of
 from star_engine.gpu.training.batch_plan import micro_batches
 from star_engine.gpu.training.tokenized_rows import TokenizedRow
-from star_engine.gpu.vllm_settings import engine_arguments, runs_on_cpu, set_environment
+from star_engine.gpu.vllm_settings import engine_arguments, graph_sizes, runs_on_cpu, set_environment
 
 
 @pytest.mark.parametrize(("rank", "reserved"), [(1, 8), (8, 8), (16, 16), (65, 128), (300, 320), (512, 512)])
@@ -55,3 +55,10 @@ def test_a_soft_cap_of_attention_is_trained(tmp_path: Path, cap: float | None, a
 def test_a_gpu_gets_larger_parts_of_a_batch_than_a_cpu() -> None:
     rows = [TokenizedRow(tuple(range(length)), 1) for length in (600, 590, 580, 50, 40)]
     assert len(micro_batches(rows, 16_384)) > len(micro_batches(rows, 16_384, device="cuda")) == 1
+
+
+def test_a_small_model_decodes_all_rows_by_graphs() -> None:
+    wanted = {"compilation_config": {"max_cudagraph_capture_size": 1024}}
+    assert graph_sizes(500_000_000, {}) == wanted
+    assert graph_sizes(7_000_000_000, {}) == {}
+    assert graph_sizes(500_000_000, {"max_num_seqs": 256}) == {}  # after it has run out of memory

@@ -21,6 +21,7 @@ from star_engine.config.lora import Lora
 from star_engine.config.star import Training
 from star_engine.gpu.training.lora_trainer import LoraTrainer
 from star_engine.gpu.transformers_sampler import TransformersSampler
+from star_engine.phases.train import TrainingReport
 from star_engine.protocols import (
     BadAdapter,
     OutOfMemory,
@@ -383,3 +384,42 @@ def test_a_row_that_does_not_fit_alone_is_out_of_memory(tiny_model: Path, tmp_pa
     trainer = LoraTrainer(tiny_model, threads=1)
     with SmallDevice(trainer, 10), pytest.raises(OutOfMemory, match="One training row of"):
         train(trainer, tmp_path, Training(), 1)
+
+
+def test_layers_are_checkpointed_before_a_row_is_given_up(tiny_model: Path, tmp_path: Path) -> None:
+    roomy = train(LoraTrainer(tiny_model, threads=1), tmp_path / "roomy", Training(), 2)
+    trainer = LoraTrainer(tiny_model, threads=1)
+    tried: list[bool] = []
+
+    def hold(*_: Any) -> None:
+        tried.append(trainer._base.is_gradient_checkpointing)
+        if not tried[-1]:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    handle = trainer._base.model.register_forward_pre_hook(hold)
+    out = tmp_path / "small"
+    found = list(
+        trainer.train(TrainingJob(tuple(sums(20)), Training(), 2, 0, out / "adapter", out / "checkpoints"))
+    )
+    handle.remove()
+    assert tried[0] is False
+    assert tried[-1] is True
+    assert [one.loss for one in found] == pytest.approx([loss for _, loss in roomy], rel=1e-4)
+    report = TrainingReport(2, 0, "base", 20, 16)
+    report.take(found[-1])
+    assert report.as_json(1.0)["checkpointed"] is True
+    assert report.as_json(1.0)["tokens_at_once"] == trainer._micro_tokens
+    assert not trainer._base.is_gradient_checkpointing
+
+
+def test_after_many_good_steps_more_is_tried_at_once_again(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("star_engine.gpu.training.lora_trainer.GOOD_STEPS", 2)
+    trainer = LoraTrainer(tiny_model, threads=1)
+    before = trainer._micro_tokens
+    with SmallDevice(trainer, 150):
+        train(trainer, tmp_path / "small", Training(batch_size=16), 1)
+    assert trainer._micro_tokens <= 150
+    train(trainer, tmp_path / "roomy", Training(batch_size=16), 20)
+    assert trainer._micro_tokens == before
