@@ -138,6 +138,7 @@ class Worker(Resource):
     busy: bool
     sick: str | None = None
     sick_since: Timestamp | None = None
+    measured: Json | None = None  # {gpus: [{utilization, memory_gib, ...}], tokens_per_second}
 
 
 class BaseModelTask(Resource):

@@ -43,6 +43,7 @@ class WorkerContext:
     _loaded_at: float | None = None  # monotonic: when it first looked for work with that model
     fitness: Fitness = field(init=False)
     _gpu: GpuProcess | None = None
+    _tokens: int = 0  # of the GPU processes before
     _prepared: GpuPipe | None = None  # a GPU process without a model
 
     def __post_init__(self) -> None:
@@ -96,11 +97,21 @@ class WorkerContext:
     def _gpu_log(self) -> Path:
         return self.folder / f"gpu-{self.worker_id.rpartition(':')[2]}.log"
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of all prompts and completions that were sampled here."""
+        return self._tokens + (0 if self._gpu is None else self._gpu.tokens)
+
     def drop_gpu(self) -> None:
         """Kill the GPU process, if there is one: its state is unknown or unwanted."""
         if self._gpu is not None:
+            self._tokens += self._gpu.tokens
             self._gpu.kill()
         self._gpu, self.warm_model = None, None
+
+    def gpu_rests(self, seconds: float) -> bool:
+        """Whether the GPU process, if there is one, ends its work within so many seconds and stays warm."""
+        return self._gpu is None or self._gpu.comes_to_rest(seconds)
 
     def fetch_adapter(self, job_id: str, iteration: int) -> Path | None:
         """A folder with the adapter's config and weights, sha256 checked; None if there is none."""

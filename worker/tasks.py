@@ -18,13 +18,16 @@ from kombu.exceptions import OperationalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import make_engine, transaction
-from app.ledger.queue.capacity import capacity_of, forget_worker, note_sandbox, saw_worker
+from app.file_hashes import FileHashes
+from app.ledger.queue.capacity import capacity_of, forget_worker, note_measured, note_sandbox, saw_worker
 from app.log import configure_logging
 from app.storage import Storage
 from app.tracing.start import start_tracing
 from star_engine.tasks.programs.execution import use_runner
+from worker.base_models import BaseModels
 from worker.celery import celery_app, is_draining, publish, settings
 from worker.context import WorkerContext
+from worker.gpu.measured import Measured
 from worker.hub.tasks import do_next
 from worker.sandbox.runner import probed_runner
 from worker.shared_calls import work_on
@@ -47,6 +50,7 @@ def worker_context() -> WorkerContext:
         settings=settings,
         worker_id=f"{socket.gethostname()}:{os.getpid()}",
         draining=is_draining,
+        base_models=BaseModels(FileHashes(settings.home.absolute() / "worker" / "model-hashes.json")),
         abandon=lambda: os.kill(os.getpid(), signal.SIGKILL),  # Celery starts another child
     )
 
@@ -71,12 +75,13 @@ def _say_hello(**_: Any) -> None:
 
 def be_present(worker: WorkerContext) -> None:
     """Report this worker's presence and capacity to the ledger until it shuts down."""
-    _note(worker)
+    measured = Measured()
+    _note(worker, measured)
     _probe_sandbox(worker)
     noted = float("-inf")
     while not is_draining():
         if time.monotonic() - noted > PRESENCE_SECONDS:
-            _note(worker)
+            _note(worker, measured)
             noted = time.monotonic()
         time.sleep(LOOK_SECONDS)
     with suppress(SQLAlchemyError), transaction(worker.engine) as session:
@@ -95,10 +100,11 @@ def _probe_sandbox(worker: WorkerContext) -> None:
         log.warning("sandbox_not_noted", error=type(error).__name__)
 
 
-def _note(worker: WorkerContext) -> None:
+def _note(worker: WorkerContext, measured: Measured) -> None:
     try:
         with transaction(worker.engine) as session:
             saw_worker(session, worker.worker_id, capacity_of(settings))
+            note_measured(session, worker.worker_id, measured(worker))
     except SQLAlchemyError as error:
         log.warning("presence_not_noted", error=type(error).__name__)
 

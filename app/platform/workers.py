@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import structlog
-from pydantic import Field
+from pydantic import BaseModel, Field
 from sqlalchemy import Engine
 
 from app.database import reading, transaction
@@ -16,6 +16,24 @@ from app.ledger.queue.quarantine import release
 from app.tables.platform import Worker
 
 log = structlog.get_logger()
+
+
+class GpuMeasured(BaseModel):
+    """One GPU of a worker, at the worker's last note."""
+
+    utilization: Annotated[float, Field(description="Share of the last moment in which it computed, 0 to 1.")]
+    memory_gib: float
+    memory_used_gib: Annotated[float, Field(description="By whichever process.")]
+    temperature_c: float
+
+
+class Measured(BaseModel):
+    """What a worker says of itself once a minute."""
+
+    gpus: Annotated[list[GpuMeasured], Field(description="Empty on CPU and without NVML.")]
+    tokens_per_second: Annotated[
+        float, Field(description="Tokens of prompts and completions that it sampled, since its note before.")
+    ]
 
 
 class WorkerOut(Item):
@@ -42,6 +60,9 @@ class WorkerOut(Item):
         ),
     ]
     sick_since: Timestamp | None
+    measured: Annotated[
+        Measured | None, Field(description="With its last note, once a minute; null: it has sent none.")
+    ]
 
 
 def read_workers(db: Engine, *, limit: int, after: str | None = None) -> Page[WorkerOut]:
@@ -74,4 +95,5 @@ def _shown(worker: Worker, *, busy: bool) -> WorkerOut:
         busy=busy,
         sick=worker.sick,
         sick_since=worker.sick_since,
+        measured=None if worker.measured is None else Measured.model_validate(worker.measured),
     )

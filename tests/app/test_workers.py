@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.database import transaction
-from app.ledger.queue.capacity import Capacity, saw_worker
+from app.ledger.queue.capacity import Capacity, note_measured, saw_worker
 from app.ledger.queue.quarantine import note_sick
 from app.ledger.queue.steps import claim_step
 from tests.app.api_harness import Api
@@ -49,3 +49,18 @@ def test_an_operator_releases_a_worker_from_quarantine(api: Api) -> None:
     assert api.client.post("/v1/workers/b:1/release").status_code == 404
     assert api.client.post(path).json()["sick"] is None
     assert claim_step(api.engine, "a:1", 60, None) is not None
+
+
+def test_what_a_worker_measures_is_shown_and_a_metric(api: Api) -> None:
+    gpu = {"utilization": 0.93, "memory_gib": 79.6, "memory_used_gib": 2.0, "temperature_c": 61}
+    with transaction(api.engine) as session:
+        saw_worker(session, "a:1")
+        note_measured(session, "a:1", {"gpus": [gpu, gpu], "tokens_per_second": 1234.5})
+        saw_worker(session, "b:1")
+    first, second = api.client.get("/v1/workers").json()["data"]
+    assert first["measured"] == {"gpus": [gpu, gpu], "tokens_per_second": 1234.5}
+    assert second["measured"] is None
+    text = api.client.get("/metrics").text
+    assert 'star_gpu_utilization{worker="a:1",gpu="1"} 0.93' in text
+    assert 'star_gpu_memory_used_bytes{worker="a:1",gpu="0"} 2147483648' in text
+    assert 'star_worker_tokens_per_second{worker="a:1"} 1234.5' in text

@@ -14,6 +14,7 @@ from app.database import clock
 from app.ledger.platform.counters import counters
 from app.ledger.queue.capacity import SANDBOX_OK, list_workers
 from app.ledger.queue.quarantine import sick_workers
+from app.tables.base import JsonObject
 from app.tables.data import Model
 from app.tables.executions import Execution
 from app.tables.jobs import Event, Job, Outbox, Step
@@ -119,9 +120,11 @@ def _demand(session: Session) -> Iterator[Metric]:
 
 def _workers(session: Session) -> Iterator[Metric]:
     busy: Counter[tuple[str, str]] = Counter()
+    measured: list[tuple[str, JsonObject]] = []
     without_sandbox = 0
     for worker, is_busy in list_workers(session, after=None, limit=MAX_WORKERS):
         busy[worker.gpu_class or ANY_CLASS, "busy" if is_busy else "idle"] += 1
+        measured.append((worker.id, worker.measured or {}))
         without_sandbox += worker.sandbox not in (None, SANDBOX_OK)
     samples = tuple(
         ({"gpu_class": gpu_class, "state": state}, float(count))
@@ -134,12 +137,32 @@ def _workers(session: Session) -> Iterator[Metric]:
         "Workers whose sandbox has failed its probe, or is off: they run no programs.",
         without_sandbox,
     )
+    yield from _measured(measured)
     yield _one(
         "star_sick_workers",
         "gauge",
         "Workers in quarantine: they claim nothing until an operator releases them.",
         sick_workers(session),
     )
+
+
+def _measured(workers: list[tuple[str, JsonObject]]) -> Iterator[Metric]:
+    """What workers told of their GPUs with their last note, a minute ago at most."""
+    gpus = [
+        ({"worker": worker, "gpu": str(number)}, gpu)
+        for worker, measured in workers
+        for number, gpu in enumerate(measured.get("gpus", ()))
+    ]
+    for name, key, scale, text in (
+        ("star_gpu_utilization", "utilization", 1.0, "Share of time in which a GPU computes."),
+        ("star_gpu_memory_bytes", "memory_gib", 2.0**30, "Memory of a GPU."),
+        ("star_gpu_memory_used_bytes", "memory_used_gib", 2.0**30, "Memory in use, by whichever process."),
+        ("star_gpu_temperature_celsius", "temperature_c", 1.0, "Temperature of a GPU."),
+    ):
+        yield Metric(name, "gauge", text, tuple((labels, gpu[key] * scale) for labels, gpu in gpus))
+    rates = tuple(({"worker": one}, told["tokens_per_second"]) for one, told in workers if told)
+    text = "Tokens a second that a worker sampled, of prompts and completions, in the last minute."
+    yield Metric("star_worker_tokens_per_second", "gauge", text, rates)
 
 
 def _executions(session: Session) -> Iterator[Metric]:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, aliased
 
 from app.database import clock
 from app.settings import Settings
+from app.tables.base import JsonObject
 from app.tables.data import Model
 from app.tables.jobs import Step
 from app.tables.platform import Worker
@@ -65,6 +66,11 @@ def saw_worker(session: Session, worker_id: str, capacity: Capacity | None = Non
 def note_sandbox(session: Session, worker_id: str, problem: str | None) -> None:
     """Note what a worker's probe of its sandbox said. None: programs of jobs may run there."""
     session.execute(update(Worker).where(Worker.id == worker_id).values(sandbox=problem or SANDBOX_OK))
+
+
+def note_measured(session: Session, worker_id: str, measured: JsonObject) -> None:
+    """Note what a worker says of its GPUs (worker/gpu/measured.py)."""
+    session.execute(update(Worker).where(Worker.id == worker_id).values(measured=measured))
 
 
 def forget_worker(session: Session, worker_id: str) -> None:
