@@ -6,7 +6,7 @@ import re
 from html import unescape
 
 from app.database import transaction
-from app.ledger.queue.capacity import Capacity, saw_worker
+from app.ledger.queue.capacity import Capacity, note_measured, saw_worker
 from app.ledger.queue.quarantine import note_sick
 from tests.app.api_harness import MODEL
 from tests.app.dashboard.conftest import Visitor, sign_in
@@ -16,10 +16,14 @@ def test_workers_and_this_projects_queue_are_shown(visitor: Visitor) -> None:
     assert "No worker is there" in visitor.get("/platform").text
     with transaction(visitor.api.engine) as session:
         saw_worker(session, "host:1", Capacity(gpus=2, gpu_memory_gib=80, gpu_class="h100"))
+        saw_worker(session, "host:2")  # which has told nothing of its GPUs yet
+        gpu = {"utilization": 0.93, "memory_gib": 79.6, "memory_used_gib": 2.5, "temperature_c": 61}
+        note_measured(session, "host:1", {"gpus": [gpu], "tokens_per_second": 1234.0})
     job = visitor.api.job(name="<b>mine</b>")
     shown = visitor.get("/platform").text
     assert "host:1" in shown
     assert "80 GiB" in shown
+    assert "93 %, 2.50 of 80 GiB" in shown
     assert "<b>mine" not in shown
     assert job["id"] in shown
     assert job["id"] not in sign_in(visitor.api, visitor.api.other).get("/platform").text
