@@ -9,7 +9,15 @@ import sys
 
 from app.grader import Grader
 from app.sandbox import use_service
-from star_engine.tasks.programs.execution import current_runner, has_runner, use_runner
+from star_engine.tasks.programs.execution import (
+    GraderFailed,
+    SandboxFailed,
+    current_runner,
+    has_runner,
+    use_runner,
+)
+
+SANDBOX_FAILED, GRADER_FAILED = 75, 76  # how it ends where a program was not executed, a grader not heard
 
 if __name__ == "__main__":
     use_service(sys.argv[1])
@@ -18,5 +26,9 @@ if __name__ == "__main__":
         sandbox = current_runner() if has_runner() else None
         use_runner(Grader(graders["secret"], tuple(graders["allowed_hosts"]), sandbox))
     sys.argv[1:] = ["judge", "-"]
-    # Not imported: the engine's command can load models too, which this package never does.
-    runpy.run_module("star_engine", run_name="__main__")
+    try:
+        # Not imported: the engine's command can load models too, which this package never does.
+        runpy.run_module("star_engine", run_name="__main__")
+    except SandboxFailed as failure:  # its text is the platform's own, and quotes no row
+        sys.stderr.write(f"{failure}\n")
+        sys.exit(GRADER_FAILED if isinstance(failure, GraderFailed) else SANDBOX_FAILED)

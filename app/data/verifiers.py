@@ -16,11 +16,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter
 
+from app.data.judge import GRADER_FAILED, SANDBOX_FAILED
 from app.errors import Invalid, Unavailable
 from app.grader import project_grader
 from app.http.schemas import In, JsonObject
 from app.sandbox import service_url
 from app.settings import Settings
+from star_engine.tasks.programs.execution import SandboxFailed
 
 MAX_ROWS = 100
 MAX_CHARACTERS = 1_000_000  # of all rows of a request, as JSON
@@ -86,7 +88,8 @@ _JUDGEMENT = TypeAdapter(JudgementOut)
 def run_verifiers(settings: Settings, project_id: str, sent: VerifierRunIn) -> VerifierRunOut:
     """Judge the rows. What a grader is sent is signed with the project's secret.
 
-    Raises Invalid for too much text, Unavailable where others are being judged.
+    Raises Invalid for too much text or a grader that gives no answer, SandboxFailed where a program is not
+    executed, Unavailable where others are being judged.
     """
     lines = [json.dumps(row) for row in sent.rows]
     characters = sum(map(len, lines))
@@ -133,6 +136,12 @@ def _judge(rows: bytes, graders: str) -> Sequence[bytes]:
     except subprocess.TimeoutExpired as late:
         whole, _, _ = (late.stdout or b"").rpartition(b"\n")
         return whole.splitlines()
+    if ended.returncode in (SANDBOX_FAILED, GRADER_FAILED):
+        why = ended.stderr.rstrip().rpartition(b"\n")[2].decode(errors="replace")
+        if ended.returncode == SANDBOX_FAILED:
+            raise SandboxFailed(why)
+        fix = "Correct options.grader_url, or see to it that the grader answers there."
+        raise Invalid.for_field("rows", why, fix, code="grader_failed", detail=f"Nothing was judged. {why}")
     if ended.returncode not in _JUDGED:
         # Its last line may quote what a row holds, which no log may: only the exception's name.
         last = ended.stderr.rstrip().rpartition(b"\n")[2].partition(b":")[0]

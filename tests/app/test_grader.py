@@ -179,3 +179,18 @@ def test_a_job_with_a_grader_in_a_private_network_is_refused_at_once(api: Api) -
             assert answer.json()["errors"][0]["field"] == "config.verifier.grader_url"
     without = api.client.post("/v1/jobs", json={**body, "config": {"iterations": 1}})
     assert without.json()["errors"][0]["field"] == "config.verifier.grader_url"
+
+
+def test_a_grader_that_gives_no_answer_is_said_where_it_is_tried_out(api: Api) -> None:
+    row = {"kind": "remote", "completion": TEXT, "answer": "rfl"}
+    options = {"grader_url": "https://10.0.0.1/grade"}
+    refused = api.client.post("/v1/verifiers/run", json={"rows": [{**row, "options": options}]})
+    assert (refused.status_code, refused.json()["code"]) == (422, "grader_failed")
+    assert "Nothing was judged." in refused.json()["detail"]
+
+
+def test_a_program_that_nothing_executes_is_said_where_it_is_tried_out(api: Api) -> None:
+    options = {"program": "def grade(example, answer): return True"}
+    row = {"kind": "program", "completion": TEXT, "answer": "rfl", "options": options}
+    refused = api.client.post("/v1/verifiers/run", json={"rows": [row]})
+    assert (refused.status_code, refused.json()["code"]) == (503, "sandbox_failed")

@@ -167,16 +167,15 @@ def test_openai_client_reads_what_the_tool_says_in_pieces_of_their_own(
     )
     *pieces, usage = list(stream)
     choices = [piece.choices[0] for piece in pieces]
-    origins = [(one.model_extra or {})["origin"] for one in choices]
-    by_origin = {
-        origin: "".join(one.text for one, who in zip(choices, origins, strict=True) if who == origin)
-        for origin in ("model", "output")
-    }
+    origins: list[str] = [(one.model_extra or {})["origin"] for one in choices]
+    by_origin = {"model": "", "output": ""}
+    for one, origin in zip(choices, origins, strict=True):
+        by_origin[origin] += one.text
     assert by_origin["output"] == "```output\n437\n```\n"
     assert by_origin["model"].endswith("```\nSo it is 437.\n#### 437")
     assert origins.index("output") > 3  # the model's own words had come before the code ran
     assert (choices[-1].model_extra or {})["tools"] == {"calls": 1, "failed": 0, "limit": False}
-    assert [one.finish_reason for one in choices if one.finish_reason] == ["stop"]
+    assert choices[-1].finish_reason == "stop"
     assert usage.usage is not None
     assert usage.usage.completion_tokens > 10
 
@@ -239,7 +238,10 @@ def test_calls_are_counted_for_the_project(served: Trained) -> None:
         told(served.ask(served.embedded, "What is 23 times 23?", n=2))
         wait_until(lambda: counted() == before + 2, "they are not counted")
         told(served.ask(served.cpython, ENDLESS))
-        spent = lambda: sum(one.sandbox_seconds for one in star.usage.texts(since=today))  # noqa: E731
+
+        def spent() -> float:
+            return sum(one.sandbox_seconds for one in star.usage.texts(since=today))
+
         wait_until(lambda: spent() >= 1.0, "their CPU seconds are not counted")
 
 
