@@ -153,7 +153,26 @@ def page(found: Sequence[Found], seconds: float, command: str) -> Iterator[str]:
         ahead = [plain[one.seed] - one.mixed for one in runs]
         each = ", ".join(f"{value:+.4f}" for value in ahead)
         yield f"| {name} | {fmean(one.mixed for one in runs):.4f} | {fmean(ahead):+.4f} ({each}) |"
-    yield from ("", f"`{command}` took {seconds:,.0f} s on two shared CPU cores.")
+    yield from ("", *claims(found), "", f"`{command}` took {seconds:,.0f} s on two shared CPU cores.")
+
+
+def claims(found: Sequence[Found]) -> Iterator[str]:
+    """Whether what was said before running holds, as lines of Markdown."""
+    mixed = {(one.arm, one.seed): one.mixed for one in found}
+    seeds = sorted({one.seed for one in found})
+    for words, rivals in (
+        ("Thinking helps", (Thoughts.OFF,)),
+        ("What is thought matters", (Thoughts.RANDOM, Thoughts.PAUSE)),
+    ):
+        better = [
+            seed for seed in seeds if all(mixed[Thoughts.SAMPLED, seed] < mixed[one, seed] for one in rivals)
+        ]
+        beaten = " and than ".join(NAMES[one] for one in rivals)
+        holds = "holds" if better == seeds else "does not hold"
+        yield (
+            f"- *{words}* **{holds}**: with its thoughts Quiet-STaR is better than {beaten} at "
+            f"{len(better)} of {len(seeds)} seeds."
+        )
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from examples.quiet_star.compare import MODEL, answers, run, write_documents
+from examples.quiet_star.compare import MODEL, Found, answers, claims, run, write_documents
 from star_engine.config.quiet_star import Thoughts
 from star_engine.data.documents import read_documents
 from star_engine.gpu.causal_lm import load_tokenizer
@@ -24,3 +24,22 @@ def test_an_arm_is_trained_and_measured(tmp_path: Path) -> None:
     found = run(tmp_path, Thoughts.PAUSE, 0, 1)
     assert (found.entropy, found.seed) == (0.0, 0)
     assert 0 < found.mixed < 20
+
+
+def test_a_claim_holds_only_where_it_holds_at_every_seed() -> None:
+    losses = {
+        Thoughts.SAMPLED: (1.0, 1.0),
+        Thoughts.OFF: (1.1, 1.1),
+        Thoughts.RANDOM: (1.2, 1.2),
+        Thoughts.PAUSE: (1.1, 0.9),
+    }
+    found = [
+        Found(arm, seed, 2.0, mixed, 0.0, 0.0, 0.0)
+        for arm, both in losses.items()
+        for seed, mixed in enumerate(both)
+    ]
+    first, second = claims(found)
+    assert "**holds**" in first
+    assert "2 of 2 seeds" in first
+    assert "**does not hold**" in second
+    assert "1 of 2 seeds" in second
