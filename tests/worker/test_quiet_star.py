@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -184,7 +186,9 @@ def test_a_training_that_was_killed_ends_in_the_same_bytes_on_another_machine(
         keep(self, step)
         if step == METHOD["checkpoint_every"]:
             kept.append(step)
-            raise GpuDied("killed", 9, "")
+            gpu = self._worker.gpu(self._claim.model_id, 16)
+            os.killpg(gpu.pid, signal.SIGKILL)
+            raise GpuDied(-signal.SIGKILL, gpu.log_tail())  # as its next message would; it may have sent all
 
     with monkeypatch.context() as patched:
         patched.setattr(Checkpoints, "keep", keep_and_die)

@@ -30,7 +30,7 @@ def test_documents_keep_their_white_space_and_some_are_held_out(sqlite_api: Api)
 
 def test_a_row_without_a_text_is_named_with_the_columns_that_it_has(sqlite_api: Api) -> None:
     rows = _lines([{"text": "Fine."}, {"content": "Where?"}, {"text": 7}, {"text": " "}, {"text": "\x00"}])
-    params = {"kind": "documents", "validation": 1}
+    params: dict[str, Any] = {"kind": "documents", "validation": 1}
     refused = sqlite_api.client.post("/v1/datasets", params=params, content=rows)
     assert refused.status_code == 422
     told = {error["line"]: error["reason"] for error in refused.json()["errors"]}
