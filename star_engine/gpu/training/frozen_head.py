@@ -27,7 +27,8 @@ class _SummedLoss(torch.autograd.Function):
     ) -> torch.Tensor:
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         gradient = torch.empty_like(hidden)
-        parts = zip(hidden.split(rows), targets.split(rows), gradient.split(rows), strict=True)
+        pieces = (torch.split(one, rows) for one in (hidden, targets, gradient))
+        parts = zip(*pieces, strict=True)
         for part, wanted, into in parts:
             scores = (part @ weight.t()).float()
             whole = scores.logsumexp(-1, keepdim=True)
