@@ -133,7 +133,7 @@ audit: | $(filter .uv/%,$(UV))  ## Look the locked dependencies up in the databa
 	fi
 
 .PHONY: plot
-plot: .venv/.complete  ## Run the README's addition experiment again (hours on two cores); page and figure into docs/runs/
+plot: .venv/.complete  ## Run the README's addition experiment again (about an hour on two cores); page and figure into docs/runs/
 	.venv/bin/python -m examples.addition.compare --write docs/runs/addition.md
 
 .PHONY: screenshots

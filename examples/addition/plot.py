@@ -113,8 +113,11 @@ def draw(found: Sequence[Found], path: Path) -> None:
             axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("held-out accuracy, %")
     axes[1][0].set_ylabel("digit pairs in the training set, of 100")
-    handles, labels = axes[0][-1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize="small")
+    named = {}
+    for axis in axes[0]:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            named.setdefault(label, handle)
+    figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=3, fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
 
