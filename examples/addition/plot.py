@@ -11,6 +11,7 @@ from examples.addition.arms import DIRECT, FEW_SHOT, GOLD, SAMPLED, STAR, WITHOU
 from examples.arm import percents
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
     from examples.addition.compare import Found
@@ -113,11 +114,12 @@ def draw(found: Sequence[Found], path: Path) -> None:
             axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("held-out accuracy, %")
     axes[1][0].set_ylabel("digit pairs in the training set, of 100")
-    named = {}
+    named: dict[str, Artist] = {}
     for axis in axes[0]:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             named.setdefault(label, handle)
-    figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=3, fontsize="small")
+    shown = {"handles": list(named.values()), "labels": list(named)}
+    figure.legend(**shown, loc="outside lower center", ncols=3, fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
 
