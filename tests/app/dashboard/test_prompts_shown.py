@@ -58,6 +58,7 @@ def shown(kind: Kind, *, trained: bool = True, hint_kept: bool = False) -> tuple
         verdict="correct",
         rule="anchor",
         checks=None,
+        reading=None,
         decision="kept" if trained else "dropped",
         reason="kept" if trained else "too_short",
         overridden=False,
