@@ -82,6 +82,7 @@ def without_extras(changed: dict[str, Any]) -> None:
 
 def two_classes(changed: dict[str, Any]) -> None:
     changed["workers"].append(changed["workers"][0] | {"class": "l4", "takesAny": False, "gpus": 2})
+    changed["modelServers"] = []
     changed["images"]["pullSecrets"] = ["registry"]
 
 
@@ -107,7 +108,7 @@ def test_a_misspelt_field_would_be_noticed() -> None:
 def test_values_are_refused_where_they_are_misspelt() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     jsonschema.Draft7Validator(schema).validate(values())
-    for path in (["api"], ["workers", 0], ["keda"], []):
+    for path in (["api"], ["workers", 0], ["modelServers", 0], ["keda"], []):
         wrong = copy.deepcopy(values())
         place: Any = wrong
         for step in path:
@@ -129,6 +130,26 @@ def test_no_container_is_root_or_writes_to_its_image() -> None:
             }, name
             assert "/tmp" in [mount["mountPath"] for mount in container["volumeMounts"]], name
             assert container["resources"]["limits"]["memory"], name
+
+
+def test_a_server_of_models_tells_the_api_where_it_is_and_is_reached_by_it_alone() -> None:
+    [(labels, spec)] = [
+        (labels, spec) for name, labels, spec in pods(default()) if name == "demo-models-small"
+    ]
+    told = {one["name"]: one["value"] for one in spec["containers"][0]["env"]}
+    service = named(default(), "Service", "demo-models-small")
+    assert told["STAR_SERVING_URL"] == f"http://demo-models-small:{service['spec']['ports'][0]['port']}"
+    assert service["spec"]["selector"].items() <= labels.items()
+    read = {name.removeprefix("STAR_").lower(): value for name, value in told.items()}
+    assert read.keys() <= set(Settings.model_fields)
+    assert json.loads(told["STAR_SERVING_MODELS"]) == values()["modelServers"][0]["models"]
+    assert spec["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
+    policy = named(default(), "NetworkPolicy", "demo-models")["spec"]
+    [rule] = policy["ingress"]
+    assert rule["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "api"
+    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+    asking = named(default(), "NetworkPolicy", "demo-sandbox")["spec"]["ingress"][0]["from"][0]["podSelector"]
+    assert "models" in asking["matchExpressions"][0]["values"]
 
 
 def test_the_sandbox_has_no_secret_and_gets_nowhere() -> None:

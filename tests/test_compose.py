@@ -15,7 +15,7 @@ import yaml
 from app.settings import Settings
 from tests.databases import PROJECT
 
-OURS = ("migrate", "api", "scheduler", "gpu-worker", "gpu-worker-1")
+OURS = ("migrate", "api", "scheduler", "gpu-worker", "gpu-worker-1", "model-server")
 SECRETLESS = "sandbox"
 THEIRS = ("postgres", "redis")
 
@@ -128,7 +128,9 @@ def test_every_setting_can_be_given_in_the_env_file(name: str) -> None:
     fixed = {
         key for key, value in service(name)["environment"].items() if not value.startswith(f"${{{key}:-")
     }
-    assert fixed - {"TMPDIR"} == {
+    serving = {"STAR_SERVING_HOST", "STAR_SERVING_PORT", "STAR_SERVING_URL"}
+    assert fixed & serving == (serving if name == "model-server" else set())
+    assert fixed - {"TMPDIR"} - serving == {
         "STAR_DATABASE_URL",
         "STAR_BROKER_URL",
         "STAR_STORAGE_URL",
@@ -151,7 +153,7 @@ def test_only_the_api_can_be_reached_and_only_the_sender_of_webhooks_gets_out() 
     assert networks.pop("scheduler") == ["backend", "outside"]
     assert networks.pop(SECRETLESS) == ["sandbox"]
     assert compose()["networks"]["sandbox"]["internal"] is True
-    asking = {networks.pop("gpu-worker")[1], networks.pop("gpu-worker-1")[1]}
+    asking = {networks.pop(name)[1] for name in ("gpu-worker", "gpu-worker-1", "model-server")}
     assert asking == {"sandbox"}
     assert set(map(tuple, networks.values())) == {("backend",)}
 
@@ -191,7 +193,19 @@ def test_workers_differ_in_gpu_and_volume_alone() -> None:
     assert {*first["volumes"][:2]} & {*second["volumes"][:2]} == {"artifacts:/var/lib/star/artifacts"}
 
 
-@pytest.mark.parametrize("name", ["scheduler", "gpu-worker", "gpu-worker-1"])
+def test_the_server_of_models_is_reached_by_the_api_alone_and_has_a_gpu_of_its_own() -> None:
+    server = service("model-server")
+    assert server["profiles"] == ["serving"]
+    assert server["environment"]["STAR_SERVING_URL"] == "http://model-server:8100"
+    assert "backend" in service("api")["networks"]
+    assert (
+        server["environment"]["STAR_SANDBOX_URL"] == service("gpu-worker")["environment"]["STAR_SANDBOX_URL"]
+    )
+    [device] = server["deploy"]["resources"]["reservations"]["devices"]
+    assert device["device_ids"] == ["${STAR_SERVING_GPU:-1}"]
+
+
+@pytest.mark.parametrize("name", ["scheduler", "gpu-worker", "gpu-worker-1", "model-server"])
 def test_an_update_takes_one_after_the_other_and_goes_back_if_that_fails(name: str) -> None:
     update = service(name)["deploy"]["update_config"]
     assert (update["parallelism"], update["order"]) == (1, "stop-first")

@@ -21,7 +21,7 @@ from tests.factories import SCRIPT, make_world
 from worker import supervised_process
 from worker.valkey import free_port
 
-STEADY = ("api", "scheduler", "gpu-worker", "gpu-worker-1")
+STEADY = ("api", "scheduler", "gpu-worker", "gpu-worker-1", "model-server")
 SETTLED = ("succeeded", "failed", "paused", "cancelled")
 SIGTERM_STATUS = 128 + signal.SIGTERM  # uvicorn shuts down in order, then ends by the signal that it was sent
 
@@ -47,10 +47,12 @@ def environment(empty_postgres_database_url: str, empty_valkey_url: str, tmp_pat
     }
 
 
-def services(port: int) -> dict[str, Any]:
-    """As written in the compose file, but for the port that the API listens on."""
+def services() -> dict[str, Any]:
+    """As written in the compose file, but for the ports that the API and the server of models listen on."""
     text = (PROJECT / "docker-compose.yml").read_text()
-    found: dict[str, Any] = yaml.safe_load(text.replace("8000", str(port)))["services"]
+    for port in ("8000", "8100"):
+        text = text.replace(port, str(free_port()))
+    found: dict[str, Any] = yaml.safe_load(text)["services"]
     return found
 
 
@@ -64,7 +66,9 @@ def wait_until(condition: Callable[[], bool], logs: Path) -> None:
 
 
 def test_a_job_runs_on_the_processes_of_the_compose_file(environment: dict[str, str], tmp_path: Path) -> None:
-    planned = services(free_port())
+    planned = services()
+    serving = {"STAR_SERVING_PORT": planned["model-server"]["environment"]["STAR_SERVING_PORT"]}
+    environment |= serving | {"STAR_SERVING": "transformers", "STAR_DEVICE": "cpu"}
 
     def run(command: list[str]) -> int:
         with (tmp_path / "checks.log").open("ab") as log:

@@ -35,9 +35,15 @@ def create_app(service: Service, more: Sequence[Route] = ()) -> Starlette:
         routes=[
             Route("/v1/completions", completions, methods=["POST"]),
             Route("/v1/chat/completions", chat, methods=["POST"]),
+            Route("/healthz", _alive),
             *more,
         ]
     )
+
+
+async def _alive(_: Request) -> Response:
+    """For who watches the process; whether a model can be asked says the ledger."""
+    return JSONResponse({"status": "ok"})
 
 
 async def _answer(service: Service, request: Request, kind: type[CompletionIn] | type[ChatIn]) -> Response:
