@@ -69,6 +69,9 @@ class OneSampler:
     def scorer(self, adapter: Path | None) -> Any:
         return self.asked
 
+    def thoughts(self, *_: Any) -> Any:
+        raise NotImplementedError("test_time reads no thoughts")
+
     def trainer(self) -> Any:
         raise NotImplementedError("test_time trains nothing")
 

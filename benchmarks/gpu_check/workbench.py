@@ -15,8 +15,9 @@ import peft
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from star_engine.config.lora import Lora
 from star_engine.config.schedules import FixedSchedule
-from star_engine.config.star import Lora, Training
+from star_engine.config.star import Training
 from star_engine.gpu.training.lean_lora import use_lean_forward
 from star_engine.gpu.training.lora_run import LoraRun, Ranks
 from star_engine.gpu.training.tokenized_rows import TokenizedRow

@@ -7,10 +7,10 @@ import pytest
 
 from star_engine.adapters.layout import BaseModel, check_layout
 from star_engine.config.evaluation import Evaluation
+from star_engine.config.lora import Lora
 from star_engine.config.schedules import EpochsSchedule, LinearSchedule
 from star_engine.config.star import (
     Generation,
-    Lora,
     Rationalization,
     StarConfig,
     StopRule,

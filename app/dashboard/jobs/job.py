@@ -144,8 +144,8 @@ def describe(caller: Submitter, db: Db, job_id: str, sent: Sent) -> Response:
     lines = [line.partition("=") for line in str(sent.get("metadata", "")).splitlines() if line.strip()]
     written = {name.strip(): value.strip() for name, _, value in lines}
     before = read_job(db, caller.project_id, job_id).metadata
-    gone: dict[str, str | None] = dict.fromkeys(before)
-    wanted = {"name": str(sent.get("name", "")).strip() or None, "metadata": gone | written}
+    gone = dict.fromkeys(before.keys() - written.keys())
+    wanted = {"name": str(sent.get("name", "")).strip() or None, "metadata": {**gone, **written}}
     describe_job(db, caller.project_id, job_id, checked(JobChanges, wanted))
     return _back(job_id)
 

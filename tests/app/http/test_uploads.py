@@ -68,7 +68,9 @@ def refused(answer: Any) -> dict[str, Any]:
 
 
 def test_csv_and_parquet_hold_the_same_examples_as_jsonl(one: Api) -> None:
-    wanted = [{**row, "context": [], "choices": None, "solution": None, "split": "train"} for row in ROWS]
+    wanted: list[dict[str, Any]] = [
+        {**row, "context": [], "choices": None, "solution": None, "split": "train"} for row in ROWS
+    ]
     sent = [
         send(one, JSONL),
         send(one, CSV, headers={"Content-Type": "text/csv; charset=utf-8"}),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
 import torch
 
-from star_engine.gpu import self_test
 from star_engine.gpu.self_test import Unfit, check_devices
 
 SMALL = 256
@@ -47,7 +47,8 @@ def test_what_cuda_says_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_memory_that_is_given_back_in_time_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    to, left, pauses = torch.Tensor.to, [2], []
+    to, left = torch.Tensor.to, [2]
+    pauses: list[float] = []
 
     def short_at_first(one: Any, *where: Any) -> Any:
         if left[0]:
@@ -56,7 +57,7 @@ def test_memory_that_is_given_back_in_time_is_waited_for(monkeypatch: pytest.Mon
         return to(one, *where)
 
     monkeypatch.setattr(torch.Tensor, "to", short_at_first)
-    monkeypatch.setattr(self_test.time, "sleep", pauses.append)
+    monkeypatch.setattr(time, "sleep", pauses.append)
     check_devices("cpu", 1, SMALL)
     assert pauses == [5, 5]
     left[0] = 3

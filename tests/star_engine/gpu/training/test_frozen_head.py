@@ -11,7 +11,8 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from star_engine.config.star import Lora, Training
+from star_engine.config.lora import Lora
+from star_engine.config.star import Training
 from star_engine.gpu.training.checkpointing import start_checkpointing, stop_checkpointing
 from star_engine.gpu.training.frozen_head import plain_head, summed_loss
 from star_engine.gpu.training.lora_run import LoraRun, Ranks
