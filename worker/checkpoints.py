@@ -6,6 +6,7 @@ sweep may remove.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from sqlalchemy import update
@@ -28,10 +29,16 @@ class Checkpoints:
         self._folder = folder
         self._kept: str | None = None
 
-    def fetch(self) -> None:
+    def fetch(self, recorded_steps: int) -> None:
         """Download the recorded checkpoint unless this machine has it. A damaged one is ignored: training
         then starts from a local one, or from the beginning.
+
+        recorded_steps: steps whose curve is on record. The trainer's process goes on while the worker writes
+        to the ledger, so where both were killed it may have left resume points behind steps that were never
+        told: they are removed, and the steps done again.
         """
+        for ahead in [path for path in self._folder.glob("step-*") if _step_of(path) > recorded_steps]:
+            shutil.rmtree(ahead) if ahead.is_dir() else ahead.unlink()
         with reading(self._worker.engine) as session:
             recorded = session.get_one(Step, self._claim.step_id).checkpoint
         if recorded is None or (self._folder / recorded["name"]).exists():
@@ -47,11 +54,12 @@ class Checkpoints:
         self._kept = recorded["name"]
 
     def keep(self, step: int) -> None:
-        """Store the newest resume point, if this step has left one. Raises Fenced."""
+        """Store the newest resume point up to this step, if there is a new one. Raises Fenced."""
         config = self._claim.config
         if step % (config.quiet_star or config.training).checkpoint_every:
             return
-        newest = max(self._folder.glob("step-*"), key=_step_of, default=None)
+        told = [path for path in self._folder.glob("step-*") if _step_of(path) <= step]
+        newest = max(told, key=_step_of, default=None)
         if newest is None or newest.name == self._kept:
             return
         files = self._store(newest)

@@ -32,7 +32,7 @@ from app.ledger.results.adapters import (
 )
 from app.ledger.results.answers import recorded_mode
 from app.ledger.results.counts import IterationCounts
-from app.ledger.results.curves import record_curve
+from app.ledger.results.curves import curve_end, record_curve
 from app.ledger.results.diagnostics import audited_before, record_audits, record_control, recorded_audits
 from app.ledger.results.evaluations import evaluated_ids, is_last_step, record_evaluations
 from app.ledger.results.iterations import iterations_among
@@ -292,7 +292,9 @@ class LedgerRecord:
     def checkpoints(self) -> Path:
         folder = self._folder("training") / "checkpoints"
         self._checkpoints = Checkpoints(self.worker, self.claim, folder)
-        self._checkpoints.fetch()
+        with self._reading() as session:
+            recorded = curve_end(session, self.claim, self._role)
+        self._checkpoints.fetch(recorded)
         failpoint(f"{self.claim.phase}.before_training")
         return folder
 

@@ -57,6 +57,14 @@ def record_curve(
         known.steps = [row for row in known.steps if row[0] < steps[0].step] + added
 
 
+def curve_end(session: Session, claim: Claim, role: AdapterRole = AdapterRole.GENERATOR) -> int:
+    """The last optimizer step on record of the claim's training; 0 before the first."""
+    table = VerifierCurve if role is AdapterRole.VERIFIER else TrainingCurve
+    iteration = claimed_iteration(session, claim)
+    steps = session.scalar(select(table.steps).where(table.iteration_id == iteration.id))
+    return int(steps[-1][0]) if steps else 0
+
+
 def _rounded(found: tuple[float | None, ...]) -> list[float | None]:
     return [None if one is None else round(one, 6) for one in found]
 
