@@ -33,6 +33,7 @@ MAKES_NOTHING = {
     "prompt_preview_preview": "reads",
     "verifiers_run": "reads",
     "verifiers_secret": "shows what follows from the project",
+    "workers_release": "as cancel",
     "openai_completions_create": "reads",
     "openai_completions_chat": "reads",
 }
