@@ -236,7 +236,7 @@ def test_calls_are_counted_for_the_project(served: Trained) -> None:
 
         before = counted()
         told(served.ask(served.embedded, "What is 23 times 23?", n=2))
-        wait_until(lambda: counted() == before + 2, "they are not counted")
+        wait_until(lambda: counted() >= before + 2, "they are not counted")
         told(served.ask(served.cpython, ENDLESS))
 
         def spent() -> float:
