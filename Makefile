@@ -60,7 +60,7 @@ help:  ## Show these targets
 venv: .venv/.complete  ## Set up .venv with everything that tests and recipes need
 
 .PHONY: demo
-demo: .venv/.worker  ## Run a whole STaR job over HTTP on this machine (at most 5 minutes after set-up)
+demo: .venv/.worker  ## Run STaR and what it has to beat over HTTP on this machine (4 minutes on two free cores)
 	.venv/bin/star demo
 
 .PHONY: docs

@@ -5,7 +5,7 @@
 
 A grader that gives no answer, or says 429 or 5xx, is asked again, and then the step waits: GraderFailed is no
 verdict. 422 says that this answer cannot be judged. Anything else is a mistake of the grader: the verdict is
-`error`, and it is not recorded, so that a mended grader is asked anew.
+`error`, and it is not recorded, so that a fixed grader is asked again.
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ class Jobs:
         metadata: Mapping[str, str | None] | None = None,
         if_match: str | None = None,
     ) -> Job:
-        """Name it anew, and lay metadata over what there is: None removes an entry.
+        """Rename it, and merge metadata into what there is: None removes an entry.
 
         Raises Refused (412) where `if_match` is given and is no longer its `etag`.
         """

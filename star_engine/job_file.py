@@ -45,7 +45,7 @@ class JobFile(Section):
     held_out: int = Field(default=200, ge=1)  # carved from train where the dataset marks no validation split
     train: int | None = Field(default=None, ge=1)  # take only the first examples of the train split
     preset: str | None = None
-    config: dict[str, Any] = Field(default_factory=dict)  # part of a StarConfig, laid over the preset
+    config: dict[str, Any] = Field(default_factory=dict)  # part of a StarConfig, merged into the preset's
 
 
 class BadJob(ValueError):

@@ -172,7 +172,9 @@ class Record(MixSource, Protocol):
         """Return where the trainer writes this iteration's weights."""
 
     def checkpoints(self) -> Path:
-        """The folder of the trainer's resume points, with the newest recorded one in it."""
+        """The folder of the trainer's resume points, with the newest recorded one in it and none ahead of the
+        recorded curve.
+        """
 
     def keep_checkpoint(self, step: int) -> None:
         """Keep the resume point of this optimizer step, if the trainer has left one."""

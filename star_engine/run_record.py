@@ -32,12 +32,14 @@ from star_engine.evaluation.report import Outcomes
 from star_engine.phases.phase import Slice
 from star_engine.protocols import BadAdapter, TrainingProgress
 from star_engine.record import NO_OPTIMIZER, Built, Origin, Provenance, ThoughtRecord, Verifier
+from star_engine.resume_points import remove_ahead
 from star_engine.run_candidates import CandidateFiles, DirectoryCandidates
 from star_engine.run_directory import (
     JsonLines,
     RunDirectory,
     answer_line,
     check_line,
+    lines_of,
     rationale_line,
     reading_line,
     reward_line,
@@ -287,7 +289,10 @@ class RunRecord:
         return self._directory.adapter(self.iteration, self.role)
 
     def checkpoints(self) -> Path:
-        return self._directory.checkpoints(self.iteration, self.role)
+        folder = self._directory.checkpoints(self.iteration, self.role)
+        curve = lines_of(self._directory.curve_path(self.iteration, self.role))
+        remove_ahead(folder, max((line["step"] for line in curve), default=0))
+        return folder
 
     def keep_checkpoint(self, step: int) -> None:
         """Resume points stay where the trainer writes them."""

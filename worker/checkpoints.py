@@ -6,7 +6,6 @@ sweep may remove.
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from sqlalchemy import update
@@ -17,6 +16,7 @@ from app.ledger.queue.steps import Claim, check_fence
 from app.storage import CorruptArtifact, MissingArtifact
 from app.tables.base import JsonObject
 from app.tables.jobs import Step
+from star_engine.resume_points import remove_ahead, resume_points, step_of
 from worker.context import WorkerContext
 
 
@@ -33,12 +33,9 @@ class Checkpoints:
         """Download the recorded checkpoint unless this machine has it. A damaged one is ignored: training
         then starts from a local one, or from the beginning.
 
-        recorded_steps: steps whose curve is on record. The trainer's process goes on while the worker writes
-        to the ledger, so where both were killed it may have left resume points behind steps that were never
-        told: they are removed, and the steps done again.
+        recorded_steps: steps whose curve is on record; resume points ahead of them are removed.
         """
-        for ahead in [path for path in self._folder.glob("step-*") if _step_of(path) > recorded_steps]:
-            shutil.rmtree(ahead) if ahead.is_dir() else ahead.unlink()
+        remove_ahead(self._folder, recorded_steps)
         with reading(self._worker.engine) as session:
             recorded = session.get_one(Step, self._claim.step_id).checkpoint
         if recorded is None or (self._folder / recorded["name"]).exists():
@@ -58,10 +55,10 @@ class Checkpoints:
         config = self._claim.config
         if step % (config.quiet_star or config.training).checkpoint_every:
             return
-        told = [path for path in self._folder.glob("step-*") if _step_of(path) <= step]
-        newest = max(told, key=_step_of, default=None)
-        if newest is None or newest.name == self._kept:
+        told = [path for path in resume_points(self._folder) if step_of(path) <= step]
+        if not told or told[-1].name == self._kept:
             return
+        newest = told[-1]
         files = self._store(newest)
         failpoint("checkpoint.before_record")
         with transaction(self._worker.engine) as session:
@@ -77,7 +74,3 @@ class Checkpoints:
             {"path": str(path.relative_to(self._folder)), "sha256": self._worker.storage.put_file(path)}
             for path in paths
         ]
-
-
-def _step_of(path: Path) -> int:
-    return int("".join(character for character in path.name if character.isdigit()) or 0)

@@ -34,7 +34,7 @@ from app.ledger.results.answers import recorded_mode
 from app.ledger.results.counts import IterationCounts
 from app.ledger.results.curves import curve_end, record_curve
 from app.ledger.results.diagnostics import audited_before, record_audits, record_control, recorded_audits
-from app.ledger.results.evaluations import evaluated_ids, is_last_step, record_evaluations
+from app.ledger.results.evaluations import evaluated_ids, measures_last, record_evaluations
 from app.ledger.results.iterations import iterations_among
 from app.ledger.results.mixing import record_mixed
 from app.ledger.results.overrides import Overrides, newest_override, read_overrides, record_overruled
@@ -383,21 +383,22 @@ class LedgerRecord:
         self._finish_measured(state if self.claim.phase == PhaseName.EVALUATE else None)
 
     def _finish_measured(self, state: Callable[[Path, Evidence], None] | None) -> None:
-        """Finish the step; if it is the phase's last one, with the receipt stated anew. Steps that end at
-        once both check under the job's lock.
+        """Finish the step; if it is the last one that measures the adapter, with the receipt stated. Steps
+        that end at once check under the job's lock; what ended while the receipt was written is stated too.
         """
-        stated: list[JsonObject] | None = None
+        stated: list[JsonObject] = []
+        measured: frozenset[PhaseName] = frozenset()
         finished = False
         while not finished:
             with transaction(self.worker.engine) as session:
-                last = state is not None and is_last_step(session, self.claim)
-                if stated is not None or not last:
-                    if last and stated:
+                complete = frozenset() if state is None else measures_last(session, self.claim)
+                finished = complete <= measured
+                if finished:
+                    if stated and complete == measured:
                         record_measured(session, self.claim, stated)
                     self._finish(session)
-                    finished = True
             if not finished and state is not None:
-                stated = self._state_receipt(state)
+                stated, measured = self._state_receipt(state, complete), complete
         failpoint(f"{self.claim.phase}.after_finish")
 
     def questions(self, mode: EvaluationMode) -> list[Example]:
@@ -413,12 +414,14 @@ class LedgerRecord:
         with self._finishing():
             pass
 
-    def _state_receipt(self, state: Callable[[Path, Evidence], None]) -> list[JsonObject]:
-        """Card and manifest with what was measured, stored; none where the adapter is gone."""
+    def _state_receipt(
+        self, state: Callable[[Path, Evidence], None], complete: frozenset[PhaseName]
+    ) -> list[JsonObject]:
+        """Card and manifest with what the complete phases measured; none where the adapter is gone."""
         claim = self.claim
         with self._reading() as session:
             adapter = find_adapter(session, claim.job_id, claim.iteration)
-            job, many = session.get_one(Job, claim.job_id), claim.phase == PhaseName.TEST_TIME
+            job, many = session.get_one(Job, claim.job_id), PhaseName.TEST_TIME in complete
             evidence = read_evidence(session, job, claim.iteration, many_answers=many)
         if evidence is None or adapter is None:
             return []

@@ -43,7 +43,7 @@ class Once:
     """The Idempotency-Key of a request, and the hash by which another request under the same key is known.
 
     Nothing that a request or an answer holds is kept but this hash, and the id of what was made: an answer
-    is made anew from the object, so a secret that was shown once is nowhere stored.
+    is made again from the object, so a secret that was shown once is nowhere stored.
     """
 
     project_id: str = ""

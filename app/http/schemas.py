@@ -69,6 +69,11 @@ Text = Annotated[str, AfterValidator(storable)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(storable)]
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
 
+MAX_METADATA = 16  # entries of one job
+MetadataKey = Annotated[Text, Field(max_length=64)]
+MetadataValue = Annotated[Text, Field(max_length=512)]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA)]
+
 Limit = Annotated[int, Query(ge=1, le=100, description="Objects per page.")]
 LongLimit = Annotated[int, Query(ge=1, le=1000, description="Objects per page.")]
 After = Annotated[str | None, Query(max_length=250, description="The id of the last object seen.")]

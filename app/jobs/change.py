@@ -1,4 +1,4 @@
-"""Cancels, pauses and resumes a job; names it anew."""
+"""Cancels, pauses and resumes a job; renames it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from sqlalchemy.orm import Session
 from app.database import transaction
 from app.errors import Invalid
 from app.http.ranges import ANY_VERSION, Expected
-from app.http.schemas import In, Name, Text
+from app.http.schemas import MAX_METADATA, In, MetadataKey, MetadataValue, Name
 from app.jobs.views import JobOut, show_job
 from app.ledger.jobs import jobs as ledger
 from app.ledger.jobs import retry
 from app.settings import Settings
 from app.tables.jobs import Job
-
-MOST_LABELS = 16
 
 
 class ResumeIn(In):
@@ -34,14 +32,11 @@ class JobChanges(In):
     name: Name | None = None
     metadata: (
         Annotated[
-            dict[
-                Annotated[Text, Field(min_length=1, max_length=64)],
-                Annotated[Text, Field(max_length=512)] | None,
-            ],
-            Field(max_length=2 * MOST_LABELS),
+            dict[Annotated[MetadataKey, Field(min_length=1)], MetadataValue | None],
+            Field(max_length=2 * MAX_METADATA),
         ]
         | None
-    ) = Field(default=None, description="Laid over what there is; null removes an entry.")
+    ) = Field(default=None, description="Merged into what there is; null removes an entry.")
 
 
 def describe_job(
@@ -53,10 +48,10 @@ def describe_job(
         expected.check(session, job, lambda: show_job(session, job))
         if sent.name is not None:
             job.name = sent.name
-        laid = {**job.labels, **(sent.metadata or {})}
-        labels = {name: value for name, value in laid.items() if value is not None}
-        if len(labels) > MOST_LABELS:
-            reason = f"A job has {MOST_LABELS} entries at most, and this one would have {len(labels)}."
+        merged = {**job.labels, **(sent.metadata or {})}
+        labels = {name: value for name, value in merged.items() if value is not None}
+        if len(labels) > MAX_METADATA:
+            reason = f"A job has {MAX_METADATA} entries at most, and this one would have {len(labels)}."
             raise Invalid.for_field("metadata", reason, "Remove some: send null for them.", code="too_many")
         job.labels = labels
         session.flush()

@@ -7,11 +7,10 @@ from typing import Annotated
 from fastapi import Query, Request
 
 from app.errors import Invalid
-from app.http.schemas import ArchivedFilter, Moment
+from app.http.schemas import MAX_METADATA, ArchivedFilter, Moment
 from app.ledger.jobs.lists import JobFilter, Order
 from app.tables.statuses import JobStatus
 
-MAX_METADATA = 16  # keys of a job, so more can match nothing
 Named = Annotated[str | None, Query(max_length=200)]
 
 

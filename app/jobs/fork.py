@@ -10,7 +10,7 @@ from pydantic import Field, StrictInt
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid
-from app.http.schemas import In, Name, Text
+from app.http.schemas import In, Metadata, Name
 from app.jobs.settings import ConfigOverrides, JobIn
 from app.jobs.validate import check_job
 from app.ledger.data.examples import split_size
@@ -35,10 +35,7 @@ class ForkIn(In):
     config: ConfigOverrides = Field(default={}, description="Settings that override those of this job.")
     name: Name | None = None  # None: this job's
     priority: Annotated[StrictInt, Field(ge=-100, le=100)] | None = None  # None: this job's
-    metadata: Annotated[
-        dict[Annotated[Text, Field(max_length=64)], Annotated[Text, Field(max_length=512)]],
-        Field(max_length=16),
-    ] = Field(default={})
+    metadata: Metadata = Field(default={})
 
 
 def check_fork(

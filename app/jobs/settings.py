@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app.database import clock
 from app.errors import Invalid
 from app.http.problems import field_errors
-from app.http.schemas import In, JsonObject, Moment, Name, Text
+from app.http.schemas import In, JsonObject, Metadata, Moment, Name, Text
 from app.ledger.data.chat_templates import asked_with, settled
 from app.tables.data import Model
 from app.tables.data import PromptSet as PromptSetRow
@@ -68,10 +68,7 @@ class JobIn(In):
     preset: str = "star"
     config: ConfigOverrides = Field(default={}, description="Settings that differ from the preset's.")
     priority: Annotated[StrictInt, Field(ge=-100, le=100)] = 0  # higher goes first
-    metadata: Annotated[
-        dict[Annotated[Text, Field(max_length=64)], Annotated[Text, Field(max_length=512)]],
-        Field(max_length=16),
-    ] = Field(default={})
+    metadata: Metadata = Field(default={})
     budget: BudgetIn = Field(default=BudgetIn())
     webhook: JobWebhookIn | None = None  # of this job alone
     allow_overlap: StrictBool = Field(

@@ -26,6 +26,9 @@ class StepStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+OPEN_STEPS = (StepStatus.QUEUED, StepStatus.HELD, StepStatus.RUNNING)  # those that have not ended
+
+
 class Purpose(StrEnum):
     STAR = "star"
     EVALUATION = "evaluation"  # one adapter on one dataset

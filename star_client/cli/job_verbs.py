@@ -131,7 +131,7 @@ def describe(
     if_match: IfMatch = None,
     as_json: AsJson = False,
 ) -> None:
-    """Name a job anew, or change its metadata: tags and notes of yours."""
+    """Rename a job, or change its metadata: tags and notes of yours."""
     changed = {**(pairs(metadata) or {}), **dict.fromkeys(remove or ())}
     found = star(context).jobs.update(job_id, name=name, metadata=changed or None, if_match=if_match)
     print_one(found, JOB, as_json)

@@ -12,7 +12,7 @@ import typer
 from star_client.cli.invocation import FAILED, star
 from star_client.connection import home
 from star_client.errors import StarError, Unreachable
-from star_client.mirrors.follow import Mirror, kept_state
+from star_client.mirrors.follow import Mirror, State
 from star_client.mirrors.notices import Notices
 from star_client.mirrors.trackers import tracker_named
 
@@ -39,16 +39,15 @@ def mirror(
     if not (trackers or notices):
         raise StarError("Name a tracker with --to, or somebody to tell with --notify.")
     client = star(context)
-    with kept_state(state or home() / "mirror.json", past=past) as (found, write):
-        following = Mirror(client, trackers, notices, found, write)
-        while True:
-            try:
-                failed = following.turn()
-            except Unreachable as away:
-                if once:
-                    raise
-                sys.stderr.write(f"{away} Looking again.\n")
-            else:
-                if once:
-                    raise typer.Exit(FAILED if failed else 0)
-            time.sleep(every)
+    following = Mirror(client, trackers, notices, State(state or home() / "mirror.json", past=past))
+    while True:
+        try:
+            failed = following.turn()
+        except Unreachable as away:
+            if once:
+                raise
+            sys.stderr.write(f"{away} Looking again.\n")
+        else:
+            if once:
+                raise typer.Exit(FAILED if failed else 0)
+        time.sleep(every)

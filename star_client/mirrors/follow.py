@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -31,41 +30,35 @@ class Place:
     status: str = ""  # that was told last
 
 
-@dataclass
 class State:
     """What has been copied, in a file, so that a mirror that is started again sends nothing twice.
 
-    since: jobs that had ended before the mirror was first started are left out.
+    past: where the file is new, jobs that had ended before are copied too.
     """
 
-    since: str
-    places: dict[str, dict[str, Place]] = field(default_factory=dict)  # receiver -> job -> place
+    def __init__(self, file: Path, *, past: bool = False) -> None:
+        self._file = file
+        self._places: dict[str, dict[str, Place]] = {}  # receiver -> job -> place
+        self.since = datetime.min.replace(tzinfo=UTC) if past else datetime.now(UTC)
+        if file.exists():
+            read = json.loads(file.read_text(encoding="utf-8"))
+            self.since = datetime.fromisoformat(read["since"])
+            for receiver, jobs in read["places"].items():
+                self._places[receiver] = {job: Place(**place) for job, place in jobs.items()}
+        self.write()
 
     def of(self, receiver: str, job_id: str) -> Place:
-        return self.places.setdefault(receiver, {}).setdefault(job_id, Place())
+        return self._places.setdefault(receiver, {}).setdefault(job_id, Place())
 
-
-@contextmanager
-def kept_state(file: Path, *, past: bool) -> Iterator[tuple[State, Callable[[], None]]]:
-    """The state of a file, and what writes it. past: a new state leaves no job out."""
-    now = datetime.min.replace(tzinfo=UTC) if past else datetime.now(UTC)
-    state = State(now.isoformat())
-    if file.exists():
-        read = json.loads(file.read_text(encoding="utf-8"))
+    def write(self) -> None:
         places = {
-            receiver: {job: Place(**place) for job, place in jobs.items()}
-            for receiver, jobs in read["places"].items()
+            receiver: {job: asdict(place) for job, place in jobs.items()}
+            for receiver, jobs in self._places.items()
         }
-        state = State(read["since"], places)
-
-    def write() -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        new = file.with_suffix(".new")
-        new.write_text(json.dumps(asdict(state)), encoding="utf-8")
-        new.replace(file)
-
-    write()
-    yield state, write
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        new = self._file.with_suffix(".new")
+        new.write_text(json.dumps({"since": self.since.isoformat(), "places": places}), encoding="utf-8")
+        new.replace(self._file)
 
 
 class Mirror:
@@ -77,10 +70,9 @@ class Mirror:
         trackers: Sequence[Tracker],
         notices: Sequence[Notices],
         state: State,
-        write: Callable[[], None],
     ) -> None:
         self._star, self._trackers, self._notices = star, trackers, notices
-        self._state, self._write = state, write
+        self._state = state
         self._said: set[str] = set()  # receivers that are known to fail
 
     def turn(self) -> int:
@@ -95,11 +87,12 @@ class Mirror:
 
     def _jobs(self) -> Iterator[Job]:
         """Those that run, and of the newest those that ended since the mirror first started."""
-        since = datetime.fromisoformat(self._state.since)
         running = self._star.jobs.list(limit=PAGE, status=RUNNING, order="oldest").data
         newest = {job.id: job for job in reversed(self._star.jobs.list(limit=PAGE).data)}
         found = {job.id: job for job in running} | newest
-        return (job for job in found.values() if job.finished_at is None or job.finished_at >= since)
+        return (
+            job for job in found.values() if job.finished_at is None or job.finished_at >= self._state.since
+        )
 
     def _tried(self, name: str, act: Callable[[], None]) -> bool:
         try:
@@ -131,7 +124,7 @@ class Mirror:
             tracker.send(job, points)
             place.iteration, place.steps = last, steps
             place.status = job.status if job.is_terminal else ""
-            self._write()
+            self._state.write()
 
     def _tell(self, notices: Notices, job: Job) -> None:
         place = self._state.of(notices.name, job.id)
@@ -140,4 +133,4 @@ class Mirror:
         if job.status in TOLD:
             notices.tell(job, f"{self._star.base_url}/dashboard")
         place.status = job.status
-        self._write()
+        self._state.write()

@@ -1,6 +1,6 @@
 """Experiment trackers, each by its own package, which is imported when it is named.
 
-A run of a tracker is a job and is found again by the job's id, so that a mirror may be started anew.
+A run of a tracker is a job and is found again by the job's id, so that a mirror may be started again.
 """
 
 from __future__ import annotations

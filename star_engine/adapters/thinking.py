@@ -14,7 +14,7 @@ from star_engine.config.star import StarConfig
 from star_engine.protocols import BadAdapter
 from star_engine.thoughts import ThoughtProbe
 
-MOST_APART = 0.05  # of a hidden state's largest value, between thinking all at once and one by one
+MAX_DIFFERENCE = 0.05  # of a hidden state's largest value, between thinking all at once and one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def judge_thoughts(probe: ThoughtProbe) -> ThoughtVerification:
         raise BadAdapter("The adapter holds weights that are not finite: the training diverged.")
     if not probe.weight_norm > 0 or not probe.max_logit_delta > 0:
         raise BadAdapter("The adapter changes nothing: its LoRA matrices are zero, or they are not applied.")
-    if probe.parallel_difference > MOST_APART:
+    if probe.parallel_difference > MAX_DIFFERENCE:
         raise BadAdapter(
             f"Thoughts at all positions at once differ by {probe.parallel_difference:.1%} from thoughts one "
             "by one: this base model's attention cannot be used for them."

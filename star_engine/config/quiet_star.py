@@ -141,7 +141,7 @@ class QuietStarMethod(QuietStar):
         return self
 
     def segment(self, iteration: int) -> QuietStar:
-        """What an iteration thinks and how it is trained, its stage laid over the method's own settings."""
+        """What an iteration thinks and how it is trained, its stage merged into the method's own settings."""
         own = {name: getattr(self, name) for name in QuietStar.model_fields}
         for stage in self.curriculum:
             if stage.from_iteration <= iteration:

@@ -25,7 +25,7 @@ from star_engine.tasks.reading.sentences import split_sentences
 from star_engine.tasks.registry import task_of
 from star_engine.tasks.verdict import VerdictCode
 
-MOST_SENTENCES = 24  # of a rationale, behind which its answer is scored
+MAX_SENTENCES = 24  # of a rationale, behind which its answer is scored
 SHOWN = 5  # questions that are shown of those that followed the hint
 _PIECE = re.compile(r"\s*\S+")
 
@@ -90,7 +90,7 @@ def answers_by_sentence(
     config: StarConfig, prompt_set: PromptSet, example: Example, prompt: str, right: Answer
 ) -> dict[int, TrainingText]:
     """The stated answer of a right text behind its rationale up to each place, by place: 0, and behind each
-    sentence or line. Of more than MOST_SENTENCES every second, third ... is left out, the last one never.
+    sentence or line. Of more than MAX_SENTENCES every second, third ... is left out, the last one never.
 
     The sentence that states the answer is kept each time. Empty where the text has no rationale to cut.
     """
@@ -103,7 +103,7 @@ def answers_by_sentence(
     ends = [at for at in split_sentences(reasoning).ends if reasoning[:at].strip() and at < said]
     if not said:
         return {}
-    every = -(-len(ends) // MOST_SENTENCES) or 1
+    every = -(-len(ends) // MAX_SENTENCES) or 1
     places = [0, *ends[every - 1 :: every], closing]
     found = {}
     for at in places:

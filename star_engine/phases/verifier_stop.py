@@ -2,8 +2,8 @@
 
 Pair accuracy is a poor guide: it is high long before a verifier ranks many answers well (V-STaR, arXiv
 2402.06457, section 4.6, follows best of 64). The training is cut into parts of `training.checkpoint_every`
-steps. Each part goes on with the weights and the optimizer's moments of the one before, on the next pairs of
-a shuffled order. After each part the adapter ranks the tries at the held-out questions; the adapter that
+steps. Each part continues from the weights and moments of the one before, on the next pairs of a shuffled
+order. After each part the adapter ranks the tries at the held-out questions; the adapter that
 ranks best is kept. Few questions soon have a right text on top: of states with as many, the one whose best of
 2, 4, 8 ... is higher on average ranks better, and the earlier one of equals.
 
@@ -181,7 +181,7 @@ def input_hash(context: Context, rows: Sequence[PairRow], steps: int) -> str:
 
 
 def part_of(rows: Sequence[T], first: int, count: int, seed: int) -> list[T]:
-    """`count` rows from place `first` on of an endless order that is shuffled anew after each pass."""
+    """`count` rows from place `first` on of an endless order, shuffled again after each pass."""
     found: list[T] = []
     while len(found) < count:
         turn, at = divmod(first + len(found), len(rows))

@@ -21,7 +21,7 @@ from app.storage import Storage
 from app.tables.candidates import Candidate, QuestionCurve, VerifierCurve
 from app.tables.jobs import Event, Iteration, Job, Step
 from app.tables.rationales import Adapter, Evaluation, Rationale
-from app.tables.statuses import JobStatus, StepStatus
+from app.tables.statuses import OPEN_STEPS, JobStatus, StepStatus
 from app.tables.usage import Usage
 from star_engine.adapters.roles import AdapterRole
 from star_engine.config.selection import SelectionOrder
@@ -37,7 +37,6 @@ from tests.platforms import Platform
 # What a worker says of the end of a claim, and what the ledger must then hold for it.
 RECORDED = {"finished": "succeeded", "failed": "failed", "handed_back": "handed_back"}
 OVER_BUDGET = {StopReason.BUDGET_EXHAUSTED, StopReason.DEADLINE}  # ends a job wherever it is
-OPEN = {StepStatus.QUEUED, StepStatus.HELD, StepStatus.RUNNING}
 
 
 def check(world: World, *, platform: Platform | None = None, at_rest: bool = True) -> None:
@@ -125,9 +124,11 @@ def _check_steps(session: Session, job: Job, at_rest: bool) -> None:
         assert running == (step.lease_until is not None) == (step.lease_owner is not None), step.id
         assert not (running and at_rest), f"{step.id} is running under a lease until {step.lease_until}"
         assert step.fence >= step.attempt
-        assert (step.finished_at is not None) == (step.status not in OPEN)
+        assert (step.finished_at is not None) == (step.status not in OPEN_STEPS)
     if JobStatus(job.status) in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED) and at_rest:
-        assert not [step.id for step in steps if step.status in OPEN], f"open steps of {job.id}, {job.status}"
+        assert not [step.id for step in steps if step.status in OPEN_STEPS], (
+            f"open steps of {job.id}, {job.status}"
+        )
 
 
 def _check_order(session: Session, job: Job) -> None:

@@ -14,7 +14,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from star_client.client import StarClient
 from star_client.errors import StarError
-from star_client.mirrors.follow import Mirror, kept_state
+from star_client.mirrors.follow import Mirror, State
 from star_client.mirrors.points import points_of, settings_of
 from star_client.mirrors.trackers import run_name, tracker_named
 from tests.star_client.conftest import Finished, Run
@@ -113,13 +113,12 @@ def test_a_tracker_that_fails_is_said_once_holds_up_no_other_and_gets_all_of_it_
 ) -> None:
     failing, steady = Failing(), Failing()
     failing.name, steady.name, steady.broken = "failing", "steady", False
-    with kept_state(tmp_path / "state.json", past=True) as (state, write):
-        mirror = Mirror(finished.star, [failing, steady], [], state, write)
-        assert mirror.turn() == mirror.turn() >= 1
-        jobs = len(steady.sent)
-        assert capsys.readouterr().err.count("failing fails and is tried again") == 1
-        failing.broken = False
-        assert mirror.turn() == 0
+    mirror = Mirror(finished.star, [failing, steady], [], State(tmp_path / "state.json", past=True))
+    assert mirror.turn() == mirror.turn() >= 1
+    jobs = len(steady.sent)
+    assert capsys.readouterr().err.count("failing fails and is tried again") == 1
+    failing.broken = False
+    assert mirror.turn() == 0
     assert failing.sent == steady.sent
     assert len(failing.sent) == jobs
 
@@ -127,8 +126,7 @@ def test_a_tracker_that_fails_is_said_once_holds_up_no_other_and_gets_all_of_it_
 def test_jobs_that_had_ended_before_are_left_out_unless_asked_for(finished: Finished, tmp_path: Path) -> None:
     steady = Failing()
     steady.broken = False
-    with kept_state(tmp_path / "state.json", past=False) as (state, write):
-        Mirror(finished.star, [steady], [], state, write).turn()
+    Mirror(finished.star, [steady], [], State(tmp_path / "state.json")).turn()
     assert steady.sent == []
 
 
@@ -179,7 +177,6 @@ def test_what_is_named_wrongly_is_refused_with_what_there_is(finished: Finished,
 
 
 def mirrored(star: StarClient, folder: Path, name: str) -> None:
-    with kept_state(folder / "state.json", past=True) as (state, write):
-        assert Mirror(star, [tracker_named(name)], [], state, write).turn() == 0
+    assert Mirror(star, [tracker_named(name)], [], State(folder / "state.json", past=True)).turn() == 0
     written = json.loads((folder / "state.json").read_text())
     assert written["places"][name]

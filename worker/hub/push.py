@@ -134,7 +134,7 @@ configs:
 # Training set of {name}, iteration {iteration}
 
 Rationales that `{model}` wrote itself, for questions of kind `{kind}`: those that led to the right answer
-(STaR, Zelikman et al. 2022). Every prompt was rendered anew without the hint.
+(STaR, Zelikman et al. 2022). Every prompt was rendered again without the hint.
 
 | what | value |
 | --- | --- |

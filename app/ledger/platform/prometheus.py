@@ -18,13 +18,12 @@ from app.tables.base import JsonObject
 from app.tables.data import Model
 from app.tables.executions import Execution
 from app.tables.jobs import Event, Job, Outbox, Step
-from app.tables.statuses import StepStatus
+from app.tables.statuses import OPEN_STEPS, StepStatus
 from app.tables.usage import Usage
 from star_engine.loop import PhaseName
 
 ANY_CLASS = "any"
 MAX_WORKERS = 100_000
-OPEN = (StepStatus.QUEUED, StepStatus.HELD, StepStatus.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ def read_metrics(session: Session) -> Iterator[Metric]:
         "Steps that are not done, by phase and status; queued is the depth of the queue.",
         ("phase", "status"),
         select(Step.phase, Step.status, func.count())
-        .where(Step.status.in_(OPEN))
+        .where(Step.status.in_(OPEN_STEPS))
         .group_by(Step.phase, Step.status),
     )
     yield from _ages(session)

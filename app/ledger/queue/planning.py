@@ -25,7 +25,7 @@ from app.settings import Settings
 from app.tables.base import JsonObject
 from app.tables.jobs import Iteration, Job, Step
 from app.tables.rationales import Adapter
-from app.tables.statuses import JobStatus, Purpose, StepStatus
+from app.tables.statuses import OPEN_STEPS, JobStatus, Purpose, StepStatus
 from app.tracing.spans import traceparent
 from star_engine.config.star import StarConfig
 from star_engine.evaluation.accuracy import select_held_out
@@ -43,8 +43,6 @@ from star_engine.loop import (
 )
 from star_engine.phases.build import own_rows
 from star_engine.phases.table import phase_of
-
-OPEN = (StepStatus.QUEUED, StepStatus.HELD, StepStatus.RUNNING)
 
 
 def advance(session: Session, job: Job, settings: Settings) -> None:
@@ -124,7 +122,7 @@ def read_history(session: Session, job: Job) -> Sequence[IterationHistory]:
 def _has_open_steps(session: Session, job: Job, phase: PhaseName) -> bool:
     here = _steps_of(job, PhaseRef(job.iteration, phase))
     session.flush()
-    return bool(session.scalar(select(exists().where(*here, Step.status.in_(OPEN)))))
+    return bool(session.scalar(select(exists().where(*here, Step.status.in_(OPEN_STEPS)))))
 
 
 def _steps_of(job: Job, phase: PhaseRef) -> tuple[ColumnElement[bool], ...]:

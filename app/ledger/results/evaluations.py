@@ -12,8 +12,9 @@ from app.ledger.results.rationales import claimed_iteration, insert_once, storab
 from app.ledger.transitions import lock_job
 from app.tables.jobs import Step
 from app.tables.rationales import Evaluation
-from app.tables.statuses import StepStatus
+from app.tables.statuses import OPEN_STEPS
 from star_engine.evaluation.accuracy import EvaluatedAnswer
+from star_engine.loop import PhaseName
 
 
 def evaluated_ids(session: Session, claim: Claim, mode: str, ids: Mapping[int, str]) -> set[str]:
@@ -25,20 +26,24 @@ def evaluated_ids(session: Session, claim: Claim, mode: str, ids: Mapping[int, s
     return {ids[example_id] for example_id in session.scalars(query) if example_id in ids}
 
 
-def is_last_step(session: Session, claim: Claim) -> bool:
-    """Whether no other step of the claimed one's phase is open. Locks the job, so that no other can end
-    meanwhile.
+def measures_last(session: Session, claim: Claim) -> frozenset[PhaseName]:
+    """Of the phases that measure the claimed iteration's adapter, `evaluate` and `test_time`, those that are
+    complete once the claimed step is. Empty unless `evaluate` and the step's own phase are among them:
+    another step then comes later and measures last. Steps of both phases run side by side. Locks the job, so
+    that no other step can end meanwhile.
     """
     lock_job(session, claim.job_id)
-    open_ = (StepStatus.QUEUED, StepStatus.HELD, StepStatus.RUNNING)
-    others = select(Step.id).where(
-        Step.job_id == claim.job_id,
-        Step.iteration_number == claim.iteration,
-        Step.phase == claim.phase,
-        Step.id != claim.step_id,
-        Step.status.in_(open_),
-    )
-    return session.scalar(others.limit(1)) is None
+    others = session.execute(
+        select(Step.phase, Step.status).where(
+            Step.job_id == claim.job_id,
+            Step.iteration_number == claim.iteration,
+            Step.phase.in_((PhaseName.EVALUATE, PhaseName.TEST_TIME)),
+            Step.id != claim.step_id,
+        )
+    ).all()
+    known = {claim.phase, *(PhaseName(phase) for phase, _ in others)}
+    complete = known - {PhaseName(phase) for phase, status in others if status in OPEN_STEPS}
+    return frozenset(complete) if {PhaseName.EVALUATE, claim.phase} <= complete else frozenset()
 
 
 def record_evaluations(

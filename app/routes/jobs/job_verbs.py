@@ -45,7 +45,7 @@ async def fork(
     return made_answer(made, response)
 
 
-@router.patch("", responses=CHANGED, summary="Name a job anew, and change its metadata")
+@router.patch("", responses=CHANGED, summary="Rename a job, and change its metadata")
 def update(
     caller: Submitter, db: Db, expected: IfMatch, response: Response, job_id: str, sent: JobChanges
 ) -> JobOut:

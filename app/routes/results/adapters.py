@@ -116,7 +116,7 @@ async def merged(
     ] = MergedFormat.SAFETENSORS,
 ) -> Response:
     """Made while it is sent, by a server of models (`python -m worker.serving`), and not kept: an interrupted
-    download begins anew. Weights keep the type of the base model's. As GGUF: models of Llama, Qwen2 and Qwen3
-    with a byte-level tokenizer; others are refused with 422 and the reason.
+    download begins again. Weights keep the type of the base model's. As GGUF: models of Llama, Qwen2 and
+    Qwen3 with a byte-level tokenizer; others are refused with 422 and the reason.
     """
     return await send_merged(db, servers, caller, offered, adapter_id, format_)

@@ -1,4 +1,4 @@
-"""Settings laid over others: what a person changes of a preset, and a baseline for a job."""
+"""Settings merged into others: what a person changes of a preset, and a baseline for a job."""
 
 from __future__ import annotations
 

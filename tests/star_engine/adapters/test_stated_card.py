@@ -1,4 +1,4 @@
-"""A card says what was measured last, whatever an attempt before has stated."""
+"""A card is stated again with the same accuracy, and with no other one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from star_engine.config.presets import PRESETS
 from star_engine.evaluation.receipt import Evidence
 from star_engine.protocols import BadAdapter
 from star_engine.tasks.kind import Kind
-from tests.star_engine.evaluation.test_receipt import measured
+from tests.star_engine.evaluation.outcomes import measured
 
 CONFIG = PRESETS["star"](Kind.NUMERIC)
 
@@ -24,16 +24,21 @@ def written(folder: Path, accuracy: str) -> Path:
     return folder
 
 
-def test_an_accuracy_of_fewer_answers_makes_way(tmp_path: Path) -> None:
+FOUND = Evidence(measured(20, cot=range(4), m1=range(5)))
+
+
+def test_the_same_accuracy_is_stated_again(tmp_path: Path) -> None:
     card = written(tmp_path, UNMEASURED) / CARD
-    for count, right in ((20, 5), (40, 30), (40, 30)):
-        state_receipt(tmp_path, Evidence(measured(count, cot=range(4), m1=range(right))), 1, CONFIG)
-        said = f"{right / count:.1%} ({right} of {count} of the split validation)"
-        assert card.read_text().startswith(f"Accuracy: {said}.\n")
-        assert json.loads((tmp_path / MANIFEST).read_text())["evaluation"]["n"] == count
+    state_receipt(tmp_path, FOUND, 1, CONFIG)
+    once = card.read_text()
+    assert once.startswith("Accuracy: 25.0% (5 of 20 of the split validation).\n")
+    state_receipt(tmp_path, FOUND, 1, CONFIG)
+    assert card.read_text() == once
+    assert json.loads((tmp_path / MANIFEST).read_text())["evaluation"]["n"] == 20
 
 
-def test_a_card_without_a_place_for_it_is_refused(tmp_path: Path) -> None:
-    written(tmp_path, "high")
+@pytest.mark.parametrize("accuracy", ["high", "10.0% (2 of 20 of the split validation)"])
+def test_a_card_without_a_place_for_it_is_refused(accuracy: str, tmp_path: Path) -> None:
+    written(tmp_path, accuracy)
     with pytest.raises(BadAdapter, match="no place for the accuracy"):
-        state_receipt(tmp_path, Evidence(measured(20, cot=range(4), m1=range(5))), 1, CONFIG)
+        state_receipt(tmp_path, FOUND, 1, CONFIG)

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from star_engine.config.star import StarConfig
-from star_engine.diagnostics.faithfulness import MOST_SENTENCES, answers_by_sentence
+from star_engine.diagnostics.faithfulness import MAX_SENTENCES, answers_by_sentence
 from star_engine.loop import ITERATION_PHASES, PhaseName, phases_of
 from star_engine.protocols import Score, ScoreRequest
 from star_engine.run_directory import RunDirectory
@@ -52,7 +52,7 @@ def test_of_many_sentences_some_are_left_out_and_never_the_last() -> None:
     kept = [len(one) for one in cuts(text)]
     assert kept[0] == 0
     assert kept[-1] == len(text) - len("#### 5")
-    assert MOST_SENTENCES / 2 < len(kept) <= MOST_SENTENCES + 2
+    assert MAX_SENTENCES / 2 < len(kept) <= MAX_SENTENCES + 2
     assert kept == sorted(set(kept))
 
 
