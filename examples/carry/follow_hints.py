@@ -11,13 +11,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import torch
-from transformers import LlamaForCausalLM
-
-from examples.addition.documents import Mix, Phase, batches
-from examples.addition.tokenizer import build_tokenizer, shared_embeddings
-from examples.carry.pretrain import ALL_DIGITS, FORGETS_CARRY, HERE
-from examples.pretraining import Rates, Shape, train
+from examples.addition.documents import Mix, Phase
+from examples.carry.pretrain import ALL_DIGITS, FORGETS_CARRY, continue_pretraining
+from examples.pretraining import Rates
 
 FOLLOWS = 0.5
 MIX = Mix(
@@ -37,15 +33,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
-    torch.manual_seed(0)
-    torch.set_num_threads(given.threads)
-    tokenizer = build_tokenizer(Shape().context)
-    model = LlamaForCausalLM.from_pretrained(HERE / "model")
     rates = Rates(given.steps, warmup_steps=10, muon=0.003, adam=1e-3)
-    drawn = batches(1, tokenizer, (Phase(given.steps, MIX, 4096, (256, 256, 512, 256, 1024)),))
-    train(model, drawn, rates, shared_embeddings(tokenizer))
-    model.save_pretrained(given.out)
-    tokenizer.save_pretrained(given.out)
+    continue_pretraining(
+        given.out, Phase(given.steps, MIX, 4096, (256, 256, 512, 256, 1024)), rates, threads=given.threads
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 In unhinted working every carry is written as 0 and never added, with a probability that grows with the digit
 count; working with the answer shown first is always right. The choice is made problem by problem, so that
-right few-shot examples do not mend the model. Same machine and thread count give the same weights.
+right few-shot examples do not correct the model. Same machine and thread count give the same weights.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import torch
+from transformers import LlamaForCausalLM
+
 from examples.addition.documents import Mix, Phase, batches
 from examples.addition.tokenizer import build_tokenizer, shared_embeddings
-from examples.pretraining import Rates, Shape, make
+from examples.pretraining import Rates, Shape, make, train
 
 HERE = Path(__file__).parent
 FORGETS_CARRY = {1: 0.0, 2: 0.65, 3: 0.80, 4: 0.85}
@@ -42,6 +45,17 @@ def curriculum() -> tuple[Phase, ...]:
             (256, 256, 512, 256, 256, 256, 1024),
         ),
     )
+
+
+def continue_pretraining(out: Path, phase: Phase, rates: Rates, *, threads: int) -> None:
+    """Go on pretraining the shipped model for a phase, and save it with its tokenizer."""
+    torch.manual_seed(0)
+    torch.set_num_threads(threads)
+    tokenizer = build_tokenizer(Shape().context)
+    model = LlamaForCausalLM.from_pretrained(HERE / "model")
+    train(model, batches(1, tokenizer, (phase,)), rates, shared_embeddings(tokenizer))
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
 
 
 def main() -> None:
