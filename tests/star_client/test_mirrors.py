@@ -17,6 +17,7 @@ from star_client.errors import StarError
 from star_client.mirrors.follow import Mirror, State
 from star_client.mirrors.points import points_of, settings_of
 from star_client.mirrors.trackers import run_name, tracker_named
+from tests.platforms import wait_until
 from tests.star_client.conftest import Finished, Run
 from tests.star_client.test_serve import free_port
 
@@ -77,9 +78,11 @@ def test_wandb_keeps_a_run_offline(
     monkeypatch.setenv("WANDB_SILENT", "true")
     mirrored(finished.star, tmp_path, "wandb:team/star")
     [written] = tmp_path.glob(f"wandb/offline-run-*/run-{finished.job_id}.wandb")
-    content = written.read_bytes()
-    assert b"train/loss" in content
-    assert b"kept/rationalized" in content
+
+    def whole() -> bool:  # a process of W&B's own writes it
+        return all(name in written.read_bytes() for name in (b"train/loss", b"kept/rationalized"))
+
+    wait_until(whole, "W&B's process to write the run")
 
 
 def test_trackio_keeps_a_run(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
