@@ -65,6 +65,7 @@ from app.routes.platform import (
 )
 from app.routes.results import (
     adapters,
+    advice,
     answers,
     candidates,
     curves,
@@ -114,6 +115,7 @@ ROUTES = (
     example_progress,
     exports,
     report,
+    advice,
     adapters,
     promotions,
     studies,

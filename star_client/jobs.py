@@ -19,7 +19,15 @@ from star_client.downloads import save
 from star_client.errors import ServerFailed
 from star_client.job_request import JobRequest, body_of
 from star_client.objects import Event, Iteration, Job, LogLine, Page, Rationale, TrainingRow, rfc3339
-from star_client.objects_results import Answer, Coverage, DryRun, ExampleProgress, Regrade, TrainingCurve
+from star_client.objects_results import (
+    Advice,
+    Answer,
+    Coverage,
+    DryRun,
+    ExampleProgress,
+    Regrade,
+    TrainingCurve,
+)
 from star_client.quality.probes import Probe, ProbedDryRun
 from star_client.resources import LARGEST_PAGE, every
 from star_client.transport import Request, Transport, matching
@@ -275,6 +283,11 @@ class Jobs:
         params = {"format": "csv"}
         path = f"/v1/jobs/{job_id}/iterations/{number}/curve"
         return self._transport.send(Request("GET", path, params)).text
+
+    def advice(self, job_id: str, iteration: int | None = None) -> tuple[Advice, ...]:
+        """What an iteration's records say should be changed; of the newest that says something."""
+        request = Request("GET", f"/v1/jobs/{job_id}/advice", {"iteration": iteration})
+        return tuple(map(Advice.model_validate, self._transport.send(request).json()["data"]))
 
     def test_time(self, job_id: str) -> tuple[TestTimeCurves, ...]:
         """Accuracy over k answers to a question: of the base model, and at the end of the last adapter."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from star_client.objects import Example, Fields, Json, Page, Resource, Timestamp
 
@@ -26,6 +27,22 @@ class ExampleProgress(Fields):
     hinted_right: int
     win_rate: float
     trained: int
+
+
+class Advice(Fields):
+    """What one rule says of an iteration: what it saw, and what to change.
+
+    `change`: settings, prompt_set, dataset, or review. `settings`: to be laid over the job's config in a new
+    job; empty where no setting helps.
+    """
+
+    iteration: int
+    code: str
+    saw: str
+    do: str
+    change: str
+    evidence: Mapping[str, float] = {}
+    settings: Mapping[str, Any] = {}
 
 
 class DatasetStatistics(Fields):

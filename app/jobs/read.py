@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Engine
 
 from app.database import reading
 from app.http.schemas import Page, page
 from app.jobs.views import JobOut, show_job, show_jobs
+from app.ledger.jobs.facts import best_accuracies
 from app.ledger.jobs.jobs import get_job
 from app.ledger.jobs.lists import JobFilter, list_jobs
 
@@ -29,3 +32,11 @@ def check_job_exists(db: Engine, project_id: str, job_id: str) -> None:
     """Raises NotFound. For streams, which can no longer answer 404 once they have begun."""
     with reading(db) as session:
         get_job(session, project_id, job_id)
+
+
+def read_best_accuracies(db: Engine, job_ids: Sequence[str]) -> dict[str, tuple[float, int | None]]:
+    """The highest held-out accuracy of each of these jobs that has one, and of how many questions it is."""
+    if not job_ids:
+        return {}
+    with reading(db) as session:
+        return best_accuracies(session, job_ids)

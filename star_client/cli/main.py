@@ -26,7 +26,7 @@ from star_client.cli import (
 )
 from star_client.cli.invocation import exit_status, star
 from star_client.cli.printing import print_error
-from star_client.cli.quality import probes, review, studies, thoughts
+from star_client.cli.quality import advice, probes, review, studies, thoughts
 from star_client.errors import StarError
 from star_client.mirrors.commands import mirror
 from star_client.money import commands as money
@@ -58,6 +58,7 @@ jobs.jobs.command("logs")(job_verbs.logs)
 jobs.jobs.command("coverage")(job_verbs.coverage)
 jobs.jobs.command("examples")(job_verbs.examples)
 jobs.jobs.command("curve")(job_verbs.curve)
+jobs.jobs.command("advice")(advice.advice)
 jobs.jobs.command("retention")(job_verbs.retention)
 jobs.jobs.command("training-set")(job_verbs.training_set)
 jobs.jobs.command("pairs")(job_verbs.preferences)

@@ -26,6 +26,24 @@ def test_a_dry_run_shows_the_estimate_or_why_there_is_none(run: Run, finished: F
     assert (found["budget"]["gpu_seconds"], found["config"]["iterations"]) == (60, 1)
 
 
+def test_the_coach_is_heard_with_settings_that_create_takes(run: Run, finished: Finished) -> None:
+    said = run(finished.server, "jobs", "advice", finished.job_id)
+    assert said.status == 0
+    settings = [
+        line.strip().split(" ", 1)[1] for line in said.out.splitlines() if line.startswith("  --set ")
+    ]
+    found = finished.star.jobs.advice(finished.job_id)
+    assert all(one.saw in said.out for one in found)
+    assert "generation.samples_per_example=8" in settings
+    words = [word for setting in settings for word in ("--set", setting)]
+    made = run(finished.server, "jobs", "create", *ids_of(finished), *words, "--dry-run", "--json")
+    assert made.objects[0]["config"]["generation"]["samples_per_example"] == 8
+    first = run(finished.server, "jobs", "advice", finished.job_id, "--iteration", 0, "--json").objects
+    assert [one["code"] for one in first] == [
+        one.code for one in finished.star.jobs.advice(finished.job_id, 0)
+    ]
+
+
 def test_the_layout_is_chosen_and_what_does_not_fit_the_model_is_said(run: Run, finished: Finished) -> None:
     words = ("jobs", "create", *ids_of(finished), "--set", "iterations=1", "--dry-run", "--json")
     [found] = run(finished.server, *words, "--layout", "completion").objects

@@ -98,6 +98,7 @@ JOBS: dict[str, Call] = {
     "job_verbs_regrade": lambda star, _: star.jobs.regrade("job_x", kind="exact"),
     "retention_put": lambda star, _: star.jobs.retention("job_x", keep_last=1),
     "report_report": lambda star, _: star.jobs.report("job_x", compare=["job_y"]),
+    "advice_get": lambda star, _: star.jobs.advice("job_x", 1),
     "curves_get": lambda star, _: star.jobs.curve_csv("job_x", 1),
     "report_coverage": lambda star, _: star.jobs.coverage("job_x"),
     "iterations_list": lambda star, _: star.jobs.iterations("job_x"),

@@ -8,7 +8,7 @@ from typing import Any
 from app.ledger.jobs.relations import Relative
 from app.ledger.jobs.report import Coverage, JobReport
 from app.results.iterations import IterationOut
-from star_engine.config.presets import FIXED_TEMPERATURE, PRESETS
+from star_engine.config.presets import FIXED_TEMPERATURE
 from star_engine.evaluation.accuracy import EvaluationMode
 from star_engine.evaluation.balance import DISTINCT
 from star_engine.evaluation.report import AccuracyRow, GroupAccuracy
@@ -18,17 +18,12 @@ from star_engine.loop import PhaseName
 Spec = dict[str, Any]
 Values = Sequence[float | None]
 MAX_GROUPS = 12  # curves that one chart still shows apart
-NAMES = {
-    EvaluationMode.FEW_SHOT_DIRECT: "Few-shot, answer only",
-    EvaluationMode.FEW_SHOT_COT: "Few-shot with rationales",
-}
 
 
 def charts(iterations: Sequence[IterationOut], report: JobReport) -> list[tuple[str, Spec]]:
     """Title and specification of each chart that has something to show."""
     turns = [one for one in iterations if one.number > 0]
     made = [
-        ("Held-out accuracy", accuracy(report.accuracies, report.relatives)),
         ("Held-out accuracy by group", groups(report.accuracies)),
         ("Accuracy on other datasets", others(iterations)),
         ("Solve rate: train examples right without a hint", solve_rate(report.coverage)),
@@ -48,25 +43,6 @@ def charts(iterations: Sequence[IterationOut], report: JobReport) -> list[tuple[
         ("Tokens trained on", _of_metrics(turns, "number", {"Tokens": _training("tokens")})),
     ]
     return [(title, spec) for title, spec in made if spec is not None]
-
-
-def accuracy(rows: Sequence[AccuracyRow], relatives: Sequence[Relative] = ()) -> Spec | None:
-    """M_n with its 95 % interval, and each baseline as a line: few-shot ones, and jobs beside this one."""
-    x = list(range(max((row.iteration for row in rows), default=0) + 1))
-    own = {row.iteration: row for row in rows if row.mode is EvaluationMode.ADAPTER}
-    series = []
-    if own:
-        values = [own[n].accuracy if n in own else None for n in x]
-        low = [own[n].interval.low if n in own else None for n in x]
-        high = [own[n].interval.high if n in own else None for n in x]
-        series.append(_series("Adapter of the iteration", values, low=low, high=high))
-    baselines = [row for row in rows if row.mode is not EvaluationMode.ADAPTER]
-    series += [_series(NAMES[row.mode], [row.accuracy for _ in x], dashed=True) for row in baselines]
-    beside = {one.role: one.accuracy for one in relatives if one.accuracy is not None}
-    for preset in (FIXED_TEMPERATURE, *PRESETS):
-        if (share := beside.get(f"baseline {preset}")) is not None:
-            series.append(_series(preset, [share for _ in x], dashed=True))
-    return _spec(x, "share", series)
 
 
 def others(iterations: Sequence[IterationOut]) -> Spec | None:

@@ -13,6 +13,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from app.dashboard.jobs.audits import audit_lines
 from app.dashboard.jobs.charts import charts
 from app.dashboard.jobs.form import Sent, checked
+from app.dashboard.jobs.hero import hero
 from app.dashboard.jobs.progress import funnel_rows, phases, stepper, told
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Submitter, Viewer
@@ -30,10 +31,11 @@ from app.jobs.change import (
 )
 from app.jobs.delete import archive_job, delete_job
 from app.jobs.events import EventOut, read_newest_events, wait_for_events
-from app.jobs.read import check_job_exists, read_job
+from app.jobs.read import check_job_exists, read_best_accuracies, read_job
 from app.ledger.platform.keys import Caller
 from app.platform.bills import read_cost_now
 from app.results.iterations import IterationOut, read_iterations
+from app.results.quality.advice import read_advice
 from app.results.report import read_job_report
 from app.settings import Settings
 from star_engine.loop import StopReason
@@ -171,6 +173,8 @@ def _now(caller: Caller, db: Db, settings: Settings, job_id: str, iteration: int
 
     return {
         "job": job,
+        "coach": read_advice(db, caller.project_id, job_id, one.number if one and iteration else None).data,
+        "hero": hero(job, found, read_best_accuracies(db, [one["job"] for one in job.baselines])),
         "cost": read_cost_now(db, job_id, settings),
         "newest": newest,
         "chosen": iteration,

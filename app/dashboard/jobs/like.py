@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from app.jobs.views import JobOut
-from star_engine.config.preset_families.overlay import changes
+from app.results.quality.advice import AdviceOut
+from star_engine.config.preset_families.overlay import changes, laid_over
 from star_engine.config.presets import presets_of
+
+
+def advised(job: JobOut, found: Sequence[AdviceOut], code: str) -> JobOut:
+    """The job with the change that this rule of the coach proposes; as it is where the rule says nothing."""
+    change = next((one.settings for one in found if one.code == code), {})
+    return job.model_copy(update={"config": laid_over(job.config, change)})
 
 
 def values_like(job: JobOut) -> dict[str, str]:

@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
 from app.dashboard.jobs.form import FORKED, GROUPS, Filled, Sent, body, checked, filled
-from app.dashboard.jobs.like import values_like
+from app.dashboard.jobs.like import advised, values_like
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Submitter, Viewer
 from app.data.base_models import read_models
@@ -29,6 +29,7 @@ from app.jobs.read import read_job
 from app.jobs.views import JobOut
 from app.ledger.platform.keys import Caller
 from app.results.iterations import read_iterations
+from app.results.quality.advice import read_advice
 from app.results.quality.probes import ProbeOut, read_probe, start_probe, wait_for_probe
 from star_engine.config.presets import DOCUMENT_PRESETS, PRESETS, presets_of
 from star_engine.sampling.probe import FEWEST
@@ -54,13 +55,22 @@ FORK_FIELDS = ("name", "from_iteration", "priority")
 
 @router.get("/new")
 def form(
-    request: Request, caller: Submitter, db: Db, offered: OfferedModels, like: str | None = None
+    request: Request,
+    caller: Submitter,
+    db: Db,
+    offered: OfferedModels,
+    like: str | None = None,
+    advice: str | None = None,
+    iteration: int = 0,
 ) -> Response:
     """`?model=`, `?dataset=` and `?prompt_set=` are filled in; the preset is `quick` for small data.
-    `?like=`: all that a job was made of.
+    `?like=`: all that a job was made of, with `?advice=` changed as the coach says after `?iteration=`.
     """
     if like is not None:
-        return _form(request, caller, db, offered, Filled(values_like(read_job(db, caller.project_id, like))))
+        job = read_job(db, caller.project_id, like)
+        if advice is not None:
+            job = advised(job, read_advice(db, caller.project_id, like, iteration).data, advice)
+        return _form(request, caller, db, offered, Filled(values_like(job)))
     return _form(request, caller, db, offered, Filled(_with_preset(caller, db, dict(request.query_params))))
 
 

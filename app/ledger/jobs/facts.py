@@ -130,3 +130,22 @@ def _best(measured: Mapping[str, Sequence[Measured]]) -> dict[str, dict[str, Any
 def best_iteration(session: Session, job: Job) -> dict[str, Any] | None:
     """The same of one job; None before its first adapter was evaluated."""
     return best_of(session, [job.id]).get(job.id)
+
+
+def best_accuracies(session: Session, job_ids: Sequence[str]) -> dict[str, tuple[float, int | None]]:
+    """The highest held-out accuracy of each job and its number of questions: of its adapters, where it has
+    evaluated one, else of few-shot prompting.
+    """
+    query = select(Iteration.job_id, Iteration.number, Iteration.metrics).where(Iteration.job_id.in_(job_ids))
+    found: dict[str, tuple[float, int | None]] = {}
+    for job_id, number, metrics in session.execute(query.order_by(Iteration.number)):
+        accuracy = metrics.get("accuracy")
+        if accuracy is not None and (number == 1 or accuracy > found.get(job_id, (-1.0, None))[0]):
+            found[job_id] = (accuracy, _questions(metrics))
+    return found
+
+
+def _questions(metrics: Mapping[str, Any]) -> int | None:
+    baselines: Mapping[str, Any] = metrics.get("baselines", {})
+    asked: Mapping[str, Any] = metrics.get("evaluated") or next(iter(baselines.values()), {})
+    return asked.get("n")

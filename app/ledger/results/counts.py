@@ -135,6 +135,17 @@ class IterationCounts:
         return dict(self.session.scalars(query).one_or_none() or {})
 
 
+def ambiguous_by_rule(session: Session, job_id: str, number: int) -> dict[str, int]:
+    """Ambiguous tries of an iteration without a hint, by the rule that says why."""
+    query = select(Rationale.rule, func.count()).where(
+        Rationale.job_id == job_id,
+        Rationale.iteration_number == number,
+        Rationale.verdict == VerdictCode.AMBIGUOUS.value,
+        Rationale.route == Route.GENERATED,
+    )
+    return {rule: count for rule, count in session.execute(query.group_by(Rationale.rule))}  # noqa: C416
+
+
 def read_question_curves(session: Session, iteration_id: int) -> list[QuestionCurves]:
     """Of every held-out question of an iteration, in the order of the examples."""
     query = (
