@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
 from pathlib import Path
 
 import structlog
@@ -24,6 +22,7 @@ from app.database import make_engine
 from app.http import problems
 from app.http.admission import SIGN_IN, Admission, Keys
 from app.http.auth import PUBLIC, check_scopes
+from app.http.collector import collect_in_its_own_time, keep_what_is_loaded
 from app.http.events.feed import EventFeed
 from app.http.given_up import GivenUp
 from app.http.rate_limits import RateLimitHeaders, RateLimits, Strangers
@@ -198,7 +197,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             tasks.start_soon(feed.run)
             tasks.start_soon(polled.run)
             tasks.start_soon(_follow_the_allow_list, app)
-            _keep_what_is_loaded()
+            keep_what_is_loaded()
+            tasks.start_soon(collect_in_its_own_time)
             with when_told_to_stop(feed.close):
                 yield
             tasks.cancel_scope.cancel()
@@ -206,15 +206,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         engine.dispose()
         end_tracing()
-
-
-@cache
-def _keep_what_is_loaded() -> None:
-    """Take modules, routes and models out of the garbage collector's hands, once in a process.
-
-    A full collection walked 160,000 objects of theirs, which never end, and held every request up for 140 ms.
-    """
-    gc.freeze()
 
 
 async def _follow_the_allow_list(app: FastAPI) -> None:
