@@ -5,10 +5,11 @@ Wrong keys are counted by the address that they come from, by each process for i
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from hashlib import sha256
 from math import ceil
+from threading import Lock
 from time import monotonic, time
 from typing import Literal
 
@@ -17,6 +18,7 @@ from anyio import CapacityLimiter, to_thread
 from limits import RateLimitItem, parse
 from limits.errors import StorageError
 from limits.storage import MemoryStorage, storage_from_string
+from limits.storage.base import Storage
 from limits.strategies import MovingWindowRateLimiter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,6 +32,7 @@ log = structlog.get_logger()
 REDIS_SECONDS = 0.5  # what counting may cost a request; more, and it is counted here instead
 REDIS_THREADS = 8
 KNOWN_KEYS = 10_000
+LOOKED_AT = 4  # names per request that may be forgotten: more than a request can add
 REDIS_PAUSE_SECONDS = 10.0  # without Redis after it failed, so that not every request waits for it
 
 
@@ -55,13 +58,75 @@ class Allowance:
         return [(name.encode(), value.encode()) for name, value in named]
 
 
+class _Window:
+    """When a name has asked, oldest first, in seconds of time()."""
+
+    __slots__ = ("seconds", "times")
+
+    def __init__(self, seconds: int) -> None:
+        self.seconds = seconds
+        self.times: deque[float] = deque()
+
+    def forget(self, now: float) -> None:
+        while self.times and self.times[0] < now - self.seconds:
+            self.times.popleft()
+
+
+class Windows(MemoryStorage):
+    """What the library's own storage does, without its thread: that was started again every 10 ms in which
+    somebody asked, requests waited for its start, and it looked through all names, which it kept for ever.
+    """
+
+    STORAGE_SCHEME = ["windows"]  # noqa: RUF012 - the library's word, for what is found by a URL
+
+    def __init__(self) -> None:
+        Storage.__init__(self)
+        self._windows: OrderedDict[str, _Window] = OrderedDict()  # who asked last comes last
+        self._turn = Lock()
+
+    def __len__(self) -> int:
+        """How many names are remembered."""
+        return len(self._windows)
+
+    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        """Count `amount` requests of a name, unless they are more than `limit` within `expiry` seconds."""
+        now = time()
+        with self._turn:
+            self._forget(now)
+            window = self._windows.setdefault(key, _Window(expiry))
+            window.forget(now)
+            if len(window.times) + amount > limit:
+                return False
+            window.times.extend([now] * amount)
+            self._windows.move_to_end(key)
+            return True
+
+    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
+        """When the window of a name began, in seconds of time(), and how many requests are in it."""
+        now = time()
+        with self._turn:
+            window = self._windows.get(key)
+            if window is not None:
+                window.forget(now)
+            return (window.times[0], len(window.times)) if window is not None and window.times else (now, 0)
+
+    def _forget(self, now: float) -> None:
+        """Forget the names that have asked longest ago, where their windows are over."""
+        for _ in range(min(LOOKED_AT, len(self._windows))):
+            name, window = next(iter(self._windows.items()))
+            window.forget(now)
+            if window.times:
+                return
+            del self._windows[name]
+
+
 class RateLimits:
     """Counts requests. A Redis that does not answer refuses nobody: this process then counts on its own."""
 
     def __init__(self, settings: Settings) -> None:
         self._per_key: RateLimitItem = parse(settings.rate_limit)
         self._per_project: RateLimitItem = parse(settings.project_rate_limit)
-        self._here = MovingWindowRateLimiter(MemoryStorage())
+        self._here = MovingWindowRateLimiter(Windows())
         self._shared = _shared(settings)
         self._shared_again_at = 0.0
         self._threads: CapacityLimiter | None = None  # that wait for Redis
@@ -96,7 +161,7 @@ class Strangers:
 
     def __init__(self, settings: Settings) -> None:
         self._limit: RateLimitItem = parse(settings.wrong_key_limit)
-        self._window = MovingWindowRateLimiter(MemoryStorage())
+        self._window = MovingWindowRateLimiter(Windows())
         self._known: OrderedDict[bytes, None] = OrderedDict()  # SHA-256 of keys that were valid here
 
     def wrong_key(self, address: str) -> None:

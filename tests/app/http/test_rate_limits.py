@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import socket
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from random import Random
+from threading import Thread
 
+import pytest
+from limits import RateLimitItem, parse
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
 from structlog.testing import capture_logs
 
-from app.http.rate_limits import RateLimits
+from app.http import rate_limits
+from app.http.rate_limits import RateLimits, Windows
 from app.settings import Settings
 from tests.app.api_harness import serve
 
@@ -51,3 +60,48 @@ def test_redis_that_is_gone_refuses_nobody() -> None:
             found = [limits.hit("key_a", "proj_a").allowed for _ in range(3)]
     assert found == [True] * 3
     assert [entry["event"] for entry in logs] == ["rate_limits_not_shared"]
+
+
+def asked(windows: Windows, limit: RateLimitItem, names: Sequence[str]) -> list[bool]:
+    limiter = MovingWindowRateLimiter(windows)
+    return [limiter.hit(limit, name) for name in names]
+
+
+def test_a_window_moves_with_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the library's own does, request by request."""
+    now = 1000.0
+    for module in (rate_limits, time):
+        monkeypatch.setattr(module, "time", lambda: now)
+    limit, chance = parse("5/minute"), Random(7)
+    ours, theirs = (MovingWindowRateLimiter(storage) for storage in (Windows(), MemoryStorage()))
+    seen = []
+    for _ in range(500):
+        now += chance.choice([0, 0.53, 7.03, 13.17, 61])
+        name = chance.choice("ab")
+        found = [(one.test(limit, name), one.hit(limit, name)) for one in (ours, theirs)]
+        standing = [one.get_window_stats(limit, name) for one in (ours, theirs)]
+        assert found[0] == found[1]
+        assert standing[0] == standing[1]
+        seen.append(found[0])
+    assert {(True, True), (False, False)} == set(seen)
+
+
+def test_names_whose_window_is_over_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of addresses that each tried a wrong key once would be kept for ever."""
+    now = 1000.0
+    monkeypatch.setattr(rate_limits, "time", lambda: now)
+    windows, limit = Windows(), parse("5/minute")
+    asked(windows, limit, [f"address {number}" for number in range(3000)])
+    assert len(windows) == 3000
+    now += 61
+    asked(windows, limit, [f"another {number}" for number in range(1000)])
+    assert len(windows) == 1000
+
+
+def test_counting_starts_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request would wait for its start while other threads compute."""
+    started: list[Thread] = []
+    monkeypatch.setattr(Thread, "start", started.append)
+    asked(Windows(), parse("5/minute"), ["a"] * 9)
+    assert RateLimits(Settings(rate_limit="3/hour")).hit("key", "project").allowed
+    assert started == []
