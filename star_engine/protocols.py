@@ -388,6 +388,9 @@ class TrainingProgress:
     pair_accuracy: float | None = None  # of pairs: share of the batch with a margin above zero
     tokens_at_once: int | None = None  # that run through the model at most: less where memory is short
     checkpointed: bool = False  # whether layers are computed twice, since their activations did not fit
+    ranks: int = 1  # processes that share every batch
+    sampler_share: float | None = None  # of the GPU, for vLLM beside the trainer; None: they take turns
+    sharded: bool = False  # whether each of them holds a piece of the base model, which none holds whole
 
 
 @dataclass(frozen=True, slots=True)

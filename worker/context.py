@@ -152,6 +152,7 @@ class WorkerContext:
             threads=self.settings.threads,
             sampler_batch=max(1, self.settings.sampler_batch >> self.halvings),
             training_ranks=self.settings.gpus,
+            sharding=self.settings.sharding,
             max_length=model.context_length,
             lora_rank=lora_rank if self._serves_beside else 0,
             halvings=self.halvings if self.settings.sampler == "vllm" else 0,

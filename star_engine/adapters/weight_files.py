@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 INDEX = "model.safetensors.index.json"
+BYTES_PER_WEIGHT = 2  # bfloat16 on a GPU, whatever the files hold
+BESIDE_WEIGHTS = 1.25  # times the weights: what a training takes with a row's activations, at least
 
 
 def weight_files(model: Path) -> list[Path]:
@@ -31,6 +33,11 @@ def parameter_count(model: Path) -> int:
     """Return how many numbers the weights of a model folder hold, whatever type they are stored in."""
     files = weight_files(model)
     return sum(prod(entry["shape"]) for file in files for entry in tensor_entries(file)[0].values())
+
+
+def training_bytes(model: Path) -> float:
+    """Return how much memory of a GPU, or of several together, a training on this model takes at least."""
+    return BESIDE_WEIGHTS * BYTES_PER_WEIGHT * parameter_count(model)
 
 
 def tensor_entries(file: Path) -> tuple[dict[str, dict[str, Any]], int]:

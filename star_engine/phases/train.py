@@ -57,6 +57,9 @@ class TrainingReport:
             self.memory = {
                 "tokens_at_once": progress.tokens_at_once,
                 "checkpointed": progress.checkpointed,
+                "ranks": progress.ranks,
+                "sharded": progress.sharded,
+                "sampler_share": progress.sampler_share,
             }
         self.loss_last = round(progress.loss, 6)
         self.loss_first = self.loss_last if self.loss_first is None else self.loss_first

@@ -19,6 +19,7 @@ from app.main import create_app
 from app.settings import Settings
 from app.tables.data import Model
 from tests.app.api_harness import CONTEXT, MODEL, WEIGHTS, Api, make_model, serve
+from tests.worker.gpu.test_share import write_weights
 
 COMMIT = "0" * 40
 
@@ -137,6 +138,21 @@ def test_quantized_model_stops_the_start_with_the_reason(engine: Engine, models_
     config.write_text(json.dumps(json.loads(config.read_text()) | quantized))
     with pytest.raises(BadModelsFile, match=r"model tiny: its weights are quantized \(fp8\)"):
         register_models(engine, models_file)
+
+
+def test_a_model_that_its_own_requirements_cannot_train_stops_the_start(
+    engine: Engine, models_file: Path
+) -> None:
+    write_weights(models_file.parent / "tiny/model.safetensors", numbers=40 * 10**9, dtype="BF16")
+    listed = {"id": "tiny", "location": "tiny"}
+
+    def require(**requires: float) -> None:
+        register_models(engine, allow(models_file, listed | {"requires": requires}))
+
+    with pytest.raises(BadModelsFile, match=r"at least 93 GiB of GPU memory.* say 1 x 80 GiB"):
+        require(gpu_memory_gib=80)
+    require(gpu_memory_gib=80, gpus=2)
+    require(gpus=1)  # of what memory, it does not say
 
 
 def test_a_context_that_no_gpu_would_hold_is_shortened_unless_the_list_says_it(

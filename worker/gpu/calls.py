@@ -16,7 +16,6 @@ from star_engine.protocols import (
     SamplingParams,
     Scorer,
     ScoreRequest,
-    Trainer,
     TrainingJob,
     TrainingText,
     is_out_of_memory,
@@ -193,17 +192,17 @@ def train(models: Models, call: Call, emit: Emit) -> None:
     """Train. Out of memory beside the sampler, train once more without it, from the last resume point."""
     job = TrainingJob.from_json(call.message["job"])
     try:
-        _train(models.trainer(), job, call, emit)
+        _train(models, job, call, emit)
     except Exception as error:
         if not (is_out_of_memory(error) and models.make_room()):
             raise
         sys.stdout.write("The sampler makes room for the training: it is loaded again afterwards.\n")
-        _train(models.trainer(), job, call, emit)
+        _train(models, job, call, emit)
 
 
-def _train(trainer: Trainer, job: TrainingJob, call: Call, emit: Emit) -> None:
-    for step in trainer.train(job):
-        emit(asdict(step))
+def _train(models: Models, job: TrainingJob, call: Call, emit: Emit) -> None:
+    for step in models.trainer().train(job):
+        emit(asdict(step) | {"sampler_share": models.sampler_share})
         if not call.arrivals.empty():  # only a cancel can have arrived
             return
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from star_engine.adapters.weight_files import parameter_count
+from star_engine.adapters.weight_files import BYTES_PER_WEIGHT, parameter_count, training_bytes
 from star_engine.protocols import Sampler, Trainer
 from star_engine.testing.fakes import RecordingTrainer, Script, ScriptedSampler
 from star_engine.testing.writer import ScriptedWriter
@@ -19,7 +19,6 @@ from star_engine.writing import Writer
 from worker.gpu.process import GpuSpec
 
 TRAINING_SHARE = 0.25  # of a GPU's memory, for activations and optimizer; the trainer cuts its batches to fit
-BYTES_PER_WEIGHT = 2  # bfloat16, whatever the files hold
 USABLE_SHARE = 0.9  # of it, vLLM's own default: the rest is for contexts and fragments
 
 
@@ -98,6 +97,11 @@ class Models:
         self._share = None
         self.close()
         return True
+
+    @property
+    def sampler_share(self) -> float | None:
+        """The share of the GPU that vLLM may have beside the trainer; None: not both are there at a time."""
+        return self._share
 
     def close(self) -> None:
         """Free the sampler."""
@@ -211,14 +215,31 @@ def make_thoughts(spec: GpuSpec) -> ThoughtModel:
     return QuietModel(spec.base_model, threads=spec.threads, device=spec.device)
 
 
+def is_sharded(spec: GpuSpec, device_bytes: Callable[[], int]) -> bool:
+    """Whether each training process holds a piece of the base model: asked for, or since no GPU holds it all.
+
+    device_bytes: memory of one GPU, which is asked for where it decides.
+    """
+    if spec.training_ranks == 1 or spec.sharding == "never":
+        return False
+    if spec.sharding == "always":
+        return True
+    return spec.device != "cpu" and training_bytes(spec.base_model) > device_bytes()
+
+
 def make_trainer(spec: GpuSpec) -> Trainer:
     if spec.sampler == "scripted":
         return RecordingTrainer(_script(spec), before_step=_named(spec.options.get("before_step")))
     if spec.training_ranks > 1:
+        from star_engine.gpu.causal_lm import device_bytes
         from star_engine.gpu.training.parallel_trainer import ParallelTrainer
 
         return ParallelTrainer(
-            spec.base_model, ranks=spec.training_ranks, threads=spec.threads, device=spec.device
+            spec.base_model,
+            ranks=spec.training_ranks,
+            threads=spec.threads,
+            device=spec.device,
+            sharded=is_sharded(spec, device_bytes),
         )
     from star_engine.gpu.training.lora_trainer import LoraTrainer
 

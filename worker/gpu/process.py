@@ -66,6 +66,7 @@ class GpuSpec:
     threads: int | None = None  # torch threads on CPU; None: torch's own choice
     sampler_batch: int = 64  # sequences decoded at once
     training_ranks: int = 1  # processes that train together, one per GPU
+    sharding: Literal["auto", "always", "never"] = "auto"  # whether each of them holds a piece of the model
     max_length: int | None = None  # tokens of prompt and completion; None: what the base model allows
     lora_rank: int = 0  # of the adapters that vLLM serves beside the base model, on CUDA; 0: its smallest
     halvings: int = 0  # how often vLLM's rows were halved, after the device had run out of memory

@@ -21,6 +21,7 @@ from app.settings import GPU_CLASS
 from app.tables.data import Model
 from app.tables.jobs import Job
 from star_engine.adapters.supported import why_unsupported
+from star_engine.adapters.weight_files import training_bytes
 
 # Tokens, unless an entry states more: one sequence of 131,072 takes 16 GiB on a GPU that runs an 8B model,
 # and vLLM does not start where one sequence does not fit.
@@ -150,6 +151,7 @@ def _inspect(listed: ListedModel, beside: Path, hashes: FileHashes) -> FoundMode
     if folder.is_dir():
         if (reason := why_unsupported(_config(folder))) is not None:
             raise BadModelsFile(f"model {listed.id}: {reason}")
+        _refuse_too_large(listed, folder)
         context = listed.context_length or context_length(listed.id, folder)
         files = hash_files(folder, hashes)
         _check_pins(listed, files)
@@ -161,6 +163,19 @@ def _inspect(listed: ListedModel, beside: Path, hashes: FileHashes) -> FoundMode
         )
     repository = listed.repository or listed.location
     return FoundModel(listed, listed.location, dict(listed.files), listed.context_length, repository)
+
+
+def _refuse_too_large(listed: ListedModel, folder: Path) -> None:
+    """Where an entry says on how much memory its jobs run, the model has to be trainable there."""
+    memory = listed.requires.gpu_memory_gib
+    if memory is None:
+        return
+    needed = training_bytes(folder) / 2**30
+    if needed > memory * listed.requires.gpus:
+        raise BadModelsFile(
+            f"model {listed.id}: a training takes at least {needed:.0f} GiB of GPU memory, its requirements "
+            f"say {listed.requires.gpus} x {memory:g} GiB: raise `gpus` or `gpu_memory_gib`."
+        )
 
 
 def _check_pins(listed: ListedModel, files: dict[str, str]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -27,6 +27,7 @@ from star_engine.protocols import BadAdapter, Distillation, Preference, is_out_o
 
 # What a model is to return, and at which rows and columns: logits_at or hidden_at.
 Picked = Callable[[Any, torch.Tensor, torch.Tensor], AbstractContextManager[None]]
+Item = TypeVar("Item")
 Plan = Callable[[Sequence[TokenizedRow], int, str], list[Group]]  # rows, token limit, kind of device
 
 
@@ -37,6 +38,7 @@ class Ranks:
     rank: int = 0
     count: int = 1
     add: Callable[[torch.Tensor], torch.Tensor] = lambda tensor: tensor
+    sharded: bool = False  # whether each holds a piece of every layer, and computes only with all others
 
     @property
     def first(self) -> bool:
@@ -48,6 +50,19 @@ class Ranks:
         if self.count == 1:
             return rows
         return sorted(rows, key=lambda row: len(row.ids), reverse=True)[self.rank :: self.count]
+
+    def most(self, own: int, device: torch.device) -> int:
+        """Return the largest of what the ranks have. A message to all: each has to ask."""
+        numbers = torch.zeros(self.count, dtype=torch.int64, device=device)
+        numbers[self.rank] = own
+        return int(self.add(numbers).max())
+
+    def first_says(self, digest: bytes, device: torch.device) -> bytes:
+        """Return what the first of them has for this. A message to all: each has to ask."""
+        if self.count == 1:
+            return digest
+        own = digest if self.first else bytes(len(digest))
+        return bytes(self.add(torch.tensor(list(own), dtype=torch.int64, device=device)).tolist())
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +102,8 @@ class LoraRun:
         self._device = device
         self._ranks = ranks
         # Dropout draws again for every row: a prefix that is run once would be dropped for all rows alike.
-        shares = training.lora.dropout == 0 and can_share(model.get_base_model().config)
+        # A prefix has its way back after those of its rows: too late for sharded layers.
+        shares = training.lora.dropout == 0 and can_share(model.get_base_model().config) and not ranks.sharded
         self.plan: Plan = plan_batch if shares else plan_apart
         self._weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self._optimizer = torch.optim.AdamW(
@@ -106,8 +122,9 @@ class LoraRun:
         torch.OutOfMemoryError, on all ranks alike, where one of them has run out of memory.
         """
         count = sum(row.loss_tokens for row in rows)
+        spare = min(rows, key=lambda row: len(row.ids))
         own = self._ranks.part(rows)
-        [total] = self._sums(partial(self._learn_rows, own, count, token_limit), 1)
+        [total] = self._sums(partial(self._learn_rows, own, spare, count, token_limit), 1)
         return self._update(total)
 
     def learn_pairs(
@@ -115,7 +132,8 @@ class LoraRun:
     ) -> Learned:
         """Take one optimizer step on these pairs. Raises as `learn` does."""
         own = sorted(pairs, key=lambda pair: pair.length, reverse=True)[self._ranks.rank :: self._ranks.count]
-        learn = partial(self._learn_pairs, own, preference, len(pairs), token_limit)
+        spare = min(pairs, key=lambda pair: pair.longest)
+        learn = partial(self._learn_pairs, own, spare, preference, len(pairs), token_limit)
         total, margin, right = self._sums(learn, 3)
         return replace(self._update(total), margin=margin, pair_accuracy=right)
 
@@ -124,16 +142,23 @@ class LoraRun:
     ) -> Learned:
         """Take one optimizer step on these tries with their teachers. Raises as `learn` does."""
         own = sorted(rows, key=lambda row: row.length, reverse=True)[self._ranks.rank :: self._ranks.count]
-        learn = partial(self._learn_distilled, own, distillation, len(rows), token_limit)
+        spare = min(rows, key=lambda row: row.longest)
+        learn = partial(self._learn_distilled, own, spare, distillation, len(rows), token_limit)
         [total] = self._sums(learn, 1)
         return self._update(total)
 
     def _learn_distilled(
-        self, rows: Sequence[TaughtRow], distillation: Distillation, count: int, token_limit: int
+        self,
+        rows: Sequence[TaughtRow],
+        spare: TaughtRow,
+        distillation: Distillation,
+        whole: int,
+        token_limit: int,
     ) -> list[float]:
         """Gradients of tries with a teacher; their share of the loss, a mean over tokens, then over tries."""
         total = 0.0
-        for part in padded_parts(rows, token_limit, lambda row: row.longest):
+        parts = list(padded_parts(rows, token_limit, lambda row: row.longest))
+        for part, count in self._passes(parts, whole, [spare]):
             with torch.no_grad(), adapter_off(self._model):
                 wanted, _, _ = self._learned_logits([one.teacher for one in part], None)
             logits, _, row = self._learned_logits([one.student for one in part], None)
@@ -179,22 +204,44 @@ class LoraRun:
             try:
                 return learn()
             except RuntimeError as error:
-                if self._ranks.count == 1 or not is_out_of_memory(error):
+                if self._ranks.count == 1 or self._ranks.sharded or not is_out_of_memory(error):
                     raise
                 return None  # the others wait for this rank's sum: they are told with it
 
-    def _learn_rows(self, rows: Sequence[TokenizedRow], count: int, token_limit: int) -> list[float]:
-        total = 0.0
-        for group in self.plan(rows, token_limit, self._device.type):
-            total += self._learn_group(group, count)
-        return [total]
+    def _passes(
+        self, parts: list[list[Item]], count: int, spare: list[Item]
+    ) -> Iterator[tuple[list[Item], float]]:
+        """This rank's parts, and what each is divided by.
+
+        Sharded layers compute on all ranks or on none: a rank with fewer parts than another runs the spare
+        one in their place, divided by infinity.
+        """
+        more = self._ranks.most(len(parts), self._device) - len(parts) if self._ranks.sharded else 0
+        yield from ((part, count) for part in parts)
+        yield from ((spare, math.inf) for _ in range(more))
+
+    def _learn_rows(
+        self, rows: Sequence[TokenizedRow], spare: TokenizedRow, count: int, token_limit: int
+    ) -> list[float]:
+        groups = self.plan(rows, token_limit, self._device.type)
+        if not self._ranks.sharded:
+            return [sum((self._learn_group(group, count) for group in groups), 0.0)]
+        parts = [part for group in groups for part in group.parts]  # no prefix is shared
+        passes = self._passes(parts, count, [spare])
+        return [sum(self._learn_group(Group(0, [part]), share) for part, share in passes)]
 
     def _learn_pairs(
-        self, pairs: Sequence[TokenizedPair], preference: Preference, count: int, token_limit: int
+        self,
+        pairs: Sequence[TokenizedPair],
+        spare: TokenizedPair,
+        preference: Preference,
+        whole: int,
+        token_limit: int,
     ) -> list[float]:
         """Gradients of pairs; their share of loss, margin and accuracy."""
         sums = [0.0, 0.0, 0.0]
-        for part in padded_parts(pairs, token_limit, lambda pair: pair.longest, rows_each=2):
+        parts = list(padded_parts(pairs, token_limit, lambda pair: pair.longest, rows_each=2))
+        for part, count in self._passes(parts, whole, [spare]):
             logprobs = self.row_logprobs([row for pair in part for row in pair.rows])
             found = summed_pairs(part, logprobs, preference, count)
             found.loss.backward()  # type: ignore[no-untyped-call]
@@ -221,7 +268,7 @@ class LoraRun:
             start += weight.numel()
         return [float(total) for total in totals]
 
-    def _learn_group(self, group: Group, count: int) -> float:
+    def _learn_group(self, group: Group, count: float) -> float:
         """Gradients of rows that begin alike; their share of the loss."""
         total = torch.zeros(
             (), dtype=torch.float64, device=self._device

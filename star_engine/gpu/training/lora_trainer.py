@@ -28,9 +28,11 @@ from star_engine.gpu.causal_lm import (
 from star_engine.gpu.lora_merge import PREFIX, LoraUpdate, read_adapter
 from star_engine.gpu.scoring import ScoredText, tokenize_texts
 from star_engine.gpu.text_parts import text_ids
-from star_engine.gpu.training.checkpointing import stop_checkpointing
+from star_engine.gpu.training.at_once import AtOnce, StartAgain, tokens_that_fit
+from star_engine.gpu.training.checkpointing import can_checkpoint, stop_checkpointing
 from star_engine.gpu.training.lean_lora import use_lean_forward
 from star_engine.gpu.training.lora_run import Learned, LoraRun, Ranks
+from star_engine.gpu.training.sharded_model import first_values, load_sharded
 from star_engine.gpu.training.tokenized_rows import batches
 from star_engine.gpu.training.train_checkpoint import (
     Checkpoints,
@@ -43,7 +45,6 @@ from star_engine.gpu.training.training_data import TrainingData, training_data
 from star_engine.protocols import (
     AdapterProbe,
     BadAdapter,
-    OutOfMemory,
     Score,
     ScoreRequest,
     TrainingJob,
@@ -68,18 +69,27 @@ class LoraTrainer:
         threads: int | None = None,
         device: str = "cpu",
         ranks: Ranks = Ranks(),
+        at_once: AtOnce | None = None,
     ) -> None:
-        """`ranks`: the processes that train together, this one among them (parallel_trainer.py)."""
+        """`ranks`: the processes that train together, this one among them (parallel_trainer.py).
+
+        at_once: what was found to fit; None: it is found out.
+        """
         kind = torch.device(device).type
         dtype = torch.float32 if kind == "cpu" else torch.bfloat16
-        self._base: Any = load_model(base_model, dtype=dtype, device=device)
+        self._base: Any = (
+            load_sharded(base_model, dtype=dtype, device=torch.device(device), ranks=ranks.count)
+            if ranks.sharded
+            else load_model(base_model, dtype=dtype, device=device)
+        )
         self._tokenizer = load_tokenizer(base_model)
         self._name = base_model.name
         self._eos = eos_ids(base_model, self._tokenizer)
         self._max_length = context_length(base_model, None)
         self._device = torch.device(device)
         self._threads = threads or torch.get_num_threads()
-        self._micro_tokens = MICRO_BATCH_TOKENS.get(kind, MICRO_BATCH_TOKENS["cuda"])
+        first = at_once or AtOnce(_first_tokens(self._base.config, kind))
+        self._micro_tokens, self._checkpointed = first.tokens, first.checkpointed
         self._most_tokens = self._micro_tokens  # at once, where memory is free
         self._fitted = 0  # steps since the device last ran out of memory
         self._ranks = ranks
@@ -105,6 +115,8 @@ class LoraTrainer:
             run = LoraRun(model, training, job.seed, self._device, self._ranks, job.steps)
             if job.moments is not None:
                 run.carry(*load_moments(job.moments))
+            if self._checkpointed:
+                run.checkpoint_layers()
             tokens = run.resume(saved.newest())
             drawn = batches(lengths, training.batch_size, training.batch_tokens, job.seed, run.step)
             while run.step < job.steps:
@@ -126,6 +138,8 @@ class LoraTrainer:
                     pair_accuracy=learned.pair_accuracy,
                     tokens_at_once=self._micro_tokens,
                     checkpointed=bool(self._base.is_gradient_checkpointing),
+                    ranks=self._ranks.count,
+                    sharded=self._ranks.sharded,
                 )
             if self._ranks.first:
                 self._write(model, job.out, run if training.optimizer == "carry" else None)
@@ -226,14 +240,13 @@ class LoraTrainer:
                 longest = data.longest(batch)
             self._fitted = 0
             torch.cuda.empty_cache()
-            if self._micro_tokens <= longest:
-                if run.checkpoint_layers():
-                    continue
-                raise OutOfMemory(
-                    f"One training row of {longest} tokens does not fit the device's memory: lower "
-                    "training.max_length or training.lora.rank, or use a device with more memory."
-                )
-            self._micro_tokens = max(longest, self._micro_tokens // 2)
+            now = AtOnce(self._micro_tokens, bool(self._base.is_gradient_checkpointing))
+            less = now.smaller(longest, can_checkpoint(self._base))
+            if self._ranks.sharded:  # the other ranks wait inside a layer
+                raise StartAgain(less)
+            self._micro_tokens = less.tokens
+            if less.checkpointed and not now.checkpointed:
+                run.checkpoint_layers()
 
     def _grow_again(self) -> None:
         """What ran out of memory beside others may fit later: try twice as much after many good steps."""
@@ -317,15 +330,18 @@ class LoraTrainer:
         for part in data.hashed():
             digest.update(part.encode())
         for name, weight in self._base.named_parameters():
-            some = (
-                weight.detach().flatten()[:64].float().cpu().numpy()
-            )  # all of an 8B model would take half a minute
+            some = first_values(weight).numpy()  # all of an 8B model would take half a minute
             digest.update(f"{name}{tuple(weight.shape)}".encode() + some.tobytes())
         if job.start is not None:
             digest.update(file_sha256(job.start / WEIGHTS).encode())
         if job.moments is not None:
             digest.update(file_sha256(job.moments).encode())
-        return digest.hexdigest()
+        return self._ranks.first_says(digest.digest(), self._device).hex()
+
+
+def _first_tokens(config: Any, kind: str) -> int:
+    most = MICRO_BATCH_TOKENS.get(kind, MICRO_BATCH_TOKENS["cuda"])
+    return tokens_that_fit(config, torch.cuda.mem_get_info()[0], most) if kind == "cuda" else most
 
 
 def _versions(model: Any) -> dict[str, int]:

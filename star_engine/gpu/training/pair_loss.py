@@ -69,7 +69,7 @@ def fitting_pairs(
 
 
 def summed_pairs(
-    pairs: Sequence[TokenizedPair], logprobs: torch.Tensor, preference: Preference, count: int
+    pairs: Sequence[TokenizedPair], logprobs: torch.Tensor, preference: Preference, count: float
 ) -> PairSums:
     """The loss of these pairs, of `count` in the whole batch. logprobs: of the rows, chosen before rejected.
 

@@ -58,7 +58,7 @@ class SharedPrefix:
             layer.keys, layer.values = key.expand(rows, -1, -1, -1), value.expand(rows, -1, -1, -1)
         return cache
 
-    def backward(self, count: int) -> None:
+    def backward(self, count: float) -> None:
         """Compute gradients of the prefix's own loss, divided by `count`, and of everything
         computed after it.
         """

@@ -1,9 +1,9 @@
-"""Runs one of the processes that train an adapter together.
+"""Runs one of the processes that train an adapter together, or look into one that no single GPU holds.
 
     python -m star_engine.gpu.training.train_rank LAUNCH_FILE RANK
 
-Started by parallel_trainer.py. Standard input is a death pipe, standard output carries JSON
-lines to the starter (progress from rank 0, errors from any); what libraries print goes to standard error.
+Started by parallel_trainer.py. Standard input is a death pipe, standard output carries JSON lines to the
+starter (progress and results from rank 0, errors from any); what libraries print goes to standard error.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from typing import Any
 from accelerate import PartialState
 from accelerate.utils import reduce
 
+from star_engine.gpu.training.at_once import AtOnce, StartAgain
 from star_engine.gpu.training.lora_run import Ranks
 from star_engine.gpu.training.lora_trainer import LoraTrainer
-from star_engine.protocols import TrainingJob, TrainingProgress
+from star_engine.protocols import ScoreRequest, TrainingJob
 
 EXIT_FAILED = 70
 WAIT = timedelta(minutes=5)  # for a rank that hangs in CUDA; the starter sees at once when one has ended
 
 
-def progress_of(launch: dict[str, Any], rank: int) -> Iterator[TrainingProgress]:
-    """Meet the other ranks, load the base model, train."""
+def trainer_of(launch: dict[str, Any], rank: int) -> LoraTrainer:
+    """Meet the other ranks and load the base model, or this rank's piece of it."""
     state = PartialState(
         cpu=launch["device"] == "cpu",
         init_method=f"file://{launch['meeting']}",  # a file, not a port: nobody else can take it
@@ -39,11 +40,30 @@ def progress_of(launch: dict[str, Any], rank: int) -> Iterator[TrainingProgress]
         world_size=launch["ranks"],
         timeout=WAIT,
     )
-    ranks = Ranks(rank, launch["ranks"], lambda tensor: reduce(tensor, reduction="sum"))
-    trainer = LoraTrainer(
-        Path(launch["base_model"]), threads=launch["threads"], device=str(state.device), ranks=ranks
+    ranks = Ranks(
+        rank, launch["ranks"], lambda tensor: reduce(tensor, reduction="sum"), sharded=launch["sharded"]
     )
-    yield from trainer.train(TrainingJob.from_json(launch["job"]))
+    return LoraTrainer(
+        Path(launch["base_model"]),
+        threads=launch["threads"],
+        device=str(state.device),
+        ranks=ranks,
+        at_once=None if launch["at_once"] is None else AtOnce(**launch["at_once"]),
+    )
+
+
+def replies(trainer: LoraTrainer, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Do what is asked for, on all ranks alike: sharded layers compute on all of them or on none."""
+    match asked["call"]:
+        case "train":
+            for progress in trainer.train(TrainingJob.from_json(asked["job"])):
+                yield {"progress": asdict(progress)}
+        case "score_trained":
+            texts = [ScoreRequest.from_json(text) for text in asked["texts"]]
+            yield {"result": [asdict(one) for one in trainer.score_trained(Path(asked["adapter"]), texts)]}
+        case _:
+            found = trainer.probe(Path(asked["adapter"]), asked["prompts"], asked["max_tokens"])
+            yield {"result": asdict(found)}
 
 
 def die_with_starter() -> None:
@@ -55,18 +75,21 @@ def die_with_starter() -> None:
 
 def main() -> None:
     Thread(target=die_with_starter, name="death-pipe", daemon=True).start()
-    replies = os.dup(1)
+    channel = os.dup(1)
     os.dup2(2, 1)
     rank = int(sys.argv[2])
 
     def reply(message: dict[str, Any]) -> None:
-        os.write(replies, json.dumps(message).encode() + b"\n")
+        os.write(channel, json.dumps(message).encode() + b"\n")
 
     try:
-        for progress in progress_of(json.loads(Path(sys.argv[1]).read_text()), rank):
+        launch = json.loads(Path(sys.argv[1]).read_text())
+        for message in replies(trainer_of(launch, rank), launch["asked"]):
             if rank == 0:
-                reply({"progress": asdict(progress)})
+                reply(message)
         reply({"done": True})
+    except StartAgain as again:
+        reply({"start_again": asdict(again.at_once)})
     except Exception as error:  # noqa: BLE001 - the boundary: the starter is told, whatever it was
         traceback.print_exc()
         reply({"error": {"kind": type(error).__name__, "message": str(error)}})

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from star_engine.config.star import Training
+from star_engine.phases.train import TrainingReport
 from star_engine.protocols import OutOfMemory, TrainingJob, TrainingProgress, is_out_of_memory
 from worker.gpu.calls import Call, train
 from worker.gpu.child import classify
@@ -56,12 +57,13 @@ class Trainer:
     def __init__(self, models: Models) -> None:
         self.models = models
         self.calls = 0
+        self.fits = False
 
     def train(self, job: TrainingJob) -> Iterator[TrainingProgress]:
         self.calls += 1
-        if self.models._sampler is not None:
+        if self.models._sampler is not None and not self.fits:
             raise OutOfMemory("no room")
-        yield TrainingProgress(1, 1, 0.5, 10, 0.1, 1e-4)
+        yield TrainingProgress(1, 1, 0.5, 10, 0.1, 1e-4, tokens_at_once=64)
 
 
 def scripted_models(device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Models, Trainer]:
@@ -85,6 +87,19 @@ def test_a_training_that_lacks_memory_beside_the_sampler_is_done_without_it(
     events: list[Any] = []
     train(models, call_for(tmp_path), events.append)
     assert (trainer.calls, [event["step"] for event in events]) == (2, [1])
+    assert events[0]["sampler_share"] is None
+
+
+def test_the_report_of_a_training_says_which_share_of_the_gpu_vllm_had_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models, trainer = scripted_models("cuda", tmp_path, monkeypatch)
+    models._share, trainer.fits = 0.42, True
+    events: list[Any] = []
+    train(models, call_for(tmp_path), events.append)
+    report = TrainingReport(1, 0, "base", 1, 1)
+    report.take(TrainingProgress(**events[0]))
+    assert report.as_json(1.0)["sampler_share"] == 0.42
 
 
 def test_on_a_cpu_the_sampler_makes_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from worker.gpu.models import TRAINING_SHARE, USABLE_SHARE, sampler_share, smaller
+from worker.gpu.models import TRAINING_SHARE, USABLE_SHARE, is_sharded, sampler_share, smaller
 from worker.gpu.process import GpuSpec
 
 GIB = 2**30
@@ -83,3 +84,32 @@ def test_after_running_out_of_memory_vllm_gets_fewer_rows_and_less_of_the_gpu() 
     assert shrunk["engine"] == {"max_num_seqs": 25}
     assert shrunk["gpu_memory_utilization"] == pytest.approx(0.405)
     assert smaller({}, 1, 1024)["engine"] == {"max_num_seqs": 512}
+
+
+@pytest.mark.parametrize(
+    ("weights", "memory", "given", "sharded"),
+    [
+        (15, 80, {}, False),  # 8B on 80 GB: each rank holds it whole
+        (62, 80, {}, False),  # 32B on 80 GB, just
+        (65, 80, {}, True),
+        (132, 141, {}, True),  # 70B on 141 GB
+        (132, 141, {"training_ranks": 1}, False),
+        (15, 80, {"sharding": "always"}, True),
+        (132, 141, {"sharding": "never"}, False),
+    ],
+)
+def test_training_processes_hold_a_piece_each_where_one_gpu_does_not_hold_the_model(
+    tmp_path: Path, weights: float, memory: int, given: dict[str, Any], sharded: bool
+) -> None:
+    spec = spec_of(tmp_path, weights, **{"training_ranks": 2} | given)
+    assert is_sharded(spec, lambda: memory * GIB) is sharded
+
+
+def test_on_a_cpu_they_do_so_when_asked_alone(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, 15, training_ranks=2)
+
+    def no_gpu() -> int:
+        raise AssertionError("no GPU is asked")
+
+    assert not is_sharded(replace(spec, device="cpu"), no_gpu)
+    assert is_sharded(replace(spec, device="cpu", sharding="always"), no_gpu)
