@@ -16,6 +16,7 @@ from star_engine.gpu.causal_lm import eos_ids, load_model, load_tokenizer
 from star_engine.gpu.training.batch_plan import Group, plan_apart
 from star_engine.gpu.training.lean_lora import use_lean_forward
 from star_engine.gpu.training.lora_run import LoraRun, Plan, Ranks
+from star_engine.gpu.training.packed_rows import start_packing
 from star_engine.gpu.training.shared_prefix import SharedPrefix
 from star_engine.gpu.training.tokenized_rows import TokenizedRow, tokenize_rows
 from star_engine.protocols import TrainingText
@@ -38,12 +39,12 @@ class AllLogits(LoraRun):
         return cross_entropy(logits.flatten(0, 1).float(), labels[:, 1:].flatten(), reduction="sum")
 
 
-def one_part(rows: Sequence[TokenizedRow], token_limit: int, device: str) -> list[Group]:
+def one_part(rows: Sequence[TokenizedRow], token_limit: int, device: str, packed: bool) -> list[Group]:
     """The whole batch at once, padded to its longest row."""
     return [Group(0, [list(rows)])]
 
 
-def row_by_row(rows: Sequence[TokenizedRow], token_limit: int, device: str) -> list[Group]:
+def row_by_row(rows: Sequence[TokenizedRow], token_limit: int, device: str, packed: bool) -> list[Group]:
     """No padding at all: every row by itself."""
     return [Group(0, [[row] for row in rows])]
 
@@ -74,14 +75,20 @@ class Bench:
         plan: Plan | None = None,
         lean: bool = True,
         checkpointing: bool = False,
+        packed: bool | None = None,
     ) -> Run:
-        """A function that runs one optimizer step and returns its seconds; its loss lands in `losses`."""
+        """A function that runs one optimizer step and returns its seconds; its loss lands in `losses`.
+
+        packed: rows without padding, or padded; None: as the trainer chooses.
+        """
 
         def run() -> float:
             model = self._adapted(lean=lean, checkpointing=checkpointing)
             try:
                 learner = kind(model, self._asked, 0, self._device, Ranks())
                 learner.plan = plan or learner.plan
+                if packed is not None:
+                    learner.packed = packed and start_packing(self.base)
                 self._wait()
                 began = time.perf_counter()
                 self.losses[name] = learner.learn(rows, token_limit).loss
@@ -119,8 +126,9 @@ def levers(bench: Bench, rows: Sequence[TokenizedRow], token_limit: int) -> dict
         "all levers": bench.step("all levers", rows, token_limit),
         "PEFT's LoRA layers": bench.step("PEFT's LoRA layers", rows, token_limit, lean=False),
         "padded to the longest row": bench.step(
-            "padded to the longest row", rows, token_limit, plan=one_part
+            "padded to the longest row", rows, token_limit, plan=one_part, packed=False
         ),
+        "packed, not padded": bench.step("packed, not padded", rows, token_limit, packed=True),
         "at most 512 tokens at once": bench.step("at most 512 tokens at once", rows, 512),
         "row by row": bench.step("row by row", rows, token_limit, plan=row_by_row),
         "logits at every position": bench.step(

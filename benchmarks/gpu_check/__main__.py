@@ -46,6 +46,7 @@ CHECKS = (
     Check("self_test", "machine", 5, processes.self_test),
     Check("precision", "small", 15, small.precision),
     Check("steps_small", "small", 30, small.steps),
+    Check("packed_prefix", "small", 15, large.packed_prefix),
     Check("learn", "small", 25, small.learn),
     Check("adapter", "small", 20, small.adapter),
     Check("sampler", "small", 20, small.sampler),
@@ -58,6 +59,7 @@ CHECKS = (
     Check("gpu_process", "processes", 30, processes.gpu_process),
     Check("neighbour", "processes", 15, processes.neighbour),
     Check("one_rank", "processes", 20, processes.one_rank),
+    Check("sharded", "processes", 30, processes.sharded),
     Check("long_rows", "longest", 25, large.long_rows),
     Check("own_tests", "tests", 60, small.own_tests),
 )

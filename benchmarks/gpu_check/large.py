@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu_check.workbench import Skipped, Workbench, settings, tokens_of
+from benchmarks.gpu_check.workbench import PREFIX_TOKENS, Skipped, Workbench, gradients, settings, tokens_of
 from benchmarks.training_limit import Limit
-from star_engine.gpu.training.checkpointing import start_checkpointing, stop_checkpointing
+from star_engine.gpu.training.checkpointing import stop_checkpointing
 from star_engine.gpu.training.frozen_head import plain_head
 from star_engine.gpu.training.lora_run import LoraRun
 from star_engine.gpu.training.lora_trainer import LoraTrainer
+from star_engine.gpu.training.packed_rows import start_packing
 from star_engine.protocols import OutOfMemory
 
 HOST_GIB = 20.0
@@ -63,46 +64,56 @@ def _fitting(run: LoraRun, rows: Any, trainer: LoraTrainer) -> None:
 
 
 def levers(bench: Workbench) -> None:
-    """A step with PEFT's layers, lean ones, the loss in chunks, checkpointed: equal in loss."""
+    """A step with PEFT's layers, lean ones, the loss in chunks, packed, checkpointed: equal in loss."""
     base = bench.build("7B")
     rows = bench.rows(bench.size(32, 6))
     tokens = bench.size(4096, 1024)
     found: dict[str, tuple[float, float]] = {}
-    for name, lean, checkpointed in (
-        ("peft", False, False),
-        ("lean", True, False),
-        ("chunked", True, False),
-        ("checkpointed", True, True),
-    ):
-        with bench.adapted(base, lean=lean, weights=True) as model:
+    names = ("peft", "lean", "chunked", "packed", "checkpointed")
+    for at, name in enumerate(names):  # each has what those before it have
+        with bench.adapted(base, lean=name != "peft", weights=True) as model:
             run = bench.run(model)
-            run.head = plain_head(base) if name in ("chunked", "checkpointed") else None
-            if checkpointed:
-                _checkpoint(model)
-                run.plan = _apart
+            run.head = plain_head(base) if at >= names.index("chunked") else None
+            run.packed = at >= names.index("packed") and start_packing(base)
+            bench.require(run.packed or name != "packed", "its rows can be packed")
+            if name == "checkpointed":
+                run.checkpoint_layers()
             loss = run.learn(rows, tokens).loss
             if bench.on_cuda:
                 torch.cuda.reset_peak_memory_stats()
             seconds = bench.timed(lambda run=run: run.learn(rows, tokens))  # type: ignore[misc]
             found[name] = loss, seconds
             bench.facts[name] = {"loss": loss, "seconds": round(seconds, 4), "peak_gib": bench.peak_gib()}
-            if checkpointed:
-                stop_checkpointing(base)
+            stop_checkpointing(base)
     losses = [loss for loss, _ in found.values()]
     bench.require(max(losses) - min(losses) <= 5e-3 * min(losses), "losses within 5e-3")
     if bench.on_cuda:
         faster = found["peft"][1] / found["lean"][1]
         bench.require(faster >= 1.25, "lean layers 1.25 times as fast as PEFT's")
+        bench.require(
+            found["packed"][1] <= 1.05 * found["chunked"][1], "packed rows no slower than padded ones"
+        )
 
 
-def _checkpoint(model: Any) -> None:
-    start_checkpointing(model.get_base_model())
-
-
-def _apart(rows: Any, token_limit: int, device: str) -> Any:
-    from star_engine.gpu.training.batch_plan import plan_apart
-
-    return plan_apart(rows, token_limit, device)
+def packed_prefix(bench: Workbench) -> None:
+    """Rows behind a shared prefix and rows of their own: packed as padded, loss and gradients."""
+    base = bench.build("0.5B")
+    rows = [*bench.rows(bench.size(16, 4), bench.size(PREFIX_TOKENS, 80)), *bench.rows(bench.size(32, 4))]
+    found = {}
+    for packed in (False, True):
+        with bench.adapted(base, weights=True) as model:
+            run = bench.run(model)
+            run.packed = packed and start_packing(base)
+            bench.require(run.packed is packed, "its rows can be packed")
+            loss = run.learn(rows, bench.size(16384, 2048)).loss
+            found[packed] = loss, gradients(model)
+            name = "packed_s" if packed else "padded_s"
+            bench.facts[name] = round(bench.timed(lambda run=run: run.learn(rows, 16384)), 4)  # type: ignore[misc]
+    (loss, wanted), (other, gradient) = found[False], found[True]
+    cosine = torch.nn.functional.cosine_similarity(wanted, gradient, dim=0).item()
+    bench.facts |= {"padded": loss, "packed": other, "cosine": cosine}
+    bench.require(abs(loss - other) <= 5e-3 * loss, "losses within 5e-3")
+    bench.require(cosine >= 0.99, "gradients of the same direction, cosine 0.99 or more")
 
 
 def against_trl(bench: Workbench) -> None:
@@ -161,9 +172,8 @@ def long_rows(bench: Workbench) -> None:
     base = bench.build("8B")
     rows = bench.rows(2, prefix=bench.size(3900, 120))
     with bench.adapted(base) as model:
-        _checkpoint(model)
         run = bench.run(model)
-        run.plan = _apart
+        run.checkpoint_layers()
         seconds = bench.timed(lambda: run.learn(rows, bench.size(4200, 200)), 1)
     bench.facts |= {"tokens_s": round(tokens_of(rows) / seconds), "peak_gib": bench.peak_gib()}
     if bench.on_cuda:

@@ -111,6 +111,19 @@ def one_rank(bench: Workbench) -> None:
     bench.require(apart <= 1e-3, "losses within 1e-3, relative")
 
 
+def sharded(bench: Workbench) -> None:
+    """A training over all GPUs, each of which holds a piece of every layer; on a CPU over two processes."""
+    base = bench.saved("0.5B")
+    ranks = torch.cuda.device_count() if bench.on_cuda else 2
+    alone = _losses(bench, LoraTrainer(base, device=bench.device), "whole")
+    bench.free()
+    trainer = ParallelTrainer(base, ranks=ranks, device=bench.device, sharded=True)
+    pieces = _losses(bench, trainer, "pieces")
+    bench.facts |= {"ranks": ranks, "alone": alone, "sharded": pieces}
+    apart = max(abs(a - b) / a for a, b in zip(alone, pieces, strict=True))
+    bench.require(apart <= 1e-3, "losses within 1e-3, relative")
+
+
 def _losses(bench: Workbench, trainer: Trainer, name: str) -> list[float]:
     out = bench.folder / name
     job = TrainingJob(tuple(bench.texts(8)), settings(3, 4), 3, 0, out / "adapter", out / "points")

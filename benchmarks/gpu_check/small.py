@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 KNOWN_TB_S = {"H100": 3.35, "H200": 4.8}  # of the SXM cards, as NVIDIA states them
 ENOUGH_TFLOPS = 700.0  # of products in bfloat16, on those
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "trl", "pydantic", "vllm")
-OWN_TESTS = "batch_plan or shared_prefix or lora_trainer or parallel"
+OWN_TESTS = "batch_plan or shared_prefix or packed_rows or lora_trainer or parallel or sharded"
 
 
 def facts(bench: Workbench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import TypeVar
 
@@ -28,21 +29,49 @@ class Group:
     parts: list[list[TokenizedRow]]
 
 
-def plan_batch(rows: Sequence[TokenizedRow], token_limit: int, device: str = "cpu") -> list[Group]:
-    """Every row once. A part holds at most `token_limit` with prefix and padding, or one row."""
+def plan_batch(
+    rows: Sequence[TokenizedRow], token_limit: int, device: str = "cpu", packed: bool = False
+) -> list[Group]:
+    """Every row once. A part holds at most `token_limit` with prefix and padding, or one row.
+
+    packed: parts have no padding (packed_rows.py).
+    """
+    cut = packed_parts if packed else partial(micro_batches, device=device)
     alike = common_prefixes(rows)
     alone = [row for length, group in alike if length < LEAST_PREFIX for row in group]
     groups = [
-        Group(length, micro_batches(group, token_limit, length, device))
-        for length, group in alike
-        if length >= LEAST_PREFIX
+        Group(length, cut(group, token_limit, length)) for length, group in alike if length >= LEAST_PREFIX
     ]
-    return [*groups, *([Group(0, micro_batches(alone, token_limit, device=device))] if alone else [])]
+    return [*groups, *([Group(0, cut(alone, token_limit))] if alone else [])]
 
 
-def plan_apart(rows: Sequence[TokenizedRow], token_limit: int, device: str = "cpu") -> list[Group]:
+def plan_apart(
+    rows: Sequence[TokenizedRow], token_limit: int, device: str = "cpu", packed: bool = False
+) -> list[Group]:
     """Plan a batch for models and adapters that cannot share a prefix."""
-    return [Group(0, micro_batches(rows, token_limit, device=device))] if rows else []
+    if not rows:
+        return []
+    cut = packed_parts if packed else partial(micro_batches, device=device)
+    return [Group(0, cut(rows, token_limit))]
+
+
+def packed_parts(rows: Sequence[TokenizedRow], token_limit: int, prefix: int = 0) -> list[list[TokenizedRow]]:
+    """Cut a step's batch into parts of at most `token_limit` without padding, at least a row: first fit.
+
+    Long rows go first. `prefix`: tokens that are held once for all rows, and seen by each.
+    """
+    parts: list[list[TokenizedRow]] = []
+    filled: list[float] = []
+    for row in sorted(rows, key=lambda row: len(row.ids), reverse=True):
+        weight = len(row.ids) - prefix + KEY_VALUE_SHARE * prefix
+        room = next((n for n, tokens in enumerate(filled) if tokens + weight <= token_limit), None)
+        if room is None:
+            parts.append([row])
+            filled.append(prefix + weight)
+        else:
+            parts[room].append(row)
+            filled[room] += weight
+    return parts
 
 
 def micro_batches(

@@ -19,6 +19,7 @@ from star_engine.gpu.training.checkpointing import start_checkpointing
 from star_engine.gpu.training.distillation_loss import TaughtRow, divergence
 from star_engine.gpu.training.frozen_head import hidden_at, plain_head, summed_loss
 from star_engine.gpu.training.lean_lora import adapter_off
+from star_engine.gpu.training.packed_rows import Pack, start_packing
 from star_engine.gpu.training.pair_loss import TokenizedPair, summed_pairs
 from star_engine.gpu.training.shared_prefix import SharedPrefix, can_share
 from star_engine.gpu.training.tokenized_rows import TokenizedRow
@@ -28,7 +29,7 @@ from star_engine.protocols import BadAdapter, Distillation, Preference, is_out_o
 # What a model is to return, and at which rows and columns: logits_at or hidden_at.
 Picked = Callable[[Any, torch.Tensor, torch.Tensor], AbstractContextManager[None]]
 Item = TypeVar("Item")
-Plan = Callable[[Sequence[TokenizedRow], int, str], list[Group]]  # rows, token limit, kind of device
+Plan = Callable[[Sequence[TokenizedRow], int, str, bool], list[Group]]  # rows, limit, kind of device, packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,8 @@ class LoraRun:
         )
         # On CUDA memory decides how many tokens run at once; on CPU the chunks are slower (decision 22).
         self.head = plain_head(model.get_base_model()) if device.type == "cuda" else None
+        # There one kernel serves rows of any lengths; on CPU they are padded, which is faster.
+        self.packed = device.type == "cuda" and start_packing(model.get_base_model())
 
     def learn(self, rows: Sequence[TokenizedRow], token_limit: int) -> Learned:
         """Take one optimizer step on these rows, `token_limit` at a time.
@@ -223,7 +226,7 @@ class LoraRun:
     def _learn_rows(
         self, rows: Sequence[TokenizedRow], spare: TokenizedRow, count: int, token_limit: int
     ) -> list[float]:
-        groups = self.plan(rows, token_limit, self._device.type)
+        groups = self.plan(rows, token_limit, self._device.type, self.packed)
         if not self._ranks.sharded:
             return [sum((self._learn_group(group, count) for group in groups), 0.0)]
         parts = [part for group in groups for part in group.parts]  # no prefix is shared
@@ -291,11 +294,12 @@ class LoraRun:
 
         Padding is on the right, where none sees it. A row's last token predicts nothing and is left out.
         """
+        learned = self._learned_packed if self.packed else self._learned
         if self.head is not None:
-            hidden, wanted, _ = self._learned(rows, prefix, hidden_at)
+            hidden, wanted, _ = learned(rows, prefix, hidden_at)
             return summed_loss(hidden, self.head, wanted)
-        logits, wanted, _ = self._learned_logits(rows, prefix)
-        return cross_entropy(logits, wanted, reduction="sum")
+        logits, wanted, _ = learned(rows, prefix, logits_at)
+        return cross_entropy(logits.float(), wanted, reduction="sum")
 
     def row_logprobs(self, rows: Sequence[TokenizedRow]) -> torch.Tensor:
         """Return the logarithm of each row's probability, over the tokens that are learned."""
@@ -330,6 +334,23 @@ class LoraRun:
         with picked(self._model.get_base_model(), row, column - 1):
             found = self._model(input_ids=ids[:, :-1], use_cache=bool(past), **past).logits
         return found.squeeze(0), ids[row, column], row
+
+    def _learned_packed(
+        self, rows: Sequence[TokenizedRow], prefix: SharedPrefix | None, picked: Picked
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The same, of rows one behind the other in one sequence."""
+        behind = 0 if prefix is None else prefix.length
+        pack = Pack.of(rows, behind, self._device)
+        places, start = [], 0  # (number of the row, place of what predicts it, the token)
+        for n, (one, length) in enumerate(zip(rows, pack.lengths, strict=True)):
+            learned = (at for at in range(behind + 1, len(one.ids)) if one.learns(at))
+            places += [(n, start + at - behind - 1, one.ids[at]) for at in learned]
+            start += length
+        row, column, wanted = torch.tensor(places, device=self._device).unbind(1)
+        past = {} if prefix is None else {"past_key_values": prefix.cache(1)}
+        with picked(self._model.get_base_model(), torch.zeros_like(column), column):
+            found = self._model(**pack.inputs(), use_cache=bool(past), **past).logits
+        return found.squeeze(0), wanted, row
 
     def checkpoint_layers(self) -> bool:
         """Trade speed for memory from now on (checkpointing.py). False: there is none to be had."""

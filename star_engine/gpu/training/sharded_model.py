@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as checkpoint
 from accelerate import init_empty_weights
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
@@ -56,7 +57,7 @@ def _read_weights(model: Any, path: Path, device: torch.device) -> None:
             f"Base model {path.name} cannot be trained on GPUs that hold a part of it each: its files have "
             f"no weight {missing[0]}."
         )
-    checkpoint.load(weights, storage_reader=checkpoint.HuggingFaceStorageReader(str(path)), no_dist=True)
+    load(weights, storage_reader=HuggingFaceStorageReader(str(path)), no_dist=True)
     model.load_state_dict(weights, strict=False, assign=True)
     model.tie_weights()
     for module in model.modules():
