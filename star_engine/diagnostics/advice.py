@@ -179,16 +179,17 @@ def _few_rows(facts: Facts) -> Advice | None:
     fixed = facts.config.controller is not None
     if not facts.kept or rows >= FEW_ROWS or generation.samples_per_example >= MANY_TRIES or fixed:
         return None
-    if not facts.writes or not facts.verdicts.get("correct"):
-        return None  # more tries of what is never right find nothing
+    right = facts.verdicts.get("correct", 0)
+    if not facts.writes or not right or right >= EASY * facts.tries:
+        return None  # more tries of what is never right find nothing, and of what always is, nothing new
     warm = max(generation.temperature, WARM)
     return Advice(
         "few_rows",
-        f"Only {rows} rows are trained on: {facts.verdicts['correct']} of {facts.tries} tries are right.",
+        f"Only {rows} rows are trained on: {right} of {facts.tries} tries are right.",
         f"Sample {MANY_TRIES} tries of each question at a temperature of {warm:g}: what is right sometimes "
         "is found more often, and several solutions of a question teach more than one.",
         "settings",
-        {"rows": rows, "right": facts.verdicts["correct"], "tries": facts.tries},
+        {"rows": rows, "right": right, "tries": facts.tries},
         {"generation": {"samples_per_example": MANY_TRIES, "temperature": warm}},
     )
 

@@ -25,6 +25,7 @@ PAGES = (
     "jobs/{job}/fork",
     "jobs/{job}/rationales",
     "jobs/{job}/answers",
+    "jobs/{job}/held-out",
     "jobs/{job}/test-time",
     "jobs/{job}/iterations/1/curve",
     "jobs/{job}/answers?iteration=1&changed=gained",

@@ -27,12 +27,12 @@ def test_a_dry_run_shows_the_estimate_or_why_there_is_none(run: Run, finished: F
 
 
 def test_the_coach_is_heard_with_settings_that_create_takes(run: Run, finished: Finished) -> None:
-    said = run(finished.server, "jobs", "advice", finished.job_id)
+    said = run(finished.server, "jobs", "advice", finished.job_id, "--iteration", 1)
     assert said.status == 0
     settings = [
         line.strip().split(" ", 1)[1] for line in said.out.splitlines() if line.startswith("  --set ")
     ]
-    found = finished.star.jobs.advice(finished.job_id)
+    found = finished.star.jobs.advice(finished.job_id, 1)
     assert all(one.saw in said.out for one in found)
     assert "generation.samples_per_example=8" in settings
     words = [word for setting in settings for word in ("--set", setting)]

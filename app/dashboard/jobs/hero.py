@@ -82,9 +82,8 @@ class Hero:
     @property
     def grid(self) -> list[float]:
         """Shares at which a line is drawn."""
-        tenths = range(round(10 * self.low), round(10 * self.high) + 1)
-        step = 1 if len(tenths) <= 6 else 2
-        return [tenth / 10 for tenth in tenths if (tenth - tenths[0]) % step == 0]
+        low, high = round(10 * self.low), round(10 * self.high)
+        return [tenth / 10 for tenth in range(low, high + 1, 1 if high - low <= 5 else 2)]
 
     @property
     def labels(self) -> list[Turn]:
@@ -197,6 +196,8 @@ def axis(shares: Sequence[float]) -> tuple[float, float]:
     low, high = int(10 * min(shares)), -int(-10 * max(shares) // 1)
     while high - low < 3:
         low, high = max(0, low - 1), min(10, high + 1)
+    if high - low > 5:  # a line at every second tenth, the edges among them
+        low, high = low - low % 2, high + high % 2
     return low / 10, high / 10
 
 

@@ -35,6 +35,7 @@ from app.jobs.read import check_job_exists, read_best_accuracies, read_job
 from app.ledger.platform.keys import Caller
 from app.platform.bills import read_cost_now
 from app.results.iterations import IterationOut, read_iterations
+from app.results.live.newest import read_newest
 from app.results.quality.advice import read_advice
 from app.results.report import read_job_report
 from app.settings import Settings
@@ -81,6 +82,13 @@ def results(request: Request, caller: Viewer, db: Db, job_id: str) -> Response:
     _, found = read_job_report(db, caller.project_id, job_id)
     drawn = charts(read_iterations(db, caller.project_id, job_id).data, found)
     return page(request, "_job_results.html", caller, answer=found.answer, charts=drawn)
+
+
+@router.get("/texts")
+def texts(request: Request, caller: Viewer, db: Db, job_id: str) -> Response:
+    """The newest texts of a running job, and how fast they come."""
+    newest = read_newest(db, caller.project_id, job_id)
+    return page(request, "_live_texts.html", caller, newest=newest, job_id=job_id)
 
 
 @router.get("/stream", response_class=EventSourceResponse)

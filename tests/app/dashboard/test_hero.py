@@ -85,10 +85,10 @@ def test_a_job_beside_it_has_its_own_best_accuracy(sqlite_database_url: str, tmp
 
 
 def test_the_axis_holds_every_interval() -> None:
-    for shares in ([0.0], [1.0], [0.31, 0.33], [0.0, 1.0], []):
+    for shares in ([0.0], [1.0], [0.31, 0.33], [0.0, 1.0], [0.5, 1.0], []):
         found = [measured(share, 20) for share in shares]
         edges = [edge for one in found for edge in (one.low, one.high) if edge is not None]
         shown = Hero((), (), *axis(edges))
         assert all(TOP <= shown.y(edge) <= BOTTOM for edge in edges)
-        assert shown.grid[0] == shown.low
+        assert (shown.grid[0], shown.grid[-1]) == (shown.low, shown.high)
         assert 0 <= shown.low < shown.high <= 1

@@ -100,7 +100,12 @@ CASES: list[tuple[str, Facts, list[str], Mapping[str, Any], list[Facts]]] = [
         of(FEW),
         ["Only 3 rows", "3 of 40", "8 tries", "0.7"],
         {"generation": {"samples_per_example": 8, "temperature": 0.7}},
-        [of(FEW, MANY), of({**FEW, **ROWS}), of({**FEW, "sampled": {"generated": {"wrong": 40}}})],
+        [
+            of(FEW, MANY),
+            of({**FEW, **ROWS}),
+            of({**FEW, "sampled": {"generated": {"wrong": 40}}}),
+            of({**FEW, "sampled": {"generated": {"correct": 16}}}),
+        ],
     ),
     (
         "below_few_shot",
