@@ -10,6 +10,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 
 import structlog
 from kombu.exceptions import OperationalError
@@ -30,6 +32,7 @@ from app.ledger.queue.budgets import end_all_exhausted
 from app.ledger.queue.outbox import relay
 from app.ledger.queue.reaper import notify_again, reap
 from app.log import configure_logging
+from app.outages import is_outage
 from app.settings import Settings
 from app.storage import Storage
 from app.tracing.start import start_tracing
@@ -43,43 +46,54 @@ log = structlog.get_logger()
 
 def turn(engine: Engine, settings: Settings, storage: Storage) -> None:
     """Run every duty once. An unavailable database or broker costs this turn, not the process."""
-    try:
-        reaped = reap(engine, settings)
-        end_all_exhausted(engine)
-        notify_again(engine, settings)
-        relay(engine, publish)
-        notify_of_tasks(engine, publish_task, settings.redispatch_seconds)
-        removed = remove_deleted(engine, storage)
-    except (SQLAlchemyError, OperationalError, OSError) as error:
-        log.warning("scheduler_turn_failed", error=type(error).__name__)
-    else:
-        if reaped:
-            log.info("steps_reaped", count=reaped)
-        if removed:
-            log.info("deleted_objects_removed", count=removed)
+    done = _each(
+        "scheduler_turn_failed",
+        steps_reaped=partial(reap, engine, settings),
+        jobs_ended=partial(end_all_exhausted, engine),
+        notified_again=partial(notify_again, engine, settings),
+        relayed=partial(relay, engine, publish),
+        notified_of_tasks=partial(notify_of_tasks, engine, publish_task, settings.redispatch_seconds),
+        deleted_objects_removed=partial(remove_deleted, engine, storage),
+    )
+    for name in ("steps_reaped", "deleted_objects_removed"):
+        if done[name]:
+            log.info(name, count=done[name])
 
 
 def tidy(engine: Engine, storage: Storage) -> None:
     """Adapters and files that nothing keeps, killed uploads, old logs. What fails is tried again later."""
-    try:
-        deleted = apply_retention(engine)
-        removed = remove_weights(engine, storage) + remove_deleted_files(engine, storage)
-        abandoned = remove_abandoned(engine)
-        forget_deliveries(engine)
-        forget_keys(engine)
-        empty_projects(engine)
-        aged = remove_by_age(engine)
-    except (SQLAlchemyError, OSError) as error:
-        log.warning("tidying_failed", error=type(error).__name__)
-    else:
-        if deleted or removed or abandoned or aged:
-            log.info(
-                "tidied",
-                adapters_deleted=deleted,
-                artifacts_removed=removed,
-                uploads_removed=abandoned,
-                aged=aged,
-            )
+    done = _each(
+        "tidying_failed",
+        adapters_deleted=partial(apply_retention, engine),
+        artifacts_removed=partial(remove_weights, engine, storage),
+        files_removed=partial(remove_deleted_files, engine, storage),
+        uploads_removed=partial(remove_abandoned, engine),
+        deliveries_forgotten=partial(forget_deliveries, engine),
+        keys_forgotten=partial(forget_keys, engine),
+        projects_emptied=partial(empty_projects, engine),
+        aged=partial(remove_by_age, engine),
+    )
+    seen = ("adapters_deleted", "artifacts_removed", "files_removed", "uploads_removed", "aged")
+    if any(done[name] for name in seen):
+        log.info("tidied", **{name: done[name] for name in seen})
+
+
+def _each(event: str, **duties: Callable[[], object]) -> dict[str, object]:
+    """What each duty returned; None where it failed, which is logged.
+
+    Without a database the others are not tried. Whatever else fails keeps no other duty from its work: a row
+    of one project that cannot be dealt with must not end what all projects need.
+    """
+    done: dict[str, object] = dict.fromkeys(duties)
+    for name, duty in duties.items():
+        try:
+            done[name] = duty()
+        except Exception as error:
+            passing = isinstance(error, SQLAlchemyError | OperationalError | OSError)
+            log.warning(event, duty=name, error=type(error).__name__, exc_info=None if passing else error)
+            if is_outage(error):
+                break
+    return done
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from app.ledger.data.files import remove_deleted_files
 from app.ledger.jobs.retention import apply_retention, remove_weights
 from app.storage import MissingArtifact, Storage
 from app.tables.files import File
+from app.tables.jobs import Job
 from app.tables.rationales import Adapter
 from star_engine.adapters.roles import AdapterRole
 from tests import databases
@@ -201,6 +202,20 @@ def test_retention_keeps_the_best_and_what_is_pinned(api: Api) -> None:
     assert apply_retention(api.engine) == 0
     api.client.patch(f"/v1/adapters/{best}", json={"pinned": False})
     assert apply_retention(api.engine) == 1
+
+
+def test_a_retention_beyond_all_calendars_keeps_everything(api: Api) -> None:
+    """Such rules used to be taken, and ended every scheduler of the platform once their job had ended."""
+    job = run_job(api)
+    path = f"/v1/jobs/{job}/retention"
+    for days in ("1e9", "Infinity", "NaN"):
+        refused = api.client.put(
+            path, content=f'{{"days": {days}}}', headers={"Content-Type": "application/json"}
+        )
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "days"), refused.text
+    with transaction(api.engine) as session:
+        session.get_one(Job, job).retention = {"days": 1e300}
+    assert apply_retention(api.engine) == 0
 
 
 @pytest.mark.parametrize("area", ["its own", "the common one, as before areas"])

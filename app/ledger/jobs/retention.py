@@ -21,6 +21,7 @@ from app.tables.jobs import Job
 from app.tables.rationales import Adapter
 from star_engine.adapters.layout import REMOVABLE, WEIGHTS
 
+DAY = 86_400.0  # seconds
 GRACE = timedelta(hours=1)  # from the deletion to the removal of the bytes: downloads end
 
 log = structlog.get_logger()
@@ -107,7 +108,8 @@ def _outdated(
     kept = set(exempt)
     days, last = rule.get("days"), rule.get("keep_last")
     ended = job.finished_at
-    if days is None or ended is None or ended + timedelta(days=days) >= moment:  # else nothing but the pinned
+    # Seconds: no calendar reaches as far as some rules that are stored. Else only the exempt stay.
+    if days is None or ended is None or (moment - ended).total_seconds() <= days * DAY:
         if last is None:
             return []
         numbers = sorted({adapter.iteration_number for adapter in adapters})

@@ -15,6 +15,9 @@ from app.http.schemas import CHANGED, In
 from app.jobs.views import JobOut, show_job
 from app.ledger.jobs.jobs import get_job
 from app.ledger.jobs.retention import set_retention
+from app.platform.data_retention import MOST_DAYS
+
+MOST = 1_000_000  # adapters: more than any job has
 
 router = api_router("adapters", "/v1/jobs/{job_id}/retention")
 
@@ -23,10 +26,12 @@ class RetentionIn(In):
     """Applied once the job has ended. Pinned adapters are exempt."""
 
     keep_last: Annotated[
-        StrictInt | None, Field(ge=0, description="How many of the newest to keep; null: all.")
+        StrictInt | None, Field(ge=0, le=MOST, description="How many of the newest to keep; null: all.")
     ] = None
     keep_best: Annotated[StrictBool, Field(description="The most accurate one too.")] = True
-    days: Annotated[float | None, Field(gt=0, description="After the job's end; then none is kept.")] = None
+    days: Annotated[
+        float | None, Field(gt=0, le=MOST_DAYS, description="After the job's end; then none is kept.")
+    ] = None
 
 
 @router.put("", responses=CHANGED, summary="Set which adapters of a job to keep")
