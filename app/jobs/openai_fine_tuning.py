@@ -17,7 +17,7 @@ from app.database import reading
 from app.errors import Invalid, NotFound
 from app.http.schemas import In, JsonObject, Text
 from app.intake.uploaded_file import HowToRead, Received
-from app.jobs.settings import JobIn
+from app.jobs.settings import JobIn, PresetName
 from app.jobs.validate import check_settings
 from app.ledger.data.files import get_file
 from app.ledger.data.prompt_sets import get_prompt_set
@@ -63,7 +63,7 @@ class FineTuningIn(BaseModel):
     integrations: None = None
     metadata: dict[str, str] | None = None
     prompt_set: Annotated[Text, Field(max_length=200, description="The few-shot examples: ps_...")]
-    preset: str = "star"
+    preset: PresetName = "star"
     config: JsonObject = Field(default={})
     validation: Annotated[
         StrictInt, Field(ge=0, description="Rows to hold out if no validation file is given.")

@@ -12,7 +12,7 @@ from app.data.tokenizers import count_tokens, needed_tokenizer
 from app.database import reading
 from app.errors import FieldError, Invalid
 from app.http.schemas import In, Item, JsonObject, Text
-from app.jobs.settings import ConfigOverrides, asked_prompts, resolve_config, resolve_layout
+from app.jobs.settings import ConfigOverrides, PresetName, asked_prompts, resolve_config, resolve_layout
 from app.jobs.validate import refused_unfit
 from app.ledger.data.base_models import get_model
 from app.ledger.data.datasets import get_dataset
@@ -47,7 +47,7 @@ class PreviewIn(In):
     # None: the row is a few-shot example's own.
     rationale: Annotated[Text, Field(max_length=100_000)] | None = None
     model: Id | None = None  # counts tokens
-    preset: str = "star"
+    preset: PresetName = "star"
     config: ConfigOverrides = Field(default={})
 
     @model_validator(mode="after")

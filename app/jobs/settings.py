@@ -38,6 +38,7 @@ class _Described:
         return handler(overrides().__pydantic_core_schema__)
 
 
+PresetName = Annotated[Text, Field(max_length=64)]
 ConfigOverrides = Annotated[JsonObject, _Described()]
 
 
@@ -65,7 +66,7 @@ class JobIn(In):
         Annotated[Text, Field(max_length=200)] | None,
         Field(description="The few worked examples; left out for documents, which no question is asked of."),
     ] = None
-    preset: str = "star"
+    preset: PresetName = "star"
     config: ConfigOverrides = Field(default={}, description="Settings that differ from the preset's.")
     priority: Annotated[StrictInt, Field(ge=-100, le=100)] = 0  # higher goes first
     metadata: Metadata = Field(default={})

@@ -81,7 +81,7 @@ class TurnOut(BaseModel):
 class RatingIn(In):
     """What is preferred: the first rationale, the second, or neither."""
 
-    pair: Annotated[StrictInt, Field(ge=0, description="Its number.")]
+    pair: Annotated[StrictInt, Field(ge=0, lt=2**31, description="Its number.")]
     choice: Choice
     rater: Annotated[Rater | None, Field(description="Left out: whose key it is.")] = None
 
