@@ -60,7 +60,7 @@ def size(count: int | None) -> str:
 
 
 def moment(when: datetime | str | None) -> str:
-    """2026-01-31 12:00:00 UTC; app.js shows it in the viewer's own time zone."""
+    """2026-01-31 12:00:00 UTC; app.js tells it from now, or in the viewer's time zone."""
     if when is None:
         return NOTHING
     text = when if isinstance(when, str) else rfc3339(when)

@@ -51,15 +51,26 @@ function toast(text) {
   setTimeout(() => (place.textContent = ""), 2000);
 }
 
+// Times of the last or next day are told from now ("3 min. ago"); the others, and every title, as dates.
+const NEAR = 86400; // seconds
+const UNITS = [["hour", 3600], ["minute", 60], ["second", 1]];
+const FROM_NOW = new Intl.RelativeTimeFormat([], { numeric: "auto", style: "short" });
+
 function localTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const when = new Date(time.dateTime);
-    time.title = time.dateTime;
-    time.textContent = when.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+    const date = when.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+    const seconds = Math.round((when - Date.now()) / 1000);
+    const [unit, size] = UNITS.find(([, least]) => Math.abs(seconds) >= least) ?? ["second", 1];
+    const told = Math.abs(seconds) < NEAR ? FROM_NOW.format(Math.trunc(seconds / size), unit) : date;
+    time.title = `${date} (${time.dateTime})`;
+    if (time.textContent !== told) time.textContent = told;
   }
 }
 
-// <div data-live="URL of server-sent events" hx-get="…" hx-trigger="star:changed">: fetched again after events.
+setInterval(() => localTimes(document), 30000);
+
+// <div data-live="URL of server-sent events" hx-get="…" hx-trigger="star:changed">: fetched anew after events.
 function followLive(root) {
   for (const part of root.querySelectorAll("[data-live]")) {
     if (part.source) continue;
