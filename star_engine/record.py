@@ -184,6 +184,9 @@ class Record(MixSource, Protocol):
         first of them on. Called at resume points and at the end, not with every step.
         """
 
+    def first_loss(self) -> float | None:
+        """The loss of the training's first step, where an attempt before has kept it."""
+
     def finish_training(self, folder: Path | None, report: Mapping[str, Any]) -> None:
         """Record the weights in `folder`, with the training's report. None: they are recorded already."""
 
@@ -252,6 +255,11 @@ class ThoughtRecord(Protocol):
 
     def questions(self, dataset: str, count: int) -> tuple[Kind, Sequence[Example]]:
         """Kind and held-out questions of another dataset, up to so many, the same in every iteration."""
+
+    def answered(self, dataset: str, mode: EvaluationMode, examples: Sequence[Example]) -> Mapping[str, str]:
+        """The verdicts of answers to these questions that are recorded, by example id."""
+
+    def add_answers(self, dataset: str, mode: EvaluationMode, batch: Sequence[EvaluatedAnswer]) -> None: ...
 
     def finish_evaluation(
         self, facts: Mapping[str, Any], thoughts: Sequence[Thought], state: Callable[[Path], None]

@@ -302,6 +302,10 @@ class RunRecord:
             for step in steps:
                 lines.append(asdict(step))
 
+    def first_loss(self) -> float | None:
+        lines = lines_of(self._directory.curve_path(self.iteration, self.role))
+        return next((round(line["loss"], 6) for line in lines if line["step"] == 1), None)
+
     def finish_training(self, folder: Path | None, report: Mapping[str, Any]) -> None:
         if folder is not None and (folder / OPTIMIZER).exists():  # no file of an adapter's layout
             (folder / OPTIMIZER).replace(self._directory.optimizer_path(self.iteration))

@@ -32,7 +32,7 @@ from app.ledger.results.adapters import (
 )
 from app.ledger.results.answers import recorded_mode
 from app.ledger.results.counts import IterationCounts
-from app.ledger.results.curves import curve_end, record_curve
+from app.ledger.results.curves import curve_end, curve_start, record_curve
 from app.ledger.results.diagnostics import audited_before, record_audits, record_control, recorded_audits
 from app.ledger.results.evaluations import evaluated_ids, measures_last, record_evaluations
 from app.ledger.results.iterations import iterations_among
@@ -306,6 +306,10 @@ class LedgerRecord:
     def keep_curve(self, steps: Sequence[TrainingProgress]) -> None:
         with transaction(self.worker.engine) as session:
             record_curve(session, self.claim, steps, self._role)
+
+    def first_loss(self) -> float | None:
+        with self._reading() as session:
+            return curve_start(session, self.claim, self._role)
 
     def finish_training(self, folder: Path | None, report: Mapping[str, Any]) -> None:
         names = [] if folder is None else [folder / CONFIG, folder / WEIGHTS]

@@ -37,7 +37,7 @@ from star_engine.training_set.window import in_window
 
 @dataclass(slots=True)
 class TrainingReport:
-    """The recorded report of a training. Losses are those of the steps since it last resumed."""
+    """The recorded report of a training. `loss_first` is that of its first step, whoever has taken it."""
 
     steps: int
     seed: int
@@ -99,7 +99,7 @@ def _run(context: Context) -> Work:
     if training.batch_tokens is not None and tokens:
         seen = round(steps * training.batch_tokens * rows / tokens)  # up to what stays free of a batch
     more = learned.as_json() | ({} if moments is None else {"optimizer_from": source})
-    report = TrainingReport(steps, seed, source, rows, seen, more=more)
+    report = TrainingReport(steps, seed, source, rows, seen, loss_first=record.first_loss(), more=more)
     yield Progress(0, steps, "steps")
     checkpoints, out = record.checkpoints(), record.weights_folder()
     _check_tokens(context)

@@ -64,6 +64,7 @@ def _run(context: Context) -> Work:
         "iteration 1" if first else "base",
         len(rows),
         steps * settings.batch_size,
+        loss_first=record.first_loss(),
         more=_described(settings, rows),
     )
     yield Progress(0, steps, "steps")

@@ -65,6 +65,14 @@ def curve_end(session: Session, claim: Claim, role: AdapterRole = AdapterRole.GE
     return int(steps[-1][0]) if steps else 0
 
 
+def curve_start(session: Session, claim: Claim, role: AdapterRole = AdapterRole.GENERATOR) -> float | None:
+    """The loss of the first optimizer step of the claim's training; None where it is not on record."""
+    table = VerifierCurve if role is AdapterRole.VERIFIER else TrainingCurve
+    iteration = claimed_iteration(session, claim)
+    steps = session.scalar(select(table.steps).where(table.iteration_id == iteration.id))
+    return float(steps[0][1]) if steps and steps[0][0] == 1 else None
+
+
 def _rounded(found: tuple[float | None, ...]) -> list[float | None]:
     return [None if one is None else round(one, 6) for one in found]
 
