@@ -9,10 +9,11 @@ from typing import Any
 
 from star_engine.config.quiet_star import QuietStar
 
-# Of what the tensors themselves take. The peak of a step on a CPU was 1.05 to 1.64 times as much with the
-# addition model, windows of 128 and 256 tokens and thoughts of 4, 8 and 12.
-OVERHEAD = 1.6
-LOGITS = 4  # float32 copies of one pass's logits at a time: the rest is computed again in the backward pass
+FLOAT = 4  # bytes of a float32: norms, LoRA matrices and losses are computed in it, whatever the model is in
+LOGITS = 9  # float32 copies of one pass's logits at a time: the rest is computed again in the backward pass
+PLAIN_LOGITS = 6  # the same where nothing is thought
+LEARNED = 6  # float32 numbers for each learned weight: itself, gradient, two moments, two of the update
+SLACK = 1.1  # of an allocator's rounding and of what lies between its blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,8 @@ class ModelShape:
     layers: int
     hidden: int
     intermediate: int
-    key_values: int  # heads times their size
+    queries: int  # heads times their size
+    key_values: int  # the same of the heads that keys and values have
     vocabulary: int
 
     @staticmethod
@@ -37,6 +39,7 @@ class ModelShape:
                 layers=int(found["num_hidden_layers"]),
                 hidden=hidden,
                 intermediate=int(found.get("intermediate_size") or 4 * hidden),
+                queries=heads * size,
                 key_values=int(found.get("num_key_value_heads") or heads) * size,
                 vocabulary=int(found["vocab_size"]),
             )
@@ -47,16 +50,50 @@ class ModelShape:
 
 
 def training_bytes(settings: QuietStar, shape: ModelShape, bytes_per_value: int) -> int:
-    """Bytes of activations, keys and values, and logits while a micro-batch is learned; without the weights.
+    """Bytes that a step has at most beside the base model's weights, `bytes_per_value` each.
 
-    Each of the passes over all positions keeps, per layer, some 8 hidden states, 4 of the MLP's and its keys
-    and values; and, since keys grow with every pass, a copy of all keys and values so far.
+    Counted are the tensors that the backward pass needs of every pass over all positions, what it has of its
+    own when it begins, and the learned weights with their optimizer. Held against the peak of real steps in
+    tests/star_engine/gpu/quiet_star/test_memory.py; for attention that keeps no scores (PyTorch's fused one).
     """
     thoughts = settings.rationales if settings.passes > 1 else 1
-    positions = settings.micro_batch * thoughts * settings.window
-    per_layer = 8 * shape.hidden + 4 * shape.intermediate + 4 * shape.key_values
-    kept = settings.passes * per_layer
-    grown = settings.passes * (settings.passes + 1) // 2 * 2 * shape.key_values
-    activations = positions * shape.layers * (kept + grown) * bytes_per_value
-    logits = LOGITS * positions * shape.vocabulary * 4
-    return int(OVERHEAD * (activations + logits))
+    rows = settings.micro_batch * thoughts
+    positions = rows * settings.window
+    size = bytes_per_value
+    kept = positions * (_of_passes(settings, shape, size) + _of_backward(settings, shape, size))
+    masks = settings.window**2 * _sum_to(settings.passes) * (size + 1)
+    return int(SLACK * (kept + masks + LEARNED * FLOAT * _learned(settings, shape)))
+
+
+def _of_passes(settings: QuietStar, shape: ModelShape, size: int) -> int:
+    """Bytes at a position that are kept until the backward pass, of all passes."""
+    ranks = 7 * settings.lora.rank * FLOAT
+    if size == FLOAT:  # a tensor that is needed twice is kept once
+        layer = FLOAT * (4 * shape.hidden + 3 * shape.queries + 4 * shape.intermediate) + ranks
+    else:  # float32 copies of the inputs of both norms and of all seven LoRA matrices
+        layer = FLOAT * (7 * shape.hidden + shape.queries + shape.intermediate) + ranks
+        layer += size * (2 * shape.queries + 3 * shape.intermediate)
+    # Each pass has the keys and values of all before it, for every head of the queries.
+    keys = 2 * shape.queries * size * _sum_to(settings.passes)
+    ends = settings.passes * (FLOAT + 3 * size) * shape.hidden + settings.ahead_tokens * size * shape.hidden
+    return shape.layers * (settings.passes * layer + keys) + ends
+
+
+def _of_backward(settings: QuietStar, shape: ModelShape, size: int) -> int:
+    """Bytes at a position that a backward pass has of its own: logits of one pass, the gradients of the
+    cached keys and values of all layers, and of one layer those of everything.
+    """
+    logits = (LOGITS if settings.passes > 1 else PLAIN_LOGITS) * shape.vocabulary * FLOAT
+    cached = 2 * 2 * shape.key_values * settings.passes * size * shape.layers
+    layer = 2 * shape.queries * settings.passes * size + FLOAT * (4 * shape.hidden + 3 * shape.intermediate)
+    return logits + cached + layer
+
+
+def _sum_to(passes: int) -> int:
+    return passes * (passes + 1) // 2
+
+
+def _learned(settings: QuietStar, shape: ModelShape) -> int:
+    """How many numbers are learned: LoRA matrices of all linear layers, the head, start and end."""
+    ends = 7 * shape.hidden + 2 * shape.queries + 2 * shape.key_values + 3 * shape.intermediate
+    return shape.layers * settings.lora.rank * ends + 3 * shape.hidden * (shape.hidden + 2)
