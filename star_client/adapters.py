@@ -95,6 +95,7 @@ class Adapters:
         adapter_id: str,
         questions: Sequence[Mapping[str, Any] | str],
         *,
+        kind: str | None = None,
         beside_base: bool = False,
         max_tokens: int | None = None,
         idempotency_key: str | None = None,
@@ -102,12 +103,14 @@ class Adapters:
         """Ask it a few questions (at most 32), greedily; returns at once. See `trial` and `ask`.
 
         A question is its text, or `{"question", "choices"?, "answer"?, "group"?}`; with an answer it is
-        judged. beside_base: ask the base model too, few-shot. Sent with an Idempotency-Key, so that a retry
-        makes one trial.
+        judged. beside_base: ask the base model too, few-shot. kind: how an adapter that thinks between tokens
+        is asked; else the text goes on as it stands. Sent with an Idempotency-Key, so that a retry makes one
+        trial.
         """
         asked = [{"question": one} if isinstance(one, str) else dict(one) for one in questions]
         body: dict[str, Any] = {"questions": asked, "beside_base": beside_base}
         body |= {} if max_tokens is None else {"max_tokens": max_tokens}
+        body |= {} if kind is None else {"kind": kind}
         headers = {"Idempotency-Key": idempotency_key or str(uuid4())}
         path = f"/v1/adapters/{adapter_id}/generate"
         answer = self._transport.send(Request("POST", path, headers=headers, json=body, again=True))
@@ -123,12 +126,15 @@ class Adapters:
         adapter_id: str,
         questions: Sequence[Mapping[str, Any] | str],
         *,
+        kind: str | None = None,
         beside_base: bool = False,
         max_tokens: int | None = None,
         patience: float = 600.0,
     ) -> Trial:
         """Call `generate` and wait for the answers. Raises TimeoutError after `patience` seconds."""
-        trial = self.generate(adapter_id, questions, beside_base=beside_base, max_tokens=max_tokens)
+        trial = self.generate(
+            adapter_id, questions, kind=kind, beside_base=beside_base, max_tokens=max_tokens
+        )
         deadline = time.monotonic() + patience
         while not trial.is_terminal:
             left = deadline - time.monotonic()

@@ -272,8 +272,15 @@ class Override(Resource):
     created_at: Timestamp
 
 
+class ThoughtBefore(Fields):
+    token: str
+    thought: str
+
+
 class TrialAnswer(Fields):
-    """`asked`: adapter or base. What the worker answers is None until it has."""
+    """`asked`: adapter or base. What the worker answers is None until it has. `thoughts`: of an adapter that
+    thinks between tokens, before each token of the text.
+    """
 
     asked: str
     position: int
@@ -283,6 +290,7 @@ class TrialAnswer(Fields):
     verdict: str | None = None
     tokens: int | None = None
     finish_reason: str | None = None
+    thoughts: tuple[ThoughtBefore, ...] | None = None
 
 
 class Trial(Resource):

@@ -87,6 +87,7 @@ class SamplingParams:
     max_tokens: int = 256
     stop: tuple[str, ...] = ()  # a sampler may end at the first of these; the caller cuts all the same
     special: bool = False  # whether special tokens stand in the text: a chat model's channels are such
+    without_thoughts: bool = False  # an adapter that thinks between tokens (Quiet-STaR) does not
 
     def of(self, request: SampleRequest) -> SamplingParams:
         """Return what holds for one request of the call. Raises ValueError for a limit below 1."""
@@ -110,7 +111,8 @@ class Completion:
     What ended it: "length": its token limit or the model's; "stop": the stop string `stopped_by`, or, where
     that is None, the end-of-sequence token. Of a `reused` one the record does not say which of these two.
     ids: of a `continued` request: the tokens of the text and of the stop string, where the tokenizer makes
-    others of them (see Part).
+    others of them (see Part). thoughts: of an adapter that thinks between tokens: each token of the text, and
+    what was thought before it.
     """
 
     key: str
@@ -124,6 +126,7 @@ class Completion:
     )
     reused: bool = False
     ids: tuple[int, ...] | None = None
+    thoughts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -276,7 +276,9 @@ def rationale_line(rationale: Rationale) -> dict[str, Any]:
 
 def answer_line(answer: EvaluatedAnswer) -> dict[str, Any]:
     """An answer as one flat JSON object."""
-    return asdict(answer) | _used(answer.tools)
+    fields = asdict(answer)
+    del fields["thoughts"]  # none of a run that ends here has any
+    return fields | _used(answer.tools)
 
 
 def _answer_from(line: Mapping[str, Any]) -> EvaluatedAnswer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 from pydantic import TypeAdapter
 
 from star_engine.config.quiet_star import QuietStar
+from star_engine.protocols import Completion, SampleRequest, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,3 +164,11 @@ class ThoughtModel(Protocol):
         self, adapter: Path, questions: Sequence[AskedQuestion], *, seed: int
     ) -> Iterator[ScoredQuestion]:
         """How likely each answer is after its prompt, in the order of the questions."""
+
+    def write_with_thoughts(
+        self, adapter: Path, queue: deque[SampleRequest], params: SamplingParams
+    ) -> Iterator[Completion]:
+        """Answer greedily, as Sampler.stream does, thinking before each token unless the call's
+        `without_thoughts` says not to. What is appended to the queue meanwhile is answered too. Raises
+        ValueError for a prompt that leaves no room for a token and its thought.
+        """

@@ -29,12 +29,20 @@ SLACK = 16  # tokens by which a whole may exceed its parts: BOS, and white space
 
 
 def check_lengths(
-    model: Model, prompt_set: PromptSet, config: StarConfig, examples: Iterable[Example]
+    model: Model,
+    prompt_set: PromptSet,
+    config: StarConfig,
+    examples: Iterable[Example],
+    *,
+    reserved: int = 0,
 ) -> None:
-    """A hub model's tokenizer is not on this machine: there the first sampling step is what refuses."""
+    """A hub model's tokenizer is not on this machine: there the first sampling step is what refuses.
+
+    `reserved`: positions of the model's context that neither prompt nor completion may take.
+    """
     tokenizer = tokenizer_of(model)
     if tokenizer is not None:
-        check_prompt_lengths(tokenizer, model.context_length, config, prompt_set, examples)
+        check_prompt_lengths(tokenizer, model.context_length - reserved, config, prompt_set, examples)
 
 
 def check_dataset_lengths(

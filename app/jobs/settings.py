@@ -104,13 +104,18 @@ def resolve_config(kind: Kind, preset: str, overrides: Mapping[str, Any]) -> Sta
             "config.kind", reason, "Leave it out: it follows from the dataset.", code="kinds_differ"
         )
     try:
-        return preset_config(preset, kind, overrides)
+        config = preset_config(preset, kind, overrides)
     except ValidationError as failure:
         errors = field_errors(failure.errors(), "config.", nearest)
         named = ", ".join(dict.fromkeys(error.field for error in errors))
         raise Invalid(
             f"The configuration is not valid: {named}.", code="invalid_config", errors=errors
         ) from failure
+    if config.evaluation.without_thoughts:
+        reason = "It is for evaluations of an adapter that thinks between tokens, which set it themselves."
+        fix = "Leave it out; POST /v1/adapters/{id}/evaluate measures such an adapter both ways."
+        raise Invalid.for_field("config.evaluation.without_thoughts", reason, fix, code="invalid_config")
+    return config
 
 
 def resolve_layout(session: Session, config: StarConfig, model: Model) -> StarConfig:

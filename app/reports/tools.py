@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.ledger.jobs.report import Coverage
-from star_engine.evaluation.accuracy import OF_ADAPTER
+from star_engine.evaluation.accuracy import WITH_A_TOOL
 from star_engine.evaluation.report import percent
 from star_engine.sampling.rationales import Route
 
@@ -28,7 +28,7 @@ def tool_rows(coverage: Sequence[Coverage]) -> tuple[tuple[str, ...], ...]:
 
 def _row(row: Coverage, use: Mapping[str, Any]) -> tuple[str, ...]:
     measured = row.tool_accuracy or {}
-    accuracies = [measured.get(str(mode), {}).get("accuracy") for mode in OF_ADAPTER]
+    accuracies = [measured.get(str(mode), {}).get("accuracy") for mode in WITH_A_TOOL]
     rates = [use.get(str(route), {}).get("rate") for route in (Route.GENERATED, Route.HINTED)]
     calls = sum(one["calls"] for one in use.values())
     failed = sum(one["failed"] for one in use.values()) / calls if calls else None

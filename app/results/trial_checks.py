@@ -11,11 +11,13 @@ from sqlalchemy.orm import Session
 from app.errors import Conflict, Invalid, NotFound
 from app.http.schemas import In, Text
 from app.jobs.prompt_lengths import check_lengths
+from app.jobs.quiet_star.ask import thinking_evaluation, thinking_trial, thought_room
 from app.jobs.settings import asked_prompts
 from app.jobs.validate import check_turns
 from app.ledger.data.datasets import get_dataset
 from app.ledger.data.examples import each_example
 from app.ledger.jobs.jobs import NewJob
+from app.settings import Settings
 from app.tables.data import Dataset, Model, PromptSet
 from app.tables.jobs import Job
 from app.tables.rationales import Adapter
@@ -44,6 +46,13 @@ class TrialIn(In):
     """Questions for an adapter. It is asked the way its accuracy was measured: greedily."""
 
     questions: Annotated[tuple[QuestionIn, ...], Field(min_length=1, max_length=MAX_QUESTIONS)]
+    kind: Annotated[
+        Kind | None,
+        Field(
+            description="How an adapter that thinks between tokens is asked, and its answers are read; left "
+            "out: the text goes on as it stands. Other adapters have their job's."
+        ),
+    ] = None
     beside_base: Annotated[StrictBool, Field(description="Ask the base model, few-shot, too.")] = False
     max_tokens: Annotated[StrictInt | None, Field(ge=1, le=32768, description="None: as the job.")] = None
 
@@ -57,25 +66,37 @@ class EvaluationIn(In):
     name: Annotated[Text | None, Field(min_length=1, max_length=200)] = None
 
 
-def check_trial(session: Session, adapter: Adapter, job: Job, sent: TrialIn) -> tuple[NewJob, list[Example]]:
+def check_trial(
+    session: Session, adapter: Adapter, job: Job, sent: TrialIn, settings: Settings
+) -> tuple[NewJob, list[Example]]:
     """The trial as a job, and its questions as examples. Raises Invalid or Conflict."""
-    config = _config(job, "generation", {} if sent.max_tokens is None else {"max_tokens": sent.max_tokens})
+    if adapter.role is AdapterRole.QUIET:
+        config = thinking_trial(job, sent.kind, sent.max_tokens, settings)
+    else:
+        changes = {} if sent.max_tokens is None else {"max_tokens": sent.max_tokens}
+        config = _config(job, "generation", changes)
+    if sent.kind not in (None, config.kind):
+        reason = f"The adapter answers questions of kind {config.kind}."
+        raise Invalid.for_field("kind", reason, "Leave it out.", code="kinds_differ")
     examples = [_example(config.kind, number, one) for number, one in enumerate(sent.questions)]
     dataset = session.get_one(Dataset, job.dataset_id)
     new = _new_job(session, adapter, job, Purpose.TRIAL, f"Trial of {adapter.id}", config, dataset)
-    _check(session, new, examples)
+    _check(session, new, examples, thought_room(adapter, job))
     return new, examples
 
 
 def check_evaluation(
-    session: Session, project_id: str, adapter: Adapter, job: Job, sent: EvaluationIn
+    session: Session, project_id: str, adapter: Adapter, job: Job, sent: EvaluationIn, settings: Settings
 ) -> NewJob:
     """The evaluation as a job. Raises Invalid or Conflict."""
     try:
         dataset = get_dataset(session, project_id, sent.dataset)
     except NotFound as missing:
         raise Invalid.for_field("dataset", missing.detail, "Use the id of one that GET lists.") from missing
-    config = _config(job, "evaluation", {"split": sent.split, "max_examples": sent.max_examples})
+    if adapter.role is AdapterRole.QUIET:
+        config = thinking_evaluation(job, dataset, sent.split, sent.max_examples, settings)
+    else:
+        config = _config(job, "evaluation", {"split": sent.split, "max_examples": sent.max_examples})
     if dataset.kind != config.kind:
         reason = f"The adapter answers questions of kind {config.kind}, the dataset's are {dataset.kind}."
         raise Invalid.for_field("dataset", reason, "Use a dataset of the adapter's kind.")
@@ -86,7 +107,7 @@ def check_evaluation(
     check_turns(session, dataset, config, "dataset")
     name = sent.name or f"{adapter.id} on {dataset.name}"
     new = _new_job(session, adapter, job, Purpose.EVALUATION, name, config, dataset)
-    _check(session, new, each_example(session, dataset.id, [sent.split]))
+    _check(session, new, each_example(session, dataset.id, [sent.split]), thought_room(adapter, job))
     return new
 
 
@@ -99,9 +120,9 @@ def _new_job(
     config: StarConfig,
     dataset: Dataset,
 ) -> NewJob:
-    if adapter.role is not AdapterRole.GENERATOR:
+    if adapter.role is AdapterRole.VERIFIER:
         reason = f"{adapter.id} is of the role {adapter.role}: {NOT_ASKED[adapter.role]}."
-        raise Invalid.for_field("adapter", reason, "Name an adapter of the role generator.")
+        raise Invalid.for_field("adapter", reason, "Name an adapter of the role generator or quiet.")
     if adapter.deleted_at is not None:
         raise Conflict("The adapter's weights have been deleted.", code="adapter_deleted")
     return NewJob(
@@ -138,11 +159,13 @@ def _example(kind: Kind, number: int, sent: QuestionIn) -> Example:
     )
 
 
-def _check(session: Session, new: NewJob, examples: Iterable[Example]) -> None:
+def _check(session: Session, new: NewJob, examples: Iterable[Example], reserved: int) -> None:
+    """`reserved`: positions of the context that thoughts take."""
     prompt_set = asked_prompts(new.config, new.prompt_set, new.model)
     listed: Sequence[Example] = examples if isinstance(examples, list) else []
-    without = groups_without_examples(prompt_set, {example.group for example in listed})
+    asked = {example.group for example in listed}
+    without = groups_without_examples(prompt_set, asked) if prompt_set.examples else ()
     if without:
         reason = f"The prompt set shows nothing to questions of these groups: {', '.join(without)}."
         raise Invalid.for_field("questions", reason, "Give each question a group that the prompt set knows.")
-    check_lengths(new.model, prompt_set, new.config, examples)
+    check_lengths(new.model, prompt_set, new.config, examples, reserved=reserved)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import monotonic
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import anyio
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -32,6 +32,11 @@ from app.turns import give_turn_back
 POLL_SECONDS = 0.25
 
 
+class ThoughtBefore(BaseModel):
+    token: str
+    thought: str
+
+
 class TrialAnswerOut(BaseModel):
     asked: Asked
     position: int
@@ -41,6 +46,13 @@ class TrialAnswerOut(BaseModel):
     verdict: str | None
     tokens: int | None
     finish_reason: str | None
+    thoughts: Annotated[
+        list[ThoughtBefore] | None,
+        Field(
+            description="Of an adapter that thinks between tokens: each token of the text, and what was "
+            "thought before it."
+        ),
+    ] = None
 
 
 class TrialOut(Resource):
@@ -63,7 +75,7 @@ def create_trial(
     def make() -> TrialOut:
         with transaction(db) as session:
             adapter, job = get_adapter(session, project_id, adapter_id)
-            new, examples = check_trial(session, adapter, job, sent)
+            new, examples = check_trial(session, adapter, job, sent, settings)
             trial = ledger.create_trial(session, project_id, caller.key_id, new, examples, asked, settings)
             if key is not None:
                 remember_key(session, trial, key, fingerprint)
@@ -105,7 +117,7 @@ def create_evaluation(
     def make() -> JobOut:
         with transaction(db) as session:
             adapter, job = get_adapter(session, project_id, adapter_id)
-            new = check_evaluation(session, project_id, adapter, job, sent)
+            new = check_evaluation(session, project_id, adapter, job, sent, settings)
             made = create_job(session, project_id, caller.key_id, new, settings)
             if key is not None:
                 remember_key(session, made, key, fingerprint)
@@ -137,6 +149,8 @@ def _out(job: Job, answers: Sequence[TrialAnswer]) -> TrialOut:
                 verdict=row.verdict,
                 tokens=row.tokens,
                 finish_reason=row.finish_reason,
+                thoughts=row.thoughts
+                and [ThoughtBefore(token=token, thought=thought) for token, thought in row.thoughts],
             )
             for row in answers
         ],

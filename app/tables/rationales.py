@@ -149,3 +149,4 @@ class TrialAnswer(Base):
     verdict: Mapped[str | None]  # None where no answer was given to hold it against
     tokens: Mapped[int | None]
     finish_reason: Mapped[str | None]
+    thoughts: Mapped[list[Any] | None]  # of an adapter that thinks: [token, thought] of each token

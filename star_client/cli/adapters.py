@@ -19,7 +19,7 @@ from star_client.cli.quality.receipts import show_receipt
 from star_client.client import StarClient
 from star_client.errors import NotFound
 from star_client.objects import Adapter, AdapterFile
-from star_client.objects_results import TrialAnswer
+from star_client.objects_results import ThoughtBefore, TrialAnswer
 from star_client.quality.chosen import By, Chosen, ToolAnswer
 
 adapters = typer.Typer(no_args_is_help=True, help="The LoRA weights of an iteration.")
@@ -40,6 +40,10 @@ TRIAL: Columns[TrialAnswer] = {
     "verdict": lambda one: one.verdict,
     "extracted": lambda one: one.extracted,
     "text": lambda one: one.text,
+}
+THOUGHT_BEFORE: Columns[ThoughtBefore] = {
+    "thought": lambda one: one.thought,
+    "token": lambda one: one.token,
 }
 CHOSEN: Columns[Chosen] = {
     "answer": lambda one: one.selection.answer,
@@ -92,6 +96,13 @@ def ask(
         bool,
         typer.Option("--tools", help="Have a server of models write it, and show what the tool said."),
     ] = False,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="Of the questions, for an adapter that thinks between tokens; else text goes on."),
+    ] = None,
+    thoughts: Annotated[
+        bool, typer.Option("--thoughts", help="Show what was thought before each token.")
+    ] = False,
     max_tokens: Annotated[int | None, typer.Option(min=1)] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -104,8 +115,12 @@ def ask(
         told = [client.ask_with_tools(adapter_id, one, max_tokens=max_tokens) for one in questions]
         print_all(told, TOOL_ANSWER, as_json)
         return
-    found = star(context).adapters.ask(adapter_id, questions, beside_base=beside_base, max_tokens=max_tokens)
+    found = star(context).adapters.ask(
+        adapter_id, questions, kind=kind, beside_base=beside_base, max_tokens=max_tokens
+    )
     print_all(found.answers, TRIAL, as_json)
+    for one in found.answers if thoughts and not as_json else ():
+        print_all(one.thoughts or (), THOUGHT_BEFORE, as_json)
     if found.status != "succeeded":
         sys.stderr.write(f"{found.id} has {found.status}: {found.status_reason}\n")
         raise typer.Exit(OUTCOMES.get(found.status, FAILED))

@@ -13,11 +13,12 @@ class AdapterRole(StrEnum):
     QUIET = "quiet"  # thinks before each token (Quiet-STaR)
 
 
-# Why nobody can ask an adapter of these roles over HTTP.
+UNTHINKING = "vLLM loads no head beside LoRA matrices and mixes no predictions"
+# Why no server of models offers an adapter of these roles, and nobody compares its answers.
 NOT_ASKED = {
     AdapterRole.VERIFIER: "it judges texts and writes none",
     AdapterRole.QUIET: (
-        "it thinks between tokens, which nothing here serves: vLLM loads no head beside LoRA matrices and "
-        "mixes no predictions; download it and write with star_engine, as its README.md shows"
+        f"it thinks between tokens, which no server of models does: {UNTHINKING}; ask it in trials and "
+        "evaluations, or download it and write with star_engine, as its README.md shows"
     ),
 }

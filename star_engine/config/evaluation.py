@@ -78,5 +78,9 @@ class Evaluation(Section):
     """How the base model is asked before the first iteration."""
     also: Annotated[tuple[str, ...], Field(max_length=8)] = ()
     """Other datasets, by id, on which every iteration is measured: forgetting, out of distribution."""
+    without_thoughts: bool = False
+    """Ask an adapter that thinks between tokens (Quiet-STaR) without its thoughts, too. Evaluations of such
+    an adapter are made so; a job that trains one has no use for it.
+    """
     test_time: TestTime | None = None
     """Many answers to each held-out question: pass@k, majority vote, best of k; null: one greedy answer."""

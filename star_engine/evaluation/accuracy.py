@@ -36,9 +36,11 @@ class EvaluationMode(StrEnum):
     ADAPTER = "adapter"  # an iteration's model; directly, where it was trained on answers alone
     ADAPTER_WITHOUT_TOOLS = "adapter_without_tools"  # the same with nothing to call
     ADAPTER_HINTED = "adapter_hinted"  # the same with a procedural hint in each answer
+    ADAPTER_WITHOUT_THOUGHTS = "adapter_without_thoughts"  # of one that thinks between tokens
 
 
-OF_ADAPTER = (EvaluationMode.ADAPTER, EvaluationMode.ADAPTER_WITHOUT_TOOLS, EvaluationMode.ADAPTER_HINTED)
+WITH_A_TOOL = (EvaluationMode.ADAPTER, EvaluationMode.ADAPTER_WITHOUT_TOOLS, EvaluationMode.ADAPTER_HINTED)
+OF_ADAPTER = (*WITH_A_TOOL, EvaluationMode.ADAPTER_WITHOUT_THOUGHTS)
 # Measured beside an adapter's own answers; no report, receipt or stop rule reads them.
 BESIDE = OF_ADAPTER[1:]
 COMPARED = tuple(mode for mode in EvaluationMode if mode not in BESIDE)
@@ -46,10 +48,14 @@ WITHOUT_TOOLS = (EvaluationMode.FEW_SHOT_DIRECT, EvaluationMode.ADAPTER_WITHOUT_
 
 
 def adapter_modes(config: StarConfig) -> tuple[EvaluationMode, ...]:
-    """How an iteration's model is asked: one with a tool also without it, and with the job's hints."""
+    """How an iteration's model is asked: one with a tool also without it, and with the job's hints; one that
+    thinks between tokens also without its thoughts.
+    """
+    if config.evaluation.without_thoughts:
+        return (EvaluationMode.ADAPTER, EvaluationMode.ADAPTER_WITHOUT_THOUGHTS)
     if config.tools.python is None:
         return (EvaluationMode.ADAPTER,)
-    return OF_ADAPTER if config.hints is not None else OF_ADAPTER[:2]
+    return WITH_A_TOOL if config.hints is not None else WITH_A_TOOL[:2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,7 @@ class EvaluatedAnswer:
     request_sha256: str | None = None  # as of a rationale
     reused: bool = False
     tools: ToolUse | None = None  # as of a rationale
+    thoughts: tuple[tuple[str, str], ...] = ()  # as of a completion
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +153,13 @@ def evaluation_params(config: StarConfig, mode: EvaluationMode) -> SamplingParam
     limit = config.generation.max_tokens
     if asked_directly(config, mode) and not config.is_chat:  # a chat model may think first, whatever shown
         limit = min(limit, DIRECT_MAX_TOKENS)
-    return SamplingParams(temperature=0.0, max_tokens=limit, stop=config.stops, special=config.is_chat)
+    return SamplingParams(
+        temperature=0.0,
+        max_tokens=limit,
+        stop=config.stops,
+        special=config.is_chat,
+        without_thoughts=mode is EvaluationMode.ADAPTER_WITHOUT_THOUGHTS,
+    )
 
 
 def evaluate(
@@ -242,6 +255,7 @@ def _answered(
         request_sha256=completion.request_sha256,
         reused=completion.reused,
         tools=use,
+        thoughts=completion.thoughts,
     )
 
 

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from star_engine.evaluation.accuracy import EvaluationMode
 from star_engine.evaluation.answer import Answer, Verdict
+from star_engine.evaluation.report import percent
+from star_engine.tasks.verdict import VerdictCode
 from star_engine.thoughts import AskedQuestion, ScoredQuestion, Worth
 
 
@@ -65,6 +68,22 @@ class ZeroShot:
         return found
 
 
+def generated_facts(verdicts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """`generated`: the share of right answers that the model wrote itself, by EvaluationMode; nothing where
+    nothing was asked.
+    """
+    thinking = verdicts.get(EvaluationMode.ADAPTER, ())
+    plain = verdicts.get(EvaluationMode.ADAPTER_WITHOUT_THOUGHTS, ())
+    if not thinking or not plain:
+        return {}
+    shares = {"without": _right(plain), "with": _right(thinking)}
+    return {"generated": {"n": len(thinking), **shares}}
+
+
+def _right(verdicts: Sequence[str]) -> float:
+    return round(sum(one == VerdictCode.CORRECT for one in verdicts) / len(verdicts), 6)
+
+
 def _probability(logprobs: Sequence[float], gold: int) -> float:
     if len(logprobs) == 1:
         return math.exp(logprobs[0])
@@ -98,6 +117,12 @@ def thinking_answer(
     )
     if last.get("nll_base") is not None:
         sentence += f"; the base model takes {last['nll_base']:.4f}"
+    for dataset, asked in sorted(last.get("zero_shot", {}).items()):
+        if (written := asked.get("generated")) is not None:
+            sentence += (
+                f". Of {written['n']} questions of {dataset}, without examples, it answers "
+                f"{percent(written['with'])} right with thoughts and {percent(written['without'])} without"
+            )
     others = [f"{name} {facts['nll_with']:.4f}" for name, facts in sorted(beside.items())]
     if others:
         sentence += f". Beside it, on the same documents: {', '.join(others)}."

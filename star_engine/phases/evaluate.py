@@ -90,19 +90,27 @@ def _adapter_metrics(config: StarConfig, counts: Counts) -> dict[str, Any]:
         "evaluated": {key: found[key] for key in ("n", "unparsed", "truncated")},
         **_other_datasets(config, counts, EvaluationMode.ADAPTER),
         **_with_and_without_tools(config, counts),
+        **_without_thoughts(config, counts),
     }
 
 
 def _with_and_without_tools(config: StarConfig, counts: Counts) -> dict[str, Any]:
     """Accuracy in each mode in which an adapter with a tool is asked; nothing where it has none."""
-    modes = adapter_modes(config)
-    if len(modes) == 1:
+    if config.tools.python is None:
         return {}
     found = {}
-    for mode in modes:
+    for mode in adapter_modes(config):
         figures = _figures(counts.accuracy(mode))
         found[str(mode)] = {"accuracy": figures["accuracy"], "n": figures["n"]}
     return {"tool_accuracy": found}
+
+
+def _without_thoughts(config: StarConfig, counts: Counts) -> dict[str, Any]:
+    """Accuracy of an adapter that thinks between tokens where it does not; nothing of others."""
+    if not config.evaluation.without_thoughts:
+        return {}
+    figures = _figures(counts.accuracy(EvaluationMode.ADAPTER_WITHOUT_THOUGHTS))
+    return {"without_thoughts": {"accuracy": figures["accuracy"], "n": figures["n"]}}
 
 
 def _other_datasets(config: StarConfig, counts: Counts, mode: EvaluationMode) -> dict[str, Any]:

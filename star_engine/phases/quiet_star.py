@@ -7,8 +7,9 @@ where a job's method is quiet_star: see `table.phase_of`.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from star_engine.adapters.layout import (
@@ -26,15 +27,19 @@ from star_engine.config.quiet_star import QuietStar, QuietStarMethod
 from star_engine.config.star import StarConfig
 from star_engine.data.prompts import direct_answer, render_prompt
 from star_engine.data.selection import training_seed
-from star_engine.evaluation.thoughts import ZeroShot, worth_facts
+from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode, adapter_modes, plan_answers
+from star_engine.evaluation.thoughts import ZeroShot, generated_facts, worth_facts
+from star_engine.evaluation.zero_shot import zero_shot_config
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Context, Phase, Progress, Work
 from star_engine.protocols import TrainingProgress
-from star_engine.record import Counts
+from star_engine.record import Counts, ThoughtRecord
 from star_engine.tasks.examples import Example, PromptSet, choice_letter
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.registry import task_of
 from star_engine.thoughts import AskedQuestion, QuietStep, ThoughtTraining, Worth
+
+RECORDED_AT_ONCE = 16  # answers: what a crash can cost
 
 
 def quiet_of(config: StarConfig) -> QuietStarMethod:
@@ -64,9 +69,9 @@ def _train(context: Context) -> Work:
         skip=method.windows_before(number),
     )
     began = time.monotonic()
-    curve, first, last = list[TrainingProgress](), None, None
+    curve, first, last = list[TrainingProgress](), record.first_loss(), None
     for step in context.gpu.thoughts().train_thoughts(training):
-        first, last = first or step, step
+        first, last = round(step.loss, 6) if first is None else first, step
         curve.append(_on_curve(step, settings))
         if step.step % settings.checkpoint_every == 0 or step.step == steps:
             record.keep_curve(curve)  # before the resume point, behind which no attempt does them again
@@ -87,9 +92,9 @@ def _on_curve(step: QuietStep, settings: QuietStar) -> TrainingProgress:
 
 
 def _report(
-    training: ThoughtTraining, documents: int, first: QuietStep | None, last: QuietStep | None
+    training: ThoughtTraining, documents: int, first: float | None, last: QuietStep | None
 ) -> dict[str, Any]:
-    """The report of the training. Losses are those of the steps since it last resumed."""
+    """The report of the training. `first`: the loss of its first step."""
     settings = training.settings
     found = {
         "method": "quiet_star",
@@ -103,7 +108,7 @@ def _report(
         "tokens": training.steps * settings.batch_windows * settings.window,
     }
     if first is not None and last is not None:
-        found |= {"loss_first": round(first.loss, 6), "loss_last": round(last.loss, 6)}
+        found |= {"loss_first": first, "loss_last": round(last.loss, 6)}
         named = ("nll_without", "weight", "positive", "entropy", "start_norm", "end_norm")
         found |= {name: round(getattr(last, name), 6) for name in named}
         found["nll_mixed"] = [round(value, 6) for value in last.nll_mixed]
@@ -163,15 +168,61 @@ def _evaluate(context: Context) -> Work:
         raise RuntimeError("the measurement ended without a result")
     asked: dict[str, Any] = {}
     for dataset in config.evaluation.also:
-        zero_shot = ZeroShot()
-        kind, examples = thoughts.questions(dataset, method.zero_shot_questions)
-        questions = {one.id: zero_shot_question(kind, one) for one in examples}
-        for score in model.score_with_thoughts(adapter, list(questions.values()), seed=config.seed):
-            zero_shot.add(questions[score.key], score)
-            yield Progress(zero_shot.asked, len(questions), "questions")
-        asked[dataset] = zero_shot.facts()
+        asked[dataset] = yield from _ask_zero_shot(
+            context, thoughts, adapter, dataset, method.zero_shot_questions
+        )
     facts = worth_facts(worth) | ({"zero_shot": asked} if asked else {})
     thoughts.finish_evaluation(facts, worth.thoughts, lambda folder: state_measured(folder, facts))
+
+
+def _ask_zero_shot(
+    context: Context, thoughts: ThoughtRecord, adapter: Path, dataset: str, count: int
+) -> Generator[Progress, None, dict[str, Any]]:
+    """What was found, as `thinking.zero_shot` holds it for one dataset. Questions that the model has no room
+    for are counted, and not asked.
+    """
+    seed, model = context.config.seed, context.gpu.thoughts()
+    kind, examples = thoughts.questions(dataset, count)
+    by_id = {one.id: one for one in examples}
+    questions = {one.id: zero_shot_question(kind, one) for one in examples}
+    found, short = ZeroShot(), list[Example]()
+    for score in model.score_with_thoughts(adapter, list(questions.values()), seed=seed):
+        found.add(questions[score.key], score)
+        short += [by_id[score.key]] if score.without else []
+        yield Progress(found.asked, len(questions), "questions")
+    config = zero_shot_config(kind, seed=seed)
+    verdicts: dict[str, list[str]] = {}
+    for mode in adapter_modes(config):
+        verdicts[mode] = yield from _answers(context, thoughts, adapter, (config, mode, dataset), short)
+    return found.facts() | generated_facts(verdicts)
+
+
+def _answers(
+    context: Context,
+    thoughts: ThoughtRecord,
+    adapter: Path,
+    asked: tuple[StarConfig, EvaluationMode, str],
+    examples: Sequence[Example],
+) -> Generator[Progress, None, list[str]]:
+    """The verdicts of answers that the model writes; those that are recorded already stand. `asked`: by which
+    settings, in which mode, of which dataset.
+    """
+    config, mode, dataset = asked
+    known = dict(thoughts.answered(dataset, mode, examples))
+    bare, number = PromptSet(config.kind, ()), context.iteration
+    plan = plan_answers(config, bare, examples, mode, number, known.keys())
+    batch: list[EvaluatedAnswer] = []
+    for completion in context.gpu.thoughts().write_with_thoughts(adapter, plan.queue, plan.params):
+        if (answer := plan.finish(completion)) is None:
+            continue
+        known[answer.example_id] = answer.verdict
+        batch.append(answer)
+        if len(batch) == RECORDED_AT_ONCE:
+            thoughts.add_answers(dataset, mode, batch)
+            batch = []
+        yield Progress(len(known), len(examples), "answers")
+    thoughts.add_answers(dataset, mode, batch)
+    return list(known.values())
 
 
 def zero_shot_question(kind: Kind, example: Example) -> AskedQuestion:

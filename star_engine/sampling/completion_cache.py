@@ -50,6 +50,8 @@ def request_sha256(model: str | None, request: SampleRequest, params: SamplingPa
     decoding: list[object] = [own.max_tokens, own.stop]
     if own.special:
         decoding.append("special")
+    if own.without_thoughts:
+        decoding.append("without_thoughts")
     if params.temperature > 0:
         decoding += [params.temperature, params.top_p, params.top_k, request.seed]
     return _sha256([model, request.prompt, decoding])

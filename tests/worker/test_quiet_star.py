@@ -107,6 +107,12 @@ def test_a_job_trains_verifies_measures_and_publishes_an_adapter_that_thinks(
         zero_shot = thinking["zero_shot"][asked["id"]]
         assert zero_shot["n"] == 3
         assert 0 < zero_shot["gold_probability"]["with"] < 1
+        written = zero_shot["generated"]
+        assert written["n"] == 3
+        assert all(0 <= written[name] <= 1 for name in ("with", "without"))
+        for mode in ("adapter", "adapter_without_thoughts"):
+            query = f"iteration={one['number']}&dataset={asked['id']}&mode={mode}"
+            assert len(got(api, f"/v1/jobs/{job['id']}/answers?{query}")["data"]) == 3
     first, second = (one["metrics"]["training"] for one in iterations)
     assert (first["started_from"], second["started_from"]) == ("base", "the iteration before")
     adapters = got(api, f"/v1/jobs/{job['id']}/adapters")["data"]
@@ -124,7 +130,7 @@ def test_a_job_trains_verifies_measures_and_publishes_an_adapter_that_thinks(
     }  # fmt: skip
 
 
-def test_thoughts_are_read_by_page_as_a_file_and_on_pages_and_nothing_serves_them(
+def test_thoughts_are_read_by_page_as_a_file_and_on_pages_and_no_server_of_models_has_them(
     api: Api, work_off: Callable[[], None]
 ) -> None:
     job = created(api, body(api, baselines=["pauses", "continued-training"]))
@@ -147,28 +153,16 @@ def test_thoughts_are_read_by_page_as_a_file_and_on_pages_and_nothing_serves_the
     assert "Quiet-STaR" in api.client.get(f"{base}/report", headers={"Accept": "text/markdown"}).text
     [adapter] = got(api, f"{base}/adapters")["data"]
     visitor = sign_in(api, api.admin)
-    for path in (
-        "",
-        "/thoughts",
-        "/thoughts?drawn=true",
-        "/results",
-        "/now",
-        "/iterations/1/curve",
-        "/adapters",
-    ):
+    for path in ("", "/thoughts", "/results", "/now", "/iterations/1/curve", "/adapters"):
         shown = visitor.get(f"/jobs/{job['id']}{path}")
         assert shown.status_code == 200, (path, shown.text[-2000:])
+    assert "drawn evenly" in visitor.get(f"/jobs/{job['id']}/thoughts", drawn="true").text
     assert "Thoughts before a token" in visitor.get(f"/jobs/{job['id']}/thoughts").text
     for path in (f"/adapters/{adapter['id']}", f"/jobs/new?like={job['id']}", f"/jobs/{job['id']}/fork"):
         assert visitor.get(path).status_code == 200, path
-    refusals = {
-        f"/v1/adapters/{adapter['id']}/generate": {"questions": [{"question": "1 + 1"}]},
-        "/v1/completions": {"model": adapter["id"], "prompt": "1 + 1"},
-    }
-    for path, sent in refusals.items():
-        refused = api.client.post(path, json=sent)
-        assert 400 <= refused.status_code < 500, (path, refused.text)
-        assert "thinks between tokens" in refused.text
+    refused = api.client.post("/v1/completions", json={"model": adapter["id"], "prompt": "1 + 1"})
+    assert 400 <= refused.status_code < 500, refused.text
+    assert "thinks between tokens" in refused.text
     assert "thinks between tokens" in got(api, f"/v1/adapters/{adapter['id']}/receipt", 409)["detail"]
 
 

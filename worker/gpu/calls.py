@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from star_engine.protocols import (
-    Sampler,
+    Completion,
     SampleRequest,
     SamplingParams,
     Scorer,
@@ -26,6 +26,7 @@ from worker.gpu.models import Models
 
 JsonObject = dict[str, Any]
 Emit = Callable[[JsonObject], None]
+Sampling = Callable[[deque[SampleRequest], SamplingParams], Iterator[Completion]]  # Sampler.stream
 
 
 @dataclass(slots=True)
@@ -81,12 +82,18 @@ def run(models: Models, call: Call, emit: Emit) -> Any:
         case "token_ids":
             return models.sampler().token_ids(_texts(message["texts"]))
         case "stream":
-            return stream(models.sampler(), call, emit)
+            return stream(models.stream, call, emit)
         case "score":
             return score(models.sampler(), call, emit)
         case "write" | "write_with":
             return run_writer(models.writer(), call, emit)
-        case "train_thoughts" | "probe_thoughts" | "measure_thoughts" | "score_with_thoughts":
+        case (
+            "train_thoughts"
+            | "probe_thoughts"
+            | "measure_thoughts"
+            | "score_with_thoughts"
+            | "write_with_thoughts"
+        ):
             return run_thoughts(models.thoughts(), call, emit)
         case "train" | "probe" | "score_trained" | "training_token_ids":
             return run_trainer(models, call, emit)
@@ -134,6 +141,10 @@ def run_thoughts(model: ThoughtModel, call: Call, emit: Emit) -> Any:
             ]
             scored = model.score_with_thoughts(adapter, questions, seed=message["seed"])
             return _until_cancelled(map(asdict, scored), call, emit)
+        case "write_with_thoughts":
+            queue = deque(map(SampleRequest.from_json, message["asked"]))
+            written = model.write_with_thoughts(adapter, queue, _params(message["params"]))
+            return _until_cancelled(map(asdict, written), call, emit)
         case _:
             return asdict(model.probe_thoughts(adapter, message["texts"]))
 
@@ -155,13 +166,13 @@ def run_writer(writer: Writer, call: Call, emit: Emit) -> Any:
             return writer.use(_path(message["adapter"]))
 
 
-def stream(sampler: Sampler, call: Call, emit: Emit) -> None:
+def stream(sample: Sampling, call: Call, emit: Emit) -> None:
     """Sample until the worker ends the call: when the queue is empty, completions that are still on their way
     to the worker may bring more requests back."""
-    params = SamplingParams(**call.message["params"] | {"stop": tuple(call.message["params"]["stop"])})
+    params = _params(call.message["params"])
     inbox = Inbox(call.arrivals, SampleRequest.from_json)
     while not inbox.ended:
-        for completion in sampler.stream(inbox, params):
+        for completion in sample(inbox, params):
             emit(asdict(completion))
             inbox.look()
             if inbox.ended:
@@ -205,6 +216,10 @@ def _train(models: Models, job: TrainingJob, call: Call, emit: Emit) -> None:
         emit(asdict(step) | {"sampler_share": models.sampler_share})
         if not call.arrivals.empty():  # only a cancel can have arrived
             return
+
+
+def _params(sent: JsonObject) -> SamplingParams:
+    return SamplingParams(**sent | {"stop": tuple(sent["stop"])})
 
 
 def _texts(sent: Sequence[Any]) -> list[str | TrainingText]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from star_engine.adapters.layout import THINKING
+from star_engine.adapters.roles import UNTHINKING
 from star_engine.adapters.weight_files import BYTES_PER_WEIGHT, parameter_count, training_bytes
-from star_engine.protocols import Sampler, Trainer
+from star_engine.protocols import BadAdapter, Completion, Sampler, SampleRequest, SamplingParams, Trainer
 from star_engine.testing.fakes import RecordingTrainer, Script, ScriptedSampler
 from star_engine.testing.writer import ScriptedWriter
 from star_engine.thoughts import ThoughtModel
@@ -42,9 +45,16 @@ class Models:
         self._thoughts: ThoughtModel | None = None
         self._adapter: Path | None = None
         self._sure = False  # whether the sampler holds that adapter: not after one that was refused
+        self._thinking: Path | None = None  # the adapter that thinks, where that is the one in use
 
     def use(self, adapter: Path | None) -> None:
-        """What is in use stays so, with its prefix cache: every step says again what it wants."""
+        """What is in use stays so, with its prefix cache: every step says again what it wants.
+
+        An adapter that thinks between tokens is loaded when it is first asked, and never by the sampler.
+        """
+        self._thinking = adapter if adapter is not None and (adapter / THINKING).is_file() else None
+        if self._thinking is not None:
+            return
         if self._sampler is not None and self._sure and adapter == self._adapter:
             return
         self._sure = False
@@ -63,6 +73,19 @@ class Models:
             if self._adapter is not None:
                 self._sampler.use(self._adapter)
         return self._sampler
+
+    def stream(self, queue: deque[SampleRequest], params: SamplingParams) -> Iterator[Completion]:
+        """As Sampler.stream, with the adapter in use. Raises BadAdapter for one that thinks where vLLM
+        samples: vLLM would have to be dropped for every question, and takes minutes to load.
+        """
+        if self._thinking is None:
+            return self.sampler().stream(queue, params)
+        if self._spec.sampler == "vllm":
+            raise BadAdapter(
+                f"The adapter thinks between tokens, and this worker samples by vLLM: {UNTHINKING}. Workers "
+                "with STAR_SAMPLER=transformers ask it."
+            )
+        return self.thoughts().write_with_thoughts(self._thinking, queue, params)
 
     def writer(self) -> Writer:
         """For those who talk to the model: it holds a sampler of its own, which no step uses."""

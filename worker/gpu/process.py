@@ -267,6 +267,19 @@ class GpuProcess:
         finally:
             self._leave(call)
 
+    def write_with_thoughts(
+        self, adapter: Path, queue: deque[SampleRequest], params: SamplingParams
+    ) -> Iterator[Completion]:
+        sent = [queue.popleft().to_json() for _ in range(len(queue))]  # `requests` are those of a stream
+        call = self._begin("write_with_thoughts", adapter=str(adapter), asked=sent, params=asdict(params))
+        try:
+            while "event" in (message := self._next(call)):
+                completion = _completion(message["event"])
+                self.tokens += completion.prompt_tokens + completion.tokens
+                yield completion
+        finally:
+            self._leave(call)
+
     def comes_to_rest(self, seconds: float) -> bool:
         """Give up the running call, and wait so long for the child to be done with it: then it can serve
         others. False: it is not, and only killing it frees the GPU.
@@ -400,8 +413,9 @@ def _start(threads: int | None, log: Path, *options: str) -> GpuPipe:
 
 
 def _completion(event: dict[str, Any]) -> Completion:
-    ids = event.pop("ids", None)
-    return Completion(**event, ids=None if ids is None else tuple(ids))
+    ids, thoughts = event.pop("ids", None), event.pop("thoughts", ())
+    shown = tuple((token, thought) for token, thought in thoughts)
+    return Completion(**event, ids=None if ids is None else tuple(ids), thoughts=shown)
 
 
 def _sent(texts: Sequence[str | TrainingText]) -> list[Any]:

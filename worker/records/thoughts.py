@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,10 +16,13 @@ from app.ledger.data.examples import each_example, load_examples, split_size
 from app.ledger.queue.steps import Claim
 from app.ledger.quiet_star.thoughts import record_thoughts
 from app.ledger.results.adapters import find_adapter, record_measured
+from app.ledger.results.answers import recorded_mode
+from app.ledger.results.evaluations import evaluated_verdicts, record_evaluations
 from app.tables.data import Dataset
 from star_engine.adapters.roles import AdapterRole
 from star_engine.data.documents import write_documents
 from star_engine.data.selection import select_examples
+from star_engine.evaluation.accuracy import EvaluatedAnswer, EvaluationMode
 from star_engine.tasks.examples import Example
 from star_engine.tasks.kind import Kind
 from star_engine.thoughts import Thought
@@ -35,6 +38,7 @@ class LedgerThoughts:
     claim: Claim
     folder: Path
     finish: Callable[[Session], None]
+    _row_ids: dict[str, dict[str, int]] = field(default_factory=dict)  # of questions, by dataset, example id
 
     def documents(self, which: Literal["train", "held_out"]) -> tuple[Path, int]:
         split = "train" if which == "train" else self.claim.config.evaluation.split
@@ -59,7 +63,20 @@ class LedgerThoughts:
             split = config.evaluation.split
             chosen = select_examples(split_size(session, dataset, split), count, config.seed, iteration=0)
             rows = load_examples(session, dataset, split, chosen)
+            self._row_ids[dataset] = {example.id: row_id for row_id, example in rows}
             return session.get_one(Dataset, dataset).kind, [example for _, example in rows]
+
+    def answered(self, dataset: str, mode: EvaluationMode, examples: Sequence[Example]) -> Mapping[str, str]:
+        names = {self._row_ids[dataset][one.id]: one.id for one in examples}
+        with reading(self.worker.engine) as session:
+            return evaluated_verdicts(session, self.claim, recorded_mode(mode, dataset), names)
+
+    def add_answers(self, dataset: str, mode: EvaluationMode, batch: Sequence[EvaluatedAnswer]) -> None:
+        with transaction(self.worker.engine) as session:
+            record_evaluations(
+                session, self.claim, recorded_mode(mode, dataset), batch, self._row_ids[dataset]
+            )
+        failpoint("evaluate.after_record")
 
     def finish_evaluation(
         self, facts: Mapping[str, Any], thoughts: Sequence[Thought], state: Callable[[Path], None]

@@ -21,6 +21,7 @@ from app.http.dependencies import Artifacts, Config, Db, OfferedModels
 from app.http.downloads import send_archive, send_file
 from app.http.router import page_router
 from app.http.schemas import After
+from app.jobs.quiet_star.ask import is_asked_by_text
 from app.jobs.read import read_job
 from app.ledger.platform.keys import Caller
 from app.results.adapters import (
@@ -39,6 +40,7 @@ from app.results.quality.receipts import read_adapter_receipt
 from app.results.trial_checks import QuestionIn, TrialIn
 from app.results.trials import TrialOut, create_trial, wait_for_trial
 from star_engine.adapters.roles import AdapterRole
+from star_engine.tasks.kind import Kind, reads_documents
 from star_engine.tasks.registry import task_of
 
 router = page_router("/adapters")
@@ -49,6 +51,13 @@ MAX_STANDING = 100  # promotions above the list of adapters
 WAIT = 25.0  # seconds that a page waits for an answer before it asks again: proxies cut at 30 or 60
 LINE = 2000  # characters
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what its --max-lora-rank may be
+
+# In which a text can be laid out for an adapter that thinks between tokens, in the form's few fields.
+KINDS_ASKED = [
+    kind
+    for kind in Kind
+    if is_asked_by_text(kind) and not reads_documents(kind) and not task_of(kind).takes_choices
+]
 
 Question = Annotated[str, Form(max_length=20_000)]
 Line = Annotated[str, Form(max_length=LINE)]
@@ -86,11 +95,13 @@ async def card(
     request: Request,
     caller: Viewer,
     db: Db,
+    settings: Config,
     adapter_id: str,
     trial: Annotated[str | None, Query(max_length=250)] = None,
 ) -> Response:
     """`adapter_id` may be an alias: job_...:best, job_...:last, job_...:3."""
     shown = await run_in_threadpool(_card, request, caller, db, adapter_id)
+    shown |= {"asked_here": settings.sampler != "vllm", "asked_kinds": KINDS_ASKED}
     found = None if trial is None else await wait_for_trial(db, caller.project_id, trial, wait=0)
     return page(request, "adapter.html", caller, **shown, trial=found, pairs=_pairs(found))
 
@@ -106,12 +117,16 @@ def ask(
     answer: Line = "",
     choices: Question = "",
     group: Line = "",
+    kind: Line = "",
     *,
     beside_base: Annotated[bool, Form()] = False,
 ) -> Response:
     listed = tuple(line.strip() for line in choices.splitlines() if line.strip())
     one = QuestionIn(question=question, answer=answer or None, choices=listed or None, group=group or None)
-    sent = TrialIn(questions=(one,), beside_base=beside_base)
+    try:
+        sent = TrialIn(questions=(one,), beside_base=beside_base, kind=Kind(kind) if kind else None)
+    except ValueError as unknown:
+        raise Invalid.for_field("kind", str(unknown), "Choose one of the list.") from unknown
     made, _ = create_trial(db, caller, adapter_id, sent, settings)
     if request.headers.get("hx-request") is None:
         return RedirectResponse(url("adapters", adapter_id, trial=made.id), status_code=303)

@@ -25,6 +25,7 @@ MODES = {
     EvaluationMode.ADAPTER: "adapter",
     EvaluationMode.ADAPTER_WITHOUT_TOOLS: "adapter without its tool",
     EvaluationMode.ADAPTER_HINTED: "adapter with a hint",
+    EvaluationMode.ADAPTER_WITHOUT_THOUGHTS: "adapter without its thoughts",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from app.errors import Invalid, NotFound
+from app.jobs.quiet_star.ask import is_asked_by_text
 from app.jobs.quiet_star.work import memory_gib
 from app.jobs.settings import JobIn
 from app.ledger.data.datasets import get_dataset
@@ -15,7 +16,6 @@ from star_engine.config.lora import MAX_LORA_RANK
 from star_engine.config.quiet_star import OuterLoop, QuietStarMethod
 from star_engine.config.star import StarConfig
 from star_engine.tasks.kind import reads_documents
-from star_engine.tasks.registry import task_of
 
 LEAST_SHARE = 0.95  # of a GPU: the rest is taken by contexts
 
@@ -89,8 +89,7 @@ def _check_questions(session: Session, project_id: str, config: StarConfig, othe
     except NotFound as missing:
         fix = "Use the ids of datasets that GET lists."
         raise Invalid.for_field(field, missing.detail, fix, code="unknown_dataset") from missing
-    task = task_of(found.kind)
-    if reads_documents(found.kind) or task.runs_programs or task.required_option is not None:
+    if reads_documents(found.kind) or not is_asked_by_text(found.kind):
         reason = f"{other} is of kind {found.kind}, whose gold answers are no texts that can be scored."
         fix = "Name datasets of questions with short answers."
         raise Invalid.for_field(field, reason, fix, code="kinds_differ")

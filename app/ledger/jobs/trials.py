@@ -78,6 +78,7 @@ def record_trial_answer(session: Session, claim: Claim, asked: Asked, answer: Ev
             verdict=answer.verdict if question["answer"] else None,
             tokens=answer.tokens,
             finish_reason=answer.finish_reason,
+            thoughts=[[storable(token), storable(thought)] for token, thought in answer.thoughts] or None,
         )
     )
 

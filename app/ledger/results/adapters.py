@@ -20,7 +20,7 @@ from app.tables.base import JsonObject
 from app.tables.data import Model
 from app.tables.jobs import Job
 from app.tables.rationales import Adapter
-from star_engine.adapters.layout import CONFIG, OPTIMIZER, WEIGHTS
+from star_engine.adapters.layout import CONFIG, HEAD, OPTIMIZER, THINKING, WEIGHTS
 from star_engine.adapters.roles import AdapterRole
 from star_engine.sampling.completion_cache import model_sha256
 
@@ -143,7 +143,8 @@ def answering_model(
     adapter = adapter_to_ask(session, job_id, iteration)
     if adapter is None:
         raise RuntimeError(f"iteration {iteration} of {job_id} has no adapter to sample with")
-    files = {entry["path"]: entry["sha256"] for entry in adapter.files if entry["path"] in (CONFIG, WEIGHTS)}
+    loaded = (CONFIG, WEIGHTS, HEAD, THINKING)  # the last two of an adapter that thinks between tokens
+    files = {entry["path"]: entry["sha256"] for entry in adapter.files if entry["path"] in loaded}
     return model_sha256(base, files), adapter.id
 
 

@@ -19,11 +19,16 @@ from star_engine.loop import PhaseName
 
 def evaluated_ids(session: Session, claim: Claim, mode: str, ids: Mapping[int, str]) -> set[str]:
     """Examples that earlier attempts at this step have answered. `ids`: row id to example id."""
+    return set(evaluated_verdicts(session, claim, mode, ids))
+
+
+def evaluated_verdicts(session: Session, claim: Claim, mode: str, ids: Mapping[int, str]) -> dict[str, str]:
+    """The verdicts of these answers, by example id."""
     iteration = claimed_iteration(session, claim)
-    query = select(Evaluation.example_id).where(
+    query = select(Evaluation.example_id, Evaluation.verdict).where(
         Evaluation.iteration_id == iteration.id, Evaluation.mode == str(mode)
     )
-    return {ids[example_id] for example_id in session.scalars(query) if example_id in ids}
+    return {ids[row_id]: verdict for row_id, verdict in session.execute(query) if row_id in ids}
 
 
 def measures_last(session: Session, claim: Claim) -> frozenset[PhaseName]:

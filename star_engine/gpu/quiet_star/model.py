@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ import torch
 
 from star_engine.config.quiet_star import Thoughts
 from star_engine.gpu.causal_lm import eos_ids, load_tokenizer, prompt_ids
+from star_engine.gpu.quiet_star.answering import Answering
 from star_engine.gpu.quiet_star.files import load_quiet_adapter
 from star_engine.gpu.quiet_star.measuring import measuring
 from star_engine.gpu.quiet_star.memory import refuse_too_large
@@ -21,6 +23,7 @@ from star_engine.gpu.quiet_star.objective import predict
 from star_engine.gpu.quiet_star.thinking import Policy, Thinker
 from star_engine.gpu.quiet_star.trainer import QuietTrainer
 from star_engine.gpu.quiet_star.windows import packed, windows_of
+from star_engine.protocols import Completion, SampleRequest, SamplingParams
 from star_engine.thoughts import (
     AskedQuestion,
     QuietStep,
@@ -42,7 +45,8 @@ class QuietModel:
         self._tokenizer = load_tokenizer(base_model)
         self._device = torch.device(device)
         self._banned = torch.tensor(sorted(set(self._tokenizer.all_special_ids)), device=device)
-        self._separator = eos_ids(base_model, self._tokenizer)[0]
+        self._eos = eos_ids(base_model, self._tokenizer)
+        self._separator = self._eos[0]
 
     def train_thoughts(self, training: ThoughtTraining) -> Iterator[QuietStep]:
         settings = training.settings
@@ -137,6 +141,15 @@ class QuietModel:
                 yield ScoredQuestion(
                     question.key, tuple(one[0] for one in scored), tuple(one[1] for one in scored)
                 )
+
+    def write_with_thoughts(
+        self, adapter: Path, queue: deque[SampleRequest], params: SamplingParams
+    ) -> Iterator[Completion]:
+        with self._thinking(adapter) as (thinker, _):
+            context, eos = self._trainer.context, frozenset(self._eos)
+            answering = Answering(thinker, self._tokenizer, self._banned, eos, context)
+            while queue:
+                yield answering.answer(queue.popleft(), params)
 
     @torch.inference_mode()
     def _scored(

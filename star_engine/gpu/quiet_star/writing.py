@@ -29,22 +29,34 @@ def write(
     max_tokens: int,
     seed: int,
     stop: frozenset[int] = frozenset(),
+    thinks: bool = True,
 ) -> Iterator[Written]:
     """Continue the prompt greedily, thinking before each token, until a token of `stop`.
 
-    Every token is computed from the whole text: its cost is that of the text's length times the thought's.
+    `thinks`: False: without thoughts, as the text alone predicts its next token. Every token is computed from
+    the whole text: its cost is a pass over the text, and one over its last position for each token of a
+    thought.
     """
     settings: QuietStar = thinker.settings
     ids = list(prompt)
     for number in range(max_tokens):
-        generator = torch.Generator(banned.device).manual_seed(seed * 1_000_003 + number)
         text = torch.tensor([ids], device=banned.device)
-        thinking = thinker.think(text, Policy(settings, banned, generator), last=True)
-        without, after = thinking.without, thinking.after[0]
-        share = thinker.head(without.float(), after.float()) * (settings.thoughts is not Thoughts.OFF)
-        logits = mixed_logits(thinker, thinker.unembed(without).float(), without, after, share)
-        token = int(logits[0, 0].argmax())
+        thought: tuple[int, ...] = ()
+        if thinks and settings.thoughts is not Thoughts.OFF:
+            generator = torch.Generator(banned.device).manual_seed(seed * 1_000_003 + number)
+            token, thought = _thought_out(thinker, text, Policy(settings, banned, generator))
+        else:
+            token = int(thinker.unembed(thinker.read(text)[:, -1:]).argmax())
         if token in stop:
             return
         ids.append(token)
-        yield Written(token, tuple(thinking.tokens[0, -1].tolist()))
+        yield Written(token, thought)
+
+
+def _thought_out(thinker: Thinker, text: torch.Tensor, policy: Policy) -> tuple[int, tuple[int, ...]]:
+    """The likeliest next token after a thought, and the thought."""
+    thinking = thinker.think(text, policy, last=True)
+    without, after = thinking.without, thinking.after[0]
+    share = thinker.head(without.float(), after.float())
+    logits = mixed_logits(thinker, thinker.unembed(without).float(), without, after, share)
+    return int(logits[0, 0].argmax()), tuple(thinking.tokens[0, -1].tolist())

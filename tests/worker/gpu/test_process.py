@@ -89,7 +89,7 @@ def test_requests_that_arrive_join_the_running_batch() -> None:
             call.arrivals.put({"end": True})
 
     sampler = ScriptedSampler(obey(), batch=2)
-    stream(sampler, call, emit)
+    stream(sampler.stream, call, emit)
     assert [one.key for one in sampler.requests] == ["first", "last", "joins"]
     assert sampler.largest_batch == 2
     assert order[:2] == ["first", "last"]
