@@ -11,15 +11,15 @@ from sqlalchemy.orm import Session
 
 from app.database import reading
 from app.tables.base import Base
-from app.tables.candidates import Candidate, PreferencePair, QuestionCurve, VerifierCurve
+from app.tables.candidates import Candidate, PreferencePair, QuestionCurve, Thought, VerifierCurve
 from app.tables.jobs import Iteration
 from app.tables.rationales import Adapter, Evaluation, Rationale, TrainingCurve, TrainingExample
-from star_engine.adapters.layout import WEIGHTS
+from star_engine.adapters.layout import HEAD, WEIGHTS
 from tests.factories import World
 
 TABLES = (
     *(Rationale, TrainingExample, TrainingCurve, Evaluation),
-    *(Candidate, QuestionCurve, PreferencePair, VerifierCurve),
+    *(Candidate, QuestionCurve, PreferencePair, VerifierCurve, Thought),
 )
 OF_A_ROW = {  # ids, clocks and what was looked up: they may differ
     *("id", "job_id", "iteration_id", "rationale_id", "sampler_adapter_id", "created_at", "reused"),
@@ -40,7 +40,7 @@ def recorded(world: World, job_id: str) -> dict[str, list[str]]:
                 found[f"{iteration.number} {table.__tablename__}"] = rows
         adapters = select(Adapter).where(Adapter.job_id == job_id)
         for adapter in session.scalars(adapters):
-            weights = [one["sha256"] for one in adapter.files if one["path"] == WEIGHTS]
+            weights = [one["sha256"] for one in adapter.files if one["path"] in (WEIGHTS, HEAD)]
             facts = [weights, _timeless(adapter.training), adapter.verification]
             found[f"{adapter.iteration_number} {adapter.role}"] = [_json(facts)]
     return {name: rows for name, rows in found.items() if rows}
