@@ -9,13 +9,10 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests import databases
-from tests.browser.accessibility import violations
 from tests.browser.conftest import Visit, visiting
+from tests.browser.whole_page import is_whole
 from tests.star_client.recorded_platform import Platform, platform
 
-HEAVIEST = 150_000  # bytes of a page with all that it loads, compressed, in an empty cache
-CUT = """[...document.querySelectorAll(".scroll:has(> table)")]
-    .filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.outerHTML.slice(0, 200))"""
 PAGES = (
     "sign-in",
     "jobs",
@@ -101,22 +98,7 @@ def visit(request: pytest.FixtureRequest, chromium: Browser, site: Site) -> Iter
 
 @pytest.mark.parametrize("path", PAGES)
 def test_page_is_accessible_light_and_whole(visit: Visit, site: Site, path: str) -> None:
-    page, loaded = visit.page, []
-    visit.problems.clear()
-    page.set_viewport_size({"width": 1280, "height": 800})
-    network = page.context.new_cdp_session(page)
-    network.send("Network.enable")
-    network.send("Network.setCacheDisabled", {"cacheDisabled": True})
-    network.on("Network.loadingFinished", lambda event: loaded.append(event["encodedDataLength"]))
-    visit.open(path.format(**site.ids))
-    page.wait_for_load_state("load")
-    assert violations(page) == []
-    assert 0 < sum(loaded) < HEAVIEST, sum(loaded)
-    network.detach()
-    page.set_viewport_size({"width": 390, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390, "a phone has to scroll sideways"
-    assert page.evaluate(CUT) == [], "a table is cut on a phone"
-    assert violations(page) == []
+    is_whole(visit, path.format(**site.ids))
     if path == "jobs/job_0":  # the page that says so is itself answered with 404
         assert len(visit.problems) == 1
         visit.problems.clear()
