@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections import deque
 from pathlib import Path
 
 import pytest
 
-from star_engine.protocols import BadAdapter
+from star_engine.adapters.layout import THINKING
+from star_engine.protocols import BadAdapter, SamplingParams
 from star_engine.testing.fakes import write_adapter
 from worker.gpu.models import Models
 from worker.gpu.process import GpuSpec
@@ -28,3 +30,11 @@ def test_an_adapter_in_use_is_not_read_again_until_another_was_asked_for(tmp_pat
     shutil.rmtree(other)
     with pytest.raises(BadAdapter):
         models.use(other)  # after a refusal nobody knows what the sampler holds
+
+
+def test_a_worker_with_vllm_refuses_an_adapter_that_thinks_and_loads_nothing(tmp_path: Path) -> None:
+    (tmp_path / THINKING).write_text("{}")
+    models = Models(GpuSpec(tmp_path / "no model", sampler="vllm"))
+    models.use(tmp_path)
+    with pytest.raises(BadAdapter, match="no head beside LoRA"):
+        models.stream(deque(), SamplingParams())
