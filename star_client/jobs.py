@@ -105,6 +105,22 @@ class Jobs:
         headers = {"Idempotency-Key": idempotency_key or str(uuid4())}
         return self._job(Request("POST", f"/v1/jobs/{job_id}/fork", headers=headers, json=body, again=True))
 
+    def dry_run_of_fork(
+        self,
+        job_id: str,
+        from_iteration: int,
+        *,
+        config: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        priority: int | None = None,
+    ) -> DryRun:
+        """What `fork` would make, and what its own iterations would take. Nothing is made."""
+        optional = {"config": config, "name": name, "priority": priority}
+        body: dict[str, Any] = {"from_iteration": from_iteration, "dry_run": True}
+        body |= {field: value for field, value in optional.items() if value is not None}
+        answer = self._transport.send(Request("POST", f"/v1/jobs/{job_id}/fork", json=body, again=True))
+        return DryRun.model_validate_json(answer.content)
+
     def regrade(
         self,
         job_id: str,

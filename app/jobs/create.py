@@ -64,6 +64,15 @@ def create_family(
     )
 
 
+def try_fork(
+    db: Engine, project_id: str, offered: frozenset[str], job_id: str, sent: ForkIn, settings: Settings
+) -> DryRunOut:
+    """What the fork would be and still take. Makes nothing; raises as making it would."""
+    with reading(db) as session:
+        source = job_with_texts(session, project_id, job_id)
+        return dry_run(session, check_fork(session, offered, source, sent, settings), prices_of(settings))
+
+
 def create_fork(
     db: Engine,
     caller: Caller,
@@ -79,7 +88,8 @@ def create_fork(
         job = job_with_texts(session, caller.project_id, job_id)
         return check_fork(session, offered, job, sent, settings)
 
-    fingerprint = sha256(f"fork {job_id} {sent.model_dump_json()}".encode()).hexdigest()
+    body = sent.model_dump_json(exclude={"dry_run"})  # as before there was one
+    fingerprint = sha256(f"fork {job_id} {body}".encode()).hexdigest()
     return _make_once(db, caller, settings, key, fingerprint=fingerprint, check=check)
 
 

@@ -138,12 +138,13 @@ class DryRunOut(BaseModel):
 def dry_run(session: Session, new: NewJob, prices: Prices) -> DryRunOut:
     """Describe a validated job without creating it."""
     queue, history = read_queue(session), read_history(session, [new.model.id])
-    left = what_it_takes(history, new.model.id, new.config, new.dataset.splits)
+    after = None if new.fork is None else new.fork.iteration  # what a fork takes over is not done again
+    left = what_it_takes(history, new.model.id, new.config, new.dataset.splits, after)
     tokenizer, prompt_set = tokenizer_of(new.model), asked_prompts(new.config, new.prompt_set, new.model)
     asks = new.config.method is not OuterLoop.QUIET_STAR
     if asks:
         examples = each_example(session, new.dataset.id, ["train"], COUNTED)
-        work = workload(new.config, new.dataset.splits, prompt_set, examples, tokenizer)
+        work = workload(new.config, new.dataset.splits, prompt_set, examples, tokenizer, after=after)
     else:
         work = thought_work(new.config, new.model, new.dataset)
     return DryRunOut(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated
 
-from pydantic import Field, StrictInt
+from pydantic import Field, StrictBool, StrictInt
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid
@@ -36,6 +36,9 @@ class ForkIn(In):
     name: Name | None = None  # None: this job's
     priority: Annotated[StrictInt, Field(ge=-100, le=100)] | None = None  # None: this job's
     metadata: Metadata = Field(default={})
+    dry_run: StrictBool = Field(
+        default=False, description="Check it, show what it would be and still take, and make nothing."
+    )
 
 
 def check_fork(

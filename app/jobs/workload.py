@@ -58,24 +58,28 @@ def workload(
     examples: Iterable[Example],
     tokenizer: Tokenizer | None,
     kept: int | None = None,
+    after: int | None = None,
 ) -> WorkOut:
     """`examples`: of the train split, some of which are rendered to see how long a row is. kept: rows that an
-    iteration is expected to keep; None: as if each example gave one.
+    iteration is expected to keep; None: as if each example gave one. after: the last iteration that a fork
+    takes over, which it does not do again; None: it is none.
     """
     train = int(splits.get("train", 0))
     asked = min(train, config.examples_per_iteration or train)
-    iterations = 0 if config.baselines_only else config.iterations
+    last = 0 if config.baselines_only else config.iterations
+    first = 1 + (after or 0)
+    iterations = max(0, last + 1 - first)
     row = _row_tokens(config, prompt_set, list(islice(examples, COUNTED)), tokenizer)
     of_step = config.training.batch_tokens or config.training.batch_size * row
     rows = max(asked if kept is None else kept, 1)
-    steps = [training_steps(config.training, n, rows, rows * row) for n in range(1, iterations + 1)]
+    steps = [training_steps(config.training, n, rows, rows * row) for n in range(first, last + 1)]
     held_out = min(int(splits.get(config.evaluation.split, 0)), config.evaluation.max_examples or 10**9)
     a_turn = asked * (config.generation.samples_per_example + config.rationalization.enabled)
     a_turn += held_out * len(adapter_modes(config)) + probes_in(config, asked)
     a_turn += probed_twice(config, held_out or asked)
-    tries = iterations * a_turn + held_out * len(config.evaluation.baselines)
+    tries = iterations * a_turn + (held_out * len(config.evaluation.baselines) if after is None else 0)
     if config.hints is not None:
-        tries += min(iterations, config.hints.iterations) * asked * config.hints.tries
+        tries += max(0, min(last, config.hints.iterations) + 1 - first) * asked * config.hints.tries
     tries += held_out * candidates_in(config) * (2 if iterations else 1)
     trained, sampled = sum(steps) * of_step, tries * config.generation.max_tokens // 2
     slow, fast = (

@@ -9,7 +9,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from star_client.cli.create import Config, Metadata, OneKey, Setting, merged_config, pairs
+from star_client.cli.create import (
+    DRY_RUN,
+    Config,
+    DryRunOnly,
+    Metadata,
+    OneKey,
+    Setting,
+    merged_config,
+    pairs,
+)
 from star_client.cli.data import DATASET
 from star_client.cli.invocation import AsJson, IfMatch, JobId, star
 from star_client.cli.jobs import JOB
@@ -106,20 +115,27 @@ def fork(
     name: Annotated[str | None, typer.Option()] = None,
     priority: Annotated[int | None, typer.Option()] = None,
     metadata: Metadata = None,
+    dry_run: DryRunOnly = False,
     idempotency_key: OneKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a new job that continues from an iteration of a job with other settings."""
+    changes = merged_config(config, setting or [])
+    if dry_run:
+        found = star(context).jobs.dry_run_of_fork(
+            job_id, from_iteration, config=changes, name=name, priority=priority
+        )
+        return print_one(found, DRY_RUN, as_json)
     made = star(context).jobs.fork(
         job_id,
         from_iteration,
-        config=merged_config(config, setting or []),
+        config=changes,
         name=name,
         priority=priority,
         metadata=pairs(metadata),
         idempotency_key=idempotency_key,
     )
-    print_one(made, JOB, as_json)
+    return print_one(made, JOB, as_json)
 
 
 def describe(

@@ -126,9 +126,12 @@ def what_is_left(history: History, job: Job, splits: JsonObject, progress: JsonO
     return _estimate(history, job.model_id, config, splits, plan, done)
 
 
-def what_it_takes(history: History, model_id: str, config: StarConfig, splits: JsonObject) -> Left | Unknown:
-    """What a job that was not made yet would need."""
-    return _estimate(history, model_id, config, splits, list(_plan(config)), 0.0)
+def what_it_takes(
+    history: History, model_id: str, config: StarConfig, splits: JsonObject, after: int | None = None
+) -> Left | Unknown:
+    """What a job that was not made yet would need. after: the last iteration that a fork takes over."""
+    plan = [one for one in _plan(config) if after is None or one[0] > after]
+    return _estimate(history, model_id, config, splits, plan, 0.0)
 
 
 def queue_seconds(history: History, queue: Queue, model_id: str, steps_ahead: int) -> Span | Unknown:

@@ -7,14 +7,15 @@ from typing import Annotated
 from fastapi import Query, Response
 
 from app.http.auth import Reader, Submitter
-from app.http.dependencies import Config, Db, JobSlots, OfferedModels
+from app.http.dependencies import Config, Db, DryRunSlots, JobSlots, OfferedModels
 from app.http.idempotency import IdempotencyKey
 from app.http.ranges import IfMatch, tagged
 from app.http.router import api_router
 from app.http.schemas import CHANGED, HAS_DEPENDENTS, After, LongLimit
 from app.jobs.change import JobChanges, describe_job
-from app.jobs.create import create_fork
+from app.jobs.create import create_fork, try_fork
 from app.jobs.delete import archive_job, delete_job
+from app.jobs.dry_run import DryRunOut
 from app.jobs.fork import ForkIn
 from app.jobs.views import JobOut
 from app.results.regrade import RegradeIn, RegradeOut, regrade_job
@@ -30,15 +31,22 @@ async def fork(
     settings: Config,
     offered: OfferedModels,
     slots: JobSlots,
+    dry_runs: DryRunSlots,
     job_id: str,
     sent: ForkIn,
     response: Response,
     idempotency_key: IdempotencyKey = None,
-) -> JobOut:
+) -> JobOut | DryRunOut:
     """The new job copies iterations 0 to n with everything recorded, and runs from n + 1 on.
 
-    Completions that the new settings do not affect are reused (see `reused` in an iteration's metrics).
+    Completions that the new settings do not affect are reused (see `reused` in an iteration's metrics). With
+    `dry_run` nothing is made: the answer (200) is that of a job's dry run, for the iterations from n + 1 on.
     """
+    if sent.dry_run:
+        response.status_code = 200
+        return await dry_runs.run(
+            caller.project_id, try_fork, db, caller.project_id, offered, job_id, sent, settings
+        )
     made = await slots.run(
         caller.project_id, create_fork, db, caller, offered, job_id, sent, settings, idempotency_key
     )

@@ -99,3 +99,29 @@ def test_what_a_fork_took_over_is_called_inherited(api: Api, source: dict[str, A
     own = api.client.get(f"/v1/jobs/{source['id']}").json()
     assert not own["best"]["inherited"]
     assert not any(one["inherited"] for one in own["accuracies"])
+
+
+def test_a_fork_is_tried_out_without_being_made(api: Api, source: dict[str, Any]) -> None:
+    changes = {"iterations": 4, "rationalization": {"enabled": False}}
+    answer = fork(api, source, 1, config=changes, dry_run=True)
+    assert answer.status_code == 200, answer.text
+    tried = answer.json()
+    assert tried["object"] == "job_dry_run"
+    assert tried["config"]["rationalization"]["enabled"] is False
+    assert tried["work"]["iterations"] == len(tried["work"]["steps"]) == 3  # of four, one is taken over
+    assert len(api.client.get("/v1/jobs").json()["data"]) == 1
+    made = fork(api, source, 1, config=changes)
+    assert made.json()["config"] == tried["config"]
+
+
+def test_a_dry_run_of_a_fork_counts_what_the_fork_does_itself(api: Api, source: dict[str, Any]) -> None:
+    whole = api.client.post("/v1/jobs", json=api.job_body(dry_run=True)).json()["work"]
+    left = fork(api, source, 1, dry_run=True).json()["work"]
+    assert left["steps"] == whole["steps"][1:]
+    assert left["passes"] == whole["passes"][1:]
+    assert 0 < left["tries"] < whole["tries"]
+
+
+def test_a_dry_run_refuses_what_a_fork_refuses(api: Api, source: dict[str, Any]) -> None:
+    answer = fork(api, source, 2, dry_run=True)
+    assert (answer.status_code, answer.json()["code"]) == (409, "iteration_not_done")
