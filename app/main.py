@@ -39,11 +39,13 @@ from app.openapi.document import document
 from app.platform.oidc import Provider
 from app.results.completions import new_client
 from app.routes.data import (
+    dataset_previews,
     dataset_statistics,
     datasets,
     models,
     openai_files,
     presets,
+    prompt_drafts,
     prompt_preview,
     prompt_sets,
     verifiers,
@@ -92,8 +94,10 @@ ROUTES = (
     health,
     metrics,
     models,
+    dataset_previews,
     datasets,
     dataset_statistics,
+    prompt_drafts,
     prompt_sets,
     prompt_preview,
     presets,
@@ -134,7 +138,16 @@ ROUTES = (
     openai_completions,
 )
 # Paths whose bodies may be longer than JSON's.
-UPLOADS = frozenset({"/v1/datasets", "/v1/files", "/dashboard/datasets"})
+UPLOADS = frozenset(
+    {
+        "/v1/datasets",
+        "/v1/datasets/preview",
+        "/v1/files",
+        "/dashboard/datasets",
+        "/dashboard/datasets/new",
+        "/dashboard/datasets/new/look",
+    }
+)
 FOLLOW_SECONDS = 2.0  # between two looks at the allow-list of base models
 POOL_SIZE = 15  # connections; three times as many at most, for the 40 threads that run sync routes
 

@@ -14,6 +14,7 @@ from star_client.jobs import Jobs
 from star_client.money.bills import Bills
 from star_client.never_solved import NeverSolved
 from star_client.quality.promotions import Promotions
+from star_client.quality.prompt_drafts import PromptDrafts
 from star_client.quality.review import Reviews
 from star_client.quality.studies import Studies
 from star_client.quality.thoughts import Thoughts
@@ -41,6 +42,7 @@ class StarClient:
         self.base_url = self._transport.base_url
         self.datasets = Datasets(self._transport)
         self.prompt_sets = PromptSets(self._transport)
+        self.prompt_drafts = PromptDrafts(self._transport)
         self.verifiers = Verifiers(self._transport)
         self.models = Models(self._transport)
         self.presets = Presets(self._transport)

@@ -96,6 +96,23 @@ class Dataset(Resource):
     created_at: Timestamp
 
 
+class DatasetPreview(Fields):
+    """A file as an upload would read it."""
+
+    format: str
+    kind: str | None = None
+    map: Mapping[str, tuple[str, ...]]  # field to columns
+    columns: tuple[Json, ...]  # name, samples
+    first: tuple[Json, ...]  # line, given: the first rows, good or bad
+    rows: tuple[Example, ...]  # the first rows as read; none where a row is bad
+    bad_rows: int
+    bad: tuple[Json, ...]  # line, given, mistakes
+    errors: tuple[Json, ...]  # field, reason, fix, rows: equal mistakes together
+    splits: Mapping[str, int]
+    statistics: Json | None = None
+    warnings: tuple[str, ...] = ()
+
+
 class Example(Fields):
     id: str
     question: str
@@ -110,6 +127,25 @@ class Example(Fields):
     def whole_question(self) -> str:
         """The question behind the earlier turns of its conversation, each with who said it."""
         return "\n".join([*(f"{turn['role']}: {turn['content']}" for turn in self.context), self.question])
+
+
+class PromptDraft(Resource):
+    """Examples for a prompt set, as a base model has drafted them; each has `problems`, or none."""
+
+    status: str
+    is_terminal: bool
+    status_reason: Json | None = None
+    dataset: str
+    model: str
+    kind: str
+    examples: tuple[Json, ...]  # question, choices, rationale, answer, group, route, verdict, problems
+    created_at: Timestamp
+
+    def accepted(self) -> list[dict[str, Any]]:
+        """Those without a problem, as `prompt_sets.create` takes them. Read them before."""
+        fields = ("question", "choices", "rationale", "answer", "group")
+        usable = [one for one in self.examples if not one["problems"]]
+        return [{name: one[name] for name in fields if one[name] is not None} for one in usable]
 
 
 class PromptSet(Resource):

@@ -9,7 +9,17 @@ from typing import Any, Literal, TypeVar
 
 from star_client.interop.rows import DataFrame, as_json_lines
 from star_client.interop.yaml_files import read_prompt_set
-from star_client.objects import BaseModelInfo, Dataset, Example, Fields, Page, Preset, PromptSet, Rationale
+from star_client.objects import (
+    BaseModelInfo,
+    Dataset,
+    DatasetPreview,
+    Example,
+    Fields,
+    Page,
+    Preset,
+    PromptSet,
+    Rationale,
+)
 from star_client.objects_results import DatasetStatistics, HeldOutAnswer, Override, PromptPreview
 from star_client.transport import Request, Transport, once
 
@@ -60,6 +70,8 @@ class Datasets:
         format: str | None = None,  # noqa: A002 - its name over HTTP
         map: Mapping[str, str | Sequence[str]] | None = None,  # noqa: A002 - its name over HTTP
         allow_overlap: bool = False,
+        skip_bad_rows: bool = False,
+        corrections: Mapping[int, Mapping[str, Any] | None] | None = None,
     ) -> Dataset:
         """Upload JSONL, a JSON array, CSV, Parquet or an Excel workbook (.xlsx), also as .gz or .zst; or rows
         (dicts) or a DataFrame of pandas or polars, which need a `name`; or what lies at s3://BUCKET/KEY,
@@ -73,7 +85,8 @@ class Datasets:
         out, the server looks. allow_overlap: take held-out rows whose question is trained on. validation:
         how many rows to hold out, where no row has a split. The same file read in the same way is the same
         dataset: it is not stored twice. Raises Refused, whose `errors` name each bad line; then nothing is
-        stored.
+        stored. skip_bad_rows: leave those out instead. corrections: by line what to change, as in
+        `{15: {"answer": "4"}}`; None leaves the row out.
         """
         bucket = isinstance(source, str) and source.startswith("s3://")
         file = Path(source) if isinstance(source, str | Path) and not bucket else None
@@ -88,12 +101,41 @@ class Datasets:
             "format": format,
             "map": None if map is None else json.dumps(map),
             "allow_overlap": "true" if allow_overlap else None,
+            "skip_bad_rows": "true" if skip_bad_rows else None,
+            "corrections": None if corrections is None else json.dumps(corrections),
         }
-        suffix = _plain(file).suffix if file else ""
-        headers = {"Content-Type": CONTENT_TYPES.get(suffix, "application/x-ndjson")}
-        rows = None if file else b"" if bucket else as_json_lines(source)
-        upload = Request("POST", "/v1/datasets", params, headers, file=file, content=rows, again=True)
+        upload = _sent("/v1/datasets", params, file, b"" if bucket else source)
         return Dataset.model_validate_json(self._transport.send(upload).content)
+
+    def preview(
+        self,
+        source: str | Path | Iterable[Mapping[str, Any]] | DataFrame,
+        *,
+        kind: str | None = None,
+        validation: int = 0,
+        seed: int = 0,
+        format: str | None = None,  # noqa: A002 - its name over HTTP
+        map: Mapping[str, str | Sequence[str]] | None = None,  # noqa: A002 - its name over HTTP
+        allow_overlap: bool = False,
+        skip_bad_rows: bool = False,
+        corrections: Mapping[int, Mapping[str, Any] | None] | None = None,
+    ) -> DatasetPreview:
+        """Look at a file, or rows, as `upload` would read them; nothing is stored. The kind, and which column
+        is which, are guessed where they are left out. `bad` shows the first bad rows with what they hold.
+        """
+        params = {
+            "kind": kind,
+            "validation": validation,
+            "seed": seed,
+            "format": format,
+            "map": None if map is None else json.dumps(map),
+            "allow_overlap": "true" if allow_overlap else None,
+            "skip_bad_rows": "true" if skip_bad_rows else None,
+            "corrections": None if corrections is None else json.dumps(corrections),
+        }
+        file = Path(source) if isinstance(source, str | Path) else None
+        answer = self._transport.send(_sent("/v1/datasets/preview", params, file, source))
+        return DatasetPreview.model_validate_json(answer.content)
 
     def list(
         self,
@@ -137,6 +179,14 @@ class Datasets:
         params = {"model": model, "prompt_set": prompt_set}
         answer = self._transport.send(Request("GET", f"/v1/datasets/{dataset_id}/statistics", params))
         return DatasetStatistics.model_validate_json(answer.content)
+
+
+def _sent(path: str, params: Mapping[str, Any], file: Path | None, source: Any) -> Request:
+    """A file as a body, or rows as JSONL; bytes as they are."""
+    suffix = _plain(file).suffix if file else ""
+    headers = {"Content-Type": CONTENT_TYPES.get(suffix, "application/x-ndjson")}
+    rows = None if file else source if isinstance(source, bytes) else as_json_lines(source)
+    return Request("POST", path, params, headers, file=file, content=rows, again=True)
 
 
 class PromptSets:

@@ -13,8 +13,15 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from app.dashboard import base_models, front, oidc, platform, projects, sign_in, webhooks
-from app.dashboard.data import datasets, prompt_sets, verifiers, write_prompt_set
-from app.dashboard.jobs import compare, job, job_list, new_job
+from app.dashboard.data import (
+    datasets,
+    draft_prompt_set,
+    new_dataset,
+    prompt_sets,
+    verifiers,
+    write_prompt_set,
+)
+from app.dashboard.jobs import compare, job, job_list, new_job, preflight
 from app.dashboard.middleware import BlankFields, SecurityHeaders
 from app.dashboard.rendering import page, sign_in_url
 from app.dashboard.results import (
@@ -39,8 +46,10 @@ from app.http.problems import answer_nobody, as_problem, when_again
 from app.http.router import add_routes
 
 PAGES = (
+    new_dataset,
     datasets,
     write_prompt_set,
+    draft_prompt_set,
     prompt_sets,
     verifiers,
     webhooks,
@@ -51,6 +60,7 @@ PAGES = (
     sign_in,
     oidc,
     job_list,
+    preflight,
     new_job,
     job,
     curve,

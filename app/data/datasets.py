@@ -15,8 +15,8 @@ from app.http.schemas import Item, MadeByOut, Page, Resource, Timestamp, made_by
 from app.intake.formats import PACKED, Format, format_of, rows_of
 from app.intake.mapping import with_text
 from app.intake.slots import ProjectSlots
-from app.intake.unpack import unpacked, unreadable
-from app.intake.uploaded_file import HowToRead, Received, checked_file, content_sha256
+from app.intake.unpack import unpacked
+from app.intake.uploaded_file import HowToRead, Received, checked_file, content_sha256, looks_like
 from app.ledger.data.datasets import get_dataset, list_datasets
 from app.ledger.data.examples import list_examples, pairs
 from app.ledger.data.staging import same_dataset, store_dataset
@@ -26,7 +26,7 @@ from app.tables.data import Dataset, Example
 from star_engine.data.columns import ANSWERS
 from star_engine.data.row_errors import BadRows
 from star_engine.tasks.examples import Split, as_turns
-from star_engine.tasks.kind import DOCUMENTS, Kind, reads_documents
+from star_engine.tasks.kind import DOCUMENTS, Kind
 
 
 class DatasetOut(Resource):
@@ -134,14 +134,7 @@ def upload_dataset(
             known = same_dataset(session, project_id, sha)
         if known is not None:
             return known, False
-        try:
-            documents = reads_documents(how.kind)
-            columns = with_text(how.mapping, how.kind)
-            looks = format_of(plain.file, received.name, received.content_type, columns, documents=documents)
-        except BadRows as bad:
-            raise unreadable(bad) from bad
-        certain = looks is Format.XLSX or (looks is Format.JSON and format_ is Format.JSONL)
-        as_what = looks if certain else format_ or looks
+        as_what = looks_like(plain, received, format_, how)
         with checked_file(plain, as_what, how, settings) as checked:
             return store_dataset(db, project_id, name, checked)
 

@@ -9,7 +9,7 @@ from typing import BinaryIO, cast
 
 import anyio
 from fastapi import Request
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -118,15 +118,8 @@ def _encoding(request: Request) -> str:
 
 async def receive_form(request: Request, *fields: str) -> tuple[Received, dict[str, str]]:
     """The file in the field `file` of a multipart form, and what the form says in these other fields."""
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        raise BadRequest("The body must be a form: multipart/form-data, with the file in the field `file`.")
-    parser = MultiPartParser(request.headers, request.stream(), max_files=1, max_fields=len(fields))
-    try:
-        form = await parser.parse()
-    except MultiPartException as failure:
-        raise BadRequest(f"Not multipart as it should be: {failure.message}") from failure
-    upload = form.get("file")
-    if not isinstance(upload, UploadFile):
+    received, form = await receive_fields(request, len(fields))
+    if received is None:
         raise Invalid.for_field(
             "file",
             "There is no file in this field.",
@@ -134,4 +127,19 @@ async def receive_form(request: Request, *fields: str) -> tuple[Received, dict[s
             detail="The form has no field `file` with a file in it.",
         )
     said = {name: value for name in fields if isinstance(value := form.get(name), str)}
-    return Received(upload.file, upload.filename or "", upload.content_type or "", ""), said
+    return received, said
+
+
+async def receive_fields(request: Request, most: int) -> tuple[Received | None, FormData]:
+    """The file in the field `file` of a multipart form, if there is one, and up to `most` other fields."""
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise BadRequest("The body must be a form: multipart/form-data, with the file in the field `file`.")
+    parser = MultiPartParser(request.headers, request.stream(), max_files=1, max_fields=most)
+    try:
+        form = await parser.parse()
+    except MultiPartException as failure:
+        raise BadRequest(f"Not multipart as it should be: {failure.message}") from failure
+    upload = form.get("file")
+    if not isinstance(upload, UploadFile):
+        return None, form
+    return Received(upload.file, upload.filename or "", upload.content_type or "", ""), form

@@ -22,6 +22,7 @@ from typing import BinaryIO
 
 from app.errors import Invalid
 from app.given_up import stop_if_given_up
+from app.intake.look.preview import preview_upload
 from app.intake.reading import Reading, read_upload
 from app.sandbox import service_url, use_service
 
@@ -150,7 +151,11 @@ def main(parent: str, how: str, memory: str, file_bytes: str, seconds: str, writ
     with Path("/proc/self/fd/0").open("rb") as file, os.fdopen(1, "wb", closefd=False) as out:
         try:
             workers = min(MAX_WORKERS, len(os.sched_getaffinity(0)))
-            read_upload(file, Reading.from_json(how), out, lambda: _say_written(int(writing)), workers)
+            reading = Reading.from_json(how)
+            if reading.look is not None:
+                preview_upload(file, reading, out, workers)
+            else:
+                read_upload(file, reading, out, lambda: _say_written(int(writing)), workers)
         except (MemoryError, OSError, sqlite3.Error):  # OSError: the disk is full, or its limit reached
             os._exit(BEYOND_LIMITS)  # at once: what unwinds may need memory too
 

@@ -16,10 +16,10 @@ _NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}
 Lines = Iterator[tuple[int, bytes | None]]
 
 
-def csv_rows(file: BinaryIO, mapping: Columns, max_bytes: int) -> Iterator[Row]:
+def csv_rows(file: BinaryIO, mapping: Columns | None, max_bytes: int) -> Iterator[Row]:
     """Yield the records under the names of the fields. Raises BadRows for a header that cannot be used."""
     csv.field_size_limit(max_bytes)
-    separator, said = _separator(file, mapping, max_bytes)
+    separator, said = _separator(file, mapping or (), max_bytes)
     lines = numbered_lines(file, max_bytes)
     text = _Text(lines, max_bytes)
     if said:  # "sep=;", which Excel writes and reads
@@ -120,7 +120,7 @@ def header(record: list[str]) -> list[str]:
 
 
 def _from_cells(
-    names: list[str], record: list[str], mapping: Columns, line: int, separator: str
+    names: list[str], record: list[str], mapping: Columns | None, line: int, separator: str
 ) -> Mapping[str, Any] | BadRows:
     if len(record) != len(names):
         reason = f"It has {len(record)} cells, the header {len(names)}."
@@ -128,8 +128,10 @@ def _from_cells(
     return row_of_cells(dict(zip(names, record, strict=True)), mapping, line)
 
 
-def row_of_cells(cells: Mapping[str, str], mapping: Columns, line: int) -> Mapping[str, Any] | BadRows:
+def row_of_cells(cells: Mapping[str, str], mapping: Columns | None, line: int) -> Mapping[str, Any] | BadRows:
     """The row under the names of the fields; cells without a text are left out."""
+    if mapping is None:
+        return dict(cells)
     try:
         row = dict(mapped({name: cell for name, cell in cells.items() if cell.strip()}, mapping, line))
         choices = row.get("choices")

@@ -88,14 +88,17 @@ def format_of(
     )
     if documents and not table:
         return Format.TEXT
-    return Format.CSV if table else Format.JSONL
+    # No line of JSONL begins otherwise: what is separated is a table whose columns have other names.
+    foreign = not start.startswith((b"{", b"[", b'"')) and any(one in first for one in SEPARATORS)
+    return Format.CSV if table or foreign else Format.JSONL
 
 
 def rows_of(
-    file: BinaryIO, format_: Format, mapping: Columns, max_bytes: int, first: int = 1
+    file: BinaryIO, format_: Format, mapping: Columns | None, max_bytes: int, first: int = 1
 ) -> Iterator[Row]:
     """Every row that is not blank, under the names of the fields.
 
+    mapping: None gives rows as they stand, under the names of all their columns, whatever these are called.
     max_bytes: of one row. first: the number of the first line, where a part of a JSONL file is read.
     Raises BadRows where no row can be read at all.
     """
@@ -128,7 +131,7 @@ def _documents(file: BinaryIO, max_bytes: int) -> Iterator[Row]:
         yield line, {"text": text}
 
 
-def _jsonl(file: BinaryIO, mapping: Columns, max_bytes: int, first: int) -> Iterator[Row]:
+def _jsonl(file: BinaryIO, mapping: Columns | None, max_bytes: int, first: int) -> Iterator[Row]:
     for line, text in numbered_lines(file, max_bytes, first):
         if text is None:
             yield line, too_long(line, max_bytes)
@@ -136,12 +139,12 @@ def _jsonl(file: BinaryIO, mapping: Columns, max_bytes: int, first: int) -> Iter
             yield line, _parsed(text, mapping, line)
 
 
-def _json(file: BinaryIO, mapping: Columns, max_bytes: int) -> Iterator[Row]:
+def _json(file: BinaryIO, mapping: Columns | None, max_bytes: int) -> Iterator[Row]:
     for number, row in json_values(file, max_bytes):
         yield number, row if isinstance(row, BadRows) else _mapped(row, mapping, number)
 
 
-def _mapped(row: Mapping[str, Any], mapping: Columns, line: int) -> Mapping[str, Any] | BadRows:
+def _mapped(row: Mapping[str, Any], mapping: Columns | None, line: int) -> Mapping[str, Any] | BadRows:
     try:
         if _deeper(row, MAX_DEPTH):
             return _too_deep(line)
@@ -154,7 +157,7 @@ def _too_deep(line: int) -> BadRows:
     return bad_row(line, f"Nested deeper than {MAX_DEPTH}.", "A row is an object of texts and numbers.")
 
 
-def _parsed(text: bytes, mapping: Columns, line: int) -> Mapping[str, Any] | BadRows:
+def _parsed(text: bytes, mapping: Columns | None, line: int) -> Mapping[str, Any] | BadRows:
     try:
         row = parse_row(text, line)
         if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _deeper(row, MAX_DEPTH):

@@ -70,8 +70,13 @@ def _bad_mapping(reason: str, fix: str) -> Invalid:
     return Invalid.for_field("map", reason, fix, code="invalid_map", detail=detail)
 
 
-def check_columns(names: Sequence[str], mapping: Columns) -> None:
-    """Raise BadRows if a table's columns cannot make a row: once, and not again for every row."""
+def check_columns(names: Sequence[str], mapping: Columns | None) -> None:
+    """Raise BadRows if a table's columns cannot make a row: once, and not again for every row.
+
+    mapping: None where nobody has said yet which column is which: then any will do.
+    """
+    if mapping is None:
+        return
     sources = {column for _, columns in mapping for column in columns}
     there = {*names, *(source for source in sources if _head(source) in names)}
     errors = [
@@ -94,7 +99,7 @@ def check_columns(names: Sequence[str], mapping: Columns) -> None:
         raise BadRows(errors)
 
 
-def mapped(row: Mapping[str, Any], mapping: Columns, line: int) -> Mapping[str, Any]:
+def mapped(row: Mapping[str, Any], mapping: Columns | None, line: int) -> Mapping[str, Any]:
     """The row under the names of the fields. Raises BadRows where it lacks a column of question or answer.
 
     An option without a text is None, so that later options keep their letters.
@@ -108,7 +113,7 @@ def mapped(row: Mapping[str, Any], mapping: Columns, line: int) -> Mapping[str, 
         native.pop("answer", None)  # the mapping says which column is the answer
     errors = []
     for field, columns in mapping:
-        values = [_filled(_value(row, column)) for column in columns]
+        values = [_filled(column_value(row, column)) for column in columns]
         if field == "question" or field in ANSWERS:
             errors += [
                 RowError(
@@ -133,7 +138,7 @@ def _filled(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-def _value(row: Mapping[str, Any], column: str) -> Any:
+def column_value(row: Mapping[str, Any], column: str) -> Any:
     """Return the value of a column, or of a path into one: messages.0.content."""
     if column in row or "." not in column:
         return row.get(column)
@@ -152,8 +157,10 @@ def _head(column: str) -> str:
     return column.partition(".")[0]
 
 
-def read_from(names: Sequence[str], mapping: Columns) -> list[str]:
-    """Return the columns of a table that a row is made of."""
+def read_from(names: Sequence[str], mapping: Columns | None) -> list[str]:
+    """Return the columns of a table that a row is made of; all of them where there is no mapping yet."""
+    if mapping is None:
+        return list(names)
     sources = {column for _, columns in mapping for column in columns}
     known = {*FIELDS, "messages", "answerKey", *sources, *(_head(one) for one in sources)}
     return [name for name in names if name in known]

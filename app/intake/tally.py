@@ -72,7 +72,7 @@ class Tally:
             self.kinds["choice"] += 1
         else:
             short = len(example.answer) <= MAX_CACHED
-            self.kinds[(_kind_of if short else _kind_of.__wrapped__)(example.answer)] += 1
+            self.kinds[(shape_of if short else shape_of.__wrapped__)(example.answer)] += 1
 
     def _measure(self, example: Example, kind: Kind) -> None:
         """Take note of what bounds the length of its prompt, however a job shows it."""
@@ -102,5 +102,6 @@ class Tally:
 
 
 @lru_cache(maxsize=1 << 14)
-def _kind_of(answer: str) -> str:
+def shape_of(answer: str) -> str:
+    """What an answer looks like: integer, date, one_word... or text."""
     return next((kind for kind, pattern in _KINDS if pattern.fullmatch(answer)), "text")

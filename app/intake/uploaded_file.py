@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
@@ -14,12 +14,15 @@ from typing import Any, BinaryIO
 from app.errors import Invalid
 from app.intake.blocks import reopened
 from app.intake.child import Limits, reader
-from app.intake.formats import PACKED, Format
-from app.intake.mapping import Columns
+from app.intake.formats import PACKED, Format, format_of
+from app.intake.look.corrections import Corrections
+from app.intake.look.preview import Preview, guessed, preview_upload
+from app.intake.mapping import Columns, with_text
 from app.intake.reading import Reading, Report, read_upload
-from app.intake.unpack import Unpacked
+from app.intake.unpack import Unpacked, unreadable
 from app.settings import Settings
-from star_engine.tasks.kind import Kind
+from star_engine.data.row_errors import BadRows
+from star_engine.tasks.kind import Kind, reads_documents
 from star_engine.tasks.registry import task_of
 
 READER = 3  # raised where the same bytes give other rows: since 3, empty options keep their places
@@ -45,6 +48,8 @@ class HowToRead:
     seed: int
     mapping: Columns = ()
     allow_overlap: bool = False  # held-out rows may ask what others train on
+    corrections: Corrections = ()
+    skip_bad_rows: bool = False  # they are left out instead of refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,10 @@ def content_sha256(content: str, how: HowToRead) -> str:
         read_as.append(how.mapping)
     if how.allow_overlap:
         read_as.append("allow_overlap")
+    if how.corrections:
+        read_as.append(["corrections", how.corrections])
+    if how.skip_bad_rows:
+        read_as.append("skip_bad_rows")
     return hashlib.sha256(json.dumps(read_as).encode()).hexdigest()
 
 
@@ -74,17 +83,7 @@ def checked_file(
     plain: Unpacked, format_: Format, how: HowToRead, settings: Settings
 ) -> Iterator[CheckedFile]:
     """Every row read once. Raises Invalid naming the mistakes."""
-    reading = Reading(
-        format=format_,
-        kind=how.kind,
-        validation=how.validation,
-        seed=how.seed,
-        mapping=how.mapping,
-        max_line_bytes=settings.max_line_bytes,
-        max_rows=settings.max_rows,
-        max_row_errors=settings.max_row_errors,
-        allow_overlap=how.allow_overlap,
-    )
+    reading = reading_of(format_, how, settings)
     with TemporaryFile() as accepted:
         if _reads_at_once(plain, format_, how.kind):
             read_upload(plain.file, reading, accepted)
@@ -99,9 +98,59 @@ def checked_file(
             yield _checked(plain, how, read, settings, child.wait)
 
 
+def looks_like(plain: Unpacked, received: Received, said: Format | None, how: HowToRead) -> Format:
+    """The format to read the file in: as it was said, unless it certainly is another. Raises Invalid."""
+    documents, columns = reads_documents(how.kind), with_text(how.mapping, how.kind)
+    try:
+        looks = format_of(plain.file, received.name, received.content_type, columns, documents=documents)
+    except BadRows as bad:
+        raise unreadable(bad) from bad
+    certain = looks is Format.XLSX or (looks is Format.JSON and said is Format.JSONL)
+    return looks if certain else said or looks
+
+
+def reading_of(format_: Format, how: HowToRead, settings: Settings) -> Reading:
+    return Reading(
+        format=format_,
+        kind=how.kind,
+        validation=how.validation,
+        seed=how.seed,
+        mapping=how.mapping,
+        max_line_bytes=settings.max_line_bytes,
+        max_rows=settings.max_rows,
+        max_row_errors=settings.max_row_errors,
+        allow_overlap=how.allow_overlap,
+        corrections=how.corrections,
+        skip_bad_rows=how.skip_bad_rows,
+    )
+
+
+def previewed_file(
+    plain: Unpacked, format_: Format, how: HowToRead, look: tuple[str, ...], settings: Settings
+) -> Preview:
+    """The file as an upload would read it. look: what of "kind" and "map" is guessed. Raises Invalid."""
+    reading = replace(reading_of(format_, how, settings), look=look)
+    if _is_small(plain, format_):  # then so is the guess, and few kinds are slow to check
+        reading, _ = guessed(plain.file, reading)
+    with TemporaryFile() as found:
+        if _reads_at_once(plain, format_, reading.kind):
+            preview_upload(plain.file, reading, found)
+        else:
+            disk = 4 * settings.max_unpacked_bytes
+            limits = Limits(settings.upload_memory_bytes, disk, settings.upload_seconds)
+            with reader(plain.file, reading, found, limits) as child:
+                child.wait()
+        found.seek(0)
+        return Preview.from_json(found.readline())
+
+
 def _reads_at_once(plain: Unpacked, format_: Format, kind: Kind) -> bool:
     """Whether this process may read it: what an answer's check costs must follow from its length."""
-    return format_ not in PACKED and plain.size_bytes <= APART_BYTES and not task_of(kind).slow_gold
+    return _is_small(plain, format_) and not task_of(kind).slow_gold
+
+
+def _is_small(plain: Unpacked, format_: Format) -> bool:
+    return format_ not in PACKED and plain.size_bytes <= APART_BYTES
 
 
 def _checked(

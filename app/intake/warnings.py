@@ -22,6 +22,7 @@ def data_warnings(statistics: Mapping[str, Any] | None, kind: str) -> list[str]:
         _contradicted(statistics),
         _one_letter(statistics),
         _other_kind(statistics, kind),
+        _left_out(statistics),
     ]
     return [warning for warning in found if warning is not None]
 
@@ -34,6 +35,15 @@ def held_out_warnings(asked: int, splits: Mapping[str, int]) -> list[str]:
         "rows are taken for it, and none where rows are marked as validation themselves."
     )
     return [said] if held_out < asked else []
+
+
+def _left_out(statistics: Mapping[str, Any]) -> str | None:
+    gone = statistics.get("left_out")
+    if gone is None:
+        return None
+    first = f" The first mistake among them: {gone['mistakes'][0]['reason']}" if gone["mistakes"] else ""
+    verb = "row of the file was" if gone["rows"] == 1 else "rows of the file were"
+    return f"{gone['rows']:,} {verb} left out when it was uploaded.{first}"
 
 
 def _trained_on(statistics: Mapping[str, Any]) -> str | None:

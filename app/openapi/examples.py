@@ -22,6 +22,7 @@ PARAMETERS: dict[str, Any] = {
     "prompt_set_id": "ps_01m7ywck2a1mt4knmr1jb1zqvw",
     "rationale_id": "rat_4711",
     "study_id": "std_01m7ywcwdb4epq43ff61528663",
+    "draft_id": "job_01m7ywcwdb4epq43ff61528664",
     "trial_id": "job_01m7ywcwdb4epq43ff61528663",
     "webhook_id": "wh_01m7ywck2a1mt4knmr1jb1zqvw",
     "worker_id": "gpu-host-1:4711",
@@ -46,6 +47,12 @@ BODIES: dict[str, dict[str, Any]] = {
     "datasets_upload": {
         "application/x-ndjson": '{"question": "What do 14 pens at 3 dollars cost?", "answer": "42"}\n',
         "text/csv": "question,answer\nWhat do 14 pens at 3 dollars cost?,42\n",
+    },
+    "dataset_previews_preview": {
+        "text/csv": "Question;Result\nWhat do 14 pens at 3 dollars cost?;42\n",
+    },
+    "prompt_drafts_create": {
+        JSON: {"dataset": PARAMETERS["dataset_id"], "model": PARAMETERS["model_id"], "rows": 5}
     },
     "prompt_sets_create": {JSON: {"name": "pens", "kind": "numeric", "examples": [_FEW_SHOT]}},
     "verifiers_run": {JSON: {"rows": [_TEXT]}},

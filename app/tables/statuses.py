@@ -33,6 +33,7 @@ class Purpose(StrEnum):
     STAR = "star"
     EVALUATION = "evaluation"  # one adapter on one dataset
     TRIAL = "trial"  # a few questions put to one adapter
+    DRAFT = "draft"  # the base model reasons about a few rows, for a prompt set
     PROBE = "probe"  # the base model is asked a sample of the train questions, before a job
 
 

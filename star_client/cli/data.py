@@ -27,6 +27,10 @@ PromptSetId = Annotated[
     typer.Argument(metavar="PROMPT-SET", help="Id of a prompt set.", autocompletion=completion.prompt_sets),
 ]
 
+SkipBadRows = Annotated[
+    bool, typer.Option("--skip-bad-rows", help="Leave bad rows out instead of refusing the file.")
+]
+
 DATASET: Columns[Dataset] = {
     "id": lambda one: one.id,
     "name": lambda one: one.name,
@@ -94,6 +98,7 @@ def upload_dataset(
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="Take held-out rows whose question is trained on.")
     ] = False,
+    skip_bad_rows: SkipBadRows = False,
     as_json: AsJson = False,
 ) -> None:
     """Upload JSONL, a JSON array, CSV, Parquet or an Excel workbook (.xlsx), also as .gz or .zst: question,
@@ -108,10 +113,47 @@ def upload_dataset(
         format=form,
         map=mapping(columns) if columns else None,
         allow_overlap=allow_overlap,
+        skip_bad_rows=skip_bad_rows,
     )
     print_one(found, DATASET, as_json)
     for warning in () if as_json else found.warnings:
         console.print(f"Warning: {warning}", soft_wrap=True)
+
+
+@datasets.command("preview")
+def preview_dataset(
+    context: typer.Context,
+    file: File,
+    kind: Annotated[invocation.Kind | None, typer.Option(help="Default: guessed by the rows.")] = None,
+    validation: Annotated[int, typer.Option(min=0, help="Rows to hold out.")] = 0,
+    columns: Annotated[
+        list[str] | None, typer.Option("--map", help="As of upload; default: guessed by their names.")
+    ] = None,
+    skip_bad_rows: SkipBadRows = False,
+    as_json: AsJson = False,
+) -> None:
+    """How a file would be read: its kind, which column is which, its splits and its bad rows."""
+    chosen = mapping(columns) if columns else None
+    found = star(context).datasets.preview(
+        file, kind=kind, validation=validation, map=chosen, skip_bad_rows=skip_bad_rows
+    )
+    if as_json:
+        return print_json(found)
+    splits = ", ".join(f"{count} {split}" for split, count in found.splits.items()) or "none"
+    console.print(f"kind {found.kind or 'unknown: give --kind'}, {found.format}; good rows: {splits}")
+    used = {column: field for field, names in found.map.items() for column in names}
+    for column in found.columns:
+        name = str(column["name"])
+        console.print(f"column {name!r} is {used.get(name, 'read under its own name')}", markup=False)
+    for row in found.bad:
+        for mistake in row["mistakes"]:
+            told = f"row {row['line']}, {mistake['field']}: {mistake['reason']} {mistake['fix']}"
+            console.print(told, markup=False, soft_wrap=True)
+    if found.bad_rows:
+        console.print(f"{found.bad_rows} bad rows in all. upload --skip-bad-rows leaves them out.")
+    for warning in found.warnings:
+        console.print(f"Warning: {warning}", soft_wrap=True)
+    return None
 
 
 def mapping(columns: list[str]) -> dict[str, str | list[str]]:

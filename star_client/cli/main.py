@@ -26,7 +26,7 @@ from star_client.cli import (
 )
 from star_client.cli.invocation import exit_status, star
 from star_client.cli.printing import print_error
-from star_client.cli.quality import advice, probes, review, studies, thoughts
+from star_client.cli.quality import advice, probes, prompt_drafts, review, studies, thoughts
 from star_client.errors import StarError
 from star_client.mirrors.commands import mirror
 from star_client.money import commands as money
@@ -46,6 +46,7 @@ PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}  # to the
 app = typer.Typer(no_args_is_help=True, help=HELP, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.add_typer(data.datasets, name="datasets")
 app.add_typer(data.prompt_sets, name="prompt-sets")
+app.add_typer(data.prompt_sets, name="prompts", hidden=True)  # the same, for hands that type it so
 app.add_typer(verifiers.verifiers, name="verifiers")
 app.add_typer(data.models, name="models")
 app.add_typer(data.presets, name="presets")
@@ -69,6 +70,7 @@ jobs.jobs.command("unarchive")(delete.unarchive_job)
 data.datasets.command("delete")(delete.delete_dataset)
 data.datasets.command("archive")(delete.archive_dataset)
 data.datasets.command("unarchive")(delete.unarchive_dataset)
+data.prompt_sets.command("draft")(prompt_drafts.draft)
 data.prompt_sets.command("delete")(delete.delete_prompt_set)
 team.projects.command("delete")(delete.delete_project)
 app.add_typer(jobs.jobs, name="jobs")

@@ -31,6 +31,7 @@ MAKES_NOTHING = {
     "datasets_unarchive": "as cancel",
     "job_verbs_regrade": "reads",
     "prompt_preview_preview": "reads",
+    "dataset_previews_preview": "reads",
     "verifiers_run": "reads",
     "verifiers_secret": "shows what follows from the project",
     "workers_release": "as cancel",

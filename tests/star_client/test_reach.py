@@ -47,6 +47,17 @@ DATA: dict[str, Call] = {
         format="jsonl",
         map={"question": "question"},
         allow_overlap=True,
+        skip_bad_rows=True,
+        corrections={1: None},
+    ),
+    "dataset_previews_preview": lambda star, folder: star.datasets.preview(
+        folder / "rows.jsonl",
+        kind="scratchpad",
+        format="jsonl",
+        map={"question": "question"},
+        allow_overlap=True,
+        skip_bad_rows=True,
+        corrections={1: None},
     ),
     "datasets_list": lambda star, _: star.datasets.list(name="x", archived=True),
     "datasets_delete": lambda star, _: star.datasets.delete("ds_x"),
@@ -63,6 +74,8 @@ DATA: dict[str, Call] = {
     ),
     "prompt_sets_get": lambda star, _: star.prompt_sets.get("ps_x"),
     "prompt_sets_delete": lambda star, _: star.prompt_sets.delete("ps_x"),
+    "prompt_drafts_create": lambda star, _: star.prompt_drafts.create(dataset="ds_x", model="m"),
+    "prompt_drafts_get": lambda star, _: star.prompt_drafts.get("job_x", wait=1),
     "prompt_preview_preview": lambda star, _: star.prompt_sets.preview("ps_x", example={"question": "?"}),
     "verifiers_run": lambda star, _: star.verifiers.run(
         [{"kind": "exact", "completion": "x", "answer": "x"}]

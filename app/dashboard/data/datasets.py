@@ -28,6 +28,7 @@ from app.intake.mapping import parse_mapping
 from app.intake.uploaded_file import HowToRead
 from star_engine.tasks.examples import Split
 from star_engine.tasks.kind import Kind
+from star_engine.tasks.starting.worked import seed_prompts
 
 router = page_router("/datasets")
 ROWS = 50
@@ -98,11 +99,13 @@ def show(
     """Show a dataset. With a model, lengths are counted in its tokens; with a prompt set, its
     overlap is shown.
     """
+    dataset = read_dataset(db, caller.project_id, dataset_id)
     return page(
         request,
         "dataset.html",
         caller,
-        dataset=read_dataset(db, caller.project_id, dataset_id),
+        dataset=dataset,
+        drafts=seed_prompts(dataset.kind) is not None,
         seen=read_statistics(
             db,
             caller.project_id,

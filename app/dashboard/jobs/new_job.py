@@ -12,8 +12,9 @@ from fastapi.responses import RedirectResponse
 
 from app.dashboard.jobs.form import FORKED, GROUPS, Filled, Sent, body, checked, filled
 from app.dashboard.jobs.like import advised, values_like
+from app.dashboard.jobs.preflight import tries_shown
 from app.dashboard.rendering import page, url
-from app.dashboard.session import Submitter, Viewer
+from app.dashboard.session import Submitter
 from app.data.base_models import read_models
 from app.data.datasets import DatasetOut, read_datasets
 from app.data.prompt_sets import PromptSetOut, read_prompt_sets
@@ -21,8 +22,7 @@ from app.errors import Conflict, Problem
 from app.http.dependencies import Config, Db, DryRunSlots, OfferedModels
 from app.http.router import page_router
 from app.jobs.baselines import BESIDE, OF_DOCUMENTS, JobFamilyIn
-from app.jobs.change import cancel_job
-from app.jobs.create import Made, create_family, create_fork, try_family
+from app.jobs.create import Made, create_family, create_fork, try_family, try_fork
 from app.jobs.dry_run import SMALL_DATA, DryRunOut
 from app.jobs.fork import ForkIn
 from app.jobs.read import read_job
@@ -30,7 +30,7 @@ from app.jobs.views import JobOut
 from app.ledger.platform.keys import Caller
 from app.results.iterations import read_iterations
 from app.results.quality.advice import read_advice
-from app.results.quality.probes import ProbeOut, read_probe, start_probe, wait_for_probe
+from app.results.quality.probes import ProbeOut, start_probe
 from star_engine.config.presets import DOCUMENT_PRESETS, PRESETS, presets_of
 from star_engine.sampling.probe import FEWEST
 from star_engine.tasks.kind import reads_documents
@@ -39,7 +39,6 @@ router = page_router("/jobs")
 
 CHOICES = 100  # newest datasets and prompt sets to choose from
 SAME_SECONDS = 5.0  # for which the second press of a button waits for the first
-PROBE_SECONDS = 25.0  # that a page waits before it asks again: proxies cut at 30 or 60
 FIELDS = (
     "name",
     "model",
@@ -133,23 +132,6 @@ async def probe(
     )
 
 
-@router.get("/new/probes/{probe_id}")
-async def probed(request: Request, caller: Viewer, db: Db, probe_id: str) -> Response:
-    """Waits for its end: htmx asks for this part again when it comes without."""
-    partial = request.headers.get("hx-request") is not None
-    found = await wait_for_probe(db, caller.project_id, probe_id, PROBE_SECONDS if partial else 0)
-    return page(request, "_probe.html" if partial else "probe.html", caller, probe=found)
-
-
-@router.post("/new/probes/{probe_id}/cancel")
-def cancel_probe(request: Request, caller: Submitter, db: Db, probe_id: str) -> Response:
-    if not read_probe(db, caller.project_id, probe_id).is_terminal:
-        cancel_job(db, caller.project_id, probe_id, baselines=False)
-    if request.headers.get("hx-request") is None:
-        return RedirectResponse(url("jobs", "new", "probes", probe_id), status_code=303)
-    return page(request, "_probe.html", caller, probe=read_probe(db, caller.project_id, probe_id))
-
-
 @router.post("/new")
 def create(
     request: Request, caller: Submitter, db: Db, settings: Config, offered: OfferedModels, sent: Sent
@@ -166,6 +148,28 @@ def create(
 @router.get("/{job_id}/fork")
 def fork_form(request: Request, caller: Submitter, db: Db, job_id: str) -> Response:
     return _fork_form(request, caller, db, job_id, Filled(dict(request.query_params)))
+
+
+@router.post("/{job_id}/fork/try")
+async def try_out_fork(
+    request: Request,
+    caller: Submitter,
+    db: Db,
+    settings: Config,
+    offered: OfferedModels,
+    slots: DryRunSlots,
+    job_id: str,
+    sent: Sent,
+) -> Response:
+    """The form of the fork again, with the dry run below."""
+    try:
+        wanted: ForkIn = checked(ForkIn, body(sent, FORK_FIELDS))
+        tried = await slots.run(
+            caller.project_id, try_fork, db, caller.project_id, offered, job_id, wanted, settings
+        )
+    except Problem as refused:
+        return await run_in_threadpool(_fork_form, request, caller, db, job_id, filled(sent, refused))
+    return await run_in_threadpool(_fork_form, request, caller, db, job_id, filled(sent), tried=tried)
 
 
 @router.post("/{job_id}/fork")
@@ -234,6 +238,8 @@ def _form(
         form=shown,
         tried=tried,
         probe=probe,
+        tries=tries_shown(db, caller, probe),
+        starts=True,
         groups=GROUPS,
         usual=_usual(shown, datasets),
         documents=kind is not None and reads_documents(kind),
@@ -247,7 +253,13 @@ def _form(
 
 
 def _fork_form(
-    request: Request, caller: Caller, db: Db, job_id: str, shown: Filled, refused: Problem | None = None
+    request: Request,
+    caller: Caller,
+    db: Db,
+    job_id: str,
+    shown: Filled,
+    refused: Problem | None = None,
+    tried: DryRunOut | None = None,
 ) -> Response:
     job = read_job(db, caller.project_id, job_id)
     turns = read_iterations(db, caller.project_id, job_id).data
@@ -258,6 +270,7 @@ def _fork_form(
         caller,
         status=refused.status if refused else 200,
         form=shown,
+        tried=tried,
         job=job,
         done=[(str(n), f"iteration {n}" if n else "the baselines alone") for n in done],
         groups=FORKED,

@@ -21,7 +21,7 @@ BATCH = 1000  # rows at once
 _NO_NUMBERS = ("nan", "inf", "-inf")
 
 
-def parquet_rows(file: BinaryIO, mapping: Columns, max_bytes: int) -> Iterator[Row]:
+def parquet_rows(file: BinaryIO, mapping: Columns | None, max_bytes: int) -> Iterator[Row]:
     """Read the columns that a row is made of. Row numbers stand for lines."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -89,7 +89,7 @@ def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
 
 
 def _from_values(
-    row: Mapping[str, Any], mapping: Columns, line: int, max_bytes: int
+    row: Mapping[str, Any], mapping: Columns | None, line: int, max_bytes: int
 ) -> Mapping[str, Any] | BadRows:
     if sum(len(value) for value in row.values() if isinstance(value, str | bytes | list)) > max_bytes:
         return too_long(line, max_bytes)

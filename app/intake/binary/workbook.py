@@ -17,7 +17,7 @@ from star_engine.data.row_errors import BadRows, bad_row, too_long
 Sheet = tuple[int, list[list[Any]]]  # the number of its first row, and its rows
 
 
-def workbook_rows(file: BinaryIO, mapping: Columns, max_bytes: int) -> Iterator[Row]:
+def workbook_rows(file: BinaryIO, mapping: Columns | None, max_bytes: int) -> Iterator[Row]:
     """Yield the rows of the only sheet whose first row names the columns of a dataset, by their row numbers.
 
     Raises BadRows where no sheet has these columns, where several have, and for what is no workbook.
@@ -46,7 +46,7 @@ def _sheets(file: BinaryIO) -> dict[str, Sheet]:
         raise bad_row(1, reason, "Save it again, or as CSV (UTF-8).") from problem
 
 
-def _sheet_with_questions(sheets: Mapping[str, Sheet], mapping: Columns) -> Sheet:
+def _sheet_with_questions(sheets: Mapping[str, Sheet], mapping: Columns | None) -> Sheet:
     fitting, errors = [], []
     for name, (line, rows) in sheets.items():
         try:
@@ -54,6 +54,9 @@ def _sheet_with_questions(sheets: Mapping[str, Sheet], mapping: Columns) -> Shee
             fitting.append(name)
         except BadRows as bad:
             errors.append((line, bad))
+    if len(fitting) > 1 and mapping is None:  # as it stands: the one with questions, if any has them
+        asked = [name for name in fitting if _has_questions(sheets[name])]
+        return sheets[(asked or fitting)[0]]
     if len(fitting) > 1:
         reason = f"Several sheets hold questions: {', '.join(map(repr, fitting))}."
         raise bad_row(1, reason, "Leave one of them in the workbook, and send the others by themselves.")
@@ -62,8 +65,16 @@ def _sheet_with_questions(sheets: Mapping[str, Sheet], mapping: Columns) -> Shee
     raise errors[0][1] if errors else bad_row(1, "The workbook is empty.", "Write a question a row.")
 
 
+def _has_questions(sheet: Sheet) -> bool:
+    try:
+        check_columns([text for cell in sheet[1][0] if (text := _shown(cell).strip())], ())
+    except BadRows:
+        return False
+    return True
+
+
 def _row(
-    names: list[str], texts: list[str], mapping: Columns, line: int, max_bytes: int
+    names: list[str], texts: list[str], mapping: Columns | None, line: int, max_bytes: int
 ) -> Mapping[str, Any] | BadRows:
     if sum(map(len, texts)) > max_bytes:
         return too_long(line, max_bytes)

@@ -51,16 +51,27 @@ NO_FEW_SHOT = "no few-shot examples"
 
 
 def no_few_shot(session: Session, project_id: str) -> PromptSetRow:
-    """The prompt set of jobs on documents, which has no examples. Where the project has none yet, a row that
-    is not recorded: `create_job` does that.
+    """The prompt set of jobs on documents, which has no examples. See `row_of`."""
+    return row_of(session, project_id, NO_FEW_SHOT, PromptSet(DOCUMENTS, ()))
+
+
+def row_of(session: Session, project_id: str, name: str, prompt_set: PromptSet) -> PromptSetRow:
+    """The project's prompt set of these examples. Where it has none yet, a row that is not recorded:
+    `create_job` does that.
     """
-    sha = _sha256(DOCUMENTS, [])
+    examples = [asdict(example) for example in prompt_set.examples]
+    sha = _sha256(prompt_set.kind, examples)
     query = select(PromptSetRow).where(PromptSetRow.project_id == project_id, PromptSetRow.sha256 == sha)
     known = session.scalars(query.order_by(PromptSetRow.id).limit(1)).one_or_none()
     if known is not None:
         return known
     return PromptSetRow(
-        id=new_id("ps"), project_id=project_id, name=NO_FEW_SHOT, kind=DOCUMENTS, examples=[], sha256=sha
+        id=new_id("ps"),
+        project_id=project_id,
+        name=name,
+        kind=prompt_set.kind,
+        examples=examples,
+        sha256=sha,
     )
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.database import new_id
 from app.errors import Conflict, Gone, NotFound
 from app.failpoints import failpoint
-from app.ledger.data.prompt_sets import NO_FEW_SHOT, as_prompt_set, record_prompt_set
+from app.ledger.data.prompt_sets import as_prompt_set, record_prompt_set
 from app.ledger.deletion.hold import hold_inputs, hold_job
 from app.ledger.events import append_event
 from app.ledger.jobs.equal import spec_sha256
@@ -71,8 +71,8 @@ def _create_one(
     session: Session, project_id: str, key_id: str, new: NewJob, settings: Settings, beside: Job | None = None
 ) -> Job:
     check_new_job(session, project_id)
-    if inspect(new.prompt_set).transient:  # of jobs on documents; recorded with the first of them
-        row, _ = record_prompt_set(session, project_id, NO_FEW_SHOT, as_prompt_set(new.prompt_set))
+    if inspect(new.prompt_set).transient:  # the platform's own, recorded with the first job that uses it
+        row, _ = record_prompt_set(session, project_id, new.prompt_set.name, as_prompt_set(new.prompt_set))
         new = replace(new, prompt_set=row)
     hold_inputs(session, new.dataset.id, new.prompt_set.id, new.config)
     if new.fork is not None:

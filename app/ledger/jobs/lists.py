@@ -31,7 +31,7 @@ class JobFilter:
     order: Order = "newest"
 
 
-NOT_LISTED = (Purpose.TRIAL, Purpose.PROBE)  # they are asked for by their own ids
+NOT_LISTED = (Purpose.TRIAL, Purpose.PROBE, Purpose.DRAFT)  # they are asked for by their own ids
 
 
 def list_jobs(

@@ -78,6 +78,8 @@ def _decide(session: Session, job: Job, config: StarConfig) -> PhaseRef | Stop |
         return Stop(StopReason.COMPLETED_ITERATIONS)
     if job.purpose == Purpose.PROBE:
         return PhaseRef(1, PhaseName.PROBE)
+    if job.purpose == Purpose.DRAFT:
+        return PhaseRef(1, PhaseName.SAMPLE)
     adapter = session.get_one(Adapter, job.adapter_id)
     name = PhaseName.EVALUATE if job.purpose == Purpose.EVALUATION else PhaseName.TRIAL
     return PhaseRef(adapter.iteration_number, name)

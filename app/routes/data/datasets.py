@@ -36,6 +36,7 @@ from app.http.schemas import (
 from app.http.uploads import receive_file
 from app.intake.bucket import fetch_object
 from app.intake.formats import Format
+from app.intake.look.corrections import parse_corrections
 from app.intake.mapping import parse_mapping
 from app.intake.uploaded_file import HowToRead, Received
 from star_engine.tasks.examples import Split
@@ -44,7 +45,7 @@ from star_engine.tasks.kind import Kind
 router = api_router("datasets", "/v1/datasets")
 
 
-_UPLOAD = {
+UPLOAD = {
     "requestBody": {
         "required": True,
         "content": {
@@ -63,8 +64,31 @@ _UPLOAD = {
 }
 
 
+Mapped = Annotated[
+    str | None,
+    Query(
+        alias="map",
+        max_length=4000,
+        description="Columns with other names: `question:prompt,answer:label`, or as JSON "
+        '`{"question": "prompt", "choices": ["A", "B"]}`. Several columns for `question` are joined; '
+        "`messages.0.content` is a column inside another.",
+    ),
+]
+SkipBadRows = Annotated[
+    bool, Query(description="Leave bad rows out instead of refusing the file; `warnings` say how many.")
+]
+Corrected = Annotated[
+    str | None,
+    Query(
+        max_length=60_000,
+        description='Rows by line, as JSON: `{"13": null, "15": {"answer": "4"}}` leaves row 13 out and '
+        "replaces the answer of row 15. At most 1,000.",
+    ),
+]
+
+
 @router.post(
-    "", status_code=201, responses=already(DatasetOut), summary="Upload a dataset", openapi_extra=_UPLOAD
+    "", status_code=201, responses=already(DatasetOut), summary="Upload a dataset", openapi_extra=UPLOAD
 )
 async def upload(
     caller: Submitter,
@@ -87,16 +111,7 @@ async def upload(
         Format | None,
         Query(alias="format", description="If left out, detected from the file's first bytes, name or type."),
     ] = None,
-    columns: Annotated[
-        str | None,
-        Query(
-            alias="map",
-            max_length=4000,
-            description="Columns with other names: `question:prompt,answer:label`, or as JSON "
-            '`{"question": "prompt", "choices": ["A", "B"]}`. Several columns for `question` are joined; '
-            "`messages.0.content` is a column inside another.",
-        ),
-    ] = None,
+    columns: Mapped = None,
     source: Annotated[
         str | None,
         Query(
@@ -111,6 +126,8 @@ async def upload(
             description="Accept held-out rows whose question is also trained on; otherwise they are refused."
         ),
     ] = False,
+    skip_bad_rows: SkipBadRows = False,
+    corrections: Corrected = None,
 ) -> DatasetOut:
     """A file as the body or in the multipart field `file`, plain, gzip or zstd: JSONL with one
     `{"question", "answer", "choices"?, "solution"?, "id"?, "group"?, "split"?}` per line, or a
@@ -120,14 +137,14 @@ async def upload(
     is counted, the mistakes are described, equal ones together, and nothing is stored. The same content again
     is answered with 200 and the dataset that there is.
     """
-    mapping = parse_mapping(columns)
+    mapping, by_hand = parse_mapping(columns), parse_corrections(corrections)
     if source is None:
         received = await receive_file(request)
     else:
         received = await slots.run(caller.project_id, fetch_object, source, caller.project_id, settings)
     if kind is None:
         kind = await _guess(received, settings)
-    how = HowToRead(kind, validation, seed, mapping, allow_overlap)
+    how = HowToRead(kind, validation, seed, mapping, allow_overlap, by_hand, skip_bad_rows)
     once = await run_in_threadpool(once.of_file, received.file)
     if (known := await run_in_threadpool(once.made, db)) is not None:
         received.file.close()

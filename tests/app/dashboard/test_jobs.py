@@ -255,6 +255,9 @@ def test_a_fork_goes_on_with_what_was_changed(finished: Finished) -> None:
     page = finished.get("/fork").text
     assert '<option value="2">iteration 2</option>' in page
     fork = {"from_iteration": "1", "config.iterations": "3", "name": "on"}
+    tried = finished.visitor.post(f"/jobs/{finished.job}/fork/try", **fork).text
+    assert "It would run" in tried
+    assert 'value="on"' in tried  # what was typed is still there
     place = finished.visitor.post(f"/jobs/{finished.job}/fork", **fork).headers["location"]
     job = finished.visitor.api.client.get(place.replace("/dashboard", "/v1")).json()
     assert (job["forked_from"], job["iterations"]) == ({"job": finished.job, "iteration": 1}, 3)

@@ -24,7 +24,7 @@ from app.openapi.examples import PARAMETERS
 from app.settings import Settings
 from app.tables.platform import ApiKey
 from tests import databases
-from tests.app.api_harness import Api, addition_rows, serve, worker
+from tests.app.api_harness import MODEL, Api, addition_rows, serve, worker
 from tests.factories import CONFIG, SCRIPT
 
 JSON = "application/json"
@@ -140,6 +140,7 @@ def objects(api: Api) -> dict[str, Any]:
         "trial_id": generated.json()["id"],
         "webhook_id": webhook,
         "worker_id": ask.get("/v1/workers").json()["data"][0]["id"],
+        "draft_id": ask.post("/v1/prompt-drafts", json={"model": MODEL, "dataset": dataset}).json()["id"],
     }
 
 

@@ -1,0 +1,184 @@
+"""From rows to a dataset, step by step: pasted or from a file, looked at, corrected, stored.
+
+The rows stay in the form until they are stored: each look sends them again, and the server keeps nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+
+from fastapi import Request, Response
+from starlette.datastructures import FormData
+
+from app.dashboard.rendering import page, url
+from app.dashboard.session import Submitter
+from app.data.dataset_previews import DatasetPreviewOut, Looked, receive_preview
+from app.data.datasets import receive_dataset
+from app.errors import Invalid, Problem
+from app.http.dependencies import Config, Db, UploadSlots
+from app.http.router import page_router
+from app.http.uploads import receive_fields
+from app.intake.formats import Format
+from app.intake.look.corrections import parse_corrections
+from app.intake.mapping import parse_mapping
+from app.intake.uploaded_file import HowToRead, Received
+from star_engine.data.columns import FIELDS
+from star_engine.tasks.kind import Kind, reads_documents
+from star_engine.tasks.registry import TASKS
+from star_engine.tasks.starting.likely import PLAIN
+
+router = page_router("/datasets/new")
+MOST_FIELDS = 1000  # of the form: a role per column, three fields per bad row
+HELD_OUT_SHARE = 5  # one row in so many is proposed as held out
+MOST_HELD_OUT = 200
+ROLES: Mapping[str, str] = {
+    "": "by its own name, if it has one",
+    "question": "question",
+    "answer": "answer",
+    "choices": "choice, or list of choices",
+    "answer_index": "answer: number of a choice, from 0",
+    "answer_number": "answer: number of a choice, from 1",
+    "solution": "solution (never shown to the model)",
+    "group": "group",
+    "id": "id",
+    "split": "split (train, validation, test)",
+    "text": "text of a document",
+}
+
+
+@router.get("")
+def form(request: Request, caller: Submitter) -> Response:
+    return page(request, "dataset_new.html", caller)
+
+
+@router.post("/look")
+async def look(request: Request, caller: Submitter, settings: Config, slots: UploadSlots) -> Response:
+    """A fragment: what was found, with what can be changed about it. What is wrong is an answer too."""
+    try:
+        received, sent = await _sent(request)
+        how, format_, looked = _how(sent)
+        seen = await receive_preview(caller.project_id, received, format_, how, looked, settings, slots)
+        if not how.validation and "validation" not in sent and "validation" not in seen.splits:
+            proposed = min(MOST_HELD_OUT, seen.splits.get("train", 0) // HELD_OUT_SHARE)
+            return _looked(request, caller, sent, seen, proposed)
+        return _looked(request, caller, sent, seen, how.validation)
+    except Problem as refused:
+        return page(request, "_problem.html", caller, problem=refused)
+
+
+@router.post("")
+async def create(
+    request: Request, caller: Submitter, db: Db, settings: Config, slots: UploadSlots
+) -> Response:
+    """Stores it, and goes on to its page; what is refused is shown in place of what was found."""
+    try:
+        received, sent = await _sent(request)
+        how, format_, looked = _how(sent)
+        if looked:
+            raise Invalid.for_field("kind", "Nobody has looked at the rows yet.", "Press Look at it first.")
+        name = str(sent.get("name", "")).strip()[:200] or _plain(received.name) or "dataset"
+        made, _ = await receive_dataset(db, caller.project_id, name, received, format_, how, settings, slots)
+    except Problem as refused:
+        return page(request, "_problem.html", caller, problem=refused)
+    return Response(status_code=204, headers={"HX-Redirect": url("datasets", made.id)})
+
+
+async def _sent(request: Request) -> tuple[Received, FormData]:
+    """The file, or the pasted text as one, and the form's other fields."""
+    received, sent = await receive_fields(request, MOST_FIELDS)
+    pasted = str(sent.get("text", ""))
+    if received is not None and received.name:
+        return received, sent
+    if not pasted.strip():
+        raise Invalid.for_field("text", "There is nothing yet.", "Paste some rows, or choose a file.")
+    return Received(BytesIO(pasted.replace("\r\n", "\n").encode()), "", "", ""), sent
+
+
+def _how(sent: FormData) -> tuple[HowToRead, Format | None, tuple[Looked, ...]]:
+    """How the form says that the rows are read, and what nobody has said yet. Raises Invalid."""
+    kind, roles = str(sent.get("kind", "")), _roles(sent)
+    if kind and kind not in list(Kind):
+        raise Invalid.for_field("kind", f"There is no kind {kind!r}.", f"One of {', '.join(Kind)}.")
+    missing: dict[Looked, bool] = {"kind": not kind, "map": roles is None}
+    validation, form = str(sent.get("validation", "")) or "0", str(sent.get("format", ""))
+    if not (validation.isascii() and validation.isdecimal() and len(validation) < 10):
+        raise Invalid.for_field("validation", f"{validation[:40]!r} is no number.", "Write how many rows.")
+    how = HowToRead(
+        kind=Kind(kind) if kind else PLAIN,
+        validation=int(validation),
+        seed=0,
+        mapping=parse_mapping(json.dumps(roles)) if roles else (),
+        allow_overlap="allow_overlap" in sent,
+        corrections=parse_corrections(json.dumps(_corrections(sent))),
+        skip_bad_rows="skip_bad_rows" in sent,
+    )
+    return how, Format(form) if form in list(Format) else None, tuple(one for one in missing if missing[one])
+
+
+def _roles(sent: FormData) -> dict[str, list[str]] | None:
+    """Field to columns; None where no column has been shown yet. A column under its own name needs none."""
+    columns = [str(one) for one in sent.getlist("column")]
+    if not columns:
+        return None
+    found: dict[str, list[str]] = {}
+    for column, role in zip(columns, map(str, sent.getlist("role")), strict=False):
+        if role in ROLES and role:
+            found.setdefault(role, []).append(column)
+    return {role: names for role, names in found.items() if names != [role]}
+
+
+def _corrections(sent: FormData) -> dict[str, dict[str, Any] | None]:
+    """What the form says of single rows: left out, or fields that were typed over."""
+    found: dict[str, dict[str, Any] | None] = {}
+    for line in map(str, sent.getlist("row")):
+        fields: dict[str, Any] = {}
+        for field in (*FIELDS, "text"):
+            was, now = sent.get(f"was.{line}.{field}"), sent.get(f"now.{line}.{field}")
+            if now is None or _lines(str(now)) == _lines(str(was or "")):
+                continue
+            text = _lines(str(now))
+            several = field == "choices"
+            fields[field] = [one for one in text.split("\n") if one.strip()] if several else text
+        if f"drop.{line}" in sent:
+            found[line] = None
+        elif fields:
+            found[line] = fields
+    return found
+
+
+def _looked(
+    request: Request, caller: Any, sent: FormData, seen: DatasetPreviewOut, held_out: int
+) -> Response:
+    roles = {column: field for field, columns in seen.map.items() for column in columns}
+    named = {one.name for one in seen.columns}
+    kept = {line: fields for line, fields in _corrections(sent).items() if int(line) not in _lines_of(seen)}
+    return page(
+        request,
+        "_dataset_look.html",
+        caller,
+        seen=seen,
+        roles={name: roles.get(name, name if name in ROLES else "") for name in named},
+        offered=ROLES,
+        kinds=list(TASKS),
+        documents=seen.kind is not None and reads_documents(seen.kind),
+        held_out=held_out,
+        sent=sent,
+        kept=kept,
+    )
+
+
+def _lines_of(seen: DatasetPreviewOut) -> set[int]:
+    return {row.line for row in seen.bad if row.in_file}
+
+
+def _plain(name: str) -> str:
+    """sums.csv.gz is "sums"."""
+    return name.rpartition("/")[2].split(".", 1)[0]
+
+
+def _lines(text: str) -> str:
+    """Browsers send a line break as two characters."""
+    return text.replace("\r\n", "\n")

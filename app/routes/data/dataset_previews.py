@@ -1,0 +1,49 @@
+"""A look at a file before it is uploaded as a dataset."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query, Request
+
+from app.data.dataset_previews import DatasetPreviewOut, Looked, receive_preview
+from app.http.auth import Submitter
+from app.http.dependencies import Config, UploadSlots
+from app.http.router import api_router
+from app.http.uploads import receive_file
+from app.intake.formats import Format
+from app.intake.look.corrections import parse_corrections
+from app.intake.mapping import parse_mapping
+from app.intake.uploaded_file import HowToRead
+from app.routes.data.datasets import UPLOAD, Corrected, Mapped, SkipBadRows
+from star_engine.tasks.kind import Kind
+from star_engine.tasks.starting.likely import PLAIN
+
+router = api_router("datasets", "/v1/datasets")
+
+
+@router.post("/preview", summary="Look at a file before it is uploaded", openapi_extra=UPLOAD)
+async def preview(
+    caller: Submitter,
+    settings: Config,
+    slots: UploadSlots,
+    request: Request,
+    kind: Annotated[Kind | None, Query(description="Left out, it is guessed by the first rows.")] = None,
+    validation: Annotated[int, Query(ge=0, le=10**9, description="As of an upload.")] = 0,
+    seed: Annotated[int, Query(ge=0, lt=2**31, description="As of an upload.")] = 0,
+    format_: Annotated[Format | None, Query(alias="format", description="As of an upload.")] = None,
+    columns: Mapped = None,
+    allow_overlap: Annotated[bool, Query(description="As of an upload.")] = False,
+    skip_bad_rows: SkipBadRows = False,
+    corrections: Corrected = None,
+) -> DatasetPreviewOut:
+    """The file is read and verified as an upload would be, and nothing is stored. The kind, and which column
+    is which, are guessed where they are left out. Bad rows come with what they hold: `corrections` of the
+    upload replace fields of them, or leave them out.
+    """
+    mapping, by_hand = parse_mapping(columns), parse_corrections(corrections)
+    received = await receive_file(request)
+    guessed: dict[Looked, bool] = {"kind": kind is None, "map": columns is None}
+    look = tuple(name for name, missing in guessed.items() if missing)
+    how = HowToRead(kind or PLAIN, validation, seed, mapping, allow_overlap, by_hand, skip_bad_rows)
+    return await receive_preview(caller.project_id, received, format_, how, look, settings, slots)
