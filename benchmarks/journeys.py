@@ -16,6 +16,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -24,6 +25,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
+
+from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.measuring import machine, table
 from examples.addition.generate import write_task
@@ -33,6 +37,8 @@ ROWS, HELD_OUT = 160, 80
 TARGET_S = 600
 MODEL = "addition-tiny"
 GREETED_S = 180
+WAIT_MS = 900_000
+Role = Literal["link", "button"]
 
 
 @dataclass
@@ -42,10 +48,11 @@ class Journey:
     steps: list[tuple[str, float, int]] = field(default_factory=list)
 
     @contextmanager
-    def step(self, name: str, acts: int = 1) -> Iterator[None]:
+    def step(self, name: str, hand: Hand | None = None) -> Iterator[None]:
+        """One command, or with `hand` what it did on pages."""
         began = time.monotonic()
         yield
-        self.steps.append((name, time.monotonic() - began, acts))
+        self.steps.append((name, time.monotonic() - began, 1 if hand is None else hand.taken()))
         print(f"{name}: {self.steps[-1][1]:.1f} s", flush=True)
 
     @property
@@ -164,6 +171,90 @@ def by_commands() -> Journey:
     return journey
 
 
+@dataclass
+class Hand:
+    """A person's hand on a page: clicks, fields that are filled in, and how many of both."""
+
+    page: Page
+    acts: int = 0
+
+    def click(self, role: Role, name: str) -> None:
+        self.acts += 1
+        self.page.get_by_role(role, name=name).first.click()
+
+    def fill(self, label: str, text: str) -> None:
+        self.acts += 1
+        self.page.get_by_label(label, exact=True).first.fill(text)
+
+    def choose(self, label: str, value: str) -> None:
+        self.acts += 1
+        self.page.get_by_label(label, exact=True).first.select_option(value)
+
+    def check(self, label: str) -> None:
+        self.acts += 1
+        self.page.get_by_label(label).check()
+
+    def taken(self) -> int:
+        """How many acts there were since the last time."""
+        taken, self.acts = self.acts, 0
+        return taken
+
+
+def in_a_browser() -> Journey:
+    journey = Journey()
+    with platform(journey) as place, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(accept_downloads=True)
+        page.set_default_timeout(WAIT_MS)
+        hand = Hand(page)
+        own, _ = own_data(place.folder)
+        with journey.step("the link of the greeting signs in", hand):
+            hand.acts += 1
+            page.goto(place.link)
+            page.wait_for_url("**/dashboard/**")
+        with journey.step("a dataset of the CSV: columns and kind shown, held-out rows set", hand):
+            hand.click("link", "Datasets")
+            hand.click("link", "New dataset")
+            hand.acts += 1
+            page.get_by_label("Or choose a file").set_input_files(own)
+            hand.click("button", "Look at it")
+            hand.choose("Column “sum”", "question")
+            hand.choose("Column “result”", "answer")
+            hand.choose("Column “digits”", "group")
+            hand.choose("Kind", "scratchpad")
+            hand.fill("Hold out, where no row says so", str(HELD_OUT))
+            hand.click("button", "Save the dataset")
+            page.get_by_role("heading", name="additions").wait_for()
+        with journey.step("a prompt set, drafted by the base model and accepted", hand):
+            hand.click("link", "Draft a prompt set")
+            hand.click("button", "Draft them")
+            page.get_by_role("heading", name="Accept drafted examples").wait_for()
+            for number in range(1, page.locator("fieldset").count() + 1):
+                hand.check(f"Accept example {number}")
+            hand.click("button", "Save the prompt set")
+            page.get_by_role("heading", name="New job").wait_for()
+        with journey.step("the preflight: tries, rows, steps, time", hand):
+            hand.click("button", "Preflight")
+            page.get_by_role("heading", name="What the base model writes").wait_for()
+        with journey.step("the job, until it has succeeded", hand):
+            hand.click("button", "Start the job as it is")
+            page.wait_for_url("**/dashboard/jobs/job_*")
+            page.locator("header.head .badge", has_text="succeeded").wait_for()
+        with journey.step("its adapter, downloaded", hand):
+            hand.click("link", "Adapters")
+            with page.expect_download() as download:
+                hand.click("link", ".tar")
+            download.value.save_as(place.folder / "mine.tar")
+        with journey.step("a question, asked of it and of the base model", hand):
+            page.get_by_role("table").get_by_role("link").first.click()
+            hand.acts += 1
+            hand.fill("Question", "6 2 4 + 2 5 9")
+            hand.click("button", "Ask")
+            page.locator("#answers pre").nth(1).wait_for()
+        browser.close()
+    return journey
+
+
 def page(found: Sequence[tuple[str, Journey]], command: str) -> str:
     lines = [f"`{command}`, {time.strftime('%Y-%m-%d')}:", "", *(f"- {line}" for line in machine()), ""]
     for name, journey in found:
@@ -175,14 +266,15 @@ def page(found: Sequence[tuple[str, Journey]], command: str) -> str:
     return "\n".join(lines)
 
 
-JOURNEYS: dict[str, Callable[[], Journey]] = {"By commands": by_commands}
+JOURNEYS: dict[str, Callable[[], Journey]] = {"By commands": by_commands, "In a browser": in_a_browser}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--only", choices=sorted(JOURNEYS), help="one of them")
     parser.add_argument("--write", type=Path)
     chosen = parser.parse_args()
-    found = [(name, journey()) for name, journey in JOURNEYS.items()]
+    found = [(name, journey()) for name, journey in JOURNEYS.items() if chosen.only in (None, name)]
     text = page(found, "python -m benchmarks.journeys")
     print(text)
     if chosen.write is not None:
