@@ -138,7 +138,7 @@ class Worker(Resource):
     busy: bool
     sick: str | None = None
     sick_since: Timestamp | None = None
-    measured: Json | None = None  # {gpus: [{utilization, memory_gib, ...}], tokens_per_second}
+    measured: Json | None = None  # {gpus: [{utilization, ...}], tokens_per_second, prefix_cache_hits}
 
 
 class BaseModelTask(Resource):

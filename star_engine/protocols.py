@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -112,7 +112,8 @@ class Completion:
     that is None, the end-of-sequence token. Of a `reused` one the record does not say which of these two.
     ids: of a `continued` request: the tokens of the text and of the stop string, where the tokenizer makes
     others of them (see Part). thoughts: of an adapter that thinks between tokens: each token of the text, and
-    what was thought before it.
+    what was thought before it. cached_tokens: of the prompt, those that the sampler's prefix cache had; None:
+    it does not say.
     """
 
     key: str
@@ -127,6 +128,7 @@ class Completion:
     reused: bool = False
     ids: tuple[int, ...] | None = None
     thoughts: tuple[tuple[str, str], ...] = ()
+    cached_tokens: int | None = field(default=None, compare=False)  # differs from one ask to the next
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from worker.base_models import BaseModels
 from worker.gpu.fitness import Fitness
 from worker.gpu.pipe import GpuPipe
 from worker.gpu.process import GpuProcess, GpuSpec, prepare
+from worker.gpu.sampled import Sampled
 from worker.lease import Lease
 
 STICK_SECONDS = 60.0  # with a model, from the first look for work after it was loaded
@@ -43,7 +44,7 @@ class WorkerContext:
     _loaded_at: float | None = None  # monotonic: when it first looked for work with that model
     fitness: Fitness = field(init=False)
     _gpu: GpuProcess | None = None
-    _tokens: int = 0  # of the GPU processes before
+    _sampled: Sampled = field(default_factory=Sampled)  # by the GPU processes before
     _prepared: GpuPipe | None = None  # a GPU process without a model
 
     def __post_init__(self) -> None:
@@ -98,14 +99,14 @@ class WorkerContext:
         return self.folder / f"gpu-{self.worker_id.rpartition(':')[2]}.log"
 
     @property
-    def tokens(self) -> int:
-        """Tokens of all prompts and completions that were sampled here."""
-        return self._tokens + (0 if self._gpu is None else self._gpu.tokens)
+    def sampled(self) -> Sampled:
+        """What was sampled here since the worker began."""
+        return self._sampled if self._gpu is None else self._sampled + self._gpu.sampled
 
     def drop_gpu(self) -> None:
         """Kill the GPU process, if there is one: its state is unknown or unwanted."""
         if self._gpu is not None:
-            self._tokens += self._gpu.tokens
+            self._sampled += self._gpu.sampled
             self._gpu.kill()
         self._gpu, self.warm_model = None, None
 

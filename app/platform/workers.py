@@ -34,6 +34,13 @@ class Measured(BaseModel):
     tokens_per_second: Annotated[
         float, Field(description="Tokens of prompts and completions that it sampled, since its note before.")
     ]
+    prefix_cache_hits: Annotated[
+        float | None,
+        Field(
+            description="Share of these prompts' tokens that vLLM's prefix cache had, 0 to 1; null: nothing "
+            "was sampled, or not by vLLM."
+        ),
+    ] = None
 
 
 class WorkerOut(Item):

@@ -255,7 +255,14 @@ def _completion(request: SampleRequest, output: Any, tokenizer: Any) -> Completi
     if request.continued:
         ids = sampled_ids(tokenizer, prompt, best.text + (stopped_by or ""), tokens)
     return Completion(
-        request.key, best.text, len(prompt), len(tokens), best.finish_reason, stopped_by, ids=ids
+        request.key,
+        best.text,
+        len(prompt),
+        len(tokens),
+        best.finish_reason,
+        stopped_by,
+        ids=ids,
+        cached_tokens=output.num_cached_tokens,
     )
 
 

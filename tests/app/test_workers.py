@@ -53,14 +53,16 @@ def test_an_operator_releases_a_worker_from_quarantine(api: Api) -> None:
 
 def test_what_a_worker_measures_is_shown_and_a_metric(api: Api) -> None:
     gpu = {"utilization": 0.93, "memory_gib": 79.6, "memory_used_gib": 2.0, "temperature_c": 61}
+    told = {"gpus": [gpu, gpu], "tokens_per_second": 1234.5, "prefix_cache_hits": 0.6}
     with transaction(api.engine) as session:
         saw_worker(session, "a:1")
-        note_measured(session, "a:1", {"gpus": [gpu, gpu], "tokens_per_second": 1234.5})
+        note_measured(session, "a:1", told)
         saw_worker(session, "b:1")
     first, second = api.client.get("/v1/workers").json()["data"]
-    assert first["measured"] == {"gpus": [gpu, gpu], "tokens_per_second": 1234.5}
+    assert first["measured"] == told
     assert second["measured"] is None
     text = api.client.get("/metrics").text
     assert 'star_gpu_utilization{worker="a:1",gpu="1"} 0.93' in text
     assert 'star_gpu_memory_used_bytes{worker="a:1",gpu="0"} 2147483648' in text
     assert 'star_worker_tokens_per_second{worker="a:1"} 1234.5' in text
+    assert 'star_worker_prefix_cache_hits{worker="a:1"} 0.6' in text

@@ -8,29 +8,36 @@ from collections.abc import Sequence
 from typing import Any
 
 from worker.context import WorkerContext
+from worker.gpu.sampled import Sampled
 
 GIB = 2**30
 
 
 class Measured:
-    """Reads a worker's GPUs, and how many tokens it has sampled since the last time it was asked."""
+    """Reads a worker's GPUs, and what it has sampled since the last time it was asked."""
 
     def __init__(self, nvml: Any = None) -> None:
         """`nvml`: the module pynvml, which workers with vLLM have; None: if it is there and has a driver."""
         self._nvml = nvml or _load()
-        self._tokens, self._at = 0, time.monotonic()
+        self._sampled, self._at = Sampled(), time.monotonic()
 
     def __call__(self, worker: WorkerContext) -> dict[str, Any]:
-        """{gpus: [{utilization, memory_gib, memory_used_gib, temperature_c}], tokens_per_second}.
+        """{gpus: [{utilization, memory_gib, memory_used_gib, temperature_c}], tokens_per_second,
+        prefix_cache_hits}.
 
         Utilization is the share of the last moment in which a kernel ran, as NVML has it; tokens are those of
-        prompts and completions together.
+        prompts and completions together; hits are the share of prompt tokens that vLLM's prefix cache had,
+        None where nothing was sampled or the sampler does not say.
         """
-        now, tokens = time.monotonic(), worker.tokens
-        rate = (tokens - self._tokens) / max(1e-3, now - self._at)
-        self._tokens, self._at = tokens, now
+        now, total = time.monotonic(), worker.sampled
+        new, seconds = total - self._sampled, max(1e-3, now - self._at)
+        self._sampled, self._at = total, now
         gpus = self._gpus() if worker.settings.device == "cuda" else []
-        return {"gpus": gpus[: worker.settings.gpus], "tokens_per_second": round(max(0.0, rate), 1)}
+        return {
+            "gpus": gpus[: worker.settings.gpus],
+            "tokens_per_second": round(max(0.0, new.tokens / seconds), 1),
+            "prefix_cache_hits": None if new.cache_hits is None else round(new.cache_hits, 4),
+        }
 
     def _gpus(self) -> Sequence[dict[str, Any]]:
         nvml = self._nvml

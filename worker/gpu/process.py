@@ -36,6 +36,7 @@ from star_engine.thoughts import (
 )
 from star_engine.writing import Piece, WriteRequest, piece_from_json
 from worker.gpu.pipe import POLL_SECONDS, GpuDied, GpuPipe
+from worker.gpu.sampled import Sampled, sampled
 from worker.gpu.traced import begin_call
 
 __all__ = ["GpuDied", "GpuFailed", "GpuProcess", "GpuSpec"]
@@ -113,7 +114,7 @@ class GpuProcess:
         self._calls = 0
         self._running = 0  # the call that has not ended; 0: none
         self._answered = 0  # the last call of which the child has said that it ended
-        self.tokens = 0  # read and written for those who sampled
+        self.sampled = Sampled()  # since it began
         self.model = ""  # the base model's id, for traces
         self._span = Span()  # of the running call
 
@@ -167,7 +168,7 @@ class GpuProcess:
             while sampling:
                 completion = _completion(self._next(call)["event"])
                 sampling -= 1
-                self.tokens += completion.prompt_tokens + completion.tokens
+                self.sampled += sampled(completion)
                 read, written = read + completion.prompt_tokens, written + completion.tokens
                 yield completion
                 sampling += self._send_requests(call, queue)
@@ -275,7 +276,7 @@ class GpuProcess:
         try:
             while "event" in (message := self._next(call)):
                 completion = _completion(message["event"])
-                self.tokens += completion.prompt_tokens + completion.tokens
+                self.sampled += sampled(completion)
                 yield completion
         finally:
             self._leave(call)

@@ -162,6 +162,13 @@ def _measured(workers: list[tuple[str, JsonObject]]) -> Iterator[Metric]:
     rates = tuple(({"worker": one}, told["tokens_per_second"]) for one, told in workers if told)
     text = "Tokens a second that a worker sampled, of prompts and completions, in the last minute."
     yield Metric("star_worker_tokens_per_second", "gauge", text, rates)
+    hits = tuple(
+        ({"worker": one}, told["prefix_cache_hits"])
+        for one, told in workers
+        if told.get("prefix_cache_hits") is not None
+    )
+    text = "Share of prompt tokens that the prefix cache of a worker's vLLM had, in the last minute."
+    yield Metric("star_worker_prefix_cache_hits", "gauge", text, hits)
 
 
 def _executions(session: Session) -> Iterator[Metric]:

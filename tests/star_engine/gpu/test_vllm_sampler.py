@@ -188,6 +188,18 @@ def test_what_runs_when_the_caller_leaves_does_not_come_back(vllm: ProcessPoolEx
     assert [completion.key for completion in done] == ["again"]
 
 
+def test_what_the_prefix_cache_had_of_a_prompt_is_said(
+    vllm: ProcessPoolExecutor, oracle: TransformersSampler
+) -> None:
+    request, params = few_shot_requests(1)[0], SamplingParams(max_tokens=1)
+    [once], [again] = (vllm.submit(vllm_process.sample, None, [request], params).result() for _ in range(2))
+    assert once == again
+    assert again.cached_tokens is not None
+    assert 0 < again.prompt_tokens - again.cached_tokens <= 32  # all but the last block, of 32 tokens on CPU
+    [other] = oracle.stream(deque([request]), params)
+    assert other.cached_tokens is None
+
+
 def test_a_seed_draws_the_same_text_again_and_another_seed_another(vllm: ProcessPoolExecutor) -> None:
     prompt = few_shot_requests(1)[0].prompt
     requests = [SampleRequest(f"{seed}-{n}", prompt, seed) for seed in range(4) for n in range(2)]

@@ -10,6 +10,7 @@ import pytest
 
 from tests.factories import make_world
 from worker.gpu.measured import Measured
+from worker.gpu.sampled import Sampled
 
 GIB = 2**30
 
@@ -68,6 +69,9 @@ def test_tokens_are_told_as_a_rate_since_the_last_note(sqlite_database_url: str,
     worker = make_world(sqlite_database_url, tmp_path / "home").worker_context()
     measured = Measured(Nvml())
     assert measured(worker)["tokens_per_second"] == 0
-    worker._tokens = 10**9
-    assert measured(worker)["tokens_per_second"] > 0
-    assert measured(worker)["tokens_per_second"] == 0
+    worker._sampled = Sampled(10**9, looked_up=1000, cached=600)
+    told = measured(worker)
+    assert told["tokens_per_second"] > 0
+    assert told["prefix_cache_hits"] == 0.6
+    told = measured(worker)
+    assert (told["tokens_per_second"], told["prefix_cache_hits"]) == (0, None)
