@@ -43,6 +43,7 @@ class Batch:
     bad_rows: int = 0
     errors: list[Mistake] = field(default_factory=list)
     slow: int = 0  # rows whose answers took too long to check
+    of_file: int = 0  # of the errors, how many at their end are of the file as a whole, and of no row
 
     def add(self, line: int, example: Example, rules: Rules) -> None:
         choices = as_json(example.choices)
@@ -57,7 +58,8 @@ class Batch:
 
     def as_bytes(self) -> bytes:
         counts = [dict(counter) for counter in self.tally.counters()]
-        plain = (self.rows, self.named, counts, self.count, self.bad_rows, self.errors, self.slow)
+        rest = (self.count, self.bad_rows, self.errors, self.slow, self.of_file)
+        plain = (self.rows, self.named, counts, *rest)
         return marshal.dumps(plain, 2)  # version 2 does not look for equal objects, which takes as long again
 
     @classmethod
@@ -92,7 +94,9 @@ def batches_of(
                 yield batch
                 batch = Batch()
     except BadRows as bad:  # of the file as a whole
+        of_rows = len(batch.errors)
         batch.refuse(bad.errors, rules.mapping)
+        batch.of_file = len(batch.errors) - of_rows
     yield batch
 
 

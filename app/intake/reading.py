@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, BinaryIO
 
@@ -124,7 +124,7 @@ def _read(
     mistakes, slow = _Mistakes(how.max_row_errors, keeps_lines=how.skip_bad_rows), 0
     for batch in _batches(file, how, left_out, workers):
         scratch.add(batch)
-        mistakes.add(batch.bad_rows, (RowError(*error) for error in batch.errors))
+        mistakes.add(batch.bad_rows, [RowError(*error) for error in batch.errors], batch.of_file)
         slow += batch.slow
         if slow >= MAX_SLOW:  # blocks that were read side by side may hold more
             break
@@ -191,18 +191,23 @@ class _Mistakes:
         self.keeps_lines = keeps_lines
         self.lines: set[int] = set()  # of all rows that have one, where they are kept
 
-    def add(self, bad_rows: int, errors: Iterable[RowError]) -> None:
+    def add(self, bad_rows: int, errors: Sequence[RowError], of_file: int = 0) -> None:
+        """of_file: how many errors at the end name a line whose row is not at fault, such as the first one
+        that was not looked at.
+        """
         self.bad_rows += bad_rows
         for error in errors:
             self.found.add(error)
-            if self.keeps_lines:
-                self.lines.add(error.line)
+        if self.keeps_lines:
+            self.lines |= {error.line for error in errors[: len(errors) - of_file]}
 
     def join(self, other: _Mistakes) -> None:
-        """Take over what another pass over the same file has found."""
+        """Take over what another pass over the same file has found wrong with rows."""
         self.bad_rows += other.bad_rows
         self.lines |= other.lines
         for same, (rows, lines) in other.found.found.items():
+            if lines[0] not in other.lines:  # of the file as a whole
+                continue
             mine, before = self.found.found.get(same, (0, []))
             self.found.found[same] = (mine + rows, [*before, *lines][:SHOWN_LINES])
 

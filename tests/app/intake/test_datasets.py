@@ -325,6 +325,30 @@ def test_reading_stops_after_a_few_answers_that_take_too_long(monkeypatch: pytes
     assert report.bad_rows == MAX_SLOW + 1
 
 
+def test_a_row_below_slow_answers_that_are_left_out_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = PROCESS.ask
+
+    def slow_on_powers(gold: str, *others: Any) -> Any:
+        if gold.startswith("x^"):
+            raise MathTimeout(gold)
+        return ask(gold, *others)
+
+    monkeypatch.setattr(PROCESS, "ask", slow_on_powers)
+    answers = [*(f"x^{n}" for n in range(MAX_SLOW)), "1", "2"]
+    rows = [json.dumps({"question": f"{n}?", "answer": one}) for n, one in enumerate(answers)]
+    how = Reading(
+        Format.JSONL, Kind.MATH, 0, 0, (), max_line_bytes=1000, max_rows=100, max_row_errors=10,
+        skip_bad_rows=True,
+    )  # fmt: skip
+    out = BytesIO()
+    read_upload(BytesIO("\n".join(rows).encode()), how, out)
+    written = out.getvalue().splitlines()
+    report, statistics = Report.from_json(written[0]), json.loads(written[-1])
+    assert (report.bad_rows, report.splits) == (0, {"train": 2})
+    assert statistics["left_out"]["rows"] == MAX_SLOW
+    assert all("Not looked at" not in one["reason"] for one in statistics["left_out"]["mistakes"])
+
+
 def test_a_small_file_of_expressions_is_read_within_the_limits_of_a_child(sqlite_api: Api) -> None:
     rows = b'{"question": "Factor.", "answer": "(x+1)^2"}\n{"question": "Root?", "answer": "2\\\\sqrt{3}"}\n'
     query = {"kind": "math"}
