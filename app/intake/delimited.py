@@ -132,14 +132,16 @@ def row_of_cells(cells: Mapping[str, str], mapping: Columns | None, line: int) -
     """The row under the names of the fields; cells without a text are left out."""
     if mapping is None:
         return dict(cells)
+    errors: list[RowError] = []
     try:
         row = dict(mapped({name: cell for name, cell in cells.items() if cell.strip()}, mapping, line))
-        choices = row.get("choices")
-        if isinstance(choices, str):
-            row["choices"] = json.loads(choices)
-        return row
     except BadRows as bad:
-        return bad
+        row, errors = dict(bad.rest), [*bad.errors]
+    try:
+        if isinstance(choices := row.get("choices"), str):
+            row["choices"] = json.loads(choices)
     except (ValueError, RecursionError):
         fix = 'Write ["first", "second"], or map several columns: map=choices:A,choices:B.'
-        return BadRows([RowError(line, "choices", "The cell is no JSON list.", fix)])
+        errors.append(RowError(line, "choices", "The cell is no JSON list.", fix))
+        del row["choices"]
+    return BadRows(errors, row) if errors else row

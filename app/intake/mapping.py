@@ -130,7 +130,8 @@ def mapped(row: Mapping[str, Any], mapping: Columns | None, line: int) -> Mappin
         else:
             native[field] = values[0] if len(columns) == 1 else " ".join(str(one).strip() for one in values)
     if errors:
-        raise BadRows(errors)
+        missing = {error.field for error in errors}
+        raise BadRows(errors, {field: value for field, value in native.items() if field not in missing})
     return native
 
 

@@ -12,7 +12,7 @@ from app.errors import FieldError
 from app.intake.batches import MAX_SLOW, Batch, Rules, batches_of
 from app.intake.blocks import Blocks, read_in_blocks
 from app.intake.formats import Format, rows_of
-from app.intake.look.corrections import Corrections, corrected
+from app.intake.look.corrections import Corrections, all_there, corrected
 from app.intake.mapping import Columns, with_text
 from app.intake.overlap import refused_overlap
 from app.intake.scratch import Scratch
@@ -180,7 +180,9 @@ def _batches(file: BinaryIO, how: Reading, left_out: frozenset[int], workers: in
     if alike and os.fstat(file.fileno()).st_size >= LARGE_BYTES:
         return read_in_blocks(file, Blocks(rules, how.mapping, how.max_line_bytes), how.max_rows, workers)
     rows = rows_of(file, how.format, how.mapping, how.max_line_bytes)
-    return batches_of(corrected(rows, how.corrections, left_out) if changed else rows, rules, how.max_rows)
+    if changed:
+        rows = corrected(all_there(rows, how.corrections), how.corrections, left_out)
+    return batches_of(rows, rules, how.max_rows)
 
 
 class _Mistakes:

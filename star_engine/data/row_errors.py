@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from star_engine.data.columns import Columns
 from star_engine.tasks.verdict import SlowGold
@@ -27,10 +28,14 @@ class RowError:
 
 
 class BadRows(ValueError):
-    """Rows that cannot be used; `errors` names every mistake found in them."""
+    """Rows that cannot be used; `errors` names every mistake found in them.
 
-    def __init__(self, errors: Iterable[RowError]) -> None:
+    rest: of a single row, the fields that could be read all the same, so that the others can be corrected.
+    """
+
+    def __init__(self, errors: Iterable[RowError], rest: Mapping[str, Any] | None = None) -> None:
         self.errors = tuple(errors)
+        self.rest: Mapping[str, Any] = rest or {}
         super().__init__("\n".join(str(error) for error in self.errors))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from app.errors import Invalid
 from app.intake.mapping import TEXT, Row
 from star_engine.data.columns import ANSWERS, FIELDS
-from star_engine.data.row_errors import BadRows
+from star_engine.data.row_errors import BadRows, bad_row
 
 MOST = 1000  # rows that one upload may correct by hand
 _HOW = 'Write {"13": null, "15": {"answer": "4"}}: null leaves a row out, an object replaces fields of it.'
@@ -29,7 +29,10 @@ def parse_corrections(text: str | None) -> Corrections:
         raise _refused("Not a JSON object.")
     if len(given) > MOST:
         raise _refused(f"It corrects {len(given)} rows, and at most {MOST} may be.")
-    return tuple(sorted((_line(line), _fields(line, fields)) for line, fields in given.items()))
+    found = {_line(line): _fields(line, fields) for line, fields in given.items()}
+    if len(found) < len(given):
+        raise _refused("It names a row twice.")
+    return tuple(sorted(found.items()))
 
 
 def _line(text: str) -> int:
@@ -64,7 +67,7 @@ def _refused(reason: str) -> Invalid:
 def corrected(rows: Iterable[Row], corrections: Corrections, left_out: frozenset[int]) -> Iterator[Row]:
     """The rows as corrected, without those that are left out. Lines keep their numbers.
 
-    A row that could not be read at all is replaced by what its correction says.
+    Of a row that could not be read, what was read all the same is kept (BadRows.rest), often nothing.
     """
     by_line = dict(corrections)
     for line, row in rows:
@@ -73,9 +76,19 @@ def corrected(rows: Iterable[Row], corrections: Corrections, left_out: frozenset
         yield line, (_changed(row, by_line[line] or ()) if line in by_line else row)
 
 
+def all_there(rows: Iterable[Row], corrections: Corrections) -> Iterator[Row]:
+    """The rows. Raises BadRows at their end where a row that is to be corrected was not among them."""
+    missing = {line for line, _ in corrections}
+    for line, row in rows:
+        missing.discard(line)
+        yield line, row
+    if missing:
+        fix = "Name rows by their lines, as errors and previews do."
+        raise bad_row(min(missing), "The file has no such row to correct.", fix)
+
+
 def _changed(row: Mapping[str, Any] | BadRows, fields: Fields) -> Mapping[str, Any]:
     new = {name: list(value) if isinstance(value, tuple) else value for name, value in fields}
-    if isinstance(row, BadRows):
-        return new
+    read = row.rest if isinstance(row, BadRows) else row
     others = {*ANSWERS} if {*ANSWERS} & new.keys() else set()  # only one of them may stand in a row
-    return {**{name: value for name, value in row.items() if name not in others}, **new}
+    return {**{name: value for name, value in read.items() if name not in others}, **new}

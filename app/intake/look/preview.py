@@ -136,7 +136,10 @@ def _fields(row: Mapping[str, Any], mapping: Mapping[str, tuple[str, ...]]) -> I
             continue  # the mapping says which column is the answer
         columns = mapping.get(field, (field,))
         values = [column_value(row, column) for column in columns]
-        if any(value not in (None, "") for value in values):
+        there = [value for value in values if value not in (None, "")]
+        if there and field != "choices" and len(values) > 1:  # joined, as the reader joins them
+            yield field, " ".join(_text(value).strip() for value in there)
+        elif there:
             yield field, values[0] if len(values) == 1 else values
 
 

@@ -127,9 +127,64 @@ def test_a_file_that_cannot_be_read_as_a_whole_is_refused_all_the_same(api: Api)
     assert look(api, "foo;bar\n1;2\n", kind="numeric")["columns"][0] == {"name": "foo", "samples": ["1"]}
 
 
-@pytest.mark.parametrize(
-    "text", ["[1]", "{", '{"x": null}', '{"1": 2}', '{"1": {"colour": "red"}}', '{"1": {"answer": 4}}']
+GAPS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
+    "a cell": (FOREIGN + "What is 40 plus 40?;\n", {"answer": "80"}, {"map": "question:Prompt,answer:Label"}),
+    "a value": (
+        jsonl(*({"q": f"What is {n} plus 40?", "a": str(n + 40) if n else ""} for n in range(39, -1, -1))),
+        {"answer": "40"},
+        {"map": "question:q,answer:a"},
+    ),
+    "choices": (
+        OPTIONS.replace("A,B,C", "choices")
+        .replace("apple,stone,car", '"[""apple"", ""stone""]"')
+        .replace("cow,fish,hen", "cow or fish"),
+        {"choices": ["cow", "fish"]},
+        {"map": "question:stem", "kind": "choice"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "fields", "query"), GAPS.values(), ids=GAPS)
+def test_a_correction_keeps_what_else_the_row_holds(
+    api: Api, content: str, fields: dict[str, Any], query: dict[str, str]
+) -> None:
+    query = {"kind": "numeric", **query}
+    [bad] = look(api, content, **query)["bad"]
+    assert bad["given"]["question"]
+    query["corrections"] = json.dumps({str(bad["line"]): fields})
+    assert look(api, content, **query)["errors"] == []
+    made = upload(api, content, **query)
+    assert made.status_code == 201, made.text
+    rows = api.client.get(f"/v1/datasets/{made.json()['id']}/examples", params={"limit": 100}).json()["data"]
+    assert rows[-1]["question"] == bad["given"]["question"]
+
+
+def test_a_row_that_the_file_does_not_have_cannot_be_corrected(api: Api) -> None:
+    query = {"kind": "numeric", "map": "question:Prompt,answer:Label", "skip_bad_rows": True}
+    answer = upload(api, FOREIGN, corrections='{"99": null}', **query)
+    assert answer.status_code == 422
+    assert [error["reason"] for error in answer.json()["errors"]] == ["The file has no such row to correct."]
+
+
+def test_a_question_of_several_columns_is_shown_as_it_is_read(api: Api) -> None:
+    seen = look(
+        api, "ask;about;answer\nHow many;legs?;many\n", kind="numeric", map="question:ask,question:about"
+    )
+    assert seen["bad"][0]["given"]["question"] == "How many legs?"
+
+
+NO_CORRECTIONS = (
+    "[1]",
+    "{",
+    '{"x": null}',
+    '{"1": 2}',
+    '{"1": {"colour": "red"}}',
+    '{"1": {"answer": 4}}',
+    '{"13": null, "013": {"answer": "4"}}',
 )
+
+
+@pytest.mark.parametrize("text", NO_CORRECTIONS)
 def test_corrections_that_are_none_are_refused(api: Api, text: str) -> None:
     answer = upload(api, FOREIGN, kind="numeric", corrections=text)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_corrections")
