@@ -71,8 +71,7 @@ class Tally:
             self.choices[len(example.choices)] += 1
             self.kinds["choice"] += 1
         else:
-            short = len(example.answer) <= MAX_CACHED
-            self.kinds[(shape_of if short else shape_of.__wrapped__)(example.answer)] += 1
+            self.kinds[shape_of(example.answer)] += 1
 
     def _measure(self, example: Example, kind: Kind) -> None:
         """Take note of what bounds the length of its prompt, however a job shows it."""
@@ -101,7 +100,11 @@ class Tally:
         self.longest |= other.longest  # of counters, | is the greater one of each
 
 
-@lru_cache(maxsize=1 << 14)
 def shape_of(answer: str) -> str:
-    """What an answer looks like: integer, date, one_word... or text."""
+    """What an answer looks like: integer, date, one_word... or text. Short answers are remembered."""
+    return (_shape if len(answer) <= MAX_CACHED else _shape.__wrapped__)(answer)
+
+
+@lru_cache(maxsize=1 << 14)
+def _shape(answer: str) -> str:
     return next((kind for kind, pattern in _KINDS if pattern.fullmatch(answer)), "text")
