@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from io import BytesIO
-from typing import Any
+from hashlib import blake2b
+from io import SEEK_END, BytesIO
+from typing import Any, BinaryIO
 
 from fastapi import Request, Response
 from starlette.datastructures import FormData
 
+from app.dashboard.jobs.form import checked
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Submitter
 from app.data.dataset_previews import DatasetPreviewOut, Looked, receive_preview
@@ -20,11 +22,13 @@ from app.data.datasets import receive_dataset
 from app.errors import Invalid, Problem
 from app.http.dependencies import Config, Db, UploadSlots
 from app.http.router import page_router
+from app.http.schemas import In, Name
 from app.http.uploads import receive_fields
 from app.intake.formats import Format
 from app.intake.look.corrections import parse_corrections
 from app.intake.mapping import parse_mapping
 from app.intake.uploaded_file import HowToRead, Received
+from app.ledger.platform.keys import Caller
 from star_engine.data.columns import FIELDS
 from star_engine.tasks.kind import Kind, reads_documents
 from star_engine.tasks.registry import TASKS
@@ -34,6 +38,9 @@ router = page_router("/datasets/new")
 MOST_FIELDS = 1000  # of the form: a role per column, three fields per bad row
 HELD_OUT_SHARE = 5  # one row in so many is proposed as held out
 MOST_HELD_OUT = 200
+MARKED_BYTES = 1 << 20  # of the rows: pasted ones are no more; longer files are told apart by their size
+OF_ANY_ROWS = ("text", "name")
+OF_ONE_ROW = ("row", "was", "now", "drop")
 ROLES: Mapping[str, str] = {
     "": "by its own name, if it has one",
     "question": "question",
@@ -49,6 +56,10 @@ ROLES: Mapping[str, str] = {
 }
 
 
+class _Named(In):
+    name: Name
+
+
 @router.get("")
 def form(request: Request, caller: Submitter) -> Response:
     return page(request, "dataset_new.html", caller)
@@ -59,12 +70,14 @@ async def look(request: Request, caller: Submitter, settings: Config, slots: Upl
     """A fragment: what was found, with what can be changed about it. What is wrong is an answer too."""
     try:
         received, sent = await _sent(request)
+        marks = _marks(received.file)
+        sent = _of_these(sent, marks)
         how, format_, looked = _how(sent)
         seen = await receive_preview(caller.project_id, received, format_, how, looked, settings, slots)
         if not how.validation and "validation" not in sent and "validation" not in seen.splits:
             proposed = min(MOST_HELD_OUT, seen.splits.get("train", 0) // HELD_OUT_SHARE)
-            return _looked(request, caller, sent, seen, proposed)
-        return _looked(request, caller, sent, seen, how.validation)
+            return _looked(request, caller, sent, seen, proposed, marks)
+        return _looked(request, caller, sent, seen, how.validation, marks)
     except Problem as refused:
         return page(request, "_problem.html", caller, problem=refused)
 
@@ -77,9 +90,11 @@ async def create(
     try:
         received, sent = await _sent(request)
         how, format_, looked = _how(sent)
-        if looked:
-            raise Invalid.for_field("kind", "Nobody has looked at the rows yet.", "Press Look at it first.")
-        name = str(sent.get("name", "")).strip()[:200] or _plain(received.name) or "dataset"
+        if looked or sent.get("rows_mark") != _marks(received.file)["rows_mark"]:
+            reason = "These rows have not been looked at yet, or were changed since."
+            raise Invalid.for_field("text", reason, "Press Look at it first.")
+        name = str(sent.get("name", "")).strip() or _plain(received.name)[:200] or "dataset"
+        name = checked(_Named, {"name": name}).name
         made, _ = await receive_dataset(db, caller.project_id, name, received, format_, how, settings, slots)
     except Problem as refused:
         return page(request, "_problem.html", caller, problem=refused)
@@ -95,6 +110,28 @@ async def _sent(request: Request) -> tuple[Received, FormData]:
     if not pasted.strip():
         raise Invalid.for_field("text", "There is nothing yet.", "Paste some rows, or choose a file.")
     return Received(BytesIO(pasted.replace("\r\n", "\n").encode()), "", "", ""), sent
+
+
+def _marks(file: BinaryIO) -> dict[str, str]:
+    """What tells these rows from others, and their first line, which names the columns, from other ones."""
+    head = file.read(MARKED_BYTES)
+    file.seek(0, SEEK_END)
+    size = file.tell()
+    file.seek(0)
+    marked = {"rows_mark": head + str(size).encode(), "first_mark": head.partition(b"\n")[0]}
+    return {name: blake2b(what, digest_size=16).hexdigest() for name, what in marked.items()}
+
+
+def _of_these(sent: FormData, marks: Mapping[str, str]) -> FormData:
+    """The form without what was said of other rows: of single ones where any has changed, and of columns,
+    kind and splits where the first line has.
+    """
+    if sent.get("rows_mark") in (None, marks["rows_mark"]):
+        return sent
+    fields = sent.multi_items()
+    if sent.get("first_mark") != marks["first_mark"]:
+        return FormData([(name, value) for name, value in fields if name in OF_ANY_ROWS])
+    return FormData([(name, value) for name, value in fields if name.partition(".")[0] not in OF_ONE_ROW])
 
 
 def _how(sent: FormData) -> tuple[HowToRead, Format | None, tuple[Looked, ...]]:
@@ -150,7 +187,12 @@ def _corrections(sent: FormData) -> dict[str, dict[str, Any] | None]:
 
 
 def _looked(
-    request: Request, caller: Any, sent: FormData, seen: DatasetPreviewOut, held_out: int
+    request: Request,
+    caller: Caller,
+    sent: FormData,
+    seen: DatasetPreviewOut,
+    held_out: int,
+    marks: Mapping[str, str],
 ) -> Response:
     roles = {column: field for field, columns in seen.map.items() for column in columns}
     named = {one.name for one in seen.columns}
@@ -167,6 +209,7 @@ def _looked(
         held_out=held_out,
         sent=sent,
         kept=kept,
+        marks=marks,
     )
 
 
