@@ -21,7 +21,7 @@ from app.dashboard.data import (
     verifiers,
     write_prompt_set,
 )
-from app.dashboard.jobs import compare, job, job_list, new_job, preflight
+from app.dashboard.jobs import compare, fork_job, job, job_list, new_job, preflight
 from app.dashboard.middleware import BlankFields, SecurityHeaders
 from app.dashboard.rendering import page, sign_in_url
 from app.dashboard.results import (
@@ -62,6 +62,7 @@ PAGES = (
     job_list,
     preflight,
     new_job,
+    fork_job,
     job,
     curve,
     rationales,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from time import monotonic, sleep
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -14,9 +15,11 @@ from starlette.datastructures import FormData
 
 from app.dashboard.wording import in_the_form
 from app.database import new_id
-from app.errors import Invalid, Problem
+from app.errors import Conflict, Invalid, Problem
 from app.http.problems import field_errors
 from app.http.schemas import JsonObject
+from app.jobs.create import Made
+from app.jobs.views import JobOut
 from star_engine.config.presets import laid_over
 
 
@@ -73,6 +76,7 @@ SHOWN = frozenset(setting.name for group in GROUPS.values() for setting in group
 NUMBERS = frozenset({"priority", "budget.gpu_seconds", "from_iteration", "allow_overlap"})
 KEPT = ("Prompts", "Evaluation")  # by a fork
 FORKED = {name: group for name, group in GROUPS.items() if name not in KEPT}
+SAME_SECONDS = 5.0  # for which the second press of a button waits for the first
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,26 @@ def checked(model: type[Any], given: Mapping[str, Any]) -> Any:
     except ValidationError as failure:
         errors = field_errors([{**error, "loc": ("body", *error["loc"])} for error in failure.errors()])
         raise Invalid("Some fields of the form are not valid.", errors=errors) from failure
+
+
+def once(make: Callable[[], Made]) -> JobOut:
+    """The second press of a button is answered with what the first one makes."""
+    until = monotonic() + SAME_SECONDS
+    while True:
+        try:
+            return make().job
+        except Conflict as busy:
+            if busy.code != "idempotency_in_flight" or monotonic() > until:
+                raise
+            sleep(0.1)
+
+
+def shown_setting(config: Mapping[str, Any], name: str) -> str:
+    """What a setting is, such as config.training.lora.rank, in words of the form."""
+    found: Any = config
+    for part in name.split(".")[1:]:
+        found = found.get(part) if isinstance(found, dict) else None
+    return "none" if found is None else str(found).lower()
 
 
 def _settings(text: str) -> dict[str, Any]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from time import monotonic, sleep
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
-from app.dashboard.jobs.form import FORKED, GROUPS, Filled, Sent, body, checked, filled
+from app.dashboard.jobs.form import GROUPS, Filled, Sent, body, checked, filled, once, shown_setting
 from app.dashboard.jobs.like import advised, values_like
 from app.dashboard.jobs.preflight import tries_shown
 from app.dashboard.rendering import page, url
@@ -18,17 +17,14 @@ from app.dashboard.session import Submitter
 from app.data.base_models import read_models
 from app.data.datasets import DatasetOut, read_datasets
 from app.data.prompt_sets import PromptSetOut, read_prompt_sets
-from app.errors import Conflict, Problem
+from app.errors import Problem
 from app.http.dependencies import Config, Db, DryRunSlots, OfferedModels
 from app.http.router import page_router
 from app.jobs.baselines import BESIDE, OF_DOCUMENTS, JobFamilyIn
-from app.jobs.create import Made, create_family, create_fork, try_family, try_fork
+from app.jobs.create import create_family, try_family
 from app.jobs.dry_run import SMALL_DATA, DryRunOut
-from app.jobs.fork import ForkIn
 from app.jobs.read import read_job
-from app.jobs.views import JobOut
 from app.ledger.platform.keys import Caller
-from app.results.iterations import read_iterations
 from app.results.quality.advice import read_advice
 from app.results.quality.probes import ProbeOut, start_probe
 from star_engine.config.presets import DOCUMENT_PRESETS, PRESETS, presets_of
@@ -38,7 +34,6 @@ from star_engine.tasks.kind import reads_documents
 router = page_router("/jobs")
 
 CHOICES = 100  # newest datasets and prompt sets to choose from
-SAME_SECONDS = 5.0  # for which the second press of a button waits for the first
 FIELDS = (
     "name",
     "model",
@@ -49,7 +44,6 @@ FIELDS = (
     "budget.gpu_seconds",
     "allow_overlap",
 )
-FORK_FIELDS = ("name", "from_iteration", "priority")
 
 
 @router.get("/new")
@@ -139,55 +133,9 @@ def create(
     key = str(sent.get("key", "")) or None
     try:
         wanted = _wanted(sent)
-        made = _once(lambda: create_family(db, caller, offered, wanted, settings, key))
+        made = once(lambda: create_family(db, caller, offered, wanted, settings, key))
     except Problem as refused:
         return _form(request, caller, db, offered, filled(sent, refused), refused=refused)
-    return RedirectResponse(url("jobs", made.id), status_code=303)
-
-
-@router.get("/{job_id}/fork")
-def fork_form(request: Request, caller: Submitter, db: Db, job_id: str) -> Response:
-    return _fork_form(request, caller, db, job_id, Filled(dict(request.query_params)))
-
-
-@router.post("/{job_id}/fork/try")
-async def try_out_fork(
-    request: Request,
-    caller: Submitter,
-    db: Db,
-    settings: Config,
-    offered: OfferedModels,
-    slots: DryRunSlots,
-    job_id: str,
-    sent: Sent,
-) -> Response:
-    """The form of the fork again, with the dry run below."""
-    try:
-        wanted: ForkIn = checked(ForkIn, body(sent, FORK_FIELDS))
-        tried = await slots.run(
-            caller.project_id, try_fork, db, caller.project_id, offered, job_id, wanted, settings
-        )
-    except Problem as refused:
-        return await run_in_threadpool(_fork_form, request, caller, db, job_id, filled(sent, refused))
-    return await run_in_threadpool(_fork_form, request, caller, db, job_id, filled(sent), tried=tried)
-
-
-@router.post("/{job_id}/fork")
-def fork(
-    request: Request,
-    caller: Submitter,
-    db: Db,
-    settings: Config,
-    offered: OfferedModels,
-    job_id: str,
-    sent: Sent,
-) -> Response:
-    key = str(sent.get("key", "")) or None
-    try:
-        wanted: ForkIn = checked(ForkIn, body(sent, FORK_FIELDS))
-        made = _once(lambda: create_fork(db, caller, offered, job_id, wanted, settings, key))
-    except Problem as refused:
-        return _fork_form(request, caller, db, job_id, filled(sent, refused), refused=refused)
     return RedirectResponse(url("jobs", made.id), status_code=303)
 
 
@@ -201,18 +149,6 @@ def _probing(sent: Sent) -> dict[str, Any]:
     """What makes the form a dry run with a probe."""
     typed = str(sent.get("probe", "")).strip()
     return {"dry_run": True, "probe": int(typed) if typed.isdecimal() else typed or FEWEST}
-
-
-def _once(make: Callable[[], Made]) -> JobOut:
-    """The second press of a button is answered with what the first one makes."""
-    until = monotonic() + SAME_SECONDS
-    while True:
-        try:
-            return make().job
-        except Conflict as busy:
-            if busy.code != "idempotency_in_flight" or monotonic() > until:
-                raise
-            sleep(0.1)
 
 
 def _form(
@@ -252,32 +188,6 @@ def _form(
     )
 
 
-def _fork_form(
-    request: Request,
-    caller: Caller,
-    db: Db,
-    job_id: str,
-    shown: Filled,
-    refused: Problem | None = None,
-    tried: DryRunOut | None = None,
-) -> Response:
-    job = read_job(db, caller.project_id, job_id)
-    turns = read_iterations(db, caller.project_id, job_id).data
-    done = [turn.number for turn in reversed(turns) if turn.finished_at is not None]
-    return page(
-        request,
-        "job_fork.html",
-        caller,
-        status=refused.status if refused else 200,
-        form=shown,
-        tried=tried,
-        job=job,
-        done=[(str(n), f"iteration {n}" if n else "the baselines alone") for n in done],
-        groups=FORKED,
-        usual=lambda name: _now(job, name),
-    )
-
-
 def _usual(shown: Filled, datasets: Sequence[DatasetOut]) -> Callable[[str], str]:
     """What a setting is where nothing is typed: the chosen preset's value for the dataset's kind."""
     if not datasets:
@@ -286,24 +196,12 @@ def _usual(shown: Filled, datasets: Sequence[DatasetOut]) -> Callable[[str], str
     known = presets_of(kind)
     preset = known.get(shown.values.get("preset", ""), next(iter(known.values())))
     config = preset(kind).model_dump(mode="json")
-    return lambda name: _setting(config, name)
+    return lambda name: shown_setting(config, name)
 
 
 def _chosen(shown: Filled, datasets: Sequence[DatasetOut]) -> DatasetOut:
     """The dataset that the form names, else the newest."""
     return next((one for one in datasets if one.id == shown.values.get("dataset")), datasets[0])
-
-
-def _now(job: JobOut, name: str) -> str:
-    """What a setting of the job is, such as config.training.lora.rank."""
-    return _setting(job.config, name)
-
-
-def _setting(config: Mapping[str, Any], name: str) -> str:
-    found: Any = config
-    for part in name.split(".")[1:]:
-        found = found.get(part) if isinstance(found, dict) else None
-    return "none" if found is None else str(found).lower()
 
 
 def _dataset(one: DatasetOut) -> str:
