@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from time import monotonic
 
+import anyio
+from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from app.database import reading
 from app.http.schemas import Page, page
@@ -12,6 +16,12 @@ from app.jobs.views import JobOut, show_job, show_jobs
 from app.ledger.jobs.facts import best_accuracies
 from app.ledger.jobs.jobs import get_job
 from app.ledger.jobs.lists import JobFilter, list_jobs
+from app.ledger.transitions import TERMINAL
+from app.tables.jobs import Job
+from app.turns import give_turn_back
+
+POLL_SECONDS = 0.5
+Get = Callable[[Session, str, str], Job]  # by project and job; raises NotFound
 
 
 def read_job(db: Engine, project_id: str, job_id: str) -> JobOut:
@@ -40,3 +50,19 @@ def read_best_accuracies(db: Engine, job_ids: Sequence[str]) -> dict[str, tuple[
         return {}
     with reading(db) as session:
         return best_accuracies(session, job_ids)
+
+
+async def wait_for_end(db: Engine, project_id: str, job_id: str, seconds: float, get: Get) -> None:
+    """Return once the job has ended, or after so many seconds. Each look reads its status alone."""
+    deadline = monotonic() + seconds
+    while not await run_in_threadpool(_has_ended, db, project_id, job_id, get):
+        left = deadline - monotonic()
+        if left <= 0:
+            return
+        give_turn_back()
+        await anyio.sleep(min(POLL_SECONDS, left))
+
+
+def _has_ended(db: Engine, project_id: str, job_id: str, get: Get) -> bool:
+    with reading(db) as session:
+        return get(session, project_id, job_id).status in TERMINAL

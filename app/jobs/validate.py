@@ -69,7 +69,7 @@ def check_job(
     _check_splits(dataset, config)
     if not sent.allow_overlap:
         check_own_overlap(dataset)
-    _check_groups(session, dataset, prompt_set)
+    check_groups(session, dataset, prompt_set)
     _check_curriculum(session, dataset, config)
     _check_training(session, model, dataset, prompt_set, config)
     split = config.evaluation.split
@@ -288,7 +288,8 @@ def _check_splits(dataset: Dataset, config: StarConfig) -> None:
     raise Invalid.for_field("dataset", reason, fix, code="no_held_out_split")
 
 
-def _check_groups(session: Session, dataset: Dataset, prompt_set: PromptSet) -> None:
+def check_groups(session: Session, dataset: Dataset, prompt_set: PromptSet) -> None:
+    """Raises Invalid where examples of the train split would be shown nothing, for their group has none."""
     without = groups_without_examples(prompt_set, groups_of(session, dataset.id, "train"))
     if without:
         reason = f"It shows nothing to the examples of these groups: {listed(without)}."

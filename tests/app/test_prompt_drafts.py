@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from app.database import clock, transaction
+from app.tables.jobs import Job
 from tests.app.api_harness import MODEL, Api, addition_rows, few_shot, serve, worker
+from tests.app.dashboard.conftest import sign_in
 from tests.factories import SCRIPT
 
 FIELDS = ("question", "rationale", "answer")
@@ -31,6 +35,7 @@ def test_rows_are_reasoned_about_and_what_is_accepted_is_a_prompt_set(api: Api) 
     begun = begin(api)
     assert begun.status_code == 202, begun.text
     assert [one["rationale"] for one in begun.json()["examples"]] == [""] * 5
+    assert all(one["problems"] for one in begun.json()["examples"])  # nothing is written there yet
     api.work_off()
     draft = api.client.get(begun.headers["location"]).json()
     assert draft["status"] == "succeeded"
@@ -90,9 +95,46 @@ def test_what_is_not_there_is_named(api: Api, changes: dict[str, str], code: str
 
 
 def test_a_kind_without_built_in_examples_asks_for_some(api: Api) -> None:
-    rows = "".join(f'{{"question": "Say {n}.", "answer": "{n}"}}\n' for n in range(12))
-    answer = begin(api, dataset=api.dataset(rows, kind="pattern")["id"])
+    row = {"question": "Write f(n), which is n.", "answer": "def f(n): return n", "tests": "assert f(1) == 1"}
+    rows = "".join(json.dumps({**row, "id": str(n)}) + "\n" for n in range(4))
+    answer = begin(api, dataset=api.dataset(rows, kind="code", validation=0)["id"])
     assert (answer.status_code, answer.json()["code"]) == (422, "no_built_in_examples")
+
+
+@pytest.mark.parametrize(("kind", "row"), [("pattern", {"answer": "1"}), ("documents", {})])
+@pytest.mark.parametrize("examples", [[], few_shot()])
+def test_kinds_that_only_a_job_can_verify_are_refused(
+    api: Api, kind: str, row: dict[str, str], examples: list[dict[str, Any]]
+) -> None:
+    field = "text" if kind == "documents" else "question"
+    rows = "".join(json.dumps({field: f"Say {n}.", **row}) + "\n" for n in range(12))
+    answer = begin(api, dataset=api.dataset(rows, kind=kind)["id"], examples=examples)
+    assert (answer.status_code, answer.json()["code"]) == (422, "kind_not_drafted")
+
+
+def test_examples_that_show_nothing_to_a_group_are_refused(api: Api) -> None:
+    rows = [{**json.loads(row), "group": "one"} for row in addition_rows(12).splitlines()]
+    dataset = api.dataset("".join(json.dumps(row) + "\n" for row in rows))["id"]
+    examples = [{**one, "group": "other"} for one in few_shot()]
+    answer = begin(api, dataset=dataset, examples=examples)
+    assert (answer.status_code, answer.json()["code"]) == (422, "groups_without_examples")
+
+
+def test_the_form_makes_one_draft_however_often_it_is_sent(api: Api) -> None:
+    visitor = sign_in(api, api.admin)
+    dataset = api.dataset(addition_rows(24), validation=8)["id"]
+    page = visitor.get("/prompt-sets/drafts/new", dataset=dataset).text
+    key = page.split('name="key" value="')[1].split('"')[0]
+    sent = {"dataset": dataset, "model": MODEL, "rows": "3", "key": key}
+    answers = [visitor.post("/prompt-sets/drafts/new", **sent) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [303, 303]
+    assert answers[0].headers["location"] == answers[1].headers["location"]
+    api.work_off()
+    assert "Accept drafted examples" in visitor.client.get(answers[0].headers["location"]).text
+    draft = answers[0].headers["location"].rpartition("/")[2]
+    assert visitor.get(f"/jobs/{draft}").status_code == 200  # as of any job
+    refused = visitor.post("/prompt-sets/drafts/new", **{**sent, "dataset": "a\x00b", "key": ""})
+    assert refused.status_code == 422
 
 
 def test_an_idempotency_key_makes_one(api: Api) -> None:
@@ -101,3 +143,24 @@ def test_an_idempotency_key_makes_one(api: Api) -> None:
     first, again = (api.client.post("/v1/prompt-drafts", json=body, headers=headers) for _ in range(2))
     assert first.json()["id"] == again.json()["id"]
     assert again.headers["idempotent-replayed"] == "true"
+
+
+def test_a_draft_whose_texts_were_removed_by_retention_is_gone(api: Api) -> None:
+    draft = begin(api).json()["id"]
+    api.work_off()
+    with transaction(api.engine) as session:
+        session.get_one(Job, draft).texts_removed_at = clock()
+    answer = api.client.get(f"/v1/prompt-drafts/{draft}")
+    assert (answer.status_code, answer.json()["code"]) == (410, "texts_removed")
+
+
+def test_a_dataset_that_a_draft_asks_is_deleted_after_the_draft(api: Api) -> None:
+    dataset = api.dataset(addition_rows(24), validation=8)["id"]
+    draft = begin(api, dataset=dataset).json()["id"]
+    refused = api.client.delete(f"/v1/datasets/{dataset}")
+    assert refused.status_code == 409
+    assert draft in refused.text
+    api.work_off()
+    assert api.client.delete(f"/v1/jobs/{draft}").status_code == 204
+    assert api.client.get(f"/v1/prompt-drafts/{draft}").status_code == 404
+    assert api.client.delete(f"/v1/datasets/{dataset}").status_code == 204

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Form, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
 from app.dashboard.data.write_prompt_set import written_form
+from app.dashboard.jobs.form import checked
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Submitter, Viewer
 from app.data.base_models import read_models
 from app.data.datasets import read_datasets
+from app.database import new_id
 from app.errors import Problem
-from app.http.dependencies import Config, Db, OfferedModels
+from app.http.dependencies import Config, Db, JobSlots, OfferedModels
 from app.http.router import page_router
 from app.jobs.change import cancel_job
 from app.ledger.platform.keys import Caller, Scope
@@ -44,21 +47,26 @@ def form(
 
 
 @router.post("/new")
-def begin(
+async def begin(
     request: Request,
     caller: Submitter,
     db: Db,
     settings: Config,
     offered: OfferedModels,
+    slots: JobSlots,
     dataset: Id,
     model: Id,
     rows: Annotated[int, Form(ge=1, le=10)] = 5,
+    key: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
+    """`key` is the form's own: a button that is pressed twice makes one draft."""
     try:
-        sent = PromptDraftIn(dataset=dataset, model=model, rows=rows)
-        made, _ = create_draft(db, caller, offered, sent, settings)
+        sent = checked(PromptDraftIn, {"dataset": dataset, "model": model, "rows": rows})
+        made, _ = await slots.run(
+            caller.project_id, create_draft, db, caller, offered, sent, settings, key or None
+        )
     except Problem as refused:
-        return _form(request, caller, db, offered, dataset, refused)
+        return await run_in_threadpool(_form, request, caller, db, offered, dataset, refused)
     return RedirectResponse(url("prompt-sets", "drafts", made.id), status_code=303)
 
 
@@ -98,6 +106,7 @@ def _form(
         datasets=[one for one in datasets if seed_prompts(one.kind) is not None],
         models=read_models(db, offered, limit=CHOICES).data,
         chosen=dataset,
+        key=new_id("form"),
         problem=problem,
     )
 

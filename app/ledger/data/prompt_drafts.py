@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import NotFound
 from app.ledger.data.examples import load_examples, selected_positions
+from app.ledger.jobs.jobs import job_with_texts
 from app.ledger.results.rationales import as_rationale
 from app.tables.data import Example
 from app.tables.jobs import Job
@@ -20,10 +21,11 @@ from star_engine.tasks import examples as tasks
 
 
 def get_draft(session: Session, project_id: str, job_id: str) -> Job:
+    """Raises NotFound, and Gone where its texts were removed, as the project's retention says."""
     job = session.get(Job, job_id)
     if job is None or job.project_id != project_id or job.purpose != Purpose.DRAFT:
         raise NotFound(f"There is no draft {job_id}.")
-    return job
+    return job_with_texts(session, project_id, job_id)
 
 
 def read_draft(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import Annotated, Any, Literal
 
-import anyio
 from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 from sqlalchemy import Engine
@@ -18,6 +16,7 @@ from app.http.schemas import Resource
 from app.jobs.baselines import JobFamilyIn, check_family
 from app.jobs.create import fingerprint_of, made_once
 from app.jobs.dry_run import DryRunOut, dry_run
+from app.jobs.read import wait_for_end
 from app.jobs.settings import asked_prompts
 from app.jobs.workload import WorkOut, workload
 from app.ledger.data.examples import each_example
@@ -30,13 +29,10 @@ from app.settings import Settings
 from app.tables.data import Dataset, Model, PromptSet
 from app.tables.jobs import Job
 from app.tables.statuses import JobStatus
-from app.turns import give_turn_back
 from star_engine.config.star import StarConfig
 from star_engine.config.training_set import Source
 from star_engine.diagnostics.difficulty import Difficulty, difficulty
 from star_engine.tasks import examples as tasks
-
-POLL_SECONDS = 0.5
 
 
 class ProbeOut(Resource):
@@ -110,19 +106,8 @@ def read_probe(db: Engine, project_id: str, probe_id: str) -> ProbeOut:
 
 async def wait_for_probe(db: Engine, project_id: str, probe_id: str, wait: float) -> ProbeOut:
     """The probe once it has ended, or as it is after so many seconds."""
-    deadline = monotonic() + wait
-    while not await run_in_threadpool(_has_ended, db, project_id, probe_id):
-        left = deadline - monotonic()
-        if left <= 0:
-            break
-        give_turn_back()
-        await anyio.sleep(min(POLL_SECONDS, left))
+    await wait_for_end(db, project_id, probe_id, wait, get_probe)
     return await run_in_threadpool(read_probe, db, project_id, probe_id)
-
-
-def _has_ended(db: Engine, project_id: str, probe_id: str) -> bool:
-    with reading(db) as session:
-        return get_probe(session, project_id, probe_id).status in TERMINAL
 
 
 def _check_samples(config: StarConfig) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from time import monotonic
 from typing import Annotated, Any, Literal
 
-import anyio
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field, StrictInt
 from sqlalchemy import Engine
@@ -19,8 +17,9 @@ from app.errors import Invalid, NotFound
 from app.http.schemas import In, JsonObject, Resource, Text
 from app.jobs.create import fingerprint_of, made_once
 from app.jobs.prompt_lengths import check_dataset_lengths
+from app.jobs.read import wait_for_end
 from app.jobs.settings import asked_prompts, resolve_config, resolve_layout
-from app.jobs.validate import check_turns
+from app.jobs.validate import check_groups, check_turns
 from app.ledger.data.base_models import get_model
 from app.ledger.data.datasets import get_dataset
 from app.ledger.data.prompt_drafts import get_draft, read_draft
@@ -32,17 +31,16 @@ from app.settings import Settings
 from app.tables.data import Dataset, Model
 from app.tables.jobs import Job
 from app.tables.statuses import JobStatus, Purpose
-from app.turns import give_turn_back
 from star_engine.data import prompt_sets as engine
 from star_engine.sampling.rationales import Rationale
 from star_engine.tasks.examples import Example, FewShotExample, PromptSet
-from star_engine.tasks.kind import Kind
+from star_engine.tasks.kind import Kind, reads_documents
+from star_engine.tasks.registry import task_of
 from star_engine.tasks.starting.worked import seed_prompts
 
 ROWS, MOST_ROWS = 5, 10
 ASKED_FOR_ONE = 2  # rows that are asked for each that is wanted: the best are shown
 PRIORITY = 100  # somebody waits for it, as for a trial
-POLL_SECONDS = 0.25
 Id = Annotated[Text, Field(max_length=200)]
 
 
@@ -111,8 +109,9 @@ def create_draft(
     fingerprint = fingerprint_of("draft", sent.model_dump_json())
 
     def make() -> PromptDraftOut:
-        with transaction(db) as session:
+        with reading(db) as session:  # tokens of prompts may be counted for long: not while rows are locked
             new = _new_job(session, project_id, offered, sent)
+        with transaction(db) as session:
             job = create_job(session, project_id, caller.key_id, new, settings)
             if key is not None:
                 remember_key(session, job, key, fingerprint)
@@ -128,14 +127,8 @@ def read_prompt_draft(db: Engine, project_id: str, draft_id: str) -> PromptDraft
 
 async def wait_for_draft(db: Engine, project_id: str, draft_id: str, wait: float) -> PromptDraftOut:
     """The draft once every row was answered, or as it is after so many seconds."""
-    deadline = monotonic() + wait
-    while True:
-        found = await run_in_threadpool(read_prompt_draft, db, project_id, draft_id)
-        left = deadline - monotonic()
-        if found.is_terminal or left <= 0:
-            return found
-        give_turn_back()
-        await anyio.sleep(min(POLL_SECONDS, left))
+    await wait_for_end(db, project_id, draft_id, wait, get_draft)
+    return await run_in_threadpool(read_prompt_draft, db, project_id, draft_id)
 
 
 def _new_job(session: Session, project_id: str, offered: frozenset[str], sent: PromptDraftIn) -> NewJob:
@@ -151,7 +144,9 @@ def _new_job(session: Session, project_id: str, offered: frozenset[str], sent: P
     }
     config = resolve_layout(session, resolve_config(dataset.kind, "quick", overrides), model)
     check_turns(session, dataset, config, "dataset")
-    check_dataset_lengths(session, model, asked_prompts(config, row, model), config, dataset, ["train"])
+    prompts = asked_prompts(config, row, model)
+    check_groups(session, dataset, prompts)
+    check_dataset_lengths(session, model, prompts, config, dataset, ["train"])
     return NewJob(
         name=f"Draft of a prompt set for {dataset.name}"[:200],
         config=config,
@@ -180,6 +175,9 @@ def _named(
 
 def _shown(kind: Kind, sent: PromptDraftIn) -> PromptSet:
     """What the model is shown: the examples that were sent, else the built-in ones."""
+    if reads_documents(kind) or task_of(kind).required_option is not None:
+        reason = f"Its kind is {kind}: nothing is asked there, or only the options of a job verify answers."
+        raise Invalid.for_field("dataset", reason, "Write the prompt set yourself.", code="kind_not_drafted")
     if sent.examples:
         return check_prompt_set(PromptSetIn(kind=kind, examples=sent.examples))
     built_in = seed_prompts(kind)
@@ -213,7 +211,7 @@ def _drafted(kind: Kind, example: Example, tries: Sequence[Rationale]) -> Drafte
     """The first try that a prompt set takes; else the last one, which saw the answer."""
     judged = [(one, _problems(kind, example, one.text.strip())) for one in tries if one.text.strip()]
     best = next((pair for pair in judged if not pair[1]), judged[-1] if judged else None)
-    found, problems = best if best is not None else (None, [])
+    found, problems = best if best is not None else (None, _problems(kind, example, ""))
     route = None if found is None else str(found.key.route)
     return DraftedExampleOut(
         example=example.id,

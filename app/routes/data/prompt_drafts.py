@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Query, Response
 
 from app.http.auth import Reader, Submitter
-from app.http.dependencies import Config, Db, OfferedModels
+from app.http.dependencies import Config, Db, JobSlots, OfferedModels
 from app.http.idempotency import IdempotencyKey
 from app.http.router import api_router
 from app.results.quality.prompt_drafts import PromptDraftIn, PromptDraftOut, create_draft, wait_for_draft
@@ -16,11 +16,12 @@ router = api_router("prompt sets", "/v1/prompt-drafts")
 
 
 @router.post("", status_code=202, summary="Let the base model draft a prompt set")
-def create(
+async def create(
     caller: Submitter,
     db: Db,
     settings: Config,
     offered: OfferedModels,
+    slots: JobSlots,
     response: Response,
     sent: PromptDraftIn,
     idempotency_key: IdempotencyKey = None,
@@ -29,7 +30,9 @@ def create(
     in an iteration of a job. Wait with GET /v1/prompt-drafts/{id}?wait=30, edit the examples, and create a
     prompt set of those that you accept.
     """
-    made, replayed = create_draft(db, caller, offered, sent, settings, idempotency_key)
+    made, replayed = await slots.run(
+        caller.project_id, create_draft, db, caller, offered, sent, settings, idempotency_key
+    )
     if replayed:
         response.headers["Idempotent-Replayed"] = "true"
     response.headers["Location"] = f"/v1/prompt-drafts/{made.id}"
