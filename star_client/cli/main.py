@@ -46,7 +46,7 @@ PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}  # to the
 app = typer.Typer(no_args_is_help=True, help=HELP, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.add_typer(data.datasets, name="datasets")
 app.add_typer(data.prompt_sets, name="prompt-sets")
-app.add_typer(data.prompt_sets, name="prompts", hidden=True)  # the same, for hands that type it so
+app.add_typer(data.prompt_sets, name="prompts", hidden=True)  # a shorter name
 app.add_typer(verifiers.verifiers, name="verifiers")
 app.add_typer(data.models, name="models")
 app.add_typer(data.presets, name="presets")

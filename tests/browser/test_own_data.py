@@ -75,7 +75,7 @@ def make_dataset(visit: Visit) -> str:
 
 
 def draft_prompt_set(visit: Visit) -> None:
-    """From the dataset's page: let the model draft, spoil and mend one example, accept three."""
+    """From the dataset's page: let the model draft, break and correct one example, accept three."""
     page = visit.page
     page.get_by_role("link", name="Draft a prompt set").click()
     page.get_by_label("Examples").fill("4")

@@ -28,7 +28,7 @@ Example = Mapping[str, str]
 
 async def _sent(request: Request) -> Mapping[str, Any]:
     """The form: name, kind, and each example's fields, which are repeated in their order."""
-    sent = await request.form(max_fields=len(FIELDS) * MOST + 10)
+    sent = await request.form(max_fields=(len(FIELDS) + 1) * MOST + 10)
     columns = {field: [_lines(str(one))[:LONGEST] for one in sent.getlist(field)] for field in FIELDS}
     columns["group"] = columns["group"] or [""] * len(columns["question"])
     if len({len(column) for column in columns.values()}) > 1:

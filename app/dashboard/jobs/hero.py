@@ -1,7 +1,7 @@
 """The chart at the top of a job's page: held-out accuracy over iterations beside all that it has to beat.
 
 It is there from the first minute: what is not measured yet stands in it as pending, so that a reader sees
-what the job is going to tell. Drawn here as SVG, since this part of the page is fetched anew while the job
+what the job is going to tell. Drawn here as SVG, since this part of the page is fetched again while the job
 runs.
 """
 

@@ -70,7 +70,7 @@ function localTimes(root) {
 
 setInterval(() => localTimes(document), 30000);
 
-// <div data-live="URL of server-sent events" hx-get="…" hx-trigger="star:changed">: fetched anew after events.
+// <div data-live="URL of server-sent events" hx-get="…" hx-trigger="star:changed">: fetched again after events.
 function followLive(root) {
   for (const part of root.querySelectorAll("[data-live]")) {
     if (part.source) continue;
