@@ -113,7 +113,7 @@ def test_a_probe_from_the_dashboard_shows_its_figures_and_the_forms_job_uses_its
     assert begun.status_code == 200, begun.text
     found = re.search(r"/jobs/new/probes/(job_\w+)", begun.text)
     assert found is not None
-    assert "How hard are the questions?" in begun.text
+    assert "Preflight: how hard are the questions?" in begun.text
     with worker(api) as work_off:
         work_off()
         shown = visitor.get(f"/jobs/new/probes/{found[1]}").text
