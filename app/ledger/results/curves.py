@@ -35,9 +35,15 @@ def record_curve(
     steps: Sequence[TrainingProgress],
     role: AdapterRole = AdapterRole.GENERATOR,
 ) -> None:
-    """Add these steps; later ones, of an attempt before, make way. Raises Fenced."""
+    """Add these steps; later ones, of an attempt before, make way. Raises Fenced.
+
+    A trainer that ran out of memory starts again from its last resume point: of steps that it has done twice
+    the second ones count.
+    """
     if not steps:
         return
+    newest = {one.step: one for one in steps}
+    steps = [newest[step] for step in sorted(newest)]
     check_fence(session, claim)
     iteration = claimed_iteration(session, claim)
     added: list[list[float | None]] = [

@@ -49,6 +49,19 @@ def test_steps_that_a_later_attempt_does_again_stand_once(api: Api) -> None:
     assert [(one.tokens, one.step_tokens) for one in found[:2]] == [(10, 10), (20, 10)]
 
 
+def test_steps_that_a_trainer_without_memory_does_again_stand_once(api: Api) -> None:
+    """It has told of steps 3 to 5 when it starts again from its resume point behind step 2."""
+    claim = claimed(api)
+    for batch in (steps(1, 2, 3.0), [*steps(3, 5, 2.0), *steps(3, 6, 1.0)]):
+        with transaction(api.engine) as session:
+            record_curve(session, claim, batch)
+    with reading(api.engine) as session:
+        found = read_curve(session, claimed_iteration(session, claim).id)
+    losses = [(1, 3.0), (2, 3.0), (3, 1.0), (4, 1.0), (5, 1.0), (6, 1.0)]
+    assert [(one.step, one.loss) for one in found] == losses
+    assert {one.step_tokens for one in found} == {10}
+
+
 def test_a_worker_that_lost_its_step_records_nothing(api: Api) -> None:
     claim = claimed(api)
     with pytest.raises(Fenced), transaction(api.engine) as session:
