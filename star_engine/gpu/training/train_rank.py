@@ -74,7 +74,8 @@ def die_with_starter() -> None:
 
 
 def main() -> None:
-    Thread(target=die_with_starter, name="death-pipe", daemon=True).start()
+    death_pipe = Thread(target=die_with_starter, name="death-pipe", daemon=True)
+    death_pipe.start()
     channel = os.dup(1)
     os.dup2(2, 1)
     rank = int(sys.argv[2])
@@ -88,12 +89,15 @@ def main() -> None:
             if rank == 0:
                 reply(message)
         reply({"done": True})
+        os._exit(0)  # not sys.exit: threads of the process group can hold up an orderly end
     except StartAgain as again:
         reply({"start_again": asdict(again.at_once)})
     except Exception as error:  # noqa: BLE001 - the boundary: the starter is told, whatever it was
         traceback.print_exc()
         reply({"error": {"kind": type(error).__name__, "message": str(error)}})
-    os._exit(0)  # not sys.exit: threads of the process group can hold up an orderly end
+    # Until the starter ends all of them: were this one to end now, the others would fail at the lost
+    # connection, and the starter could read their errors first.
+    death_pipe.join()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -14,6 +17,7 @@ from star_engine.gpu.training.lora_run import LoraRun, Ranks
 from star_engine.gpu.training.lora_trainer import LoraTrainer
 from star_engine.gpu.training.parallel_trainer import ParallelTrainer
 from star_engine.gpu.training.tokenized_rows import TokenizedRow
+from star_engine.gpu.training.train_rank import EXIT_FAILED
 from star_engine.protocols import TrainingJob
 from tests.star_engine.gpu.training.test_lora_trainer import WEIGHTS, sums
 
@@ -66,6 +70,17 @@ def test_an_error_of_the_ranks_is_raised_here(tiny_model: Path, tmp_path: Path) 
     with pytest.raises(ValueError, match=r"All 3 training rows have more tokens"):
         list(two.train(job))
     assert children() == others
+
+
+def test_a_process_that_failed_waits_until_it_is_ended(tmp_path: Path) -> None:
+    """The others would fail at the lost connection, and their errors could be read before its own."""
+    command = [sys.executable, "-m", "star_engine.gpu.training.train_rank", str(tmp_path / "no.json"), "0"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as failed:
+        assert failed.stdin is not None
+        assert failed.stdout is not None
+        assert json.loads(failed.stdout.readline())["error"]["kind"] == "FileNotFoundError"
+        failed.stdin.close()
+        assert failed.wait(60) == EXIT_FAILED, "not by itself"
 
 
 def test_the_rows_of_a_batch_are_dealt_out_completely_and_evenly() -> None:
