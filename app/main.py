@@ -233,7 +233,7 @@ async def _follow_the_allow_list(app: FastAPI) -> None:
         seen = now
         try:
             app.state.offered_models = await to_thread.run_sync(_offer_models, app.state.engine, settings)
-        except (BadModelsFile, SQLAlchemyError) as problem:
+        except (BadModelsFile, SQLAlchemyError, OSError, ValueError) as problem:  # files on their way, too
             log.warning("allow_list_not_followed", error=str(problem))
 
 

@@ -43,10 +43,13 @@ def training_bytes(model: Path) -> float:
 def tensor_entries(file: Path) -> tuple[dict[str, dict[str, Any]], int]:
     """Return name to {dtype, shape, data_offsets}, and where the data begin.
 
-    A file is 8 bytes of length, then a header of JSON, then the data (safetensors' format).
+    A file is 8 bytes of length, then a header of JSON, then the data (safetensors' format). Raises ValueError
+    for other files.
     """
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
+        if length > file.stat().st_size:
+            raise ValueError(f"{file.name} is not in the safetensors format.")
         header: dict[str, dict[str, Any]] = json.loads(opened.read(length))
     header.pop("__metadata__", None)
     return header, 8 + length

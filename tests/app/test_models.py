@@ -155,6 +155,19 @@ def test_a_model_that_its_own_requirements_cannot_train_stops_the_start(
     require(gpus=1)  # of what memory, it does not say
 
 
+def test_weights_that_cannot_be_read_are_refused_with_the_name_of_the_model(
+    engine: Engine, models_file: Path
+) -> None:
+    weights = models_file.parent / "tiny/model.safetensors"
+    allow(models_file, {"id": "tiny", "location": "tiny", "requires": {"gpu_memory_gib": 80}})
+    weights.write_bytes(b"a pointer to a file that was not downloaded")
+    with pytest.raises(BadModelsFile, match=r"model tiny: .*model\.safetensors is not in the safetensors"):
+        register_models(engine, models_file)
+    weights.rename(weights.with_suffix(".bin"))
+    with pytest.raises(BadModelsFile, match=r"model tiny: .*has no safetensors files"):
+        register_models(engine, models_file)
+
+
 def test_a_context_that_no_gpu_would_hold_is_shortened_unless_the_list_says_it(
     engine: Engine, models_file: Path
 ) -> None:

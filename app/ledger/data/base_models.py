@@ -170,7 +170,10 @@ def _refuse_too_large(listed: ListedModel, folder: Path) -> None:
     memory = listed.requires.gpu_memory_gib
     if memory is None:
         return
-    needed = training_bytes(folder) / 2**30
+    try:
+        needed = training_bytes(folder) / 2**30
+    except (OSError, ValueError, KeyError) as problem:
+        raise BadModelsFile(f"model {listed.id}: its weights cannot be read: {problem!r}") from problem
     if needed > memory * listed.requires.gpus:
         raise BadModelsFile(
             f"model {listed.id}: a training takes at least {needed:.0f} GiB of GPU memory, its requirements "

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from huggingface_hub import constants
+from structlog.testing import capture_logs
 
 from app import main as application
 from app.database import reading, transaction
@@ -24,7 +25,7 @@ from app.ledger.platform.base_model_tasks import (
 )
 from app.storage import Storage
 from app.tables.statuses import BaseModelTaskKind
-from tests.app.api_harness import MODEL, Api, serve
+from tests.app.api_harness import MODEL, Api, make_model, serve
 from tests.databases import PROJECT
 from tests.factories import make_world
 from tests.hub_server import Hub, Repository, running_hub
@@ -96,6 +97,20 @@ def test_a_model_that_cannot_be_used_fails_with_what_is_wrong(api: Api, hub: Hub
     assert "has no tokenizer.json" in unusable["error"]
     assert "The hub has no acme/unknown" in unknown["error"]
     assert api.settings.models_file.read_text() == before
+
+
+def test_the_list_is_followed_on_after_a_folder_that_is_still_being_copied(api: Api) -> None:
+    listed = yaml.safe_load(api.settings.models_file.read_text())
+    folder = api.settings.models_file.parent / "copied"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"max_position')
+    with capture_logs() as logs:
+        api.settings.models_file.write_text(yaml.safe_dump([*listed, {"id": "copied", "location": "copied"}]))
+        wait_until(lambda: "allow_list_not_followed" in {one["event"] for one in logs}, "it is refused", 20)
+    make_model(folder)
+    entry = {"id": "copied", "location": "copied", "license": "mit"}
+    api.settings.models_file.write_text(yaml.safe_dump([*listed, entry]))
+    wait_until(lambda: api.client.get("/v1/models/copied").status_code == 200, "it is offered", 20)
 
 
 def test_operators_alone_may_ask(api: Api) -> None:
