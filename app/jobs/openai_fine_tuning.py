@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from app.data.datasets import upload_dataset
 from app.database import reading
 from app.errors import Invalid, NotFound
-from app.http.schemas import In, JsonObject, Text
+from app.http.schemas import In, JsonObject, Metadata, Text
 from app.intake.uploaded_file import HowToRead, Received
 from app.jobs.settings import JobIn, PresetName
 from app.jobs.validate import check_settings
@@ -61,7 +61,7 @@ class FineTuningIn(BaseModel):
     hyperparameters: Hyperparameters = Hyperparameters()
     method: Method | None = None
     integrations: None = None
-    metadata: dict[str, str] | None = None
+    metadata: Metadata | None = None
     prompt_set: Annotated[Text, Field(max_length=200, description="The few-shot examples: ps_...")]
     preset: PresetName = "star"
     config: JsonObject = Field(default={})
@@ -89,7 +89,7 @@ def as_job(sent: FineTuningIn, dataset_id: str) -> JobIn:
         both = isinstance(value, dict) and isinstance(config.get(name), dict)
         config[name] = {**config[name], **value} if both else value
     return JobIn(
-        name=sent.suffix,
+        name=sent.suffix or None,
         model=sent.model,
         dataset=dataset_id,
         prompt_set=sent.prompt_set,

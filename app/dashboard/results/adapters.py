@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 from sqlalchemy import Engine
 
+from app.dashboard.jobs.form import checked
 from app.dashboard.rendering import page, url
 from app.dashboard.results.job_adapters import aliases, last_generator
 from app.dashboard.results.receipts import ShownReceipt, shown_receipt
@@ -37,7 +38,7 @@ from app.results.adapters import (
 from app.results.iterations import read_iteration, read_iterations
 from app.results.quality.promotions import PromotionIn, end_promotion, promote_adapter, read_promotions
 from app.results.quality.receipts import read_adapter_receipt
-from app.results.trial_checks import QuestionIn, TrialIn
+from app.results.trial_checks import TrialIn
 from app.results.trials import TrialOut, create_trial, wait_for_trial
 from star_engine.adapters.roles import AdapterRole
 from star_engine.tasks.kind import Kind, reads_documents
@@ -122,11 +123,13 @@ def ask(
     beside_base: Annotated[bool, Form()] = False,
 ) -> Response:
     listed = tuple(line.strip() for line in choices.splitlines() if line.strip())
-    one = QuestionIn(question=question, answer=answer or None, choices=listed or None, group=group or None)
-    try:
-        sent = TrialIn(questions=(one,), beside_base=beside_base, kind=Kind(kind) if kind else None)
-    except ValueError as unknown:
-        raise Invalid.for_field("kind", str(unknown), "Choose one of the list.") from unknown
+    one = {
+        "question": question,
+        "answer": answer or None,
+        "choices": listed or None,
+        "group": group or None,
+    }
+    sent = checked(TrialIn, {"questions": (one,), "beside_base": beside_base, "kind": kind or None})
     made, _ = create_trial(db, caller, adapter_id, sent, settings)
     if request.headers.get("hx-request") is None:
         return RedirectResponse(url("adapters", adapter_id, trial=made.id), status_code=303)

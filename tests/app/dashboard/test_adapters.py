@@ -91,6 +91,13 @@ def test_a_question_that_cannot_be_asked_says_why(finished: Finished) -> None:
     assert "Give each question a group that the prompt set knows." in answer.text
 
 
+def test_a_question_with_more_choices_than_letters_is_refused_in_the_form(finished: Finished) -> None:
+    many = "\n".join(f"choice {number}" for number in range(27))
+    answer = finished.visitor.post(f"/adapters/{finished.job}:last/ask", question="1 + 1", choices=many)
+    assert answer.status_code == 422
+    assert "questions.0.choices" in answer.text
+
+
 def test_another_projects_adapter_is_not_found(finished: Finished) -> None:
     stranger = sign_in(finished.visitor.api, finished.visitor.api.other)
     adapter = finished.api("/adapters")["data"][0]["id"]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from app.jobs.openai_fine_tuning import FineTuningIn, as_job
 from app.openapi.examples import PARAMETERS
 from tests.app.api_harness import serve
 from tests.app.http.test_access_matrix import JSON, OPERATIONS, SPEC, objects
@@ -47,6 +48,11 @@ def test_no_odd_value_in_a_body_is_a_fault_of_the_server(
                     faults.append((method, path, content[:300]))
     assert faults == []
     assert asked > 500
+
+
+def test_a_fine_tuning_job_with_an_empty_suffix_has_the_name_of_its_data() -> None:
+    sent = FineTuningIn(model="tiny", training_file="file_1", prompt_set="ps_1", suffix="")
+    assert as_job(sent, "ds_1").name is None
 
 
 def bodies(operation: dict[str, Any], ids: dict[str, Any]) -> Iterator[Any]:

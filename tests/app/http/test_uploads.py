@@ -324,6 +324,7 @@ def test_a_fine_tuning_job_is_refused_for_its_settings_before_its_data_is_read(o
         ({"config": {"iterations": -1}}, "config.iterations"),
         ({"model": "unknown"}, "model"),
         ({"preset": "unknown"}, "preset"),
+        ({"metadata": {str(number): "a tag" for number in range(17)}}, "metadata"),
     ):
         body = {"model": MODEL, "training_file": file, "prompt_set": shown["id"], "seed": 77, **changes}
         answer = one.client.post("/v1/fine_tuning/jobs", json=body)
