@@ -141,7 +141,7 @@ ROUTES = (
 UPLOADS = frozenset(
     {
         "/v1/datasets",
-        "/v1/datasets/preview",
+        "/v1/dataset-previews",
         "/v1/files",
         "/dashboard/datasets",
         "/dashboard/datasets/new",

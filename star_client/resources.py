@@ -134,7 +134,7 @@ class Datasets:
             "corrections": None if corrections is None else json.dumps(corrections),
         }
         file = Path(source) if isinstance(source, str | Path) else None
-        answer = self._transport.send(_sent("/v1/datasets/preview", params, file, source))
+        answer = self._transport.send(_sent("/v1/dataset-previews", params, file, source))
         return DatasetPreview.model_validate_json(answer.content)
 
     def list(

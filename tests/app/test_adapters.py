@@ -123,7 +123,10 @@ def test_an_adapter_that_judges_texts_is_asked_no_questions(api: Api, job: str) 
     for answer in refused:
         assert answer.status_code == 422, answer.text
         [error] = answer.json()["errors"]
-        assert (error["field"], error["fix"]) == ("adapter", "Name an adapter of the role generator.")
+        assert (error["field"], error["fix"]) == (
+            "adapter",
+            "Name an adapter of the role generator or quiet.",
+        )
 
 
 def test_trials_are_not_listed_as_jobs_and_belong_to_their_project(api: Api, job: str) -> None:

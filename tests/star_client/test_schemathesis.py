@@ -21,6 +21,7 @@ LEFT_OUT = [
     # These wait, take the key away, or are 503 without a server of a model (test_openai_completions.py).
     "--exclude-path-regex=stream$|/events$|^/v1/trials/|/revoke$|completions$|/merged$",
     "--exclude-operation-id=datasets_upload",  # takes files: tests/app/http/test_uploads.py
+    "--exclude-operation-id=dataset_previews_preview",  # the same: tests/app/intake/test_previews.py
 ]
 
 

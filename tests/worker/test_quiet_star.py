@@ -52,6 +52,9 @@ def documents() -> str:
     return lines([{"text": f"Input:\n{one}\nTarget:\n{answer}\n"} for one, answer in found])
 
 
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the first test: on both
+
+
 @pytest.fixture
 def api(database_url: str, tmp_path: Path) -> Iterator[Api]:
     models = tmp_path / "models.yaml"
@@ -130,6 +133,7 @@ def test_a_job_trains_verifies_measures_and_publishes_an_adapter_that_thinks(
     }  # fmt: skip
 
 
+@ON_SQLITE
 def test_thoughts_are_read_by_page_as_a_file_and_on_pages_and_no_server_of_models_has_them(
     api: Api, work_off: Callable[[], None]
 ) -> None:
@@ -166,6 +170,7 @@ def test_thoughts_are_read_by_page_as_a_file_and_on_pages_and_no_server_of_model
     assert "thinks between tokens" in got(api, f"/v1/adapters/{adapter['id']}/receipt", 409)["detail"]
 
 
+@ON_SQLITE
 def test_a_training_that_was_killed_ends_in_the_same_bytes_on_another_machine(
     api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +229,7 @@ def machine(api: Api, home: Path) -> Iterator[WorkerContext]:
         bench.drop_gpu()
 
 
+@ON_SQLITE
 def test_a_fork_goes_on_from_an_iteration_and_a_curriculum_changes_what_it_thinks(
     api: Api, work_off: Callable[[], None]
 ) -> None:
@@ -247,6 +253,7 @@ def test_a_fork_goes_on_from_an_iteration_and_a_curriculum_changes_what_it_think
     got(api, f"/v1/jobs/{fork['id']}", 404)
 
 
+@ON_SQLITE
 def test_a_job_that_is_paused_hands_its_training_back_and_goes_on(
     api: Api, work_off: Callable[[], None]
 ) -> None:

@@ -19,10 +19,10 @@ from app.routes.data.datasets import UPLOAD, Corrected, Mapped, SkipBadRows
 from star_engine.tasks.kind import Kind
 from star_engine.tasks.starting.likely import PLAIN
 
-router = api_router("datasets", "/v1/datasets")
+router = api_router("datasets", "/v1/dataset-previews")
 
 
-@router.post("/preview", summary="Look at a file before it is uploaded", openapi_extra=UPLOAD)
+@router.post("", summary="Look at a file before it is uploaded", openapi_extra=UPLOAD)
 async def preview(
     caller: Submitter,
     settings: Config,

@@ -14,7 +14,7 @@ FOREIGN = "Prompt;Label\n" + SUMS
 
 
 def look(api: Api, content: str | bytes, **query: Any) -> dict[str, Any]:
-    answer = api.client.post("/v1/datasets/preview", params=query, content=content)
+    answer = api.client.post("/v1/dataset-previews", params=query, content=content)
     assert answer.status_code == 200, answer.text
     assert api.client.get("/v1/datasets").json()["data"] == []  # nothing is stored
     return dict(answer.json())
@@ -197,5 +197,5 @@ def test_a_large_file_is_looked_at_in_a_process_of_its_own(api: Api) -> None:
 
 
 def test_a_reader_of_the_project_uploads_nothing_to_look_at(api: Api) -> None:
-    answer = api.client.post("/v1/datasets/preview", content=FOREIGN, headers=api.reader)
+    answer = api.client.post("/v1/dataset-previews", content=FOREIGN, headers=api.reader)
     assert answer.status_code == 403
