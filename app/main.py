@@ -50,7 +50,7 @@ from app.routes.data import (
     prompt_sets,
     verifiers,
 )
-from app.routes.jobs import events, job_verbs, jobs, logs, openai_fine_tuning, probes
+from app.routes.jobs import events, job_verbs, jobs, logs, openai_fine_tuning, probes, search
 from app.routes.platform import (
     api_keys,
     audit,
@@ -113,6 +113,7 @@ ROUTES = (
     overrides,
     review_queue,
     answers,
+    search,
     candidates,
     thoughts,
     example_progress,

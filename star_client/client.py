@@ -16,6 +16,7 @@ from star_client.never_solved import NeverSolved
 from star_client.quality.promotions import Promotions
 from star_client.quality.prompt_drafts import PromptDrafts
 from star_client.quality.review import Reviews
+from star_client.quality.search import Search
 from star_client.quality.studies import Studies
 from star_client.quality.thoughts import Thoughts
 from star_client.resources import Answers, Datasets, Models, Presets, PromptSets, Rationales
@@ -49,6 +50,7 @@ class StarClient:
         self.jobs = Jobs(self._transport)
         self.rationales = Rationales(self._transport)
         self.answers = Answers(self._transport)
+        self.search = Search(self._transport)
         self.candidates = Candidates(self._transport)
         self.thoughts = Thoughts(self._transport)
         self.never_solved = NeverSolved(self._transport)

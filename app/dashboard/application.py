@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
-from app.dashboard import base_models, front, oidc, platform, projects, sign_in, webhooks
+from app.dashboard import base_models, front, oidc, platform, projects, search, sign_in, webhooks
 from app.dashboard.data import (
     datasets,
     draft_prompt_set,
@@ -57,6 +57,7 @@ PAGES = (
     base_models,
     platform,
     front,
+    search,
     sign_in,
     oidc,
     job_list,

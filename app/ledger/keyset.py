@@ -28,13 +28,13 @@ def walk(session: Session, place: Place, row_id: Any, after: int) -> Select[Any]
     return select(row_id).where(*_equal(firm), begin, end).order_by(column, row_id)
 
 
-def walk_back(session: Session, place: Place, row_id: Any) -> Select[Any]:
-    """All row ids at this place of an index, descending."""
+def walk_back(session: Session, place: Place, row_id: Any, before: int = LAST) -> Select[Any]:
+    """The row ids below `before` at this place of an index, descending."""
     if not _is_postgresql(session):
-        return select(row_id).where(*_equal(place)).order_by(row_id.desc())
+        return select(row_id).where(*_equal(place), row_id < before).order_by(row_id.desc())
     *firm, (column, value) = place
-    here = (*_equal(firm), column <= value, column >= value)
-    return select(row_id).where(*here).order_by(column.desc(), row_id.desc())
+    begin, end = tuple_(column, row_id) < (value, before), column >= value
+    return select(row_id).where(*_equal(firm), begin, end).order_by(column.desc(), row_id.desc())
 
 
 def _is_postgresql(session: Session) -> bool:

@@ -26,7 +26,7 @@ from star_client.cli import (
 )
 from star_client.cli.invocation import exit_status, star
 from star_client.cli.printing import print_error
-from star_client.cli.quality import advice, probes, prompt_drafts, review, studies, thoughts
+from star_client.cli.quality import advice, probes, prompt_drafts, review, search, studies, thoughts
 from star_client.errors import StarError
 from star_client.mirrors.commands import mirror
 from star_client.money import commands as money
@@ -77,6 +77,7 @@ app.add_typer(jobs.jobs, name="jobs")
 app.command("iterations")(jobs.list_iterations)
 app.add_typer(rationales.rationales, name="rationales")
 app.command("answers")(answers.list_answers)
+app.command("search")(search.search)
 app.command("candidates")(candidates.list_candidates)
 app.command("test-time")(candidates.show_test_time)
 app.command("thoughts")(thoughts.list_thoughts)

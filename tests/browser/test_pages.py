@@ -44,6 +44,8 @@ PAGES = (
     "prompt-sets/new",
     "prompt-sets/drafts/new",
     "prompt-sets/{prompt_set}",
+    "search",
+    "search?text=c%3A",
     "verifiers",
     "platform",
     "platform/usage",

@@ -221,3 +221,13 @@ def test_the_curve_of_a_training_is_printed_and_exported(run: Run, finished: Fin
     exported = run(server, "jobs", "curve", job_id, 1, "--csv").out.splitlines()
     assert len(exported) == len(steps) + 1
     assert "gradient norm" in run(server, "jobs", "curve", job_id, 1).out
+
+
+def test_words_are_found_in_the_texts_of_all_jobs(run: Run, finished: Finished) -> None:
+    found = run(finished.server, "search", "c:", "--in", "rationale", "--limit", 3, "--json").objects
+    assert {(one["found_in"], one["job"]) for one in found} == {("rationale", finished.job_id)}
+    assert len(found) == 3
+    shown = run(finished.server, "search", "0 7", "c:", "--job", finished.job_id)
+    assert shown.status == 0
+    assert all("0 7" in one.snippet or one.marks for one in finished.star.search.every('"0 7" c:'))
+    assert run(finished.server, "search", "zebra", "--json").objects == []

@@ -141,6 +141,7 @@ JOBS: dict[str, Call] = {
         changed="lost",
         against="few_shot_cot",
     ),
+    "search_list": lambda star, _: star.search.list("carry", found_in="answer", verdict="wrong", job="job_x"),
     "example_progress_list": lambda star, _: next(star.jobs.examples("job_x", state="unsolved")),
     "candidates_list": lambda star, _: star.candidates.list(
         "job_x", iteration=1, verdict="wrong", example="e"
@@ -283,7 +284,13 @@ def test_a_file_in_a_bucket_is_named_and_not_sent(star: StarClient, server: Plat
 @pytest.mark.parametrize(
     "name",
     [
-        *("jobs_create", "job_verbs_fork", "trials_generate", "trials_evaluate", "overrides_create"),
+        *(
+            "jobs_create",
+            "job_verbs_fork",
+            "trials_generate",
+            "trials_evaluate",
+            "overrides_create",
+        ),
         *("api_keys_create", "api_keys_rotate", "webhooks_create", "webhooks_rotate_secret", "webhooks_test"),
     ],
 )

@@ -12,7 +12,7 @@ from typing import Literal
 
 from app.results.rationales import ToolUseOut
 
-Mark = Literal["", "answer", "hint", "tool", "removed", "added"]
+Mark = Literal["", "answer", "hint", "tool", "removed", "added", "found"]
 
 _TOKEN = re.compile(r"\s+|\w+|[^\w\s]")
 MAX_COMPARED = 250_000  # tokens of one text times tokens of the other: 0.1 s; beyond it whole lines

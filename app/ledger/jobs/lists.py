@@ -72,3 +72,11 @@ def _ordered(query: Select[Job], order: Order, after: str | None) -> Select[Job]
 def find_jobs(session: Session, job_ids: Collection[str]) -> dict[str, Job]:
     """Return those of these jobs that exist, of any project, by id."""
     return {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(job_ids)))}
+
+
+def newest_jobs_on(session: Session, project_id: str, dataset_ids: Collection[str]) -> dict[str, Job]:
+    """The newest listed job on each of these datasets that has its texts, by the dataset's id."""
+    query = select(func.max(Job.id)).where(Job.project_id == project_id, Job.dataset_id.in_(dataset_ids))
+    query = query.where(Job.purpose.not_in(NOT_LISTED), Job.texts_removed_at.is_(None))
+    found = find_jobs(session, session.scalars(query.group_by(Job.dataset_id)).all())
+    return {job.dataset_id: job for job in found.values()}
