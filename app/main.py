@@ -18,6 +18,7 @@ from app.dashboard.application import create_dashboard
 from app.dashboard.documentation import add_guide
 from app.dashboard.reference import DOCS, add_reference
 from app.dashboard.session import PATH
+from app.dashboard.shared import ADDRESS, add_shared
 from app.database import make_engine
 from app.http import problems
 from app.http.admission import SIGN_IN, Admission, Keys
@@ -50,7 +51,7 @@ from app.routes.data import (
     prompt_sets,
     verifiers,
 )
-from app.routes.jobs import events, job_verbs, jobs, logs, openai_fine_tuning, probes, search
+from app.routes.jobs import events, job_verbs, jobs, logs, openai_fine_tuning, probes, search, shares
 from app.routes.platform import (
     api_keys,
     audit,
@@ -119,6 +120,7 @@ ROUTES = (
     example_progress,
     exports,
     report,
+    shares,
     advice,
     adapters,
     promotions,
@@ -167,9 +169,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for module in ROUTES:
         add_routes(app, module.router)
     add_reference(app)
+    add_shared(app)
     for path in ("/", PATH):
         app.add_route(path, _to_the_dashboard, include_in_schema=False)
-    check_scopes(app, PUBLIC | SIGN_IN | {DOCS, "/", PATH})
+    check_scopes(app, PUBLIC | SIGN_IN | {DOCS, ADDRESS, "/", PATH})
     app.mount(PATH, create_dashboard(app))
     add_guide(app)
     app.openapi = lambda: document(app, PUBLIC)  # type: ignore[method-assign]  # how FastAPI means it

@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     wrong_key_limit: str = (
         "60/minute"  # per address; after these only keys that were valid before are looked at
     )
+    shared_report_limit: str = "60/minute"  # reports opened by links, right or wrong ones, per address
     connections: int = Field(default=4096, ge=1)  # open ones of one API process; more are answered 503
     streams_per_key: int = Field(default=1000, ge=1)  # of events, open at once in one API process
     body_idle_seconds: float = Field(default=30, gt=0)  # without a byte of a body that is awaited
@@ -94,7 +95,8 @@ class Settings(BaseSettings):
     # say; needs the extra `otel`.
     traces: Literal["off", "otlp"] = "off"
 
-    public_url: str = ""  # of this server, as browsers reach it; needed by the identity provider alone
+    # Of this server, as browsers reach it: of links to reports; the identity provider needs it.
+    public_url: str = ""
     oidc_issuer: str = ""  # people sign in with this identity provider; empty: with API keys alone
     oidc_client_id: str = ""
     oidc_client_secret: str = ""  # empty: a public client

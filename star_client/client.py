@@ -17,6 +17,7 @@ from star_client.quality.promotions import Promotions
 from star_client.quality.prompt_drafts import PromptDrafts
 from star_client.quality.review import Reviews
 from star_client.quality.search import Search
+from star_client.quality.shares import Shares
 from star_client.quality.studies import Studies
 from star_client.quality.thoughts import Thoughts
 from star_client.resources import Answers, Datasets, Models, Presets, PromptSets, Rationales
@@ -56,6 +57,7 @@ class StarClient:
         self.never_solved = NeverSolved(self._transport)
         self.adapters = Adapters(self._transport)
         self.promotions = Promotions(self._transport)
+        self.shares = Shares(self._transport)
         self.reviews = Reviews(self._transport)
         self.studies = Studies(self._transport)
         self.webhooks = Webhooks(self._transport)

@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
-from app.dashboard import base_models, front, oidc, platform, projects, search, sign_in, webhooks
+from app.dashboard import base_models, front, oidc, platform, projects, search, shares, sign_in, webhooks
 from app.dashboard.data import (
     datasets,
     draft_prompt_set,
@@ -64,6 +64,7 @@ PAGES = (
     preflight,
     new_job,
     fork_job,
+    shares,
     job,
     curve,
     rationales,

@@ -24,6 +24,7 @@ from app.platform.bills import read_project_bill
 from app.platform.data_retention import read_data_retention
 from app.platform.quotas import read_own_quota, read_text_usage, read_usage
 from app.platform.workers import read_workers, release_worker
+from app.results.quality.shares import read_sharing
 from app.tables.statuses import JobStatus
 
 router = page_router("/platform")
@@ -43,6 +44,7 @@ def overview(request: Request, caller: Viewer, db: Db, offered: OfferedModels) -
         quota=read_own_quota(db, caller),
         kept=read_data_retention(db, caller),
         models=read_models(db, offered, limit=100).data,
+        sharing=read_sharing(db, caller),
     )
 
 

@@ -31,6 +31,7 @@ LINGER_SECONDS = 2.0
 COOKIE = "star_key"  # the dashboard's; the browser sends it to no other path
 PAGES = "/dashboard"
 FILES = (f"{PAGES}/static/", "/docs/guide/")  # of the server itself, for everybody
+SHARED = "/shared/"  # reports, for whoever has the link
 # Where no key is asked for, and none is looked up.
 OPEN = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json"})
 # Where a body is read without a key: what the key follows from is in it.
@@ -123,6 +124,14 @@ class Keys:
             wait = f"Wait {shut_out.reset_seconds} s."
             raise RateLimited(f"Too many sign-ins came from this address. {wait}", code="too_many_sign_ins")
 
+    def count_link(self, address: str) -> None:
+        """Raises RateLimited for an address that opens shared reports too often."""
+        if (shut_out := self._strangers.open_link(address)) is not None:
+            wait = f"Wait {shut_out.reset_seconds} s."
+            raise RateLimited(
+                f"Too many reports were opened from this address. {wait}", code="too_many_links"
+            )
+
 
 async def sign_in_place(request: Request) -> None:
     """Dependency of routes that anybody may call who wants to sign in."""
@@ -147,7 +156,7 @@ class Admission:
         if scope["type"] != "http" or path in SIGN_IN:
             await self.app(scope, receive, send)
             return
-        if path in OPEN or path.startswith(FILES):
+        if path in OPEN or path.startswith((*FILES, SHARED)):
             admitted = Admitted(None, None, None)
         else:
             keys: Keys = scope["app"].state.keys

@@ -161,6 +161,7 @@ class Strangers:
 
     def __init__(self, settings: Settings) -> None:
         self._limit: RateLimitItem = parse(settings.wrong_key_limit)
+        self._links: RateLimitItem = parse(settings.shared_report_limit)
         self._window = MovingWindowRateLimiter(Windows())
         self._known: OrderedDict[bytes, None] = OrderedDict()  # SHA-256 of keys that were valid here
 
@@ -173,6 +174,13 @@ class Strangers:
         if self._window.hit(self._limit, name):
             return None
         return _standing(self._window, self._limit, name, "address", allowed=False)
+
+    def open_link(self, address: str) -> Allowance | None:
+        """The same of a report that is opened by a link."""
+        name = f"link {address}"
+        if self._window.hit(self._links, name):
+            return None
+        return _standing(self._window, self._links, name, "address", allowed=False)
 
     def remember(self, key: str) -> None:
         name = sha256(key.encode()).digest()

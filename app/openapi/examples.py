@@ -21,6 +21,7 @@ PARAMETERS: dict[str, Any] = {
     "project_id": "proj_01m7ywck2a1mt4knmr1jb1zqvw",
     "prompt_set_id": "ps_01m7ywck2a1mt4knmr1jb1zqvw",
     "rationale_id": "rat_4711",
+    "share_id": "shr_01m7ywcwdb4epq43ff61528663",
     "study_id": "std_01m7ywcwdb4epq43ff61528663",
     "draft_id": "job_01m7ywcwdb4epq43ff61528664",
     "trial_id": "job_01m7ywcwdb4epq43ff61528663",
@@ -63,6 +64,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "overrides_create": {JSON: {"verdict": "wrong", "reason": "The second step is false."}},
     "exports_derive": {JSON: {"name": "never solved", "held_out": True}},
     "data_retention_put": {JSON: {"text_days": 365, "event_days": 90, "file_days": 30}},
+    "shares_create": {JSON: {"expires_in_days": 30, "note": "for the review on Friday"}},
+    "shares_put_sharing": {JSON: {"allowed": True}},
     "quotas_put": {JSON: {"running_jobs": 4, "queued_jobs": 20, "gpu_hours": 100}},
     "openai_completions_create": {
         JSON: {

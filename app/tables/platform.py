@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey
+from sqlalchemy import BigInteger, ForeignKey, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.tables.base import Base, Deletable, JsonObject, created
@@ -21,6 +21,7 @@ class Project(Deletable, Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     served_at: Mapped[datetime | None]  # when a worker last claimed a step of it: fair dispatch reads this
+    sharing: Mapped[bool] = mapped_column(default=True, server_default=true())  # links to reports may be made
     created_at: Mapped[datetime] = created()
 
 

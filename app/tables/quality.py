@@ -1,4 +1,4 @@
-"""What people decide by: adapters promoted to a stage, and blind studies of rationales."""
+"""What people decide by: adapters promoted to a stage, blind studies of rationales, links to reports."""
 
 from __future__ import annotations
 
@@ -93,4 +93,24 @@ class StudyRating(Base):
     rater: Mapped[str]
     key_id: Mapped[str] = mapped_column(ForeignKey(ApiKey.id), index=True)
     choice: Mapped[str]  # first | second | tie
+    created_at: Mapped[datetime] = created()
+
+
+class ShareLink(Base):
+    """A link that shows one job's report to whoever has it, without a key, until it expires or is revoked."""
+
+    __tablename__ = "share_links"
+    __table_args__ = (
+        Index("ix_share_links_project_id_id", "project_id", "id"),
+        Index("ix_share_links_job_id", "job_id"),
+    )
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey(Project.id))
+    job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"))
+    secret_sha256: Mapped[str]  # of what follows the id in the link: random, so a fast hash is right
+    note: Mapped[str | None]  # for whom it was made
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    created_by: Mapped[str | None]  # as of datasets
+    creator: Mapped[str | None]
     created_at: Mapped[datetime] = created()

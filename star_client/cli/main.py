@@ -26,7 +26,7 @@ from star_client.cli import (
 )
 from star_client.cli.invocation import exit_status, star
 from star_client.cli.printing import print_error
-from star_client.cli.quality import advice, probes, prompt_drafts, review, search, studies, thoughts
+from star_client.cli.quality import advice, probes, prompt_drafts, review, search, shares, studies, thoughts
 from star_client.errors import StarError
 from star_client.mirrors.commands import mirror
 from star_client.money import commands as money
@@ -60,6 +60,7 @@ jobs.jobs.command("coverage")(job_verbs.coverage)
 jobs.jobs.command("examples")(job_verbs.examples)
 jobs.jobs.command("curve")(job_verbs.curve)
 jobs.jobs.command("advice")(advice.advice)
+jobs.jobs.command("share")(shares.share)
 jobs.jobs.command("retention")(job_verbs.retention)
 jobs.jobs.command("training-set")(job_verbs.training_set)
 jobs.jobs.command("pairs")(job_verbs.preferences)
@@ -92,6 +93,7 @@ app.command("bill")(money.project_bill)
 jobs.jobs.command("bill")(money.job_bill)
 app.command("quota")(team.show_quota)
 app.command("data-retention")(team.data_retention)
+app.command("sharing")(shares.sharing)
 app.command("audit")(team.list_audit)
 app.command("login")(login.login)
 app.command("logout")(login.logout)

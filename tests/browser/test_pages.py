@@ -32,6 +32,7 @@ PAGES = (
     "jobs/{job}/review",
     "jobs/{job}/studies",
     "jobs/{job}/adapters",
+    "jobs/{job}/share",
     "adapters",
     "adapters/{adapter}",
     "adapters/{adapter}/playground",

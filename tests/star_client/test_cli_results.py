@@ -231,3 +231,15 @@ def test_words_are_found_in_the_texts_of_all_jobs(run: Run, finished: Finished) 
     assert shown.status == 0
     assert all("0 7" in one.snippet or one.marks for one in finished.star.search.every('"0 7" c:'))
     assert run(finished.server, "search", "zebra", "--json").objects == []
+
+
+def test_a_report_is_shared_listed_and_the_link_revoked(run: Run, finished: Finished) -> None:
+    said = run(finished.server, "jobs", "share", finished.job_id, "--days", 7, "--note", "for Ann")
+    assert said.status == 0
+    assert said.out.startswith(f"{finished.server.url}/shared/shr_")
+    [listed, *_] = run(finished.server, "jobs", "share", finished.job_id, "--list", "--json").objects
+    assert (listed["note"], listed["url"]) == ("for Ann", None)
+    [ended] = run(finished.server, "jobs", "share", "--revoke", listed["id"], "--json").objects
+    assert ended["revoked_at"]
+    assert run(finished.server, "sharing").out.split() == ["links", "to", "reports", "allowed"]
+    assert run(finished.server, "jobs", "share").status == 2

@@ -138,7 +138,8 @@ function showTitle(root) {
 // On a phone a table's rows are cards: each cell says which column it is of (app.css).
 function nameCells(root) {
   for (const table of root.querySelectorAll(".scroll > table")) {
-    const heads = [...table.querySelectorAll("thead > tr:last-child > *")].map((head) => head.textContent.trim());
+    const named = (head) => (head.querySelector(":scope > .visually-hidden") ? "" : head.textContent.trim());
+    const heads = [...table.querySelectorAll("thead > tr:last-child > *")].map(named);
     for (const row of table.querySelectorAll("tbody > tr")) {
       [...row.cells].forEach((cell, place) => {
         if (heads[place] && cell.colSpan === 1) cell.dataset.column = heads[place];

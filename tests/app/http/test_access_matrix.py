@@ -136,6 +136,7 @@ def objects(api: Api) -> dict[str, Any]:
         "project_id": ask.get("/v1/projects").json()["data"][-1]["id"],
         "prompt_set_id": ask.get("/v1/prompt-sets").json()["data"][0]["id"],
         "rationale_id": rationale["id"],
+        "share_id": ask.post(f"/v1/jobs/{job}/shares", json={}).json()["id"],
         "study_id": ask.post(f"/v1/jobs/{job}/studies", json={"only_right": False}).json()["id"],
         "trial_id": generated.json()["id"],
         "webhook_id": webhook,

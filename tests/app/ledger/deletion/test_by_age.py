@@ -35,6 +35,7 @@ WITHOUT_TEXTS = {
         "iterations",
         "promotions",
         "question_curves",
+        "share_links",
         "steps",
     ),
     *("studies", "study_ratings", "training_curves", "verifier_curves", "webhook_deliveries", "webhooks"),
