@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from star_engine.adapters.layout import BaseModel
-from star_engine.data.row_errors import BadRows
 from star_engine.diagnostics.token_parity import TokenMismatch
 from star_engine.job_file import BadJob, Job, JobFile, read_job
 from star_engine.load import load_model
@@ -64,12 +63,12 @@ def _think(path: Path) -> int:
         from star_engine.gpu.quiet_star.run import run_quiet_star
 
         worth = run_quiet_star(job, lambda step: print(f"step {step.step} of {step.steps}", flush=True))
-    except (BadJob, BadRows, ValueError, OSError) as problem:
-        print(problem, file=sys.stderr)
-        return _BAD_INPUT
     except (BadAdapter, FloatingPointError) as problem:
         print(problem, file=sys.stderr)
         return _FAILED
+    except (ValueError, OSError) as problem:  # BadJob and BadRows are such
+        print(problem, file=sys.stderr)
+        return _BAD_INPUT
     without, mixed = worth.without[0], worth.mixed[0]
     print(f"Negative log-likelihood of a held-out token: {without:.4f} nats, {mixed:.4f} with thoughts.")
     return _OK

@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from star_engine.config.presets import PRESETS, laid_over
+from star_engine.config.quiet_star import OuterLoop
 from star_engine.config.star import StarConfig
 from star_engine.data.chat import pinned, with_chat
 from star_engine.data.chat_template import UnfitTemplate, read_chat_template
@@ -148,6 +149,18 @@ def _resolved(file: JobFile, folder: Path) -> JobFile:
 
 
 def _config(file: JobFile) -> StarConfig:
+    config = _laid_over_preset(file)
+    if config.method is OuterLoop.QUIET_STAR:
+        raise BadJob("config.method: Quiet-STaR is a run of its own: python -m star_engine quiet-star.")
+    if config.evaluation.without_thoughts:
+        raise BadJob(
+            "config.evaluation.without_thoughts: it is for adapters that think between tokens (Quiet-STaR); "
+            "leave it out."
+        )
+    return config
+
+
+def _laid_over_preset(file: JobFile) -> StarConfig:
     if file.preset is None:
         return StarConfig.model_validate(file.config)
     if file.preset not in PRESETS:

@@ -12,6 +12,8 @@ from star_engine.phases.build import own_rows
 from star_engine.testing.fakes import RecordingTrainer, ScriptedSampler, addition_pupil
 from tests.star_engine.addition import ADDITION, additions
 
+QUIET = {"kind": "documents", "method": "quiet_star", "quiet_star": {}}
+
 
 def write_job(folder: Path, **changes: Any) -> Path:
     rows = [
@@ -69,6 +71,8 @@ def test_settings_are_laid_over_a_preset(tmp_path: Path) -> None:
         ({"datasets": "train.jsonl"}, "datasets"),
         ({"dataset": "prompts.json"}, "prompts.json has 1 mistake:\\n.*holds the rows"),
         ({"config": {"kind": "scratchpad", "evaluation": {"split": "test"}}}, "0 held out"),
+        ({"config": {"kind": "scratchpad", "evaluation": {"without_thoughts": True}}}, "leave it out"),
+        ({"preset": None, "config": QUIET}, "python -m star_engine quiet-star"),
     ],
 )
 def test_a_job_that_cannot_run_is_refused_with_the_reason(

@@ -26,7 +26,9 @@ ASKED = "Input:\n2 7 + 3 5\nTarget:"
 @dataclass(frozen=True)
 class Trained:
     api: Api
+    job: str
     adapter: str
+    choices: str  # a dataset that the job measures along
     work_off: Callable[[], None]
 
 
@@ -43,10 +45,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
             serve(url, home / "home", models_file=models, sampler="transformers", threads=1)
         )
         work_off = stack.enter_context(worker(api))
-        job = created(api, body(api))
+        rows = [
+            {"id": "read", "question": "Which is cold?", "choices": ["ice", "fire"], "answer": "a"},
+            {"id": "dry", "question": "Which is dry?", "choices": ["sea", "desert"], "answer": "b"},
+            {"id": "wet", "question": "Which is wet?", "choices": ["sea", "desert"], "answer": "a"},
+        ]
+        split = [{**one, "split": "validation" if one["id"] != "read" else "train"} for one in rows]
+        choices = api.dataset(lines(split), kind="choice", validation=0)["id"]
+        job = created(api, body(api, config={"evaluation": {"also": [choices]}}))
         work_off()
         [adapter] = got(api, f"/v1/jobs/{job['id']}/adapters")["data"]
-        yield Trained(api, adapter["id"], work_off)
+        yield Trained(api, job["id"], adapter["id"], choices, work_off)
 
 
 def asked(there: Trained, **sent: Any) -> dict[str, Any]:
@@ -99,6 +108,29 @@ def test_a_dataset_is_answered_with_thoughts_and_without(trained: Trained) -> No
     for path in ("", "/answers", "/results", "/iterations/1"):
         assert visitor.get(f"/jobs/{job['id']}{path}").status_code in (200, 404), path
     assert "Without its thoughts" in visitor.get(f"/jobs/{job['id']}/now").text
+
+
+def test_choice_questions_are_scored_and_answered_with_thoughts_and_without(trained: Trained) -> None:
+    api, job, choices = trained.api, trained.job, trained.choices
+    found = got(api, f"/v1/jobs/{job}/iterations/1")["metrics"]["thinking"]["zero_shot"][choices]
+    assert (found["n"], found["too_long"], found["generated"]["n"]) == (2, 0, 2)
+    for way, mode in (("with", "adapter"), ("without", "adapter_without_thoughts")):
+        assert 0 < found["gold_probability"][way] < 1
+        assert found["accuracy"][way] in (0, 0.5, 1)
+        answers = got(api, f"/v1/jobs/{job}/answers?dataset={choices}&mode={mode}")["data"]
+        assert {one["example"]["id"] for one in answers} == {"wet", "dry"}
+        assert {one["verdict"] for one in answers} <= {"correct", "wrong", "unparsed", "ambiguous"}
+        assert found["generated"][way] == sum(one["verdict"] == "correct" for one in answers) / 2
+
+
+def test_a_choice_question_is_laid_out_with_its_choices(trained: Trained) -> None:
+    question = {"question": "Which is dry?", "choices": ["sea", "desert"], "answer": "b"}
+    trial = asked(trained, questions=[question], kind="choice", max_tokens=4)
+    assert trial["status"] == "succeeded", trial["status_reason"]
+    laid_out = "Q: Which is dry?\nAnswer Choices:\n(a) sea\n(b) desert\nA:"
+    as_text = asked(trained, questions=[{"question": laid_out}], max_tokens=4)
+    assert trial["answers"][0]["thoughts"] == as_text["answers"][0]["thoughts"]
+    assert len(trial["answers"][0]["thoughts"]) > 0
 
 
 def test_the_lines_of_the_card_write_what_the_service_writes(

@@ -99,6 +99,13 @@ BAD_JOBS: list[tuple[str, dict[str, Any], str, str, str]] = [
     ),
     ("not a section", {"config": {"generation": 3}}, "invalid_config", "config.generation", "object"),
     ("another kind", {"config": {"kind": "numeric"}}, "kinds_differ", "config.kind", "Leave it out"),
+    (
+        "no thoughts to leave out",
+        {"config": {"evaluation": {"without_thoughts": True}}},
+        "invalid_config",
+        "config.evaluation.without_thoughts",
+        "an adapter that thinks between tokens",
+    ),
     ("no test split", {"config": {"evaluation": {"split": "test"}}}, "no_held_out_split", "dataset", "test"),
     (
         "max_tokens fill the context",
