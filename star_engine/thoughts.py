@@ -58,6 +58,7 @@ class QuietStep:
     end_norm: float
     loss: float = 0.0  # the sum that was minimized
     tokens: int = 0  # of the windows read in this step
+    checkpointed: bool = False  # whether passes are computed twice, since their activations did not fit
 
 
 @dataclass(frozen=True, slots=True)

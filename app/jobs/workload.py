@@ -47,7 +47,11 @@ class WorkOut(BaseModel):
     ]
     memory_gib: Annotated[
         float | None,
-        Field(description="Of a GPU's memory that a step on documents takes, about; null for other jobs."),
+        Field(description="Of a GPU's memory that a step on documents takes at most; null for other jobs."),
+    ] = None
+    checkpointed_memory_gib: Annotated[
+        float | None,
+        Field(description="The same with gradient checkpointing, which a worker with less free memory uses."),
     ] = None
 
 

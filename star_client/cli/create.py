@@ -76,12 +76,21 @@ def hint_of(one: DryRun) -> str | None:
     return f"{found['name']} ({found['insert']}{behind}): {found['text'].strip()}"
 
 
+def memory_of(one: DryRun) -> str | None:
+    """What a step on documents takes; of other jobs it is not known."""
+    most, least = one.work.get("memory_gib"), one.work.get("checkpointed_memory_gib")
+    if most is None or least is None:
+        return None
+    return f"at most {most:g} GiB, with gradient checkpointing {least:g} GiB"
+
+
 DRY_RUN: Columns[DryRun] = {
     "name": lambda one: one.name,
     "iterations": lambda one: one.config.get("iterations"),
     "steps": lambda one: sum(one.work.get("steps", ())),
     "passes": lambda one: " ".join(f"{passes:g}" for passes in one.work.get("passes", ())) or None,
     "tokens": lambda one: one.work.get("tokens"),
+    "GPU memory": memory_of,
     "GPU-seconds": lambda one: span(one.estimate.gpu_seconds, one.estimate.unavailable.get("gpu_seconds")),
     "seconds": lambda one: span(one.estimate.seconds, one.estimate.unavailable.get("seconds")),
     "queue": lambda one: span(one.estimate.queue_seconds, one.estimate.unavailable.get("queue_seconds")),

@@ -10,7 +10,8 @@ from typing import Any
 from star_engine.config.quiet_star import QuietStar
 
 FLOAT = 4  # bytes of a float32: norms, LoRA matrices and losses are computed in it, whatever the model is in
-LOGITS = 9  # float32 copies of one pass's logits at a time: the rest is computed again in the backward pass
+# Float32 copies of one pass's logits at a time, by `mix`: the rest is computed again in the backward pass.
+LOGITS = {"logits": 9, "hidden": 7}
 PLAIN_LOGITS = 6  # the same where nothing is thought
 LEARNED = 6  # float32 numbers for each learned weight: itself, gradient, two moments, two of the update
 SLACK = 1.1  # of an allocator's rounding and of what lies between its blocks
@@ -49,48 +50,54 @@ class ModelShape:
             ) from problem
 
 
-def training_bytes(settings: QuietStar, shape: ModelShape, bytes_per_value: int) -> int:
+def training_bytes(
+    settings: QuietStar, shape: ModelShape, bytes_per_value: int, *, checkpointed: bool = False
+) -> int:
     """Bytes that a step has at most beside the base model's weights, `bytes_per_value` each.
 
     Counted are the tensors that the backward pass needs of every pass over all positions, what it has of its
-    own when it begins, and the learned weights with their optimizer. Held against the peak of real steps in
+    own when it begins, and the learned weights with their optimizer. `checkpointed`: as of a Thinker, where
+    one pass at a time has its tensors, and not while there are logits. Held against the peak of real steps in
     tests/star_engine/gpu/quiet_star/test_memory.py; for attention that keeps no scores (PyTorch's fused one).
     """
-    thoughts = settings.rationales if settings.passes > 1 else 1
-    rows = settings.micro_batch * thoughts
-    positions = rows * settings.window
-    size = bytes_per_value
-    kept = positions * (_of_passes(settings, shape, size) + _of_backward(settings, shape, size))
-    masks = settings.window**2 * _sum_to(settings.passes) * (size + 1)
-    return int(SLACK * (kept + masks + LEARNED * FLOAT * _learned(settings, shape)))
+    passes, size = settings.passes, bytes_per_value
+    thinks = passes > 1
+    logits = (LOGITS[settings.mix] if thinks else PLAIN_LOGITS) * shape.vocabulary * FLOAT
+    own = _of_backward(settings, shape, size)
+    if checkpointed and thinks:
+        at_once = [passes]
+        activations = max(logits, _of_pass(passes, settings, shape, size) + own)
+        activations += passes * 2 * size * (shape.hidden + shape.layers * shape.key_values)
+    else:
+        at_once = list(range(1, passes + 1))
+        activations = logits + own + sum(_of_pass(number, settings, shape, size) for number in at_once)
+    activations += settings.ahead_tokens * size * shape.hidden
+    positions = settings.micro_batch * (settings.rationales if thinks else 1) * settings.window
+    masks = settings.window**2 * (size + 1) * sum(at_once)
+    return int(SLACK * (positions * activations + masks + LEARNED * FLOAT * _learned(settings, shape)))
 
 
-def _of_passes(settings: QuietStar, shape: ModelShape, size: int) -> int:
-    """Bytes at a position that are kept until the backward pass, of all passes."""
+def _of_pass(number: int, settings: QuietStar, shape: ModelShape, size: int) -> int:
+    """Bytes at a position that the backward pass needs of a pass; number 1 is that of the text."""
     ranks = 7 * settings.lora.rank * FLOAT
     if size == FLOAT:  # a tensor that is needed twice is kept once
         layer = FLOAT * (4 * shape.hidden + 3 * shape.queries + 4 * shape.intermediate) + ranks
     else:  # float32 copies of the inputs of both norms and of all seven LoRA matrices
         layer = FLOAT * (7 * shape.hidden + shape.queries + shape.intermediate) + ranks
         layer += size * (2 * shape.queries + 3 * shape.intermediate)
-    # Each pass has the keys and values of all before it, for every head of the queries.
-    keys = 2 * shape.queries * size * _sum_to(settings.passes)
-    ends = settings.passes * (FLOAT + 3 * size) * shape.hidden + settings.ahead_tokens * size * shape.hidden
-    return shape.layers * (settings.passes * layer + keys) + ends
+    if settings.lora.dropout:  # the inputs of all LoRA matrices as they are dropped, and where
+        layer += (FLOAT + 1) * (5 * shape.hidden + shape.queries + shape.intermediate)
+    keys = 2 * shape.queries * size * number  # of all passes up to it, for every head of the queries
+    return shape.layers * (layer + keys) + (FLOAT + 3 * size) * shape.hidden
 
 
 def _of_backward(settings: QuietStar, shape: ModelShape, size: int) -> int:
-    """Bytes at a position that a backward pass has of its own: logits of one pass, the gradients of the
-    cached keys and values of all layers, and of one layer those of everything.
+    """Bytes at a position that a backward pass has of its own beside logits: the gradients of the cached keys
+    and values of all layers, and of one layer those of everything.
     """
-    logits = (LOGITS if settings.passes > 1 else PLAIN_LOGITS) * shape.vocabulary * FLOAT
     cached = 2 * 2 * shape.key_values * settings.passes * size * shape.layers
     layer = 2 * shape.queries * settings.passes * size + FLOAT * (4 * shape.hidden + 3 * shape.intermediate)
-    return logits + cached + layer
-
-
-def _sum_to(passes: int) -> int:
-    return passes * (passes + 1) // 2
+    return cached + layer
 
 
 def _learned(settings: QuietStar, shape: ModelShape) -> int:

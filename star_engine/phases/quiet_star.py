@@ -112,6 +112,7 @@ def _report(
         named = ("nll_without", "weight", "positive", "entropy", "start_norm", "end_norm")
         found |= {name: round(getattr(last, name), 6) for name in named}
         found["nll_mixed"] = [round(value, 6) for value in last.nll_mixed]
+        found["checkpointed"] = last.checkpointed
     return found
 
 

@@ -118,6 +118,7 @@ def test_a_job_trains_verifies_measures_and_publishes_an_adapter_that_thinks(
             assert len(got(api, f"/v1/jobs/{job['id']}/answers?{query}")["data"]) == 3
     first, second = (one["metrics"]["training"] for one in iterations)
     assert (first["started_from"], second["started_from"]) == ("base", "the iteration before")
+    assert first["checkpointed"] is False
     adapters = got(api, f"/v1/jobs/{job['id']}/adapters")["data"]
     assert [(one["iteration"], one["role"]) for one in adapters] == [(1, "quiet"), (2, "quiet")]
     assert iterations[0]["adapter_id"] == adapters[0]["id"]
@@ -279,6 +280,11 @@ def test_a_job_that_is_paused_hands_its_training_back_and_goes_on(
         ({"quiet_star": {"lora": {"rank": 128}}}, "config.quiet_star.lora.rank", "rank 128"),
         ({"evaluation": {"also": ["ds_none"]}}, "config.evaluation.also", "ds_none"),
         (
+            {"evaluation": {"without_thoughts": True}},
+            "config.evaluation.without_thoughts",
+            "/evaluate measures such an adapter both ways",
+        ),
+        (
             {"quiet_star": {"curriculum": [{"from_iteration": 2, "ahead_tokens": 16}]}, "iterations": 2},
             "",
             "longer",
@@ -324,6 +330,6 @@ def test_a_dry_run_says_what_a_step_takes(api: Api) -> None:
     assert answer.status_code == 200, answer.text
     work = answer.json()["work"]
     assert work["steps"] == [4]
-    assert work["memory_gib"] > 0
+    assert work["memory_gib"] > work["checkpointed_memory_gib"] > 0
     assert work["step_tokens"] == 2 * 24 * 2 * 6  # windows x tokens x thoughts at each position x passes
     assert api.client.get("/v1/presets", params={"kind": "documents"}).json()["data"][0]["id"] == "quiet-star"

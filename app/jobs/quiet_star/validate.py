@@ -71,12 +71,14 @@ def _check_context(model: Model, config: StarConfig, method: QuietStarMethod) ->
 
 
 def _check_memory(session: Session, model: Model, config: StarConfig, method: QuietStarMethod) -> None:
-    needed, largest = memory_gib(model, config), largest_gpu_gib(session, model)
+    needed = memory_gib(model, config, checkpointed=True)
+    largest = largest_gpu_gib(session, model)
     if needed is None or largest is None or needed <= LEAST_SHARE * largest:
         return
     reason = (
         f"A step of micro_batch {method.micro_batch} with {method.rationales} thoughts at each of "
-        f"{method.window} positions takes about {needed:.1f} GiB; the largest GPU here has {largest:g} GiB."
+        f"{method.window} positions takes about {needed:.1f} GiB, with gradient checkpointing; the largest "
+        f"GPU here has {largest:g} GiB."
     )
     fix = "Lower quiet_star.micro_batch, then window, thought_tokens or ahead_tokens."
     raise Invalid.for_field("config.quiet_star.micro_batch", reason, fix, code="not_enough_memory")

@@ -14,8 +14,10 @@ GIB = 2**30
 BYTES_PER_WEIGHT = 2  # bfloat16, as a GPU holds the base model
 
 
-def memory_gib(model: Model, config: StarConfig) -> float | None:
-    """What a step takes of a GPU's memory, weights included; None: the model's files are on workers only."""
+def memory_gib(model: Model, config: StarConfig, *, checkpointed: bool) -> float | None:
+    """What a step takes of a GPU's memory at most, weights included; None: the model's files are on workers
+    only. `checkpointed`: where its passes are computed twice, as a worker does that has no room otherwise.
+    """
     method, folder = config.quiet_star, Path(model.location)
     if method is None or not folder.is_dir():
         return None
@@ -24,7 +26,9 @@ def memory_gib(model: Model, config: StarConfig) -> float | None:
     except (OSError, ValueError):
         return None
     segments = [method.segment(number) for number in range(1, config.iterations + 1)]
-    activations = max(training_bytes(one, shape, BYTES_PER_WEIGHT) for one in segments)
+    activations = max(
+        training_bytes(one, shape, BYTES_PER_WEIGHT, checkpointed=checkpointed) for one in segments
+    )
     return (activations + BYTES_PER_WEIGHT * weights) / GIB
 
 
@@ -42,7 +46,7 @@ def thought_work(config: StarConfig, model: Model, dataset: Dataset) -> WorkOut:
     characters = ((dataset.statistics or {}).get("characters") or {}).get("question") or {}
     size = float(characters.get("mean", 0)) * float(characters.get("count", 0)) / BYTES_PER_TOKEN
     slow, fast = (trained / speed for speed in TRAINED_PER_SECOND)
-    needed = memory_gib(model, config)
+    needed, least = (memory_gib(model, config, checkpointed=one) for one in (False, True))
     return WorkOut(
         iterations=config.iterations,
         steps=steps,
@@ -53,4 +57,5 @@ def thought_work(config: StarConfig, model: Model, dataset: Dataset) -> WorkOut:
         tries=0,
         rough_gpu_seconds=RoughOut(low=round(fast, 1), high=round(slow, 1)),
         memory_gib=None if needed is None else round(needed, 2),
+        checkpointed_memory_gib=None if least is None else round(least, 2),
     )

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from star_engine.config.quiet_star import Thoughts
-from star_engine.gpu.quiet_star.objective import predict
+from star_engine.gpu.quiet_star.objective import Predictions, predict
 from star_engine.gpu.quiet_star.thinking import Policy, Thinker
 from star_engine.thoughts import Thought, Worth
 
@@ -51,38 +50,40 @@ def measuring(
     `shown`: thoughts with the largest gains that are kept; `drawn`: others, drawn evenly from all positions.
     Yields how many windows are done, of how many, and at last what was found.
     """
-    settings = thinker.settings
-    generator = torch.Generator(windows.device).manual_seed(seed)
+    policy = Policy(thinker.settings, banned, torch.Generator(windows.device).manual_seed(seed))
     places = _drawn(len(windows), windows.shape[1] - 1, drawn, seed)
-    without, mixed, best, others = [], [], list[Thought](), list[Thought]()
-    weight, done = 0.0, 0
-    for part in torch.split(windows, settings.micro_batch):
-        thinking = thinker.think(part, Policy(settings, banned, generator))
-        off = 0.0 if settings.thoughts is Thoughts.OFF else None
-        found = predict(thinker, thinking, part, weight=off)
-        without.append(found.without)
-        mixed.append(found.mixed)
-        weight += (found.weight[..., 0] * found.known[..., 0]).sum().item()
-        gains = (found.without[..., 0] - found.mixed[..., 0])[:, :-1]
-        shows = _Shows(part, gains, found.without[:, :-1, 0], thinking.tokens, decode)
+    found, best, others = list[Predictions](), list[Thought](), list[Thought]()
+    done = 0
+    for part in torch.split(windows, thinker.settings.micro_batch):
+        thinking = thinker.think(part, policy)
+        found.append(predict(thinker, thinking, part))
+        shows = _Shows(part, found[-1], thinking.tokens, decode)
         best += shows.best(shown)
         others += [shows.at(row - done, at) for row, at in places if done <= row < done + len(part)]
         done += len(part)
         yield done, len(windows)
     wanted = torch.ones_like(windows, dtype=torch.bool) if counted is None else counted
-    ahead = range(1, settings.ahead_tokens + 1)
-    known = found.known & torch.stack([wanted.roll(-step, dims=1) for step in ahead], dim=-1)
-    alone, thought = torch.cat(without), torch.cat(mixed)
-    following = known[..., 0]
-    yield Worth(
-        tokens=int(following.sum()),
-        without=_means(alone, known),
-        mixed=_means(thought, known),
-        gain_by_difficulty=_by_difficulty(alone[..., 0][following], thought[..., 0][following]),
-        without_by_difficulty=_fifths(alone[..., 0][following].sort().values),
-        thoughts=(*sorted(best, key=lambda one: -one.gain)[:shown], *others),
-        windows=len(windows),
-        weight=weight / max(1, windows.numel() - len(windows)),
+    yield _worth(found, wanted, (*sorted(best, key=lambda one: -one.gain)[:shown], *others))
+
+
+def _worth(found: Sequence[Predictions], counted: torch.Tensor, thoughts: tuple[Thought, ...]) -> Worth:
+    """`counted`: booleans of shape (windows, length)."""
+    without, mixed, weight = (
+        torch.cat([getattr(part, name) for part in found]) for name in ("without", "mixed", "weight")
+    )
+    known = found[0].known
+    ahead = range(1, known.shape[-1] + 1)
+    counts = known & torch.stack([counted.roll(-step, dims=1) for step in ahead], dim=-1)
+    alone, thought = (losses[..., 0][counts[..., 0]] for losses in (without, mixed))
+    return Worth(
+        tokens=len(alone),
+        without=_means(without, counts),
+        mixed=_means(mixed, counts),
+        gain_by_difficulty=_fifths((alone - thought)[alone.argsort()]),
+        without_by_difficulty=_fifths(alone.sort().values),
+        thoughts=thoughts,
+        windows=len(counted),
+        weight=weight[:, known[:, 0], 0].mean().item(),
     )
 
 
@@ -90,12 +91,8 @@ def _means(values: torch.Tensor, known: torch.Tensor) -> tuple[float, ...]:
     return tuple(values[..., step][known[..., step]].mean().item() for step in range(known.shape[-1]))
 
 
-def _by_difficulty(without: torch.Tensor, mixed: torch.Tensor) -> tuple[float, ...]:
-    """Mean gain of each fifth of the tokens, in the order of their loss without thought."""
-    return _fifths((without - mixed)[without.argsort()])
-
-
 def _fifths(values: torch.Tensor) -> tuple[float, ...]:
+    """Means of equal parts of values, which are in the order of their tokens' loss without thought."""
     return tuple(part.mean().item() for part in values.tensor_split(QUANTILES) if len(part))
 
 
@@ -111,23 +108,24 @@ class _Shows:
     """Thoughts of some windows as a person reads them."""
 
     ids: torch.Tensor
-    gains: torch.Tensor  # (rows, length - 1)
-    without: torch.Tensor  # the same shape
+    found: Predictions
     thoughts: torch.Tensor
     decode: Callable[[Sequence[int]], str]
 
     def best(self, count: int) -> list[Thought]:
-        top = self.gains.flatten().topk(min(count, self.gains.numel()))
-        return [self.at(*divmod(place, self.gains.shape[1]), drawn=False) for place in top.indices.tolist()]
+        gains = (self.found.without - self.found.mixed)[:, :-1, 0]
+        top = gains.flatten().topk(min(count, gains.numel()))
+        return [self.at(*divmod(place, gains.shape[1]), drawn=False) for place in top.indices.tolist()]
 
     def at(self, row: int, column: int, *, drawn: bool = True) -> Thought:
         """The thought behind a token, and the token after it."""
         ids = self.ids[row]
+        without, mixed = (one[row, column, 0].item() for one in (self.found.without, self.found.mixed))
         return Thought(
             before=self.decode(ids[max(0, column - SHOWN_BEFORE) : column + 1].tolist()),
             thought=self.decode(self.thoughts[row, column].tolist()),
             token=self.decode(ids[column + 1 : column + 2].tolist()),
-            gain=self.gains[row, column].item(),
-            nll=self.without[row, column].item(),
+            gain=without - mixed,
+            nll=without,
             drawn=drawn,
         )

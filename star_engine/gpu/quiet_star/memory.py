@@ -1,4 +1,4 @@
-"""Refuses a training that the device has no room for, before its first step."""
+"""What the free memory of a device decides of a training, before its first step."""
 
 from __future__ import annotations
 
@@ -8,24 +8,33 @@ import torch
 
 from star_engine.adapters.thought_memory import ModelShape, training_bytes
 from star_engine.config.quiet_star import QuietStar
+from star_engine.gpu.causal_lm import free_memory
 
 MEMINFO = Path("/proc/meminfo")
 
 
-def refuse_too_large(base_model: Path, settings: QuietStar, device: torch.device) -> None:
-    """Raise ValueError, with what to lower, where the windows of a step take more memory than is free."""
+def must_checkpoint(base_model: Path, settings: QuietStar, device: torch.device) -> bool:
+    """Whether the windows of a step have room only if each pass over them is computed twice (Thinker).
+
+    Raises ValueError, with what to lower, where they have none even so.
+    """
     free = free_bytes(device)
-    needed = training_bytes(settings, ModelShape.of(base_model), 4 if device.type == "cpu" else 2)
-    if free is not None and needed > free:
+    shape, size = ModelShape.of(base_model), 4 if device.type == "cpu" else 2
+    if free is None or training_bytes(settings, shape, size) <= free:
+        return False
+    needed = training_bytes(settings, shape, size, checkpointed=True)
+    if needed > free:
         raise ValueError(
             f"A step takes about {needed / 2**30:.1f} GiB for its windows and their thoughts, and the device "
-            f"has {free / 2**30:.1f} GiB free: lower quiet_star.micro_batch, then window or thought_tokens."
+            f"has {free / 2**30:.1f} GiB free: lower micro_batch, then window or thought_tokens."
         )
+    return True
 
 
 def free_bytes(device: torch.device) -> int | None:
     """Memory that is free on the device; None where nothing says so."""
     if device.type == "cuda":
+        free_memory()  # what PyTorch keeps of the training before, in the same process, counts as taken
         return int(torch.cuda.mem_get_info(device)[0])
     try:
         lines = MEMINFO.read_text().splitlines()

@@ -13,12 +13,10 @@ from typing import Any
 import peft
 import torch
 
-from star_engine.config.quiet_star import Thoughts
 from star_engine.gpu.causal_lm import eos_ids, load_tokenizer, prompt_ids
 from star_engine.gpu.quiet_star.answering import Answering
 from star_engine.gpu.quiet_star.files import load_quiet_adapter
 from star_engine.gpu.quiet_star.measuring import measuring
-from star_engine.gpu.quiet_star.memory import refuse_too_large
 from star_engine.gpu.quiet_star.objective import predict
 from star_engine.gpu.quiet_star.thinking import Policy, Thinker
 from star_engine.gpu.quiet_star.trainer import QuietTrainer
@@ -40,17 +38,15 @@ class QuietModel:
     """See ThoughtModel. Holds one copy of the base model, which is never written to."""
 
     def __init__(self, base_model: Path, *, threads: int | None = None, device: str = "cpu") -> None:
-        self._folder = base_model
         self._trainer = QuietTrainer(base_model, threads=threads, device=device)
         self._tokenizer = load_tokenizer(base_model)
         self._device = torch.device(device)
-        self._banned = torch.tensor(sorted(set(self._tokenizer.all_special_ids)), device=device)
+        self._banned = self._trainer.banned
         self._eos = eos_ids(base_model, self._tokenizer)
         self._separator = self._eos[0]
 
     def train_thoughts(self, training: ThoughtTraining) -> Iterator[QuietStep]:
         settings = training.settings
-        refuse_too_large(self._folder, settings, self._device)
         found = windows_of(training.documents, self._tokenizer, self._separator, settings.window)
         steps = self._trainer.train(
             packed(found, settings.window),
@@ -164,8 +160,7 @@ class QuietModel:
         text = torch.tensor([list(ids)], device=self._device)
         generator = torch.Generator(self._device).manual_seed(seed)
         thinking = thinker.think(text, Policy(thinker.settings, self._banned, generator))
-        off = 0.0 if thinker.settings.thoughts is Thoughts.OFF else None
-        found = predict(thinker, thinking, text, weight=off)
+        found = predict(thinker, thinking, text)
         answer = slice(max(0, first - 1), len(ids) - 1)
         return -found.without[0, answer, 0].sum().item(), -found.mixed[0, answer, 0].sum().item()
 

@@ -32,8 +32,12 @@ class Predictions:
 def predict(
     thinker: Thinker, thinking: Thinking, ids: torch.Tensor, weight: float | None = None
 ) -> Predictions:
-    """Compare both predictions with the text. `weight`: of the thought, in place of the head's."""
+    """Compare both predictions with the text. `weight`: of the thought, in place of the head's, which is 0
+    where nothing is thought.
+    """
     length = ids.shape[1]
+    if thinker.settings.thoughts is Thoughts.OFF:
+        weight = 0.0
     columns: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
     for ahead, after in enumerate(thinking.after):
         without = thinking.without.roll(-ahead, dims=1)

@@ -11,7 +11,7 @@ import torch
 
 from star_engine.adapters.layout import write_durably
 from star_engine.data.documents import held_out_documents, read_documents, windows
-from star_engine.gpu.causal_lm import eos_ids, load_model, load_tokenizer, prompt_ids
+from star_engine.gpu.causal_lm import eos_ids, load_tokenizer, prompt_ids
 from star_engine.gpu.quiet_star.files import load_quiet_adapter
 from star_engine.gpu.quiet_star.measuring import measure
 from star_engine.gpu.quiet_star.thinking import Thinker
@@ -53,7 +53,14 @@ def run_quiet_star(job: QuietJob, told: Callable[[QuietStep], None] = lambda ste
         checkpoints=job.output / "checkpoints",
     )
     steps = _recorded(job, trained, told)
-    worth = _measured(job, torch.tensor(unseen, device=job.device), tokenizer)
+    model, head, settings = load_quiet_adapter(trainer.base, job.output / ADAPTER)
+    worth = measure(
+        Thinker(model, head, settings),
+        torch.tensor(unseen, device=job.device),
+        trainer.banned,
+        seed=job.seed,
+        decode=tokenizer.decode,
+    )
     facts = {"job": job.model_dump(mode="json"), "steps": len(steps), "gain": worth.gain, **asdict(worth)}
     write_durably(job.output / RESULT, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     return worth
@@ -76,15 +83,3 @@ def _recorded(
             file.write(json.dumps(steps[-1]) + "\n")
         told(step)
     return steps
-
-
-def _measured(job: QuietJob, unseen: torch.Tensor, tokenizer: Any) -> Worth:
-    base = load_model(job.base_model, dtype=torch.float32, device=job.device)
-    model, head, settings = load_quiet_adapter(base, job.output / ADAPTER)
-    banned = torch.tensor(sorted(set(tokenizer.all_special_ids)), device=job.device)
-
-    def decode(ids: Any) -> str:
-        text: str = tokenizer.decode(ids)
-        return text
-
-    return measure(Thinker(model, head, settings), unseen, banned, seed=job.seed, decode=decode)

@@ -7,13 +7,13 @@ forward pass over all positions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils.checkpoint import checkpoint
-from transformers import DynamicCache
+from transformers.cache_utils import Cache
 
 from star_engine.config.quiet_star import QuietStar, Thoughts
 from star_engine.gpu.quiet_star.thought_head import ThoughtHead
@@ -45,8 +45,8 @@ class Policy:
 
 
 def recomputed(function: Callable[..., Any], *given: Any) -> Any:
-    """What the function gives; in the backward pass it is called again, so that its logits are not kept: of a
-    large vocabulary they would take most of the memory of a step.
+    """What the function gives; in the backward pass it is called again, so that what it computes on the way
+    is not kept. Logits always are computed so: of a large vocabulary they would take most of a step's memory.
     """
     if not torch.is_grad_enabled():
         return function(*given)
@@ -65,14 +65,21 @@ class Thinking:
 
 
 class Thinker:
-    """A decoder that may think. `model`: a causal language model of transformers, with or without LoRA."""
+    """A decoder that may think. `model`: a causal language model of transformers, with or without LoRA.
 
-    def __init__(self, model: Any, head: ThoughtHead, settings: QuietStar) -> None:
+    `checkpointed`: whether the backward pass computes each pass of the decoder again (gradient
+    checkpointing), of which input, output, keys and values alone are kept. Gradients are the same.
+    """
+
+    def __init__(
+        self, model: Any, head: ThoughtHead, settings: QuietStar, *, checkpointed: bool = False
+    ) -> None:
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         refuse_scaled_logits(base.config)
         self.model = model
         self.head = head
         self.settings = settings
+        self.checkpointed = checkpointed
         self._decoder = base.get_decoder()
         self._embed = base.get_input_embeddings()
         self.unembed = base.get_output_embeddings()
@@ -84,8 +91,8 @@ class Thinker:
         those of its beginning, and what is predicted there must not be used. Behind the last position there
         are none: one token is predicted.
         """
-        blocks = _Blocks(self._decoder, ids)
-        without = blocks.text(self._embed(ids))
+        blocks = _Blocks(self._decoder, ids, checkpointed=self.checkpointed)
+        without = blocks.step(self._embed(ids))
         if last:
             blocks.keep_last()
             without = without[:, -1:]
@@ -129,39 +136,76 @@ class Thinker:
 
 
 class _Blocks:
-    """Forward passes over all positions of a text, each behind the ones before it."""
+    """Forward passes over all positions of a text: first its own tokens, then one more for every position."""
 
-    def __init__(self, decoder: Any, ids: torch.Tensor) -> None:
+    def __init__(self, decoder: Any, ids: torch.Tensor, *, checkpointed: bool) -> None:
         rows, length = ids.shape
         self._decoder = decoder
-        self._cache = DynamicCache()
-        self._visible = torch.ones(length, length, dtype=torch.bool, device=ids.device).tril()
+        self._checkpointed = checkpointed
+        self._states: list[torch.Tensor] = []  # of the passes so far, as _Before has them
+        self._text = torch.ones(length, length, dtype=torch.bool, device=ids.device).tril()
         self._own = torch.eye(length, dtype=torch.bool, device=ids.device)
         self._positions = torch.arange(length, device=ids.device).expand(rows, length)
 
-    def text(self, embedded: torch.Tensor) -> torch.Tensor:
-        return self._forward(embedded)
-
     def keep_last(self) -> None:
         """From now on only the last position thinks."""
-        self._visible, self._positions = self._visible[-1:], self._positions[:, -1:]
+        self._text, self._positions = self._text[-1:], self._positions[:, -1:]
         self._own = self._own[-1:, -1:]
 
     def step(self, embedded: torch.Tensor) -> torch.Tensor:
-        """One more token for every position, which sees its own earlier ones."""
-        self._visible = torch.cat([self._visible, self._own], dim=1)
+        """Hidden states of one more pass, of the shape of `embedded`, (rows, length, hidden): every position
+        sees the text up to there and its own tokens of the passes before.
+        """
+        given = embedded, self._positions, *self._states
+        hidden, *states = recomputed(self._forward, *given) if self._checkpointed else self._forward(*given)
+        self._states += states
         self._positions = self._positions + 1
-        return self._forward(embedded)
+        return hidden
 
-    def _forward(self, embedded: torch.Tensor) -> torch.Tensor:
+    def _forward(
+        self, embedded: torch.Tensor, positions: torch.Tensor, *before: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """Hidden states of a pass, and its own keys and values."""
+        cache = _Before(before, self._decoder.config.num_hidden_layers)
+        visible = torch.cat([self._text, self._own.repeat(1, cache.passes)], dim=1)
         hidden: torch.Tensor = self._decoder(
             inputs_embeds=embedded,
-            attention_mask=_additive(self._visible, embedded),
-            position_ids=self._positions,
-            past_key_values=self._cache,
+            attention_mask=_additive(visible, embedded),
+            position_ids=positions,
+            past_key_values=cache,
             use_cache=True,
         ).last_hidden_state
-        return hidden
+        return hidden, *cache.own
+
+
+class _Before(Cache):  # type: ignore[misc] - transformers types it as Any
+    """What a pass sees of those before it, and `own`: what it adds.
+
+    States are keys and values of shape (rows, heads, length, size): those of the first layer, of the second
+    and so on, pass behind pass.
+    """
+
+    def __init__(self, states: Sequence[torch.Tensor], layers: int) -> None:
+        super().__init__(layers=[])
+        self.own: list[torch.Tensor] = []
+        self._states = states
+        self._each = 2 * layers  # tensors of a pass
+
+    @property
+    def passes(self) -> int:
+        return len(self._states) // self._each
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values of all passes. A layer calls it with its own, and layers do in their order."""
+        self.own += (key_states, value_states)
+        keys, values = (self._states[2 * layer_idx + n :: self._each] for n in (0, 1))
+        return torch.cat([*keys, key_states], dim=-2), torch.cat([*values, value_states], dim=-2)
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Positions that are there before the pass."""
+        return sum(keys.shape[-2] for keys in self._states[2 * layer_idx :: self._each])
 
 
 def _additive(visible: torch.Tensor, embedded: torch.Tensor) -> torch.Tensor:

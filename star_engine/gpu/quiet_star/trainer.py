@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from star_engine.adapters.layout import WEIGHTS, file_sha256
 from star_engine.config.quiet_star import QuietStar, Thoughts
 from star_engine.gpu.causal_lm import context_length, load_model, load_tokenizer
 from star_engine.gpu.quiet_star.files import load_into, write_quiet_adapter
+from star_engine.gpu.quiet_star.memory import must_checkpoint
 from star_engine.gpu.quiet_star.objective import Counts, Loss, loss_of
 from star_engine.gpu.quiet_star.thinking import Policy, Thinker
 from star_engine.gpu.quiet_star.thought_head import ThoughtHead
 from star_engine.gpu.quiet_star.windows import packed
 from star_engine.gpu.training.train_checkpoint import Checkpoints, ResumePoint
+from star_engine.protocols import is_out_of_memory
 from star_engine.thoughts import QuietStep
 
 
@@ -33,11 +36,12 @@ class QuietTrainer:
         kind = torch.device(device).type
         dtype = torch.float32 if kind == "cpu" else torch.bfloat16
         self.base: Any = load_model(base_model, dtype=dtype, device=device)
-        self._name = base_model.name
+        self._folder = base_model
         self.context = context_length(base_model, None)
         self._device = torch.device(device)
         self._threads = threads or torch.get_num_threads()
-        self._banned = torch.tensor(sorted(set(load_tokenizer(base_model).all_special_ids)), device=device)
+        # Ids that no thought holds.
+        self.banned = torch.tensor(sorted(set(load_tokenizer(base_model).all_special_ids)), device=device)
 
     def train(
         self,
@@ -50,13 +54,15 @@ class QuietTrainer:
         checkpoints: Path,
         start: Path | None = None,
         skip: int = 0,
+        checkpointed: bool | None = None,
     ) -> Iterator[QuietStep]:
         """Train on windows of `settings.window` token ids each and write the adapter to `out`.
 
         `start`: the folder of an adapter that is gone on from, with a fresh optimizer; `skip`: windows that
-        were read before, by the trainings behind it. A run that was interrupted goes on from its last
-        checkpoint and ends in the same bytes. Raises ValueError where there is no window or it does not fit
-        the model's context with its thoughts, FloatingPointError where the loss is no longer finite, and
+        were read before, by the trainings behind it; `checkpointed`: as of a Thinker; None: where the free
+        memory asks for it. A run that was interrupted goes on from its last checkpoint and ends in the same
+        bytes. Raises ValueError where there is no window or it does not fit the model's context or the
+        device's memory with its thoughts, FloatingPointError where the loss is no longer finite, and
         BadAdapter for a start that does not fit.
         """
         self._check(settings)
@@ -65,6 +71,8 @@ class QuietTrainer:
             raise ValueError(
                 f"The documents fill no window of {settings.window} tokens: lower window, or give more."
             )
+        if checkpointed is None:
+            checkpointed = must_checkpoint(self._folder, settings, self._device)
         torch.set_num_threads(self._threads)
         facts = [
             steps,
@@ -77,14 +85,15 @@ class QuietTrainer:
         with self.adapted(settings, seed) as (model, head):
             if start is not None:
                 load_into(model, head, start)
-            run = _Run(Thinker(model, head, settings), model, seed, self._banned, skip)
+            thinker = Thinker(model, head, settings, checkpointed=checkpointed)
+            run = _Run(thinker, model, seed, self.banned, skip)
             run.resume(saved.newest())
             while run.step < steps:
-                learned = run.learn(run.batch(windows).to(self._device))
+                learned = run.fitting_step(run.batch(windows).to(self._device))
                 if run.step % settings.checkpoint_every == 0 and run.step < steps:
                     saved.save(ResumePoint(run.step, 0, run.state()))
                 yield QuietStep(run.step, steps, **learned)
-            write_quiet_adapter(model, head, settings, self._name, out)
+            write_quiet_adapter(model, head, settings, self._folder.name, out)
 
     def _check(self, settings: QuietStar) -> None:
         if settings.longest > self.context:
@@ -113,7 +122,8 @@ class QuietTrainer:
                 embedding, initial_weight=settings.initial_weight, embedding_scale=settings.embedding_scale
             )
         try:
-            model.eval()
+            for name, module in model.named_modules():  # dropout of the base model stays off
+                module.train("lora_dropout" in name)
             yield model, head.to(self._device)
         finally:
             model.unload()
@@ -154,25 +164,39 @@ class _Run:
             self._order = epoch, torch.randperm(count, generator=generator)
         return self._order[1]
 
+    def fitting_step(self, ids: torch.Tensor) -> dict[str, Any]:
+        """As `learn`, with passes that are computed twice from now on if the device runs out of memory."""
+        thinker = self._thinker
+        try:
+            return self.learn(ids)
+        except RuntimeError as error:
+            only_pass = self._settings.thoughts is Thoughts.OFF
+            if not is_out_of_memory(error) or thinker.checkpointed or only_pass:
+                raise
+        torch.cuda.empty_cache()
+        thinker.checkpointed = True
+        return self.learn(ids)
+
     def learn(self, ids: torch.Tensor) -> dict[str, Any]:
         """Take one optimizer step on windows of shape (windows, length); the numbers of a QuietStep."""
-        settings = self._settings
+        settings, seed = self._settings, self._seed * 1_000_003 + self.step
         self._optimizer.zero_grad(set_to_none=True)
-        generator = torch.Generator(ids.device).manual_seed(self._seed * 1_000_003 + self.step)
+        policy = Policy(settings, self._banned, torch.Generator(ids.device).manual_seed(seed))
         counts = Counts.of(ids.shape[0] * settings.rationales, ids.shape[1], settings.ahead_tokens)
-        parts: list[Loss] = []
-        for part in torch.split(ids, settings.micro_batch):
-            if settings.thoughts is Thoughts.OFF:
-                parts.append(self._read(part))
-                continue
-            policy = Policy(settings, self._banned, generator)
-            repeated = part.repeat(settings.rationales, 1)
-            loss = loss_of(self._thinker, repeated, self._thinker.think(repeated, policy), counts)
-            loss.total.backward()  # type: ignore[no-untyped-call]
-            parts.append(loss)
+        with torch.random.fork_rng(devices=[ids.device] if ids.is_cuda else []):
+            torch.manual_seed(seed)  # dropout is a function of the step, too
+            learn = self._read if settings.thoughts is Thoughts.OFF else partial(self._think, policy, counts)
+            parts = [learn(part) for part in torch.split(ids, settings.micro_batch)]
         total = sum(part.total.item() for part in parts)
         more = {"grad_norm": self._update(total), "loss": total, "tokens": ids.numel()}
         return self._numbers(parts, counts, ids.shape[0]) | more
+
+    def _think(self, policy: Policy, counts: Counts, ids: torch.Tensor) -> Loss:
+        """Quiet-STaR, and its controls that think."""
+        repeated = ids.repeat(self._settings.rationales, 1)
+        loss = loss_of(self._thinker, repeated, self._thinker.think(repeated, policy), counts)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        return loss
 
     def _read(self, ids: torch.Tensor) -> Loss:
         """Continued training: the next token, without any thought."""
@@ -196,6 +220,7 @@ class _Run:
             "entropy": sum(part.entropy for part in parts) / rows,
             "start_norm": (head.scale * head.start).norm().item(),
             "end_norm": (head.scale * head.end).norm().item(),
+            "checkpointed": self._thinker.checkpointed,
         }
 
     def _update(self, total: float) -> float:

@@ -13,8 +13,8 @@ from star_engine.config.quiet_star import QuietStar
 SHAPE = ModelShape(layers=24, hidden=1024, intermediate=4096, queries=1024, key_values=256, vocabulary=50_000)
 
 
-def needed(**settings: object) -> int:
-    return training_bytes(QuietStar.model_validate(settings), SHAPE, 2)
+def needed(*, checkpointed: bool = False, **settings: object) -> int:
+    return training_bytes(QuietStar.model_validate(settings), SHAPE, 2, checkpointed=checkpointed)
 
 
 def test_a_step_takes_as_much_more_as_its_micro_batch_and_its_thoughts_are_more() -> None:
@@ -22,6 +22,13 @@ def test_a_step_takes_as_much_more_as_its_micro_batch_and_its_thoughts_are_more(
     assert needed(rationales=4) == pytest.approx(2 * needed(rationales=2), rel=0.02)
     assert needed(thought_tokens=24) > needed(thought_tokens=12) > needed(thoughts="pause")
     assert needed(thoughts="off") < needed(thoughts="pause") / 2
+
+
+def test_passes_that_are_computed_twice_take_the_memory_of_one_and_the_keys_and_values_of_all() -> None:
+    once, twice = needed(), needed(checkpointed=True)
+    assert twice < once / 6
+    assert needed(thought_tokens=24) - once > 8 * (needed(thought_tokens=24, checkpointed=True) - twice)
+    assert needed(thoughts="off", checkpointed=True) == needed(thoughts="off")
 
 
 def test_sizes_are_read_from_the_models_config(tmp_path: Path) -> None:

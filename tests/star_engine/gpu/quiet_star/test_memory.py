@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch.profiler import ProfilerActivity, profile
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from benchmarks.peak_bytes import peak_bytes
 from star_engine.adapters.thought_memory import ModelShape, training_bytes
 from star_engine.config.quiet_star import QuietStar
+from star_engine.gpu.quiet_star.memory import free_bytes
 from star_engine.gpu.quiet_star.trainer import QuietTrainer
 
 TOKENIZER = Path(__file__).parents[4] / "examples" / "addition" / "model"
@@ -37,18 +38,6 @@ def made(tmp_path: Path) -> Made:
     return make
 
 
-def peak_bytes(work: Callable[[], object]) -> int:
-    """The most that is allocated at once while it works, by what the allocator says of every tensor."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        work()
-    told = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
-    now = most = 0
-    for event in sorted(told, key=lambda event: event.start_ns()):
-        now += event.nbytes()
-        most = max(most, now)
-    return most
-
-
 WIDE = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "vocab_size": 2000,
         "num_attention_heads": 4, "num_key_value_heads": 4}  # fmt: skip
 GROUPED = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2, "vocab_size": 120,
@@ -57,6 +46,7 @@ DEEP = {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 4, "v
         "num_attention_heads": 4, "num_key_value_heads": 4}  # fmt: skip
 
 
+@pytest.mark.parametrize("checkpointed", [False, True], ids=["once", "twice"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize(
     ("sizes", "settings"),
@@ -67,11 +57,20 @@ DEEP = {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 4, "v
         (DEEP, {"window": 64, "thought_tokens": 2, "ahead_tokens": 4, "rationales": 3}),
         (DEEP, {"window": 96, "ahead_tokens": 2, "thoughts": "pause"}),
         (WIDE, {"window": 64, "ahead_tokens": 2, "thoughts": "off"}),
+        (DEEP, {"window": 64, "ahead_tokens": 2, "thought_tokens": 2, "lora": {"dropout": 0.1}}),
     ],
-    ids=["a large vocabulary", "mixed states", "grouped heads", "three thoughts", "pauses", "no thoughts"],
+    ids=[
+        *("a large vocabulary", "mixed states", "grouped heads", "three thoughts", "pauses", "no thoughts"),
+        "dropout",
+    ],
 )
 def test_a_step_takes_no_more_than_its_bound_and_not_far_less(
-    made: Made, tmp_path: Path, sizes: dict[str, int], settings: dict[str, Any], dtype: torch.dtype
+    made: Made,
+    tmp_path: Path,
+    sizes: dict[str, int],
+    settings: dict[str, Any],
+    dtype: torch.dtype,
+    checkpointed: bool,
 ) -> None:
     chosen = QuietStar.model_validate({"micro_batch": 1, "batch_windows": 2, **settings})
     folder = made(**sizes)
@@ -79,7 +78,17 @@ def test_a_step_takes_no_more_than_its_bound_and_not_far_less(
     trainer.base.to(dtype)
     windows = torch.randint(2, 100, (4, chosen.window), generator=torch.Generator().manual_seed(0))
     out, checkpoints = tmp_path / "adapter", tmp_path / "checkpoints"
-    step = trainer.train(windows, chosen, steps=1, seed=0, out=out, checkpoints=checkpoints)
+    step = trainer.train(
+        windows, chosen, steps=1, seed=0, out=out, checkpoints=checkpoints, checkpointed=checkpointed
+    )
     peak = peak_bytes(lambda: list(step))
-    bound = training_bytes(chosen, ModelShape.of(folder), dtype.itemsize)
+    bound = training_bytes(chosen, ModelShape.of(folder), dtype.itemsize, checkpointed=checkpointed)
     assert peak <= bound <= LOOSEST * peak, f"{bound / peak:.2f} of the peak"
+
+
+def test_what_the_training_before_has_left_in_a_gpus_cache_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    cached = [6]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", cached.clear)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10 - sum(cached), 16))
+    assert free_bytes(torch.device("cuda")) == 10

@@ -58,7 +58,7 @@ def test_a_thought_without_weight_leaves_the_base_models_prediction(model: Any, 
         expected = -plain[:, ahead : IDS.shape[1] - 1].gather(-1, wanted[..., None])[..., 0]
         known = found.known[:, ahead]
         torch.testing.assert_close(found.mixed[:, known, ahead], expected, atol=1e-5, rtol=0)
-        torch.testing.assert_close(found.mixed[:, known, ahead], found.without[:, known, ahead])
+        assert torch.equal(found.mixed[:, known, ahead], found.without[:, known, ahead])
 
 
 @torch.no_grad()
@@ -132,6 +132,40 @@ def test_gradients_reach_the_soft_tokens_and_the_head(make: Make) -> None:
     for weight in (thinker.head.start, thinker.head.end, *thinker.head.mixing[4].parameters()):
         assert weight.grad is not None
         assert weight.grad.norm().item() > 0
+
+
+def learned_from(thinker: Thinker) -> tuple[dict[str, torch.Tensor], int]:
+    """Gradients of a step's loss by weight, and bytes that are kept for the backward pass, weights aside."""
+    repeated, kept = IDS.repeat(2, 1), dict[int, int]()
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        thinking = thinker.think(repeated, policy(thinker))
+        loss = loss_of(thinker, repeated, thinking, Counts.of(4, 7, 2))
+    loss.total.backward()  # type: ignore[no-untyped-call]
+    weights = dict(thinker.model.named_parameters()) | dict(thinker.head.named_parameters())
+    gradients = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
+    for weight in weights.values():
+        weight.grad = None
+        kept.pop(weight.untyped_storage().data_ptr(), None)
+    return gradients, sum(kept.values())
+
+
+@pytest.mark.parametrize("thoughts", ["sampled", "pause"])
+def test_passes_that_are_computed_twice_have_the_same_gradients_and_keep_a_fraction(
+    make: Make, thoughts: str
+) -> None:
+    thinker = make(thoughts=thoughts)
+    plain, most = learned_from(thinker)
+    thinker.checkpointed = True
+    twice, least = learned_from(thinker)
+    torch.testing.assert_close(twice, plain, rtol=0, atol=0)
+    assert len(plain) > 20
+    assert least < most / 3
 
 
 @torch.no_grad()

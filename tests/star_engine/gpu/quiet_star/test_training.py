@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 import torch
 
 from star_engine.adapters.layout import HEAD, THINKING
+from star_engine.adapters.thought_memory import ModelShape, training_bytes
 from star_engine.config.quiet_star import QuietStar
 from star_engine.gpu.causal_lm import load_model
+from star_engine.gpu.quiet_star import memory
 from star_engine.gpu.quiet_star.files import load_quiet_adapter
 from star_engine.gpu.quiet_star.measuring import measure
 from star_engine.gpu.quiet_star.thinking import Thinker
@@ -29,10 +32,14 @@ SETTINGS_OF_TEST: dict[str, Any] = {
 
 
 def train(
-    model: Path, folder: Path, steps: int = 5, windows: Sequence[Sequence[int]] = WINDOWS, **settings: Any
+    model: Path | QuietTrainer,
+    folder: Path,
+    steps: int = 5,
+    windows: Sequence[Sequence[int]] = WINDOWS,
+    **settings: Any,
 ) -> list[QuietStep]:
     chosen = QuietStar.model_validate(SETTINGS_OF_TEST | settings)
-    trainer = QuietTrainer(model, threads=1)
+    trainer = model if isinstance(model, QuietTrainer) else QuietTrainer(model, threads=1)
     return list(
         trainer.train(
             windows, chosen, steps=steps, seed=0, out=folder / "out", checkpoints=folder / "checkpoints"
@@ -44,23 +51,85 @@ def hashes(folder: Path) -> dict[str, str]:
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in (folder / "out").iterdir()}
 
 
-def test_a_run_that_was_stopped_ends_in_the_same_bytes(tiny_model: Path, tmp_path: Path) -> None:
-    whole = train(tiny_model, tmp_path / "whole")
-    chosen = QuietStar.model_validate(SETTINGS_OF_TEST)
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_a_run_that_was_stopped_ends_in_the_same_bytes(
+    tiny_model: Path, tmp_path: Path, dropout: float
+) -> None:
+    lora = {"rank": 2, "dropout": dropout}
+    whole = train(tiny_model, tmp_path / "whole", lora=lora)
+    chosen = QuietStar.model_validate({**SETTINGS_OF_TEST, "lora": lora})
     trainer = QuietTrainer(tiny_model, threads=1)
     stopped = trainer.train(
         WINDOWS, chosen, steps=5, seed=0, out=tmp_path / "out", checkpoints=tmp_path / "checkpoints"
     )
     assert [next(stopped).step for _ in range(3)] == [1, 2, 3]
     del stopped
-    resumed = train(tiny_model, tmp_path)
+    resumed = train(tiny_model, tmp_path, lora=lora)
     assert resumed == whole[2:]
     assert hashes(tmp_path) == hashes(tmp_path / "whole")
+
+
+def test_dropout_of_the_adapter_is_on_in_training(tiny_model: Path, tmp_path: Path) -> None:
+    plain, dropped = (
+        train(tiny_model, tmp_path / str(dropout), 3, lora={"rank": 2, "dropout": dropout})
+        for dropout in (0.0, 0.5)
+    )
+    assert plain[0].loss == dropped[0].loss  # before the first step the adapter adds nothing
+    assert plain[2].loss != dropped[2].loss
 
 
 def test_another_run_in_the_same_folder_starts_over(tiny_model: Path, tmp_path: Path) -> None:
     train(tiny_model, tmp_path)
     assert [step.step for step in train(tiny_model, tmp_path, temperature=0.5)] == [1, 2, 3, 4, 5]
+
+
+def bytes_needed(model: Path, *, checkpointed: bool) -> int:
+    chosen = QuietStar.model_validate(SETTINGS_OF_TEST)
+    return training_bytes(chosen, ModelShape.of(model), 4, checkpointed=checkpointed)
+
+
+def test_passes_are_computed_twice_where_free_memory_asks_for_it_and_the_adapter_is_the_same(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most, least = (bytes_needed(tiny_model, checkpointed=one) for one in (False, True))
+    for free, twice in ((most, False), (most - 1, True), (least, True)):
+        monkeypatch.setattr(memory, "free_bytes", lambda _, free=free: free)
+        assert {step.checkpointed for step in train(tiny_model, tmp_path / str(free))} == {twice}
+        assert hashes(tmp_path / str(free)) == hashes(tmp_path / str(most))
+    monkeypatch.setattr(memory, "free_bytes", lambda _: least - 1)
+    with pytest.raises(ValueError, match="GiB free: lower micro_batch"):
+        train(tiny_model, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def run_out_of_memory(trainer: QuietTrainer, at: int) -> None:
+    """Let the device have no room for the `at`-th pass over windows."""
+    passes = count(1)
+
+    def hold(*_: Any) -> None:
+        if next(passes) == at:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    trainer.base.model.register_forward_pre_hook(hold)
+
+
+def test_a_step_that_runs_out_of_memory_is_taken_again_with_passes_that_are_computed_twice(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    lora = {"rank": 2, "dropout": 0.2}
+    train(tiny_model, tmp_path / "roomy", lora=lora)
+    trainer = QuietTrainer(tiny_model, threads=1)
+    run_out_of_memory(trainer, 9)  # in the second step: the first has 6 passes
+    steps = train(trainer, tmp_path, lora=lora)
+    assert [step.checkpointed for step in steps] == [False, True, True, True, True]
+    assert hashes(tmp_path) == hashes(tmp_path / "roomy")
+
+
+def test_one_pass_alone_that_has_no_room_is_out_of_memory(tiny_model: Path, tmp_path: Path) -> None:
+    trainer = QuietTrainer(tiny_model, threads=1)
+    run_out_of_memory(trainer, 1)
+    with pytest.raises(torch.OutOfMemoryError):
+        train(trainer, tmp_path, thoughts="off")
 
 
 @pytest.mark.parametrize("thoughts", ["sampled", "random", "pause", "off"])
