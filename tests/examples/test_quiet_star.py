@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from examples.quiet_star.compare import MODEL, Found, answers, claims, run, write_documents
@@ -24,6 +25,8 @@ def test_an_arm_is_trained_and_measured(tmp_path: Path) -> None:
     found = run(tmp_path, Thoughts.PAUSE, 0, 1)
     assert (found.entropy, found.seed) == (0.0, 0)
     assert 0 < found.mixed < 20
+    shutil.rmtree(tmp_path / "pause-0" / "adapter")
+    assert run(tmp_path, Thoughts.PAUSE, 0, 1) == found  # what has ended is not run again
 
 
 def test_a_claim_holds_only_where_it_holds_at_every_seed() -> None:
