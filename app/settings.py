@@ -27,6 +27,10 @@ class Settings(BaseSettings):
     # Where uploads may be fetched from, such as ["s3://bucket/teams/{project}"]: with the AWS_*
     # credentials, by any project; {project} stands for the caller's id.
     dataset_sources: list[Annotated[str, Field(pattern=r"^s3://[^/?#\\]+(/[^?#\\]*)?$")]] = []
+    # The hub whose public datasets are fetched for uploads (hf:ORG/NAME/SPLIT), without a token; empty: none.
+    hub_url: str = Field(default="https://huggingface.co", pattern=r"^(https?://[^/?#@\\]+(/[^?#\\]*)?)?$")
+    hub_max_bytes: int = Field(default=256 << 20, ge=1)  # of the files of one fetch
+    hub_seconds: float = Field(default=120, gt=0)  # for one fetch
     models_file: Path = Path("models.yaml")  # the allow-list of base models
     # Whether this worker downloads base models and adds them to the allow-list where an operator asks for it
     # over HTTP; it must be able to write the file that the API reads.

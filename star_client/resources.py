@@ -24,6 +24,7 @@ from star_client.objects_results import DatasetStatistics, HeldOutAnswer, Overri
 from star_client.transport import Request, Transport, once
 
 LARGEST_PAGE = 1000
+FETCHED = ("s3://", "hf:")  # by the server
 CONTENT_TYPES = {
     ".csv": "text/csv",
     ".txt": "text/plain",
@@ -75,7 +76,9 @@ class Datasets:
     ) -> Dataset:
         """Upload JSONL, a JSON array, CSV, Parquet or an Excel workbook (.xlsx), also as .gz or .zst; or rows
         (dicts) or a DataFrame of pandas or polars, which need a `name`; or what lies at s3://BUCKET/KEY,
-        which the server fetches where its operator allows that bucket.
+        which the server fetches where its operator allows that bucket; or a public dataset of the hub that
+        its operator names: hf:ORG/NAME[@REVISION][/CONFIG]/SPLIT[+SPLIT], as in
+        hf:openai/gsm8k/main/train+test=validation.
 
         kind: scratchpad, numeric, choice, exact, math, pattern, date, code, program or remote; or documents,
         ordinary text without questions, whose rows have `text`, or which is a plain text file (.txt). Only
@@ -88,13 +91,13 @@ class Datasets:
         stored. skip_bad_rows: leave those out instead. corrections: by line what to change, as in
         `{15: {"answer": "4"}}`; None leaves the row out.
         """
-        bucket = isinstance(source, str) and source.startswith("s3://")
+        bucket = isinstance(source, str) and source.startswith(FETCHED)
         file = Path(source) if isinstance(source, str | Path) and not bucket else None
         if file is None and name is None and not bucket:
             raise ValueError("Rows have no file whose name could be theirs: give `name`.")
         params = {
             "kind": kind,
-            "name": name or (_plain(file or Path(str(source))).stem if file or bucket else None),
+            "name": name or (_name_of(str(source)) if file or bucket else None),
             "source": source if bucket else None,
             "validation": validation,
             "seed": seed,
@@ -362,6 +365,13 @@ class Answers:
         """As `list`, over all pages."""
         path = f"/v1/jobs/{job_id}/answers"
         return every(self._transport, path, HeldOutAnswer, {"limit": LARGEST_PAGE, **filters})
+
+
+def _name_of(source: str) -> str:
+    """rows of a/rows.jsonl.gz; of a hub's dataset what it is called there."""
+    if source.startswith("hf:"):
+        return source.removeprefix("hf:")[:200]
+    return _plain(Path(source)).stem
 
 
 def _plain(file: Path) -> Path:

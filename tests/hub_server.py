@@ -26,6 +26,7 @@ class Repository:
     gated: bool = False
     private: bool = False
     announced: dict[str, bytes] = field(default_factory=dict)  # what the listing speaks of, where it lies
+    moved: dict[str, str] = field(default_factory=dict)  # where else a file is, as hubs keep large ones
 
     @property
     def commit(self) -> str:
@@ -52,6 +53,7 @@ class Hub:
 
     repositories: dict[str, Repository] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    credentials: list[str] = field(default_factory=list)  # headers that name who asks
     url: str = ""
     token: str = "hf_of_the_tests"  # who shows it may write
     uploaded: dict[str, bytes] = field(default_factory=dict)  # large files by their SHA-256, before a commit
@@ -104,6 +106,9 @@ class _Answers(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
         self.served.asked.append(f"{self.command} {path}")
+        self.served.credentials += [
+            self.headers[name] for name in ("Authorization", "Cookie") if name in self.headers
+        ]
         if found := re.fullmatch(r"/api/(?:models/|(?=datasets/))(.+?)/tree/([^/]+)", path):
             self._tell(found[1], found[2], tree=True)
         elif found := re.fullmatch(r"/api/(?:models/|(?=datasets/))(.+?)(?:/revision/([^/]+))?", path):
@@ -193,6 +198,9 @@ class _Answers(BaseHTTPRequestHandler):
 
     def _send_file(self, name: str, revision: str, file: str) -> None:
         if not (known := self._repository(name, revision)):
+            return
+        if (elsewhere := known.moved.get(file)) is not None:
+            self._send(302, {"Location": elsewhere, "Content-Length": "0"}, b"")
             return
         if (content := known.files.get(file)) is None:
             self._refuse(404, "EntryNotFound")

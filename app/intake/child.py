@@ -96,14 +96,17 @@ class Reader:
         return _beyond(f"It takes longer than {self._limits.seconds} s to read.")
 
 
+def frugal_environment() -> dict[str, str]:
+    """What a limited child is told: no secret, and one thread."""
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ} | _FRUGAL
+
+
 @contextmanager
 def reader(file: BinaryIO, how: Reading, out: BinaryIO, limits: Limits) -> Iterator[Reader]:
     """read_upload() in a child, which does not outlive the block."""
     written, writing = os.pipe()
     command = [sys.executable, "-m", "app.intake.child", str(os.getpid()), how.as_json()]
     numbers = [str(limits.memory_bytes), str(limits.file_bytes), str(limits.seconds), str(writing)]
-    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    environment[_SANDBOX] = service_url()
     try:
         child = subprocess.Popen(
             [*command, *numbers],
@@ -111,7 +114,7 @@ def reader(file: BinaryIO, how: Reading, out: BinaryIO, limits: Limits) -> Itera
             stdout=out.fileno(),
             stderr=subprocess.PIPE,
             pass_fds=[writing],
-            env={**environment, **_FRUGAL},
+            env={**frugal_environment(), _SANDBOX: service_url()},
         )
     except BaseException:
         os.close(written)
@@ -134,19 +137,26 @@ def _beyond(reason: str) -> Invalid:
     return Invalid.for_field("file", reason, fix, code="unreadable_file", detail=detail)
 
 
-def main(parent: str, how: str, memory: str, file_bytes: str, seconds: str, writing: str) -> None:
+def confine(parent: int, memory_bytes: int, file_bytes: int, seconds: int) -> bool:
+    """Limit this process, which ends with its parent; False where that has ended already."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(parent):  # it died before the line above
-        return
+    if os.getppid() != parent:  # it died before the line above
+        return False
     os.nice(LESS_URGENT)
-    use_service(os.environ.get(_SANDBOX, ""))
     for what, most in (
-        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_FSIZE, file_bytes),
         (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_CORE, "0"),
+        (resource.RLIMIT_CORE, 0),
     ):
-        resource.setrlimit(what, (int(most), int(most)))
+        resource.setrlimit(what, (most, most))
+    return True
+
+
+def main(parent: str, how: str, memory: str, file_bytes: str, seconds: str, writing: str) -> None:
+    use_service(os.environ.get(_SANDBOX, ""))
+    if not confine(int(parent), int(memory), int(file_bytes), int(seconds)):
+        return
     # Reopened: the offset of descriptor 0 is the parent's too, whose own reading ahead counts on it.
     with Path("/proc/self/fd/0").open("rb") as file, os.fdopen(1, "wb", closefd=False) as out:
         try:

@@ -12,6 +12,7 @@ from star_client.cli import completion, invocation
 from star_client.cli.invocation import AsJson, File, Limit, star
 from star_client.cli.printing import Columns, console, moment, print_all, print_json, print_one, print_text
 from star_client.objects import BaseModelInfo, Dataset, Preset, PromptSet
+from star_client.resources import FETCHED
 
 datasets = typer.Typer(no_args_is_help=True, help="Questions with answers.")
 prompt_sets = typer.Typer(no_args_is_help=True, help="Few-shot examples with hand-written rationales.")
@@ -65,7 +66,7 @@ ASKED: Columns[BaseModelInfo] = {
 
 def file_or_bucket(source: str) -> str:
     """A file that is there, or what only the server can look for."""
-    if not source.startswith("s3://") and not Path(source).is_file():
+    if not source.startswith(FETCHED) and not Path(source).is_file():
         raise typer.BadParameter(f"File {source!r} does not exist.")
     return source
 
@@ -103,7 +104,8 @@ def upload_dataset(
 ) -> None:
     """Upload JSONL, a JSON array, CSV, Parquet or an Excel workbook (.xlsx), also as .gz or .zst: question,
     answer and, where wanted, choices, solution, id, group and split per row; of kind documents text alone,
-    or a plain text file. Or s3://BUCKET/KEY, which the server fetches where its operator allows it."""
+    or a plain text file. Or s3://BUCKET/KEY or hf:ORG/NAME[/CONFIG]/SPLIT[+SPLIT], a
+    dataset of a hub, which the server fetches where its operator allows it."""
     found = star(context).datasets.upload(
         file,
         kind=kind,

@@ -287,6 +287,13 @@ def test_a_file_in_a_bucket_is_named_and_not_sent(star: StarClient, server: Plat
     assert (asked["source"], asked["name"]) == (["s3://bucket/rows.jsonl.gz"], ["rows"])
 
 
+def test_a_dataset_of_a_hub_is_named_and_not_sent(star: StarClient, server: Platform) -> None:
+    with pytest.raises(ProblemError, match="is no split of a dataset"):
+        star.datasets.upload("hf:acme/sums/train=half", kind="numeric")
+    asked = parse_qs(server.wire.queries[-1])
+    assert (asked["source"], asked["name"]) == (["hf:acme/sums/train=half"], ["acme/sums/train=half"])
+
+
 @pytest.mark.parametrize(
     "name",
     [

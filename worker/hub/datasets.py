@@ -6,20 +6,16 @@ python -m worker.hub.datasets hf:ORG/NAME[@REVISION][/CONFIG]/SPLIT[+SPLIT] --ki
 from __future__ import annotations
 
 import argparse
-import json
-import re
-import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx2
-from pyarrow import Table, parquet, string
-from pyarrow import array as column
 
+from app.intake.hub.joined import as_one
+from app.intake.hub.names import Named, NotRead, files_of
 from star_client.cli.data import mapping
 from star_client.cli.invocation import exit_status
 from star_client.client import StarClient
@@ -28,35 +24,6 @@ from worker.hub.fetch import check_bytes, why_not
 from worker.hub.model_files import Unusable
 
 DONE, REFUSED = 0, 4  # as `star` ends
-READ = (".parquet", ".jsonl", ".ndjson", ".json", ".csv")  # the first of them that a split has is taken
-NAMED = re.compile(
-    r"hf:(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<rev>[\w.-]+))?(?:/(?P<config>[\w.-]+))?/(?P<split>[\w+.-]+)"
-)
-SPLITS = {
-    "train": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "dev": "validation",
-    "test": "test",
-}
-ROWS = 1000  # read at a time
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """What `hf:ORG/NAME@REVISION/CONFIG/SPLIT+SPLIT` names."""
-
-    repository: str
-    revision: str | None
-    config: str | None
-    splits: tuple[str, ...]
-
-    @staticmethod
-    def read(text: str) -> Named:
-        found = NAMED.fullmatch(text)
-        if found is None:
-            raise Unusable(f"{text} is not of the form hf:ORG/NAME[@REVISION][/CONFIG]/SPLIT[+SPLIT].")
-        return Named(found["repo"], found["rev"], found["config"], tuple(found["split"].split("+")))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 map=mapping(chosen.map) if chosen.map else None,
                 allow_overlap=chosen.allow_overlap,
             )
-    except Unusable as problem:
+    except (Unusable, NotRead) as problem:
         sys.stderr.write(f"{problem}\n")
         return REFUSED
     except StarError as problem:
@@ -102,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def fetch_rows(named: Named, folder: Path) -> tuple[Path, str]:
-    """Download the files of the splits as one file below `folder`; it, and the commit. Raises Unusable."""
+    """Download the files of the splits as one file below `folder`; it, and the commit.
+
+    Raises Unusable and NotRead."""
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
@@ -121,100 +90,12 @@ def fetch_rows(named: Named, folder: Path) -> tuple[Path, str]:
         raise Unusable(why_not(named.repository, named.revision, problem)) from problem
     for name in wanted:
         check_bytes(folder / "hub" / name, listed[name], named.repository)
-    here = {split: [folder / "hub" / name for name in names] for split, names in files.items()}
-    return _as_one(here, folder), str(info.sha)
-
-
-def files_of(names: Sequence[str], named: Named, split: str) -> list[str]:
-    """The files that hold a split, in order, told by the words of their paths. Raises Unusable."""
-    readable = [name for name in names if _ending(name) in READ]
-    mine = [name for name in readable if split in _words(name)]
-    if named.config is not None:
-        mine = [name for name in mine if named.config in (*PurePosixPath(name).parts, *_words(name))]
-    if not mine:
-        known = ", ".join(sorted(readable)[:8]) or "none that can be read (Parquet, JSONL, JSON or CSV)"
-        where = f" of {named.config}" if named.config else ""
-        raise Unusable(f"{named.repository} has no file of the split {split}{where}. Its files: {known}.")
-    best = min((_ending(name) for name in mine), key=READ.index)
-    mine = sorted(name for name in mine if _ending(name) == best)
-    folders = sorted({str(PurePosixPath(name).parent) for name in mine})
-    if len(folders) > 1:
-        example = f"hf:{named.repository}/{PurePosixPath(folders[0]).name}/{split}"
-        found = ", ".join(folders)
-        raise Unusable(
-            f"{named.repository} has several configurations of the split {split}: {found}. Name one, as in "
-            f"{example}."
-        )
-    return mine
-
-
-def _ending(name: str) -> str:
-    path = PurePosixPath(name.removesuffix(".gz").removesuffix(".zst"))
-    return path.suffix.lower()
-
-
-def _words(name: str) -> list[str]:
-    return re.split(r"[/._-]", name)
-
-
-def _as_one(files: Mapping[str, Sequence[Path]], folder: Path) -> Path:
-    """One file of all rows, which say their split where there are several of them."""
-    paths = [path for found in files.values() for path in found]
-    if len(paths) == 1:
-        return paths[0]
-    endings = {_ending(path.name) for path in paths}
-    if endings == {".parquet"}:
-        return _joined_tables(files, folder / "rows.parquet")
-    if endings <= {".jsonl", ".ndjson"} and all(path.suffix in (".jsonl", ".ndjson") for path in paths):
-        return _joined_lines(files, folder / "rows.jsonl")
-    raise Unusable(
-        f"Several files of {' and '.join(sorted(endings))} are not put together here: name one split, or "
-        "convert them to Parquet or JSONL."
-    )
-
-
-def _joined_tables(files: Mapping[str, Sequence[Path]], out: Path) -> Path:
-    writer: parquet.ParquetWriter | None = None
-    try:
-        for split, path in _each(files):
-            for batch in parquet.ParquetFile(path).iter_batches(batch_size=ROWS):
-                table = Table.from_batches([batch])
-                if len(files) > 1:
-                    marks = column([_split(split)] * len(table), string())
-                    table = table.drop_columns([n for n in table.column_names if n == "split"])
-                    table = table.append_column("split", marks)
-                if writer is None:
-                    writer = parquet.ParquetWriter(out, table.schema)
-                writer.write_table(table.cast(writer.schema))
-    except ValueError as problem:  # pyarrow's ArrowInvalid: shards of other columns
-        raise Unusable(f"The files of the splits do not have the same columns: {problem}") from problem
-    finally:
-        if writer is not None:
-            writer.close()
-    return out
-
-
-def _joined_lines(files: Mapping[str, Sequence[Path]], out: Path) -> Path:
-    with out.open("w", encoding="utf-8") as written:
-        for split, path in _each(files):
-            with path.open(encoding="utf-8") as lines:
-                if len(files) == 1:
-                    shutil.copyfileobj(lines, written)
-                    continue
-                for line in filter(str.strip, lines):
-                    written.write(json.dumps({**json.loads(line), "split": _split(split)}) + "\n")
-    return out
-
-
-def _each(files: Mapping[str, Sequence[Path]]) -> Iterator[tuple[str, Path]]:
-    return ((split, path) for split, paths in files.items() for path in paths)
-
-
-def _split(name: str) -> str:
-    """What the platform calls a split. Raises Unusable."""
-    if name not in SPLITS:
-        raise Unusable(f"The split {name} is none of {', '.join(SPLITS)}: name it alone.")
-    return SPLITS[name]
+    several = len(named.splits) > 1
+    here: dict[str, list[Path]] = {}
+    for split, names in files.items():
+        paths = here.setdefault(named.role_of(split) if several else "", [])
+        paths += [folder / "hub" / name for name in names]
+    return as_one(here, folder), str(info.sha)
 
 
 if __name__ == "__main__":

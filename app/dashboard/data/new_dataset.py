@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
 from io import SEEK_END, BytesIO
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 from fastapi import Request, Response
 from starlette.datastructures import FormData
@@ -25,10 +27,13 @@ from app.http.router import page_router
 from app.http.schemas import In, Name
 from app.http.uploads import receive_fields
 from app.intake.formats import Format
+from app.intake.hub.fetch import PREFIX, fetch_split
 from app.intake.look.corrections import parse_corrections
 from app.intake.mapping import parse_mapping
+from app.intake.slots import ProjectSlots
 from app.intake.uploaded_file import HowToRead, Received
 from app.ledger.platform.keys import Caller
+from app.settings import Settings
 from star_engine.data.columns import FIELDS
 from star_engine.tasks.kind import Kind, reads_documents
 from star_engine.tasks.registry import TASKS
@@ -39,7 +44,7 @@ MOST_FIELDS = 1000  # of the form: a role per column, three fields per bad row
 HELD_OUT_SHARE = 5  # one row in so many is proposed as held out
 MOST_HELD_OUT = 200
 MARKED_BYTES = 1 << 20  # of the rows: pasted ones are no more; longer files are told apart by their size
-OF_ANY_ROWS = ("text", "name")
+OF_ANY_ROWS = ("text", "name", "hub", "hub_config", "hub_train", "hub_held_out")
 OF_ONE_ROW = ("row", "was", "now", "drop")
 ROLES: Mapping[str, str] = {
     "": "by its own name, if it has one",
@@ -60,18 +65,29 @@ class _Named(In):
     name: Name
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows of a form and its other fields. `source`: of a hub's dataset, with its commit."""
+
+    received: Received
+    sent: FormData
+    source: str = ""
+
+
 @router.get("")
-def form(request: Request, caller: Submitter) -> Response:
-    return page(request, "dataset_new.html", caller)
+def form(request: Request, caller: Submitter, settings: Config) -> Response:
+    return page(request, "dataset_new.html", caller, hub=urlsplit(settings.hub_url).hostname)
 
 
 @router.post("/look")
 async def look(request: Request, caller: Submitter, settings: Config, slots: UploadSlots) -> Response:
     """A fragment: what was found, with what can be changed about it. What is wrong is an answer too."""
     try:
-        received, sent = await _sent(request)
-        marks = _marks(received.file)
-        sent = _of_these(sent, marks)
+        rows = await _sent(request, caller, settings, slots)
+        received, marks = rows.received, _marks(rows.received.file)
+        if rows.source:
+            marks["hub_source"] = rows.source
+        sent = _of_these(rows.sent, marks)
         how, format_, looked = _how(sent)
         seen = await receive_preview(caller.project_id, received, format_, how, looked, settings, slots)
         if not how.validation and "validation" not in sent and "validation" not in seen.splits:
@@ -88,7 +104,8 @@ async def create(
 ) -> Response:
     """Stores it, and goes on to its page; what is refused is shown in place of what was found."""
     try:
-        received, sent = await _sent(request)
+        rows = await _sent(request, caller, settings, slots)
+        received, sent = rows.received, rows.sent
         how, format_, looked = _how(sent)
         if looked or sent.get("rows_mark") != _marks(received.file)["rows_mark"]:
             reason = "These rows have not been looked at yet, or were changed since."
@@ -101,15 +118,36 @@ async def create(
     return Response(status_code=204, headers={"HX-Redirect": url("datasets", made.id)})
 
 
-async def _sent(request: Request) -> tuple[Received, FormData]:
-    """The file, or the pasted text as one, and the form's other fields."""
+async def _sent(request: Request, caller: Caller, settings: Settings, slots: ProjectSlots) -> _Rows:
+    """The file, or the pasted text or a hub's dataset as one, and the form's other fields."""
     received, sent = await receive_fields(request, MOST_FIELDS)
     pasted = str(sent.get("text", ""))
     if received is not None and received.name:
-        return received, sent
-    if not pasted.strip():
-        raise Invalid.for_field("text", "There is nothing yet.", "Paste some rows, or choose a file.")
-    return Received(BytesIO(pasted.replace("\r\n", "\n").encode()), "", "", ""), sent
+        return _Rows(received, sent)
+    if pasted.strip():
+        return _Rows(Received(BytesIO(pasted.replace("\r\n", "\n").encode()), "", "", ""), sent)
+    source = _source(sent)
+    if not source:
+        fix = "Paste some rows, choose a file, or name a dataset of the hub."
+        raise Invalid.for_field("text", "There is nothing yet.", fix)
+    fetched = await slots.run(caller.project_id, fetch_split, source, settings)
+    return _Rows(fetched.received, sent, fetched.source)
+
+
+def _source(sent: FormData) -> str:
+    """What the fields on the hub name: at the commit that was looked at, where they are the same as then."""
+    name, config, train, held_out = (
+        str(sent.get(field, "")).strip() for field in ("hub", "hub_config", "hub_train", "hub_held_out")
+    )
+    if not name:
+        return ""
+    splits = f"{train or 'train'}=train+{held_out}=validation" if held_out else train or "train"
+    repository, _, revision = name.removeprefix(PREFIX).partition("@")
+    below = f"{f'/{config}' if config else ''}/{splits}"
+    looked_at = str(sent.get("hub_source", ""))
+    if not revision and looked_at.startswith(f"{PREFIX}{repository}@") and looked_at.endswith(below):
+        return looked_at
+    return f"{PREFIX}{repository}{f'@{revision}' if revision else ''}{below}"
 
 
 def _marks(file: BinaryIO) -> dict[str, str]:

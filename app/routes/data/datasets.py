@@ -36,6 +36,7 @@ from app.http.schemas import (
 from app.http.uploads import receive_file
 from app.intake.bucket import fetch_object
 from app.intake.formats import Format
+from app.intake.hub.fetch import PREFIX, fetch_split
 from app.intake.look.corrections import parse_corrections
 from app.intake.mapping import parse_mapping
 from app.intake.uploaded_file import HowToRead, Received
@@ -117,7 +118,8 @@ async def upload(
         Query(
             max_length=1200,
             description="`s3://BUCKET/KEY`: the platform fetches the file from a bucket that its operator "
-            "allows, and the body stays empty.",
+            "allows; `hf:ORG/NAME[@REVISION][/CONFIG]/SPLIT[+SPLIT]`: a public dataset of the hub that its "
+            "operator names, as in `hf:openai/gsm8k/main/train+test=validation`. The body stays empty.",
         ),
     ] = None,
     allow_overlap: Annotated[
@@ -141,7 +143,7 @@ async def upload(
     if source is None:
         received = await receive_file(request)
     else:
-        received = await slots.run(caller.project_id, fetch_object, source, caller.project_id, settings)
+        received = await slots.run(caller.project_id, _fetched, source, caller.project_id, settings)
     if kind is None:
         kind = await _guess(received, settings)
     how = HowToRead(kind, validation, seed, mapping, allow_overlap, by_hand, skip_bad_rows)
@@ -157,6 +159,12 @@ async def upload(
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
     return dataset
+
+
+def _fetched(source: str, project_id: str, settings: Config) -> Received:
+    if source.startswith(PREFIX):
+        return fetch_split(source, settings).received
+    return fetch_object(source, project_id, settings)
 
 
 async def _guess(received: Received, settings: Config) -> Kind:

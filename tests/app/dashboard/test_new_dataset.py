@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from pathlib import Path
 
 import pytest
 from httpx2 import Response
 
-from tests.app.dashboard.conftest import Visitor
+from tests.app.api_harness import serve
+from tests.app.dashboard.conftest import Visitor, sign_in
+from tests.hub_server import Repository, running_hub
 
 TABLE = "Prompt;Label\nWhat is 1 plus 1?;2\nWhat is 2 plus 2?;4\nWhat is 3 plus 3?;many\n"
 LINES = (
@@ -75,3 +78,26 @@ def test_a_name_that_cannot_be_stored_is_refused_in_words(visitor: Visitor, name
     answer = send(visitor, "", rows, **{**first, "name": name})
     assert answer.status_code == 200
     assert "<code>name</code>" in answer.text
+
+
+def test_a_dataset_of_a_hub_is_looked_at_and_stored_by_its_name(
+    sqlite_database_url: str, tmp_path: Path
+) -> None:
+    with running_hub() as hub, serve(sqlite_database_url, tmp_path / "home", hub_url=hub.url) as api:
+        rows = {"main/train.jsonl": LINES.encode(), "main/test.jsonl": LINES.replace("plus", "and").encode()}
+        hub.repositories["datasets/acme/sums"] = Repository(rows)
+        visitor = sign_in(api, api.admin)
+        typed = {"hub": "acme/sums", "hub_config": "main", "hub_held_out": "test", "kind": "numeric"}
+        assert 'placeholder="openai/gsm8k"' in visitor.get("/datasets/new").text
+        first = said(send(visitor, "/look", "", **typed))
+        asked = len(hub.asked)
+        look = send(visitor, "/look", "", **{**typed, **first})
+        assert "Every row was read and its answer verified." in look.text
+        assert len(hub.asked) == asked, "the commit that was looked at is kept"
+        hub.repositories["datasets/acme/sums"].files["main/train.jsonl"] = b""
+        made = send(visitor, "", "", **{**typed, **said(look)})
+        assert made.headers["hx-redirect"].startswith("/dashboard/datasets/ds_"), made.text
+        [dataset] = api.client.get("/v1/datasets").json()["data"]
+        assert dataset["splits"] == {"train": 2, "validation": 2}
+        refused = send(visitor, "/look", "", hub="acme/none")
+        assert "no public dataset acme/none" in refused.text

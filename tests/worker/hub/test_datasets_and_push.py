@@ -13,11 +13,11 @@ import yaml
 from huggingface_hub import constants
 from pyarrow import parquet
 
+from app.intake.hub.names import NotRead
 from tests.hub_server import Hub, Repository, running_hub
 from tests.star_client.conftest import Finished, finished_job
 from worker.hub import datasets, push
 from worker.hub.datasets import DONE, REFUSED, Named, files_of
-from worker.hub.model_files import Unusable
 
 __all__ = ["finished_job"]  # a fixture
 ARC: dict[str, list[object]] = {
@@ -154,7 +154,7 @@ def test_split_is_a_word_of_a_path_and_tables_come_before_texts() -> None:
     names = ["data/train-0.parquet", "data/train-1.parquet", "train.csv", "untrained.csv", "test.csv"]
     assert files_of(names, named, "train") == ["data/train-0.parquet", "data/train-1.parquet"]
     assert files_of(names, named, "test") == ["test.csv"]
-    with pytest.raises(Unusable, match="no file of the split dev"):
+    with pytest.raises(NotRead, match="no file of the split dev"):
         files_of(names, named, "dev")
 
 
