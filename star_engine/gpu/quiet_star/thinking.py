@@ -178,7 +178,7 @@ class _Blocks:
         return hidden, *cache.own
 
 
-class _Before(Cache):  # type: ignore[misc] - transformers types it as Any
+class _Before(Cache):  # type: ignore[misc]  # transformers types it as Any
     """What a pass sees of those before it, and `own`: what it adds.
 
     States are keys and values of shape (rows, heads, length, size): those of the first layer, of the second
