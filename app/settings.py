@@ -117,8 +117,9 @@ class Settings(BaseSettings):
     gpus: int = Field(default=1, ge=1)  # of this worker: processes that train together, on CPU too
     # Whether each of those holds a piece of the base model (FSDP2): auto where no GPU holds it whole.
     sharding: Literal["auto", "always", "never"] = "auto"
-    gpu_memory_gib: float | None = Field(default=None, gt=0)  # of each GPU; None meets no requirement
-    gpu_class: str | None = Field(default=None, pattern=GPU_CLASS)  # such as h100; None meets none
+    # Of each GPU, and its class, such as h100. None: on CUDA what the driver says, else none is stated.
+    gpu_memory_gib: float | None = Field(default=None, gt=0)
+    gpu_class: str | None = Field(default=None, pattern=GPU_CLASS)
     sampler_batch: int = Field(default=64, ge=1)  # sequences decoded at once by the transformers sampler
 
     # Where programs run that a model or a user wrote. With a URL: in the service that answers there

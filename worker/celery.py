@@ -9,18 +9,19 @@ from queue import Empty
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_shutting_down
+from celery.signals import celeryd_init, worker_shutting_down
 from kombu import Queue  # type: ignore[attr-defined]
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 
 from app.ledger.platform.base_model_tasks import QUEUE as MODELS_QUEUE
-from app.ledger.queue.capacity import DEFAULT_QUEUE, capacity_of
+from app.ledger.queue.capacity import DEFAULT_QUEUE
 from app.settings import Settings
+from worker.gpu.seen import own_capacity
 
 log = logging.getLogger(__name__)  # of Celery's parent, which writes its lines in its own way
 settings = Settings()
-queues = {DEFAULT_QUEUE, capacity_of(settings).queue, *([MODELS_QUEUE] if settings.models_fetch else [])}
+queues = {DEFAULT_QUEUE, *([MODELS_QUEUE] if settings.models_fetch else [])}
 # Made before the pool forks, so that its child sees the parent's SIGTERM. No Event: a child that is killed
 # while it holds an Event's lock leaves its parent waiting for that lock for ever.
 _draining = RawValue(c_bool, False)
@@ -55,6 +56,12 @@ celery_app.conf.update(
         "global_keyprefix": "star:",
     },
 )
+
+
+@celeryd_init.connect  # type: ignore[untyped-decorator]
+def listen_to_its_own_kind(**_: Any) -> None:
+    """Listen to the queue of all workers that state the same. Only a worker looks at its GPUs for that."""
+    celery_app.amqp.queues.add(Queue(own_capacity(settings).queue))  # type: ignore[no-untyped-call]
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

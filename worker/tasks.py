@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import make_engine, transaction
 from app.file_hashes import FileHashes
-from app.ledger.queue.capacity import capacity_of, forget_worker, note_measured, note_sandbox, saw_worker
+from app.ledger.queue.capacity import forget_worker, note_measured, note_sandbox, saw_worker
 from app.log import configure_logging
 from app.storage import Storage
 from app.tracing.start import start_tracing
@@ -28,6 +28,7 @@ from worker.base_models import BaseModels
 from worker.celery import celery_app, is_draining, publish, settings
 from worker.context import WorkerContext
 from worker.gpu.measured import Measured
+from worker.gpu.seen import own_capacity
 from worker.hub.tasks import do_next
 from worker.sandbox.runner import probed_runner
 from worker.shared_calls import work_on
@@ -103,7 +104,7 @@ def _probe_sandbox(worker: WorkerContext) -> None:
 def _note(worker: WorkerContext, measured: Measured) -> None:
     try:
         with transaction(worker.engine) as session:
-            saw_worker(session, worker.worker_id, capacity_of(settings))
+            saw_worker(session, worker.worker_id, own_capacity(settings))
             note_measured(session, worker.worker_id, measured(worker))
     except SQLAlchemyError as error:
         log.warning("presence_not_noted", error=type(error).__name__)

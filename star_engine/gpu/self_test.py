@@ -1,7 +1,11 @@
-"""Whether GPUs compute right: `python -m star_engine.gpu.self_test cuda 2` exits 0 or says why not."""
+"""Whether GPUs compute right: `python -m star_engine.gpu.self_test cuda 2` exits 0 or says why not.
+
+A third argument is the memory in GiB that each of them is said to have.
+"""
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 
@@ -38,6 +42,16 @@ def check_devices(device: str, count: int, size: int = SIZE) -> None:
             raise Unfit(f"{name}: {error}") from error
 
 
+def check_memory(count: int, gib: float) -> None:
+    """Raise Unfit where one of the CUDA devices has less memory than that, a part of a GiB aside."""
+    for index in range(count):
+        found = math.ceil(torch.cuda.get_device_properties(index).total_memory / 2**30)
+        if found < gib:
+            raise Unfit(
+                f"STAR_GPU_MEMORY_GIB is {gib:g}, and cuda:{index} has {found}: leave it out, or lower it."
+            )
+
+
 def _require_cuda(count: int) -> None:
     try:
         runs_on_cpu("cuda")
@@ -66,10 +80,12 @@ def _multiply(device: str, size: int) -> None:
         raise Unfit(f"{device}: {wrong} of {wanted.numel()} numbers of a product are wrong.")
 
 
-def main(device: str, count: str) -> str | int:
+def main(device: str, count: str, gib: str | None = None) -> str | int:
     """Return the exit status, or what is wrong."""
     try:
         check_devices(device, int(count))
+        if device != "cpu" and gib is not None:
+            check_memory(int(count), float(gib))
     except Unfit as unfit:
         sys.stdout.write(f"{unfit}\n")
         return 1

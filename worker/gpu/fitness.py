@@ -115,8 +115,13 @@ class Fitness:
 
 
 def run_self_test(settings: Settings) -> str | None:
-    """Why the GPUs of this machine are unfit: a product on each, in a process that ends afterwards."""
+    """Why the GPUs of this machine are unfit: a product on each, in a process that ends afterwards.
+
+    Less memory than the operator states is unfit too: steps that need it would be given to this worker.
+    """
     command = [sys.executable, "-m", "star_engine.gpu.self_test", settings.device, str(settings.gpus)]
+    if settings.gpu_memory_gib is not None:
+        command.append(str(settings.gpu_memory_gib))
     try:
         done = subprocess.run(
             command,

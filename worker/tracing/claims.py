@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from app.ledger.queue.capacity import capacity_of
 from app.ledger.queue.steps import Claim, claim_step
 from app.tables.jobs import Step
 from app.tracing.spans import Span, SpanKind, begin, is_on
 from worker.context import WorkerContext
+from worker.gpu.seen import own_capacity
 
 
 def claim_next(worker: WorkerContext, fits: Callable[[Step], bool] = lambda _step: True) -> Claim | None:
@@ -26,7 +26,7 @@ def claim_next(worker: WorkerContext, fits: Callable[[Step], bool] = lambda _ste
         worker.worker_id,
         settings.lease_seconds,
         worker.warm_model,
-        capacity=capacity_of(settings),
+        capacity=own_capacity(settings),
         fits=fits,
         sticks=worker.sticks(),
     )
