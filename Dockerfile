@@ -57,11 +57,11 @@ WORKDIR /build
 COPY pyproject.toml uv.lock ./
 # torch stands beside the lock (Makefile): the registry's own build of it is the one for CUDA, and brings Triton.
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv sync --frozen --no-dev --no-install-project --python 3.11 --extra worker --extra vllm \
+    uv sync --frozen --no-dev --no-install-project --python 3.11 --extra worker --extra vllm --extra qlora \
     && uv pip install --no-config --python /opt/star/bin/python torch==2.13.0
 COPY . .
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv sync --frozen --inexact --no-dev --no-editable --extra worker --extra vllm
+    uv sync --frozen --inexact --no-dev --no-editable --extra worker --extra vllm --extra qlora
 WORKDIR /srv/star
 # Caches of compiled kernels lie in the home folder, a volume in docker-compose.yml: a restart does not compile again.
 ENV PATH=/opt/star/bin:$PATH PYTHONUNBUFFERED=1 STAR_HOME=/var/lib/star \

@@ -52,7 +52,7 @@ help:  ## Show these targets
 
 # Everything; newer than .worker by order, so that a complete environment is never synced a second time.
 .venv/.complete: pyproject.toml uv.lock | $(filter .uv/%,$(UV))
-	$(SYNC) --extra otel --extra $(VLLM)
+	$(SYNC) --extra otel --extra qlora --extra $(VLLM)
 	$(INSTALL_TORCH)
 	touch .venv/.worker $@
 

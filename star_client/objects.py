@@ -76,6 +76,7 @@ class BaseModelInfo(Resource):
     repository: str | None = None
     context_length: int
     license: str | None = None
+    trained_as: str | None = None  # of a quantized model: the one that adapters are trained on
     base_model: str | None = None
     job_id: str | None = None
     aliases: tuple[str, ...] = ()

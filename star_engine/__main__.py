@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from star_engine.adapters.layout import BaseModel
 from star_engine.diagnostics.token_parity import TokenMismatch
@@ -106,7 +107,8 @@ def _tell(judgement: Judgement) -> bool:
 
 def _run(job: Job) -> int:
     file = job.file
-    sampler, trainer = load(file, job.config.training.lora.rank)
+    training = job.config.training
+    sampler, trainer = load(file, training.lora.rank, training.quantization)
     base = BaseModel(file.base_model_name or file.base_model.name, file.base_model_revision)
     events = run_star(
         job.config,
@@ -127,7 +129,7 @@ def _run(job: Job) -> int:
         sampler.close()
 
 
-def load(file: JobFile, rank: int) -> tuple[Sampler, Trainer]:
+def load(file: JobFile, rank: int, quantization: Literal["nf4"] | None = None) -> tuple[Sampler, Trainer]:
     """The sampler and the trainer of a job."""
     return load_model(
         file.base_model,
@@ -135,6 +137,7 @@ def load(file: JobFile, rank: int) -> tuple[Sampler, Trainer]:
         device=file.device,
         rank=rank,
         gpu_memory_utilization=file.gpu_memory_utilization,
+        quantization=quantization,
     )
 
 

@@ -19,16 +19,18 @@ def load_model(
     device: str = "cpu",
     rank: int = 8,
     gpu_memory_utilization: float = 0.5,
+    quantization: Literal["nf4"] | None = None,
 ) -> tuple[Sampler, Trainer]:
     """A sampler and a trainer of one base model. Here torch and vLLM are imported, which takes seconds.
 
     device: of the trainer and of the transformers sampler, as torch names it. rank: of the LoRA adapters.
     gpu_memory_utilization: vLLM's share of the GPU, 0 to 1; the trainer needs the rest.
+    quantization: of the base model while it is trained on, as `training.quantization` of the runs asks for.
     """
     from star_engine.gpu.training.lora_trainer import LoraTrainer
 
     base = Path(folder)
-    trainer = LoraTrainer(base, device=device)
+    trainer = LoraTrainer(base, device=device, quantization=quantization)
     if sampler == "vllm":
         from star_engine.gpu.vllm_sampler import VllmSampler
 

@@ -392,7 +392,7 @@ class TrainingProgress:
     margin: float | None = None  # of pairs: mean over the batch, in nats; before the step
     pair_accuracy: float | None = None  # of pairs: share of the batch with a margin above zero
     tokens_at_once: int | None = None  # that run through the model at most: less where memory is short
-    checkpointed: bool = False  # whether layers are computed twice, since their activations did not fit
+    checkpointed_layers: int = 0  # that are computed twice, since their activations did not fit
     ranks: int = 1  # processes that share every batch
     sampler_share: float | None = None  # of the GPU, for vLLM beside the trainer; None: they take turns
     sharded: bool = False  # whether each of them holds a piece of the base model, which none holds whole
@@ -422,11 +422,11 @@ class Trainer(Protocol):
     def training_token_ids(self, texts: Sequence[str | TrainingText]) -> list[list[int]]:
         """Tokens of each text as the trainer reads it, without the EOS that it appends."""
 
-    def score_trained(self, adapter: Path, requests: Sequence[ScoreRequest]) -> list[Score]:
+    def score_trained(self, adapter: Path | None, requests: Sequence[ScoreRequest]) -> list[Score]:
         """How likely PEFT finds each completion with this adapter, in the order of the requests.
 
-        What a sampler's scores are compared with, of a few texts: they run one by one. BadAdapter if it does
-        not load.
+        None: the base model alone, as it is trained on. What a sampler's scores are compared with, of a few
+        texts: they run one by one. BadAdapter if it does not load.
         """
 
     def probe(self, adapter: Path, prompts: Sequence[str], max_tokens: int) -> AdapterProbe:

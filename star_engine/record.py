@@ -35,12 +35,14 @@ NO_OPTIMIZER = (
 class Origin:
     """The provenance of an iteration's adapter, as named by its card and manifest."""
 
-    base: BaseModel
+    base: BaseModel  # that was trained on
     licence: str | None = None  # of the base model
     base_files: Mapping[str, str] = field(default_factory=dict)  # name to sha256, where they are pinned
     job: str | None = None
     dataset: str | None = None
     prompt_set: str | None = None
+    sampled: BaseModel | None = None  # the quantized form that was sampled; None: the base model itself
+    sampled_files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ KINDS_TOLD_APART = {PROJECT / "star_engine" / "tasks", PROJECT / "star_engine" /
 KIND_IN_A_PAGE = re.compile(rf"kind\s*[!=]=\s*['\"](?:{'|'.join(Kind)})['\"]|startswith\(['\"](?:Input|Q):")
 EXPORTS = {"star_engine": "run_star", "star_client": "StarClient"}
 HEAVY = ("torch", "vllm", "transformers", "peft")
-PART_OF = {  # parts of another package's own interface, and pinned by it
+PART_OF = {
+    "bitsandbytes": "bitsandbytes",  # parts of another package's own interface, and pinned by it
     "anyio": "fastapi",
     "annotated_types": "pydantic",
     "huggingface_hub": "transformers",
@@ -169,7 +170,7 @@ def distributions(requirements: list[str]) -> set[str]:
     [
         ("app", ["otel"]),
         ("star_client", ["agents"]),
-        ("star_engine", ["worker", "vllm"]),
+        ("star_engine", ["worker", "vllm", "qlora"]),
         ("worker", ["worker", "vllm"]),
     ],
 )

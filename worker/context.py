@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Engine
 
@@ -62,11 +62,18 @@ class WorkerContext:
             return max(self.settings.sampler_batch, CUDA_ROOM)
         return max(1, self.settings.sampler_batch >> self.halvings)
 
-    def gpu(self, model_id: str, lora_rank: int) -> GpuProcess:
-        """The warm GPU process for this base model and adapters of this rank; another one is ended first."""
+    def gpu(self, model_id: str, lora_rank: int, quantization: Literal["nf4"] | None = None) -> GpuProcess:
+        """The warm GPU process for this base model and adapters of this rank; another one is ended first.
+
+        quantization: of the base model while an adapter is trained.
+        """
         with reading(self.engine) as session:
             model = session.get_one(Model, model_id)
-        spec = self._spec(model, lora_rank)
+            twin = None if model.trained_as is None else session.get_one(Model, model.trained_as)
+        trained_as = None if twin is None else self.base_models.find(twin)
+        spec = replace(self._spec(model, lora_rank), quantization=quantization, trained_as=trained_as)
+        if trained_as is not None:  # on CPU too its adapters are served beside it
+            spec = replace(spec, lora_rank=lora_rank)
         if self._gpu is not None and not self._gpu.matches(spec):
             self.drop_gpu()
         if self._gpu is None:
@@ -183,6 +190,7 @@ class ClaimedGpu:
         return self.trainer()
 
     def trainer(self) -> GpuProcess:
-        gpu = self.worker.gpu(self.claim.model_id, self.claim.config.training.lora.rank)
+        training = self.claim.config.training
+        gpu = self.worker.gpu(self.claim.model_id, training.lora.rank, training.quantization)
         gpu.check, self.lease.gpu = self.lease.check, gpu
         return gpu

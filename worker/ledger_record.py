@@ -345,10 +345,14 @@ class LedgerRecord:
     def origin(self) -> Origin:
         with self._reading() as session:
             model = session.get_one(Model, self.claim.model_id)
+            twin = None if model.trained_as is None else session.get_one(Model, model.trained_as)
+            trained = twin or model
             return Origin(
-                base=BaseModel(model.repository or model.id, model.revision),
-                licence=model.license,
-                base_files=model.files,
+                base=_named(trained),
+                licence=trained.license,
+                base_files=trained.files,
+                sampled=None if twin is None else _named(model),
+                sampled_files={} if twin is None else model.files,
                 job=self.claim.job_id,
                 dataset=self.claim.dataset_id,
                 prompt_set=self.claim.prompt_set_id,
@@ -484,3 +488,8 @@ class LedgerRecord:
         if self.part.mode is None:
             raise ValueError(f"step {self.claim.step_id} does not say how its examples are asked")
         return recorded_mode(self.part.mode, self.part.dataset)
+
+
+def _named(model: Model) -> BaseModel:
+    """How adapters name it as their base."""
+    return BaseModel(model.repository or model.id, model.revision)

@@ -52,6 +52,9 @@ class ModelOut(Resource):
             "an adapter: its job's."
         ),
     ]
+    trained_as: Annotated[
+        str | None, Field(description="Of a quantized model: the one that adapters are trained on.")
+    ] = None
     requires: Requires  # workers that have less are not given its steps
     base_model: Annotated[str | None, Field(description="Of an adapter.")] = None
     job_id: Annotated[str | None, Field(description="Of an adapter: the job that trained it.")] = None
@@ -126,6 +129,7 @@ def _out(model: Model) -> ModelOut:
         context_length=model.context_length,
         license=model.license,
         layout=default_layout(model),
+        trained_as=model.trained_as,
         requires=_requires(model),
     )
 

@@ -19,6 +19,7 @@ from app.jobs.settings import BudgetIn, JobIn, asked_prompts, listed, resolve_co
 from app.ledger.data.base_models import get_model
 from app.ledger.data.datasets import get_dataset
 from app.ledger.data.examples import conversations, each_example, groups_of
+from app.ledger.data.model_memory import too_large
 from app.ledger.data.prompt_sets import get_prompt_set
 from app.ledger.jobs.jobs import NewJob
 from app.ledger.results.adapters import get_adapter
@@ -90,6 +91,9 @@ def _check_on_documents(
     dataset: Dataset,
     deadline_at: datetime | None,
 ) -> NewJob:
+    if model.trained_as is not None:
+        reason = f"{model.id} is quantized, and what thinks between tokens is sampled as it is trained."
+        raise Invalid.for_field("model", reason, f"Use {model.trained_as}.", code="quantized_model")
     row = prompt_set_for(session, project_id, sent)
     config = resolve_config(dataset.kind, sent.preset, sent.config)
     check_documents(session, project_id, model, dataset, config)
@@ -313,6 +317,7 @@ def _check_training(
     """What would fail at the first training."""
     if config.baselines_only:
         return
+    _check_held(session, model, config)
     rank = config.training.lora.rank
     if rank > MAX_LORA_RANK:
         raise Invalid.for_field(
@@ -325,6 +330,28 @@ def _check_training(
     if tokenizer is not None:
         some = each_example(session, dataset.id, ["train"], SAMPLE_SIZE)
         check_training_lengths(tokenizer, model.context_length, config, prompt_set, some)
+
+
+def _check_held(session: Session, model: Model, config: StarConfig) -> None:
+    """Whether the base model, as it is held while an adapter is trained, fits its workers and the job."""
+    quantization = config.training.quantization
+    if (needed := too_large(session, model, quantization)) is not None:
+        fix = 'Set training.quantization to "nf4", or use a smaller model.'
+        if quantization is not None:
+            fix = "Set training.quantization to null, or use a smaller model."
+        reason = f"A training on {model.id} takes {needed:.0f} GiB, more than its workers have to have."
+        raise Invalid.for_field("config.training.quantization", reason, fix, code="model_too_large")
+    if model.trained_as is None:
+        return
+    for name in ("preference", "trained_verifier"):
+        if getattr(config, name) is not None:
+            raise Invalid.for_field(
+                f"config.{name}",
+                f"{model.id} is quantized: its scores of a pair are not those of {model.trained_as}, on "
+                "which adapters are trained.",
+                f"Use the model {model.trained_as}, or leave {name} out.",
+                code="quantized_model",
+            )
 
 
 def _named(field: str, find: Callable[[], T], known: list[str] | None = None) -> T:

@@ -87,6 +87,7 @@ class Model(Base):
     files: Mapped[JsonObject]  # file name -> sha256
     context_length: Mapped[int]  # tokens
     license: Mapped[str | None]
+    trained_as: Mapped[str | None]  # of a quantized one: the model that is trained in its place
     gpus: Mapped[int] = mapped_column(default=1, server_default="1")  # that the sampler spreads it over
     gpu_memory_gib: Mapped[float | None]  # of each GPU, at least
     gpu_class: Mapped[str | None]

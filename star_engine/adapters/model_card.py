@@ -49,6 +49,7 @@ def write_card(
             revision=base.revision or "not recorded",
             kind=config.kind,
             weights_from=config.training.start_from,
+            held="" if config.training.quantization is None else _FOUR_BITS,
             rank=config.training.lora.rank,
             alpha=config.training.lora.alpha,
             seed=config.seed,
@@ -239,6 +240,8 @@ questions of kind `{kind}` and their answers, without rationales.""",
 dataset's worked solutions of questions of kind `{kind}`; the model wrote none of them itself.""",
 }
 
+_FOUR_BITS = "| trained over | the base model in 4 bits (QLoRA, nf4); load the adapter on it as it is |\n"
+
 _PREFERENCE = """iterative RPO (arXiv
 2404.19733): the model wrote rationales for questions of kind `{kind}`, and was fine-tuned to prefer those
 that led to the right answer to those that did not."""
@@ -265,7 +268,7 @@ A LoRA adapter for `{base}` (revision: {revision}), trained by {how}
 | rationalization | {rationalization} |
 | training set | sha256 `{sha}` |
 | weights start from | {weights_from} |
-| LoRA rank, alpha | {rank}, {alpha} |
+{held}| LoRA rank, alpha | {rank}, {alpha} |
 | seed | {seed} |
 
 Files, their sha256 and how the adapter was verified are in `manifest.json`.

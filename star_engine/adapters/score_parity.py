@@ -23,6 +23,35 @@ def judge_scores(peft: Sequence[Score], sampler: Sequence[Score], base: Sequence
     return apart
 
 
+def judge_shifts(
+    peft: Sequence[Score], peft_base: Sequence[Score], sampler: Sequence[Score], base: Sequence[Score]
+) -> float:
+    """The same where PEFT has another form of the base model than the sampler, as one in 4 bits.
+
+    The two bases differ by more than roundings, so what is compared is by how much the adapter moves each
+    token's score in PEFT and in the sampler. Raises BadAdapter with the reason.
+    """
+    trained, served = _shifts(peft, peft_base), _shifts(sampler, base)
+    apart, moved = _difference(trained, served), _difference(sampler, base)
+    by_peft = _difference(peft, peft_base)
+    if moved < by_peft / 4:
+        raise BadAdapter("The sampler scores as the base model does: it does not apply the adapter.")
+    if apart > max(TOLERANCE, by_peft / 2):
+        raise BadAdapter(
+            f"PEFT and the sampler are moved differently by the adapter: by {apart:.3f} nats a token, where "
+            f"PEFT is moved by {by_peft:.3f}."
+        )
+    return apart
+
+
+def _shifts(scores: Sequence[Score], before: Sequence[Score]) -> list[Score]:
+    known = {score.key: score for score in before}
+    return [
+        Score(one.key, tuple(a - b for a, b in zip(one.logprobs, known[one.key].logprobs, strict=True)))
+        for one in scores
+    ]
+
+
 def _difference(one: Sequence[Score], other: Sequence[Score]) -> float:
     found = {score.key: score for score in other}
     apart = [

@@ -5,20 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+SAMPLED = ("awq", "compressed-tensors", "fp8", "gptq")  # quantizations under which vLLM applies LoRA adapters
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 
 
-def why_unsupported(config: Mapping[str, Any]) -> str | None:
+def why_unsupported(config: Mapping[str, Any], sampled_only: bool = False) -> str | None:
     """Return a sentence on why a model with this config.json cannot be a base model; None where it can.
 
     What it refuses would otherwise fail after a training, or train a part of the model without a word.
+    sampled_only: another version of it is trained in its place.
     """
     if (quantization := config.get("quantization_config")) is not None:
         method = quantization.get("quant_method", "an unnamed method")
-        return (
-            f"its weights are quantized ({method}): adapters are trained on plain weights. Take the version "
-            "in bfloat16, float16 or float32."
-        )
+        if not sampled_only:
+            return (
+                f"its weights are quantized ({method}): adapters are trained on plain weights. Take the "
+                "version in bfloat16, float16 or float32, or list that one too and name it in this entry's "
+                "`trained_as`."
+            )
+        if method not in SAMPLED:
+            return (
+                f"its weights are quantized by {method}, which is not sampled with adapters here: take one "
+                f"of {', '.join(SAMPLED)}."
+            )
     architectures = config.get("architectures") or []
     if any(name in config for name in ("text_config", "vision_config", "audio_config")):
         return "it reads more than text: its language model is a part of a larger one. Take a text model."

@@ -85,6 +85,7 @@ class PreferenceTraining(Section):
 def check_pairs(config: StarConfig) -> None:
     """Raises ValueError for settings under which there is nothing to pair, or no verifier to ask."""
     _check_preference(config)
+    _check_quantization(config)
     test_time = config.evaluation.test_time
     if config.trained_verifier is None:
         if test_time is not None and test_time.scorer == "verifier":
@@ -106,6 +107,16 @@ def check_pairs(config: StarConfig) -> None:
         raise ValueError(
             "a question's only try is never both right and wrong; set generation.samples_per_example to 2 or "
             "more, or trained_verifier to null"
+        )
+
+
+def _check_quantization(config: StarConfig) -> None:
+    """Pairs have their reference from the sampler, which has the base model as it is."""
+    on_pairs = config.preference is not None or config.trained_verifier is not None
+    if config.training.quantization is not None and on_pairs:
+        raise ValueError(
+            "pairs are compared with scores of the base model as it is, and training.quantization trains "
+            "over it in 4 bits; set training.quantization to null, or preference and trained_verifier"
         )
 
 

@@ -170,6 +170,9 @@ class Training(Section):
     """Tokens of prompt and completion together at most."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 50
     """Optimizer steps between two checkpoints: what a crash can cost."""
+    quantization: Literal["nf4"] | None = None
+    """How the frozen base model is held while an adapter is trained; null: as it is. nf4: its linear layers
+    in 4 bits (QLoRA, arXiv 2305.14314), where it would not fit otherwise. It is sampled as it is."""
     lora: Lora = Lora()
     """Shape of the adapter."""
 

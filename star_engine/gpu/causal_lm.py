@@ -21,6 +21,11 @@ def device_bytes() -> int:
     return int(torch.cuda.get_device_properties(0).total_memory)
 
 
+def free_bytes(device: torch.device) -> int | None:
+    """Memory of a CUDA device that nobody uses; None: a CPU's, which is not the limit."""
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else None
+
+
 def free_memory() -> None:
     """Give back what nothing refers to any more: PyTorch keeps it for itself, and other processes need it."""
     gc.collect()
@@ -35,10 +40,13 @@ def set_threads(threads: int | None) -> int:
     return torch.get_num_threads()
 
 
-def load_model(path: Path, *, dtype: torch.dtype, device: str, attention: str | None = None) -> Any:
+def load_model(
+    path: Path, *, dtype: torch.dtype, device: str, attention: str | None = None, quantization: Any = None
+) -> Any:
     """The model of a local folder, frozen, in evaluation mode. Never executes code from the folder.
 
     Weights go to the device one by one: the machine's memory never holds the whole model beside a GPU.
+    quantization: transformers' config of how they are quantized on the way; None: they are not.
     """
     model: Any = AutoModelForCausalLM.from_pretrained(
         path,
@@ -46,7 +54,8 @@ def load_model(path: Path, *, dtype: torch.dtype, device: str, attention: str | 
         attn_implementation=attention or attention_of(path),
         local_files_only=True,
         use_safetensors=True,
-        device_map=None if device == "cpu" else {"": device},
+        device_map=None if device == "cpu" and quantization is None else {"": device},
+        quantization_config=quantization,
     )
     return model.requires_grad_(False).eval()
 

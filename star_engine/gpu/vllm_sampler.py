@@ -4,8 +4,9 @@ With vllm_server the only file that imports vllm. How an adapter gets into the e
 
 - CUDA: beside the bfloat16 base model, as a LoRARequest with a name and id of its own for every call of
   `use`. vLLM keys its prefix cache by name and its weights by id: a used one would silently serve old ones.
-- CPU: merged in float32 into the base model's weights, with which the engine then reloads. vLLM's LoRA on
-  CPU gathers a private copy of A and B for every token and turns torch.compile off.
+- CPU, for a base model that is not quantized: merged in float32 into the base model's weights, with which the
+  engine then reloads. vLLM's LoRA on CPU gathers a private copy of A and B for every token and turns
+  torch.compile off.
 """
 
 from __future__ import annotations
@@ -67,21 +68,29 @@ class VllmSampler:
         kv_cache_gib: int = 2,
         enforce_eager: bool | None = None,
         engine: Mapping[str, Any] | None = None,
+        trained_as: Path | None = None,
+        beside: bool | None = None,
+        own_process: bool | None = None,
     ) -> None:
         """Start the engine: seconds on CPU, up to a minute on CUDA.
 
-        `device`: "cpu" or "cuda"; None: CUDA where it is usable. `max_lora_rank` counts on CUDA only: the
-        engine reserves memory for adapters of this rank, and refuses larger ones.
+        `device`: "cpu" or "cuda"; None: CUDA where it is usable. `max_lora_rank` counts where adapters are
+        served beside the base model: the engine reserves memory for this rank, and refuses larger ones.
         `threads` and `kv_cache_gib` count on CPU only, and yield to OMP_NUM_THREADS and
         VLLM_CPU_KVCACHE_SPACE where the process has them. `enforce_eager`: None compiles on CUDA only; on
         CPU that takes a C++ compiler and two minutes, for 1.18 times the speed (docs/benchmarks/levers.md).
         `engine`: arguments of vLLM's LLM, over those that are chosen here.
+        `trained_as`: the plain version of a quantized base model, whose adapters are served beside it.
+        `beside`, `own_process`: whether adapters are served beside the base model, and whether the engine has
+        a process of its own; None: on CUDA, where both must be. On CPU it is how CUDA's way is tried out.
         Raises ValueError where vLLM and transformers tokenize differently, and RuntimeError where CUDA is
         asked for and not usable.
         """
         self._on_cpu = runs_on_cpu(device)
+        self._beside = not self._on_cpu or bool(beside) or trained_as is not None
+        self._shapes_of = trained_as or base_model
         # vLLM keeps the number of threads that it finds, and nobody in this process can change it afterwards.
-        set_environment(self._on_cpu, set_threads(threads), kv_cache_gib)
+        set_environment(self._on_cpu, set_threads(threads), kv_cache_gib, own_process)
         from vllm import LLM
 
         self._base_model = base_model
@@ -94,7 +103,7 @@ class VllmSampler:
             "tensor_parallel_size": tensor_parallel_size,
             "seed": seed,
             "enforce_eager": self._on_cpu if enforce_eager is None else enforce_eager,
-            **engine_arguments(self._on_cpu, max_lora_rank),
+            **engine_arguments(self._on_cpu, max_lora_rank, self._beside),
         }
         if not (self._on_cpu or enforce_eager):
             arguments |= graph_sizes(parameter_count(base_model), engine or {})
@@ -102,7 +111,7 @@ class VllmSampler:
         self._engine = self._llm.llm_engine
         self._adapters = count(1)
         self._served: str | None = None  # by the engine: what adapter_sha256 says of it; None: the base model
-        self._lora: Any = None  # CUDA: the LoRARequest of the adapter in use
+        self._lora: Any = None  # the LoRARequest of the adapter in use, where it is not merged
         self._ids = count()
         _refuse_other_tokenizer(self._tokenizer, self._llm.get_tokenizer(), base_model.name)
         self._try_out()
@@ -121,15 +130,15 @@ class VllmSampler:
         Costs nothing where it is served already, from whatever folder: verification, evaluation and the next
         iteration's sampling ask for the same one, whose prefixes then stay cached.
         """
-        updates = read_adapter(adapter, weight_shapes(self._base_model)) if adapter is not None else {}
+        updates = read_adapter(adapter, weight_shapes(self._shapes_of)) if adapter is not None else {}
         wanted = _sha256(adapter) if adapter is not None else None
         if wanted == self._served:
             return
         self._served = None  # what is left where vLLM refuses the adapter
-        if self._on_cpu:
-            self._reload(updates)
-        else:
+        if self._beside:
             self._use_lora(adapter)
+        else:
+            self._reload(updates)
         self._served = wanted
 
     def _use_lora(self, adapter: Path | None) -> None:
@@ -145,12 +154,18 @@ class VllmSampler:
         try:
             loaded = self._engine.add_lora(lora)
         except Exception as error:  # what the engine's process says of it comes as a bare Exception
-            if self._llm.llm_engine.engine_core.resources.engine_dead:
+            if self._engine_dead:
                 raise
             raise BadAdapter(f"vLLM does not load the adapter: {error}") from error
         if not loaded:
             raise BadAdapter("vLLM does not load the adapter.")
         self._lora = lora
+
+    @property
+    def _engine_dead(self) -> bool:
+        """Whether the engine's process has ended, where it has one."""
+        resources = getattr(self._engine.engine_core, "resources", None)
+        return resources is not None and bool(resources.engine_dead)
 
     def _reload(self, updates: Mapping[str, LoraUpdate]) -> None:
         weights = merged_weights(self._base_model, updates)

@@ -52,6 +52,8 @@ class MergesAdapters:
         from star_engine.gpu.lora_merge import merged_weights, read_adapter, weight_shapes
 
         base = Path(self.model_config.model)
+        if adapter and self.model_config.quantization is not None:
+            return {"error": "The base model is quantized: adapters are merged on CPU, into plain weights."}
         try:
             updates = read_adapter(Path(adapter), weight_shapes(base)) if adapter else {}
         except BadAdapter as problem:

@@ -27,12 +27,17 @@ def runs_on_cpu(device: str | None) -> bool:
     return not device.startswith("cuda")
 
 
-def engine_arguments(on_cpu: bool, max_lora_rank: int) -> dict[str, Any]:
-    """Return the arguments of vLLM's LLM that depend on the device."""
+def engine_arguments(on_cpu: bool, max_lora_rank: int, beside: bool | None = None) -> dict[str, Any]:
+    """Return the arguments of vLLM's LLM that depend on the device.
+
+    beside: whether adapters are served beside the base model and not merged; None: on CUDA.
+    """
+    arguments: dict[str, Any] = {"dtype": "bfloat16"}  # as the trainer: "auto" takes what the files hold
     if on_cpu:
-        return {"dtype": "float32", "block_size": CPU_BLOCK, "max_num_seqs": CPU_ROWS}
-    return {
-        "dtype": "bfloat16",  # as the trainer: "auto" would sample a float16 checkpoint in float16
+        arguments = {"dtype": "float32", "block_size": CPU_BLOCK, "max_num_seqs": CPU_ROWS}
+    if not (beside if beside is not None else not on_cpu):
+        return arguments
+    return arguments | {
         "enable_lora": True,
         "max_lora_rank": next((rank for rank in LORA_RANKS if rank >= max_lora_rank), max_lora_rank),
         "max_loras": 1,
@@ -51,8 +56,11 @@ def graph_sizes(parameters: int, engine: Mapping[str, Any]) -> dict[str, Any]:
     return {"compilation_config": {"max_cudagraph_capture_size": CUDA_ROWS}}
 
 
-def set_environment(on_cpu: bool, threads: int, kv_cache_gib: int) -> None:
-    """Set the variables that vLLM reads at its import. Those that the process already has are kept."""
+def set_environment(on_cpu: bool, threads: int, kv_cache_gib: int, own_process: bool | None = None) -> None:
+    """Set the variables that vLLM reads at its import. Those that the process already has are kept.
+
+    own_process: whether the engine has one; None: on CUDA.
+    """
     wanted = {
         # On CUDA the engine has a process of its own: ending it gives all of the device's memory back.
         "VLLM_ENABLE_V1_MULTIPROCESSING": "1",
@@ -71,8 +79,8 @@ def set_environment(on_cpu: bool, threads: int, kv_cache_gib: int) -> None:
         "VLLM_ENGINE_READY_TIMEOUT_S": "86400",
         "VLLM_LOGGING_LEVEL": "WARNING",
     }
-    if on_cpu:  # in this process, whatever it was told: merged weights are handed over as they are, and a
-        # second one, importing torch and vllm again, starts slowly
+    if on_cpu and not own_process:  # in this process, whatever it was told: merged weights are handed over as
+        # they are, and a second one, importing torch and vllm again, starts slowly
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     for name, value in wanted.items():
         os.environ.setdefault(name, value)

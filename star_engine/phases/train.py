@@ -56,7 +56,7 @@ class TrainingReport:
         if progress.tokens_at_once is not None:
             self.memory = {
                 "tokens_at_once": progress.tokens_at_once,
-                "checkpointed": progress.checkpointed,
+                "checkpointed_layers": progress.checkpointed_layers,
                 "ranks": progress.ranks,
                 "sharded": progress.sharded,
                 "sampler_share": progress.sampler_share,
@@ -99,6 +99,8 @@ def _run(context: Context) -> Work:
     if training.batch_tokens is not None and tokens:
         seen = round(steps * training.batch_tokens * rows / tokens)  # up to what stays free of a batch
     more = learned.as_json() | ({} if moments is None else {"optimizer_from": source})
+    if training.quantization is not None:
+        more |= {"quantization": training.quantization}
     report = TrainingReport(steps, seed, source, rows, seen, loss_first=record.first_loss(), more=more)
     yield Progress(0, steps, "steps")
     checkpoints, out = record.checkpoints(), record.weights_folder()

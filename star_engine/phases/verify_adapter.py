@@ -24,7 +24,7 @@ from star_engine.adapters.probe import (
     installed_versions,
     probe_prompts,
 )
-from star_engine.adapters.score_parity import judge_scores
+from star_engine.adapters.score_parity import judge_scores, judge_shifts
 from star_engine.loop import PhaseName
 from star_engine.phases.phase import Context, Phase, Progress, Work
 from star_engine.protocols import AdapterProbe, ScoreRequest, TrainingText
@@ -62,7 +62,8 @@ def _judge_by_scores(
     """What PEFT wrote, scored by PEFT, by the sampler with the adapter and without it. Raises BadAdapter.
 
     In bfloat16 two tokens may be as likely as each other: the engines then write different texts and find
-    each text as likely. Where PEFT wrote nothing there is nothing to score, and the doubt stands.
+    each text as likely. Where they hold the base model in two forms, by how much the adapter moves the scores
+    is compared. Where PEFT wrote nothing there is nothing to score, and the doubt stands.
     """
     written = [(prompt, text) for prompt, text in zip(prompts, probe.texts, strict=True) if text]
     if not written:
@@ -71,10 +72,18 @@ def _judge_by_scores(
         ScoreRequest(str(n), TrainingText(prompt, text), eos=False)
         for n, (prompt, text) in enumerate(written)
     ]
-    peft = context.gpu.trainer().score_trained(folder, requests)
+    trainer = context.gpu.trainer()
+    peft = trainer.score_trained(folder, requests)
+    two_forms = (
+        context.config.training.quantization is not None or context.record.origin().sampled is not None
+    )
+    peft_base = trainer.score_trained(None, requests) if two_forms else None
     base = list(context.gpu.scorer(None).score(requests))
     served = list(context.gpu.scorer(folder).score(requests))
-    apart = judge_scores(peft, served, base, "adapter")
+    if peft_base is None:
+        apart = judge_scores(peft, served, base, "adapter")
+    else:
+        apart = judge_shifts(peft, peft_base, served, base)
     return replace(doubt.found, score_difference=round(apart, 6))
 
 
@@ -91,6 +100,14 @@ def _optimizer(training: Mapping[str, Any]) -> str:
     return "AdamW, fresh in this iteration" if carried is None else f"AdamW, carried on from {carried}"
 
 
+def _sampled(origin: Origin) -> dict[str, Any]:
+    """The form of the base model that was sampled, where that is not the one that was trained on."""
+    if origin.sampled is None:
+        return {}
+    one = origin.sampled
+    return {"sampled_as": {"id": one.name, "revision": one.revision, "files": dict(origin.sampled_files)}}
+
+
 def _facts(context: Context, origin: Origin, made: Provenance) -> dict[str, Any]:
     """Everything that the adapter depends on, for its manifest."""
     return {
@@ -103,6 +120,7 @@ def _facts(context: Context, origin: Origin, made: Provenance) -> dict[str, Any]
             "revision": origin.base.revision,
             "files": dict(origin.base_files),
         },
+        **_sampled(origin),
         "prompt": {
             "layout": context.config.layout or "completion",
             "template_sha256": context.config.chat.template_sha256,

@@ -244,8 +244,9 @@ class RecordingTrainer:
     def training_token_ids(self, texts: Sequence[str | TrainingText]) -> list[list[int]]:
         return _ids(texts)
 
-    def score_trained(self, adapter: Path, requests: Sequence[ScoreRequest]) -> list[Score]:
-        read_weights(adapter)
+    def score_trained(self, adapter: Path | None, requests: Sequence[ScoreRequest]) -> list[Score]:
+        if adapter is not None:
+            read_weights(adapter)
         return [_score(self._script, adapter, request) for request in requests]
 
     def probe(self, adapter: Path, prompts: Sequence[str], max_tokens: int) -> AdapterProbe:

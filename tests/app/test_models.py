@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +16,7 @@ from starlette.testclient import TestClient
 
 from app.database import make_engine, reading
 from app.ledger.data.base_models import LONGEST_CONTEXT, BadModelsFile, register_models
+from app.ledger.data.model_memory import too_large
 from app.main import create_app
 from app.settings import Settings
 from app.tables.data import Model
@@ -138,6 +140,54 @@ def test_quantized_model_stops_the_start_with_the_reason(engine: Engine, models_
     config.write_text(json.dumps(json.loads(config.read_text()) | quantized))
     with pytest.raises(BadModelsFile, match=r"model tiny: its weights are quantized \(fp8\)"):
         register_models(engine, models_file)
+
+
+def quantize(folder: Path) -> Path:
+    """A copy of a model that says that it is quantized, as FP8 is: a byte a weight, under the same names."""
+    copy = shutil.copytree(folder, folder.with_name("quantized"))
+    config = json.loads((copy / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "fp8"}
+    (copy / "config.json").write_text(json.dumps(config))
+    return copy
+
+
+def test_a_quantized_model_is_listed_with_the_one_that_is_trained_in_its_place(api: Api) -> None:
+    quantize(api.settings.home / "model")
+    plain = {"id": MODEL, "location": "model"}
+    twin = {"id": "small", "location": "quantized", "trained_as": MODEL}
+    register_models(api.engine, allow(api.settings.models_file, twin, plain))
+    with reading(api.engine) as session:
+        model = session.get_one(Model, "small")
+        assert model.trained_as == MODEL
+        assert model.files != session.get_one(Model, MODEL).files, "the hashes of both are kept"
+    for changed, words in (
+        ({"trained_as": "small"}, r"`trained_as` names 'small', which is no entry that is trained itself"),
+        ({"trained_as": "nobody"}, r"`trained_as` names 'nobody'"),
+        ({"trained_as": None}, r"its weights are quantized \(fp8\).*name it in this entry's `trained_as`"),
+    ):
+        with pytest.raises(BadModelsFile, match=f"model small: {words}"):
+            register_models(api.engine, allow(api.settings.models_file, twin | changed, plain))
+
+
+def test_a_quantized_model_that_is_another_one_stops_the_start(engine: Engine, models_file: Path) -> None:
+    copy = quantize(models_file.parent / "tiny")
+    listed = [{"id": "tiny", "location": "tiny"}, {"id": "q", "location": "quantized", "trained_as": "tiny"}]
+    write_weights(copy / "model.safetensors", shape=[4, 5], dtype="F8_E4M3")
+    with pytest.raises(BadModelsFile, match="model q: quantized and tiny are not one model"):
+        register_models(engine, allow(models_file, *listed))
+
+
+def test_training_in_four_bits_may_need_less_than_the_workers_have(engine: Engine, models_file: Path) -> None:
+    """35B: 81 GiB to be trained plainly, 21 in 4 bits; 72 to be sampled, which no 64 GiB hold."""
+    write_weights(models_file.parent / "tiny/model.safetensors", shape=[1000, 35 * 10**6], dtype="BF16")
+    listed = {"id": "tiny", "location": "tiny"}
+    register_models(engine, allow(models_file, listed | {"requires": {"gpu_memory_gib": 80}}))
+    with reading(engine) as session:
+        model = session.get_one(Model, "tiny")
+        assert too_large(session, model, None) == pytest.approx(81, rel=0.01)
+        assert too_large(session, model, "nf4") is None
+    with pytest.raises(BadModelsFile, match=r"at least 81 GiB .*21 GiB of one GPU, and sampling 72 GiB"):
+        register_models(engine, allow(models_file, listed | {"requires": {"gpu_memory_gib": 64}}))
 
 
 def test_a_model_that_its_own_requirements_cannot_train_stops_the_start(

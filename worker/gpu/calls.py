@@ -111,7 +111,8 @@ def run_trainer(models: Models, call: Call, emit: Emit) -> Any:
             return models.trainer().training_token_ids(_texts(message["texts"]))
         case "score_trained":
             texts = [ScoreRequest.from_json(text) for text in message["texts"]]
-            return [asdict(one) for one in models.trainer().score_trained(Path(message["adapter"]), texts)]
+            trained = models.trainer().score_trained(_path(message["adapter"]), texts)
+            return [asdict(one) for one in trained]
         case _:
             adapter, prompts = Path(message["adapter"]), message["prompts"]
             return asdict(models.trainer().probe(adapter, prompts, message["max_tokens"]))

@@ -128,7 +128,7 @@ def read_commands(descriptor: int, calls: SimpleQueue[Call]) -> None:
 def serve(calls: SimpleQueue[Call], replies: Replies) -> int:
     """Answer commands until told to close. Returns the exit status."""
     spec = calls.get().message["spec"]
-    models = Models(GpuSpec(**spec | {"base_model": Path(spec["base_model"])}))
+    models = Models(GpuSpec.from_json(spec))
     while (call := calls.get()).message["call"] != "close":
         status = answer(models, call, replies)
         if status is not None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from star_engine.adapters.layout import THINKING
 from star_engine.adapters.roles import UNTHINKING
-from star_engine.adapters.weight_files import BYTES_PER_WEIGHT, parameter_count, training_bytes
+from star_engine.adapters.weight_files import held_bytes, stored_bytes, training_bytes
 from star_engine.protocols import BadAdapter, Completion, Sampler, SampleRequest, SamplingParams, Trainer
 from star_engine.testing.fakes import RecordingTrainer, Script, ScriptedSampler
 from star_engine.testing.writer import ScriptedWriter
@@ -169,8 +169,8 @@ def sampler_share(spec: GpuSpec, device_bytes: int) -> float | None:
     """
     if spec.training_ranks > 1 or spec.options.get("tensor_parallel_size", 1) > 1:
         return None
-    weights = BYTES_PER_WEIGHT * parameter_count(spec.base_model) / device_bytes
-    most = USABLE_SHARE - TRAINING_SHARE - weights
+    weights = (held_bytes if spec.trained_as is None else stored_bytes)(spec.base_model) / device_bytes
+    most = USABLE_SHARE - TRAINING_SHARE - held_bytes(spec.trained, spec.quantization) / device_bytes
     wanted = float(spec.options.get("gpu_memory_utilization", most))
     return wanted if 2 * weights <= wanted <= most else None
 
@@ -189,8 +189,10 @@ def make_sampler(spec: GpuSpec, share: float | None = None) -> Sampler:
             device=spec.device,
             max_length=spec.max_length,
             max_lora_rank=spec.lora_rank,
+            trained_as=spec.trained_as,
             **smaller(options, spec.halvings, CPU_ROWS if spec.device == "cpu" else CUDA_ROWS),
         )
+    _refuse_quantized(spec)
     from star_engine.gpu.transformers_sampler import TransformersSampler
 
     return TransformersSampler(
@@ -200,6 +202,15 @@ def make_sampler(spec: GpuSpec, share: float | None = None) -> Sampler:
         threads=spec.threads,
         device=spec.device,
     )
+
+
+def _refuse_quantized(spec: GpuSpec) -> None:
+    if spec.trained_as is not None:
+        raise ValueError(
+            f"The base model {spec.base_model.name} is quantized, and this worker samples by transformers, "
+            "which merges adapters into plain weights: vLLM samples it (STAR_SAMPLER=vllm), or ask for "
+            f"{spec.trained_as.name}."
+        )
 
 
 def smaller(options: dict[str, Any], halvings: int, rows: int) -> dict[str, Any]:
@@ -218,6 +229,7 @@ def make_writer(spec: GpuSpec) -> Writer:
         return ScriptedWriter(_script(spec))
     if spec.sampler == "vllm":
         raise ValueError("vLLM answers by a server of its own.")
+    _refuse_quantized(spec)
     from star_engine.gpu.transformers_sampler import TransformersSampler
     from star_engine.gpu.transformers_writer import TransformersWriter
 
@@ -235,7 +247,7 @@ def make_thoughts(spec: GpuSpec) -> ThoughtModel:
     """Of transformers, whatever samples here: vLLM cannot think between tokens."""
     from star_engine.gpu.quiet_star.model import QuietModel
 
-    return QuietModel(spec.base_model, threads=spec.threads, device=spec.device)
+    return QuietModel(spec.trained, threads=spec.threads, device=spec.device)
 
 
 def is_sharded(spec: GpuSpec, device_bytes: Callable[[], int]) -> bool:
@@ -247,7 +259,9 @@ def is_sharded(spec: GpuSpec, device_bytes: Callable[[], int]) -> bool:
         return False
     if spec.sharding == "always":
         return True
-    return spec.device != "cpu" and training_bytes(spec.base_model) > device_bytes()
+    if spec.quantization is not None:  # its pieces would lack their scales: each process holds all of it
+        return False
+    return spec.device != "cpu" and training_bytes(spec.trained) > device_bytes()
 
 
 def make_trainer(spec: GpuSpec) -> Trainer:
@@ -258,15 +272,16 @@ def make_trainer(spec: GpuSpec) -> Trainer:
         from star_engine.gpu.training.parallel_trainer import ParallelTrainer
 
         return ParallelTrainer(
-            spec.base_model,
+            spec.trained,
             ranks=spec.training_ranks,
             threads=spec.threads,
             device=spec.device,
             sharded=is_sharded(spec, device_bytes),
+            quantization=spec.quantization,
         )
     from star_engine.gpu.training.lora_trainer import LoraTrainer
 
-    return LoraTrainer(spec.base_model, threads=spec.threads, device=spec.device)
+    return LoraTrainer(spec.trained, threads=spec.threads, device=spec.device, quantization=spec.quantization)
 
 
 def _scripted(spec: GpuSpec) -> ScriptedSampler:

@@ -68,10 +68,28 @@ class GpuSpec:
     sampler_batch: int = 64  # sequences decoded at once
     training_ranks: int = 1  # processes that train together, one per GPU
     sharding: Literal["auto", "always", "never"] = "auto"  # whether each of them holds a piece of the model
+    trained_as: Path | None = None  # what adapters are trained on, where the base model is quantized
+    quantization: Literal["nf4"] | None = None  # of the base model while an adapter is trained
     max_length: int | None = None  # tokens of prompt and completion; None: what the base model allows
     lora_rank: int = 0  # of the adapters that vLLM serves beside the base model, on CUDA; 0: its smallest
     halvings: int = 0  # how often vLLM's rows were halved, after the device had run out of memory
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def trained(self) -> Path:
+        """The base model that adapters are trained on."""
+        return self.trained_as or self.base_model
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` makes the same spec of, in the child."""
+        twin = None if self.trained_as is None else str(self.trained_as)
+        return asdict(self) | {"base_model": str(self.base_model), "trained_as": twin}
+
+    @staticmethod
+    def from_json(sent: Mapping[str, Any]) -> GpuSpec:
+        """Read what `to_json` wrote."""
+        twin = None if sent["trained_as"] is None else Path(sent["trained_as"])
+        return GpuSpec(**{**sent, "base_model": Path(sent["base_model"]), "trained_as": twin})
 
 
 class GpuFailed(RuntimeError):
@@ -108,7 +126,7 @@ class GpuProcess:
         self.check = check
         alive = prepared is not None and prepared.alive
         self._pipe = prepared if prepared is not None and alive else _start(spec.threads, log)
-        self._pipe.send({"spec": asdict(spec) | {"base_model": str(spec.base_model)}})
+        self._pipe.send({"spec": spec.to_json()})
         self._began = self._checked = time.monotonic()
         self._loading: float | None = self._began  # since when; None: nothing is loaded now
         self._calls = 0
@@ -210,10 +228,11 @@ class GpuProcess:
         finally:
             self._leave(call)
 
-    def score_trained(self, adapter: Path, requests: Sequence[ScoreRequest]) -> list[Score]:
+    def score_trained(self, adapter: Path | None, requests: Sequence[ScoreRequest]) -> list[Score]:
         """See Trainer."""
         texts = [request.to_json() for request in requests]
-        found = self._ask("score_trained", adapter=str(adapter), texts=texts)
+        named = None if adapter is None else str(adapter)
+        found = self._ask("score_trained", adapter=named, texts=texts)
         return [Score(one["key"], tuple(one["logprobs"])) for one in found]
 
     def train(self, job: TrainingJob) -> Iterator[TrainingProgress]:

@@ -102,6 +102,8 @@ class Exports:
         """The base model's folder, checked; the adapter's two files lie in `folder` then."""
         with reading(self._context.engine) as session:
             model, adapter = session.get_one(Model, model_id), adapter_by_id(session, adapter_id)
+            if model.trained_as is not None:  # adapters are merged into plain weights
+                model = session.get_one(Model, model.trained_as)
         files = {entry["path"]: entry["sha256"] for entry in adapter.files}
         for name in (CONFIG, WEIGHTS):
             self._context.storage.fetch(files[name], folder / name)

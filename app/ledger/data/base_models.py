@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,11 +17,12 @@ from sqlalchemy.orm import Session
 from app.database import transaction
 from app.errors import NotFound
 from app.file_hashes import FileHashes
+from app.ledger.data.model_memory import why_too_large
 from app.settings import GPU_CLASS
 from app.tables.data import Model
 from app.tables.jobs import Job
 from star_engine.adapters.supported import why_unsupported
-from star_engine.adapters.weight_files import training_bytes
+from star_engine.adapters.twins import why_no_twins
 
 # Tokens, unless an entry states more: one sequence of 131,072 takes 16 GiB on a GPU that runs an 8B model,
 # and vLLM does not start where one sequence does not fit.
@@ -58,6 +59,8 @@ class ListedModel(BaseModel):
     context_length: int | None = Field(default=None, ge=1)
     license: str | None = None
     base: bool = False  # pretrained only: a chat template that comes with it is not what it was trained on
+    # Of a quantized model, which is sampled alone: the entry of its version in bfloat16, which is trained.
+    trained_as: str | None = None
     requires: Requires = Requires()
 
 
@@ -79,6 +82,7 @@ def register_models(engine: Engine, path: Path, hashes_in: Path | None = None) -
     """
     hashes = FileHashes(hashes_in)
     found = [_inspect(listed, path.parent, hashes) for listed in read_listed(path)]
+    _check_found({model.listed.id: model for model in found})
     hashes.keep()
     with transaction(engine) as session:
         for model in found:
@@ -149,9 +153,8 @@ def _inspect(listed: ListedModel, beside: Path, hashes: FileHashes) -> FoundMode
     if (reason := why_unreadable(folder)) is not None:
         raise BadModelsFile(f"model {listed.id}: {reason}")
     if folder.is_dir():
-        if (reason := why_unsupported(_config(folder))) is not None:
+        if (reason := why_unsupported(_config(folder), listed.trained_as is not None)) is not None:
             raise BadModelsFile(f"model {listed.id}: {reason}")
-        _refuse_too_large(listed, folder)
         context = listed.context_length or context_length(listed.id, folder)
         files = hash_files(folder, hashes)
         _check_pins(listed, files)
@@ -165,20 +168,52 @@ def _inspect(listed: ListedModel, beside: Path, hashes: FileHashes) -> FoundMode
     return FoundModel(listed, listed.location, dict(listed.files), listed.context_length, repository)
 
 
-def _refuse_too_large(listed: ListedModel, folder: Path) -> None:
+def _check_found(found: Mapping[str, FoundModel]) -> None:
+    """What is trained in the place of another must be that model, and fit where its jobs run."""
+    for model in found.values():
+        sampled = trained = Path(model.location)
+        if model.listed.trained_as is not None:
+            trained = _twin_of(model, found.get(model.listed.trained_as))
+        if trained.is_dir():
+            _refuse_too_large(model.listed, sampled, trained)
+
+
+def _twin_of(model: FoundModel, named: FoundModel | None) -> Path:
+    """The folder of what is trained in its place. Raises BadModelsFile."""
+    name, sampled = model.listed.id, Path(model.location)
+    if named is None or named.listed.trained_as is not None:
+        raise BadModelsFile(
+            f"model {name}: `trained_as` names {model.listed.trained_as!r}, which is no entry that is "
+            "trained itself: list the version in bfloat16 too, without `trained_as`."
+        )
+    trained = Path(named.location)
+    if not (sampled.is_dir() and trained.is_dir()):
+        raise BadModelsFile(
+            f"model {name}: whether it is {named.listed.id} is told from their files: both must be folders "
+            "on this machine (`star models add` fetches them)."
+        )
+    if (reason := _not_twins(sampled, trained)) is not None:
+        raise BadModelsFile(f"model {name}: {reason}")
+    return trained
+
+
+def _not_twins(sampled: Path, trained: Path) -> str | None:
+    try:
+        return why_no_twins(sampled, trained)
+    except (OSError, ValueError, KeyError) as problem:
+        return f"its files cannot be compared with those of {trained.name}: {problem!r}"
+
+
+def _refuse_too_large(listed: ListedModel, sampled: Path, trained: Path) -> None:
     """Where an entry says on how much memory its jobs run, the model has to be trainable there."""
-    memory = listed.requires.gpu_memory_gib
-    if memory is None:
+    if (memory := listed.requires.gpu_memory_gib) is None:
         return
     try:
-        needed = training_bytes(folder) / 2**30
+        reason = why_too_large(listed.requires.gpus, memory, sampled, trained)
     except (OSError, ValueError, KeyError) as problem:
         raise BadModelsFile(f"model {listed.id}: its weights cannot be read: {problem!r}") from problem
-    if needed > memory * listed.requires.gpus:
-        raise BadModelsFile(
-            f"model {listed.id}: a training takes at least {needed:.0f} GiB of GPU memory, its requirements "
-            f"say {listed.requires.gpus} x {memory:g} GiB: raise `gpus` or `gpu_memory_gib`."
-        )
+    if reason is not None:
+        raise BadModelsFile(f"model {listed.id}: {reason}")
 
 
 def _check_pins(listed: ListedModel, files: dict[str, str]) -> None:
@@ -227,6 +262,7 @@ def _register(session: Session, found: FoundModel) -> None:
     model.context_length = found.context_length
     model.license = found.listed.license
     model.is_base = found.listed.base
+    model.trained_as = found.listed.trained_as
     for name, value in found.listed.requires:
         setattr(model, name, value)
     session.flush()

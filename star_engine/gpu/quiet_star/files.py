@@ -6,13 +6,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import peft
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from star_engine.adapters.layout import CONFIG, HEAD, THINKING, WEIGHTS, BaseModel, rewrite_config
 from star_engine.config.quiet_star import QuietStar
+from star_engine.gpu.peft_alone import peft
 from star_engine.gpu.quiet_star.thought_head import ThoughtHead
 from star_engine.gpu.training.train_checkpoint import fsync
 from star_engine.protocols import BadAdapter

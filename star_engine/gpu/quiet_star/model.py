@@ -10,10 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import peft
 import torch
 
 from star_engine.gpu.causal_lm import eos_ids, load_tokenizer, prompt_ids
+from star_engine.gpu.peft_alone import peft
 from star_engine.gpu.quiet_star.answering import Answering
 from star_engine.gpu.quiet_star.files import load_quiet_adapter
 from star_engine.gpu.quiet_star.measuring import measuring

@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import peft
 import torch
 from torch.nn.functional import cross_entropy
 
 from star_engine.adapters.layout import WEIGHTS, file_sha256
 from star_engine.config.quiet_star import QuietStar, Thoughts
 from star_engine.gpu.causal_lm import context_length, load_model, load_tokenizer
+from star_engine.gpu.peft_alone import peft
 from star_engine.gpu.quiet_star.files import load_into, write_quiet_adapter
 from star_engine.gpu.quiet_star.memory import must_checkpoint
 from star_engine.gpu.quiet_star.objective import Counts, Loss, loss_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from star_engine.protocols import OutOfMemory
@@ -13,23 +14,27 @@ LEAST_TOKENS = 512
 
 @dataclass(frozen=True, slots=True)
 class AtOnce:
-    """What a step is cut into: so many tokens at once, and whether layers are computed twice."""
+    """What a step is cut into: so many tokens at once, and how many layers are computed twice."""
 
     tokens: int
-    checkpointed: bool = False
+    checkpointed: int = 0
 
-    def smaller(self, longest: int, can_checkpoint: bool) -> AtOnce:
+    def smaller(self, longest: int, layers: int, needed: int | None = None) -> AtOnce:
         """Return what to try after this did not fit, for a batch whose longest row has `longest` tokens.
 
-        Half the tokens; with one row at a time checkpointed layers; OutOfMemory where those did not fit.
+        Half the tokens; with one row at a time checkpointed layers, as many as an estimate says are `needed`
+        (None: all), then half of the others; OutOfMemory where all `layers` did not fit.
         """
         if self.tokens > longest:
             return AtOnce(max(longest, self.tokens // 2), self.checkpointed)
-        if can_checkpoint and not self.checkpointed:
-            return AtOnce(self.tokens, True)
+        if self.checkpointed < layers:
+            half = self.checkpointed + ceil((layers - self.checkpointed) / 2)
+            first = min(layers, layers if needed is None else needed)
+            return AtOnce(self.tokens, first if first > self.checkpointed else half)
         raise OutOfMemory(
             f"One training row of {longest} tokens does not fit the device's memory: lower "
-            "training.max_length or training.lora.rank, or use a device with more memory."
+            "training.max_length or training.lora.rank, set training.quantization to nf4, or use a device "
+            "with more memory."
         )
 
 
@@ -37,6 +42,16 @@ def tokens_that_fit(config: Any, free_bytes: int, most: int, width: int = 2) -> 
     """Return how many tokens to try at once first, at most `most`. width: bytes of a number."""
     kept = bytes_per_token(config, width)
     return most if kept is None else max(LEAST_TOKENS, min(most, int(USED_SHARE * free_bytes / kept)))
+
+
+def layers_to_checkpoint(config: Any, free_bytes: int, tokens: int, width: int = 2) -> int | None:
+    """Return how many layers must keep their input alone for so many tokens to fit; None: not known."""
+    kept = bytes_per_token(config, width)
+    if kept is None:
+        return None
+    layers = int(config.num_hidden_layers)
+    saved: float = tokens * (kept / layers - width * config.hidden_size)  # by one of them
+    return max(1, min(layers, ceil((tokens * kept - USED_SHARE * free_bytes) / saved)))
 
 
 def bytes_per_token(config: Any, width: int) -> int | None:

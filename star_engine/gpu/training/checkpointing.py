@@ -1,7 +1,9 @@
 """Gradient checkpointing: layers keep their input only, and compute the rest again on the way back.
 
-A third slower, and where not even one row fits otherwise, the way to train it. transformers drops the keys
-and values of a shared prefix under it, so every row then brings its own (batch_plan.plan_apart).
+A third slower where all layers do, and where not even one row fits otherwise, the way to train it. Where some
+suffice it is the first ones: the others have had their way back, and left their memory, before one of these
+is computed again. transformers drops the keys and values of a shared prefix under it, so every row then
+brings its own (batch_plan.plan_apart).
 """
 
 from __future__ import annotations
@@ -11,21 +13,29 @@ from typing import Any
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 
-def can_checkpoint(base: Any) -> bool:
-    """Whether it has layers to checkpoint, without dropout of their own."""
-    return bool(_layers(base)) and not getattr(base.config, "attention_dropout", 0)
+def checkpointable(base: Any) -> int:
+    """Return how many layers can be checkpointed: none where they have dropout of their own."""
+    return 0 if getattr(base.config, "attention_dropout", 0) else len(_layers(base))
 
 
-def start_checkpointing(base: Any) -> bool:
-    """Checkpoint every layer of transformers' own model. False: it does already, or cannot.
+def checkpointed(base: Any) -> int:
+    """Return how many layers are checkpointed."""
+    return sum(layer.gradient_checkpointing and layer.training for layer in _layers(base))
+
+
+def start_checkpointing(base: Any, count: int | None = None) -> bool:
+    """Checkpoint the first `count` layers of transformers' own model; None: all. False: no more than before.
 
     The layers are set to training for it, which must change nothing else: none may have dropout of its own.
     """
-    if base.is_gradient_checkpointing or not can_checkpoint(base):
+    most = checkpointable(base)
+    wanted = most if count is None else min(count, most)
+    if wanted <= checkpointed(base):
         return False
-    base.gradient_checkpointing_enable({"use_reentrant": False})
-    for layer in _layers(base):
-        layer.training = True
+    if not base.is_gradient_checkpointing:
+        base.gradient_checkpointing_enable({"use_reentrant": False})
+    for number, layer in enumerate(_layers(base)):
+        layer.gradient_checkpointing = layer.training = number < wanted
     base.training = True  # what asks for a shared prefix looks at it
     return True
 
@@ -34,6 +44,7 @@ def stop_checkpointing(base: Any) -> None:
     """Leave the model as it was."""
     if base.is_gradient_checkpointing:
         base.gradient_checkpointing_disable()
+        base.disable_input_require_grads()
         base.eval()
 
 

@@ -13,8 +13,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from peft.tuners.lora import Linear
 from torch.nn.functional import linear
+
+from star_engine.gpu.peft_alone import LoraLayer
+from star_engine.gpu.training.four_bits import is_four_bit, whole
 
 # Of the base model and of the adapter.
 _PRECISIONS = {
@@ -28,7 +30,8 @@ class _LoraProduct(torch.autograd.Function):
     """y = x W' + bias + scale * (x A') B'. W is (out, in) and frozen, A (rank, in), B (out, rank).
 
     A and B may be float32 under a bfloat16 base: products are then those of A and B rounded to bfloat16, as
-    vLLM serves them, and their gradients are summed in float32.
+    vLLM serves them, and their gradients are summed in float32. W may be in 4 bits (four_bits.py): it is made
+    whole for each product, and what is kept for the way back is the 4 bits.
     """
 
     @staticmethod
@@ -41,11 +44,12 @@ class _LoraProduct(torch.autograd.Function):
         b: torch.Tensor,
         scale: float,
     ) -> torch.Tensor:
-        ctx.precision = a.dtype
-        a, b = a.to(weight.dtype), b.to(weight.dtype)
+        ctx.precision, ctx.state = a.dtype, getattr(weight, "quant_state", None)
+        numbers = whole(weight, ctx.state)
+        a, b = a.to(numbers.dtype), b.to(numbers.dtype)
         rows = x.reshape(-1, x.shape[-1])
         narrow = rows @ a.t()
-        out = linear(rows, weight, bias).addmm_(narrow, b.t(), alpha=scale)
+        out = linear(rows, numbers, bias).addmm_(narrow, b.t(), alpha=scale)
         ctx.save_for_backward(rows, narrow, weight, a, b)
         ctx.scale = scale
         return out.view(*x.shape[:-1], -1)
@@ -57,7 +61,8 @@ class _LoraProduct(torch.autograd.Function):
         to_narrow = (gradient @ b).mul_(ctx.scale)
         to_x = None
         if ctx.needs_input_grad[0]:  # not where x is the frozen embedding
-            to_x = (gradient @ weight).addmm_(to_narrow, a).view(*gradients[0].shape[:-1], -1)
+            to_x = (gradient @ whole(weight, ctx.state)).addmm_(to_narrow, a)
+            to_x = to_x.view(*gradients[0].shape[:-1], -1)
         to_b = _summed(gradient, narrow, ctx.precision).mul_(ctx.scale)
         return to_x, None, None, _summed(to_narrow, rows, ctx.precision), to_b, None
 
@@ -74,21 +79,23 @@ def _summed(one: torch.Tensor, other: torch.Tensor, dtype: torch.dtype) -> torch
 def use_lean_forward(model: Any) -> None:
     """Let the plain LoRA layers of a PEFT model compute this way from now on.
 
-    PEFT's own way stays where something comes in between: dropout, quantized and transposed layers.
+    PEFT's own way stays where something comes in between: dropout, transposed layers, other quantizations.
     """
     for module in model.modules():
-        if isinstance(module, Linear) and _plain(module):
+        if isinstance(module, LoraLayer) and _plain(module):
             module.forward = partial(_forward, module)
 
 
 def _plain(module: Any) -> bool:
     base, (name, *others) = module.base_layer, module.active_adapters
+    if not (type(base) is torch.nn.Linear or is_four_bit(base)):
+        return False
+    state = getattr(base.weight, "quant_state", None)
     return (
-        type(base) is torch.nn.Linear
-        and not others
+        not others
         and not module.lora_variant
         and isinstance(module.lora_dropout[name], torch.nn.Identity)
-        and (base.weight.dtype, module.lora_A[name].weight.dtype) in _PRECISIONS
+        and ((state or base.weight).dtype, module.lora_A[name].weight.dtype) in _PRECISIONS
         and not (base.weight.requires_grad or module.lora_B[name].bias is not None)
     )
 
@@ -96,7 +103,7 @@ def _plain(module: Any) -> bool:
 @contextmanager
 def adapter_off(model: Any) -> Iterator[None]:
     """The base model's own forward meanwhile. PEFT's switch would stop and restart gradients as well."""
-    layers = [module for module in model.modules() if isinstance(module, Linear)]
+    layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
     for layer in layers:
         layer._disable_adapters = True  # noqa: SLF001 - what PEFT's and our forward look at
     try:

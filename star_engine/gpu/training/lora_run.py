@@ -352,10 +352,13 @@ class LoraRun:
             found = self._model(**pack.inputs(), use_cache=bool(past), **past).logits
         return found.squeeze(0), wanted, row
 
-    def checkpoint_layers(self) -> bool:
-        """Trade speed for memory from now on (checkpointing.py). False: there is none to be had."""
+    def checkpoint_layers(self, count: int | None = None) -> bool:
+        """Trade speed for memory from now on, in so many layers (checkpointing.py); None: in all of them.
+
+        False: there is no more to be had.
+        """
         self.plan = plan_apart
-        return start_checkpointing(self._model.get_base_model())
+        return start_checkpointing(self._model.get_base_model(), count)
 
     @property
     def steps(self) -> int:

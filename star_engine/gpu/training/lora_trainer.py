@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
-import peft
 import torch
 from transformers import GenerationConfig
 
@@ -20,16 +19,19 @@ from star_engine.config.star import Training
 from star_engine.gpu.causal_lm import (
     context_length,
     eos_ids,
+    free_bytes,
     load_model,
     load_tokenizer,
     prompt_ids,
     text_after,
 )
-from star_engine.gpu.lora_merge import PREFIX, LoraUpdate, read_adapter
+from star_engine.gpu.lora_merge import PREFIX, LoraUpdate, read_adapter, weight_shapes
+from star_engine.gpu.peft_alone import peft
 from star_engine.gpu.scoring import ScoredText, tokenize_texts
 from star_engine.gpu.text_parts import text_ids
-from star_engine.gpu.training.at_once import AtOnce, StartAgain, tokens_that_fit
-from star_engine.gpu.training.checkpointing import can_checkpoint, stop_checkpointing
+from star_engine.gpu.training.at_once import AtOnce, StartAgain, layers_to_checkpoint, tokens_that_fit
+from star_engine.gpu.training.checkpointing import checkpointable, checkpointed, stop_checkpointing
+from star_engine.gpu.training.four_bits import SHARDED, load_in_four_bits
 from star_engine.gpu.training.lean_lora import use_lean_forward
 from star_engine.gpu.training.lora_run import Learned, LoraRun, Ranks
 from star_engine.gpu.training.sharded_model import first_values, load_sharded
@@ -70,18 +72,17 @@ class LoraTrainer:
         device: str = "cpu",
         ranks: Ranks = Ranks(),
         at_once: AtOnce | None = None,
+        quantization: Literal["nf4"] | None = None,
     ) -> None:
         """`ranks`: the processes that train together, this one among them (parallel_trainer.py).
 
-        at_once: what was found to fit; None: it is found out.
+        at_once: what was found to fit; None: it is found out. quantization: how the base model is held, which
+        every training must ask for (`training.quantization`).
         """
         kind = torch.device(device).type
         dtype = torch.float32 if kind == "cpu" else torch.bfloat16
-        self._base: Any = (
-            load_sharded(base_model, dtype=dtype, device=torch.device(device), ranks=ranks.count)
-            if ranks.sharded
-            else load_model(base_model, dtype=dtype, device=device)
-        )
+        self._base: Any = _load_base(base_model, dtype, device, ranks, quantization)
+        self._quantization = quantization
         self._tokenizer = load_tokenizer(base_model)
         self._name = base_model.name
         self._eos = eos_ids(base_model, self._tokenizer)
@@ -93,7 +94,11 @@ class LoraTrainer:
         self._most_tokens = self._micro_tokens  # at once, where memory is free
         self._fitted = 0  # steps since the device last ran out of memory
         self._ranks = ranks
-        self._shapes = {name: weight.shape for name, weight in self._base.named_parameters()}
+        self._shapes = (
+            {name: weight.shape for name, weight in self._base.named_parameters()}
+            if quantization is None
+            else weight_shapes(base_model)
+        )
         # What the base model says to a job's probe prompts: the same in each of its iterations.
         self._base_says: tuple[Any, list[tuple[str, torch.Tensor]]] = (None, [])
 
@@ -106,6 +111,11 @@ class LoraTrainer:
         """
         torch.set_num_threads(self._threads)
         training = job.settings
+        if training.quantization != self._quantization:
+            raise ValueError(
+                f"The trainer holds the base model with quantization {self._quantization or 'null'}; "
+                f"training.quantization is {training.quantization or 'null'}."
+            )
         max_length = min(training.max_length, self._max_length)
         eos = self._tokenizer.eos_token_id
         data = training_data(self._tokenizer, job, max_length, eos)
@@ -116,7 +126,7 @@ class LoraTrainer:
             if job.moments is not None:
                 run.carry(*load_moments(job.moments))
             if self._checkpointed:
-                run.checkpoint_layers()
+                run.checkpoint_layers(self._checkpointed)
             tokens = run.resume(saved.newest())
             drawn = batches(lengths, training.batch_size, training.batch_tokens, job.seed, run.step)
             while run.step < job.steps:
@@ -137,7 +147,7 @@ class LoraTrainer:
                     margin=learned.margin,
                     pair_accuracy=learned.pair_accuracy,
                     tokens_at_once=self._micro_tokens,
-                    checkpointed=bool(self._base.is_gradient_checkpointing),
+                    checkpointed_layers=checkpointed(self._base),
                     ranks=self._ranks.count,
                     sharded=self._ranks.sharded,
                 )
@@ -167,11 +177,13 @@ class LoraTrainer:
             max_logit_delta=max(deltas, default=0.0),
         )
 
-    def score_trained(self, adapter: Path, requests: Sequence[ScoreRequest]) -> list[Score]:
+    def score_trained(self, adapter: Path | None, requests: Sequence[ScoreRequest]) -> list[Score]:
         """See Trainer. Refuses what `probe` refuses."""
         torch.set_num_threads(self._threads)
         eos = self._tokenizer.eos_token_id
         texts = tokenize_texts(self._tokenizer, requests, eos, self._max_length + 1)
+        if adapter is None:
+            return [self._score(self._base, text) for text in texts]
         with self._loaded(adapter, read_adapter(adapter, self._shapes)) as model:
             return [self._score(model, text) for text in texts]
 
@@ -240,13 +252,19 @@ class LoraTrainer:
                 longest = data.longest(batch)
             self._fitted = 0
             torch.cuda.empty_cache()
-            now = AtOnce(self._micro_tokens, bool(self._base.is_gradient_checkpointing))
-            less = now.smaller(longest, can_checkpoint(self._base))
+            now = AtOnce(self._micro_tokens, checkpointed(self._base))
+            less = now.smaller(longest, checkpointable(self._base), self._layers_needed(longest))
             if self._ranks.sharded:  # the other ranks wait inside a layer
                 raise StartAgain(less)
             self._micro_tokens = less.tokens
-            if less.checkpointed and not now.checkpointed:
-                run.checkpoint_layers()
+            if less.checkpointed > now.checkpointed:
+                run.checkpoint_layers(less.checkpointed)
+
+    def _layers_needed(self, tokens: int) -> int | None:
+        """How many layers must be checkpointed for so many tokens at once; None: nothing can tell."""
+        free = free_bytes(self._device)
+        width = self._base.dtype.itemsize
+        return None if free is None else layers_to_checkpoint(self._base.config, free, tokens, width)
 
     def _grow_again(self) -> None:
         """What ran out of memory beside others may fit later: try twice as much after many good steps."""
@@ -323,6 +341,7 @@ class LoraTrainer:
         digest = hashlib.sha256()
         unused = set() if job.settings.batch_tokens else {"batch_tokens"}
         unused |= {"optimizer"} if job.settings.optimizer == "fresh" else set()
+        unused |= {"quantization"} if job.settings.quantization is None else set()
         settings = job.settings.model_dump(mode="json", exclude={"checkpoint_every", "max_length", *unused})
         versions = [torch.__version__, peft.__version__, str(self._device)]
         facts = [settings, job.steps, job.seed, ARITHMETIC, versions]
@@ -339,9 +358,21 @@ class LoraTrainer:
         return self._ranks.first_says(digest.digest(), self._device).hex()
 
 
+def _load_base(base: Path, dtype: torch.dtype, device: str, ranks: Ranks, quantization: str | None) -> Any:
+    """The base model. Raises ValueError for one that is to be quantized and cut into pieces."""
+    if quantization is None:
+        if ranks.sharded:
+            return load_sharded(base, dtype=dtype, device=torch.device(device), ranks=ranks.count)
+        return load_model(base, dtype=dtype, device=device)
+    if ranks.sharded:
+        raise ValueError(SHARDED)
+    return load_in_four_bits(base, dtype=dtype, device=device)
+
+
 def _first_tokens(config: Any, kind: str) -> int:
     most = MICRO_BATCH_TOKENS.get(kind, MICRO_BATCH_TOKENS["cuda"])
-    return tokens_that_fit(config, torch.cuda.mem_get_info()[0], most) if kind == "cuda" else most
+    free = free_bytes(torch.device(kind))
+    return most if free is None else tokens_that_fit(config, free, most)
 
 
 def _versions(model: Any) -> dict[str, int]:

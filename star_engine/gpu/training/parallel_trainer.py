@@ -19,11 +19,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 from star_engine.gpu.causal_lm import free_memory, load_tokenizer
 from star_engine.gpu.text_parts import text_ids
 from star_engine.gpu.training.at_once import AtOnce, StartAgain
+from star_engine.gpu.training.four_bits import SHARDED
 from star_engine.gpu.training.lora_trainer import LoraTrainer
 from star_engine.protocols import (
     AdapterProbe,
@@ -52,8 +53,15 @@ class ParallelTrainer:
         threads: int | None = None,
         device: str = "cpu",
         sharded: bool = False,
+        quantization: Literal["nf4"] | None = None,
     ) -> None:
-        """`threads`: of all ranks together, on CPU. sharded: whether each holds a piece of the base model."""
+        """`threads`: of all ranks together, on CPU. sharded: whether each holds a piece of the base model.
+
+        quantization: as LoraTrainer's. Raises ValueError for one that is to be quantized and sharded.
+        """
+        if sharded and quantization is not None:
+            raise ValueError(SHARDED)
+        self._quantization = quantization
         self._base_model = base_model
         self._ranks = ranks
         self._threads = threads
@@ -84,12 +92,13 @@ class ParallelTrainer:
             self._tokenizer = load_tokenizer(self._base_model)
         return text_ids(self._tokenizer, texts)
 
-    def score_trained(self, adapter: Path, requests: Sequence[ScoreRequest]) -> list[Score]:
+    def score_trained(self, adapter: Path | None, requests: Sequence[ScoreRequest]) -> list[Score]:
         """See Trainer."""
         if not self._sharded:
             return self._one().score_trained(adapter, requests)
         texts = [request.to_json() for request in requests]
-        asked = {"call": "score_trained", "adapter": str(adapter), "texts": texts}
+        named = None if adapter is None else str(adapter)
+        asked = {"call": "score_trained", "adapter": named, "texts": texts}
         [found] = self._ask(asked)
         return [Score(one["key"], tuple(one["logprobs"])) for one in found["result"]]
 
@@ -109,6 +118,7 @@ class ParallelTrainer:
                 "base_model": str(self._base_model),
                 "ranks": self._ranks,
                 "sharded": self._sharded,
+                "quantization": self._quantization,
                 "at_once": None if self._at_once is None else asdict(self._at_once),
                 "threads": max(1, (self._threads or os.cpu_count() or 1) // self._ranks),
                 "device": self._device,
@@ -127,7 +137,12 @@ class ParallelTrainer:
 
     def _one(self) -> LoraTrainer:
         if self._alone is None:
-            self._alone = LoraTrainer(self._base_model, threads=self._threads, device=self._device)
+            self._alone = LoraTrainer(
+                self._base_model,
+                threads=self._threads,
+                device=self._device,
+                quantization=self._quantization,
+            )
         return self._alone
 
 

@@ -49,6 +49,7 @@ def trainer_of(launch: dict[str, Any], rank: int) -> LoraTrainer:
         device=str(state.device),
         ranks=ranks,
         at_once=None if launch["at_once"] is None else AtOnce(**launch["at_once"]),
+        quantization=launch["quantization"],
     )
 
 
@@ -60,7 +61,8 @@ def replies(trainer: LoraTrainer, asked: dict[str, Any]) -> Iterator[dict[str, A
                 yield {"progress": asdict(progress)}
         case "score_trained":
             texts = [ScoreRequest.from_json(text) for text in asked["texts"]]
-            yield {"result": [asdict(one) for one in trainer.score_trained(Path(asked["adapter"]), texts)]}
+            adapter = None if asked["adapter"] is None else Path(asked["adapter"])
+            yield {"result": [asdict(one) for one in trainer.score_trained(adapter, texts)]}
         case _:
             found = trainer.probe(Path(asked["adapter"]), asked["prompts"], asked["max_tokens"])
             yield {"result": asdict(found)}

@@ -7,12 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import yaml
 from sqlalchemy import func, select
 
 from app.database import reading, transaction
+from app.ledger.data.base_models import register_models
 from app.ledger.queue.steps import Claim, claim_step, heartbeat
+from app.tables.data import Model
 from app.tables.jobs import Job, Outbox, Step
 from tests.app.api_harness import CONTEXT, MODEL, Api, addition_rows, few_shot, serve
+from tests.worker.gpu.test_share import write_weights
 
 
 def jobs(api: Api) -> int:
@@ -148,6 +152,40 @@ def test_bad_job_is_refused_with_the_field_and_the_mend(api: Api) -> None:
         assert words in f"{error['reason']} {error['fix']}", (what, problem)
         assert problem["error"]["param"] == field
     assert jobs(api) == 0
+
+
+def test_a_model_too_large_to_be_trained_as_it_is_can_be_trained_in_four_bits(api: Api) -> None:
+    write_weights(api.settings.home / "model/model.safetensors", shape=[1000, 35 * 10**6], dtype="BF16")
+    listed = {"id": MODEL, "location": "model", "requires": {"gpu_memory_gib": 80}}
+    api.settings.models_file.write_text(yaml.safe_dump([listed]))
+    register_models(api.engine, api.settings.models_file)
+    body = api.job_body()
+    answer = api.client.post("/v1/jobs", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "model_too_large")
+    error = answer.json()["errors"][0]
+    assert (error["field"], error["fix"]) == (
+        "config.training.quantization",
+        'Set training.quantization to "nf4", or use a smaller model.',
+    )
+    body["config"]["training"] = {"quantization": "nf4"}
+    made = api.client.post("/v1/jobs", json=body)
+    assert made.status_code == 201, made.text
+    assert made.json()["config"]["training"]["quantization"] == "nf4"
+
+
+def test_pairs_are_not_trained_on_where_they_would_be_scored_on_other_weights(api: Api) -> None:
+    with transaction(api.engine) as session:
+        session.get_one(Model, MODEL).trained_as = "plain"
+        session.add(Model(id="plain", location="nowhere", files={}, context_length=CONTEXT))
+    tries = {"samples_per_example": 4, "temperature": 0.7, "max_tokens": 100}
+    for more, code in (
+        ({"preference": {}}, "quantized_model"),
+        ({"trained_verifier": {}}, "quantized_model"),
+        ({"preference": {}, "training": {"quantization": "nf4"}}, "invalid_config"),
+    ):
+        body = api.job_body(config={"generation": tries, "rationalization": {"enabled": False}, **more})
+        answer = api.client.post("/v1/jobs", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (422, code), answer.text
 
 
 def test_dataset_without_a_held_out_split_is_refused_with_how_to_carve_one(api: Api) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from star_engine.gpu.peft_alone import peft
 from tests.star_engine.gpu.tokenizers import character_tokenizer
 
 
@@ -44,14 +44,14 @@ def make_adapter(model: Path, folder: Path, *, seed: int = 0, rank: int = 4) -> 
     """A random adapter as PEFT itself writes it, strong enough to turn greedy text."""
     base = LlamaForCausalLM.from_pretrained(model, dtype=torch.float32)
     torch.manual_seed(seed)
-    config = LoraConfig(
+    config = peft.LoraConfig(
         task_type="CAUSAL_LM",
         r=rank,
         lora_alpha=2 * rank,
         target_modules="all-linear",
         init_lora_weights=False,
     )
-    get_peft_model(base, config).save_pretrained(folder)
+    peft.get_peft_model(base, config).save_pretrained(folder)
     return folder
 
 

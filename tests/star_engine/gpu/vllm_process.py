@@ -13,8 +13,17 @@ from star_engine.protocols import Completion, SampleRequest, SamplingParams, Sco
 held: list[VllmSampler] = []
 
 
-def start(model: Path, *, compiled: bool = False) -> None:
-    held.append(VllmSampler(model, max_length=400, threads=1, kv_cache_gib=1, enforce_eager=not compiled))
+def start(model: Path, *, compiled: bool = False, trained_as: Path | None = None) -> None:
+    held.append(
+        VllmSampler(
+            model,
+            max_length=400,
+            threads=1,
+            kv_cache_gib=1,
+            enforce_eager=not compiled,
+            trained_as=trained_as,
+        )
+    )
 
 
 def sample(

@@ -48,7 +48,8 @@ class Pupil(RecordingTrainer):
         super().__init__(*args, **more)
         self.looked: list[int] = []
 
-    def score_trained(self, adapter: Path, requests: Sequence[ScoreRequest]) -> list[Score]:
+    def score_trained(self, adapter: Path | None, requests: Sequence[ScoreRequest]) -> list[Score]:
+        assert adapter is not None
         if not (adapter / OPTIMIZER).exists():  # the published one, when it is verified
             return super().score_trained(adapter, requests)
         step = steps_of(adapter)
@@ -132,7 +133,7 @@ def test_the_rate_of_a_part_does_not_fall_to_zero_at_its_end(tmp_path: Path) -> 
 
 def test_by_reward_a_text_ranks_by_what_training_has_added(tmp_path: Path) -> None:
     class Fixed(RecordingTrainer):
-        def score_trained(self, adapter: Path, requests: Sequence[ScoreRequest]) -> list[Score]:
+        def score_trained(self, adapter: Path | None, requests: Sequence[ScoreRequest]) -> list[Score]:
             return [Score(one.key, (float(one.text.completion),)) for one in requests]
 
     answers = [
@@ -184,7 +185,7 @@ def test_fewer_pairs_in_order_may_be_the_better_ranking(tmp_path: Path) -> None:
     """Best of k asks for the text on top: three right pairs of four do not help below a wrong one."""
 
     class Fixed(RecordingTrainer):
-        def score_trained(self, adapter: Path, requests: Sequence[ScoreRequest]) -> list[Score]:
+        def score_trained(self, adapter: Path | None, requests: Sequence[ScoreRequest]) -> list[Score]:
             return [Score(one.key, (float(one.text.completion),)) for one in requests]
 
     def of(right: Sequence[int], wrong: Sequence[int]) -> float:
@@ -209,7 +210,7 @@ def test_where_best_of_k_is_level_the_better_order_below_it_decides(tmp_path: Pa
     """Both have a right text on top; of two drawn texts the second one has a right one first more often."""
 
     class Fixed(RecordingTrainer):
-        def score_trained(self, adapter: Path, requests: Sequence[ScoreRequest]) -> list[Score]:
+        def score_trained(self, adapter: Path | None, requests: Sequence[ScoreRequest]) -> list[Score]:
             return [Score(one.key, (float(one.text.completion),)) for one in requests]
 
     def of(right: Sequence[int], wrong: Sequence[int]) -> tuple[float, float]:

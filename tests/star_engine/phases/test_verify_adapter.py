@@ -24,8 +24,9 @@ def moved(scores: Iterable[Score], by: float) -> Iterator[Score]:
 
 
 class MovingTrainer(RecordingTrainer):
-    def score_trained(self, adapter: Path, requests: Sequence[ScoreRequest]) -> list[Score]:
-        return list(moved(super().score_trained(adapter, requests), SHIFT))
+    def score_trained(self, adapter: Path | None, requests: Sequence[ScoreRequest]) -> list[Score]:
+        scores = super().score_trained(adapter, requests)
+        return scores if adapter is None else list(moved(scores, SHIFT))
 
 
 class OtherTokens(ScriptedSampler):
@@ -48,10 +49,17 @@ class NotApplied(OtherTokens):
     shift = 0.0
 
 
-def run(folder: Path, kind: type[ScriptedSampler]) -> dict[str, Any]:
+def run(
+    folder: Path,
+    kind: type[ScriptedSampler],
+    trainer: type[RecordingTrainer] = MovingTrainer,
+    quantization: str | None = None,
+) -> dict[str, Any]:
     bench = Bench(folder)
-    bench.sampler, bench.trainer = kind(bench.script), MovingTrainer(bench.script)
-    list(bench.run(config(iterations=1)))
+    bench.sampler, bench.trainer = kind(bench.script), trainer(bench.script)
+    plain = config(iterations=1)
+    training = plain.training.model_copy(update={"quantization": quantization})
+    list(bench.run(plain.model_copy(update={"training": training})))
     [manifest] = folder.glob("**/adapter/manifest.json")
     found: dict[str, Any] = json.loads(manifest.read_text())["verification"]
     return found
@@ -66,6 +74,32 @@ def test_near_ties_are_settled_by_scores(tmp_path: Path) -> None:
 def test_an_adapter_that_is_not_applied_is_refused_by_scores_too(tmp_path: Path) -> None:
     with pytest.raises(BadAdapter, match="does not apply"):
         run(tmp_path, NotApplied)
+
+
+class OverFourBits(MovingTrainer):
+    """Trains over a base model in another form, whose scores are as far from the sampler's as these."""
+
+    def score_trained(self, adapter: Path | None, requests: Sequence[ScoreRequest]) -> list[Score]:
+        return list(moved(super().score_trained(adapter, requests), 0.4))
+
+
+def test_an_adapter_that_was_trained_over_four_bits_is_judged_by_what_it_changes(tmp_path: Path) -> None:
+    found = run(tmp_path, OtherTokens, OverFourBits, "nf4")
+    assert found["score_difference"] == pytest.approx(ROUNDING)
+    with pytest.raises(BadAdapter, match="score texts differently"):
+        run(tmp_path / "plain", OtherTokens, OverFourBits)
+    with pytest.raises(BadAdapter, match="does not apply"):
+        run(tmp_path / "other", NotApplied, OverFourBits, "nf4")
+
+
+def test_card_and_manifest_say_that_the_base_model_was_in_four_bits(tmp_path: Path) -> None:
+    run(tmp_path / "four", ScriptedSampler, quantization="nf4")
+    run(tmp_path / "plain", ScriptedSampler)
+    cards = [(next((tmp_path / name).glob("**/adapter/README.md"))).read_text() for name in ("four", "plain")]
+    said = "| trained over | the base model in 4 bits (QLoRA, nf4)"
+    assert [said in card for card in cards] == [True, False]
+    manifest = json.loads(next((tmp_path / "four").glob("**/adapter/manifest.json")).read_text())
+    assert manifest["training"]["quantization"] == "nf4"
 
 
 def test_where_texts_agree_nothing_is_scored(tmp_path: Path) -> None:

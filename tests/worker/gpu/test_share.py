@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from worker.gpu.models import TRAINING_SHARE, USABLE_SHARE, is_sharded, sampler_share, smaller
+from worker.gpu.models import (
+    TRAINING_SHARE,
+    USABLE_SHARE,
+    is_sharded,
+    make_sampler,
+    make_trainer,
+    make_writer,
+    sampler_share,
+    smaller,
+)
 from worker.gpu.process import GpuSpec
 
 GIB = 2**30
 
 
-def write_weights(file: Path, *, numbers: int, dtype: str) -> None:
+def write_weights(file: Path, *, dtype: str, numbers: int = 0, shape: Sequence[int] = ()) -> None:
     """A safetensors file that claims to hold so many numbers: its header alone is written."""
-    header = json.dumps({"weight": {"dtype": dtype, "shape": [numbers], "data_offsets": [0, 0]}}).encode()
+    entry = {"dtype": dtype, "shape": [*shape] or [numbers], "data_offsets": [0, 0]}
+    header = json.dumps({"weight": entry}).encode()
     file.write_bytes(len(header).to_bytes(8, "little") + header)
 
 
@@ -103,6 +114,45 @@ def test_training_processes_hold_a_piece_each_where_one_gpu_does_not_hold_the_mo
 ) -> None:
     spec = spec_of(tmp_path, weights, **{"training_ranks": 2} | given)
     assert is_sharded(spec, lambda: memory * GIB) is sharded
+
+
+def linear(numbers: float) -> list[int]:
+    return [1000, int(numbers) // 1000]
+
+
+def test_a_base_model_in_four_bits_leaves_more_room_and_is_not_cut_into_pieces(tmp_path: Path) -> None:
+    """10B in 4 bits take 5 GiB of 80 beside the sampler, where in bfloat16 they take turns."""
+    weights = tmp_path / "model.safetensors"
+    write_weights(weights, shape=linear(32e9), dtype="BF16")
+    spec = GpuSpec(base_model=tmp_path, sampler="vllm", device="cuda", training_ranks=2)
+    four = replace(spec, quantization="nf4")
+    assert is_sharded(spec, lambda: 48 * GIB)
+    assert not is_sharded(four, lambda: 48 * GIB)
+    with pytest.raises(ValueError, match="is not cut into pieces"):
+        make_trainer(replace(four, device="cpu", sharding="always"))
+    write_weights(weights, shape=linear(10e9), dtype="BF16")
+    assert sampler_share(replace(spec, training_ranks=1), 80 * GIB) is None
+    assert sampler_share(replace(four, training_ranks=1), 80 * GIB) == pytest.approx(
+        USABLE_SHARE - TRAINING_SHARE - 0.516 * 10e9 / (80 * GIB), rel=0.01
+    )
+
+
+def test_of_a_quantized_model_the_sampler_takes_what_its_files_do(tmp_path: Path) -> None:
+    sampled, trained = tmp_path / "awq", tmp_path / "bf16"
+    sampled.mkdir()
+    trained.mkdir()
+    write_weights(sampled / "model.safetensors", shape=[10], dtype="I32")
+    write_weights(trained / "model.safetensors", shape=linear(7e9), dtype="BF16")
+    spec = GpuSpec(base_model=sampled, trained_as=trained, sampler="vllm", device="cuda")
+    assert sampler_share(spec, 24 * GIB) == pytest.approx(USABLE_SHARE - TRAINING_SHARE - 14e9 / (24 * GIB))
+    assert GpuSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+
+
+def test_transformers_samples_no_quantized_model(tmp_path: Path) -> None:
+    spec = GpuSpec(base_model=tmp_path / "awq", trained_as=tmp_path / "bf16")
+    for make in (make_sampler, make_writer):
+        with pytest.raises(ValueError, match=r"awq is quantized.*STAR_SAMPLER=vllm.*ask for bf16"):
+            make(spec)
 
 
 def test_on_a_cpu_they_do_so_when_asked_alone(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForC
 
 from star_engine.config.lora import Lora
 from star_engine.config.star import Training
+from star_engine.gpu.training.checkpointing import checkpointed as how_many
 from star_engine.gpu.training.checkpointing import start_checkpointing, stop_checkpointing
 from star_engine.gpu.training.frozen_head import plain_head, summed_loss
 from star_engine.gpu.training.lora_run import LoraRun, Ranks
@@ -81,12 +82,24 @@ def checkpointed(run: LoraRun) -> None:
     assert not run.checkpoint_layers()  # there is nothing more to be had
 
 
+def the_first_layer(run: LoraRun) -> None:
+    assert run.checkpoint_layers(1)
+    assert not run.checkpoint_layers(1)
+    assert how_many(run._model.get_base_model()) == 1
+
+
+def one_after_the_other(run: LoraRun) -> None:
+    the_first_layer(run)
+    assert run.checkpoint_layers(2)
+    assert how_many(run._model.get_base_model()) == 2
+
+
 def both(run: LoraRun) -> None:
     in_chunks(run)
     checkpointed(run)
 
 
-@pytest.mark.parametrize("prepare", [in_chunks, checkpointed, both])
+@pytest.mark.parametrize("prepare", [in_chunks, checkpointed, both, the_first_layer, one_after_the_other])
 def test_a_step_is_the_same_in_chunks_and_checkpointed(
     tiny_model: Path, prepare: Callable[[LoraRun], None]
 ) -> None:

@@ -141,14 +141,20 @@ def test_a_rank_without_memory_asks_all_to_start_again_with_less(tiny_model: Pat
 
 
 def test_less_is_tried_until_one_row_does_not_fit_checkpointed() -> None:
-    tried = [AtOnce(100)]
-    for _ in range(3):
-        tried.append(tried[-1].smaller(40, True))
-    assert tried == [AtOnce(100), AtOnce(50), AtOnce(40), AtOnce(40, True)]
-    with pytest.raises(OutOfMemory, match="One training row of 40 tokens does not fit"):
-        tried[-1].smaller(40, True)
-    with pytest.raises(OutOfMemory):
-        AtOnce(40).smaller(40, False)
+    def tries(layers: int, needed: int | None) -> list[AtOnce]:
+        tried = [AtOnce(100)]
+        while tried[-1] != AtOnce(40, layers):
+            tried.append(tried[-1].smaller(40, layers, needed))
+        with pytest.raises(OutOfMemory, match="One training row of 40 tokens does not fit"):
+            tried[-1].smaller(40, layers, needed)
+        return tried
+
+    row = [AtOnce(100), AtOnce(50), AtOnce(40)]
+    assert tries(0, None) == row
+    assert tries(28, None) == [*row, AtOnce(40, 28)]
+    assert tries(28, 99) == [*row, AtOnce(40, 28)]
+    estimated = tries(28, 6)  # where the estimate was too low, half of what is left each time
+    assert estimated == [*row, *(AtOnce(40, count) for count in (6, 17, 23, 26, 27, 28))]
 
 
 def test_all_ranks_start_again_with_what_one_asked_for_and_remember_it(
