@@ -16,6 +16,7 @@ import json
 import os
 import pty
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -37,7 +38,7 @@ ROWS, HELD_OUT = 160, 80
 TARGET_S = 600
 MODEL = "addition-tiny"
 GREETED_S = 180
-WAIT_MS = 900_000
+PAGE_MS, WORK_MS = 30_000, 600_000  # what a page takes, and what work behind it takes
 Role = Literal["link", "button"]
 
 
@@ -111,6 +112,7 @@ def platform(journey: Journey) -> Iterator[Place]:
                 stderr=other,
                 stdin=subprocess.DEVNULL,
             )
+            os.close(other)
             greeting = read_until(terminal, r"Stop\s", serving)
         link = re.search(r"https?://\S+/dashboard/sign-in\?\S+", greeting)
         assert link is not None, greeting
@@ -126,8 +128,9 @@ def read_until(terminal: int, pattern: str, process: subprocess.Popen[bytes]) ->
     said, deadline = "", time.monotonic() + GREETED_S
     while not re.search(pattern, said):
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"the platform did not greet:\n{said}")
-        said += os.read(terminal, 4096).decode(errors="replace")
+            raise RuntimeError(f"the platform did not greet (status {process.returncode}):\n{said}")
+        if select.select([terminal], [], [], 1)[0]:
+            said += os.read(terminal, 4096).decode(errors="replace")
     return said
 
 
@@ -184,11 +187,12 @@ class Hand:
 
     def fill(self, label: str, text: str) -> None:
         self.acts += 1
-        self.page.get_by_label(label, exact=True).first.fill(text)
+        self.page.get_by_label(label).first.fill(text)
 
     def choose(self, label: str, value: str) -> None:
         self.acts += 1
-        self.page.get_by_label(label, exact=True).first.select_option(value)
+        self.page.get_by_label(label).first.select_option(value)
+        self.page.wait_for_load_state("networkidle")
 
     def check(self, label: str) -> None:
         self.acts += 1
@@ -205,7 +209,7 @@ def in_a_browser() -> Journey:
     with platform(journey) as place, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(accept_downloads=True)
-        page.set_default_timeout(WAIT_MS)
+        page.set_default_timeout(PAGE_MS)
         hand = Hand(page)
         own, _ = own_data(place.folder)
         with journey.step("the link of the greeting signs in", hand):
@@ -222,24 +226,24 @@ def in_a_browser() -> Journey:
             hand.choose("Column “result”", "answer")
             hand.choose("Column “digits”", "group")
             hand.choose("Kind", "scratchpad")
-            hand.fill("Hold out, where no row says so", str(HELD_OUT))
+            hand.fill("Hold out", str(HELD_OUT))
             hand.click("button", "Save the dataset")
             page.get_by_role("heading", name="additions").wait_for()
         with journey.step("a prompt set, drafted by the base model and accepted", hand):
             hand.click("link", "Draft a prompt set")
             hand.click("button", "Draft them")
-            page.get_by_role("heading", name="Accept drafted examples").wait_for()
+            page.get_by_role("heading", name="Accept drafted examples").wait_for(timeout=WORK_MS)
             for number in range(1, page.locator("fieldset").count() + 1):
                 hand.check(f"Accept example {number}")
             hand.click("button", "Save the prompt set")
             page.get_by_role("heading", name="New job").wait_for()
         with journey.step("the preflight: tries, rows, steps, time", hand):
             hand.click("button", "Preflight")
-            page.get_by_role("heading", name="What the base model writes").wait_for()
+            page.get_by_role("heading", name="What the base model writes").wait_for(timeout=WORK_MS)
         with journey.step("the job, until it has succeeded", hand):
             hand.click("button", "Start the job as it is")
             page.wait_for_url("**/dashboard/jobs/job_*")
-            page.locator("header.head .badge", has_text="succeeded").wait_for()
+            page.locator("header.head .badge", has_text="succeeded").wait_for(timeout=WORK_MS)
         with journey.step("its adapter, downloaded", hand):
             hand.click("link", "Adapters")
             with page.expect_download() as download:
@@ -250,7 +254,7 @@ def in_a_browser() -> Journey:
             hand.acts += 1
             hand.fill("Question", "6 2 4 + 2 5 9")
             hand.click("button", "Ask")
-            page.locator("#answers pre").nth(1).wait_for()
+            page.locator("#answers pre").nth(1).wait_for(timeout=WORK_MS)
         browser.close()
     return journey
 

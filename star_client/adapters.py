@@ -236,7 +236,7 @@ class Adapters:
         is not fetched again; a download that was cut goes on where it ended, in another process as well.
         `report` is told how many bytes of a file are there. Raises Damaged and Unreachable.
 
-        base: the folder of the base model here. It is held against the manifest, and written into
+        base: the folder of the base model here. It is checked by the manifest, and written into
         `adapter_config.json`. Raises OtherBase.
         """
         adapter = self.get(adapter_id)

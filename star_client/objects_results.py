@@ -32,8 +32,8 @@ class ExampleProgress(Fields):
 class Advice(Fields):
     """What one rule says of an iteration: what it saw, and what to change.
 
-    `change`: settings, prompt_set, dataset, or review. `settings`: to be laid over the job's config in a new
-    job; empty where no setting helps.
+    `change`: settings, prompt_set, dataset, or review. `settings`: to be merged into the job's config in a
+    new job; empty where no setting helps.
     """
 
     iteration: int

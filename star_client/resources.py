@@ -96,16 +96,9 @@ class Datasets:
         if file is None and name is None and not bucket:
             raise ValueError("Rows have no file whose name could be theirs: give `name`.")
         params = {
-            "kind": kind,
             "name": name or (_name_of(str(source)) if file or bucket else None),
             "source": source if bucket else None,
-            "validation": validation,
-            "seed": seed,
-            "format": format,
-            "map": None if map is None else json.dumps(map),
-            "allow_overlap": "true" if allow_overlap else None,
-            "skip_bad_rows": "true" if skip_bad_rows else None,
-            "corrections": None if corrections is None else json.dumps(corrections),
+            **_reading(kind, validation, seed, format, map, allow_overlap, skip_bad_rows, corrections),
         }
         upload = _sent("/v1/datasets", params, file, b"" if bucket else source)
         return Dataset.model_validate_json(self._transport.send(upload).content)
@@ -126,16 +119,7 @@ class Datasets:
         """Look at a file, or rows, as `upload` would read them; nothing is stored. The kind, and which column
         is which, are guessed where they are left out. `bad` shows the first bad rows with what they hold.
         """
-        params = {
-            "kind": kind,
-            "validation": validation,
-            "seed": seed,
-            "format": format,
-            "map": None if map is None else json.dumps(map),
-            "allow_overlap": "true" if allow_overlap else None,
-            "skip_bad_rows": "true" if skip_bad_rows else None,
-            "corrections": None if corrections is None else json.dumps(corrections),
-        }
+        params = _reading(kind, validation, seed, format, map, allow_overlap, skip_bad_rows, corrections)
         file = Path(source) if isinstance(source, str | Path) else None
         answer = self._transport.send(_sent("/v1/dataset-previews", params, file, source))
         return DatasetPreview.model_validate_json(answer.content)
@@ -372,6 +356,29 @@ def _name_of(source: str) -> str:
     if source.startswith("hf:"):
         return source.removeprefix("hf:")[:200]
     return _plain(Path(source)).stem
+
+
+def _reading(
+    kind: str | None,
+    validation: int,
+    seed: int,
+    form: str | None,
+    columns: Mapping[str, str | Sequence[str]] | None,
+    allow_overlap: bool,
+    skip_bad_rows: bool,
+    corrections: Mapping[int, Mapping[str, Any] | None] | None,
+) -> dict[str, Any]:
+    """How a file is to be read, as the query says it."""
+    return {
+        "kind": kind,
+        "validation": validation,
+        "seed": seed,
+        "format": form,
+        "map": None if columns is None else json.dumps(columns),
+        "allow_overlap": "true" if allow_overlap else None,
+        "skip_bad_rows": "true" if skip_bad_rows else None,
+        "corrections": None if corrections is None else json.dumps(corrections),
+    }
 
 
 def _plain(file: Path) -> Path:

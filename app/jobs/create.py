@@ -147,8 +147,7 @@ def _make(
         sha = spec_sha256(new.config, new.model, new.dataset, new.prompt_set)
         same = same_job(session, caller.project_id, sha) if return_equal and not new.beside else None
         job = same or create_job(session, caller.project_id, caller.key_id, new, settings)
-        if key is not None:
-            remember_key(session, job, key, fingerprint)
+        remember_key(session, job, key, fingerprint)
         made = show_new_job(session, job, settings)
         failpoint("job.before_commit")
     failpoint("job.after_commit")

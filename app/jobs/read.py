@@ -20,7 +20,7 @@ from app.ledger.transitions import TERMINAL
 from app.tables.jobs import Job
 from app.turns import give_turn_back
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.25
 Get = Callable[[Session, str, str], Job]  # by project and job; raises NotFound
 
 

@@ -15,9 +15,9 @@ from app.ledger.platform.keys import Caller
 from app.ledger.platform.projects import get_project, meant_project
 from app.tables.retention import RetentionRule
 
-MOST_DAYS = 36_500
+MAX_DAYS = 36_500
 
-Days = Annotated[StrictInt | None, Field(ge=1, le=MOST_DAYS)]
+Days = Annotated[StrictInt | None, Field(ge=1, le=MAX_DAYS)]
 
 
 class DataRetentionIn(In):

@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, StrictBool, StrictInt
 
 from app.errors import Invalid
 from app.http.schemas import Text
+from star_engine.config.star import MAX_TOKENS
 
 MAX_TEXTS = 128  # of one request: its prompts times n
-MAX_TOKENS = 32768
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Tokens = Annotated[tuple[Annotated[StrictInt, Field(ge=0)], ...], Field(min_length=1)]
 Stop = Annotated[Text, Field(min_length=1, max_length=200)]

@@ -23,7 +23,7 @@ from app.tables.jobs import Job
 from app.tables.rationales import Adapter
 from app.tables.statuses import Purpose
 from star_engine.adapters.roles import NOT_ASKED, AdapterRole
-from star_engine.config.star import StarConfig
+from star_engine.config.star import MAX_TOKENS, StarConfig
 from star_engine.data.prompt_sets import groups_without_examples
 from star_engine.tasks.examples import Example
 from star_engine.tasks.kind import Kind
@@ -54,7 +54,7 @@ class TrialIn(In):
         ),
     ] = None
     beside_base: Annotated[StrictBool, Field(description="Ask the base model, few-shot, too.")] = False
-    max_tokens: Annotated[StrictInt | None, Field(ge=1, le=32768, description="None: as the job.")] = None
+    max_tokens: Annotated[StrictInt | None, Field(ge=1, le=MAX_TOKENS, description="None: the job's.")] = None
 
 
 class EvaluationIn(In):

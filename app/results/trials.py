@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import monotonic
 from typing import Annotated, Any, Literal
 
-import anyio
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 from sqlalchemy import Engine
@@ -15,6 +13,7 @@ from sqlalchemy.orm import Session
 from app.database import reading, transaction
 from app.http.schemas import Resource
 from app.jobs.create import fingerprint_of, made_once
+from app.jobs.read import wait_for_end
 from app.jobs.views import JobOut, show_job
 from app.ledger.jobs import trials as ledger
 from app.ledger.jobs.jobs import create_job, remember_key
@@ -27,9 +26,6 @@ from app.settings import Settings
 from app.tables.jobs import Job
 from app.tables.rationales import TrialAnswer
 from app.tables.statuses import JobStatus
-from app.turns import give_turn_back
-
-POLL_SECONDS = 0.25
 
 
 class ThoughtBefore(BaseModel):
@@ -77,8 +73,7 @@ def create_trial(
             adapter, job = get_adapter(session, project_id, adapter_id)
             new, examples = check_trial(session, adapter, job, sent, settings)
             trial = ledger.create_trial(session, project_id, caller.key_id, new, examples, asked, settings)
-            if key is not None:
-                remember_key(session, trial, key, fingerprint)
+            remember_key(session, trial, key, fingerprint)
             return _out(*ledger.get_trial(session, project_id, trial.id))
 
     def show(session: Session, trial: Job) -> TrialOut:
@@ -89,14 +84,8 @@ def create_trial(
 
 async def wait_for_trial(db: Engine, project_id: str, trial_id: str, wait: float) -> TrialOut:
     """The trial once its last answer has come, or as it is after so many seconds."""
-    deadline = monotonic() + wait
-    while True:
-        found = await run_in_threadpool(_read, db, project_id, trial_id)
-        left = deadline - monotonic()
-        if found.is_terminal or left <= 0:
-            return found
-        give_turn_back()
-        await anyio.sleep(min(POLL_SECONDS, left))
+    await wait_for_end(db, project_id, trial_id, wait, ledger.get_trial_job)
+    return await run_in_threadpool(_read, db, project_id, trial_id)
 
 
 def create_evaluation(
@@ -119,8 +108,7 @@ def create_evaluation(
             adapter, job = get_adapter(session, project_id, adapter_id)
             new = check_evaluation(session, project_id, adapter, job, sent, settings)
             made = create_job(session, project_id, caller.key_id, new, settings)
-            if key is not None:
-                remember_key(session, made, key, fingerprint)
+            remember_key(session, made, key, fingerprint)
             return show_job(session, made)
 
     return made_once(db, project_id, key, fingerprint, make, show_job)

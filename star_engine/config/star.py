@@ -47,6 +47,9 @@ class Labels(StrEnum):
 FewShot = Literal["always", "first_iteration"] | Annotated[int, Field(ge=1, strict=True)]
 
 
+MAX_TOKENS = 32768  # of one completion
+
+
 class Generation(Section):
     """The route without a hint."""
 
@@ -58,7 +61,7 @@ class Generation(Section):
     """Only this many of the likeliest tokens; 0: all of them. Without effect at temperature 0."""
     samples_per_example: Annotated[int, Field(ge=1, le=256)] = 1
     """Tries for every train example in an iteration. More than 1 needs a temperature above 0."""
-    max_tokens: Annotated[int, Field(ge=1, le=32768)] = 256
+    max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] = 256
     """Tokens of a rationale at most. What is cut off before its answer does not train."""
     stop: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=100)], ...], Field(max_length=16)

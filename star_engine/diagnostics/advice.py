@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from star_engine.config.star import StarConfig
+from star_engine.config.star import MAX_TOKENS, StarConfig
 from star_engine.config.training_set import Source
 from star_engine.diagnostics.iteration import FEW_ROWS
 from star_engine.evaluation.intervals import accuracy_interval
@@ -19,7 +19,6 @@ from star_engine.filters.funnel import needed
 from star_engine.sampling.rationales import Route
 from star_engine.tasks.registry import task_of
 
-MAX_TOKENS = 32768  # of generation.max_tokens
 FEW = 5  # fewer texts than these may be an accident
 SOME = 0.1  # of the tries: a smaller share costs little
 MANY_TRIES = 8
@@ -36,7 +35,7 @@ Verdicts = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What one rule says. `settings` are laid over those of the job; empty where the change is no setting."""
+    """What one rule says. `settings` are merged into the job's; empty where the change is no setting."""
 
     code: str
     saw: str  # the evidence in a sentence

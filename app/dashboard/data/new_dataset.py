@@ -40,9 +40,9 @@ from star_engine.tasks.registry import TASKS
 from star_engine.tasks.starting.likely import PLAIN
 
 router = page_router("/datasets/new")
-MOST_FIELDS = 1000  # of the form: a role per column, three fields per bad row
+MAX_FIELDS = 1000  # of the form: a role per column, three fields per bad row
 HELD_OUT_SHARE = 5  # one row in so many is proposed as held out
-MOST_HELD_OUT = 200
+MAX_HELD_OUT = 200
 MARKED_BYTES = 1 << 20  # of the rows: pasted ones are no more; longer files are told apart by their size
 OF_ANY_ROWS = ("text", "name", "hub", "hub_config", "hub_train", "hub_held_out")
 OF_ONE_ROW = ("row", "was", "now", "drop")
@@ -91,7 +91,7 @@ async def look(request: Request, caller: Submitter, settings: Config, slots: Upl
         how, format_, looked = _how(sent)
         seen = await receive_preview(caller.project_id, received, format_, how, looked, settings, slots)
         if not how.validation and "validation" not in sent and "validation" not in seen.splits:
-            proposed = min(MOST_HELD_OUT, seen.splits.get("train", 0) // HELD_OUT_SHARE)
+            proposed = min(MAX_HELD_OUT, seen.splits.get("train", 0) // HELD_OUT_SHARE)
             return _looked(request, caller, sent, seen, proposed, marks)
         return _looked(request, caller, sent, seen, how.validation, marks)
     except Problem as refused:
@@ -102,7 +102,7 @@ async def look(request: Request, caller: Submitter, settings: Config, slots: Upl
 async def create(
     request: Request, caller: Submitter, db: Db, settings: Config, slots: UploadSlots
 ) -> Response:
-    """Stores it, and goes on to its page; what is refused is shown in place of what was found."""
+    """Stores it, and shows its page; what is refused is shown in place of what was found."""
     try:
         rows = await _sent(request, caller, settings, slots)
         received, sent = rows.received, rows.sent
@@ -120,7 +120,7 @@ async def create(
 
 async def _sent(request: Request, caller: Caller, settings: Settings, slots: ProjectSlots) -> _Rows:
     """The file, or the pasted text or a hub's dataset as one, and the form's other fields."""
-    received, sent = await receive_fields(request, MOST_FIELDS)
+    received, sent = await receive_fields(request, MAX_FIELDS)
     pasted = str(sent.get("text", ""))
     if received is not None and received.name:
         return _Rows(received, sent)

@@ -16,7 +16,7 @@ from star_engine.tasks.examples import Example
 from star_engine.tasks.kind import DOCUMENTS, Kind
 from star_engine.tasks.starting.likely import PLAIN, likely_kind
 
-MOST_ROWS = 200  # that are looked at
+MAX_ROWS = 200  # that are looked at
 # "A", "option_b", "choice 3": columns that each hold one of the choices.
 _OPTION = re.compile(r"(?:(?:opt(?:ion)?|choice|answer|ending)[\W_]*)?([A-Ha-h]|[1-8])")
 

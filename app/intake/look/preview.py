@@ -17,7 +17,7 @@ from app.errors import FieldError
 from app.intake.formats import rows_of
 from app.intake.lines import fields_of
 from app.intake.look.corrections import corrected
-from app.intake.look.guess import MOST_ROWS, guess_kind, guess_mapping
+from app.intake.look.guess import MAX_ROWS, guess_kind, guess_mapping
 from app.intake.mapping import TEXT, Columns, column_value, with_text
 from app.intake.reading import Reading, Report, read_upload
 from star_engine.data.columns import ANSWERS, FIELDS
@@ -57,7 +57,7 @@ class Preview:
 def guessed(file: BinaryIO, how: Reading) -> tuple[Reading, bool]:
     """How to read the file, with what was not said guessed by its first rows; and whether a kind is known."""
     look = how.look or ()
-    head = [row for _, row in islice(_raw(file, how), MOST_ROWS)]
+    head = [row for _, row in islice(_raw(file, how), MAX_ROWS)]
     file.seek(0)
     mapping = guess_mapping(head) if "map" in look else how.mapping
     kind = guess_kind(head, mapping) if "kind" in look else how.kind
@@ -67,7 +67,7 @@ def guessed(file: BinaryIO, how: Reading) -> tuple[Reading, bool]:
 
 def preview_upload(file: BinaryIO, how: Reading, out: BinaryIO, workers: int = 1) -> None:
     """Write the preview as one line of JSON. how.look: what of "kind" and "map" is to be guessed."""
-    head = [row for _, row in islice(_raw(file, how), MOST_ROWS)]
+    head = [row for _, row in islice(_raw(file, how), MAX_ROWS)]
     as_read, known = guessed(file, how)
     with TemporaryFile() as found:
         read_upload(file, as_read, found, workers=workers)

@@ -125,8 +125,10 @@ def _row(project_id: str, key_id: str, new: NewJob, beside: Job | None) -> Job:
     )
 
 
-def remember_key(session: Session, job: Job, key: str, fingerprint: str) -> None:
-    """Tie an Idempotency-Key to the job, in the transaction that creates it."""
+def remember_key(session: Session, job: Job, key: str | None, fingerprint: str) -> None:
+    """Tie the request's Idempotency-Key, where it has one, to the job, in the transaction that creates it."""
+    if key is None:
+        return
     session.add(IdempotencyKey(project_id=job.project_id, key=key, fingerprint=fingerprint, job_id=job.id))
     session.flush()
 

@@ -42,11 +42,17 @@ def create_trial(
     return job
 
 
-def get_trial(session: Session, project_id: str, job_id: str) -> tuple[Job, Sequence[TrialAnswer]]:
-    """A trial of this project with its answers so far, in the order of its questions; else NotFound."""
+def get_trial_job(session: Session, project_id: str, job_id: str) -> Job:
+    """The job of a trial of this project; else NotFound."""
     job = session.get(Job, job_id)
     if job is None or job.project_id != project_id or job.purpose != Purpose.TRIAL:
         raise NotFound(f"There is no trial {job_id}.")
+    return job
+
+
+def get_trial(session: Session, project_id: str, job_id: str) -> tuple[Job, Sequence[TrialAnswer]]:
+    """A trial of this project with its answers so far, in the order of its questions; else NotFound."""
+    job = get_trial_job(session, project_id, job_id)
     query = select(TrialAnswer).where(TrialAnswer.job_id == job_id)
     return job, session.scalars(query.order_by(TrialAnswer.asked, TrialAnswer.position)).all()
 

@@ -33,7 +33,7 @@ class AdviceOut(BaseModel):
     evidence: Annotated[dict[str, float], Field(description="The figures of `saw`, by name.")]
     settings: Annotated[
         dict[str, Any],
-        Field(description="To be laid over the job's `config` in a new job; empty where no setting helps."),
+        Field(description="To be merged into the job's `config` in a new job; empty where no setting helps."),
     ]
 
 

@@ -88,8 +88,7 @@ def start_probe(
     def make() -> ProbedDryRunOut:
         with transaction(db) as session:
             job = create_job(session, project_id, caller.key_id, as_probe(new, questions), settings)
-            if key is not None:
-                remember_key(session, job, key, fingerprint)
+            remember_key(session, job, key, fingerprint)
             return shown(session, job)
 
     def shown(session: Session, job: Job) -> ProbedDryRunOut:

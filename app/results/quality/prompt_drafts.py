@@ -38,7 +38,7 @@ from star_engine.tasks.kind import Kind, reads_documents
 from star_engine.tasks.registry import task_of
 from star_engine.tasks.starting.worked import seed_prompts
 
-ROWS, MOST_ROWS = 5, 10
+ROWS, MAX_ROWS = 5, 10
 ASKED_FOR_ONE = 2  # rows that are asked for each that is wanted: the best are shown
 PRIORITY = 100  # somebody waits for it, as for a trial
 Id = Annotated[Text, Field(max_length=200)]
@@ -49,7 +49,7 @@ class PromptDraftIn(In):
 
     dataset: Id
     model: Id
-    rows: Annotated[StrictInt, Field(ge=1, le=MOST_ROWS, description="Examples that are wanted.")] = ROWS
+    rows: Annotated[StrictInt, Field(ge=1, le=MAX_ROWS, description="Examples that are wanted.")] = ROWS
     examples: Annotated[
         list[JsonObject],
         Field(
@@ -113,8 +113,7 @@ def create_draft(
             new = _new_job(session, project_id, offered, sent)
         with transaction(db) as session:
             job = create_job(session, project_id, caller.key_id, new, settings)
-            if key is not None:
-                remember_key(session, job, key, fingerprint)
+            remember_key(session, job, key, fingerprint)
             return _out(session, job)
 
     return made_once(db, project_id, key, fingerprint, make, _out)

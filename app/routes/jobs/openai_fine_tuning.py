@@ -129,8 +129,7 @@ def _create(
             files = (sent.training_file, sent.validation_file)
             session.add(FineTuningJob(job_id=job.id, training_file=files[0], validation_file=files[1]))
             session.flush()
-            if key is not None:
-                remember_key(session, job, key, fingerprint)
+            remember_key(session, job, key, fingerprint)
             return _out(session, job)
 
     return made_once(db, caller.project_id, key, fingerprint, make, _out)[0]

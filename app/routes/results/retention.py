@@ -15,7 +15,7 @@ from app.http.schemas import CHANGED, In
 from app.jobs.views import JobOut, show_job
 from app.ledger.jobs.jobs import get_job
 from app.ledger.jobs.retention import set_retention
-from app.platform.data_retention import MOST_DAYS
+from app.platform.data_retention import MAX_DAYS
 
 MOST = 1_000_000  # adapters: more than any job has
 
@@ -30,7 +30,7 @@ class RetentionIn(In):
     ] = None
     keep_best: Annotated[StrictBool, Field(description="The most accurate one too.")] = True
     days: Annotated[
-        float | None, Field(gt=0, le=MOST_DAYS, description="After the job's end; then none is kept.")
+        float | None, Field(gt=0, le=MAX_DAYS, description="After the job's end; then none is kept.")
     ] = None
 
 
