@@ -28,8 +28,11 @@ TORCH_ARGS ?= $(if $(GPU),,$(or \
 		$(if $(or $(findstring ://,$(place)),$(wildcard $(place)/torch-$(TORCH_VERSION)*)),--find-links $(place)))), \
 	--torch-backend cpu))
 
+# The oldest of the Pythons that are supported, as far as this machine has one: the one that CI runs.
+PYTHON ?= $(shell for version in 3.11 3.12 3.13; do python$$version -c '' 2>/dev/null && echo $$version && exit; done; echo 3.11)
+
 # --inexact: an exact sync would remove torch. --no-config: exclude-dependencies in pyproject.toml hides torch here too.
-SYNC = $(UV) sync --frozen --inexact --quiet --extra worker
+SYNC = $(UV) sync --python $(PYTHON) --frozen --inexact --quiet --extra worker
 INSTALL_TORCH = $(UV) pip install --no-config --quiet --python .venv/bin/python $(TORCH_ARGS) 'torch==$(TORCH_VERSION)'
 
 .PHONY: help
