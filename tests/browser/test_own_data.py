@@ -92,6 +92,7 @@ def draft_prompt_set(visit: Visit) -> None:
     answer.fill(right)
     expect(verdicts).to_have_count(4)
     assert whole(page) == []
+    expect(page.get_by_label("Name")).to_have_value("my sums, drafted")
     page.get_by_label("Name").fill("my examples")
     page.get_by_role("button", name="Save the prompt set").click()
     expect(page.get_by_role("alert")).to_contain_text("No example is accepted yet.")

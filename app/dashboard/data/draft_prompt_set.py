@@ -13,7 +13,7 @@ from app.dashboard.jobs.form import checked
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Submitter, Viewer
 from app.data.base_models import read_models
-from app.data.datasets import read_datasets
+from app.data.datasets import read_dataset, read_datasets
 from app.database import new_id
 from app.errors import Problem
 from app.http.dependencies import Config, Db, JobSlots, OfferedModels
@@ -78,7 +78,7 @@ async def show(request: Request, caller: Viewer, db: Db, draft_id: str) -> Respo
     if found.is_terminal and found.status == "succeeded" and caller.may(Scope.SUBMIT):
         if partial:
             return Response(status_code=204, headers={"HX-Redirect": url("prompt-sets", "drafts", draft_id)})
-        return _drafted(request, caller, found)
+        return await run_in_threadpool(_drafted, request, caller, db, found)
     return page(request, "_prompt_draft.html" if partial else "prompt_draft.html", caller, draft=found)
 
 
@@ -111,7 +111,7 @@ def _form(
     )
 
 
-def _drafted(request: Request, caller: Caller, draft: PromptDraftOut) -> Response:
+def _drafted(request: Request, caller: Caller, db: Db, draft: PromptDraftOut) -> Response:
     """The form in which prompt sets are written, filled with what the model has written."""
     rows = [
         {
@@ -123,5 +123,6 @@ def _drafted(request: Request, caller: Caller, draft: PromptDraftOut) -> Respons
         }
         for one in draft.examples
     ]
-    sent = {"name": "", "kind": draft.kind, "examples": rows, "dataset": draft.dataset}
+    name = f"{read_dataset(db, caller.project_id, draft.dataset).name:.180}, drafted"
+    sent = {"name": name, "kind": draft.kind, "examples": rows, "dataset": draft.dataset}
     return written_form(request, caller, sent, drafted=True)
