@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -130,7 +130,8 @@ def read_until(terminal: int, pattern: str, process: subprocess.Popen[bytes]) ->
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"the platform did not greet (status {process.returncode}):\n{said}")
         if select.select([terminal], [], [], 1)[0]:
-            said += os.read(terminal, 4096).decode(errors="replace")
+            with suppress(OSError):  # it has ended, and nobody else holds the terminal
+                said += os.read(terminal, 4096).decode(errors="replace")
     return said
 
 

@@ -139,12 +139,12 @@ class PromptDraft(Resource):
     dataset: str
     model: str
     kind: str
-    examples: tuple[Json, ...]  # question, choices, rationale, answer, group, route, verdict, problems
+    examples: tuple[Json, ...]  # question, choices, rationale, answer, route, verdict, problems
     created_at: Timestamp
 
     def accepted(self) -> list[dict[str, Any]]:
         """Those without a problem, as `prompt_sets.create` takes them. Read them before."""
-        fields = ("question", "choices", "rationale", "answer", "group")
+        fields = ("question", "choices", "rationale", "answer")
         usable = [one for one in self.examples if not one["problems"]]
         return [{name: one[name] for name in fields if one[name] is not None} for one in usable]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
@@ -14,6 +15,8 @@ from app.intake.uploaded_file import HowToRead, Received, looks_like, previewed_
 from app.intake.warnings import data_warnings, held_out_warnings
 from app.settings import Settings
 from star_engine.tasks.kind import Kind
+
+HELD_OUT_SHARE, MAX_HELD_OUT = 5, 200  # one row in so many is proposed as held out, and how many at most
 
 Looked = Literal["kind", "map"]
 
@@ -94,6 +97,22 @@ async def receive_preview(
         received.file.close()
 
 
+async def receive_proposal(
+    project_id: str,
+    received: Received,
+    format_: Format | None,
+    how: HowToRead,
+    look: tuple[Looked, ...],
+    settings: Settings,
+    slots: ProjectSlots,
+) -> tuple[DatasetPreviewOut, int]:
+    """As receive_preview, with as many rows held out as is proposed; and how many: none where rows say it."""
+    try:
+        return await slots.run(project_id, _proposal, received, format_, how, look, settings)
+    finally:
+        received.file.close()
+
+
 def _preview(
     received: Received,
     format_: Format | None,
@@ -105,6 +124,23 @@ def _preview(
         as_what = looks_like(plain, received, format_, how)
         seen = previewed_file(plain, as_what, how, look, settings)
     return _out(seen, as_what, how)
+
+
+def _proposal(
+    received: Received,
+    format_: Format | None,
+    how: HowToRead,
+    look: tuple[Looked, ...],
+    settings: Settings,
+) -> tuple[DatasetPreviewOut, int]:
+    how = replace(how, validation=0)
+    with unpacked(received.file, received.encoding, settings.max_unpacked_bytes) as plain:
+        as_what = looks_like(plain, received, format_, how)
+        seen = previewed_file(plain, as_what, how, look, settings)
+        if "validation" not in seen.splits and (share := seen.splits.get("train", 0) // HELD_OUT_SHARE):
+            how = replace(how, validation=min(MAX_HELD_OUT, share))
+            seen = previewed_file(plain, as_what, how, look, settings)
+    return _out(seen, as_what, how), how.validation
 
 
 def _out(seen: Preview, format_: Format, how: HowToRead) -> DatasetPreviewOut:

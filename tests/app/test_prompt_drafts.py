@@ -48,6 +48,19 @@ def test_rows_are_reasoned_about_and_what_is_accepted_is_a_prompt_set(api: Api) 
     assert made.status_code == 201, made.text
 
 
+def test_a_draft_of_one_example_serves_a_dataset_of_many_groups(api: Api) -> None:
+    rows = [{**json.loads(row), "group": f"g{n}"} for n, row in enumerate(addition_rows(24).splitlines())]
+    dataset = api.dataset("\n".join(map(json.dumps, rows)), validation=8)["id"]
+    begun = api.client.post("/v1/prompt-drafts", json={"model": MODEL, "dataset": dataset, "rows": 1}).json()
+    api.work_off()
+    [drafted] = api.client.get(f"/v1/prompt-drafts/{begun['id']}").json()["examples"]
+    sent = {"name": "mine", "kind": "scratchpad", "examples": [{name: drafted[name] for name in FIELDS}]}
+    prompts = api.client.post("/v1/prompt-sets", json=sent).json()["id"]
+    job = {"model": MODEL, "dataset": dataset, "prompt_set": prompts, "dry_run": True}
+    answer = api.client.post("/v1/jobs", json={**job, "config": {"generation": {"max_tokens": 96}}})
+    assert answer.status_code == 200, answer.text
+
+
 def test_the_hint_is_in_the_prompt_and_not_in_the_draft(api: Api) -> None:
     begun = begin(api).json()
     api.work_off()

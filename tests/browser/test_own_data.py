@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.accessibility import violations
 from tests.browser.conftest import Visit
@@ -59,6 +59,8 @@ def make_dataset(visit: Visit) -> str:
     page.get_by_label("Leave row 33 out").check()
     expect(page.get_by_text("Every row was read and its answer verified.")).to_be_visible()
     expect(page.get_by_label("Row 32: answer is now “1 8”")).to_be_checked()
+    expect(page.get_by_label("Hold out")).to_have_value("6")  # one in five, as soon as all rows can be read
+    expect(page.locator(".tile", has_text="Held out").first).to_contain_text("6")
     page.get_by_label("Hold out").fill("8")
     page.get_by_label("Hold out").blur()
     expect(page.locator(".tile", has_text="Held out").first).to_contain_text("8")
@@ -126,6 +128,25 @@ def test_from_pasted_rows_to_a_started_job(visit: Visit) -> None:
         [job] = star.jobs.list().data
         assert (job.dataset, job.prompt_set) == (dataset, made.id)
     visit.problems[:] = [one for one in visit.problems if "422" not in one]  # nothing was accepted yet
+
+
+def test_what_is_typed_while_rows_are_looked_at_is_kept(visit: Visit) -> None:
+    page = visit.page
+    visit.open("datasets/new")
+    page.get_by_label("Paste rows").fill("Prompt,Answer\n" + "\n".join(f"{n} + 1,{n + 1}" for n in range(10)))
+    look(page)
+    held: list[Route] = []
+    page.route("**/look", lambda route: held.append(route))  # noqa: PLW0108 - Playwright asks for its parameters
+    with page.expect_request("**/look"):
+        page.get_by_label("Kind").select_option("exact")
+    page.get_by_label("Hold out").fill("4")  # before the answer to the other change comes
+    with page.expect_response("**/look"):
+        held.pop().continue_()
+    page.unroute("**/look")
+    expect(page.get_by_label("Hold out")).to_have_value("4")
+    page.get_by_label("Hold out").blur()
+    expect(page.locator(".tile", has_text="Held out").first).to_contain_text("4")
+    expect(page.get_by_label("Kind")).to_have_value("exact")
 
 
 def test_a_correction_is_taken_back_and_all_bad_rows_are_left_out(visit: Visit, tmp_path: Path) -> None:

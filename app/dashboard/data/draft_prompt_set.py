@@ -119,7 +119,7 @@ def _drafted(request: Request, caller: Caller, db: Db, draft: PromptDraftOut) ->
             "choices": "\n".join(one.choices or ()),
             "rationale": one.rationale,
             "answer": one.answer,
-            "group": one.group or "",
+            "group": "",  # shown to every question: a few drafts do not cover every group
         }
         for one in draft.examples
     ]

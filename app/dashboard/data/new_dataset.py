@@ -19,7 +19,7 @@ from starlette.datastructures import FormData
 from app.dashboard.jobs.form import checked
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Submitter
-from app.data.dataset_previews import DatasetPreviewOut, Looked, receive_preview
+from app.data.dataset_previews import DatasetPreviewOut, Looked, receive_preview, receive_proposal
 from app.data.datasets import receive_dataset
 from app.errors import Invalid, Problem
 from app.http.dependencies import Config, Db, UploadSlots
@@ -41,8 +41,6 @@ from star_engine.tasks.starting.likely import PLAIN
 
 router = page_router("/datasets/new")
 MAX_FIELDS = 1000  # of the form: a role per column, three fields per bad row
-HELD_OUT_SHARE = 5  # one row in so many is proposed as held out
-MAX_HELD_OUT = 200
 MARKED_BYTES = 1 << 20  # of the rows: pasted ones are no more; longer files are told apart by their size
 OF_ANY_ROWS = ("text", "name", "hub", "hub_config", "hub_train", "hub_held_out")
 OF_ONE_ROW = ("row", "was", "now", "drop")
@@ -89,11 +87,12 @@ async def look(request: Request, caller: Submitter, settings: Config, slots: Upl
             marks["hub_source"] = rows.source
         sent = _of_these(rows.sent, marks)
         how, format_, looked = _how(sent)
-        seen = await receive_preview(caller.project_id, received, format_, how, looked, settings, slots)
-        if not how.validation and "validation" not in sent and "validation" not in seen.splits:
-            proposed = min(MAX_HELD_OUT, seen.splits.get("train", 0) // HELD_OUT_SHARE)
-            return _looked(request, caller, sent, seen, proposed, marks)
-        return _looked(request, caller, sent, seen, how.validation, marks)
+        told = (caller.project_id, received, format_, how, looked, settings, slots)
+        if sent.get("validation") == sent.get("proposed"):  # no other number was typed
+            seen, held_out = await receive_proposal(*told)
+            return _looked(request, caller, sent, seen, held_out, str(held_out), marks)
+        seen = await receive_preview(*told)
+        return _looked(request, caller, sent, seen, how.validation, str(sent.get("proposed", "")), marks)
     except Problem as refused:
         return page(request, "_problem.html", caller, problem=refused)
 
@@ -230,6 +229,7 @@ def _looked(
     sent: FormData,
     seen: DatasetPreviewOut,
     held_out: int,
+    proposed: str,
     marks: Mapping[str, str],
 ) -> Response:
     roles = {column: field for field, columns in seen.map.items() for column in columns}
@@ -245,6 +245,7 @@ def _looked(
         kinds=list(TASKS),
         documents=seen.kind is not None and reads_documents(seen.kind),
         held_out=held_out,
+        proposed=proposed,
         sent=sent,
         kept=kept,
         marks=marks,

@@ -38,6 +38,17 @@ document.addEventListener("htmx:config:request", (event) => {
   event.detail.ctx.request.headers["X-CSRF-Token"] = document.querySelector("meta[name=csrf]").content;
 });
 
+// <form data-typed>: a part that was asked for before somebody typed on does not replace what is typed.
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("form[data-typed]");
+  if (form) form.typedAt = performance.now();
+});
+document.addEventListener("htmx:before:request", (event) => (event.detail.ctx.askedAt = performance.now()));
+document.addEventListener("htmx:before:swap", (event) => {
+  const form = event.target.closest?.("form[data-typed]");
+  if (form?.typedAt > event.detail.ctx.askedAt) event.preventDefault();
+});
+
 function switchTheme() {
   const dark = getComputedStyle(document.documentElement).colorScheme === "dark";
   document.documentElement.dataset.theme = dark ? "light" : "dark";

@@ -67,14 +67,13 @@ class DraftProblemOut(BaseModel):
 
 
 class DraftedExampleOut(BaseModel):
-    """An example as a prompt set takes it. The hint is not in it: only in the prompt that it came from."""
+    """An example as a prompt set takes it, for rows of every group. The hint is in its prompt alone."""
 
     example: Annotated[str, Field(description="Id of the row.")]
     question: str
     choices: list[str] | None
     rationale: Annotated[str, Field(description="Empty as long as the model has not answered.")]
     answer: str
-    group: str | None
     route: Annotated[
         Literal["generated", "rationalized"] | None,
         Field(description="rationalized: written with the answer as a hint."),
@@ -218,7 +217,6 @@ def _drafted(kind: Kind, example: Example, tries: Sequence[Rationale]) -> Drafte
         choices=None if example.choices is None else list(example.choices),
         rationale="" if found is None else found.text.strip(),
         answer=example.answer,
-        group=example.group,
         route="rationalized" if route == "rationalized" else "generated" if route else None,
         verdict=None if found is None else found.verdict,
         problems=problems,
@@ -226,6 +224,6 @@ def _drafted(kind: Kind, example: Example, tries: Sequence[Rationale]) -> Drafte
 
 
 def _problems(kind: Kind, example: Example, text: str) -> list[DraftProblemOut]:
-    one = FewShotExample(example.question, text, example.answer, example.choices, example.group)
+    one = FewShotExample(example.question, text, example.answer, example.choices)
     found = engine.check_prompt_set(PromptSet(kind, (one,)))
     return [DraftProblemOut(**{name: asdict(e)[name] for name in ("field", "reason", "fix")}) for e in found]

@@ -12,7 +12,7 @@ from star_client.cli import completion
 from star_client.cli.invocation import FAILED, AsJson, star
 from star_client.cli.printing import console, print_json
 
-FIELDS = ("question", "choices", "rationale", "answer", "group")
+FIELDS = ("question", "choices", "rationale", "answer")
 
 
 def draft(
