@@ -38,7 +38,9 @@ document.addEventListener("htmx:config:request", (event) => {
   event.detail.ctx.request.headers["X-CSRF-Token"] = document.querySelector("meta[name=csrf]").content;
 });
 
-// <form data-typed>: a part that was asked for before somebody typed on does not replace what is typed.
+// <form data-typed>: a part that was asked for before somebody typed on does not replace what is typed; it is
+// asked for again.
+const TYPING_PAUSE = 500; // ms
 document.addEventListener("input", (event) => {
   const form = event.target.closest("form[data-typed]");
   if (form) form.typedAt = performance.now();
@@ -46,7 +48,10 @@ document.addEventListener("input", (event) => {
 document.addEventListener("htmx:before:request", (event) => (event.detail.ctx.askedAt = performance.now()));
 document.addEventListener("htmx:before:swap", (event) => {
   const form = event.target.closest?.("form[data-typed]");
-  if (form?.typedAt > event.detail.ctx.askedAt) event.preventDefault();
+  if (!(form?.typedAt > event.detail.ctx.askedAt)) return;
+  event.preventDefault();
+  const part = event.detail.ctx.target;
+  setTimeout(() => part.dispatchEvent(new Event("change", { bubbles: true })), TYPING_PAUSE);
 });
 
 function switchTheme() {
