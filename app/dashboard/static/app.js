@@ -164,6 +164,14 @@ function nameCells(root) {
   }
 }
 
+// On a phone tabs are one row that is moved sideways: the tab that is shown stands in its middle.
+function showTabs(root) {
+  for (const tab of root.querySelectorAll('ul [aria-current="page"]')) {
+    const row = tab.closest("ul");
+    row.scrollLeft = tab.offsetLeft - row.offsetLeft - (row.clientWidth - tab.offsetWidth) / 2;
+  }
+}
+
 function dress(root) {
   nameCells(root);
   showTitle(root);
@@ -174,3 +182,4 @@ function dress(root) {
 
 document.addEventListener("htmx:after:swap", () => dress(document));
 dress(document);
+showTabs(document);
