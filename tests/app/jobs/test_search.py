@@ -130,15 +130,15 @@ def test_texts_that_were_deleted_or_removed_do_not_appear(api: Api, jobs: list[s
 @pytest.mark.parametrize(
     "after", ["rat_1", "job_x.rationales.y", "job_x.answers", "ds_x.rationales.1", "job_x"]
 )
-def test_a_place_that_no_page_has_given_is_refused(api: Api, after: str) -> None:
-    answer = api.client.get("/v1/search", params={"text": "x", "after": after})
+def test_a_place_that_no_page_has_given_is_refused(sqlite_api: Api, after: str) -> None:
+    answer = sqlite_api.client.get("/v1/search", params={"text": "x", "after": after})
     assert answer.status_code == 400
     assert "last_id" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("text", ["   ", "a b c d e f g h i"])
-def test_no_word_and_too_many_are_refused_with_the_fix(api: Api, text: str) -> None:
-    answer = api.client.get("/v1/search", params={"text": text})
+def test_no_word_and_too_many_are_refused_with_the_fix(sqlite_api: Api, text: str) -> None:
+    answer = sqlite_api.client.get("/v1/search", params={"text": text})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["fix"] == "Send 1 to 8 words, or quote a phrase."
 
