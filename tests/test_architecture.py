@@ -21,8 +21,7 @@ KINDS_TOLD_APART = {PROJECT / "star_engine" / "tasks", PROJECT / "star_engine" /
 KIND_IN_A_PAGE = re.compile(rf"kind\s*[!=]=\s*['\"](?:{'|'.join(Kind)})['\"]|startswith\(['\"](?:Input|Q):")
 EXPORTS = {"star_engine": "run_star", "star_client": "StarClient"}
 HEAVY = ("torch", "vllm", "transformers", "peft")
-PART_OF = {
-    "bitsandbytes": "bitsandbytes",  # parts of another package's own interface, and pinned by it
+PART_OF = {  # parts of another package's own interface, and pinned by it
     "anyio": "fastapi",
     "annotated_types": "pydantic",
     "huggingface_hub": "transformers",
@@ -30,6 +29,7 @@ PART_OF = {
     "pydantic_monty": "pydantic-monty",
     "starlette": "fastapi",
     "sympy": "math-verify",
+    "bitsandbytes": "bitsandbytes",  # not installed everywhere, where no package tells that it provides it
 }
 IMPORT_AND_LIST = "import importlib, sys; importlib.import_module(sys.argv[1]); print(*sys.modules)"
 

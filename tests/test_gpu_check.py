@@ -13,18 +13,24 @@ from typing import Any
 import pytest
 
 from benchmarks.gpu_check import __main__ as gpu_check
+from benchmarks.gpu_check import engine
 from benchmarks.gpu_check.workbench import Skipped, Workbench
+from star_engine.gpu.transformers_sampler import TransformersSampler
 from tests.databases import PROJECT
 
 FAST = ("precision", "resume")
 ONE_CORE = {**os.environ, "OMP_NUM_THREADS": "1"}  # more would wait for each other on a busy machine
 CUDA = ("out_of_memory", "neighbour")
-SLOW = tuple(check.name for check in gpu_check.CHECKS if check.name not in (*FAST, *CUDA))
+SLOW = tuple(
+    check.name for check in gpu_check.CHECKS if check.plan == "a" and check.name not in (*FAST, *CUDA)
+)
+WITH_VLLM = tuple(check.name for check in gpu_check.CHECKS if check.plan == "b")
 
 
-def run(out: Path, *names: str) -> tuple[int, dict[str, Any]]:
+def run(out: Path, *names: str, plan: str = "a") -> tuple[int, dict[str, Any]]:
     """Exit status, and the lines by the names of their checks."""
     command = [sys.executable, "-m", "benchmarks.gpu_check", "--device", "cpu", "--tiny", "--out", str(out)]
+    command += ["--plan", plan]
     command += [word for name in names for word in ("--only", name)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, env=ONE_CORE)
     lines = [json.loads(line) for line in out.read_text().splitlines()]
@@ -44,6 +50,48 @@ def test_the_other_checks_pass_as_well_and_two_need_cuda(tmp_path: Path) -> None
     status, lines = run(tmp_path / "lines", *SLOW, *CUDA)
     assert (status, {name for name in lines if lines[name]["ok"] is False}) == (0, set())
     assert {name for name in lines if lines[name]["ok"] is None} == {*CUDA}
+
+
+class Deaf(TransformersSampler):
+    """Serves the base model, whatever adapter it is given."""
+
+    def use(self, adapter: Path | None) -> None:
+        super().use(None)
+
+
+def test_checks_of_a_sampler_pass_for_one_that_is_right_and_fail_for_one_that_is_not(tmp_path: Path) -> None:
+    """Those that need nothing of vLLM's own, with the other sampler."""
+    bench = Workbench("cpu", True, tmp_path)
+    bench.engine = TransformersSampler(bench.saved("0.5B"), max_length=512)
+    for work in (engine.left_early, engine.seeds, engine.log_probabilities):
+        work(bench)
+    assert bench.facts["adapter_moves_nats"] > 0.01 > max(bench.facts["apart_nats"].values())
+    bench.engine = Deaf(bench.saved("0.5B"), max_length=512)
+    with pytest.raises(AssertionError, match="nats a token of PEFT"):
+        engine.log_probabilities(bench)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_the_checks_with_vllm_pass_with_tiny_models_on_a_cpu(tmp_path: Path) -> None:
+    pytest.importorskip("vllm")
+    status, lines = run(tmp_path / "lines", *WITH_VLLM, plan="b")
+    assert (status, {name: line for name, line in lines.items() if line["ok"] is not True}) == (0, {})
+    assert lines["vllm_start"]["facts"]["engine"] == "SyncMPClient"
+    assert "LoRA rank 256 is greater" in lines["adapters"]["facts"]["rank_refused"]
+
+
+def test_the_network_is_out_of_reach_where_it_must_not_be_asked() -> None:
+    script = (
+        "import socket\n"
+        "from benchmarks.gpu_check import engine\n"
+        "engine.no_network()\n"
+        "server = socket.create_server(('127.0.0.1', 0))\n"
+        "socket.create_connection(server.getsockname()).close()\n"
+        "socket.create_connection(('192.0.2.1', 443), timeout=1)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True)
+    assert done.stderr.rstrip().endswith("OSError: no network: 192.0.2.1 was asked for")
 
 
 def check(bench: Workbench, work: Any, ends: float = 1e12) -> dict[str, Any]:

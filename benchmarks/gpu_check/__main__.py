@@ -1,18 +1,20 @@
 """Whether this project works on a GPU, and how fast: one command for a bare machine, without a network.
 
-    python -m benchmarks.gpu_check [--minutes 9] [--device cuda] [--tiny] [--only NAME ...] [--out FILE]
+    python -m benchmarks.gpu_check [--plan b] [--minutes 9] [--device cuda] [--tiny] [--only NAME] [--out F]
 
-Needs torch, transformers, peft, accelerate and pydantic; no vLLM, no model: weights are random, architectures
-published. Each check prints one line of JSON: {check, ok, seconds, facts, limit, error}; `ok` is null where
-it was skipped. Each group of checks is a process of its own: a broken CUDA context costs one group. A check
-that would end after the minutes is skipped. Exit status 1 where one failed. `--tiny` runs every check with
-models of two layers and without a time limit: it shows that the checks run, and nothing about a GPU.
+Plan A needs torch, transformers, peft, accelerate and pydantic; no vLLM, no model: weights are random,
+architectures published. Plan B needs the worker's environment with vLLM. Each check
+prints one line of JSON: {check, ok, seconds, facts, limit, error}; `ok` is null where it was skipped. Each
+group of checks is a process of its own: a broken CUDA context costs one group. A check that would end after
+the minutes is skipped. Exit status 1 where one failed. `--tiny` runs every check with models of two layers
+and without a time limit: it shows that the checks run, and nothing about a GPU.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -24,8 +26,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.gpu_check import large, processes, small
+from benchmarks.gpu_check import engine, large, processes, small
 from benchmarks.gpu_check.workbench import Skipped, Workbench
+
+if engine.OFFLINE in os.environ:  # also in the processes that vLLM makes of this one
+    engine.no_network()
 
 RESERVE_SECONDS = 15.0  # for the end of a run
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - 15 GB are written and read in seconds there
@@ -37,6 +42,7 @@ class Check:
     group: str
     seconds: float  # that it takes on an H100, roughly; it is ended after three times as many
     run: Callable[[Workbench], None]
+    plan: str = "a"
 
 
 # By value: what matters most runs first, in case that the time is short.
@@ -62,6 +68,12 @@ CHECKS = (
     Check("sharded", "processes", 30, processes.sharded),
     Check("long_rows", "longest", 25, large.long_rows),
     Check("own_tests", "tests", 60, small.own_tests),
+    Check("vllm_start", "engine", 150, engine.start, "b"),
+    Check("adapters", "engine", 40, engine.adapters, "b"),
+    Check("prefix_cache", "engine", 10, engine.prefix_cache, "b"),
+    Check("log_probabilities", "engine", 60, engine.log_probabilities, "b"),
+    Check("left_early", "engine", 20, engine.left_early, "b"),
+    Check("seeds", "engine", 40, engine.seeds, "b"),
 )
 GROUPS = tuple(dict.fromkeys(check.group for check in CHECKS))
 
@@ -111,14 +123,18 @@ def main() -> int:
         root = SHARED_MEMORY if SHARED_MEMORY.is_dir() and not arguments.tiny else None
         with TemporaryDirectory(prefix="gpu-check-", dir=root) as folder:
             bench = Workbench(arguments.device, arguments.tiny, Path(folder))
+            if arguments.plan == "b":
+                engine.no_network()
             for line in check_group(arguments.group, bench, arguments.only, arguments.ends):
                 _print(line)
+            if bench.engine is not None:
+                bench.engine.close()
         return 0
     ends = time.time() + 60 * arguments.minutes - RESERVE_SECONDS
     lines = [
         line
         for group in GROUPS
-        if _wanted(group, arguments.only)
+        if _wanted(group, arguments)
         for line in _in_a_process(group, ends, arguments)
     ]
     failed = [line["check"] for line in lines if line["ok"] is False]
@@ -129,8 +145,12 @@ def main() -> int:
     return int(bool(failed))
 
 
-def _wanted(group: str, only: list[str]) -> bool:
-    return not only or any(check.group == group and check.name in only for check in CHECKS)
+def _wanted(group: str, arguments: argparse.Namespace) -> bool:
+    only = arguments.only
+    return any(
+        check.group == group and (check.name in only if only else check.plan == arguments.plan)
+        for check in CHECKS
+    )
 
 
 def _in_a_process(group: str, ends: float, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -141,7 +161,13 @@ def _in_a_process(group: str, ends: float, arguments: argparse.Namespace) -> Ite
         if one.group == group and (not arguments.only or one.name in arguments.only)
     }
     command = [sys.executable, "-m", "benchmarks.gpu_check", "--group", group, "--ends", str(ends)]
-    command += ["--device", arguments.device, *(["--tiny"] if arguments.tiny else [])]
+    command += [
+        "--device",
+        arguments.device,
+        "--plan",
+        arguments.plan,
+        *(["--tiny"] if arguments.tiny else []),
+    ]
     command += [word for name in arguments.only for word in ("--only", name)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
@@ -182,6 +208,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--plan", choices=("a", "b"), default="a", help="b: with vLLM")
     parser.add_argument("--minutes", type=float, default=9)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="models of two layers, for a dry run")

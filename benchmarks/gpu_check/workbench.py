@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import peft
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from star_engine.config.lora import Lora
 from star_engine.config.schedules import FixedSchedule
 from star_engine.config.star import Training
+from star_engine.gpu.peft_alone import peft
 from star_engine.gpu.training.lean_lora import use_lean_forward
 from star_engine.gpu.training.lora_run import LoraRun, Ranks
 from star_engine.gpu.training.tokenized_rows import TokenizedRow
@@ -43,8 +43,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 TINY = {
-    "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "vocab_size": 128, "max_position_embeddings": 1024,
+    "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "num_key_value_heads": 1,  # heads of 32: the least that vLLM serves on CPU
+    "vocab_size": 128, "max_position_embeddings": 1024,
 }  # fmt: skip
 LETTERS = CHARACTERS.strip()
 PREFIX_TOKENS = 616  # of the paper's few-shot examples for CommonsenseQA
@@ -63,6 +64,7 @@ class Workbench:
     folder: Path
     facts: dict[str, Any] = field(default_factory=dict)
     models: dict[str, Path] = field(default_factory=dict)
+    engine: Any = None  # the VllmSampler that the checks of a group share
 
     @property
     def on_cuda(self) -> bool:
