@@ -18,7 +18,7 @@ from app.jobs.read import read_job
 from app.ledger.platform.keys import Caller
 from app.results.quality.shares import (
     DEFAULT_DAYS,
-    MOST_DAYS,
+    MAX_DAYS,
     NewShareOut,
     ShareIn,
     SharingIn,
@@ -45,7 +45,7 @@ def make(
     db: Db,
     settings: Config,
     job_id: str,
-    days: Annotated[int, Form(ge=1, le=MOST_DAYS)] = DEFAULT_DAYS,
+    days: Annotated[int, Form(ge=1, le=MAX_DAYS)] = DEFAULT_DAYS,
     note: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
     """The address is in the answer to this form and nowhere else."""
@@ -85,6 +85,6 @@ def _shown(
         made=made,
         now=datetime.now(UTC),
         days=DEFAULT_DAYS,
-        most=MOST_DAYS,
+        most=MAX_DAYS,
         status=201 if made else 200,
     )

@@ -11,7 +11,7 @@ from star_engine.adapters.weight_files import held_bytes, stored_bytes, training
 
 GIB = 2**30
 FOUR_BITS = "nf4"
-BESIDE_SAMPLED = 1.1  # times the weights: what a sampler takes at least, with keys and values
+SAMPLING_FACTOR = 1.1  # times the weights: what a sampler takes at least, with keys and values
 
 
 def why_too_large(gpus: int, memory: float, sampled: Path, trained: Path) -> str | None:
@@ -22,7 +22,7 @@ def why_too_large(gpus: int, memory: float, sampled: Path, trained: Path) -> str
     """
     plain, in_four = (training_bytes(trained, form) / GIB for form in (None, FOUR_BITS))
     stored = held_bytes(sampled) if sampled == trained else stored_bytes(sampled)
-    sampling = BESIDE_SAMPLED * stored / GIB
+    sampling = SAMPLING_FACTOR * stored / GIB
     if plain <= memory * gpus or (in_four <= memory and sampling <= memory * gpus):
         return None
     return (

@@ -22,7 +22,7 @@ from app.ledger.jobs.search import Wanted as LookedFor
 from app.tables.jobs import Job
 from app.tables.rationales import Evaluation, Rationale
 
-MOST_WORDS = 8
+MAX_WORDS = 8
 BEFORE, BEHIND = 60, 240  # characters of a text that are shown around the first word
 Verdict = Literal["correct", "wrong", "unparsed", "ambiguous", "error"]
 Marks = list[tuple[int, int]]
@@ -87,9 +87,9 @@ def search(
 ) -> SearchOut:
     """A page of the project's texts, newest first. Raises Invalid for too many words or none."""
     words = words_of(wanted.text)
-    if not 1 <= len(words) <= MOST_WORDS:
+    if not 1 <= len(words) <= MAX_WORDS:
         reason = f"The search holds {len(words)} words." if words else "The search holds no word."
-        raise Invalid.for_field("text", reason, f"Send 1 to {MOST_WORDS} words, or quote a phrase.")
+        raise Invalid.for_field("text", reason, f"Send 1 to {MAX_WORDS} words, or quote a phrase.")
     with reading(db) as session:
         job = None if wanted.job is None else job_with_texts(session, project_id, wanted.job)
         looked_for = LookedFor(

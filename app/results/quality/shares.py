@@ -23,12 +23,12 @@ from app.settings import Settings
 from app.tables.quality import ShareLink
 
 DAY = 86_400  # seconds
-DEFAULT_DAYS, MOST_DAYS = 30, 365
+DEFAULT_DAYS, MAX_DAYS = 30, 365
 PATH = "/shared"  # with the link's id and its secret behind it
 
 
 class ShareIn(In):
-    expires_in_days: Annotated[StrictInt, Field(ge=1, le=MOST_DAYS)] = DEFAULT_DAYS
+    expires_in_days: Annotated[StrictInt, Field(ge=1, le=MAX_DAYS)] = DEFAULT_DAYS
     note: Annotated[Text, Field(max_length=200, description="For whom it is.")] | None = None
 
 
