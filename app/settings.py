@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -28,7 +29,9 @@ class Settings(BaseSettings):
     # credentials, by any project; {project} stands for the caller's id.
     dataset_sources: list[Annotated[str, Field(pattern=r"^s3://[^/?#\\]+(/[^?#\\]*)?$")]] = []
     # The hub whose public datasets are fetched for uploads (hf:ORG/NAME/SPLIT), without a token; empty: none.
-    hub_url: str = Field(default="https://huggingface.co", pattern=r"^(https?://[^/?#@\\]+(/[^?#\\]*)?)?$")
+    hub_url: str = Field(
+        default="https://huggingface.co", pattern=r"^(https?://[^\s/?#@\\]+(/[^\s?#\\]*)?)?$"
+    )
     hub_max_bytes: int = Field(default=256 << 20, ge=1)  # of the files of one fetch
     hub_seconds: float = Field(default=120, gt=0)  # for one fetch
     models_file: Path = Path("models.yaml")  # the allow-list of base models
@@ -153,6 +156,14 @@ class Settings(BaseSettings):
             open_to_all = place.partition("{")[0].rstrip("/") + "/"
             if own.startswith(open_to_all) or open_to_all.startswith(own):
                 raise ValueError(f"STAR_DATASET_SOURCES: {place} and STAR_STORAGE_URL share a prefix")
+        return self
+
+    @model_validator(mode="after")
+    def _hub_is_an_address(self) -> Settings:
+        try:
+            _ = urlsplit(self.hub_url).port
+        except ValueError as problem:
+            raise ValueError(f"STAR_HUB_URL: {self.hub_url} is no URL: {problem}") from problem
         return self
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -33,13 +33,13 @@ from app.intake.hub.joined import REFUSED, as_one
 from app.intake.hub.names import FORM, Named, NotRead, files_of
 from app.intake.uploaded_file import Received
 from app.settings import Settings
-from app.webhooks.targets import BadTarget, read_target, resolve
+from app.webhooks.targets import read_target, resolve
 
 PREFIX = "hf:"
 KEPT = "hub"  # a folder below home
 KEPT_FETCHES = 4  # times the limit of one fetch: the oldest go
 LISTING_BYTES = 16 << 20
-MOST_REDIRECTS = 5
+MAX_REDIRECTS = 5
 SECONDS_OF_SILENCE = 15.0  # without a byte
 ON_ONES_OWN = "fetch it on your own machine: star datasets from-hub"
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
@@ -61,17 +61,16 @@ def fetch_split(source: str, settings: Settings) -> Fetched:
     try:
         named = Named.read(source)
         kept = settings.home / KEPT
-        known = _known(kept, named)
-        if known is not None:
-            return _opened(known, named)
+        if (known := _known(kept, named)) is not None:
+            return known
         with _hub(settings) as hub, TemporaryDirectory() as folder:
             listing = hub.listing(named)
             pinned = replace(named, revision=listing.commit)
-            known = _known(kept, pinned)
-            if known is None:
-                file = _joined(hub.download(pinned, listing, Path(folder)), Path(folder), settings)
-                known = _keep(kept, pinned, file, KEPT_FETCHES * settings.hub_max_bytes)
-            return _opened(known, pinned)
+            if (known := _known(kept, pinned)) is not None:
+                return known
+            file = _joined(hub.download(pinned, listing, Path(folder)), Path(folder), settings)
+            _keep(kept, pinned, file, KEPT_FETCHES * settings.hub_max_bytes)
+            return _opened(file, pinned)
     except NotRead as problem:
         fix = f"Write {FORM} with names of the hub, or {ON_ONES_OWN}."
         raise _refused(str(problem), fix, "hub", detail=str(problem)) from problem
@@ -146,7 +145,7 @@ class _Hub:
 
     def _get(self, url: str, named: Named) -> Iterator[bytes]:
         """The body behind a URL of the hub. Raises NotRead."""
-        for _ in range(MOST_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             timeout = max(0.1, min(SECONDS_OF_SILENCE, self._ends - time.monotonic()))
             try:
                 with self._client.stream("GET", url, timeout=timeout) as answer:
@@ -154,8 +153,8 @@ class _Hub:
                         self._refuse(answer, named)
                         yield from self._chunks(answer, named)
                         return
-                    url = self._followed(urljoin(url, answer.headers["location"]))
-            except httpx2.HTTPError as problem:
+                    url = self._followed(url, answer.headers["location"])
+            except (httpx2.HTTPError, httpx2.InvalidURL) as problem:
                 raise NotRead(f"The hub {self._base} does not answer: {type(problem).__name__}.") from problem
         raise NotRead(f"The hub {self._base} sends {named.repository} round in circles.")
 
@@ -166,15 +165,15 @@ class _Hub:
                 raise NotRead(f"{named.repository} takes longer than {self._seconds:.0f} s: {ON_ONES_OWN}.")
             yield chunk
 
-    def _followed(self, url: str) -> str:
-        """The URL itself, where the hub may send us there."""
-        if urlsplit(url)[:2] == urlsplit(self._base)[:2]:
-            return url
+    def _followed(self, url: str, location: str) -> str:
+        """Where a redirect leads, if the platform may go there. Raises NotRead."""
         try:
-            resolve(read_target(url, ()))
-        except BadTarget as problem:
-            host = urlsplit(url).hostname
-            raise NotRead(f"The hub sends to {host}, where the platform does not go: {problem}") from problem
+            url = urljoin(url, location)
+            if urlsplit(url)[:2] != urlsplit(self._base)[:2]:
+                resolve(read_target(url, ()))
+        except ValueError as problem:  # BadTarget is one
+            where = location.partition("?")[0][:200]  # a query may sign the request
+            raise NotRead(f"The hub sends to {where}, where the platform does not go: {problem}") from problem
         return url
 
     def _refuse(self, answer: httpx2.Response, named: Named) -> None:
@@ -203,16 +202,16 @@ def _joined(files: Mapping[str, Sequence[Path]], folder: Path, settings: Setting
     """One file of all; in a child with limits where several have to be read for that. Raises NotRead."""
     if "" in files and len(files[""]) == 1:
         return as_one(files, folder)
-    named = json.dumps({split: [str(path) for path in paths] for split, paths in files.items()})
+    named = json.dumps({split: [str(path) for path in paths] for split, paths in files.items()}).encode()
     seconds = int(settings.hub_seconds)
     limits = [settings.upload_memory_bytes, settings.max_unpacked_bytes, seconds]
-    command = [sys.executable, "-m", "app.intake.hub.joined", str(os.getpid()), named, str(folder)]
+    command = [sys.executable, "-m", "app.intake.hub.joined", str(os.getpid()), str(folder)]
     try:
         done = subprocess.run(
             [*command, *map(str, limits)],
             env=frugal_environment(),
             capture_output=True,
-            stdin=subprocess.DEVNULL,
+            input=named,  # thousands of names are too long for a command line
             timeout=2 * seconds,
         )
     except subprocess.TimeoutExpired as problem:
@@ -224,38 +223,52 @@ def _joined(files: Mapping[str, Sequence[Path]], folder: Path, settings: Setting
     return Path(done.stdout.decode())
 
 
-def _known(kept: Path, named: Named) -> Path | None:
+def _known(kept: Path, named: Named) -> Fetched | None:
     """What was fetched of this commit before; None too where no commit is named."""
     if named.revision is None or _COMMIT.fullmatch(named.revision) is None:
         return None
-    return next(kept.glob(f"{_mark(named)}.*"), None)
+    for path in kept.glob(f"{_mark(named)}.*"):
+        with suppress(FileNotFoundError):  # another process makes room
+            return _opened(path, named)
+    return None
 
 
 def _mark(named: Named) -> str:
     return sha256(repr(named).encode()).hexdigest()
 
 
-def _keep(kept: Path, named: Named, file: Path, most: int) -> Path:
-    """Put the file there under its mark, the oldest ones away."""
+def _keep(kept: Path, named: Named, file: Path, most: int) -> None:
+    """Put a copy there under its mark, the oldest ones away. Other processes may do the same meanwhile."""
     kept.mkdir(parents=True, exist_ok=True)
-    ending = "".join(re.findall(r"\.(?:parquet|jsonl|ndjson|json|csv|gz|zst)(?=\.|$)", file.name)[-2:])
-    part = kept / f"part-{secrets.token_hex(4)}"
-    shutil.copyfile(file, part)
-    whole = part.replace(kept / f"{_mark(named)}{ending}")
-    ages = sorted(kept.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    part, whole = kept / f"part-{secrets.token_hex(4)}", kept / f"{_mark(named)}{_endings(file)}"
+    try:
+        shutil.copyfile(file, part)
+        with suppress(FileNotFoundError):
+            part.replace(whole)
+    finally:
+        part.unlink(missing_ok=True)
+    found = []
+    for path in kept.iterdir():
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            found.append((status.st_mtime_ns, status.st_size, path))
     total = 0
-    for path in ages:
-        total += path.stat().st_size
+    for _, size, path in sorted(found, reverse=True):
+        total += size
         if total > most and path != whole:
             path.unlink(missing_ok=True)
-    return whole
+
+
+def _endings(file: Path) -> str:
+    """.jsonl.gz of a/train.v2.JSONL.gz"""
+    return "".join(re.findall(r"\.(?:parquet|jsonl|ndjson|json|csv|gz|zst)(?=\.|$)", file.name.lower())[-2:])
 
 
 def _opened(file: Path, named: Named) -> Fetched:
     roles = dict(named.roles)
     splits = "+".join(f"{one}={roles[one]}" if one in roles else one for one in named.splits)
     config = "" if named.config is None else f"/{named.config}"
-    name = named.repository.rpartition("/")[2] + "".join(file.suffixes)
+    name = named.repository.rpartition("/")[2] + _endings(file)
     source = f"{PREFIX}{named.repository}@{named.revision}{config}/{splits}"
     return Fetched(Received(file.open("rb"), name, "", ""), source)
 

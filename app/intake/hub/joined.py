@@ -1,13 +1,13 @@
 """Several files of a hub's dataset as one, whose rows say their split where there are several of them.
 
-As a program it does that in a process with limits: Parquet of a stranger can take any memory.
+As a program it does that in a process with limits, of the files that its standard input names: Parquet of a
+stranger can take any memory.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -64,23 +64,27 @@ def _joined_lines(files: Files, out: Path) -> Path:
     with out.open("w", encoding="utf-8") as written:
         for split, path in _each(files):
             with path.open(encoding="utf-8") as lines:
-                if not split:
-                    shutil.copyfileobj(lines, written)
-                    continue
                 for line in filter(str.strip, lines):
-                    written.write(json.dumps({**json.loads(line), "split": split}) + "\n")
+                    written.write(_with_split(line, split) if split else f"{line.rstrip()}\n")
     return out
+
+
+def _with_split(line: str, split: str) -> str:
+    row = json.loads(line)
+    if not isinstance(row, dict):
+        raise NotRead(f"A line of the split {split} is no JSON object.")
+    return json.dumps({**row, "split": split}) + "\n"
 
 
 def _each(files: Files) -> Iterator[tuple[str, Path]]:
     return ((split, path) for split, paths in files.items() for path in paths)
 
 
-def main(parent: str, files: str, folder: str, memory: str, file_bytes: str, seconds: str) -> int:
+def main(parent: str, folder: str, memory: str, file_bytes: str, seconds: str) -> int:
     if not confine(int(parent), int(memory), int(file_bytes), int(seconds)):
         return REFUSED
     try:
-        named = {split: [Path(path) for path in paths] for split, paths in json.loads(files).items()}
+        named = {split: [Path(path) for path in paths] for split, paths in json.load(sys.stdin).items()}
         sys.stdout.write(str(as_one(named, Path(folder))))
     except NotRead as problem:
         sys.stderr.write(str(problem))

@@ -13,6 +13,7 @@ import pytest
 from pyarrow import parquet
 from pydantic import ValidationError
 
+from app.intake.hub.fetch import _joined
 from app.intake.hub.names import Named
 from app.settings import Settings
 from tests.app.api_harness import Api, addition_rows, serve
@@ -39,6 +40,8 @@ REFUSED = [
     ("hf:acme/metadata/train", "where the platform does not go"),
     ("hf:acme/file/train", "where the platform does not go"),
     ("hf:acme/circle/train", "round in circles"),
+    ("hf:acme/bracket/train", "where the platform does not go"),
+    ("hf:acme/lists/train+test", "is no JSON object"),
 ]
 
 
@@ -101,12 +104,14 @@ def test_what_cannot_be_fetched_is_refused_with_the_reason(api: Api, hub: Hub) -
     made["datasets/acme/long"] = Repository({"train.jsonl": b" " * 20_001})
     made["datasets/acme/longer"] = Repository({"train.jsonl": b" " * 20_001})
     made["datasets/acme/longer"].announced["train.jsonl"] = b" "
+    made["datasets/acme/lists"] = Repository({"train.jsonl": b"[1]\n", "test.jsonl": b"[2]\n"})
     made["datasets/acme/changed"] = Repository({"train.parquet": table(ROWS)})
     made["datasets/acme/changed"].announced["train.parquet"] = table(HELD_OUT)
     for name, address in (
         ("inside", "https://127.0.0.1/x"),
         ("metadata", "http://169.254.169.254/latest/meta-data"),
         ("file", "file:///etc/passwd"),
+        ("bracket", "https://[x/train.jsonl"),
         ("circle", f"{hub.url}/datasets/acme/circle/resolve/main/train.jsonl"),
     ):
         made[f"datasets/acme/{name}"] = Repository({"train.jsonl": b"{}"}, moved={"train.jsonl": address})
@@ -148,7 +153,18 @@ def test_a_hub_that_does_not_answer_is_named(sqlite_database_url: str, tmp_path:
         assert "The hub http://127.0.0.1:9 does not answer" in upload(api, "hf:acme/sums/train")["detail"]
 
 
-@pytest.mark.parametrize("url", ["ftp://hub", "http://user@hub", "http://hub?x", "hub"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://hub",
+        "http://user@hub",
+        "http://hub?x",
+        "hub",
+        "https://[hub",
+        "https://hub:https",
+        "https://a b",
+    ],
+)
 def test_an_address_that_is_no_hubs_is_refused_at_the_start(url: str) -> None:
     with pytest.raises(ValidationError):
         Settings(hub_url=url)
@@ -167,3 +183,41 @@ def test_what_was_fetched_first_makes_room(api: Api, hub: Hub, tmp_path: Path) -
         upload(api, f"hf:acme/n{number}/train")
     kept = list((tmp_path / "home" / "hub").iterdir())
     assert 0 < sum(path.stat().st_size for path in kept) <= 4 * 20_000
+
+
+def test_files_whose_last_line_does_not_end_are_put_together_line_by_line(api: Api, hub: Hub) -> None:
+    rows = [json.dumps({"question": f"{number} + 1?", "answer": str(number + 1)}) for number in range(3)]
+    parts = {f"train-{number}.jsonl": row.encode() for number, row in enumerate(rows)}
+    hub.repositories["datasets/acme/parts"] = Repository(parts)
+    assert upload(api, "hf:acme/parts/train")["splits"] == {"train": 3}
+
+
+def test_thousands_of_files_are_put_together(tmp_path: Path) -> None:
+    (tmp_path / "row.jsonl").write_text('{"a": 1}')
+    files = {"": [tmp_path / "row.jsonl"] * 3000}
+    joined = _joined(files, tmp_path, Settings())
+    assert joined.read_text() == '{"a": 1}\n' * 3000
+
+
+def test_what_another_process_takes_away_meanwhile_is_fetched_again(
+    api: Api, hub: Hub, tmp_path: Path
+) -> None:
+    """A link to nowhere is listed, and is gone as soon as it is looked at."""
+    made = upload(api, "hf:acme/lines/train", kind="scratchpad", validation=4)
+    kept = tmp_path / "home" / "hub"
+    (known,) = kept.iterdir()
+    known.unlink()
+    known.symlink_to("nowhere")
+    (kept / f"part-{'0' * 8}").symlink_to("nowhere")
+    assert upload(api, "hf:acme/lines/train", kind="scratchpad", validation=4)["id"] == made["id"]
+    assert known.is_file()
+    assert not known.is_symlink()
+
+
+def test_a_file_whose_ending_is_in_capitals_is_kept_too(api: Api, hub: Hub) -> None:
+    hub.repositories["datasets/acme/capitals"] = Repository({"train.CSV": b"question,answer\n1 + 1?,2\n"})
+    made = upload(api, "hf:acme/capitals/train")
+    assert made["splits"] == {"train": 1}
+    asked = len(hub.asked)
+    assert upload(api, "hf:acme/capitals/train")["id"] == made["id"]
+    assert hub.asked[asked:] == ["GET /api/datasets/acme/capitals"]
