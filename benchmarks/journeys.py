@@ -227,7 +227,7 @@ def in_a_browser() -> Journey:
             hand.choose("Column “result”", "answer")
             hand.choose("Column “digits”", "group")
             hand.choose("Kind", "scratchpad")
-            hand.fill("Hold out", str(HELD_OUT))
+            hand.fill("Hold out where no row says so", str(HELD_OUT))
             hand.click("button", "Save the dataset")
             page.get_by_role("heading", name="additions").wait_for()
         with journey.step("a prompt set, drafted by the base model and accepted", hand):

@@ -59,10 +59,12 @@ def make_dataset(visit: Visit) -> str:
     page.get_by_label("Leave row 33 out").check()
     expect(page.get_by_text("Every row was read and its answer verified.")).to_be_visible()
     expect(page.get_by_label("Row 32: answer is now “1 8”")).to_be_checked()
-    expect(page.get_by_label("Hold out")).to_have_value("6")  # one in five, as soon as all rows can be read
+    expect(page.get_by_label("Hold out where no row says so")).to_have_value(
+        "6"
+    )  # one in five, as soon as all rows can be read
     expect(page.locator(".tile", has_text="Held out").first).to_contain_text("6")
-    page.get_by_label("Hold out").fill("8")
-    page.get_by_label("Hold out").blur()
+    page.get_by_label("Hold out where no row says so").fill("8")
+    page.get_by_label("Hold out where no row says so").blur()
     expect(page.locator(".tile", has_text="Held out").first).to_contain_text("8")
     assert whole(page) == []
     page.get_by_role("button", name="Save the dataset").click()
@@ -139,15 +141,17 @@ def test_what_is_typed_while_rows_are_looked_at_is_kept(visit: Visit) -> None:
     page.route("**/look", lambda route: held.append(route))  # noqa: PLW0108 - Playwright asks for its parameters
     with page.expect_request("**/look"):
         page.get_by_label("Kind").select_option("exact")
-    page.get_by_label("Hold out").fill("4")  # before the answer to the other change comes
+    page.get_by_label("Hold out where no row says so").fill(
+        "4"
+    )  # before the answer to the other change comes
     with page.expect_request("**/look"):  # again, with what was typed
         held.pop().continue_()
-    expect(page.get_by_label("Hold out")).to_have_value("4")
+    expect(page.get_by_label("Hold out where no row says so")).to_have_value("4")
     held.pop().continue_()
     page.unroute("**/look")
     expect(page.locator(".tile", has_text="Held out").first).to_contain_text("4")  # still in the field
-    expect(page.get_by_label("Hold out")).to_be_focused()
-    expect(page.get_by_label("Hold out")).to_have_value("4")
+    expect(page.get_by_label("Hold out where no row says so")).to_be_focused()
+    expect(page.get_by_label("Hold out where no row says so")).to_have_value("4")
     expect(page.get_by_label("Kind")).to_have_value("exact")
 
 
