@@ -19,7 +19,7 @@ def test_a_dataset_is_uploaded_after_its_report_was_heeded(visit: Visit, tmp_pat
     visit.open("datasets")
     page.get_by_label("Name", exact=True).fill("addition")
     page.get_by_label("Kind").select_option("scratchpad")
-    page.get_by_label("Hold out where no row says so").fill("4")
+    page.get_by_label("Hold out").fill("4")
     page.get_by_label("File").set_input_files(bad)
     page.get_by_role("button", name="Upload").click()
     expect(page.get_by_role("alert")).to_contain_text("Row 13, answer")
