@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 
 from anyio import Semaphore
@@ -10,13 +11,13 @@ from anyio import Semaphore
 class Turn:
     """One of its project's turns. Given back once, however often that is asked for."""
 
-    def __init__(self, held: Semaphore) -> None:
-        self._held: Semaphore | None = held
+    def __init__(self, held: Sequence[Semaphore]) -> None:
+        self._held = held
 
     def give_back(self) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            held.release()
+        held, self._held = self._held, ()
+        for one in held:
+            one.release()
 
 
 current_turn: ContextVar[Turn | None] = ContextVar("turn", default=None)

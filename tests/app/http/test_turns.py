@@ -9,7 +9,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 from starlette.types import Message, Receive, Scope, Send
 
-from app.http.turns import STREAMS_AT_ONCE, Turns
+from app.http.turns import FEWER, RECENTLY, STREAMS_AT_ONCE, Turns
 from app.ledger.platform.keys import Caller
 from app.turns import give_turn_back
 
@@ -132,6 +132,53 @@ def test_streams_that_are_opened_at_once_take_turns_of_their_own_until_they_begi
             work.found.set()
             assert await settled(work) == 3 * STREAMS_AT_ONCE + 2
             work.go.set()
+        assert app._of == {}
+
+    anyio.run(check)
+
+
+@pytest.mark.parametrize("at_once", [8, 1])
+def test_while_another_project_asks_a_project_has_fewer_turns(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    fewer = max(1, at_once // FEWER)
+    now = 1000.0
+    monkeypatch.setattr("app.http.turns.monotonic", lambda: now)
+
+    async def check() -> None:
+        nonlocal now
+        work = Work()
+        app = Turns(work, at_once, frozenset())
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, app, "quiet")
+            assert await settled(work) == 1
+            for _ in range(10):
+                tasks.start_soon(ask, app, "noisy")
+            assert await settled(work) == 1 + fewer
+            now += RECENTLY  # the quiet project asks no more
+            for _ in range(10):
+                tasks.start_soon(ask, app, "noisy")
+            assert await settled(work) == 1 + at_once
+            work.go.set()
+        assert work.ended == 21
+        assert app._of == {}
+
+    anyio.run(check)
+
+
+def test_a_request_that_is_given_up_while_it_waits_takes_no_turn_with_it() -> None:
+    async def check() -> None:
+        work = Work()
+        app = Turns(work, 1, frozenset())
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, app, "noisy")
+            assert await settled(work) == 1
+            with anyio.move_on_after(0):
+                await ask(app, "noisy")
+            tasks.start_soon(ask, app, "noisy")
+            assert await settled(work) == 1
+            work.go.set()
+        assert work.ended == 2
         assert app._of == {}
 
     anyio.run(check)
