@@ -47,8 +47,8 @@ document.addEventListener("input", (event) => {
 });
 document.addEventListener("htmx:before:request", (event) => (event.detail.ctx.askedAt = performance.now()));
 document.addEventListener("htmx:before:swap", (event) => {
-  const form = event.target.closest?.("form[data-typed]");
-  if (!(form?.typedAt > event.detail.ctx.askedAt)) return;
+  const form = event.target;
+  if (!form.matches?.("form[data-typed]") || !(form.typedAt > event.detail.ctx.askedAt)) return;
   event.preventDefault();
   const part = event.detail.ctx.target;
   setTimeout(() => part.dispatchEvent(new Event("change", { bubbles: true })), TYPING_PAUSE);

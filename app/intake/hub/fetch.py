@@ -37,6 +37,7 @@ from app.webhooks.targets import read_target, resolve
 
 PREFIX = "hf:"
 KEPT = "hub"  # a folder below home
+KEPT_SECONDS = 3600.0  # for the looks at one dataset; by then it may be private, or gone
 KEPT_FETCHES = 4  # times the limit of one fetch: the oldest go
 LISTING_BYTES = 16 << 20
 MAX_REDIRECTS = 5
@@ -229,7 +230,8 @@ def _known(kept: Path, named: Named) -> Fetched | None:
         return None
     for path in kept.glob(f"{_mark(named)}.*"):
         with suppress(FileNotFoundError):  # another process makes room
-            return _opened(path, named)
+            if path.stat().st_mtime > time.time() - KEPT_SECONDS:
+                return _opened(path, named)
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def test_one_file_is_taken_as_it_is(api: Api, hub: Hub) -> None:
     assert made["sha256"] == api.dataset()["sha256"]
 
 
-def test_what_was_fetched_of_a_commit_is_kept_for_a_while(api: Api, hub: Hub) -> None:
+def test_what_was_fetched_of_a_commit_is_kept_for_a_while(api: Api, hub: Hub, tmp_path: Path) -> None:
     commit = hub.repositories["datasets/acme/lines"].commit
     query = {"kind": "scratchpad", "validation": 4}
     made = upload(api, "hf:acme/lines/train", **query)
@@ -93,6 +94,10 @@ def test_what_was_fetched_of_a_commit_is_kept_for_a_while(api: Api, hub: Hub) ->
     assert len(hub.asked) == asked
     upload(api, "hf:acme/lines/train", **query)
     assert hub.asked[asked:] == ["GET /api/datasets/acme/lines"]
+    for kept in (tmp_path / "home" / "hub").iterdir():
+        os.utime(kept, (0, 0))
+    upload(api, f"hf:acme/lines@{commit}/train", **query)
+    assert any("/resolve/" in one for one in hub.asked[asked:])  # it may be private by now
     hub.repositories["datasets/acme/lines"].files["train.jsonl"] = addition_rows(14).encode()
     assert upload(api, "hf:acme/lines/train", **query)["id"] != made["id"]
 
