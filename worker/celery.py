@@ -61,7 +61,7 @@ celery_app.conf.update(
 @celeryd_init.connect  # type: ignore[untyped-decorator]
 def listen_to_its_own_kind(**_: Any) -> None:
     """Listen to the queue of all workers that state the same. Only a worker looks at its GPUs for that."""
-    celery_app.amqp.queues.add(Queue(own_capacity(settings).queue))  # type: ignore[no-untyped-call]
+    celery_app.amqp.queues.select_add(Queue(own_capacity(settings).queue))  # type: ignore[no-untyped-call]
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

@@ -25,6 +25,7 @@ MAKES_NOTHING = {
     "openai_fine_tuning_pause": "as cancel",
     "openai_fine_tuning_resume": "as cancel",
     "api_keys_revoke": "as cancel",
+    "shares_revoke": "as cancel",
     "job_verbs_archive": "as cancel",
     "job_verbs_unarchive": "as cancel",
     "datasets_archive": "as cancel",

@@ -47,6 +47,7 @@ def test_training_goes_on_where_it_was(
         assert trained <= 45
 
 
+@pytest.mark.long
 def test_steps_that_the_killed_worker_was_not_told_of_are_trained_again(
     sqlite_database_url: str, empty_valkey_url: str, tmp_path: Path
 ) -> None:

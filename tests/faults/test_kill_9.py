@@ -36,6 +36,7 @@ def test_worker_killed_in_each_phase_delays_the_job_only(
     survives(sqlite_world, empty_valkey_url, "kill", of_phase(phase))
 
 
+@pytest.mark.long
 def test_worker_killed_in_the_phases_of_a_verifier_delays_the_job_only(
     sqlite_world: World, empty_valkey_url: str
 ) -> None:
@@ -72,6 +73,7 @@ def test_worker_killed_between_the_waves_of_a_selection_delays_the_job_only(
     survives(world, empty_valkey_url, "kill", WAVES, WAVES_SETTINGS)
 
 
+@pytest.mark.long
 def test_worker_killed_in_every_phase_on_postgresql(postgresql_world: World, empty_valkey_url: str) -> None:
     """One kill in each phase of one job, and one between claim and work."""
     points = [of_phase(phase)[0] for phase in IN_PHASE]

@@ -35,7 +35,7 @@ KILLS = (
     *("evaluate.progress@2", "evaluate.after_record", "evaluate.before_record", "evaluate.after_finish"),
 )
 
-IN_THE_SUITE = ("train.step@4",)
+ONE_KILL = ("train.step@4",)
 
 
 @pytest.fixture
@@ -105,9 +105,8 @@ def test_a_fork_records_what_its_source_does_from_there_on(world: World) -> None
     assert recorded(world, undisturbed(world, **sent, fork=ForkPoint(source, 1))) == whole
 
 
-@pytest.mark.parametrize(
-    "kills", [IN_THE_SUITE, pytest.param(KILLS, marks=pytest.mark.long)], ids=["one", "all"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("kills", [ONE_KILL, KILLS], ids=["one", "all"])
 def test_a_job_whose_worker_is_killed_records_what_an_undisturbed_one_does(
     kills: tuple[str, ...], world: World, empty_valkey_url: str
 ) -> None:

@@ -14,15 +14,14 @@ from tests.platforms import platform, wait_until
 POINTS = ("outbox.before_publish", "outbox.after_publish", "reap.before_commit")
 
 
-QUICK = ("sqlite_world", "kill")
+QUICK = ("outbox.after_publish", "sqlite_world", "kill")
 CASES = [
     pytest.param(*case, marks=[] if case == QUICK else pytest.mark.long)
-    for case in product(("sqlite_world", "postgresql_world"), ("kill", "raise", "stop"))
+    for case in product(POINTS, ("sqlite_world", "postgresql_world"), ("kill", "raise", "stop"))
 ]
 
 
-@pytest.mark.parametrize(("database", "action"), CASES)
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(("point", "database", "action"), CASES)
 def test_scheduler_that_breaks_is_replaced_by_the_next_one(
     point: str, database: str, action: Action, request: pytest.FixtureRequest, empty_valkey_url: str
 ) -> None:

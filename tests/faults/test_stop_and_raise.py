@@ -14,7 +14,7 @@ ANYWHERE = [point for phase in IN_PHASE for point in of_phase(phase)] + [*ELSEWH
 ACTIONS: tuple[Action, ...] = ("stop", "raise")
 
 
-@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("action", ["stop", pytest.param("raise", marks=pytest.mark.long)])
 def test_worker_breaks_at_three_boundaries_that_the_dice_choose(
     action: Action, sqlite_world: World, empty_valkey_url: str
 ) -> None:

@@ -110,7 +110,7 @@ def test_a_paused_job_goes_on_where_it_was(
     ("database", "place"),
     [
         ("sqlite", "sample"),
-        ("postgresql", "train"),
+        pytest.param("postgresql", "train", marks=pytest.mark.long),
         pytest.param("sqlite", "train", marks=pytest.mark.long),
         pytest.param("postgresql", "sample", marks=pytest.mark.long),
     ],

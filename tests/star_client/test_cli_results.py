@@ -224,9 +224,9 @@ def test_the_curve_of_a_training_is_printed_and_exported(run: Run, finished: Fin
 
 
 def test_words_are_found_in_the_texts_of_all_jobs(run: Run, finished: Finished) -> None:
-    found = run(finished.server, "search", "c:", "--in", "rationale", "--limit", 3, "--json").objects
-    assert {(one["found_in"], one["job"]) for one in found} == {("rationale", finished.job_id)}
-    assert len(found) == 3
+    of_one = ("--in", "rationale", "--job", finished.job_id, "--limit", 3, "--json")
+    found = run(finished.server, "search", "c:", *of_one).objects
+    assert [(one["found_in"], one["job"]) for one in found] == [("rationale", finished.job_id)] * 3
     shown = run(finished.server, "search", "0 7", "c:", "--job", finished.job_id)
     assert shown.status == 0
     assert all("0 7" in one.snippet or one.marks for one in finished.star.search.every('"0 7" c:'))

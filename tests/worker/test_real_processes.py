@@ -24,10 +24,13 @@ def test_a_celery_worker_runs_a_whole_job(database_url: str, empty_valkey_url: s
 
 
 def test_two_workers_and_two_schedulers_share_one_job(
-    database_url: str, empty_valkey_url: str, tmp_path: Path
+    postgresql_database_url: str, empty_valkey_url: str, tmp_path: Path
 ) -> None:
     world = make_world(
-        database_url, tmp_path / "home", shard_examples=2, sampler_script="tests.factories:slow_pupil"
+        postgresql_database_url,
+        tmp_path / "home",
+        shard_examples=2,
+        sampler_script="tests.factories:slow_pupil",
     )
     with platform(world, empty_valkey_url) as running:
         for number in (1, 2):

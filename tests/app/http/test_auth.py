@@ -46,7 +46,7 @@ OPERATORS = ("/metrics", "/v1/projects", "/v1/base-models")  # about all project
 OPERATES = {("POST", "/v1/workers/{worker_id}/release")}
 ADMINS = ("/v1/api-keys", "/v1/audit")  # about a project's own people
 COMPUTES = ("/preview", "/regrade", "/verifiers/run")  # these take a body and change nothing
-SETTLES = {("PUT", "/v1/data-retention")}  # for how long a project's own texts are kept
+SETTLES = {("PUT", "/v1/data-retention"), ("PUT", "/v1/sharing")}  # what becomes of a project's own texts
 COSTS = ("/merged",)  # a server of models makes it while it is sent
 
 
