@@ -36,14 +36,16 @@ VALUES: dict[type, Any] = {
 NEWEST = 12  # whose upgrade may still be ahead of somebody; the others run with `make test-long`
 
 
-def revisions() -> list[Any]:
-    """Every revision that has one before it, newest first."""
+def revisions() -> list[str]:
+    """Every revision that has one before it, oldest first."""
     found = ScriptDirectory(str(PROJECT / "migrations")).walk_revisions()
-    names = [one.revision for one in found if one.down_revision is not None]
-    return [*names[:NEWEST], *(pytest.param(name, marks=pytest.mark.long) for name in names[NEWEST:])]
+    return [one.revision for one in found if one.down_revision is not None][::-1]
 
 
-@pytest.mark.parametrize("revision", revisions())
+OLDER = [pytest.param(one, marks=pytest.mark.long) for one in revisions()[:-NEWEST]]
+
+
+@pytest.mark.parametrize("revision", [*OLDER, *revisions()[-NEWEST:]])
 def test_statements_of_the_version_before_work_after_each_migration(revision: str, database_url: str) -> None:
     """Every table is written and read by the columns that the version before knew, and by no other."""
     engine = make_engine(database_url)
