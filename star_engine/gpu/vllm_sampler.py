@@ -30,6 +30,7 @@ from star_engine.gpu.causal_lm import (
 from star_engine.gpu.lora_merge import LoraUpdate, merged_weights, read_adapter, weight_shapes
 from star_engine.gpu.scoring import ScoredText, tokenize_texts
 from star_engine.gpu.text_parts import request_ids, sampled_ids, text_ids
+from star_engine.gpu.vllm_engine_death import fail_when_it_dies
 from star_engine.gpu.vllm_settings import engine_arguments, graph_sizes, runs_on_cpu, set_environment
 from star_engine.protocols import (
     BadAdapter,
@@ -109,6 +110,7 @@ class VllmSampler:
             arguments |= graph_sizes(parameter_count(base_model), engine or {})
         self._llm: Any = LLM(model=str(base_model), **arguments | dict(engine or {}))
         self._engine = self._llm.llm_engine
+        fail_when_it_dies(self._engine.engine_core)
         self._adapters = count(1)
         self._served: str | None = None  # by the engine: what adapter_sha256 says of it; None: the base model
         self._lora: Any = None  # the LoRARequest of the adapter in use, where it is not merged
