@@ -8,13 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from benchmarks.gpu_check import __main__ as gpu_check
-from benchmarks.gpu_check import engine
+from benchmarks.gpu_check import engine, service
 from benchmarks.gpu_check.workbench import Skipped, Workbench
+from star_engine.gpu.training.lora_trainer import LoraTrainer
 from star_engine.gpu.transformers_sampler import TransformersSampler
 from tests.databases import PROJECT
 
@@ -71,6 +73,21 @@ def test_checks_of_a_sampler_pass_for_one_that_is_right_and_fail_for_one_that_is
         engine.log_probabilities(bench)
 
 
+def test_iterations_pass_where_the_adapter_is_served_and_fail_where_it_is_not(tmp_path: Path) -> None:
+    bench = Workbench("cpu", True, tmp_path)
+    base = bench.saved("0.5B")
+
+    def both(sampler: TransformersSampler) -> Any:
+        trainer = LoraTrainer(base, device="cpu")
+        trains = {"train": trainer.train, "score_trained": trainer.score_trained}
+        return SimpleNamespace(use=sampler.use, stream=sampler.stream, score=sampler.score, **trains)
+
+    service.iterate(bench, both(TransformersSampler(base, max_length=512)))
+    assert len(bench.facts["iterations"]) == 3
+    with pytest.raises(AssertionError, match="nats a token of PEFT"):
+        service.iterate(bench, both(Deaf(base, max_length=512)))
+
+
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_the_checks_with_vllm_pass_with_tiny_models_on_a_cpu(tmp_path: Path) -> None:
@@ -79,6 +96,11 @@ def test_the_checks_with_vllm_pass_with_tiny_models_on_a_cpu(tmp_path: Path) -> 
     assert (status, {name: line for name, line in lines.items() if line["ok"] is not True}) == (0, {})
     assert lines["vllm_start"]["facts"]["engine"] == "SyncMPClient"
     assert "LoRA rank 256 is greater" in lines["adapters"]["facts"]["rank_refused"]
+    assert lines["deaths"]["facts"]["engine_said"].startswith("GpuFailed")
+    assert "killed by SIGKILL" in lines["deaths"]["facts"]["gpu_process_said"]
+    assert (
+        lines["race"]["facts"]["tries"] > 24
+    )  # questions; those answered wrong are asked again with the hint
 
 
 def test_the_network_is_out_of_reach_where_it_must_not_be_asked() -> None:

@@ -26,7 +26,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.gpu_check import engine, large, processes, small
+from benchmarks.gpu_check import engine, large, processes, service, small
 from benchmarks.gpu_check.workbench import Skipped, Workbench
 
 if engine.OFFLINE in os.environ:  # also in the processes that vLLM makes of this one
@@ -74,6 +74,10 @@ CHECKS = (
     Check("log_probabilities", "engine", 60, engine.log_probabilities, "b"),
     Check("left_early", "engine", 20, engine.left_early, "b"),
     Check("seeds", "engine", 40, engine.seeds, "b"),
+    Check("deaths", "service", 180, service.deaths, "b"),
+    Check("iterations", "service", 90, service.iterations, "b"),
+    Check("service_cost", "service", 240, service.service_cost, "b"),
+    Check("race", "race", 420, service.race, "b"),
 )
 GROUPS = tuple(dict.fromkeys(check.group for check in CHECKS))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections import deque
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -19,6 +21,9 @@ from star_engine.gpu.training.lora_trainer import LoraTrainer
 from star_engine.gpu.training.parallel_trainer import ParallelTrainer
 from star_engine.protocols import SampleRequest, SamplingParams, Trainer, TrainingJob
 
+if TYPE_CHECKING:
+    from worker.gpu.process import GpuSpec
+
 NEIGHBOUR = """
 import sys, time, torch
 block = torch.empty(int(sys.argv[1]), dtype=torch.uint8, device="cuda")
@@ -26,12 +31,12 @@ print("holds", flush=True)
 time.sleep(600)
 """
 WORKER = """
-import sys, time
+import json, sys, time
 from collections import deque
 from pathlib import Path
 from star_engine.protocols import SampleRequest, SamplingParams
 from worker.gpu.process import GpuProcess, GpuSpec
-gpu = GpuProcess(GpuSpec(base_model=Path(sys.argv[1]), device=sys.argv[2]), Path(sys.argv[3]))
+gpu = GpuProcess(GpuSpec.from_json(json.loads(sys.argv[1])), Path(sys.argv[2]))
 list(gpu.stream(deque([SampleRequest("a", "12+13")]), SamplingParams(max_tokens=4)))
 print(gpu.pid, flush=True)
 time.sleep(600)
@@ -51,9 +56,9 @@ def gpu_process(bench: Workbench) -> None:
         from worker.gpu.process import GpuProcess, GpuSpec
     except ImportError as missing:
         raise Skipped(f"{missing.name} is not installed") from missing
-    base, log = bench.saved("0.5B"), bench.folder / "gpu.log"
-    free = _free_gib(bench)
-    with closing(GpuProcess(GpuSpec(base_model=base, device=bench.device), log)) as gpu:
+    spec, log = GpuSpec(base_model=bench.saved("0.5B"), device=bench.device), bench.folder / "gpu.log"
+    free = free_gib(bench)
+    with closing(GpuProcess(spec, log)) as gpu:
         prompts = deque(SampleRequest(str(n), "12+13") for n in range(8))
         texts = gpu.stream(prompts, SamplingParams(max_tokens=400))
         next(texts)
@@ -61,22 +66,27 @@ def gpu_process(bench: Workbench) -> None:
         began = time.perf_counter()
         list(gpu.stream(deque([SampleRequest("b", "12+13")]), SamplingParams(max_tokens=4)))
         bench.facts["first text after a cancel_s"] = round(time.perf_counter() - began, 2)
-    command = [sys.executable, "-c", WORKER, str(base), bench.device, str(log)]
-    worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert worker.stdout is not None
-    child = int(worker.stdout.readline())
+    worker, child = start_worker(spec, log)
     worker.kill()
     worker.wait()
     began = time.perf_counter()
-    while _alive(child) and time.perf_counter() - began < 20:
+    while alive(child) and time.perf_counter() - began < 20:
         time.sleep(0.05)
     bench.facts["child gone after_s"] = round(time.perf_counter() - began, 2)
-    bench.require(not _alive(child), "the GPU process dies with its worker")
+    bench.require(not alive(child), "the GPU process dies with its worker")
     if free is not None:
-        while (_free_gib(bench) or 0) < free - 0.5 and time.perf_counter() - began < 10:
+        while (free_gib(bench) or 0) < free - 0.5 and time.perf_counter() - began < 10:
             time.sleep(0.1)
         bench.facts["memory free after_s"] = round(time.perf_counter() - began, 2)
-        bench.require((_free_gib(bench) or 0) >= free - 0.5, "its memory is free within 10 s")
+        bench.require((free_gib(bench) or 0) >= free - 0.5, "its memory is free within 10 s")
+
+
+def start_worker(spec: GpuSpec, log: Path) -> tuple[subprocess.Popen[str], int]:
+    """A worker that does nothing more, and the id of its GPU process, which has written a text."""
+    command = [sys.executable, "-c", WORKER, json.dumps(spec.to_json()), str(log)]
+    worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert worker.stdout is not None
+    return worker, int(worker.stdout.readline())
 
 
 def neighbour(bench: Workbench) -> None:
@@ -130,11 +140,12 @@ def _losses(bench: Workbench, trainer: Trainer, name: str) -> list[float]:
     return [progress.loss for progress in trainer.train(job)]
 
 
-def _free_gib(bench: Workbench) -> float | None:
+def free_gib(bench: Workbench) -> float | None:
+    """Of the GPU's memory; None without one."""
     return torch.cuda.mem_get_info()[0] / 2**30 if bench.on_cuda else None
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
     """Whether it runs; one that has ended and waits for its parent does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
