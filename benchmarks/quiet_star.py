@@ -2,7 +2,7 @@
 
     python -m benchmarks.quiet_star --write docs/benchmarks/quiet-star.md [--rounds 3]
 
-One thread; seconds are those of the processor, so that what runs beside it costs little.
+One thread; seconds are those of the processor, so that other work on the machine changes little.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ A step of one window on the model of `examples/carry` (0.9 M parameters, float32
 all positions are its text, the start of a thought, its tokens, its end, and the true tokens after it but the
 last: the forwards of Quiet-STaR's formula, each of which looks at the keys of all before it. The FLOPs follow
 from them, and with one constant for the whole table the seconds that are expected. Bytes at the peak, beside
-the base model, are held against the bound by which a job is refused or checkpointed
+the base model, are compared with the bound by which a job is refused or checkpointed
 (`star_engine/adapters/thought_memory.py`). *Twice*: the backward pass computes each pass again (gradient
 checkpointing). Seconds are of the processor, the median of {rounds} rounds in which all steps take turns.
 

@@ -91,7 +91,6 @@ def test_iterations_pass_where_the_adapter_is_served_and_fail_where_it_is_not(tm
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_the_checks_with_vllm_pass_with_tiny_models_on_a_cpu(tmp_path: Path) -> None:
-    pytest.importorskip("vllm")
     status, lines = run(tmp_path / "lines", *WITH_VLLM, plan="b")
     assert (status, {name: line for name, line in lines.items() if line["ok"] is not True}) == (0, {})
     assert lines["vllm_start"]["facts"]["engine"] == "SyncMPClient"

@@ -89,26 +89,16 @@ async def receive_preview(
     look: tuple[Looked, ...],
     settings: Settings,
     slots: ProjectSlots,
-) -> DatasetPreviewOut:
-    """Looks at the received file and closes it. look: what of kind and map nobody has said."""
-    try:
-        return await slots.run(project_id, _preview, received, format_, how, look, settings)
-    finally:
-        received.file.close()
-
-
-async def receive_proposal(
-    project_id: str,
-    received: Received,
-    format_: Format | None,
-    how: HowToRead,
-    look: tuple[Looked, ...],
-    settings: Settings,
-    slots: ProjectSlots,
+    *,
+    propose: bool = False,
 ) -> tuple[DatasetPreviewOut, int]:
-    """As receive_preview, with as many rows held out as is proposed; and how many: none where rows say it."""
+    """Looks at the received file and closes it; also returns how many rows were asked to be held out.
+
+    look: what of kind and map nobody has said. propose: hold out as many as is proposed, in place of
+    `how.validation`; none where rows say their split.
+    """
     try:
-        return await slots.run(project_id, _proposal, received, format_, how, look, settings)
+        return await slots.run(project_id, _preview, received, format_, how, look, settings, propose=propose)
     finally:
         received.file.close()
 
@@ -119,25 +109,16 @@ def _preview(
     how: HowToRead,
     look: tuple[Looked, ...],
     settings: Settings,
-) -> DatasetPreviewOut:
-    with unpacked(received.file, received.encoding, settings.max_unpacked_bytes) as plain:
-        as_what = looks_like(plain, received, format_, how)
-        seen = previewed_file(plain, as_what, how, look, settings)
-    return _out(seen, as_what, how)
-
-
-def _proposal(
-    received: Received,
-    format_: Format | None,
-    how: HowToRead,
-    look: tuple[Looked, ...],
-    settings: Settings,
+    *,
+    propose: bool,
 ) -> tuple[DatasetPreviewOut, int]:
-    how = replace(how, validation=0)
+    if propose:
+        how = replace(how, validation=0)
     with unpacked(received.file, received.encoding, settings.max_unpacked_bytes) as plain:
         as_what = looks_like(plain, received, format_, how)
         seen = previewed_file(plain, as_what, how, look, settings)
-        if "validation" not in seen.splits and (share := seen.splits.get("train", 0) // HELD_OUT_SHARE):
+        share = seen.splits.get("train", 0) // HELD_OUT_SHARE
+        if propose and share and "validation" not in seen.splits:
             how = replace(how, validation=min(MAX_HELD_OUT, share))
             seen = previewed_file(plain, as_what, how, look, settings)
     return _out(seen, as_what, how), how.validation

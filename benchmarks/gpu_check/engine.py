@@ -38,7 +38,7 @@ OFFLINE = "GPU_CHECK_NO_NETWORK"
 LOCAL = ("127.", "::1", "localhost")
 # Of an adapter: it must outweigh the embedding, which alone repeats the last token where weights are random.
 STRENGTH = 2.0
-SHARE = 0.45  # of a GPU for vLLM: a trainer stands beside it in some of the checks
+SHARE = 0.45  # of a GPU for vLLM: some of the checks train on it as well
 NEAR = {"cuda": 0.05, "cpu": 2e-3}  # nats a token, between vLLM and PEFT: bfloat16, float32
 
 

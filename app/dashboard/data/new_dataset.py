@@ -19,7 +19,7 @@ from starlette.datastructures import FormData
 from app.dashboard.jobs.form import checked
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Submitter
-from app.data.dataset_previews import DatasetPreviewOut, Looked, receive_preview, receive_proposal
+from app.data.dataset_previews import DatasetPreviewOut, Looked, receive_preview
 from app.data.datasets import receive_dataset
 from app.errors import Invalid, Problem
 from app.http.dependencies import Config, Db, UploadSlots
@@ -87,12 +87,12 @@ async def look(request: Request, caller: Submitter, settings: Config, slots: Upl
             marks["hub_source"] = rows.source
         sent = _of_these(rows.sent, marks)
         how, format_, looked = _how(sent)
-        told = (caller.project_id, received, format_, how, looked, settings, slots)
-        if sent.get("validation") == sent.get("proposed"):  # no other number was typed
-            seen, held_out = await receive_proposal(*told)
-            return _looked(request, caller, sent, seen, held_out, str(held_out), marks)
-        seen = await receive_preview(*told)
-        return _looked(request, caller, sent, seen, how.validation, str(sent.get("proposed", "")), marks)
+        propose = sent.get("validation") == sent.get("proposed")  # no other number was typed
+        seen, held_out = await receive_preview(
+            caller.project_id, received, format_, how, looked, settings, slots, propose=propose
+        )
+        proposed = str(held_out) if propose else str(sent.get("proposed", ""))
+        return _looked(request, caller, sent, seen, held_out, proposed, marks)
     except Problem as refused:
         return page(request, "_problem.html", caller, problem=refused)
 

@@ -46,4 +46,5 @@ async def preview(
     guessed: dict[Looked, bool] = {"kind": kind is None, "map": columns is None}
     look = tuple(name for name, missing in guessed.items() if missing)
     how = HowToRead(kind or PLAIN, validation, seed, mapping, allow_overlap, by_hand, skip_bad_rows)
-    return await receive_preview(caller.project_id, received, format_, how, look, settings, slots)
+    seen, _ = await receive_preview(caller.project_id, received, format_, how, look, settings, slots)
+    return seen

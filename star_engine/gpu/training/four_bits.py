@@ -47,7 +47,7 @@ def load_in_four_bits(path: Path, *, dtype: torch.dtype, device: str) -> Any:
     model = load_model(path, dtype=dtype, device=device, quantization=quantization)
     for layer in model.modules():
         if is_four_bit(layer):
-            # On CPUs with AVX512-BF16 bitsandbytes would write the weights anew in another layout, rounding
+            # On CPUs with AVX512-BF16 bitsandbytes would rewrite the weights in another layout, rounding
             # their scales to bfloat16, at the first forward pass without gradients.
             layer.support_avx512bf16_for_cpu = False
     return model

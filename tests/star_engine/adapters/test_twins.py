@@ -55,7 +55,7 @@ def packed(form: str, shape: Sequence[int], **more: Sequence[int]) -> dict[str, 
 def test_every_way_of_packing_a_layer_is_the_same_model(
     tmp_path: Path, tensors: Mapping[str, Sequence[int]]
 ) -> None:
-    again = TOKENIZER | {"truncation": {"max_length": 512}}  # written anew by whoever quantized it
+    again = TOKENIZER | {"truncation": {"max_length": 512}}  # rewritten by whoever quantized it
     assert why_no_twins(folder(tmp_path / "a", QUANTIZED, again, tensors), folder(tmp_path / "b")) is None
 
 

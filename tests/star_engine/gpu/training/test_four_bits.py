@@ -23,8 +23,6 @@ from star_engine.gpu.transformers_sampler import TransformersSampler
 from star_engine.protocols import Score, ScoreRequest, TrainingJob, TrainingText
 from tests.star_engine.gpu.training.test_lora_trainer import WEIGHTS, sums, train
 
-pytest.importorskip("bitsandbytes", reason="the extra `qlora` is not installed")
-
 QLORA = Training(quantization="nf4", batch_size=4, learning_rate=3e-3, checkpoint_every=3, lora=Lora(rank=4))
 IDS = torch.randint(2, 40, (4, 24), generator=torch.Generator().manual_seed(0))
 
@@ -126,7 +124,7 @@ def test_a_resumed_run_ends_in_the_same_bytes(tiny_model: Path, tmp_path: Path) 
 def test_texts_that_are_written_and_scored_change_nothing_of_the_four_bits(
     tiny_model: Path, tiny_adapter: Path, tmp_path: Path
 ) -> None:
-    """bitsandbytes lays weights out anew for its fast kernel on some CPUs, and rounds their scales."""
+    """On some CPUs bitsandbytes changes the layout of weights and rounds their scales."""
     trainer = four_bits(tiny_model)
     layers = [layer for layer in trainer._base.modules() if is_four_bit(layer)]
     before = [whole(layer.weight, layer.weight.quant_state).clone() for layer in layers]
