@@ -8,7 +8,7 @@ import torch
 
 from star_engine.adapters.thought_memory import ModelShape, training_bytes
 from star_engine.config.quiet_star import QuietStar
-from star_engine.gpu.causal_lm import free_memory
+from star_engine.gpu.causal_lm import free_bytes, free_memory
 
 MEMINFO = Path("/proc/meminfo")
 
@@ -18,7 +18,7 @@ def must_checkpoint(base_model: Path, settings: QuietStar, device: torch.device)
 
     Raises ValueError, with what to lower, where they have none even so.
     """
-    free = free_bytes(device)
+    free = available_bytes(device)
     shape, size = ModelShape.of(base_model), 4 if device.type == "cpu" else 2
     if free is None or training_bytes(settings, shape, size) <= free:
         return False
@@ -31,11 +31,11 @@ def must_checkpoint(base_model: Path, settings: QuietStar, device: torch.device)
     return True
 
 
-def free_bytes(device: torch.device) -> int | None:
-    """Memory that is free on the device; None where nothing says so."""
+def available_bytes(device: torch.device) -> int | None:
+    """Memory that a training may take on the device, a CPU's too; None where nothing says so."""
     if device.type == "cuda":
         free_memory()  # what PyTorch keeps of the training before, in the same process, counts as taken
-        return int(torch.cuda.mem_get_info(device)[0])
+        return free_bytes(device)
     try:
         lines = MEMINFO.read_text().splitlines()
     except OSError:

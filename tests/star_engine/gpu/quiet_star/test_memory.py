@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from benchmarks.peak_bytes import peak_bytes
 from star_engine.adapters.thought_memory import ModelShape, training_bytes
 from star_engine.config.quiet_star import QuietStar
-from star_engine.gpu.quiet_star.memory import free_bytes
+from star_engine.gpu.quiet_star.memory import available_bytes
 from star_engine.gpu.quiet_star.trainer import QuietTrainer
 
 TOKENIZER = Path(__file__).parents[4] / "examples" / "addition" / "model"
@@ -91,4 +91,4 @@ def test_what_the_training_before_has_left_in_a_gpus_cache_is_free(monkeypatch: 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "empty_cache", cached.clear)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10 - sum(cached), 16))
-    assert free_bytes(torch.device("cuda")) == 10
+    assert available_bytes(torch.device("cuda")) == 10

@@ -93,10 +93,10 @@ def test_passes_are_computed_twice_where_free_memory_asks_for_it_and_the_adapter
 ) -> None:
     most, least = (bytes_needed(tiny_model, checkpointed=one) for one in (False, True))
     for free, twice in ((most, False), (most - 1, True), (least, True)):
-        monkeypatch.setattr(memory, "free_bytes", lambda _, free=free: free)
+        monkeypatch.setattr(memory, "available_bytes", lambda _, free=free: free)
         assert {step.checkpointed for step in train(tiny_model, tmp_path / str(free))} == {twice}
         assert hashes(tmp_path / str(free)) == hashes(tmp_path / str(most))
-    monkeypatch.setattr(memory, "free_bytes", lambda _: least - 1)
+    monkeypatch.setattr(memory, "available_bytes", lambda _: least - 1)
     with pytest.raises(ValueError, match="GiB free: lower micro_batch"):
         train(tiny_model, tmp_path / "none")
     assert not (tmp_path / "none").exists()
