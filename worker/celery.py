@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from ctypes import c_bool
-from multiprocessing.sharedctypes import RawValue
+from ctypes import c_bool, c_char
+from functools import cache
+from multiprocessing.sharedctypes import RawArray, RawValue
 from queue import Empty
 from typing import Any
 
 from celery import Celery
-from celery.signals import celeryd_init, worker_shutting_down
+from celery.signals import celeryd_init, worker_ready, worker_shutting_down
 from kombu import Queue  # type: ignore[attr-defined]
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
@@ -25,6 +26,8 @@ queues = {DEFAULT_QUEUE, *([MODELS_QUEUE] if settings.models_fetch else [])}
 # Made before the pool forks, so that its child sees the parent's SIGTERM. No Event: a child that is killed
 # while it holds an Event's lock leaves its parent waiting for that lock for ever.
 _draining = RawValue(c_bool, False)
+_own_queue, _is_named = RawArray(c_char, 200), RawValue(c_bool, False)  # what its child tells the parent
+LOOK_SECONDS = 1.0
 
 TRANSPORT_ALIASES["redis"] = f"{__name__}:Transport"  # below
 celery_app = Celery("star", broker=settings.broker_url, include=["worker.tasks"])
@@ -62,6 +65,31 @@ celery_app.conf.update(
 def listen_to_its_own_kind(**_: Any) -> None:
     """Listen to the queue of all workers that state the same. Only a worker looks at its GPUs for that."""
     celery_app.amqp.queues.select_add(Queue(own_capacity(settings).queue))  # type: ignore[no-untyped-call]
+
+
+def listen_also_to(queue: str) -> None:
+    """Called in the pool's child: its parent, which reads the queues, listens to this one too."""
+    _own_queue.value = queue.encode()
+    _is_named.value = True
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def follow_its_child(sender: Any, **_: Any) -> None:
+    """Listen to what the child declares. That changes where its GPUs were not seen when the parent began."""
+    _follow(sender)
+
+
+@cache
+def _follow(consumer: Any) -> None:
+    """Once for all connections, which the timer outlives."""
+
+    def look() -> None:
+        queue = _own_queue.value.decode() if _is_named.value else DEFAULT_QUEUE
+        if queue not in celery_app.amqp.queues.consume_from:
+            celery_app.amqp.queues.select_add(Queue(queue))  # type: ignore[no-untyped-call]
+            consumer.add_task_queue(queue)
+
+    consumer.timer.call_repeatedly(LOOK_SECONDS, look)
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

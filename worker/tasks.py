@@ -25,7 +25,7 @@ from app.storage import Storage
 from app.tracing.start import start_tracing
 from star_engine.tasks.programs.execution import use_runner
 from worker.base_models import BaseModels
-from worker.celery import celery_app, is_draining, publish, settings
+from worker.celery import celery_app, is_draining, listen_also_to, publish, settings
 from worker.context import WorkerContext
 from worker.gpu.measured import Measured
 from worker.gpu.seen import own_capacity
@@ -102,9 +102,12 @@ def _probe_sandbox(worker: WorkerContext) -> None:
 
 
 def _note(worker: WorkerContext, measured: Measured) -> None:
+    """Tell the ledger; GPUs that were not seen when the worker began may be there by now."""
+    capacity = own_capacity(settings, again=True)
+    listen_also_to(capacity.queue)
     try:
         with transaction(worker.engine) as session:
-            saw_worker(session, worker.worker_id, own_capacity(settings))
+            saw_worker(session, worker.worker_id, capacity)
             note_measured(session, worker.worker_id, measured(worker))
     except SQLAlchemyError as error:
         log.warning("presence_not_noted", error=type(error).__name__)

@@ -14,7 +14,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import structlog
@@ -38,12 +37,23 @@ class SeenGpu:
     bytes: int  # of its memory
 
 
-def own_capacity(settings: Settings) -> Capacity:
-    """What this worker declares: what the operator set, and of what was left out what its GPUs are."""
+class _Last:
+    """The last look at the driver, also of a process that forks from this one. None: nobody has looked."""
+
+    gpus: tuple[SeenGpu, ...] | None = None
+
+
+def own_capacity(settings: Settings, *, again: bool = False) -> Capacity:
+    """What this worker declares: what the operator set, and of what was left out what its GPUs are.
+
+    again: look once more where the last look has found none. It takes as long as the driver does.
+    """
     stated = capacity_of(settings)
     if settings.device == "cpu" or (stated.gpu_memory_gib is not None and stated.gpu_class is not None):
         return stated
-    return with_seen(stated, _look())
+    if _Last.gpus is None or (again and not _Last.gpus):
+        _Last.gpus = _look()
+    return with_seen(stated, _Last.gpus)
 
 
 def with_seen(stated: Capacity, gpus: tuple[SeenGpu, ...]) -> Capacity:
@@ -68,7 +78,6 @@ def class_of(name: str) -> str | None:
     return "-".join(kept)[:40] or None
 
 
-@cache
 def _look() -> tuple[SeenGpu, ...]:
     """The GPUs that are visible here; none where that cannot be told, which the log says."""
     command = [sys.executable, "-m", "worker.gpu.seen"]

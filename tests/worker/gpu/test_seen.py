@@ -111,6 +111,7 @@ def test_only_a_worker_on_cuda_that_states_not_all_looks(
         return (H100,)
 
     monkeypatch.setattr(seen, "_look", look)
+    monkeypatch.setattr(seen._Last, "gpus", None)
     given: dict[str, Any] = {"home": tmp_path}
     assert own_capacity(Settings(**given)) == Capacity()
     assert own_capacity(Settings(**given, device="cuda", gpu_memory_gib=80, gpu_class="a")) == Capacity(
@@ -118,7 +119,21 @@ def test_only_a_worker_on_cuda_that_states_not_all_looks(
     )
     assert looks == []
     assert own_capacity(Settings(**given, device="cuda")).queue == "celery.1x80.h100"
+    assert own_capacity(Settings(**given, device="cuda"), again=True).gpu_class == "h100"
     assert looks == [1]
+
+
+def test_a_look_that_has_found_nothing_is_not_the_last_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another look takes as long as the driver does: who claims a step does not wait for it."""
+    looks: list[tuple[SeenGpu, ...]] = [(H100,), ()]
+    monkeypatch.setattr(seen, "_look", looks.pop)
+    monkeypatch.setattr(seen._Last, "gpus", None)
+    settings = Settings(home=tmp_path, device="cuda")
+    assert own_capacity(settings) == own_capacity(settings) == Capacity()
+    assert own_capacity(settings, again=True) == Capacity(1, 80, "h100")
+    assert own_capacity(settings) == own_capacity(settings, again=True) == Capacity(1, 80, "h100")
 
 
 def test_where_no_driver_is_nothing_is_filled_in_and_the_look_leaves_no_cuda_behind(
@@ -128,10 +143,8 @@ def test_where_no_driver_is_nothing_is_filled_in_and_the_look_leaves_no_cuda_beh
         [sys.executable, "-m", "worker.gpu.seen"], cwd=PROJECT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]"
-    seen._look.cache_clear()
     monkeypatch.setattr(sys, "executable", "/bin/false")
     assert seen._look() == ()
-    seen._look.cache_clear()
 
 
 def test_a_worker_listens_to_the_queue_of_what_it_declares() -> None:
