@@ -21,6 +21,7 @@ from star_client.objects import Fields
 
 MAX_ROWS = 50  # of an answer: it has to fit into an agent's context
 MAX_CHARACTERS = 4_000  # of a text
+MAX_PAGES = 10  # of a search, which looks for half a second a page
 INSTRUCTIONS = """Self-taught reasoning (STaR) jobs on a shared platform. Look at models, datasets, prompt
 sets and presets first, describe a job with create_job (a dry run by default), and make it with
 dry_run=false and a limit on its GPU seconds. Jobs take minutes to hours: read get_job now and then,
@@ -33,7 +34,7 @@ Json = dict[str, Any]
 def make_server(star: StarClient) -> MCPServer:
     """The server, which asks the platform with this client."""
     server = MCPServer("star", instructions=INSTRUCTIONS)
-    for tool in (*_lists(star), *_of_jobs(star), *_texts(star)):
+    for tool in (*_lists(star), *_of_jobs(star), *_texts(star), _search(star)):
         server.add_tool(_explained(tool))
     return server
 
@@ -146,6 +147,32 @@ def _texts(star: StarClient) -> tuple[Callable[..., Any], ...]:
         return [_cut(_json(one)) for one in found.data]
 
     return search_rationales, search_answers
+
+
+def _search(star: StarClient) -> Callable[..., Json]:
+    def search_texts(
+        text: Annotated[str, Field(description='Words that one text must all hold: "carry the" 1.')],
+        found_in: Annotated[str | None, Field(description="rationale, answer or question")] = None,
+        verdict: Annotated[str | None, Field(description="correct, wrong, unparsed ...")] = None,
+        job: str | None = None,
+        after: Annotated[str | None, Field(description="`after` of the answer before, to go on.")] = None,
+        limit: Rows = 10,
+    ) -> Json:
+        """Search rationales, answers and questions of all jobs of the project, newest first.
+
+        `after` is null in the answer once everything was looked at; until then `hits` may be few or none.
+        """
+        wanted: Json = {"found_in": found_in, "verdict": verdict, "job": job}
+        hits: list[Json] = []
+        for _ in range(MAX_PAGES):
+            found = star.search.list(text, **wanted, limit=limit - len(hits), after=after)
+            hits += [_json(one) for one in found.data]
+            after = found.last_id if found.has_more else None
+            if after is None or len(hits) == limit:
+                break
+        return {"hits": hits, "after": after}
+
+    return search_texts
 
 
 def _without_config(job: Json) -> Json:

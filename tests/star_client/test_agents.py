@@ -12,7 +12,8 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from star_client.client import StarClient
-from star_client.interop.agents import MAX_CHARACTERS, make_server
+from star_client.interop.agents import MAX_CHARACTERS, MAX_PAGES, make_server
+from star_client.quality.search import SearchPage
 from tests.star_client.conftest import Finished
 from tests.star_client.recorded_platform import Platform
 
@@ -64,6 +65,35 @@ def test_texts_are_searched_and_the_report_is_read(finished: Finished) -> None:
     assert call(finished.star, "report", job=finished.job_id).startswith("#")
 
 
+def test_all_texts_of_a_project_are_searched(finished: Finished) -> None:
+    word = call(finished.star, "search_rationales", job=finished.job_id, limit=1)[0]["text"].split()[0]
+    everything = call(finished.star, "search_texts", text=word, found_in="rationale", limit=50)
+    assert {one["found_in"] for one in everything["hits"]} == {"rationale"}
+    assert {one["job"] for one in everything["hits"]} == {finished.job_id}
+    first = call(finished.star, "search_texts", text=word, found_in="rationale", limit=2)
+    rest = call(
+        finished.star, "search_texts", text=word, found_in="rationale", limit=48, after=first["after"]
+    )
+    assert first["hits"] + rest["hits"] == everything["hits"]
+    nothing = call(finished.star, "search_texts", text="no text holds this")
+    assert nothing == {"hits": [], "after": None}
+
+
+def test_a_search_goes_on_over_pages_that_are_empty(
+    star: StarClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server ends a page after half a second, whether or not it has found anything."""
+    asked: list[str | None] = []
+
+    def look(_: str, *, after: str | None, **__: Any) -> SearchPage:
+        asked.append(after)
+        return SearchPage(data=(), has_more=True, last_id=f"{len(asked)}", looked_at=1)
+
+    monkeypatch.setattr(star.search, "list", look)
+    assert call(star, "search_texts", text="x") == {"hits": [], "after": f"{MAX_PAGES}"}
+    assert asked == [None, *map(str, range(1, MAX_PAGES))]
+
+
 def test_a_refusal_is_told_in_words(star: StarClient) -> None:
     with pytest.raises(ValueError, match="job_0"):
         call(star, "get_job", job="job_0")
@@ -87,4 +117,4 @@ def test_the_command_speaks_over_standard_input_and_output(server: Platform, sta
         async with Client(command) as client:
             return [tool.name for tool in (await client.list_tools()).tools]
 
-    assert {"create_job", "report", "search_rationales"} <= set(asyncio.run(names()))
+    assert {"create_job", "report", "search_rationales", "search_texts"} <= set(asyncio.run(names()))
