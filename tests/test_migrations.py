@@ -45,6 +45,16 @@ def downgrade():
     op.drop_column("projects", "colour")
 """
 NEW_PROJECT = text("INSERT INTO projects (id, name, created_at) VALUES (:name, :name, CURRENT_TIMESTAMP)")
+PROMPT_SETS = [
+    ("mine", "numeric"),
+    ("to draft numeric examples", "numeric"),
+    ("no few-shot examples", "documents"),
+    ("no few-shot examples", "numeric"),
+]
+NEW_PROMPT_SET = text(
+    "INSERT INTO prompt_sets (id, project_id, name, kind, examples, sha256, created_at)"
+    " VALUES (:id, 'p', :name, :kind, '[]', :id, CURRENT_TIMESTAMP)"
+)
 BUILDING = text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
     " AND query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock'"
@@ -110,6 +120,17 @@ def test_every_revision_can_be_taken_back(database_url: str) -> None:
         command.upgrade(config, "head")
         command.check(config)
     engine.dispose()
+
+
+def test_prompt_sets_that_the_platform_has_recorded_for_drafts_are_no_longer_listed(engine: Engine) -> None:
+    with engine.begin() as connection:
+        command.downgrade(alembic_config(connection), "0068")
+        connection.execute(NEW_PROJECT, {"name": "p"})
+        for number, (name, kind) in enumerate(PROMPT_SETS):
+            connection.execute(NEW_PROMPT_SET, {"id": f"ps_{number}", "name": name, "kind": kind})
+        command.upgrade(alembic_config(connection), "head")
+        listed = connection.scalars(text("SELECT name FROM prompt_sets WHERE listed ORDER BY id")).all()
+    assert listed == ["mine", "no few-shot examples"]
 
 
 def test_a_revision_on_an_engine_builds_and_removes_its_index(engine: Engine, tmp_path: Path) -> None:

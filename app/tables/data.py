@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, false
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, false, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.tables.base import Base, Deletable, Json, JsonObject, Serial, created
@@ -71,6 +71,8 @@ class PromptSet(Deletable, Base):
     examples: Mapped[list[Any]]
     sha256: Mapped[str]
     version: Mapped[int] = mapped_column(server_default="1")  # as of datasets
+    # Recorded with a job that needed it, as with a draft; not listed, since nobody has made it.
+    listed: Mapped[bool] = mapped_column(default=True, server_default=true())
     created_by: Mapped[str | None]  # as of datasets
     creator: Mapped[str | None]
     created_at: Mapped[datetime] = created()

@@ -12,7 +12,7 @@ import pytest
 
 from app.database import clock, transaction
 from app.tables.jobs import Job
-from tests.app.api_harness import MODEL, Api, addition_rows, few_shot, serve, worker
+from tests.app.api_harness import MODEL, Api, addition_rows, bearer, few_shot, serve, worker
 from tests.app.dashboard.conftest import sign_in
 from tests.factories import SCRIPT
 
@@ -96,7 +96,33 @@ def test_a_second_draft_shows_the_same_recorded_examples(api: Api) -> None:
     jobs = [api.client.get(f"/v1/jobs/{one}").json() for one in drafts]
     assert drafts[0] != drafts[1]
     assert jobs[0]["prompt_set"] == jobs[1]["prompt_set"]
-    assert len(api.client.get("/v1/prompt-sets").json()["data"]) == 1
+
+
+def test_what_a_draft_shows_is_listed_only_once_somebody_saves_it(api: Api) -> None:
+    draft = begin(api).json()["id"]
+    shown = api.client.get(f"/v1/jobs/{draft}").json()["prompt_set"]
+    found = api.client.get(f"/v1/prompt-sets/{shown}").json()
+    assert api.client.get("/v1/prompt-sets").json()["data"] == []
+    assert api.client.get("/v1/prompt-sets", params={"name": found["name"]}).json()["data"] == []
+    assert found["name"] not in sign_in(api, api.admin).get("/prompt-sets").text
+    saved = {name: found[name] for name in ("name", "kind", "examples")}
+    answer = api.client.post("/v1/prompt-sets", json=saved)
+    assert (answer.status_code, answer.json()["id"]) == (200, shown)
+    assert [one["id"] for one in api.client.get("/v1/prompt-sets").json()["data"]] == [shown]
+
+
+def test_a_project_whose_drafts_were_deleted_is_empty(api: Api) -> None:
+    project = api.client.post("/v1/projects", json={"name": "team"}).json()["id"]
+    made = {"name": "ci", "scopes": ["submit"], "project": project}
+    key = bearer(api.client.post("/v1/api-keys", json=made).json()["key"])
+    rows = {"params": {"kind": "scratchpad", "validation": 8}, "content": addition_rows(24)}
+    dataset = api.client.post("/v1/datasets", headers=key, **rows).json()["id"]
+    wanted = {"model": MODEL, "dataset": dataset}
+    draft = api.client.post("/v1/prompt-drafts", json=wanted, headers=key).json()["id"]
+    api.client.post(f"/v1/jobs/{draft}/cancel", headers=key)
+    for path in (f"jobs/{draft}", f"datasets/{dataset}"):
+        assert api.client.delete(f"/v1/{path}", headers=key).status_code == 204
+    assert api.client.delete(f"/v1/projects/{project}").status_code == 204
 
 
 @pytest.mark.parametrize(

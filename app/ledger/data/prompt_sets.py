@@ -20,9 +20,11 @@ from star_engine.tasks.kind import DOCUMENTS, Kind
 
 
 def record_prompt_set(
-    session: Session, project_id: str, name: str, prompt_set: PromptSet
+    session: Session, project_id: str, name: str, prompt_set: PromptSet, *, listed: bool = True
 ) -> tuple[PromptSetRow, bool]:
-    """The row of this prompt set and whether it is new: the same name and content again are the same row."""
+    """The row of this prompt set and whether it is new: the same name and content again are the same row,
+    which is listed once somebody has made it.
+    """
     examples = [asdict(example) for example in prompt_set.examples]
     sha = _sha256(prompt_set.kind, examples)
     query = select(PromptSetRow).where(
@@ -30,6 +32,8 @@ def record_prompt_set(
     )
     known = session.scalars(query.limit(1)).one_or_none()
     if known is not None:
+        known.listed = known.listed or listed
+        session.flush()
         return known, False
     row = PromptSetRow(
         id=new_id("ps"),
@@ -39,6 +43,7 @@ def record_prompt_set(
         examples=examples,
         sha256=sha,
         version=next_version(session, PromptSetRow, project_id, name),
+        listed=listed,
         **maker(session),
     )
     session.add(row)
@@ -92,8 +97,8 @@ def get_prompt_set(session: Session, project_id: str, prompt_set_id: str) -> Pro
 def list_prompt_sets(
     session: Session, project_id: str, *, name: str | None = None, after: str | None, limit: int
 ) -> Sequence[PromptSetRow]:
-    """Newest first; `after` is the id of the last one seen."""
-    query = select(PromptSetRow).where(PromptSetRow.project_id == project_id)
+    """Newest first, without those that nobody has made; `after` is the id of the last one seen."""
+    query = select(PromptSetRow).where(PromptSetRow.project_id == project_id, PromptSetRow.listed)
     query = query.order_by(PromptSetRow.id.desc()).limit(limit)
     if name is not None:
         query = query.where(PromptSetRow.name == name)

@@ -79,12 +79,13 @@ def dependents_of_prompt_set(session: Session, prompt_set: PromptSet) -> list[De
 
 
 def contents_of_project(session: Session, project_id: str) -> list[Dependent]:
-    """What a project holds: its jobs, datasets, prompt sets and files."""
+    """What a project holds: its jobs, datasets, files, and the prompt sets that it lists."""
     whole = Dataset.staged_until.is_(None)
+    prompt_sets = (PromptSet.project_id == project_id, PromptSet.listed)
     return [
         *_named(session, "job", Job, "is in it", Job.project_id == project_id),
         *_datasets(session, "is in it", Dataset.project_id == project_id, whole),
-        *_named(session, "prompt_set", PromptSet, "is in it", PromptSet.project_id == project_id),
+        *_named(session, "prompt_set", PromptSet, "is in it", *prompt_sets),
         *_files(session, project_id),
     ]
 

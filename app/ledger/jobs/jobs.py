@@ -72,7 +72,8 @@ def _create_one(
 ) -> Job:
     check_new_job(session, project_id)
     if inspect(new.prompt_set).transient:  # the platform's own, recorded with the first job that uses it
-        row, _ = record_prompt_set(session, project_id, new.prompt_set.name, as_prompt_set(new.prompt_set))
+        shown, name = as_prompt_set(new.prompt_set), new.prompt_set.name
+        row, _ = record_prompt_set(session, project_id, name, shown, listed=False)
         new = replace(new, prompt_set=row)
     hold_inputs(session, new.dataset.id, new.prompt_set.id, new.config)
     if new.fork is not None:

@@ -41,6 +41,7 @@ def create(caller: Submitter, db: Db, once: MadeOnce, sent: PromptSetIn, respons
 def list_(
     caller: Reader, db: Db, name: NameFilter = None, limit: Limit = 20, after: After = None
 ) -> Page[PromptSetOut]:
+    """Those that somebody has made: not what the platform records for a draft, or for a job on documents."""
     return read_prompt_sets(db, caller.project_id, name=name, after=after, limit=limit)
 
 
