@@ -112,6 +112,7 @@ class DatasetPreview(Fields):
     splits: Mapping[str, int]
     statistics: Json | None = None
     warnings: tuple[str, ...] = ()
+    source: str | None = None  # what the server fetched, of a hub with its commit
 
 
 class Example(Fields):

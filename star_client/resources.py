@@ -91,16 +91,15 @@ class Datasets:
         stored. skip_bad_rows: leave those out instead. corrections: by line what to change, as in
         `{15: {"answer": "4"}}`; None leaves the row out.
         """
-        bucket = isinstance(source, str) and source.startswith(FETCHED)
-        file = Path(source) if isinstance(source, str | Path) and not bucket else None
-        if file is None and name is None and not bucket:
+        fetched, file = _fetched_or_file(source)
+        if fetched is None and file is None and name is None:
             raise ValueError("Rows have no file whose name could be theirs: give `name`.")
         params = {
-            "name": name or (_name_of(str(source)) if file or bucket else None),
-            "source": source if bucket else None,
+            "name": name or (_name_of(str(source)) if file or fetched else None),
+            "source": fetched,
             **_reading(kind, validation, seed, format, map, allow_overlap, skip_bad_rows, corrections),
         }
-        upload = _sent("/v1/datasets", params, file, b"" if bucket else source)
+        upload = _sent("/v1/datasets", params, file, b"" if fetched else source)
         return Dataset.model_validate_json(self._transport.send(upload).content)
 
     def preview(
@@ -116,12 +115,18 @@ class Datasets:
         skip_bad_rows: bool = False,
         corrections: Mapping[int, Mapping[str, Any] | None] | None = None,
     ) -> DatasetPreview:
-        """Look at a file, or rows, as `upload` would read them; nothing is stored. The kind, and which column
-        is which, are guessed where they are left out. `bad` shows the first bad rows with what they hold.
+        """Look at a file, rows, or what the server fetches, as `upload` would read them; nothing is stored.
+        The kind, and which column is which, are guessed where they are left out. `bad` shows the first bad
+        rows with what they hold. `source` of what comes back, uploaded, is the commit of a hub that was
+        looked at.
         """
-        params = _reading(kind, validation, seed, format, map, allow_overlap, skip_bad_rows, corrections)
-        file = Path(source) if isinstance(source, str | Path) else None
-        answer = self._transport.send(_sent("/v1/dataset-previews", params, file, source))
+        fetched, file = _fetched_or_file(source)
+        params = {
+            "source": fetched,
+            **_reading(kind, validation, seed, format, map, allow_overlap, skip_bad_rows, corrections),
+        }
+        body = _sent("/v1/dataset-previews", params, file, b"" if fetched else source)
+        answer = self._transport.send(body)
         return DatasetPreview.model_validate_json(answer.content)
 
     def list(
@@ -166,6 +171,13 @@ class Datasets:
         params = {"model": model, "prompt_set": prompt_set}
         answer = self._transport.send(Request("GET", f"/v1/datasets/{dataset_id}/statistics", params))
         return DatasetStatistics.model_validate_json(answer.content)
+
+
+def _fetched_or_file(source: Any) -> tuple[str | None, Path | None]:
+    """What the server fetches, or the file to send; neither of rows."""
+    if isinstance(source, str) and source.startswith(FETCHED):
+        return source, None
+    return None, Path(source) if isinstance(source, str | Path) else None
 
 
 def _sent(path: str, params: Mapping[str, Any], file: Path | None, source: Any) -> Request:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import threading
 from base64 import b64decode
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha1, sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -77,8 +79,8 @@ def blob_id(content: bytes) -> str:
 
 
 @contextmanager
-def running_hub() -> Iterator[Hub]:
-    """A hub on a port of its own, without repositories at first."""
+def running_hub(certificate: Path | None = None) -> Iterator[Hub]:
+    """A hub on a port of its own, without repositories at first; by https where it has a certificate."""
     hub = Hub()
 
     class Answers(_Answers):
@@ -86,6 +88,11 @@ def running_hub() -> Iterator[Hub]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
     hub.url = f"http://127.0.0.1:{server.server_port}"
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        hub.url = f"https://{certificate.stem}:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:

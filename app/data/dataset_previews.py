@@ -79,6 +79,9 @@ class DatasetPreviewOut(BaseModel):
     splits: Annotated[dict[str, int], Field(description="Rows by split, of those that are good.")]
     statistics: dict[str, Any] | None
     warnings: list[str]
+    source: Annotated[
+        str | None, Field(description="What was fetched, of a hub with its commit; null: the file was sent.")
+    ] = None
 
 
 async def receive_preview(

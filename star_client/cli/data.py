@@ -125,7 +125,7 @@ def upload_dataset(
 @datasets.command("preview")
 def preview_dataset(
     context: typer.Context,
-    file: File,
+    file: Annotated[str, typer.Argument(metavar="FILE", callback=file_or_bucket)],
     kind: Annotated[invocation.Kind | None, typer.Option(help="Default: guessed by the rows.")] = None,
     validation: Annotated[int, typer.Option(min=0, help="Rows to hold out.")] = 0,
     columns: Annotated[
@@ -134,7 +134,9 @@ def preview_dataset(
     skip_bad_rows: SkipBadRows = False,
     as_json: AsJson = False,
 ) -> None:
-    """How a file would be read: its kind, which column is which, its splits and its bad rows."""
+    """How a file would be read: its kind, which column is which, its splits and its bad rows. Or what the
+    server fetches, as of upload.
+    """
     chosen = mapping(columns) if columns else None
     found = star(context).datasets.preview(
         file, kind=kind, validation=validation, map=chosen, skip_bad_rows=skip_bad_rows
@@ -142,6 +144,8 @@ def preview_dataset(
     if as_json:
         return print_json(found)
     splits = ", ".join(f"{count} {split}" for split, count in found.splits.items()) or "none"
+    if found.source is not None:
+        console.print(f"fetched {found.source}", markup=False, soft_wrap=True)
     console.print(f"kind {found.kind or 'unknown: give --kind'}, {found.format}; good rows: {splits}")
     used = {column: field for field, names in found.map.items() for column in names}
     for column in found.columns:

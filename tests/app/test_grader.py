@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -27,6 +26,7 @@ from star_engine.tasks.programs.execution import (
 from star_engine.tasks.verdict import Verdict
 from star_engine.tasks.verify import verify
 from tests.app.api_harness import Api
+from tests.certificates import certificate
 from tests.graders import RunningGrader, grader
 from worker.failures import describe
 from worker.sandbox.local import LocalRunner
@@ -126,17 +126,12 @@ def test_a_grader_that_is_not_there_or_at_a_private_address_gives_no_verdict(run
 
 
 def test_over_https_the_certificate_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "grader.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    command += ["-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    command += ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "cert")]
-    subprocess.run(command, check=True, capture_output=True)
-    file.write_text((tmp_path / "key").read_text() + (tmp_path / "cert").read_text())
+    file = certificate(tmp_path, "localhost")
     with grader(file, "localhost") as running:
         running.secret = SECRET
         with pytest.raises(GraderFailed, match="SSLCertVerificationError"):
             judged(running, asks(running))
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
         assert judged(running, asks(running)).is_correct
 
 

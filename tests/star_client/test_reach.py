@@ -292,6 +292,9 @@ def test_a_dataset_of_a_hub_is_named_and_not_sent(star: StarClient, server: Plat
         star.datasets.upload("hf:acme/sums/train=half", kind="numeric")
     asked = parse_qs(server.wire.queries[-1])
     assert (asked["source"], asked["name"]) == (["hf:acme/sums/train=half"], ["acme/sums/train=half"])
+    with pytest.raises(ProblemError, match="is no split of a dataset"):
+        star.datasets.preview("hf:acme/sums/train=half")
+    assert parse_qs(server.wire.queries[-1])["source"] == ["hf:acme/sums/train=half"]
 
 
 @pytest.mark.parametrize(

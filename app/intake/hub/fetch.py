@@ -1,8 +1,9 @@
 """Splits of a hub's dataset, fetched by the platform: from the hub that its operator names, and no other.
 
 No token is sent, so that nobody reads by it what they may not. Redirects are followed to the hub itself, or
-by https to the public internet, where hubs keep large files. What was fetched of a commit is kept for a
-while, since a dataset is looked at several times before it is stored.
+by https to the public internet, where hubs keep large files: to the address that was checked, whatever the
+name means a moment later. Where a proxy stands between, that is what looks the name up and connects. What was
+fetched of a commit is kept for a while, since a dataset is looked at several times before it is stored.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, urlsplit
+from urllib.request import getproxies
 
 import httpx2
 
@@ -31,9 +33,9 @@ from app.given_up import stop_if_given_up
 from app.intake.child import frugal_environment
 from app.intake.hub.joined import REFUSED, as_one
 from app.intake.hub.names import FORM, Named, NotRead, files_of
+from app.intake.hub.redirects import Stop, followed
 from app.intake.uploaded_file import Received
 from app.settings import Settings
-from app.webhooks.targets import read_target, resolve
 
 PREFIX = "hf:"
 KEPT = "hub"  # a folder below home
@@ -48,7 +50,9 @@ _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The rows on disk; its caller closes the file. `source`: the same with the commit that was read."""
+    """The rows on disk; its caller closes the file. `source`: the same with the commit that was read; empty
+    where the file was sent.
+    """
 
     received: Received
     source: str
@@ -86,8 +90,8 @@ class _Listing:
 class _Hub:
     """One fetch: its bytes and its time are counted over all requests."""
 
-    def __init__(self, client: httpx2.Client, settings: Settings) -> None:
-        self._client, self._base = client, settings.hub_url.rstrip("/")
+    def __init__(self, client: httpx2.Client, settings: Settings, *, pin: bool) -> None:
+        self._client, self._base, self._pin = client, settings.hub_url.rstrip("/"), pin
         self._ends = time.monotonic() + settings.hub_seconds
         self._seconds, self._most = settings.hub_seconds, settings.hub_max_bytes
 
@@ -146,15 +150,16 @@ class _Hub:
 
     def _get(self, url: str, named: Named) -> Iterator[bytes]:
         """The body behind a URL of the hub. Raises NotRead."""
+        stop = Stop(url)
         for _ in range(MAX_REDIRECTS + 1):
             timeout = max(0.1, min(SECONDS_OF_SILENCE, self._ends - time.monotonic()))
             try:
-                with self._client.stream("GET", url, timeout=timeout) as answer:
+                with self._client.stream("GET", timeout=timeout, **stop.request(self._pin)) as answer:
                     if not answer.has_redirect_location:
                         self._refuse(answer, named)
                         yield from self._chunks(answer, named)
                         return
-                    url = self._followed(url, answer.headers["location"])
+                    stop = self._followed(stop.url, answer.headers["location"])
             except (httpx2.HTTPError, httpx2.InvalidURL) as problem:
                 raise NotRead(f"The hub {self._base} does not answer: {type(problem).__name__}.") from problem
         raise NotRead(f"The hub {self._base} sends {named.repository} round in circles.")
@@ -166,16 +171,13 @@ class _Hub:
                 raise NotRead(f"{named.repository} takes longer than {self._seconds:.0f} s: {ON_ONES_OWN}.")
             yield chunk
 
-    def _followed(self, url: str, location: str) -> str:
+    def _followed(self, url: str, location: str) -> Stop:
         """Where a redirect leads, if the platform may go there. Raises NotRead."""
         try:
-            url = urljoin(url, location)
-            if urlsplit(url)[:2] != urlsplit(self._base)[:2]:
-                resolve(read_target(url, ()))
-        except ValueError as problem:  # BadTarget is one
+            return followed(url, location, self._base)
+        except ValueError as problem:
             where = location.partition("?")[0][:200]  # a query may sign the request
             raise NotRead(f"The hub sends to {where}, where the platform does not go: {problem}") from problem
-        return url
 
     def _refuse(self, answer: httpx2.Response, named: Named) -> None:
         code, status = answer.headers.get("x-error-code"), answer.status_code
@@ -196,7 +198,7 @@ def _hub(settings: Settings) -> Iterator[_Hub]:
     headers = {"Accept-Encoding": "identity", "User-Agent": "star-platform"}
     outside = urlsplit(settings.hub_url).hostname not in ("127.0.0.1", "localhost", "::1")
     with httpx2.Client(headers=headers, follow_redirects=False, trust_env=outside) as client:
-        yield _Hub(client, settings)
+        yield _Hub(client, settings, pin=not (outside and getproxies()))
 
 
 def _joined(files: Mapping[str, Sequence[Path]], folder: Path, settings: Settings) -> Path:

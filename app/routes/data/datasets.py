@@ -36,10 +36,12 @@ from app.http.schemas import (
 from app.http.uploads import receive_file
 from app.intake.bucket import fetch_object
 from app.intake.formats import Format
-from app.intake.hub.fetch import PREFIX, fetch_split
+from app.intake.hub.fetch import PREFIX, Fetched, fetch_split
 from app.intake.look.corrections import parse_corrections
 from app.intake.mapping import parse_mapping
+from app.intake.slots import ProjectSlots
 from app.intake.uploaded_file import HowToRead, Received
+from app.settings import Settings
 from star_engine.tasks.examples import Split
 from star_engine.tasks.kind import Kind
 
@@ -86,6 +88,15 @@ Corrected = Annotated[
         "replaces the answer of row 15. At most 1,000.",
     ),
 ]
+Source = Annotated[
+    str | None,
+    Query(
+        max_length=1200,
+        description="`s3://BUCKET/KEY`: the platform fetches the file from a bucket that its operator "
+        "allows; `hf:ORG/NAME[@REVISION][/CONFIG]/SPLIT[+SPLIT]`: a public dataset of the hub that its "
+        "operator names, as in `hf:openai/gsm8k/main/train+test=validation`. The body stays empty.",
+    ),
+]
 
 
 @router.post(
@@ -113,15 +124,7 @@ async def upload(
         Query(alias="format", description="If left out, detected from the file's first bytes, name or type."),
     ] = None,
     columns: Mapped = None,
-    source: Annotated[
-        str | None,
-        Query(
-            max_length=1200,
-            description="`s3://BUCKET/KEY`: the platform fetches the file from a bucket that its operator "
-            "allows; `hf:ORG/NAME[@REVISION][/CONFIG]/SPLIT[+SPLIT]`: a public dataset of the hub that its "
-            "operator names, as in `hf:openai/gsm8k/main/train+test=validation`. The body stays empty.",
-        ),
-    ] = None,
+    source: Source = None,
     allow_overlap: Annotated[
         bool,
         Query(
@@ -140,10 +143,7 @@ async def upload(
     is answered with 200 and the dataset that there is.
     """
     mapping, by_hand = parse_mapping(columns), parse_corrections(corrections)
-    if source is None:
-        received = await receive_file(request)
-    else:
-        received = await slots.run(caller.project_id, _fetched, source, caller.project_id, settings)
+    received = (await received_or_fetched(request, source, caller.project_id, settings, slots)).received
     if kind is None:
         kind = await _guess(received, settings)
     how = HowToRead(kind, validation, seed, mapping, allow_overlap, by_hand, skip_bad_rows)
@@ -161,10 +161,19 @@ async def upload(
     return dataset
 
 
-def _fetched(source: str, project_id: str, settings: Config) -> Received:
+async def received_or_fetched(
+    request: Request, source: str | None, project_id: str, settings: Settings, slots: ProjectSlots
+) -> Fetched:
+    """The file of the request, or what its `source` names; the caller closes it. Raises Problem."""
+    if source is None:
+        return Fetched(await receive_file(request), "")
+    return await slots.run(project_id, _fetched, source, project_id, settings)
+
+
+def _fetched(source: str, project_id: str, settings: Settings) -> Fetched:
     if source.startswith(PREFIX):
-        return fetch_split(source, settings).received
-    return fetch_object(source, project_id, settings)
+        return fetch_split(source, settings)
+    return Fetched(fetch_object(source, project_id, settings), source)
 
 
 async def _guess(received: Received, settings: Config) -> Kind:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
@@ -16,8 +18,11 @@ from pydantic import ValidationError
 
 from app.intake.hub.fetch import _joined
 from app.intake.hub.names import Named
+from app.intake.hub.redirects import Stop
 from app.settings import Settings
+from app.webhooks.targets import Target, read_target
 from tests.app.api_harness import Api, addition_rows, serve
+from tests.certificates import certificate
 from tests.hub_server import Hub, Repository, running_hub
 
 ROWS = {"question": ["2 + 2?", "3 + 3?", "4 + 4?"], "answer": ["4", "6", "8"]}
@@ -71,6 +76,10 @@ def upload(api: Api, source: str, **query: Any) -> dict[str, Any]:
     return dict(api.client.post("/v1/datasets", params=params).json())
 
 
+def look(api: Api, source: str) -> dict[str, Any]:
+    return dict(api.client.post("/v1/dataset-previews", params={"source": source}).json())
+
+
 def test_splits_of_a_hub_are_trained_on_and_held_out_as_they_are_said_to_be(api: Api, hub: Hub) -> None:
     made = upload(api, "hf:acme/sums/main/train+test=validation", name="sums")
     assert made["splits"] == {"train": 3, "validation": 1}
@@ -100,6 +109,26 @@ def test_what_was_fetched_of_a_commit_is_kept_for_a_while(api: Api, hub: Hub, tm
     assert any("/resolve/" in one for one in hub.asked[asked:])  # it may be private by now
     hub.repositories["datasets/acme/lines"].files["train.jsonl"] = addition_rows(14).encode()
     assert upload(api, "hf:acme/lines/train", **query)["id"] != made["id"]
+
+
+def test_a_hub_is_looked_at_and_the_commit_that_was_seen_is_what_an_upload_takes(api: Api, hub: Hub) -> None:
+    commit = hub.repositories["datasets/acme/sums"].commit
+    source = "hf:acme/sums/main/train+test=validation"
+    seen = look(api, source)
+    assert (seen["kind"], seen["splits"]) == ("numeric", {"train": 3, "validation": 1})
+    assert seen["source"] == f"hf:acme/sums@{commit}/main/train+test=validation"
+    assert api.client.get("/v1/datasets").json()["data"] == []
+    hub.repositories["datasets/acme/sums"].files[TRAIN] = table(HELD_OUT)
+    assert look(api, source)["splits"] != seen["splits"]  # the newest commit has other rows
+    assert upload(api, seen["source"])["splits"] == seen["splits"]
+
+
+def test_a_look_at_a_hub_is_refused_as_an_upload_is(api: Api, hub: Hub) -> None:
+    for source in ("hf:acme/sums", "hf:acme/none/train", "s3://bucket/rows.jsonl"):
+        refused, as_of_upload = look(api, source), upload(api, source)
+        assert refused["status"] == 422, source
+        for name in ("code", "detail", "errors"):
+            assert refused[name] == as_of_upload[name], source
 
 
 def test_what_cannot_be_fetched_is_refused_with_the_reason(api: Api, hub: Hub) -> None:
@@ -136,6 +165,46 @@ def test_a_file_that_the_hub_keeps_under_another_of_its_addresses_is_followed(ap
     hub.repositories["datasets/acme/moved"] = moved
     made = upload(api, "hf:acme/moved/train", kind="scratchpad", validation=4)
     assert made["sha256"] == api.dataset()["sha256"]
+
+
+@pytest.mark.parametrize(("named", "arrives"), [("files.hub.example", True), ("other.hub.example", False)])
+def test_the_address_that_was_checked_is_connected_to_and_its_certificate_verified_by_name(
+    api: Api, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, arrives: bool
+) -> None:
+    """No name server knows the name: it means this machine while it is checked, and nothing afterwards."""
+    shown = certificate(tmp_path, "files.hub.example")
+    trusted = ssl.create_default_context(cafile=shown)
+    monkeypatch.setattr("httpcore2.default_ssl_context", lambda **_: trusted)
+    asked: list[str] = []
+
+    def resolve(target: Target) -> str:
+        asked.append(target.host)
+        return "127.0.0.1"
+
+    monkeypatch.setattr("app.intake.hub.redirects.resolve", resolve)
+    with running_hub(shown) as files:
+        files.repositories["datasets/acme/lines"] = hub.repositories["datasets/acme/lines"]
+        place = files.url.replace(shown.stem, named) + "/datasets/acme/lines/resolve/main/train.jsonl"
+        moved = Repository(dict(hub.repositories["datasets/acme/lines"].files), moved={"train.jsonl": place})
+        hub.repositories["datasets/acme/moved"] = moved
+        made = upload(api, "hf:acme/moved/train", kind="scratchpad", validation=4)
+    assert asked == [named]
+    if arrives:
+        assert made["sha256"] == api.dataset()["sha256"]
+    else:
+        assert (made["status"], made["code"]) == (422, "hub")
+        assert files.asked == []
+
+
+def test_a_pinned_request_asks_for_the_same_path_and_signature() -> None:
+    url = "https://files.hub.example/a%2Fb/c d?sig=a%2Bb%2Fc%3D&to=%22x%22~"
+    target = read_target(url.replace(" ", "%20"), ())
+    stop = Stop(url, target, "2606:4700::1111")
+    pinned = stop.request(pin=True)
+    assert pinned["url"].raw_path == httpx2.URL(url).raw_path
+    assert (pinned["url"].host, pinned["url"].scheme) == ("2606:4700::1111", "https")
+    assert pinned["headers"]["Host"] == "files.hub.example"
+    assert stop.request(pin=False) == {"url": url}  # a proxy is given the name
 
 
 def test_no_token_and_no_cookie_is_sent(api: Api, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
