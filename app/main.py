@@ -90,6 +90,7 @@ from app.settings import Settings
 from app.storage import Storage
 from app.tracing.requests import Traces
 from app.tracing.start import start_tracing
+from app.turns import Neighbours
 
 ROUTES = (
     health,
@@ -178,7 +179,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.openapi = lambda: document(app, PUBLIC)  # type: ignore[method-assign]  # how FastAPI means it
     app.add_middleware(GivenUp)
     app.add_middleware(BodyLimit, upload_paths=UPLOADS, settings=chosen)
-    app.add_middleware(Turns, at_once=chosen.requests_at_once, without=UPLOADS)
+    app.state.neighbours = neighbours = Neighbours()
+    app.add_middleware(Turns, at_once=chosen.requests_at_once, without=UPLOADS, neighbours=neighbours)
     app.add_middleware(Admission)
     app.add_middleware(RateLimitHeaders)
     app.add_middleware(RequestLog)  # added last: outermost
@@ -198,9 +200,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     engine = make_engine(settings.resolved_database_url(), pool_size=POOL_SIZE)
     try:
         app.state.engine = engine
-        app.state.upload_slots = ProjectSlots(settings.uploads_at_once)
-        app.state.dry_run_slots = ProjectSlots(settings.dry_runs_at_once)
-        app.state.job_slots = ProjectSlots(settings.jobs_made_at_once)
+        neighbours: Neighbours = app.state.neighbours
+        app.state.upload_slots = ProjectSlots(settings.uploads_at_once, neighbours, by_steps=True)
+        app.state.dry_run_slots = ProjectSlots(settings.dry_runs_at_once, neighbours)
+        app.state.job_slots = ProjectSlots(settings.jobs_made_at_once, neighbours)
         named = "broker_url" in settings.model_fields_set
         app.state.broker = Broker(settings.broker_url if named else None)
         app.state.storage = Storage(settings.resolved_storage_url(), settings.storage_link_seconds)
@@ -208,7 +211,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.offered_models = _offer_models(engine, settings)
         app.state.event_feed = feed = EventFeed(engine, settings.streams_per_key)
         app.state.keys = Keys(engine, RateLimits(settings), Strangers(settings))
-        app.state.polled_jobs = polled = PolledJobs(engine)
+        app.state.polled_jobs = polled = PolledJobs(engine, neighbours)
         app.state.servers = servers = new_client()
         async with create_task_group() as tasks:
             tasks.start_soon(feed.run)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import cycle
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -128,23 +129,26 @@ def times(ask: Callable[[], httpx2.Response], until: float) -> list[float]:
     return found
 
 
-def quietly(noise: Callable[[Noisy], None], noisy: Noisy) -> None:
+def quietly(noise: Callable[[Noisy], None], noisy: Noisy, seconds: float, imported: Barrier) -> None:
     os.nice(15)
-    noise(noisy)
+    imported.wait()
+    noise(replace(noisy, until=time.time() + seconds))
 
 
 @contextmanager
-def noise_of(some: Sequence[Callable[[Noisy], None]], noisy: Noisy) -> Iterator[None]:
+def noise_of(some: Sequence[Callable[[Noisy], None]], noisy: Noisy, seconds: float) -> Iterator[None]:
+    """So many seconds of it, once every process has imported what it needs."""
     spawned = multiprocessing.get_context("spawn")
-    processes = [spawned.Process(target=quietly, args=(noise, noisy)) for noise in some]
+    imported = spawned.Barrier(len(some) + 1)
+    processes = [spawned.Process(target=quietly, args=(noise, noisy, seconds, imported)) for noise in some]
     for process in processes:
         process.start()
     try:
-        time.sleep(3)  # until they are under way
+        imported.wait()
         yield
     finally:
         for process in processes:
-            process.join(max(0.0, noisy.until - time.time()) + 5)
+            process.join(seconds + 5)
             process.kill()
             process.join()
 
@@ -158,9 +162,9 @@ def row(
 ) -> tuple[str, list[float], list[float]]:
     """The name, and the times without and with the noise."""
     quiet = times(ask, time.time() + s)
-    noisy = replace(here.noisy, until=time.time() + s + 4)
-    with noise_of(some, noisy):
-        loud = times(ask, noisy.until - 1)
+    with noise_of(some, here.noisy, s + 3):
+        times(ask, time.time() + 2)  # until it is under way, and the API has seen that both ask
+        loud = times(ask, time.time() + s)
     time.sleep(2)
     return name, quiet, loud
 
@@ -225,7 +229,8 @@ def shown(found: list[float]) -> str:
 ABOUT = f"""Milliseconds: median / 99th percentile of the quiet project's requests, one every
 {PAUSE_SECONDS * 1000:.0f} ms: its job, its jobs, its datasets, its job's events. Goals: beside one noisy
 project at most {GOAL:.0f} times the quiet project's own p99; `/healthz` beside strangers at most
-{HEALTH_GOAL_MS:.0f} ms. Clients and server share the machine."""
+{HEALTH_GOAL_MS:.0f} ms. Clients and server share the machine. A window begins two seconds after
+the noise, when both projects have asked for as long."""
 
 
 def main() -> None:

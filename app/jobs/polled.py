@@ -4,7 +4,8 @@ The view of a job takes a dozen queries, for its place in the queue and its esti
 It is made at most once a second, however many poll. The job's own row is read for every poll, so that a new
 status is told at once; progress, queue and estimates may be VIEW_SECONDS old where the row has not changed.
 Rows are read for all requests together that came within LOOK_SECONDS: one query, however many they are, made
-after the last of them came.
+after the last of them came. Views that are too old are made apart from it, so that nobody waits for those of
+other jobs.
 
 A request without If-None-Match gets what was read after it came; those who ask for the same job meanwhile
 share it.
@@ -15,7 +16,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from threading import Lock
 from time import monotonic
 from typing import Any
@@ -23,21 +23,20 @@ from typing import Any
 import anyio
 import structlog
 from anyio import CapacityLimiter, to_thread
-from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Engine
 
 from app.database import reading
+from app.http.events.together import Together
 from app.http.ranges import etag_of
 from app.jobs.views import show_job
 from app.ledger.jobs.jobs import get_job
 from app.ledger.jobs.lists import find_jobs
 from app.tables.jobs import Job
-from app.turns import give_turn_back
+from app.turns import Neighbours, give_turn_back
 
 VIEW_SECONDS = 1.0
 VIEWS = 1000  # of 3 kB
 LOOK_SECONDS = 0.03  # from one look to the next; the first poll after a pause does not wait
-MAX_MADE = 3  # views that a look makes again, a dozen queries each; those who poll other jobs wait for them
 
 log = structlog.get_logger()
 
@@ -71,9 +70,10 @@ class Look:
 class PolledJobs:
     """Answers polls together, once per process. `run` reads repeatedly while anybody polls."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, neighbours: Neighbours) -> None:
         self._engine = engine
         self._views = Views()
+        self._alone = Together(self._read_alone, turn=lambda poll: neighbours.turn(poll.project_id))
         self._next = Look()
         self._wanted = anyio.Event()
 
@@ -81,11 +81,13 @@ class PolledJobs:
         """The view of a job of this project. Raises NotFound. `polled`: it may be VIEW_SECONDS old."""
         give_turn_back()  # hundreds of polls share one look at the database
         poll, look = Poll(project_id, job_id, polled), self._next
+        if not polled:
+            return await self._alone.ask(poll)
         look.polls.add(poll)
         self._wanted.set()
         await look.done.wait()
         found = look.found.get(poll)
-        return await run_in_threadpool(self._read_alone, poll) if found is None else found
+        return await self._alone.ask(poll) if found is None else found
 
     async def run(self) -> None:
         limiter = CapacityLimiter(1)
@@ -103,7 +105,7 @@ class PolledJobs:
             await anyio.sleep(LOOK_SECONDS)
 
     def _read_together(self, polls: Sequence[Poll]) -> dict[Poll, View]:
-        """What can be told without making many views: the rest of the requests read on their own."""
+        """What can be told from views that are there."""
         began = monotonic()  # all of them came before
         with reading(self._engine) as session:
             jobs = find_jobs(session, {poll.job_id for poll in polls})
@@ -112,11 +114,7 @@ class PolledJobs:
             for poll in polls
             if (job := jobs.get(poll.job_id)) is not None and job.project_id == poll.project_id
         }
-        since = {poll: None if poll.polled else began for poll in polls}
-        stale = {job.id: job for poll, job in own.items() if self._views.fresh(job, since[poll]) is None}
-        for job in islice(stale.values(), MAX_MADE):
-            self._views.view(self._engine, job, polled=False)
-        found = {poll: self._views.fresh(job, since[poll]) for poll, job in own.items()}
+        found = {poll: self._views.fresh(job, None if poll.polled else began) for poll, job in own.items()}
         return {poll: view for poll, view in found.items() if view is not None}
 
     def _read_alone(self, poll: Poll) -> View:

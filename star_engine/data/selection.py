@@ -58,8 +58,15 @@ def select_examples(count: int, per_iteration: int | None, seed: int, iteration:
     """Positions of this iteration's examples, ascending, drawn from `range(count)` without replacement."""
     if per_iteration is None or per_iteration >= count:
         return list(range(count))
-    drawn = sorted(range(count), key=lambda position: _hash(seed, iteration, "select", position))
-    return sorted(drawn[:per_iteration])
+    begun = blake2b(_joined(seed, iteration, "select", "").encode(), digest_size=8)
+
+    def order(position: int) -> bytes:
+        """The bytes of `_hash(seed, iteration, "select", position)`, in half of its time."""
+        hashed = begun.copy()
+        hashed.update(b"%d" % position)
+        return hashed.digest()
+
+    return sorted(sorted(range(count), key=order)[:per_iteration])
 
 
 def select_train(
@@ -130,5 +137,8 @@ def shard_bounds(count: int, size: int) -> list[tuple[int, int]]:
 
 def _hash(*parts: object) -> int:
     """64 bits; the separator keeps ("1", "23") and ("12", "3") apart."""
-    text = "\x1f".join(str(part) for part in parts)
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+    return int.from_bytes(blake2b(_joined(*parts).encode(), digest_size=8).digest(), "big")
+
+
+def _joined(*parts: object) -> str:
+    return "\x1f".join(str(part) for part in parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -25,11 +26,16 @@ class _Asked(Generic[Found]):
 
 class Together(Generic[Found]):
     """Answers who ask the same at the same moment with one call in a thread, made after they asked: a
-    thousand streams that are opened at once cost a few queries, and no thread each.
+    thousand streams that are opened at once cost a few queries, and no thread each. `turn`, given the same
+    arguments, is held while a call waits and is made.
     """
 
-    def __init__(self, call: Callable[..., Found]) -> None:
-        self._call = call
+    def __init__(
+        self,
+        call: Callable[..., Found],
+        turn: Callable[..., AbstractAsyncContextManager[None]] = lambda *_: nullcontext(),
+    ) -> None:
+        self._call, self._turn = call, turn
         self._asked: dict[tuple[Any, ...], _Asked[Found]] = {}
         self._turns, self._threads = CapacityLimiter(CALLS), CapacityLimiter(CALLS)
 
@@ -48,7 +54,7 @@ class Together(Generic[Found]):
     async def _make(self, key: tuple[Any, ...]) -> Found:
         asked = self._asked[key] = _Asked[Found]()
         try:
-            async with self._turns:
+            async with self._turn(*key), self._turns:
                 del self._asked[key]  # who comes from here on may want to know what happened since
                 asked.found = await to_thread.run_sync(partial(self._call, *key), limiter=self._threads)
         except Exception as problem:

@@ -26,6 +26,7 @@ from app.ledger.platform.quotas import check_dataset
 from app.tables.base import JsonObject
 from app.tables.data import Dataset, Example, PromptSet
 from app.tables.platform import Project
+from app.turns import in_turn
 from star_engine.diagnostics.spark import upload_warnings
 from star_engine.tasks.kind import reads_documents
 
@@ -50,7 +51,8 @@ def store_dataset(
         _begin(engine, dataset_id, project_id, name, checked, derived_from)
         for chunk in _chunks(checked.accepted):
             stop_if_given_up()
-            _add(engine, dataset_id, chunk)
+            with in_turn():
+                _add(engine, dataset_id, chunk)
             failpoint("upload.after_batch")
         return _publish(engine, dataset_id, project_id, checked), True
     except BaseException as failure:

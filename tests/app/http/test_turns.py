@@ -9,9 +9,9 @@ import pytest
 from anyio.lowlevel import checkpoint
 from starlette.types import Message, Receive, Scope, Send
 
-from app.http.turns import FEWER, RECENTLY, STREAMS_AT_ONCE, Turns
+from app.http.turns import STREAMS_AT_ONCE, STREAMS_BESIDE, Turns
 from app.ledger.platform.keys import Caller
-from app.turns import give_turn_back
+from app.turns import RECENTLY, Neighbours, give_turn_back
 
 AT_ONCE = 3
 
@@ -43,6 +43,10 @@ class Work:
         self.ended += 1
 
 
+def turns(work: Work, at_once: int) -> Turns:
+    return Turns(work, at_once, frozenset({"/uploads"}), Neighbours())
+
+
 async def ask(app: Turns, project: str, path: str = "/") -> None:
     async def receive() -> Message:
         return {"type": "http.request", "body": b""}
@@ -52,6 +56,7 @@ async def ask(app: Turns, project: str, path: str = "/") -> None:
 
     scope: dict[str, Any] = {
         "type": "http",
+        "method": "POST",
         "path": path,
         "state": {"caller": Caller(project, "key", frozenset())},
     }
@@ -71,7 +76,7 @@ async def settled(work: Work) -> int:
 def test_no_more_requests_of_a_project_are_worked_on_at_once_and_all_are_answered() -> None:
     async def check() -> None:
         work = Work()
-        app = Turns(work, AT_ONCE, frozenset({"/uploads"}))
+        app = turns(work, AT_ONCE)
         async with anyio.create_task_group() as tasks:
             for _ in range(10):
                 tasks.start_soon(ask, app, "noisy")
@@ -91,7 +96,7 @@ def test_no_more_requests_of_a_project_are_worked_on_at_once_and_all_are_answere
 def test_a_request_that_only_waits_or_streams_takes_no_turn_from_others(path: str) -> None:
     async def check() -> None:
         work = Work()
-        app = Turns(work, AT_ONCE, frozenset())
+        app = turns(work, AT_ONCE)
         async with anyio.create_task_group() as tasks:
             for _ in range(10):
                 tasks.start_soon(ask, app, "noisy", path)
@@ -105,7 +110,7 @@ def test_a_request_that_only_waits_or_streams_takes_no_turn_from_others(path: st
 def test_a_request_that_fails_gives_its_turn_back() -> None:
     async def check() -> None:
         work = Work()
-        app = Turns(work, AT_ONCE, frozenset())
+        app = turns(work, AT_ONCE)
         async with anyio.create_task_group() as tasks:
             for _ in range(AT_ONCE):
                 tasks.start_soon(ask, app, "noisy", "/fails")
@@ -121,7 +126,7 @@ def test_a_request_that_fails_gives_its_turn_back() -> None:
 def test_streams_that_are_opened_at_once_take_turns_of_their_own_until_they_begin() -> None:
     async def check() -> None:
         work, stream = Work(), "/v1/jobs/job_1/events/stream"
-        app = Turns(work, AT_ONCE, frozenset())
+        app = turns(work, AT_ONCE)
         async with anyio.create_task_group() as tasks:
             for _ in range(3 * STREAMS_AT_ONCE):
                 tasks.start_soon(ask, app, "noisy", stream)
@@ -137,24 +142,44 @@ def test_streams_that_are_opened_at_once_take_turns_of_their_own_until_they_begi
     anyio.run(check)
 
 
+def test_fewer_streams_are_opened_at_once_while_another_project_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.turns.RECENTLY", 600.0)
+
+    async def check() -> None:
+        work, stream = Work(), "/v1/jobs/job_1/events/stream"
+        app = turns(work, AT_ONCE)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, app, "quiet")
+            assert await settled(work) == 1
+            for _ in range(STREAMS_AT_ONCE):
+                tasks.start_soon(ask, app, "noisy", stream)
+            assert await settled(work) == 1 + STREAMS_BESIDE
+            work.found.set()
+            work.go.set()
+        assert work.ended == 1 + STREAMS_AT_ONCE
+        assert app._streams == {}
+
+    anyio.run(check)
+
+
 @pytest.mark.parametrize("at_once", [8, 1])
-def test_while_another_project_asks_a_project_has_fewer_turns(
+def test_while_another_project_asks_a_project_has_one_turn(
     monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    fewer = max(1, at_once // FEWER)
     now = 1000.0
-    monkeypatch.setattr("app.http.turns.monotonic", lambda: now)
+    monkeypatch.setattr("app.turns.monotonic", lambda: now)
+    monkeypatch.setattr("app.turns.PATIENCE", 600.0)
 
     async def check() -> None:
         nonlocal now
         work = Work()
-        app = Turns(work, at_once, frozenset())
+        app = turns(work, at_once)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ask, app, "quiet")
             assert await settled(work) == 1
             for _ in range(10):
                 tasks.start_soon(ask, app, "noisy")
-            assert await settled(work) == 1 + fewer
+            assert await settled(work) == 2
             now += RECENTLY  # the quiet project asks no more
             for _ in range(10):
                 tasks.start_soon(ask, app, "noisy")
@@ -169,7 +194,7 @@ def test_while_another_project_asks_a_project_has_fewer_turns(
 def test_a_request_that_is_given_up_while_it_waits_takes_no_turn_with_it() -> None:
     async def check() -> None:
         work = Work()
-        app = Turns(work, 1, frozenset())
+        app = turns(work, 1)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ask, app, "noisy")
             assert await settled(work) == 1
