@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from star_engine.config.star import StarConfig
 from star_engine.load import load_dataset, load_model, load_prompt_set
@@ -27,6 +28,25 @@ def run_arm(
     return RunDirectory(folder), len(train)
 
 
+def folder_name(arm: str) -> str:
+    """Return the arm's name with a hyphen for every sign that is no letter and no digit."""
+    return "".join(sign if sign.isalnum() else "-" for sign in arm)
+
+
+def measured_iterations(metrics: Mapping[int, Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
+    """Return the metrics of the iterations, from 1, whose held-out accuracy is known, in order."""
+    return {number: one for number, one in sorted(metrics.items()) if number and "accuracy" in one}
+
+
+def experiment_parser(about: str | None, out: Path) -> argparse.ArgumentParser:
+    """Return the parser of an experiment's command: its folder, its page and its seeds."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--out", type=Path, default=out)
+    parser.add_argument("--write", type=Path, help="the page whose figures are replaced")
+    add_seeds(parser)
+    return parser
+
+
 def add_seeds(parser: argparse.ArgumentParser) -> None:
     """Which seeds are run: the first so many, or one alone, so that seeds can be run one after another."""
     which = parser.add_mutually_exclusive_group()
@@ -42,6 +62,19 @@ def seeds_of(chosen: argparse.Namespace) -> list[int]:
 def seeds_typed(chosen: argparse.Namespace) -> str:
     """The same as an argument of the command."""
     return " ".join(f"--seed {one}" for one in seeds_of(chosen)) if chosen.seed else f"--seeds {chosen.seeds}"
+
+
+def time_taken(command: str, seconds: float) -> str:
+    """Return the sentence that closes a page."""
+    return f"`{command}` took {seconds:,.0f} s on one of two shared CPU cores."
+
+
+def publish(lines: Iterable[str], page: Path | None) -> None:
+    """Print a run's figures; replace those of its page, if there is one."""
+    text = "\n".join(lines)
+    print(text)
+    if page is not None:
+        write_section(page, text)
 
 
 FIGURES = "## What came out"

@@ -9,7 +9,6 @@ of questions and steps. A finished iteration is not run again.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,17 @@ from typing import Any
 
 from examples.addition.arms import HELD_OUT, STAR, TRAIN, Budget, changes
 from examples.addition.generate import write_task
-from examples.arm import add_seeds, percents, run_arm, seeds_of, seeds_typed, write_section
+from examples.arm import (
+    experiment_parser,
+    folder_name,
+    measured_iterations,
+    percents,
+    publish,
+    run_arm,
+    seeds_of,
+    seeds_typed,
+    time_taken,
+)
 from star_engine.config.presets import PRESETS, laid_over
 from star_engine.config.star import StarConfig
 from star_engine.tasks.kind import Kind
@@ -55,12 +64,12 @@ def settings(arm: str, seed: int) -> StarConfig:
 def run(out: Path, arm: str, seed: int) -> Found:
     """Run one arm at one seed, or go on with it."""
     task = write_task(out / f"data-{seed}", train=TRAIN, validation=HELD_OUT, seed=seed)
-    folder = out / f"{arm.replace(' ', '-')}-{seed}"
+    folder = out / f"{folder_name(arm)}-{seed}"
     directory, _ = run_arm(folder, f"{arm}, seed {seed}", settings(arm, seed), MODEL, *task)
     metrics = directory.metrics()
-    done = [number for number in sorted(metrics) if number and "accuracy" in metrics[number]]
+    by_digits = tuple(one["accuracy_by_group"] for one in measured_iterations(metrics).values())
     base = metrics[0]["baselines"]["few_shot_cot"]["by_group"]
-    return Found(arm, seed, base, tuple(metrics[number]["accuracy_by_group"] for number in done))
+    return Found(arm, seed, base, by_digits)
 
 
 def page(found: Sequence[Found], seconds: float, command: str) -> Iterator[str]:
@@ -73,22 +82,15 @@ def page(found: Sequence[Found], seconds: float, command: str) -> Iterator[str]:
             yield f"| base model, few-shot with working | {one.seed} | {' | '.join(base)} |"
         shares = (percents([by[digits] for by in one.by_digits]) for digits in "1234")
         yield f"| {one.arm} | {one.seed} | {' | '.join(shares)} |"
-    yield from ("", f"`{command}` took {seconds:,.0f} s on one of two shared CPU cores.")
+    yield from ("", time_taken(command, seconds))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(".star/added-digits"))
-    parser.add_argument("--write", type=Path, help="the page whose figures are replaced")
-    add_seeds(parser)
-    chosen = parser.parse_args()
+    chosen = experiment_parser(__doc__, Path(".star/added-digits")).parse_args()
     began = time.monotonic()
     found = [run(chosen.out, arm, seed) for seed in seeds_of(chosen) for arm in CURRICULA]
     command = f"python -m examples.addition.added_digits {seeds_typed(chosen)}"
-    text = "\n".join(page(found, time.monotonic() - began, command))
-    print(text)
-    if chosen.write is not None:
-        write_section(chosen.write, text)
+    publish(page(found, time.monotonic() - began, command), chosen.write)
 
 
 if __name__ == "__main__":

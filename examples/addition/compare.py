@@ -29,7 +29,7 @@ from examples.addition.arms import (
     settings,
 )
 from examples.addition.generate import Addition, work_out, write_task
-from examples.arm import run_arm
+from examples.arm import folder_name, measured_iterations, run_arm
 from star_engine.run_directory import RunDirectory
 from star_engine.sampling.rationales import Route
 
@@ -63,7 +63,7 @@ class Found:
 
 def run(out: Path, model: Path, base: int, arm: str, seed: int) -> Found:
     """Run an arm, or go on with it, or read what it found."""
-    folder = out / f"base-{base}" / f"seed-{seed}" / "".join(c if c.isalnum() else "-" for c in arm)
+    folder = out / f"base-{base}" / f"seed-{seed}" / folder_name(arm)
     recorded = folder.with_suffix(".json")
     if recorded.exists():
         return found_in(json.loads(recorded.read_text(encoding="utf-8")))
@@ -84,16 +84,16 @@ def found_in(recorded: Mapping[str, Any]) -> Found:
 
 def read(directory: RunDirectory, base: int, arm: str, seed: int) -> Found:
     metrics = directory.metrics()
-    done = [number for number in sorted(metrics) if number and "accuracy" in metrics[number]]
+    measured = measured_iterations(metrics)
     few_shot = {mode: one["accuracy"] for mode, one in metrics.get(0, {}).get("baselines", {}).items()}
     return Found(
         base,
         arm,
         seed,
         few_shot,
-        tuple(metrics[number]["accuracy"] for number in done),
-        tuple(metrics[number]["accuracy_by_group"] for number in done),
-        tuple(training_set(directory, number) for number in done),
+        tuple(one["accuracy"] for one in measured.values()),
+        tuple(one["accuracy_by_group"] for one in measured.values()),
+        tuple(training_set(directory, number) for number in measured),
     )
 
 

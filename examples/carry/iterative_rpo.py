@@ -8,7 +8,6 @@ iteration before. What they learn from their tries differs (arXiv 2404.19733).
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,15 @@ from statistics import fmean
 from typing import Any
 
 from examples.addition.generate import write_task
-from examples.arm import add_seeds, percents, run_arm, seeds_of, seeds_typed, write_section
+from examples.arm import (
+    experiment_parser,
+    percents,
+    publish,
+    run_arm,
+    seeds_of,
+    seeds_typed,
+    time_taken,
+)
 from star_engine.config.presets import PRESETS, laid_over
 from star_engine.config.star import StarConfig
 from star_engine.run_directory import RunDirectory
@@ -113,7 +120,7 @@ def page(found: Sequence[Found], seconds: float, command: str) -> Iterator[str]:
     for steps in dict.fromkeys(one.steps for one in found):
         yield from (f"### {steps} steps an iteration", "")
         yield from tables([one for one in found if one.steps == steps])
-    yield f"`{command}` took {seconds:,.0f} s on one of two shared CPU cores."
+    yield time_taken(command, seconds)
 
 
 def tables(found: Sequence[Found]) -> Iterator[str]:
@@ -149,10 +156,7 @@ def compared(found: Sequence[Found]) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(".star/rpo"))
-    parser.add_argument("--write", type=Path, help="the page whose figures are replaced")
-    add_seeds(parser)
+    parser = experiment_parser(__doc__, Path(".star/rpo"))
     parser.add_argument(
         "--steps", type=int, nargs="+", default=[STEPS], help="of an iteration: one or several budgets"
     )
@@ -162,10 +166,7 @@ def main() -> None:
     found = [run(chosen.out, arm, seed, steps) for steps in chosen.steps for seed in seeds for arm in ARMS]
     budgets = "" if chosen.steps == [STEPS] else f" --steps {' '.join(map(str, chosen.steps))}"
     command = f"python -m examples.carry.iterative_rpo {seeds_typed(chosen)}{budgets}"
-    text = "\n".join(page(found, time.monotonic() - began, command))
-    print(text)
-    if chosen.write is not None:
-        write_section(chosen.write, text)
+    publish(page(found, time.monotonic() - began, command), chosen.write)
 
 
 if __name__ == "__main__":

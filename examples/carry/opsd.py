@@ -9,7 +9,6 @@ from the base model with the answer in view (arXiv 2601.18734), its control with
 
 from __future__ import annotations
 
-import argparse
 import random
 import re
 import time
@@ -22,7 +21,15 @@ from statistics import fmean
 from typing import Any
 
 from examples.addition.generate import draw_addition, work_out, write_task
-from examples.arm import add_seeds, percents, run_arm, seeds_of, seeds_typed, write_section
+from examples.arm import (
+    experiment_parser,
+    percents,
+    publish,
+    run_arm,
+    seeds_of,
+    seeds_typed,
+    time_taken,
+)
 from star_engine.config.presets import PRESETS, laid_over
 from star_engine.config.star import StarConfig
 from star_engine.data.prompts import render_prompt
@@ -193,7 +200,7 @@ def page(
         f"- The base model, asked the bare train questions of seed {found[0].seed}, right with {shown}.",
         "",
     )
-    yield f"`{command}` took {seconds:,.0f} s on one of two shared CPU cores."
+    yield time_taken(command, seconds)
 
 
 def compared(found: Sequence[Found]) -> Iterator[str]:
@@ -210,11 +217,8 @@ def compared(found: Sequence[Found]) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(".star/opsd"))
-    parser.add_argument("--write", type=Path, help="the page whose figures are replaced")
+    parser = experiment_parser(__doc__, Path(".star/opsd"))
     parser.add_argument("--model", type=Path, default=HERE / "model", help="another base model of the task")
-    add_seeds(parser)
     chosen = parser.parse_args()
     began = time.monotonic()
     seeds = seeds_of(chosen)
@@ -222,10 +226,7 @@ def main() -> None:
     model = "" if chosen.model == HERE / "model" else f" --model {chosen.model}"
     command = f"python -m examples.carry.opsd{model} {seeds_typed(chosen)}"
     taught_by = teachers(chosen.out, chosen.model, seeds[0])
-    text = "\n".join(page(found, taught_by, time.monotonic() - began, command))
-    print(text)
-    if chosen.write is not None:
-        write_section(chosen.write, text)
+    publish(page(found, taught_by, time.monotonic() - began, command), chosen.write)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ rise at once (STaR, arXiv 2203.14465, Figure 4). The mistake is planted: this sh
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,17 @@ from typing import Any
 
 from examples.addition.documents import Mix, Phase
 from examples.addition.generate import write_task
-from examples.arm import add_seeds, percents, run_arm, seeds_of, seeds_typed, write_section
+from examples.arm import (
+    experiment_parser,
+    folder_name,
+    measured_iterations,
+    percents,
+    publish,
+    run_arm,
+    seeds_of,
+    seeds_typed,
+    time_taken,
+)
 from examples.carry.pretrain import ALL_DIGITS, continue_pretraining
 from examples.pretraining import Rates
 from star_engine.config.presets import PRESETS, laid_over
@@ -97,7 +106,7 @@ def base_model(folder: Path) -> Path:
 def run(out: Path, arm: str, seed: int) -> Found:
     """Run one arm at one seed, or go on with it; what it found is read from its directory."""
     task = write_task(out / f"data-{seed}", train=TRAIN, validation=HELD_OUT, seed=seed)
-    folder = out / f"{''.join(c if c.isalnum() else '-' for c in arm)}-{seed}"
+    folder = out / f"{folder_name(arm)}-{seed}"
     directory, _ = run_arm(
         folder, f"{arm}, seed {seed}", settings(arm, seed), base_model(out / "model"), *task
     )
@@ -106,14 +115,14 @@ def run(out: Path, arm: str, seed: int) -> Found:
 
 def read(directory: RunDirectory, arm: str, seed: int) -> Found:
     metrics = directory.metrics()
-    done = [number for number in sorted(metrics) if number and "accuracy" in metrics[number]]
+    measured = measured_iterations(metrics)
     base = metrics.get(0, {}).get("baselines", {}).get("few_shot_cot", {}).get("accuracy")
     return Found(
         arm,
         seed,
         base,
-        tuple(metrics[number]["accuracy"] for number in done),
-        tuple(metrics[number]["accuracy_by_group"] for number in done),
+        tuple(one["accuracy"] for one in measured.values()),
+        tuple(one["accuracy_by_group"] for one in measured.values()),
     )
 
 
@@ -134,22 +143,15 @@ def page(found: Sequence[Found], seconds: float, command: str) -> Iterator[str]:
             firsts = (one.learned(digits) for digits in "234")
             said = (str(first) if first <= len(one.by_digits) else "none" for first in firsts)
             yield f"| {one.arm} | {one.seed} | {' | '.join(said)} |"
-    yield from ("", f"`{command}` took {seconds:,.0f} s on one of two shared CPU cores.")
+    yield from ("", time_taken(command, seconds))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(".star/stages"))
-    parser.add_argument("--write", type=Path, help="the page whose figures are replaced")
-    add_seeds(parser)
-    chosen = parser.parse_args()
+    chosen = experiment_parser(__doc__, Path(".star/stages")).parse_args()
     began = time.monotonic()
     found = [run(chosen.out, arm, seed) for seed in seeds_of(chosen) for arm in ARMS]
     command = f"python -m examples.carry.stages {seeds_typed(chosen)}"
-    text = "\n".join(page(found, time.monotonic() - began, command))
-    print(text)
-    if chosen.write is not None:
-        write_section(chosen.write, text)
+    publish(page(found, time.monotonic() - began, command), chosen.write)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.addition.generate import write_task
-from examples.arm import run_arm
+from examples.arm import run_arm, time_taken
 from star_engine.config.presets import PRESETS, laid_over
 from star_engine.config.star import StarConfig
 from star_engine.evaluation.candidates import curve_label
@@ -76,7 +76,7 @@ def page(metrics: Mapping[int, Mapping[str, Any]], seconds: float, command: str)
             shares = [f"{100 * one['value']:.1f}" for one in points]
             yield f"| {label} | {' | '.join(shares)} |"
     yield ""
-    yield f"`{command}` took {seconds:,.0f} s on one of two shared CPU cores."
+    yield time_taken(command, seconds)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from examples.arm import percents, run_arm, write_section
+from examples.arm import percents, publish, run_arm, time_taken
 from examples.products.pretrain import make
 from examples.products.task import OTHER, write_task
 from star_engine.config.presets import laid_over, start
@@ -229,7 +229,7 @@ def page(found: Sequence[Found], seconds: float, command: str) -> Iterator[str]:
         f"Last model of {LEARNED}, asked with nonsense outputs: right in {misled} %, by seed.",
         "",
     )
-    yield f"`{command}` took {seconds:,.0f} s on one of two shared CPU cores."
+    yield time_taken(command, seconds)
 
 
 def main() -> None:
@@ -244,10 +244,7 @@ def main() -> None:
     with closing(MontyRunner(1)) as runner:
         found = [run(chosen.out, arm, seed, runner) for seed in range(chosen.seeds) for arm in ARMS]
     command = f"python -m examples.products.start --seeds {chosen.seeds}"
-    text = "\n".join(page(found, time.monotonic() - began, command))
-    print(text)
-    if chosen.write is not None:
-        write_section(chosen.write, text)
+    publish(page(found, time.monotonic() - began, command), chosen.write)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from examples.arm import run_arm
+from examples.arm import percents, run_arm
 from examples.sums.pretrain import make
 from examples.sums.task import write_task
 from star_engine.config.presets import b_star
@@ -156,10 +156,6 @@ def compared(found: Sequence[Found]) -> Iterator[str]:
             f"Seed {one.seed}: {points:+.1f} points against {best.arm}, the best of the sweep, with "
             f"{share:.0%} of the sweep's tokens."
         )
-
-
-def percents(values: Sequence[float | None]) -> str:
-    return " ".join("-" if value is None else f"{100 * value:.0f}" for value in values)
 
 
 def main() -> None:

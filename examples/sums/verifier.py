@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from examples.arm import add_seeds, seeds_of, seeds_typed, write_section
+from examples.arm import add_seeds, seeds_of, seeds_typed, time_taken, write_section
 from examples.carry.verifier import (
     BARE,
     CONTROL,
@@ -182,7 +182,7 @@ def page(found: Sequence[Found], seconds: float, command: str) -> Iterator[str]:
             f"questions without a right try, {one.all_right} without a wrong one."
         )
     yield ""
-    yield f"`{command}` took {seconds:,.0f} s on one of two shared CPU cores."
+    yield time_taken(command, seconds)
 
 
 def compared(found: Sequence[Found], steps: int, mine: str, against: str) -> str:
