@@ -6,8 +6,6 @@ from time import monotonic
 from typing import Literal
 from urllib.parse import urlsplit
 
-import redis
-
 ANSWER_SECONDS = 0.5
 KNOWN_SECONDS = 2.0  # what was found is told again, so that whoever asks often costs the broker nothing
 SOCKET = "redis+socket"  # how Celery names a Unix socket
@@ -31,6 +29,8 @@ class Broker:
         """None: no broker was named."""
         self._client = None
         if url is not None and is_redis(url):
+            import redis  # 0.1 s, which an API without a broker starts sooner
+
             self._client = redis.Redis.from_url(
                 redis_url(url),
                 socket_timeout=ANSWER_SECONDS,
@@ -43,10 +43,12 @@ class Broker:
     def standing(self) -> Standing:
         """Whether it answers, as of KNOWN_SECONDS ago at most."""
         if self._client is not None and monotonic() > self._asked_at + KNOWN_SECONDS:
+            from redis import RedisError
+
             self._asked_at = monotonic()
             try:
                 self._client.ping()
                 self._found = "ok"
-            except redis.RedisError:
+            except RedisError:
                 self._found = "away"
         return self._found

@@ -5,8 +5,6 @@ python -m app.keys create --project NAME --scope submit
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +13,7 @@ from sqlalchemy import Engine
 
 from app.database import make_engine, reading, transaction
 from app.ledger.platform.keys import Scope, authenticate, create_key, create_project, revoke
+from app.private_files import write_private
 from app.settings import Settings
 
 DEFAULT_PROJECT = "default"
@@ -34,15 +33,6 @@ def ensure_default_key(engine: Engine, home: Path) -> str:
         key = create_key(session, create_project(session, DEFAULT_PROJECT), "embedded", Scope)
     write_private(path, key + "\n")
     return key
-
-
-def write_private(path: Path, text: str) -> None:
-    """Readable by its owner alone from its first byte on."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part-{secrets.token_hex(4)}")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    part.replace(path)
 
 
 @cli.command("create")

@@ -19,14 +19,12 @@ loosest wordings count only for a number that is named before anything was calcu
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 
 from star_engine.filters.filter_input import FilterInput
 from star_engine.filters.hint_wording import CLASSES, GOLD, LEAKS, OPERATOR, TOO_EARLY, templates
 
-_LEAKS = tuple(one for block in LEAKS.values() for one in templates(block))
-_TOO_EARLY = templates(TOO_EARLY)
 # What a question may be about, so that its own use of the word explains it; "answer" never is.
 _ABOUT = ("MARKED", "AWAITED", "ASKED", "RESULT", "VALUE", "RIGHT", "BRACKET")
 _TOPICS = frozenset(word for name in _ABOUT for word in CLASSES[name].split()) | {
@@ -59,11 +57,16 @@ def hint_talk(item: FilterInput) -> str | None:
     number = item.choices is None and re.search(r"\d", item.answer)
     early = _before_any_calculation(read) if number else None
     for place, (sentence, words) in enumerate(zip(sentences, read, strict=True)):
-        tried = (*_LEAKS, *_TOO_EARLY) if place == early else _LEAKS
+        tried = (*_leaks(), *templates(TOO_EARLY)) if place == early else _leaks()
         shouted = _SHOUTED.search(sentence) and not sentence.isupper()
         if shouted or any(template.search(words) for template in tried):
             return sentence.strip()
     return None
+
+
+@cache
+def _leaks() -> tuple[re.Pattern[str], ...]:
+    return tuple(one for block in LEAKS.values() for one in templates(block))
 
 
 def _before_any_calculation(read: list[str]) -> int | None:
