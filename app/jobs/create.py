@@ -15,7 +15,7 @@ from app.database import reading, transaction
 from app.failpoints import failpoint
 from app.http.idempotency import only_one
 from app.jobs.baselines import JobFamilyIn, check_family
-from app.jobs.dry_run import DryRunOut, dry_run
+from app.jobs.dry_run.describe import DryRunOut, dry_run
 from app.jobs.fork import ForkIn, check_fork
 from app.jobs.views import JobOut, show_new_job
 from app.ledger.jobs.equal import same_job, spec_sha256

@@ -31,6 +31,7 @@ IfMatch = Annotated[
     str | None, typer.Option(help="Only this version: the `etag` that --json showed. Another one is refused.")
 ]
 Limit = Annotated[int, typer.Option(min=1, max=100, help="At most this many, the newest first.")]
+Grace = Annotated[int | None, typer.Option("--grace", min=0, help="Seconds that the old one still works.")]
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
 
 

@@ -23,6 +23,7 @@ from star_client.cli import (
     rationales,
     team,
     verifiers,
+    webhooks,
 )
 from star_client.cli.invocation import exit_status, star
 from star_client.cli.printing import print_error
@@ -85,7 +86,7 @@ app.command("thoughts")(thoughts.list_thoughts)
 app.add_typer(adapters.adapters, name="adapters")
 app.add_typer(review.review, name="review")
 app.add_typer(studies.studies, name="studies")
-app.add_typer(team.webhooks, name="webhooks")
+app.add_typer(webhooks.webhooks, name="webhooks")
 app.add_typer(team.keys, name="keys")
 app.add_typer(team.projects, name="projects")
 app.command("usage")(team.list_usage)

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from app.database import reading, transaction
-from app.jobs.dry_run import CostRangeOut, cost_of
+from app.jobs.dry_run.describe import CostRangeOut, cost_of
 from app.ledger.platform.prices import Held, Prices
 from app.ledger.queue.capacity import Capacity, fitting_gpus, saw_worker
 from app.ledger.queue.estimates import Left, Span, Unknown

@@ -13,7 +13,7 @@ from app.errors import Problem
 from app.http.dependencies import Config, Db, DryRunSlots, OfferedModels
 from app.http.router import page_router
 from app.jobs.create import create_fork, try_fork
-from app.jobs.dry_run import DryRunOut
+from app.jobs.dry_run.describe import DryRunOut
 from app.jobs.fork import ForkIn
 from app.jobs.read import read_job
 from app.ledger.platform.keys import Caller

@@ -22,7 +22,8 @@ from app.http.dependencies import Config, Db, DryRunSlots, OfferedModels
 from app.http.router import page_router
 from app.jobs.baselines import BESIDE, OF_DOCUMENTS, JobFamilyIn
 from app.jobs.create import create_family, try_family
-from app.jobs.dry_run import SMALL_DATA, DryRunOut
+from app.jobs.dry_run.describe import DryRunOut
+from app.jobs.dry_run.warnings import SMALL_DATA
 from app.jobs.read import read_job
 from app.ledger.platform.keys import Caller
 from app.results.quality.advice import read_advice

@@ -15,7 +15,7 @@ from app.errors import Invalid
 from app.http.schemas import Resource
 from app.jobs.baselines import JobFamilyIn, check_family
 from app.jobs.create import fingerprint_of, made_once
-from app.jobs.dry_run import DryRunOut, dry_run
+from app.jobs.dry_run.describe import DryRunOut, dry_run
 from app.jobs.read import wait_for_end
 from app.jobs.settings import asked_prompts
 from app.jobs.workload import WorkOut, workload

@@ -15,7 +15,7 @@ from app.http.schemas import CHANGED, HAS_DEPENDENTS, After, LongLimit
 from app.jobs.change import JobChanges, describe_job
 from app.jobs.create import create_fork, try_fork
 from app.jobs.delete import archive_job, delete_job
-from app.jobs.dry_run import DryRunOut
+from app.jobs.dry_run.describe import DryRunOut
 from app.jobs.fork import ForkIn
 from app.jobs.views import JobOut
 from app.results.regrade import RegradeIn, RegradeOut, regrade_job

@@ -18,7 +18,7 @@ from app.intake.slots import ProjectSlots
 from app.jobs.baselines import JobFamilyIn
 from app.jobs.change import ResumeIn, cancel_job, pause_job, resume_job, retry_job
 from app.jobs.create import Made, create_family, try_family
-from app.jobs.dry_run import DryRunOut
+from app.jobs.dry_run.describe import DryRunOut
 from app.jobs.filters import job_filter
 from app.jobs.polled import PolledJobs
 from app.jobs.read import read_jobs

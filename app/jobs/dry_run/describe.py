@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,12 +9,11 @@ from sqlalchemy.orm import Session
 
 from app.data.tokenizers import count_tokens, tokenizer_of
 from app.http.schemas import Timestamp
-from app.jobs.overlap import few_shot_held_out
+from app.jobs.dry_run.warnings import WarningOut, few_shot_warnings, job_warnings, training_warnings
 from app.jobs.quiet_star.work import thought_work
 from app.jobs.settings import asked_prompts
 from app.jobs.views import UnknownOut
 from app.jobs.workload import COUNTED, WorkOut, workload
-from app.ledger.data.chat_templates import why_not_chat
 from app.ledger.data.examples import each_example, load_examples, selected_positions
 from app.ledger.jobs.jobs import NewJob
 from app.ledger.platform.prices import Prices, why_no_price
@@ -46,10 +44,6 @@ if TYPE_CHECKING:
 
 Estimated = Literal["gpu_seconds", "seconds", "queue_seconds", "cost"]
 SHOWN = 3  # examples of the preview
-FEW_HELD_OUT = 100  # below, two standard errors of an accuracy are more than ten points
-FEW_EXAMPLES = 50
-SMALL_DATA = 2000  # train examples, below which the preset quick is where to begin
-MANY_PASSES = 50
 ESTIMATED: tuple[Estimated, ...] = ("gpu_seconds", "seconds", "queue_seconds", "cost")
 
 
@@ -111,11 +105,6 @@ class EstimateOut(BaseModel):
     unavailable: dict[Estimated, UnknownOut]
 
 
-class WarningOut(BaseModel):
-    code: str
-    message: str
-
-
 class DryRunBudget(BaseModel):
     gpu_seconds: float | None
     deadline: Timestamp | None
@@ -155,9 +144,9 @@ def dry_run(session: Session, new: NewJob, prices: Prices) -> DryRunOut:
         config=new.config.model_dump(mode="json"),
         budget=DryRunBudget(gpu_seconds=new.budget_gpu_seconds, deadline=new.deadline_at),
         warnings=[
-            *_warnings(new, queue, tokenizer, left),
-            *(_few_shot_warnings(session, new, prompt_set) if asks else ()),
-            *(_training_warnings(new, work) if asks else ()),
+            *job_warnings(new, queue, tokenizer, left),
+            *(few_shot_warnings(session, new, prompt_set) if asks else ()),
+            *(training_warnings(new, work) if asks else ()),
         ],
         preview=_preview(session, new, prompt_set, tokenizer) if asks else [],
         estimate=_estimate(new, queue, history, left, cost_of(session, new, left, prices)),
@@ -237,72 +226,3 @@ def _estimate(
             if isinstance(one, Unknown)
         },
     )
-
-
-def _warnings(
-    new: NewJob, queue: Queue, tokenizer: Tokenizer | None, left: Left | Unknown
-) -> Iterator[WarningOut]:
-    """What the job may run into, though nothing forbids it."""
-    for text in new.dataset.warnings or ():
-        yield WarningOut(code="dataset", message=str(text))
-    train = new.dataset.splits.get("train", 0)
-    held_out = new.dataset.splits.get(new.config.evaluation.split, 0)
-    if train < FEW_EXAMPLES:
-        yield WarningOut(code="few_examples", message=f"There are only {train} examples to learn from.")
-    asks = new.config.method is not OuterLoop.QUIET_STAR
-    if asks and held_out < FEW_HELD_OUT:
-        points = round(200 * (0.25 / max(held_out, 1)) ** 0.5)
-        message = f"Accuracy is measured on {held_out} examples: it may be off by {points} points."
-        yield WarningOut(code="few_held_out", message=message)
-    if asks and tokenizer is None:
-        message = "The model's tokenizer is on the workers only: whether prompts fit shows when it runs."
-        yield WarningOut(code="prompts_not_counted", message=message)
-    if not queue.fitting.get(new.model.id):
-        message = f"No running worker has what the model {new.model.id} needs: the job would wait."
-        yield WarningOut(code="no_worker", message=message)
-    unfit = None if new.config.is_chat or not asks else why_not_chat(new.model)
-    if unfit is not None:
-        yield WarningOut(code="not_in_chat", message=f"The model is not asked in its chat template. {unfit}")
-    limit = new.budget_gpu_seconds
-    if limit is not None and isinstance(left, Left) and limit < left.gpu_seconds.expected:
-        message = (
-            f"The budget of {limit:g} GPU-seconds is below the expected {left.gpu_seconds.expected:.0f}."
-        )
-        yield WarningOut(code="budget_below_estimate", message=message)
-
-
-def _few_shot_warnings(session: Session, new: NewJob, prompt_set: PromptSet) -> Iterator[WarningOut]:
-    count = few_shot_held_out(session, new.dataset, prompt_set, new.config.evaluation.split)
-    if count:
-        message = (
-            f"{count} held-out examples are few-shot examples of the prompt set too: they are left out of "
-            "every evaluation."
-        )
-        yield WarningOut(code="few_shot_held_out", message=message)
-
-
-def _training_warnings(new: NewJob, work: WorkOut) -> Iterator[WarningOut]:
-    """What the amount of training, and the ways to get rows, are likely to come to."""
-    train = new.dataset.splits.get("train", 0)
-    most = max(work.passes, default=0.0)
-    if most > MANY_PASSES:
-        small = " Begin with the preset quick." if train < SMALL_DATA else " Lower training.schedule."
-        message = (
-            f"An iteration shows every row up to {most:.0f} times, should every example give one.{small}"
-        )
-        yield WarningOut(code="many_passes", message=message)
-    warmup = new.config.training.warmup_steps
-    if work.steps and max(work.steps) < warmup:
-        message = (
-            f"The learning rate rises over {warmup} steps, and no iteration has more than {max(work.steps)}: "
-            "it is never reached. Lower training.warmup_steps, or begin with the preset quick."
-        )
-        yield WarningOut(code="warm_up_not_reached", message=message)
-    hinted = new.config.rationalization.enabled and "hint_free" not in new.config.training_set.checks
-    if hinted and not new.config.baselines_only:
-        message = (
-            "Where most rows come from hints, set training_set.checks to hint_free: it keeps those that lead "
-            "to the answer without the hint, and costs at most one greedy completion for each of "
-            f"{train} examples and iteration."
-        )
-        yield WarningOut(code="hints_unchecked", message=message)
