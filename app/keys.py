@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from app.database import make_engine, reading, transaction
 from app.ledger.platform.keys import Scope, authenticate, create_key, create_project, revoke
-from app.private_files import write_private
+from app.platform.private_files import write_private
 from app.settings import Settings
 
 DEFAULT_PROJECT = "default"

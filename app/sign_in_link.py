@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from app.private_files import write_private
+from app.platform.private_files import write_private
 
 PARAMETER = "once"
 SECONDS = 3600.0  # that a link lives: it stays on a screen, and in what is recorded of one

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from app.dashboard.static_files import FOLDER
 from app.database import transaction
-from app.private_files import write_private
+from app.platform.private_files import write_private
 from app.sign_in_link import SECONDS, make_token, redeem
 from tests.app.api_harness import Api
 from tests.app.dashboard.conftest import Visitor, sign_in
