@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _WORDS = (
-    (re.compile(r"\bmap=(\w+:.+?)(?= or map=|\.(?:\s|$))"), r"\1 in the field Columns"),
+    (re.compile(r"\bmap=(\w+:.+?)(?= or map=|\.(?:\s|$))"), r"\1, under What they are"),
     (
         re.compile(r"(upload it with )?\ballow_overlap=true\b|\bset allow_overlap to true"),
         "choose to take held-out questions that are trained on",

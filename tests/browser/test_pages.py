@@ -2,61 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 from playwright.sync_api import Browser
 
+from app.dashboard.application import PAGES as MODULES
 from tests import databases
 from tests.browser.conftest import Visit, visiting
+from tests.browser.furnished import HOOKS, PAGES, furnish
 from tests.browser.whole_page import is_whole
 from tests.star_client.recorded_platform import Platform, platform
-
-PAGES = (
-    "sign-in",
-    "jobs",
-    "jobs?name=nothing+like+this",
-    "jobs/new",
-    "jobs/{job}",
-    "jobs/{job}/fork",
-    "jobs/{job}/rationales",
-    "jobs/{job}/answers",
-    "jobs/{job}/held-out",
-    "jobs/{job}/test-time",
-    "jobs/{job}/iterations/1/curve",
-    "jobs/{job}/answers?iteration=1&changed=gained",
-    "jobs/{job}/rationales?rationale={rationale}",
-    "jobs/{job}/examples/{example}",
-    "jobs/{job}/examples",
-    "jobs/{job}/review",
-    "jobs/{job}/studies",
-    "jobs/{job}/adapters",
-    "jobs/{job}/share",
-    "adapters",
-    "adapters/{adapter}",
-    "adapters/{adapter}/playground",
-    "compare",
-    "compare?job={job}&job={other}",
-    "datasets",
-    "datasets/new",
-    "datasets/{dataset}",
-    "prompt-sets",
-    "prompt-sets/new",
-    "prompt-sets/drafts/new",
-    "prompt-sets/{prompt_set}",
-    "search",
-    "search?text=c%3A",
-    "verifiers",
-    "platform",
-    "platform/usage",
-    "platform/keys",
-    "platform/audit",
-    "platform/base-models",
-    "platform/projects",
-    "platform/webhooks",
-    "jobs/job_0",
-)
 
 
 @dataclass(frozen=True)
@@ -67,32 +25,12 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Two finished jobs, one of them without rationalization."""
+    """Two finished jobs, one of them without rationalization, and what was made of them."""
     home = tmp_path_factory.mktemp("site")
     url = f"sqlite:///{home / 'star.db'}"
     databases.migrate(url)
-    with platform(url, home) as server:
-        job = server.submit(home)
-        other = server.submit(home, rationalization={"enabled": False})
-        server.work()
-        yield Site(server, ids_of(server, job, other))
-
-
-def ids_of(server: Platform, job: str, other: str) -> dict[str, str]:
-    """What the templates of PAGES name."""
-    with server.client() as star:
-        made = star.jobs.get(job)
-        assert made.status == "succeeded", made
-        rationale = next(star.rationales.every(job, route="rationalized", decision="kept"))
-        return {
-            "job": job,
-            "other": other,
-            "dataset": made.dataset,
-            "prompt_set": made.prompt_set,
-            "rationale": rationale.id,
-            "example": rationale.example.id,
-            "adapter": next(iter(star.adapters.list(job))).id,
-        }
+    with platform(url, home, webhook_allowed_hosts=[HOOKS]) as server:
+        yield Site(server, furnish(server, home))
 
 
 @pytest.fixture(scope="module", params=["light", "dark"])
@@ -101,13 +39,25 @@ def visit(request: pytest.FixtureRequest, chromium: Browser, site: Site) -> Iter
         yield there
 
 
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", PAGES.values())
 def test_page_is_accessible_light_and_whole(visit: Visit, site: Site, path: str) -> None:
     is_whole(visit, path.format(**site.ids))
     if path == "jobs/job_0":  # the page that says so is itself answered with 404
         assert len(visit.problems) == 1
         visit.problems.clear()
     assert visit.problems == []
+
+
+def test_every_page_of_the_dashboard_is_among_them() -> None:
+    """Parts of pages, streams and files are none; "/" leads to the jobs; the last two are of journeys."""
+    parts = re.compile(
+        r"/(rows|now|events|results|texts|stream|archive|files/.*)$|^/$|^/oidc/|/(probes|trials)/"
+    )
+    visited = [f"/{path.partition('?')[0].replace('{', '').replace('}', '')}" for path in PAGES.values()]
+    routes = [route for module in MODULES for route in module.router.routes if "GET" in route.methods]
+    pages = [route for route in routes if not parts.search(route.path)]
+    assert len(pages) > 40
+    assert [one.path for one in pages if not any(map(one.path_regex.fullmatch, visited))] == []
 
 
 def test_reference_of_the_api_is_shown_under_its_policy(chromium: Browser, site: Site) -> None:

@@ -1,4 +1,4 @@
-"""Pages for datasets: the list, the contents of one, and the report on a refused upload."""
+"""Pages for datasets: the list, and the contents of one."""
 
 from __future__ import annotations
 
@@ -17,17 +17,12 @@ from app.data.datasets import (
     read_dataset,
     read_datasets,
     read_examples,
-    receive_dataset,
 )
 from app.data.prompt_sets import read_prompt_sets
-from app.http.dependencies import Config, Db, OfferedModels, UploadSlots
+from app.http.dependencies import Db, OfferedModels
 from app.http.router import page_router
-from app.http.schemas import After, Name
-from app.http.uploads import receive_file
-from app.intake.mapping import parse_mapping
-from app.intake.uploaded_file import HowToRead
+from app.http.schemas import After
 from star_engine.tasks.examples import Split
-from star_engine.tasks.kind import Kind
 from star_engine.tasks.starting.worked import seed_prompts
 
 router = page_router("/datasets")
@@ -49,27 +44,7 @@ def list_(
     found = read_datasets(
         db, caller.project_id, name=name or None, archived=archived, after=after, limit=ROWS
     )
-    return page(request, "datasets.html", caller, found=found, name=name, archived=archived, kinds=list(Kind))
-
-
-@router.post("")
-async def upload(
-    request: Request,
-    caller: Submitter,
-    db: Db,
-    settings: Config,
-    slots: UploadSlots,
-    kind: Kind,
-    name: Annotated[Name, Query()] = "dataset",
-    validation: Annotated[int, Query(ge=0, le=10**9)] = 0,
-    columns: Annotated[str | None, Query(alias="map", max_length=4000)] = None,
-    allow_overlap: bool = False,
-) -> Response:
-    """The file alone is the form, the rest is in the query, as app.js sends it. Refusals are fragments."""
-    how = HowToRead(kind, validation, 0, parse_mapping(columns), allow_overlap)
-    received = await receive_file(request)
-    made, _ = await receive_dataset(db, caller.project_id, name, received, None, how, settings, slots)
-    return Response(status_code=204, headers={"HX-Redirect": url("datasets", made.id)})
+    return page(request, "datasets.html", caller, found=found, name=name, archived=archived)
 
 
 @router.post("/{dataset_id}/delete")

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import Request, Response
 
 from app.dashboard.rendering import page
+from app.dashboard.results.files import Number
 from app.dashboard.session import Viewer
 from app.http.dependencies import Db
 from app.http.router import page_router
@@ -26,7 +27,7 @@ CHARTS: dict[str, Callable[[CurveStep], float]] = {
 
 
 @router.get("")
-def curve(request: Request, caller: Viewer, db: Db, job_id: str, number: int) -> Response:
+def curve(request: Request, caller: Viewer, db: Db, job_id: str, number: Number) -> Response:
     job = read_job(db, caller.project_id, job_id)
     found = read_training_curve(db, caller.project_id, job_id, number)
     drawn = [(title, _spec(found.steps, title, read)) for title, read in CHARTS.items() if found.steps]

@@ -18,21 +18,6 @@ document.addEventListener("submit", (event) => {
   if (question && !window.confirm(question)) event.preventDefault();
 });
 
-// <form data-query-fields>: a file goes as the body, the other fields in the URL, as the API takes them.
-document.addEventListener("htmx:config:request", (event) => {
-  const form = event.target;
-  const request = event.detail.ctx.request;
-  if (!form.matches?.("form[data-query-fields]")) return;
-  const body = new FormData();
-  const query = new URLSearchParams();
-  for (const [name, value] of new FormData(form)) {
-    if (value instanceof File) body.append(name, value);
-    else query.append(name, value);
-  }
-  request.action = `${form.getAttribute("hx-post")}?${query}`;
-  request.body = body;
-});
-
 // Every request of htmx carries the token that forms carry.
 document.addEventListener("htmx:config:request", (event) => {
   event.detail.ctx.request.headers["X-CSRF-Token"] = document.querySelector("meta[name=csrf]").content;

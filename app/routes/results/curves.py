@@ -11,7 +11,8 @@ from fastapi.responses import Response
 from app.http.auth import Reader
 from app.http.dependencies import Db
 from app.http.router import api_router
-from app.results.curves import CurveOut, as_csv, read_training_curve
+from app.results.curves import CurveOut, read_training_curve
+from app.results.files import curve_file
 from app.routes.results.iterations import Number
 
 router = api_router("curves", "/v1/jobs/{job_id}/iterations")
@@ -36,8 +37,7 @@ def get(
 
     It is extended at checkpoints, every `training.checkpoint_every` steps.
     """
-    found = read_training_curve(db, caller.project_id, job_id, number)
     if format_ is CurveFormat.CSV:
-        name = f'attachment; filename="{job_id}-iteration-{number}-curve.csv"'
-        return Response(as_csv(found), media_type="text/csv", headers={"Content-Disposition": name})
+        return curve_file(db, caller.project_id, job_id, number)
+    found = read_training_curve(db, caller.project_id, job_id, number)
     return Response(found.model_dump_json(), media_type="application/json")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Path, Query
 from fastapi.responses import StreamingResponse
@@ -12,27 +11,15 @@ from fastapi.responses import StreamingResponse
 from app.http.auth import Reader
 from app.http.dependencies import Db
 from app.http.downloads import send_export
-from app.http.parquet import MEDIA_TYPE, chunks_of, parquet_file
 from app.http.router import api_router
 from app.http.schemas import Limit, Page
+from app.results.files import LINES, encoded, training_set_file
 from app.results.iterations import IterationOut, read_iteration, read_iterations
 from app.results.pairs import Shape, read_pairs
-from app.results.training_sets import TrainingSetFormat, find_training_set
-from star_engine.training_set.rows import TrainingExample, training_fields, training_line
+from app.results.training_sets import TrainingSetFormat
 
 router = api_router("iterations", "/v1/jobs/{job_id}/iterations")
 
-COLUMNS = {
-    "example_id": "string",
-    "route": "string",
-    "sample": "int64",
-    "prompt": "string",
-    "completion": "string",
-    "hinted": "bool",
-    "masked": "string",  # of the spans, as JSON
-    "turns": "string",  # likewise
-}
-LINES = "application/x-ndjson"
 Number = Annotated[int, Path(ge=0, le=10_000, description="0 holds the baselines.")]
 
 
@@ -65,17 +52,7 @@ def training_set(
     makes exactly the trained text of a row's messages, `trained_from` is the first message that was learned,
     and what a tool or a procedural hint has said stands in turns of the tool or the user.
     """
-    found = find_training_set(db, caller.project_id, job_id, number)
-    name = f"{job_id}-iteration-{number}"
-    if format_ is TrainingSetFormat.PARQUET:
-        content = chunks_of(parquet_file(map(_columns, found.rows()), COLUMNS))
-        answer = send_export(content, MEDIA_TYPE, f"{name}.parquet")
-    elif format_ is TrainingSetFormat.MESSAGES:
-        answer = send_export(_encoded(found.conversations()), LINES, f"{name}-messages.jsonl")
-    else:
-        answer = send_export(_encoded(map(training_line, found.rows())), LINES, f"{name}.jsonl")
-    answer.headers["X-Training-Set-SHA256"] = found.sha256
-    return answer
+    return training_set_file(db, caller.project_id, job_id, number, format_)
 
 
 @router.get("/{number}/pairs", summary="Download preferences", response_class=StreamingResponse)
@@ -94,13 +71,4 @@ def pairs(
     """
     rows = read_pairs(db, caller.project_id, job_id, number, shape)
     lines = (json.dumps(row, ensure_ascii=False) for row in rows)
-    return send_export(_encoded(lines), LINES, f"{job_id}-iteration-{number}-{shape}.jsonl")
-
-
-def _columns(row: TrainingExample) -> dict[str, Any]:
-    fields = training_fields(row)
-    return fields | {name: json.dumps(fields[name]) for name in ("masked", "turns") if name in fields}
-
-
-def _encoded(lines: Iterable[str]) -> Iterator[bytes]:
-    return (f"{line}\n".encode() for line in lines)
+    return send_export(encoded(lines), LINES, f"{job_id}-iteration-{number}-{shape}.jsonl")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from html import unescape
 
-from httpx2 import Response
-
 from tests.app.api_harness import MODEL
 from tests.app.dashboard.conftest import Visitor, sign_in
 
@@ -18,25 +16,19 @@ ROWS = [
 ]
 
 
-def upload(visitor: Visitor, rows: str, **query: str) -> Response:
-    return visitor.client.post(
-        "/dashboard/datasets",
-        params={"kind": "numeric", "name": "pens", **query},
-        files={"file": ("rows.jsonl", rows)},
-        headers={"x-csrf-token": visitor.token(), "hx-request": "true"},
-    )
+def uploaded(visitor: Visitor, rows: str) -> str:
+    """The page of a dataset of these rows."""
+    dataset = visitor.api.dataset(rows, kind="numeric", name="pens", validation=0)["id"]
+    return unescape(visitor.get(f"/datasets/{dataset}").text)
 
 
 def as_jsonl(rows: list[dict[str, str]]) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def test_an_uploaded_dataset_is_shown_with_its_statistics_and_rows(visitor: Visitor) -> None:
-    answer = upload(visitor, as_jsonl(ROWS))
-    assert answer.status_code == 204, answer.text
-    dataset = visitor.api.client.get("/v1/datasets").json()["data"][0]
-    assert answer.headers["hx-redirect"] == f"/dashboard/datasets/{dataset['id']}"
-    shown = visitor.client.get(answer.headers["hx-redirect"]).text
+def test_a_dataset_is_shown_with_its_statistics_and_rows(visitor: Visitor) -> None:
+    dataset = visitor.api.dataset(as_jsonl(ROWS), kind="numeric", name="pens", validation=0)
+    shown = visitor.get(f"/datasets/{dataset['id']}").text
     assert "<script>alert" not in shown
     for row in ROWS:
         assert row["question"] in unescape(shown)
@@ -49,43 +41,16 @@ def test_an_uploaded_dataset_is_shown_with_its_statistics_and_rows(visitor: Visi
 def test_a_conversation_is_shown_with_its_earlier_turns(visitor: Visitor) -> None:
     turns = [("user", "Ann has 3 <pens>."), ("assistant", "I see."), ("user", "And 2 more?")]
     row = {"messages": [{"role": role, "content": text} for role, text in turns], "answer": "5"}
-    answer = upload(visitor, json.dumps(row) + "\n")
-    shown = unescape(visitor.client.get(answer.headers["hx-redirect"]).text)
+    shown = uploaded(visitor, json.dumps(row) + "\n")
     assert "user: Ann has 3 <pens>." in shown
     assert "assistant: I see." in shown
     assert "rows are conversations" in shown
 
 
-def test_a_refused_upload_reports_each_bad_row_and_stores_nothing(visitor: Visitor) -> None:
-    answer = upload(visitor, as_jsonl([ROWS[0], {"question": "No answer?"}]))
-    assert answer.status_code == 422
-    assert "Row 2, <code>answer</code>" in answer.text
-    assert "<html" not in answer.text  # a part of the page
-    assert visitor.api.client.get("/v1/datasets").json()["data"] == []
-
-
-def test_a_refused_upload_says_the_fix_in_the_controls_of_the_form(visitor: Visitor) -> None:
-    rows = [{"prompt": "How many?", "label": "2"}]
-    told = unescape(upload(visitor, as_jsonl(rows)).text)
-    assert "Or map it: question:prompt,answer:label in the field Columns." in told
-    answer = upload(visitor, as_jsonl(rows), map="question:prompt,answer:label")
-    assert answer.status_code == 204, answer.text
-
-
-def test_overlap_is_taken_where_the_form_says_so(visitor: Visitor) -> None:
-    row = {"question": "How many?", "answer": "2"}
-    rows = as_jsonl([row, {**row, "split": "validation"}])
-    refused = upload(visitor, rows)
-    assert "or choose to take held-out questions that are trained on." in unescape(refused.text)
-    assert upload(visitor, rows, allow_overlap="true").status_code == 204
-    assert 'name="allow_overlap"' in visitor.get("/datasets").text
-
-
-def test_an_upload_without_the_token_is_refused(visitor: Visitor) -> None:
-    files = {"file": ("rows.jsonl", as_jsonl(ROWS))}
-    answer = visitor.client.post("/dashboard/datasets", params={"kind": "numeric"}, files=files)
-    assert answer.status_code == 403
-    assert visitor.api.client.get("/v1/datasets").json()["data"] == []
+def test_datasets_are_made_in_one_place(visitor: Visitor) -> None:
+    page = visitor.get("/datasets").text
+    assert 'href="/dashboard/datasets/new"' in page
+    assert 'type="file"' not in page
 
 
 def test_lengths_in_tokens_are_those_of_the_api(visitor: Visitor) -> None:
@@ -122,8 +87,7 @@ def test_another_projects_data_is_not_there(visitor: Visitor) -> None:
 
 
 def test_a_dataset_is_archived_and_deleted_from_its_page(visitor: Visitor) -> None:
-    upload(visitor, as_jsonl(ROWS))
-    dataset = visitor.api.client.get("/v1/datasets").json()["data"][0]["id"]
+    dataset = visitor.api.dataset(as_jsonl(ROWS), kind="numeric", name="pens", validation=0)["id"]
     page = visitor.get(f"/datasets/{dataset}").text
     assert 'data-confirm="Delete the dataset pens and its examples for good?"' in page
     visitor.post(f"/datasets/{dataset}/archive")

@@ -101,3 +101,23 @@ def test_a_dataset_of_a_hub_is_looked_at_and_stored_by_its_name(
         assert dataset["splits"] == {"train": 2, "validation": 2}
         refused = send(visitor, "/look", "", hub="acme/none")
         assert "no public dataset acme/none" in refused.text
+
+
+def test_what_is_wrong_is_said_by_row_with_its_fix_in_the_controls_of_the_form(visitor: Visitor) -> None:
+    roles = {"column": ["Prompt", "Label"], "role": ["", ""]}
+    unmapped = unescape(send(visitor, "/look", TABLE, kind="numeric", **roles).text)
+    assert "question:Prompt" in unmapped
+    assert "map=" not in unmapped
+    refused = unescape(send(visitor, "/look", TABLE, kind="numeric").text)
+    assert 'id="bad-4"' in refused
+    same = LINES + LINES.replace("}", ', "split": "validation"}')
+    overlap = unescape(send(visitor, "/look", same, kind="numeric").text)
+    assert "choose to take held-out questions that are trained on" in overlap
+    taken = send(visitor, "/look", same, kind="numeric", allow_overlap="true")
+    assert "Every row was read and its answer verified." in taken.text
+
+
+def test_rows_without_the_token_of_the_form_are_refused(visitor: Visitor) -> None:
+    answer = visitor.client.post("/dashboard/datasets/new", data={"text": LINES}, files={"file": ("", b"")})
+    assert answer.status_code == 403
+    assert visitor.api.client.get("/v1/datasets").json()["data"] == []
