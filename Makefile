@@ -143,6 +143,10 @@ plot: .venv/.complete  ## Run the README's addition experiment again (about an h
 screenshots: .venv/.complete .venv/.chromium  ## Picture the dashboard's pages, of the jobs that `make demo` has run, into docs/screenshots/
 	.venv/bin/python -m tests.browser.screenshots
 
+.PHONY: pages
+pages: .venv/.complete .venv/.chromium  ## Picture every page in every width and scheme, to look at, into .star/pages (ARGS='--only job')
+	.venv/bin/python -m tests.browser.every_page $(ARGS)
+
 .PHONY: clean
 clean:  ## Remove the environment and all caches; .star/ with its jobs stays
 	rm -rf .venv .uv dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -8,6 +8,7 @@ from html import escape
 from app.reports.document import Chart
 
 WIDTH, HEIGHT, LEFT, TOP, PLOT_WIDTH, PLOT_HEIGHT = 760, 340, 52, 20, 520, 270
+NAMES, LETTER = LEFT + PLOT_WIDTH + 46, 7  # where names of lines begin; a letter's width, rounded up
 MAX_TICKS = 16
 # Okabe and Ito's colours, told apart by the colour-blind as well; the dash changes when they are used up.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -17,7 +18,8 @@ DASHES = ("", "6 3", "2 3", "8 3 2 3")
 def svg(chart: Chart) -> str:
     numbers = [number for line in chart.lines.values() for number, _ in line]
     first, last = min(numbers), max(numbers)
-    size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
+    width = max(WIDTH, NAMES + LETTER * max(map(len, chart.lines)))
+    size = f'viewBox="0 0 {width} {HEIGHT}" width="{width}" height="{HEIGHT}"'
     return "".join(
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-size="12">\n',

@@ -28,6 +28,7 @@ from tests.star_client.recorded_platform import Platform, platform
 
 WIDTHS = (1280, 390)
 SCHEMES = ("light", "dark")
+PATIENCE = 120_000.0  # ms for one picture, on a machine that does other things too
 EMPTY = (  # lists of a project that has nothing yet
     "jobs", "jobs/new", "compare", "adapters", "datasets", "prompt-sets", "prompt-sets/drafts/new", "search",
     "verifiers", "platform", "platform/usage", "platform/webhooks",
@@ -40,20 +41,27 @@ class Gallery:
 
     out: Path
     only: tuple[str, ...] = ()
+    go_on: bool = False  # without those that an earlier run has taken
     taken: list[str] = field(default_factory=list)
 
     def wants(self, name: str) -> bool:
+        if self.go_on and self.file(name, WIDTHS[-1], SCHEMES[-1]).exists():
+            return False
         return not self.only or any(name.startswith(one) for one in self.only)
+
+    def file(self, name: str, width: int, scheme: str) -> Path:
+        return self.out / f"{name}-{width}-{scheme}.png"
 
     def take(self, name: str, page: Page) -> None:
         """The page as it stands, whole, in every width and scheme."""
+        page.wait_for_function("!document.body.innerText.includes('Counting …')")  # results come later
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900 if width > 600 else 844})
             page.evaluate("if (window.showTabs) showTabs(document)")
             for scheme in SCHEMES:
                 page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
                 page.evaluate("document.dispatchEvent(new Event('star:theme'))")  # charts are drawn again
-                page.screenshot(path=self.out / f"{name}-{width}-{scheme}.png", full_page=True)
+                page.screenshot(path=self.file(name, width, scheme), full_page=True, timeout=PATIENCE)
         page.set_viewport_size({"width": 1280, "height": 900})
         self.taken.append(name)
 
@@ -64,9 +72,10 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=ROOT / ".star" / "pages")
     parser.add_argument("--only", action="append", default=[], help="pages whose name begins so")
+    parser.add_argument("--go-on", action="store_true", help="leave out what --out holds already")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    gallery = Gallery(arguments.out, tuple(arguments.only))
+    gallery = Gallery(arguments.out, tuple(arguments.only), arguments.go_on)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path(), args=ARGUMENTS)
         for site in (take_empty, take_furnished):
@@ -89,6 +98,7 @@ def running(folder: Path) -> Iterator[Platform]:
 def looking(browser: Browser, server: Platform, key: str | None = None) -> Iterator[Visit]:
     """Signed in; what is logged does not matter here, as refused forms are pages too."""
     with visiting(browser, server, key) as visit:
+        visit.page.context.set_default_timeout(PATIENCE)
         yield visit
         visit.problems.clear()
 
@@ -134,6 +144,7 @@ def take_others(gallery: Gallery, browser: Browser, server: Platform, ids: Mappi
     with server.client() as star:
         shared = star.shares.create(ids["job"], note="Ann").url
     stranger = browser.new_page()
+    stranger.set_default_timeout(PATIENCE)
     for name, address in {
         "sign-in-first": f"{server.url}/dashboard/datasets",
         "report-shared": shared,

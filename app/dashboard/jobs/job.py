@@ -17,6 +17,8 @@ from app.dashboard.jobs.hero import hero
 from app.dashboard.jobs.progress import funnel_rows, phases, stepper, told
 from app.dashboard.rendering import page, url
 from app.dashboard.session import Submitter, Viewer
+from app.data.datasets import read_dataset
+from app.data.prompt_sets import read_prompt_set
 from app.http.dependencies import Config, Db, Feed, LastEventId
 from app.http.events.feed import BATCH
 from app.http.router import page_router
@@ -32,6 +34,7 @@ from app.jobs.change import (
 from app.jobs.delete import archive_job, delete_job
 from app.jobs.events import EventOut, read_newest_events, wait_for_events
 from app.jobs.read import check_job_exists, read_best_accuracies, read_job
+from app.jobs.views import JobOut
 from app.ledger.platform.keys import Caller
 from app.platform.bills import read_cost_now
 from app.results.iterations import IterationOut, read_iterations
@@ -60,7 +63,8 @@ def overview(
 ) -> Response:
     shown = _now(caller, db, settings, job_id, iteration)
     recent, seq = _events(caller, db, job_id)
-    return page(request, "job.html", caller, **shown, events=recent, seq=seq)
+    names = _names(caller, db, shown["job"])
+    return page(request, "job.html", caller, **shown, events=recent, seq=seq, names=names)
 
 
 @router.get("/now")
@@ -192,6 +196,14 @@ def _now(caller: Caller, db: Db, settings: Settings, job_id: str, iteration: int
         "phases": phases(job, one) if one else [],
         "audits": audit_lines(one.metrics.get("audits", {})) if one else [],
         "funnel": funnel_rows(one.metrics) if one else [],
+    }
+
+
+def _names(caller: Caller, db: Db, job: JobOut) -> dict[str, str]:
+    """Of the dataset and the prompt set, by their ids."""
+    return {
+        job.dataset: read_dataset(db, caller.project_id, job.dataset).name,
+        job.prompt_set: read_prompt_set(db, caller.project_id, job.prompt_set).name,
     }
 
 

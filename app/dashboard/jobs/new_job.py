@@ -28,6 +28,7 @@ from app.jobs.read import read_job
 from app.ledger.platform.keys import Caller
 from app.results.quality.advice import read_advice
 from app.results.quality.probes import ProbeOut, start_probe
+from app.results.quality.prompt_drafts import shown_for_draft
 from star_engine.config.presets import DOCUMENT_PRESETS, PRESETS, presets_of
 from star_engine.sampling.probe import FEWEST
 from star_engine.tasks.kind import reads_documents
@@ -166,7 +167,10 @@ def _form(
     datasets = read_datasets(db, caller.project_id, limit=CHOICES).data
     kind = _chosen(shown, datasets).kind if datasets else None
     prompt_sets = read_prompt_sets(db, caller.project_id, limit=CHOICES).data
-    fitting = [one for one in prompt_sets if one.kind == kind]
+    asked = shown.values.get("prompt_set")  # one that drafts were made with is offered to who names it
+    fitting = [
+        one for one in prompt_sets if one.kind == kind and (one.id == asked or not shown_for_draft(one))
+    ]
     return page(
         request,
         "_job_form.html" if partial else "job_new.html",

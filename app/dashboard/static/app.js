@@ -139,7 +139,10 @@ function showTitle(root) {
 // On a phone a table's rows are cards: each cell says which column it is of (app.css).
 function nameCells(root) {
   for (const table of root.querySelectorAll(".scroll > table")) {
-    const named = (head) => (head.querySelector(":scope > .visually-hidden") ? "" : head.textContent.trim());
+    const named = (head) => {
+      const words = [...head.childNodes].filter((one) => one.nodeName !== "SMALL" && !one.classList?.contains("visually-hidden"));
+      return words.map((one) => one.textContent).join("").trim();
+    };
     const heads = [...table.querySelectorAll("thead > tr:last-child > *")].map(named);
     for (const row of table.querySelectorAll("tbody > tr")) {
       [...row.cells].forEach((cell, place) => {

@@ -30,8 +30,10 @@ function drawChart(place) {
       series.push({ label: `${one.label} ${label}`, class: "edge", stroke: "transparent", points: { show: false }, value });
       data.push(edge);
     }
-    bands.push({ series: [series.length - 1, series.length - 2], fill: `${stroke}22` });
+    bands.push({ series: [series.length - 1, series.length - 2], fill: `${stroke}${spec.series.length > 3 ? "0d" : "22"}` });
   });
+  // The legend has the last values until a point is pointed at, and again afterwards.
+  const lastValues = (chart) => chart.cursor.left < 0 && chart.setLegend({ idx: spec.x.length - 1 });
   const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
   place.chart?.destroy();
   place.chart = new uPlot({
@@ -41,13 +43,13 @@ function drawChart(place) {
     bands,
     scales: { x: { time: false, ...(spec.log ? { distr: 3, log: 2 } : {}) }, y: spec.unit === "share" ? { range: [0, 1] } : {} },
     axes: [
-      { ...axis, ...(spec.log ? { splits: () => spec.x, values: (_, ks) => ks } : {}), incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] },
+      { ...axis, size: 30, ...(spec.log ? { splits: () => spec.x, values: (_, ks) => ks } : {}), incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] },
       { ...axis, size: 60, values: (_, ticks) => ticks.map(written) },
     ],
     cursor: { y: false },
     legend: { live: true },
+    hooks: { setCursor: [lastValues] },
   }, data, place);
-  place.chart.setLegend({ idx: spec.x.length - 1 }); // the last values, until a point is pointed at
 }
 
 function drawCharts() {

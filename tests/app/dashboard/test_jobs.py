@@ -201,6 +201,18 @@ def test_the_form_offers_prompt_sets_of_the_datasets_kind_alone(visitor: Visitor
     assert "<option selected>exact" in visitor.get("/prompt-sets/new", kind="exact").text
 
 
+def test_the_form_does_not_propose_what_drafts_are_made_with(visitor: Visitor) -> None:
+    form = _form(visitor.api)
+    ask = visitor.api.client
+    asked = ask.post("/v1/prompt-drafts", json={"model": form["model"], "dataset": form["dataset"]})
+    assert asked.status_code == 201, asked.text
+    found = ask.get("/v1/prompt-sets").json()["data"]
+    of_draft = next(one["id"] for one in found if one["id"] != form["prompt_set"])
+    page = visitor.get("/jobs/new", dataset=form["dataset"]).text
+    assert (form["prompt_set"] in page, of_draft in page) == (True, False)
+    assert of_draft in visitor.get("/jobs/new", dataset=form["dataset"], prompt_set=of_draft).text
+
+
 def test_the_form_shows_the_dry_run_and_makes_nothing(visitor: Visitor) -> None:
     form = _form(visitor.api)
     page = visitor.post("/jobs/new/try", **form).text
