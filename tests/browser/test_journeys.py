@@ -193,6 +193,8 @@ def test_two_jobs_are_chosen_and_compared(finished: Visit, job: str) -> None:
     page.wait_for_url("**/compare?**")
     expect(page.locator("main")).to_contain_text("rationalization.enabled")
     expect(page.locator(".uplot").first).to_be_visible()
+    values = page.locator(".u-legend .u-series:not(.edge) .u-value")  # until a point is pointed at
+    expect(values.nth(1)).to_contain_text("%")
 
 
 def test_a_job_is_tried_out_and_started_from_the_form(finished: Visit, job: str) -> None:
