@@ -205,7 +205,7 @@ def test_the_form_does_not_propose_what_drafts_are_made_with(visitor: Visitor) -
     form = _form(visitor.api)
     ask = visitor.api.client
     asked = ask.post("/v1/prompt-drafts", json={"model": form["model"], "dataset": form["dataset"]})
-    assert asked.status_code == 201, asked.text
+    assert asked.status_code == 202, asked.text
     found = ask.get("/v1/prompt-sets").json()["data"]
     of_draft = next(one["id"] for one in found if one["id"] != form["prompt_set"])
     page = visitor.get("/jobs/new", dataset=form["dataset"]).text
