@@ -21,12 +21,11 @@ from star_client.cli import (
     jobs,
     login,
     rationales,
-    team,
     verifiers,
-    webhooks,
 )
 from star_client.cli.invocation import exit_status, star
 from star_client.cli.printing import print_error
+from star_client.cli.project import team, webhooks
 from star_client.cli.quality import advice, probes, prompt_drafts, review, search, shares, studies, thoughts
 from star_client.errors import StarError
 from star_client.mirrors.commands import mirror

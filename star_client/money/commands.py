@@ -6,7 +6,7 @@ import typer
 
 from star_client.cli.invocation import AsJson, JobId, star
 from star_client.cli.printing import Columns, console, print_all, print_json
-from star_client.cli.team import Day
+from star_client.cli.project.team import Day
 from star_client.money.bills import Cost, IterationCost, JobBill, JobCost
 
 ITERATION: Columns[IterationCost] = {

@@ -1,0 +1,1 @@
+"""Commands for what a project shares: keys, quotas, webhooks."""
