@@ -1,1 +1,0 @@
-"""Questions that a trained adapter is asked: a few of one's own, or a whole dataset."""

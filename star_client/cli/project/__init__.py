@@ -1,1 +1,0 @@
-"""Commands for what a project shares: keys, quotas, webhooks."""
