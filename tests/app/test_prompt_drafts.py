@@ -115,8 +115,9 @@ def test_a_project_whose_drafts_were_deleted_is_empty(api: Api) -> None:
     project = api.client.post("/v1/projects", json={"name": "team"}).json()["id"]
     made = {"name": "ci", "scopes": ["submit"], "project": project}
     key = bearer(api.client.post("/v1/api-keys", json=made).json()["key"])
-    rows = {"params": {"kind": "scratchpad", "validation": 8}, "content": addition_rows(24)}
-    dataset = api.client.post("/v1/datasets", headers=key, **rows).json()["id"]
+    query: dict[str, str | int] = {"kind": "scratchpad", "validation": 8}
+    uploaded = api.client.post("/v1/datasets", headers=key, params=query, content=addition_rows(24))
+    dataset = uploaded.json()["id"]
     wanted = {"model": MODEL, "dataset": dataset}
     draft = api.client.post("/v1/prompt-drafts", json=wanted, headers=key).json()["id"]
     api.client.post(f"/v1/jobs/{draft}/cancel", headers=key)
