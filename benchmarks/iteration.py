@@ -28,7 +28,7 @@ from typing import Any
 from benchmarks.baselines.task import DATASET, PROMPT_SET, SETTINGS, Task, read_note, read_task
 from benchmarks.iteration_report import write_report
 from benchmarks.limits import gemm_flops
-from benchmarks.reproduce_arithmetic import KIND, scratchpad
+from benchmarks.sums import KIND, scratchpad
 from benchmarks.whole_platform import platform, run_iteration
 from examples.addition.generate import dataset_rows, draw_dataset, draw_prompt_set
 from examples.smollm2.convert import MODEL_FOLDER
@@ -54,7 +54,7 @@ Measured = dict[str, Any]
 
 
 def write_task(folder: Path, arguments: argparse.Namespace) -> Task:
-    """Addition as in reproduce_arithmetic, or what `--data` holds: dataset.jsonl and prompt_set.json."""
+    """Addition as in benchmarks/sums.py, or what `--data` holds: dataset.jsonl and prompt_set.json."""
     folder.mkdir(parents=True)
     if arguments.data is not None:
         shutil.copy(arguments.data / DATASET, folder)

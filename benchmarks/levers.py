@@ -6,7 +6,7 @@
 
 Each lever has two engines side by side, each in a process of its own, that take turns on one load: generation
 that rationalizes what fails at once, behind a few-shot prefix per digit count. The questions are those of
-benchmarks/reproduce_arithmetic.py. What was measured is kept in .star/levers, one file a lever.
+benchmarks/sums.py. What was measured is kept in .star/levers, one file a lever.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.levers_report import write_report
 from benchmarks.measuring import interleaved, machine
-from benchmarks.reproduce_arithmetic import Scale, make_task
+from benchmarks.sums import make_task
 from examples.smollm2.convert import MODEL_FOLDER
 
 if TYPE_CHECKING:  # importing it takes torch, which only the engines need
@@ -76,7 +76,7 @@ def serve(pipe: Connection, model: Path, load: tuple[int, int], setup: dict[str,
     from benchmarks.levers_engine import ChangedSampler, Setup, turn
 
     train, held_out = load
-    task = make_task(Scale(3, 5, train // 3, held_out // 3, 0, {}))
+    task = make_task((1, 2, 3), 5, train // 3, held_out // 3)
     began = time.monotonic()
     sampler = ChangedSampler(model, Setup(**setup))
     pipe.send(time.monotonic() - began)

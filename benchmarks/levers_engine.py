@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.reproduce_arithmetic import KIND, Task
+from benchmarks.sums import KIND, Task
 from star_engine.adapters.layout import CONFIG as CONFIG_FILE
 from star_engine.adapters.layout import WEIGHTS
 from star_engine.config.star import Rationalization, StarConfig

@@ -160,13 +160,20 @@ def prompt_set_examples(additions: Sequence[Addition]) -> list[dict[str, str]]:
 
 
 def write_task(
-    out: Path, *, train: int, validation: int, seed: int = 0, solutions: bool = False
+    out: Path,
+    *,
+    train: int,
+    validation: int,
+    seed: int = 0,
+    solutions: bool = False,
+    digit_counts: Sequence[int] = DIGIT_COUNTS,
+    shots: int = SHOTS_PER_DIGIT_COUNT,
 ) -> tuple[Path, Path]:
     """Write dataset.jsonl with about so many examples of each split, in equal shares by digit count, and
-    prompt_set.json. One digit allows 78 examples in all: it has 39 of each split where more are asked for."""
-    prompt_set = draw_prompt_set(seed, DIGIT_COUNTS, SHOTS_PER_DIGIT_COUNT)
-    share = len(DIGIT_COUNTS)
-    rows = draw_dataset(seed, DIGIT_COUNTS, train // share, validation // share, prompt_set)
+    prompt_set.json. One digit allows 81 - `shots` examples in all, at most half of them held out."""
+    prompt_set = draw_prompt_set(seed, digit_counts, shots)
+    share = len(digit_counts)
+    rows = draw_dataset(seed, digit_counts, train // share, validation // share, prompt_set)
     prompts = {"kind": "scratchpad", "examples": prompt_set_examples(prompt_set)}
     out.mkdir(parents=True, exist_ok=True)
     dataset_file, prompt_file = out / "dataset.jsonl", out / "prompt_set.json"
