@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from urllib.parse import quote, urlencode
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from app.dashboard.documentation import FOLDER, GUIDE
 from app.dashboard.jobs.states import explain, verbs
@@ -74,13 +72,6 @@ def words(name: str | None) -> str:
     return NOTHING if name is None else str(name).replace("_", " ")
 
 
-def ticks(text: str) -> Markup:
-    """What stands between backticks, as code; the rest is escaped as ever."""
-    parts = re.split(r"`([^`]+)`", text)
-    code = Markup("<code>{}</code>")
-    return Markup("").join(code.format(part) if n % 2 else part for n, part in enumerate(parts))
-
-
 def url(*parts: str, **query: object) -> str:
     """url("jobs", "job_1", page=2) is /dashboard/jobs/job_1?page=2; what is None or "" is left out."""
     path = "/".join([PATH, *(quote(part, safe="") for part in parts)])
@@ -119,7 +110,6 @@ def _environment() -> Environment:
         "size": size,
         "moment": moment,
         "words": words,
-        "ticks": ticks,
         "rfc3339": lambda when: when if isinstance(when, str) else rfc3339(when),
     }
     made.globals |= {

@@ -12,7 +12,7 @@ from app.http.downloads import ExportFormat
 from app.http.router import page_router
 from app.ledger.platform.prices import prices_of
 from app.reports.negotiation import ReportFormat
-from app.results.files import curve_file, never_solved_file, report_file, training_set_file
+from app.results.exports.files import curve_file, never_solved_file, report_file, training_set_file
 from app.results.training_sets import TrainingSetFormat
 
 router = page_router("/jobs/{job_id}/files")

@@ -12,7 +12,7 @@ from app.http.auth import Reader
 from app.http.dependencies import Db
 from app.http.router import api_router
 from app.results.curves import CurveOut, read_training_curve
-from app.results.files import curve_file
+from app.results.exports.files import curve_file
 from app.routes.results.iterations import Number
 
 router = api_router("curves", "/v1/jobs/{job_id}/iterations")

@@ -18,7 +18,7 @@ from app.http.router import api_router
 from app.http.schemas import In, Name, already
 from app.ledger.jobs.jobs import job_with_texts
 from app.ledger.results.never_solved import derive_dataset
-from app.results.files import never_solved_file
+from app.results.exports.files import never_solved_file
 
 router = api_router("exports", "/v1/jobs/{job_id}/never-solved")
 

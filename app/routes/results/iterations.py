@@ -13,7 +13,7 @@ from app.http.dependencies import Db
 from app.http.downloads import send_export
 from app.http.router import api_router
 from app.http.schemas import Limit, Page
-from app.results.files import LINES, encoded, training_set_file
+from app.results.exports.files import LINES, encoded, training_set_file
 from app.results.iterations import IterationOut, read_iteration, read_iterations
 from app.results.pairs import Shape, read_pairs
 from app.results.training_sets import TrainingSetFormat
