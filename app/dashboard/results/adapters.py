@@ -38,8 +38,8 @@ from app.results.adapters import (
 from app.results.iterations import read_iteration, read_iterations
 from app.results.quality.promotions import PromotionIn, end_promotion, promote_adapter, read_promotions
 from app.results.quality.receipts import read_adapter_receipt
-from app.results.trials.checks import TrialIn
-from app.results.trials.trials import TrialOut, create_trial, wait_for_trial
+from app.results.trial_checks import TrialIn
+from app.results.trials import TrialOut, create_trial, wait_for_trial
 from star_engine.adapters.roles import AdapterRole
 from star_engine.tasks.kind import Kind, reads_documents
 from star_engine.tasks.registry import task_of

@@ -11,8 +11,8 @@ from app.http.dependencies import Config, Db
 from app.http.idempotency import IdempotencyKey
 from app.http.router import api_router
 from app.jobs.views import JobOut
-from app.results.trials.checks import EvaluationIn, TrialIn
-from app.results.trials.trials import TrialOut, create_evaluation, create_trial, wait_for_trial
+from app.results.trial_checks import EvaluationIn, TrialIn
+from app.results.trials import TrialOut, create_evaluation, create_trial, wait_for_trial
 
 router = api_router("adapters", "/v1")
 

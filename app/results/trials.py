@@ -21,7 +21,7 @@ from app.ledger.jobs.trials import Asked
 from app.ledger.platform.keys import Caller
 from app.ledger.results.adapters import get_adapter
 from app.ledger.transitions import TERMINAL
-from app.results.trials.checks import EvaluationIn, TrialIn, check_evaluation, check_trial
+from app.results.trial_checks import EvaluationIn, TrialIn, check_evaluation, check_trial
 from app.settings import Settings
 from app.tables.jobs import Job
 from app.tables.rationales import TrialAnswer
