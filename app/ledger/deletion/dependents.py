@@ -81,7 +81,7 @@ def dependents_of_prompt_set(session: Session, prompt_set: PromptSet) -> list[De
 def contents_of_project(session: Session, project_id: str) -> list[Dependent]:
     """What a project holds: its jobs, datasets, files, and the prompt sets that it lists."""
     whole = Dataset.staged_until.is_(None)
-    prompt_sets = (PromptSet.project_id == project_id, PromptSet.listed)
+    prompt_sets = (PromptSet.project_id == project_id, PromptSet.listed.is_(True))
     return [
         *_named(session, "job", Job, "is in it", Job.project_id == project_id),
         *_datasets(session, "is in it", Dataset.project_id == project_id, whole),
