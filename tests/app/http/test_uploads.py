@@ -26,6 +26,7 @@ from app.intake.formats import Format
 from app.intake.reading import Reading, Report
 from app.intake.slots import ProjectSlots
 from app.tables.data import Dataset
+from app.turns import Neighbours
 from star_engine.tasks.kind import Kind
 from tests.app.api_harness import MODEL, Api, addition_rows, serve
 
@@ -290,7 +291,7 @@ def test_parquet_that_is_torn_is_refused(one: Api) -> None:
 
 def test_no_project_has_all_slots_for_uploads() -> None:
     async def main() -> tuple[list[str], str]:
-        slots, go_on = ProjectSlots(2), Event()
+        slots, go_on = ProjectSlots(2, Neighbours()), Event()
         began: list[str] = []
 
         def read(project: str) -> str:
