@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from fastapi import Request, Response
@@ -16,8 +17,8 @@ from app.dashboard.rendering import page, url
 from app.dashboard.session import Submitter
 from app.data.base_models import read_models
 from app.data.datasets import DatasetOut, read_datasets
-from app.data.prompt_sets import PromptSetOut, read_prompt_sets
-from app.errors import Problem
+from app.data.prompt_sets import PromptSetOut, read_prompt_set, read_prompt_sets
+from app.errors import NotFound, Problem
 from app.http.dependencies import Config, Db, DryRunSlots, OfferedModels
 from app.http.router import page_router
 from app.jobs.baselines import BESIDE, OF_DOCUMENTS, JobFamilyIn
@@ -28,7 +29,6 @@ from app.jobs.read import read_job
 from app.ledger.platform.keys import Caller
 from app.results.quality.advice import read_advice
 from app.results.quality.probes import ProbeOut, start_probe
-from app.results.quality.prompt_drafts import shown_for_draft
 from star_engine.config.presets import DOCUMENT_PRESETS, PRESETS, presets_of
 from star_engine.sampling.probe import FEWEST
 from star_engine.tasks.kind import reads_documents
@@ -166,11 +166,7 @@ def _form(
     partial = request.headers.get("hx-request") is not None
     datasets = read_datasets(db, caller.project_id, limit=CHOICES).data
     kind = _chosen(shown, datasets).kind if datasets else None
-    prompt_sets = read_prompt_sets(db, caller.project_id, limit=CHOICES).data
-    asked = shown.values.get("prompt_set")  # one that drafts were made with is offered to who names it
-    fitting = [
-        one for one in prompt_sets if one.kind == kind and (one.id == asked or not shown_for_draft(one))
-    ]
+    prompt_sets = _prompt_sets(caller, db, shown.values.get("prompt_set", ""))
     return page(
         request,
         "_job_form.html" if partial else "job_new.html",
@@ -187,10 +183,21 @@ def _form(
         models=[(one.id, one.id) for one in read_models(db, offered, limit=CHOICES).data],
         datasets=[(one.id, _dataset(one)) for one in datasets],
         kind=kind,
-        prompt_sets=[(one.id, _prompts(one)) for one in fitting],
+        prompt_sets=[(one.id, _prompts(one)) for one in prompt_sets if one.kind == kind],
         presets=[(name, name) for name in (*PRESETS, *DOCUMENT_PRESETS)],
         beside=(*BESIDE, *OF_DOCUMENTS),
     )
+
+
+def _prompt_sets(caller: Caller, db: Db, named: str) -> Sequence[PromptSetOut]:
+    """The newest, and the one that is named: a job that the form is filled from may have one that is old, or
+    is not listed.
+    """
+    newest = read_prompt_sets(db, caller.project_id, limit=CHOICES).data
+    if named and all(one.id != named for one in newest):
+        with suppress(NotFound):
+            return [*newest, read_prompt_set(db, caller.project_id, named)]
+    return newest
 
 
 def _usual(shown: Filled, datasets: Sequence[DatasetOut]) -> Callable[[str], str]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, StrictInt
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from app.data.prompt_sets import PromptSetIn, PromptSetOut, check_prompt_set
+from app.data.prompt_sets import PromptSetIn, check_prompt_set
 from app.database import reading, transaction
 from app.errors import Invalid, NotFound
 from app.http.schemas import In, JsonObject, Resource, Text
@@ -40,7 +40,6 @@ from star_engine.tasks.starting.worked import seed_prompts
 
 ROWS, MAX_ROWS = 5, 10
 ASKED_FOR_ONE = 2  # rows that are asked for each that is wanted: the best are shown
-SHOWN_NAME = "to draft {kind} examples"  # of the prompt sets that drafts are made with
 PRIORITY = 100  # somebody waits for it, as for a trial
 Id = Annotated[Text, Field(max_length=200)]
 
@@ -119,11 +118,6 @@ def create_draft(
     return made_once(db, project_id, key, fingerprint, make, _out)
 
 
-def shown_for_draft(prompt_set: PromptSetOut) -> bool:
-    """Whether it was recorded by a draft, and written by nobody for a job."""
-    return prompt_set.name == SHOWN_NAME.format(kind=prompt_set.kind)
-
-
 def read_prompt_draft(db: Engine, project_id: str, draft_id: str) -> PromptDraftOut:
     with reading(db) as session:
         return _out(session, get_draft(session, project_id, draft_id))
@@ -139,7 +133,7 @@ def _new_job(session: Session, project_id: str, offered: frozenset[str], sent: P
     """The first sampling of a STaR job, greedily, on a few rows."""
     model, dataset = _named(session, project_id, offered, sent)
     shown = _shown(dataset.kind, sent)
-    row = row_of(session, project_id, SHOWN_NAME.format(kind=dataset.kind), shown)
+    row = row_of(session, project_id, f"to draft {dataset.kind} examples", shown)
     overrides = {
         "iterations": 1,
         "examples_per_iteration": ASKED_FOR_ONE * sent.rows,

@@ -206,11 +206,16 @@ def test_the_form_does_not_propose_what_drafts_are_made_with(visitor: Visitor) -
     ask = visitor.api.client
     asked = ask.post("/v1/prompt-drafts", json={"model": form["model"], "dataset": form["dataset"]})
     assert asked.status_code == 202, asked.text
-    found = ask.get("/v1/prompt-sets").json()["data"]
-    of_draft = next(one["id"] for one in found if one["id"] != form["prompt_set"])
+    with transaction(visitor.api.engine) as session:
+        of_draft = session.get_one(Job, asked.json()["id"]).prompt_set_id
     page = visitor.get("/jobs/new", dataset=form["dataset"]).text
     assert (form["prompt_set"] in page, of_draft in page) == (True, False)
-    assert of_draft in visitor.get("/jobs/new", dataset=form["dataset"], prompt_set=of_draft).text
+    own = {"model": form["model"], "dataset": form["dataset"], "prompt_set": of_draft}
+    job = ask.post("/v1/jobs", json=own).json()["id"]
+    for named in ({"dataset": form["dataset"], "prompt_set": of_draft}, {"like": job}):
+        assert f'value="{of_draft}" selected' in visitor.get("/jobs/new", **named).text
+    named = {"dataset": form["dataset"], "prompt_set": "ps_none"}
+    assert "ps_none" not in visitor.get("/jobs/new", **named).text
 
 
 def test_the_form_shows_the_dry_run_and_makes_nothing(visitor: Visitor) -> None:
