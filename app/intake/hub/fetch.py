@@ -24,7 +24,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote, urlsplit
-from urllib.request import getproxies
 
 import httpx2
 
@@ -33,7 +32,7 @@ from app.given_up import stop_if_given_up
 from app.intake.child import frugal_environment
 from app.intake.hub.joined import REFUSED, as_one
 from app.intake.hub.names import FORM, Named, NotRead, files_of
-from app.intake.hub.redirects import Stop, followed
+from app.intake.hub.redirects import Stop, followed, proxied
 from app.intake.uploaded_file import Received
 from app.settings import Settings
 
@@ -90,8 +89,8 @@ class _Listing:
 class _Hub:
     """One fetch: its bytes and its time are counted over all requests."""
 
-    def __init__(self, client: httpx2.Client, settings: Settings, *, pin: bool) -> None:
-        self._client, self._base, self._pin = client, settings.hub_url.rstrip("/"), pin
+    def __init__(self, client: httpx2.Client, direct: httpx2.Client, settings: Settings) -> None:
+        self._client, self._direct, self._base = client, direct, settings.hub_url.rstrip("/")
         self._ends = time.monotonic() + settings.hub_seconds
         self._seconds, self._most = settings.hub_seconds, settings.hub_max_bytes
 
@@ -153,8 +152,9 @@ class _Hub:
         stop = Stop(url)
         for _ in range(MAX_REDIRECTS + 1):
             timeout = max(0.1, min(SECONDS_OF_SILENCE, self._ends - time.monotonic()))
+            client, request = self.way_to(stop)
             try:
-                with self._client.stream("GET", timeout=timeout, **stop.request(self._pin)) as answer:
+                with client.stream("GET", timeout=timeout, **request) as answer:
                     if not answer.has_redirect_location:
                         self._refuse(answer, named)
                         yield from self._chunks(answer, named)
@@ -163,6 +163,13 @@ class _Hub:
             except (httpx2.HTTPError, httpx2.InvalidURL) as problem:
                 raise NotRead(f"The hub {self._base} does not answer: {type(problem).__name__}.") from problem
         raise NotRead(f"The hub {self._base} sends {named.repository} round in circles.")
+
+    def way_to(self, stop: Stop) -> tuple[httpx2.Client, dict[str, Any]]:
+        """What asks for it, and how: for a checked address no proxy, unless the environment has one for its
+        name.
+        """
+        pin = stop.target is not None and not (self._client.trust_env and proxied(stop.target.host))
+        return self._direct if pin else self._client, stop.request(pin)
 
     def _chunks(self, answer: httpx2.Response, named: Named) -> Iterator[bytes]:
         for chunk in answer.iter_raw():
@@ -197,8 +204,12 @@ class _Hub:
 def _hub(settings: Settings) -> Iterator[_Hub]:
     headers = {"Accept-Encoding": "identity", "User-Agent": "star-platform"}
     outside = urlsplit(settings.hub_url).hostname not in ("127.0.0.1", "localhost", "::1")
-    with httpx2.Client(headers=headers, follow_redirects=False, trust_env=outside) as client:
-        yield _Hub(client, settings, pin=not (outside and getproxies()))
+    trusted = httpx2.create_ssl_context(trust_env=outside)
+    with (
+        httpx2.Client(headers=headers, verify=trusted, trust_env=outside) as client,
+        httpx2.Client(headers=headers, verify=trusted, trust_env=False) as direct,
+    ):
+        yield _Hub(client, direct, settings)
 
 
 def _joined(files: Mapping[str, Sequence[Path]], folder: Path, settings: Settings) -> Path:

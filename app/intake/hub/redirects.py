@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies
 
 import httpx2
 
@@ -38,3 +39,13 @@ def followed(url: str, location: str, hub: str) -> Stop:
         return Stop(url)
     target = read_target(url, ())
     return Stop(url, target, resolve(target))
+
+
+def proxied(host: str) -> bool:
+    """Whether the environment has a proxy for an https URL of this host: that then looks up the name."""
+    proxies = getproxies()
+    if not (proxies.get("https") or proxies.get("all")):
+        return False
+    direct = [name.strip().lower().rpartition("://")[2] for name in proxies.get("no", "").split(",")]
+    below = [name.removeprefix("*").lstrip(".") for name in direct]
+    return "*" not in direct and not any(f".{host}".endswith(f".{name}") for name in below if name)

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
@@ -18,9 +17,8 @@ from pydantic import ValidationError
 
 from app.intake.hub.fetch import _joined
 from app.intake.hub.names import Named
-from app.intake.hub.redirects import Stop
 from app.settings import Settings
-from app.webhooks.targets import Target, read_target
+from app.webhooks.targets import Target
 from tests.app.api_harness import Api, addition_rows, serve
 from tests.certificates import certificate
 from tests.hub_server import Hub, Repository, running_hub
@@ -194,17 +192,6 @@ def test_the_address_that_was_checked_is_connected_to_and_its_certificate_verifi
     else:
         assert (made["status"], made["code"]) == (422, "hub")
         assert files.asked == []
-
-
-def test_a_pinned_request_asks_for_the_same_path_and_signature() -> None:
-    url = "https://files.hub.example/a%2Fb/c d?sig=a%2Bb%2Fc%3D&to=%22x%22~"
-    target = read_target(url.replace(" ", "%20"), ())
-    stop = Stop(url, target, "2606:4700::1111")
-    pinned = stop.request(pin=True)
-    assert pinned["url"].raw_path == httpx2.URL(url).raw_path
-    assert (pinned["url"].host, pinned["url"].scheme) == ("2606:4700::1111", "https")
-    assert pinned["headers"]["Host"] == "files.hub.example"
-    assert stop.request(pin=False) == {"url": url}  # a proxy is given the name
 
 
 def test_no_token_and_no_cookie_is_sent(api: Api, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
