@@ -147,7 +147,6 @@ UPLOADS = frozenset(
         "/v1/datasets",
         "/v1/dataset-previews",
         "/v1/files",
-        "/dashboard/datasets",
         "/dashboard/datasets/new",
         "/dashboard/datasets/new/look",
     }

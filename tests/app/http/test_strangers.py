@@ -112,6 +112,10 @@ def test_health_reads_no_body(sqlite_api: Api) -> None:
         assert (sender.status, sender.read_before_answer) == (200, 0), path
 
 
+def test_what_takes_longer_bodies_is_there() -> None:
+    assert {path for method, path in PATHS if method == "POST"} >= UPLOADS
+
+
 def test_a_body_that_is_no_upload_is_refused_beyond_its_limit(sqlite_api: Api) -> None:
     key = sqlite_api.client.headers["Authorization"]
     for method, path in PATHS:
