@@ -45,7 +45,7 @@ class Neighbours:
 
     def __init__(self) -> None:
         self._asked: dict[str, float] = {}  # when a project has asked; of the two that did so last
-        self._at_work: dict[str, Semaphore] = {}  # by project
+        self._at_work: dict[str, Semaphore] = {}  # by project, of which a process sees some hundreds
         self._bodies: dict[str, Lock] = {}
 
     def note(self, project_id: str) -> None:

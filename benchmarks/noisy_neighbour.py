@@ -144,7 +144,7 @@ def noise_of(some: Sequence[Callable[[Noisy], None]], noisy: Noisy, seconds: flo
     for process in processes:
         process.start()
     try:
-        imported.wait()
+        imported.wait(120)  # broken where one of them has failed
         yield
     finally:
         for process in processes:
