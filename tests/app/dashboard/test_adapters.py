@@ -22,7 +22,7 @@ def test_the_adapters_of_a_job_are_listed_with_what_they_can_do(finished: Finish
     assert f"{100 * accuracy:.1f} %" in page
     assert f"{finished.job}:best" in page
     everywhere = finished.visitor.get("/adapters").text
-    assert "&lt;i&gt;addition&lt;/i&gt;, iteration 1" in everywhere
+    assert 'Iteration 1<span class="visually-hidden"> of &lt;i&gt;addition&lt;/i&gt;</span>' in everywhere
 
 
 def test_an_adapter_is_downloaded_whole_and_by_file(finished: Finished) -> None:

@@ -10,7 +10,7 @@ PLACE = "/answers"
 
 
 def shown(text: str) -> list[str]:
-    return re.findall(r'<article class="card spaced" id="(ans_\d+)"', text)
+    return re.findall(r'<article class="card" id="(ans_\d+)"', text)
 
 
 def test_the_tab_lists_the_answers_of_the_api(finished: Finished) -> None:

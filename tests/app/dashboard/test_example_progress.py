@@ -15,7 +15,7 @@ def test_the_tab_lists_the_examples_of_the_api_under_the_same_filter(finished: F
         known = finished.api(PLACE, **filters, limit=50)["data"]
         page = finished.get(PLACE, **filters).text
         table = page.partition("<tbody>")[2].partition("</tbody>")[0]
-        shown = [unescape(name) for name in re.findall(r"<td><a href=[^>]*>(.*?)</a>", table)]
+        shown = [unescape(name) for name in re.findall(r"<th scope=\"row\"><a href=[^>]*>(.*?)</a>", table)]
         assert shown == [one["id"] for one in known]
     assert len(finished.api(PLACE, limit=50)["data"]) == 16
 

@@ -11,7 +11,7 @@ PLACE = "/test-time"
 
 
 def shown(text: str) -> list[str]:
-    return re.findall(r'<article class="card spaced" id="(cand_\d+)"', text)
+    return re.findall(r'<article class="card" id="(cand_\d+)"', text)
 
 
 def test_the_tab_lists_the_candidates_of_the_api_under_the_same_filters(finished: Finished) -> None:

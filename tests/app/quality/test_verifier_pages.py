@@ -69,7 +69,7 @@ def test_its_page_says_how_it_ranks_and_offers_no_question(api: Api, visitor: Vi
     listed = visitor.get(f"/jobs/{job}/adapters")
     assert listed.status_code == 200
     assert f"{100 * proof['pair_accuracy']:.0f} % of {proof['pairs']} held-out pairs" in unescape(listed.text)
-    assert "verifier of iteration 1" in visitor.get("/adapters").text
+    assert "Verifier of iteration 1" in visitor.get("/adapters").text
     for place in ("", "/test-time", "/review", "/rationales"):
         assert visitor.get(f"/jobs/{job}{place}").status_code == 200, place
     assert "best of k by the verifier" in unescape(visitor.get(f"/jobs/{job}/test-time").text)
