@@ -14,8 +14,8 @@ from time import monotonic
 from anyio import Lock, Semaphore, from_thread, move_on_after, sleep
 
 RECENTLY = 1.0  # seconds since another project has asked
-PATIENCE = 5.0  # seconds that a request waits for others of its own project, such as an upload that is stored
-BODY_BYTES = 16 << 20  # a second, of all that a project sends at the same time
+PATIENCE = 5.0  # seconds that a request waits for what its own project does already, such as a dry run
+BODY_BYTES = 16 << 20  # a second, of all that a project uploads at the same time
 
 
 class Turn:
@@ -45,7 +45,7 @@ class Neighbours:
 
     def __init__(self) -> None:
         self._asked: dict[str, float] = {}  # when a project has asked; of the two that did so last
-        self._at_work: dict[str, Semaphore] = {}  # by project, of which a process sees some hundreds
+        self._at_work: dict[str, Semaphore] = {}  # by project, kept for each that has asked beside another
         self._bodies: dict[str, Lock] = {}
 
     def note(self, project_id: str) -> None:

@@ -105,8 +105,7 @@ class PolledJobs:
             await anyio.sleep(LOOK_SECONDS)
 
     def _read_together(self, polls: Sequence[Poll]) -> dict[Poll, View]:
-        """What can be told from views that are there."""
-        began = monotonic()  # all of them came before
+        """What can be told from views that are there; all of these polls may be told what is a little old."""
         with reading(self._engine) as session:
             jobs = find_jobs(session, {poll.job_id for poll in polls})
         own = {
@@ -114,7 +113,7 @@ class PolledJobs:
             for poll in polls
             if (job := jobs.get(poll.job_id)) is not None and job.project_id == poll.project_id
         }
-        found = {poll: self._views.fresh(job, None if poll.polled else began) for poll, job in own.items()}
+        found = {poll: self._views.fresh(job) for poll, job in own.items()}
         return {poll: view for poll, view in found.items() if view is not None}
 
     def _read_alone(self, poll: Poll) -> View:
